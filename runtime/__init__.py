@@ -1,0 +1,1 @@
+"""The engine: everything that makes an execution durable. It knows nothing of GraphQL or HTTP requests."""

@@ -1,0 +1,102 @@
+"""The connector socket: what a class must have so that a step can say `uses: name@major`.
+
+A connector is a class with `name`, `version`, `Input`, `Output` (pydantic models), an effect class and an async
+`execute(context, input)`. One object per process serves all steps. `effect` may depend on the input (an HTTP GET is
+pure, a POST is not), therefore it is a method. A connector that answers at once and never awaits (core.noop) may set
+`inline = True`: the worker then calls `answer(context, input)` without a task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol, runtime_checkable
+from uuid import UUID
+
+from pydantic import BaseModel
+
+from runtime.model.plan import Effect, PolicyContext
+
+
+class StepLog(Protocol):
+    """Where a step logs: stored per attempt, shown in the graph and by `mc executions logs`."""
+
+    def debug(self, message: str, **fields: object) -> None:
+        """Log for developers."""
+
+    def info(self, message: str, **fields: object) -> None:
+        """Log for operators."""
+
+    def warning(self, message: str, **fields: object) -> None:
+        """Log what is odd but handled."""
+
+    def error(self, message: str, **fields: object) -> None:
+        """Log what went wrong."""
+
+
+class CancelToken(Protocol):
+    """Tells a step that it should stop: the execution was cancelled, timed out, or this worker drains or was fenced."""
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether to stop now."""
+
+    @property
+    def reason(self) -> str | None:
+        """Why, in words."""
+
+    def raise_if_cancelled(self) -> None:
+        """Raise StepFailed(kind=CANCELLED) when the step should stop."""
+
+    async def wait(self) -> None:
+        """Return when the step should stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepContext:
+    """What a step is told about itself. `idempotency_key` is equal over attempts and workers, new per generation."""
+
+    execution_id: UUID
+    tenant_id: UUID
+    tenant: str
+    namespace: str
+    workflow: str
+    step_key: str
+    step: int
+    item: int
+    generation: int
+    attempt: int
+    idempotency_key: str
+    timeout_seconds: float | None
+    log: StepLog
+    cancel: CancelToken
+    heartbeat: Heartbeat
+    policy: PolicyContext = PolicyContext()
+    purpose: str | None = None
+    trace_headers: Mapping[str, str] = field(default_factory=dict)
+    services: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Heartbeat(Protocol):
+    """Called by long steps: `heartbeat({"done": 10})` shows progress and proves life to the step's watchdog."""
+
+    def __call__(self, progress: object = None) -> None:
+        """Tell that the step lives, and how far it is. Thread-safe."""
+
+
+@runtime_checkable
+class Connector(Protocol):
+    """The class contract. Instances come from the registry; `open`/`close` frame the process's life."""
+
+    name: ClassVar[str]
+    version: ClassVar[str]
+    summary: ClassVar[str]
+    inline: ClassVar[bool]
+    Input: ClassVar[type[BaseModel]]
+    Output: ClassVar[type[BaseModel]]
+
+    def effect(self, input: Any) -> Effect:  # noqa: A002 - the word of the socket
+        """What a second call would do."""
+
+    async def execute(self, context: StepContext, input: Any) -> Any:  # noqa: A002
+        """Do it; return an Output (or what validates as one); raise StepFailed."""

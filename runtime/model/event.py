@@ -1,0 +1,89 @@
+"""ExecutionEvent: one row of an execution's append-only log, and the closed list of what can happen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum
+from uuid import UUID
+
+from runtime.model.values import Json
+
+
+class EventKind(IntEnum):
+    """As stored in `execution_events.kind`; numbers are never reused. The name is the graph's word."""
+
+    EXECUTION_QUEUED = 1
+    EXECUTION_STARTED = 2
+    EXECUTION_PAUSED = 3
+    EXECUTION_RESUMED = 4
+    EXECUTION_WAITING = 5
+    EXECUTION_COMPLETED = 6
+    EXECUTION_FAILED = 7
+    EXECUTION_CANCELLED = 8
+    EXECUTION_TIMED_OUT = 9
+    EXECUTION_REWOUND = 10
+    EXECUTION_RETRIED = 11
+    EXECUTION_CANCEL_REQUESTED = 12
+    EXECUTION_TAKEN_OVER = 13
+    STEP_STARTED = 20
+    STEP_COMPLETED = 21
+    STEP_FAILED = 22
+    STEP_RETRYING = 23
+    STEP_SKIPPED = 24
+    STEP_CANCELLED = 25
+    STEP_TIMED_OUT = 26
+    STEP_IN_DOUBT = 27
+    STEP_COMPENSATED = 28
+
+    @property
+    def word(self) -> str:
+        """`step_started`: the word of filters and the CLI."""
+        return self.name.lower()
+
+    @property
+    def ends_execution(self) -> bool:
+        """Whether this is the last event of a generation."""
+        return self in _FINAL
+
+
+_FINAL = frozenset(
+    {
+        EventKind.EXECUTION_COMPLETED,
+        EventKind.EXECUTION_FAILED,
+        EventKind.EXECUTION_CANCELLED,
+        EventKind.EXECUTION_TIMED_OUT,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionEvent:
+    """What happened, in order of `sequence` (gapless from 1 per execution, in commit order)."""
+
+    execution_id: UUID
+    tenant_id: UUID
+    sequence: int
+    kind: EventKind
+    at: datetime
+    data: Json = None
+
+    def field(self, name: str) -> Json:
+        """A field of `data`, or None."""
+        return self.data.get(name) if isinstance(self.data, dict) else None
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line that a step logged in one attempt. `position` orders lines within an execution."""
+
+    execution_id: UUID
+    position: int
+    step: int
+    item: int
+    generation: int
+    attempt: int
+    at: datetime
+    level: str
+    message: str
+    fields: Json = None

@@ -1,0 +1,257 @@
+"""Execution (one run) and StepExecution, their statuses, and the table of legal transitions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import IntEnum, StrEnum
+from typing import Final
+from uuid import UUID
+
+from runtime.model.identity import Actor
+from runtime.model.values import Json
+
+
+class ExecutionStatus(IntEnum):
+    """As stored in `workflow_executions.status`."""
+
+    QUEUED = 0
+    RUNNING = 1
+    COMPLETED = 2
+    WAITING = 3
+    FAILED = 4
+    CANCELLED = 5
+    DEAD_LETTERED = 6
+    TIMED_OUT = 7
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether nothing happens any more without a person's decision."""
+        return self in TERMINAL
+
+
+TERMINAL: Final = frozenset(
+    {
+        ExecutionStatus.COMPLETED,
+        ExecutionStatus.FAILED,
+        ExecutionStatus.CANCELLED,
+        ExecutionStatus.DEAD_LETTERED,
+        ExecutionStatus.TIMED_OUT,
+    }
+)
+
+TRANSITIONS: Final[dict[ExecutionStatus, frozenset[ExecutionStatus]]] = {
+    ExecutionStatus.QUEUED: frozenset({ExecutionStatus.RUNNING, ExecutionStatus.CANCELLED, ExecutionStatus.WAITING}),
+    ExecutionStatus.RUNNING: frozenset(
+        {
+            ExecutionStatus.QUEUED,
+            ExecutionStatus.COMPLETED,
+            ExecutionStatus.WAITING,
+            ExecutionStatus.FAILED,
+            ExecutionStatus.CANCELLED,
+            ExecutionStatus.DEAD_LETTERED,
+            ExecutionStatus.TIMED_OUT,
+        }
+    ),
+    ExecutionStatus.WAITING: frozenset({ExecutionStatus.RUNNING, ExecutionStatus.QUEUED}),
+    ExecutionStatus.COMPLETED: frozenset({ExecutionStatus.QUEUED}),
+    ExecutionStatus.FAILED: frozenset({ExecutionStatus.QUEUED}),
+    ExecutionStatus.CANCELLED: frozenset({ExecutionStatus.QUEUED}),
+    ExecutionStatus.TIMED_OUT: frozenset({ExecutionStatus.QUEUED}),
+    ExecutionStatus.DEAD_LETTERED: frozenset({ExecutionStatus.QUEUED}),
+}
+
+
+class WaitKind(IntEnum):
+    """Why an execution is parked, as stored in `workflow_executions.wait`."""
+
+    TIMER = 0
+    HUMAN_TASK = 1
+    SIGNAL = 2
+    CHILD_EXECUTION = 3
+    RETRY_BACKOFF = 4
+    PAUSED = 5
+    CONCURRENCY_LIMIT = 6
+    POLICY = 7
+    BUDGET = 8
+    IN_DOUBT = 9
+
+
+class ExecutionState(StrEnum):
+    """The status as people see it: the stored one, refined by `wait` and `cancel_requested`."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    WAITING = "waiting"
+    PAUSED = "paused"
+    CANCELLING = "cancelling"
+    COMPENSATING = "compensating"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    TIMED_OUT = "timed_out"
+    DEAD_LETTERED = "dead_lettered"
+
+
+class StepStatus(IntEnum):
+    """Statuses of a step. Stored are only outcomes and open effects (COMPLETED and above); the rest is derived."""
+
+    PENDING = 0
+    READY = 1
+    RUNNING = 2
+    WAITING = 3
+    RETRYING = 4
+    IN_DOUBT = 5
+    COMPLETED = 6
+    FAILED = 7
+    SKIPPED = 8
+    CANCELLED = 9
+    TIMED_OUT = 10
+    COMPENSATED = 11
+
+
+class TriggerKind(StrEnum):
+    """What started an execution."""
+
+    API = "api"
+    SCHEDULE = "schedule"
+    WEBHOOK = "webhook"
+    PARENT = "parent"
+    EVENT = "event"
+    CLI = "cli"
+    AGENT = "agent"
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionError:
+    """Why an execution or a step failed: class, sentence, whether trying again could help."""
+
+    type: str
+    message: str
+    retryable: bool = False
+    step_key: str | None = None
+    details: Json = None
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """One run of a WorkflowVersion, as read from the table."""
+
+    id: UUID
+    tenant_id: UUID
+    workflow_id: UUID
+    version_id: UUID
+    status: ExecutionStatus
+    namespace: str
+    generation: int
+    priority: int
+    created_at: datetime
+    created_by: Actor
+    trigger: TriggerKind
+    wait: WaitKind | None = None
+    cancel_requested: bool = False
+    region: str | None = None
+    purpose: str | None = None
+    idempotency_key: str | None = None
+    parent_id: UUID | None = None
+    trace_id: str | None = None
+    input: Json = None
+    output: Json = None
+    error: ExecutionError | None = None
+    labels: dict[str, str] = field(default_factory=dict)
+    wake_at: datetime | None = None
+    deadline: datetime | None = None
+    scheduled_for: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    worker_id: int | None = None
+
+    @property
+    def state(self) -> ExecutionState:
+        """The status as people see it."""
+        if self.status is ExecutionStatus.WAITING and self.wait is WaitKind.PAUSED:
+            return ExecutionState.PAUSED
+        if self.cancel_requested and not self.status.is_terminal:
+            return ExecutionState.CANCELLING
+        return ExecutionState(self.status.name.lower())
+
+
+@dataclass(frozen=True, slots=True)
+class StepAttempt:
+    """One attempt of a step: stored at its end."""
+
+    attempt: int
+    status: StepStatus
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    error: ExecutionError | None = None
+    worker_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepExecution:
+    """One step of one execution in its newest generation, derived from plan and rows."""
+
+    execution_id: UUID
+    tenant_id: UUID
+    index: int
+    key: str
+    type: str
+    status: StepStatus
+    attempt: int
+    max_attempts: int
+    item: int = -1
+    generation: int = 0
+    attempts: tuple[StepAttempt, ...] = ()
+    input: Json = None
+    output: Json = None
+    error: ExecutionError | None = None
+    input_hash: str | None = None
+    output_hash: str | None = None
+    worker_id: str | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EnqueueRequest:
+    """What a caller asks for. The workflow is named by id or by name; without a version the current one is taken."""
+
+    workflow_id: UUID | None = None
+    workflow_name: str | None = None
+    version: str | None = None
+    input: Json = None
+    idempotency_key: str | None = None
+    priority: int | None = None
+    run_at: datetime | None = None
+    timeout_ms: int | None = None
+    labels: dict[str, str] = field(default_factory=dict)
+    region: str | None = None
+    namespace: str = "default"
+    trigger: TriggerKind = TriggerKind.API
+
+
+@dataclass(frozen=True, slots=True)
+class Enqueued:
+    """The answer to one enqueue: durable when it is given. `created` is False when the key was known."""
+
+    execution: Execution
+    created: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionFilter:
+    """Which executions a list shows; empty fields do not restrict."""
+
+    state: tuple[ExecutionState, ...] = ()
+    workflow_id: tuple[UUID, ...] = ()
+    workflow_name: tuple[str, ...] = ()
+    version: str | None = None
+    trigger: tuple[TriggerKind, ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+    namespace: tuple[str, ...] = ()
+    idempotency_key: str | None = None
+    created_from: datetime | None = None
+    created_to: datetime | None = None
+    finished_from: datetime | None = None
+    finished_to: datetime | None = None

@@ -1,0 +1,130 @@
+"""Plan: a published version compiled to integers. Pure data; the engine walks it, the definition room makes it.
+
+Steps are numbered in document order; `successors[i]` and `indegree[i]` are the graph. Templates stay as the JSON
+that was written (strings with `{{ }}` in them); the engine parses each once per plan.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from runtime.model.values import Digest, Duration, Json, SemVer
+
+
+class StepKind(StrEnum):
+    """What a step is. Closed: the engine must know all."""
+
+    TASK = "task"
+    AGENT_TASK = "agent_task"
+    HUMAN_APPROVAL = "human_approval"
+    HUMAN_TASK = "human_task"
+    GATEWAY = "gateway"
+    MAP = "map"
+    WAIT = "wait"
+    WORKFLOW = "workflow"
+
+
+class Effect(StrEnum):
+    """What a second call of the same step would do to the outside."""
+
+    PURE = "pure"
+    IDEMPOTENT = "idempotent"
+    AT_MOST_ONCE = "at_most_once"
+
+
+class Backoff(StrEnum):
+    """How the delay between attempts grows."""
+
+    FIXED = "fixed"
+    LINEAR = "linear"
+    EXPONENTIAL = "exponential"
+
+
+class Jitter(StrEnum):
+    """Full: anything between nothing and the computed delay. None: the computed delay."""
+
+    FULL = "full"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """When a failed attempt is repeated, and after how long. `max_attempts` counts the first one."""
+
+    max_attempts: int = 1
+    backoff: Backoff = Backoff.EXPONENTIAL
+    initial: Duration = Duration(1000)
+    factor: float = 2.0
+    max: Duration = Duration(60_000)
+    jitter: Jitter = Jitter.FULL
+    on: tuple[str, ...] = ()
+    never_on: tuple[str, ...] = ()
+
+
+NO_RETRY = RetryPolicy()
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectorRef:
+    """`http.request@1`: a connector's name and the version asked for; absent parts accept any."""
+
+    name: str
+    major: int
+    minor: int | None = None
+    patch: int | None = None
+
+    def __str__(self) -> str:
+        tail = "".join(f".{part}" for part in (self.minor, self.patch) if part is not None)
+        return f"{self.name}@{self.major}{tail}"
+
+
+@dataclass(frozen=True, slots=True)
+class StepPlan:
+    """One step of a plan. `config` is the `with` block as written; `when` the condition's text or None."""
+
+    index: int
+    key: str
+    kind: StepKind
+    depends_on: tuple[int, ...]
+    uses: ConnectorRef | None = None
+    name: str | None = None
+    config: Json = None
+    when: Json = None
+    timeout: Duration | None = None
+    retry: RetryPolicy = NO_RETRY
+    effect: Effect | None = None
+    line: int | None = None
+    config_hash: Digest | None = None
+    canonical: Json = None
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyContext:
+    """Why this workflow may touch what it touches; stands on the first event, log lines and spans."""
+
+    purpose: str | None = None
+    authority: str | None = None
+    license: str | None = None
+    region: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A version ready to run. `digest` is the version's; equal digests mean equal plans."""
+
+    name: str
+    digest: Digest
+    steps: tuple[StepPlan, ...]
+    successors: tuple[tuple[int, ...], ...]
+    indegree: tuple[int, ...]
+    version: SemVer | None = None
+    outputs: Json = None
+    params_schema: Json = None
+    timeout: Duration | None = None
+    max_parallel_steps: int | None = None
+    priority: int = 0
+    policy: PolicyContext = PolicyContext()
+    namespace: str | None = None
+    labels: dict[str, str] = field(default_factory=dict)
+    index_of: dict[str, int] = field(default_factory=dict)

@@ -1,0 +1,136 @@
+"""Value objects that several rooms share: JSON, Duration, SemVer, Digest. Immutable and validated at birth."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from functools import total_ordering
+from typing import Final, TypeAlias
+
+Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+
+_UNITS: Final = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+_COMPACT = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
+_ISO = re.compile(
+    r"P(?:(?P<w>\d+)W)?(?:(?P<d>\d+)D)?(?:T(?:(?P<h>\d+)H)?(?:(?P<m>\d+)M)?(?:(?P<s>\d+(?:\.\d+)?)S)?)?"
+)
+_MAX_MS: Final = 10 * 365 * _UNITS["d"]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Duration:
+    """A length of time in whole milliseconds, 0 to ten years. Written `30s`, `2h30m`, `500ms` or ISO 8601 (`PT1M30S`)."""
+
+    milliseconds: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.milliseconds <= _MAX_MS:
+            raise ValueError("a duration lies between 0 and ten years")
+
+    @property
+    def seconds(self) -> float:
+        """The length in seconds."""
+        return self.milliseconds / 1000
+
+    @classmethod
+    def parse(cls, text: str) -> Duration:
+        """Read `30s`, `5m`, `2h30m`, `1.5h`, `500ms`, `2d` or ISO 8601; raises ValueError for anything else."""
+        text = text.strip()
+        if len(text) > 64:
+            raise ValueError("too long for a duration")
+        if text.startswith("P"):
+            return cls._parse_iso(text)
+        total, end = 0.0, 0
+        for match in _COMPACT.finditer(text):
+            if match.start() != end:
+                break
+            total += float(match[1]) * _UNITS[match[2]]
+            end = match.end()
+        if not end or end != len(text):
+            raise ValueError(f"{text!r} is not a duration; write 30s, 5m, 2h30m or PT5M")
+        return cls(round(total))
+
+    @classmethod
+    def _parse_iso(cls, text: str) -> Duration:
+        match = _ISO.fullmatch(text)
+        found = {unit: value for unit, value in match.groupdict().items() if value} if match else {}
+        if not found or text.endswith("T"):
+            raise ValueError(f"{text!r} is not an ISO 8601 duration of weeks, days, hours, minutes, seconds")
+        return cls(round(sum(float(value) * _UNITS[unit] for unit, value in found.items())))
+
+    def __str__(self) -> str:
+        """ISO 8601, e.g. `PT1M30S`."""
+        seconds, ms = divmod(self.milliseconds, 1000)
+        minutes, seconds = divmod(seconds, 60)
+        hours, minutes = divmod(minutes, 60)
+        fraction = f".{ms:03d}".rstrip("0") if ms else ""
+        out = (f"{hours}H" if hours else "") + (f"{minutes}M" if minutes else "")
+        if seconds or ms or not out:
+            out += f"{seconds}{fraction}S"
+        return "PT" + out
+
+
+_SEMVER = re.compile(
+    r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(?:-([0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*))?(?:\+[0-9A-Za-z.-]+)?"
+)
+
+
+@total_ordering
+@dataclass(frozen=True, slots=True, eq=True)
+class SemVer:
+    """A version by Semantic Versioning 2.0.0. An integer N reads as N.0.0; build metadata is dropped."""
+
+    major: int
+    minor: int = 0
+    patch: int = 0
+    prerelease: str = ""
+
+    @classmethod
+    def parse(cls, text: str | int) -> SemVer:
+        """Read `1.4.0`, `2.0.0-rc.1` or an integer; raises ValueError for anything else."""
+        if isinstance(text, int):
+            return cls(text)
+        if len(text) > 128:
+            raise ValueError("too long for a version")
+        if text.isascii() and text.isdigit():
+            return cls(int(text[:9]))
+        match = _SEMVER.fullmatch(text)
+        if not match:
+            raise ValueError(f"{text!r} is not a version; write major.minor.patch, e.g. 1.4.0")
+        return cls(int(match[1]), int(match[2]), int(match[3]), match[4] or "")
+
+    def __str__(self) -> str:
+        core = f"{self.major}.{self.minor}.{self.patch}"
+        return f"{core}-{self.prerelease}" if self.prerelease else core
+
+    def __lt__(self, other: SemVer) -> bool:
+        return self._order() < other._order()
+
+    def _order(self) -> tuple[int, int, int, int, tuple[tuple[int, int, str], ...]]:
+        """SemVer 2.0.0, rule 11: a prerelease comes before its release; numeric identifiers before others."""
+        parts = tuple(
+            (0, int(part), "") if part.isdigit() else (1, 0, part)
+            for part in self.prerelease.split(".")
+            if part
+        )
+        return self.major, self.minor, self.patch, 0 if parts else 1, parts
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """A SHA-256 as text: `sha256:` and 64 lower-case hex digits."""
+
+    text: str
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"sha256:[0-9a-f]{64}", self.text):
+            raise ValueError("a digest is 'sha256:' and 64 lower-case hex digits")
+
+    @classmethod
+    def of(cls, data: bytes) -> Digest:
+        """The digest of some bytes."""
+        return cls("sha256:" + hashlib.sha256(data).hexdigest())
+
+    def __str__(self) -> str:
+        return self.text

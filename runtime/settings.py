@@ -1,0 +1,199 @@
+"""The only reader of the environment. Made once by the bootstrap, frozen, handed down in slices; nobody asks again.
+
+A variable that begins with MC_ and stands not in TABLE is an error that names the nearest valid one, so that a typing
+mistake can't silently change where data goes.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Final
+
+from runtime.model.errors import SetupError
+
+TABLE: Final[dict[str, str]] = {
+    "MC_HOME": "Data folder of the embedded services, development keys and tokens. Default: `.mc` in the current folder.",
+    "MC_HOST": "Address on which the API listens. Default: 127.0.0.1.",
+    "MC_PORT": "Port on which the API listens. Default: 8000.",
+    "MC_DATABASE_URL": "An outside PostgreSQL 16 or newer (`postgresql://...`). Unset: the embedded one.",
+    "MC_REDIS_URL": "An outside Redis 6.2 or Valkey (`redis://...`, `rediss://...`). Unset: the embedded one.",
+    "MC_AUTH_JWKS_URL": "Keys of an outside identity provider. Unset: the development issuer (loopback only).",
+    "MC_AUTH_ISSUER": "The `iss` that tokens must carry; with MC_AUTH_JWKS_URL.",
+    "MC_AUTH_AUDIENCE": "The `aud` that tokens must carry; with MC_AUTH_JWKS_URL.",
+    "MC_AUTH_TENANT_CLAIM": "Name of the claim that holds the tenant. Default: tenant.",
+    "MC_AUTH_SCOPE_CLAIM": "Name of the claim that holds scopes (RFC 8693). Default: scope.",
+    "MC_AUTH_ROLES_CLAIM": "Name of the claim that holds roles (RFC 9068). Default: roles.",
+    "MC_AUTH_GROUPS_CLAIM": "Name of the claim that holds groups (RFC 9068). Default: groups.",
+    "MC_SECRETS_FILE": "Secrets of steps: YAML, mode 0600. Default: `$MC_HOME/secrets.yaml`.",
+    "MC_EGRESS_ALLOW": "Comma-separated hosts, `host:port`, addresses or networks that steps may call although they are private.",
+    "MC_URL": "Where `mc` looks for a server. Default: the local `mc dev`.",
+    "MC_TOKEN": "The token that `mc` sends. Default: that of the local `mc dev`.",
+    "MC_LOG_FORMAT": "`json` or `console`. Default: console on a terminal, json elsewhere.",
+    "MC_LOG_LEVEL": "`debug`, `info`, `warning` or `error`. Default: info.",
+    "MC_BIN_DIR": "Tests only: folder of optional real servers.",
+    "MC_TEST_DATABASE_URL": "Tests only: an outside PostgreSQL.",
+    "MC_TEST_REDIS_URL": "Tests only: an outside Redis.",
+    "MC_TEST_CITUS_URL": "Tests only: a Citus coordinator.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class AuthSettings:
+    """Which tokens are believed. Without a JWKS address the development issuer's are, on loopback only."""
+
+    jwks_url: str | None = None
+    issuer: str | None = None
+    audience: str | None = None
+    tenant_claim: str = "tenant"
+    scope_claim: str = "scope"
+    roles_claim: str = "roles"
+    groups_claim: str = "groups"
+
+
+@dataclass(frozen=True, slots=True)
+class ApiSettings:
+    """Where the API listens, and the sizes that it takes."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    max_body_bytes: int = 1_572_864
+    max_input_bytes: int = 1_048_576
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach the API."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """How much one worker takes on, and how long its lease lasts (seconds)."""
+
+    max_executions: int = 5_000
+    max_steps: int = 1_000
+    lease_seconds: float = 4.0
+    beat_seconds: float = 1.0
+    lease_margin_seconds: float = 1.5
+    drain_seconds: float = 20.0
+    max_output_bytes: int = 1_048_576
+    imports: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EgressSettings:
+    """Private addresses that steps may call nevertheless: hosts, `host:port`, addresses, networks."""
+
+    allow: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """Shape and level of the process's own log."""
+
+    format: str = "auto"
+    level: str = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All of it. `database_url` and `redis_url` are None when the embedded services are meant."""
+
+    home: Path
+    database_url: str | None = None
+    redis_url: str | None = None
+    api: ApiSettings = ApiSettings()
+    auth: AuthSettings = AuthSettings()
+    worker: WorkerSettings = WorkerSettings()
+    egress: EgressSettings = EgressSettings()
+    log: LogSettings = LogSettings()
+    secrets_file: Path | None = None
+    url: str | None = None
+    token: str | None = None
+    telemetry_enabled: bool = False
+
+    @property
+    def secrets_path(self) -> Path:
+        """Where secrets of steps lie."""
+        return self.secrets_file or self.home / "secrets.yaml"
+
+    @classmethod
+    def from_env(cls, environment: Mapping[str, str] | None = None) -> Settings:
+        """Read and check the environment; raises SetupError that names the variable and what to write."""
+        env = os.environ if environment is None else environment
+        _refuse_unknown(env)
+        host = env.get("MC_HOST") or "127.0.0.1"
+        secrets_file = env.get("MC_SECRETS_FILE")
+        return cls(
+            home=Path(env.get("MC_HOME") or ".mc").expanduser().absolute(),
+            database_url=_url(env, "MC_DATABASE_URL", ("postgresql://", "postgres://")),
+            redis_url=_url(env, "MC_REDIS_URL", ("redis://", "rediss://", "unix://")),
+            api=ApiSettings(host=host, port=_port(env.get("MC_PORT") or "8000")),
+            auth=_auth(env),
+            egress=EgressSettings(tuple(part.strip() for part in env.get("MC_EGRESS_ALLOW", "").split(",") if part.strip())),
+            log=LogSettings(
+                _choice(env, "MC_LOG_FORMAT", "auto", ("auto", "json", "console")),
+                _choice(env, "MC_LOG_LEVEL", "info", ("debug", "info", "warning", "error")),
+            ),
+            secrets_file=Path(secrets_file).expanduser().absolute() if secrets_file else None,
+            url=env.get("MC_URL") or None,
+            token=env.get("MC_TOKEN") or None,
+            telemetry_enabled=any(
+                env.get(name) for name in ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+            ),
+        )
+
+
+def _refuse_unknown(env: Mapping[str, str]) -> None:
+    for name in env:
+        if name.startswith("MC_") and name not in TABLE:
+            near = difflib.get_close_matches(name, TABLE, n=1)
+            hint = f"; did you mean {near[0]}?" if near else f"; valid are {', '.join(TABLE)}."
+            raise SetupError(f"{name} is not a variable of Maestro Composer{hint}", reason="UNKNOWN_VARIABLE")
+
+
+def _url(env: Mapping[str, str], name: str, schemes: tuple[str, ...]) -> str | None:
+    value = env.get(name)
+    if value and not value.startswith(schemes):
+        raise SetupError(f"{name} must begin with {' or '.join(schemes)}.", reason="BAD_VARIABLE")
+    return value or None
+
+
+def _port(text: str) -> int:
+    if not text.isdigit() or int(text) > 65535:
+        raise SetupError(f"MC_PORT must be a port number from 0 to 65535, not {text!r}.", reason="BAD_VARIABLE")
+    return int(text)
+
+
+def _choice(env: Mapping[str, str], name: str, default: str, allowed: tuple[str, ...]) -> str:
+    value = env.get(name) or default
+    if value not in allowed:
+        raise SetupError(f"{name} must be one of {', '.join(allowed)}, not {value!r}.", reason="BAD_VARIABLE")
+    return value
+
+
+def _auth(env: Mapping[str, str]) -> AuthSettings:
+    jwks_url = env.get("MC_AUTH_JWKS_URL") or None
+    issuer, audience = env.get("MC_AUTH_ISSUER") or None, env.get("MC_AUTH_AUDIENCE") or None
+    if jwks_url and not (issuer and audience):
+        raise SetupError("MC_AUTH_JWKS_URL needs MC_AUTH_ISSUER and MC_AUTH_AUDIENCE beside it.", reason="BAD_VARIABLE")
+    if (issuer or audience) and not jwks_url:
+        raise SetupError("MC_AUTH_ISSUER and MC_AUTH_AUDIENCE need MC_AUTH_JWKS_URL beside them.", reason="BAD_VARIABLE")
+    return AuthSettings(
+        jwks_url,
+        issuer,
+        audience,
+        env.get("MC_AUTH_TENANT_CLAIM") or "tenant",
+        env.get("MC_AUTH_SCOPE_CLAIM") or "scope",
+        env.get("MC_AUTH_ROLES_CLAIM") or "roles",
+        env.get("MC_AUTH_GROUPS_CLAIM") or "groups",
+    )
