@@ -1,0 +1,1 @@
+"""Examples that really run: workflow documents, and the small shop they talk to."""
