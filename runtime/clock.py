@@ -1,4 +1,7 @@
-"""The first source of surprise: time. Everything that needs it takes a Clock; tests move a hand-driven one."""
+"""The first source of surprise: time.
+
+Everything that needs it takes a Clock; tests move a hand-driven one.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,10 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Wall time for people, monotonic time for durations. Leases and stored times are the database's, not this one's."""
+    """Wall time for people, monotonic time for durations.
+
+    Leases and stored times are the database's, not this one's.
+    """
 
     def now(self) -> datetime:
         """The present instant, in UTC."""

@@ -1,4 +1,7 @@
-"""The second source of surprise: ids and chance. Everything that needs it takes an Entropy; tests seed one."""
+"""The second source of surprise: ids and chance.
+
+Everything that needs it takes an Entropy; tests seed one.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,9 @@ class SystemEntropy:
     def uuid7(self, unix_ms: int, slot: int | None = None) -> UUID:
         """A UUID v7; without a slot, a random one."""
         noise = secrets.randbits(74)
-        return make_uuid7(unix_ms=unix_ms, slot=noise % SLOTS if slot is None else slot, noise=noise >> 12)
+        return make_uuid7(
+            unix_ms=unix_ms, slot=noise % SLOTS if slot is None else slot, noise=noise >> 12
+        )
 
 
 class SeededEntropy:

@@ -1,7 +1,9 @@
-"""The only reader of the environment. Made once by the bootstrap, frozen, handed down in slices; nobody asks again.
+"""The only reader of the environment.
 
-A variable that begins with MC_ and stands not in TABLE is an error that names the nearest valid one, so that a typing
-mistake can't silently change where data goes.
+Made once by the bootstrap, frozen, handed down in slices; nobody asks again.
+
+A variable that begins with MC_ and stands not in TABLE is an error that names the nearest valid
+one, so that a typing mistake can't silently change where data goes.
 """
 
 from __future__ import annotations
@@ -16,13 +18,15 @@ from typing import Final
 
 from runtime.model.errors import SetupError
 
+_MAX_PORT: Final = 65535
+
 TABLE: Final[dict[str, str]] = {
-    "MC_HOME": "Data folder of the embedded services, development keys and tokens. Default: `.mc` in the current folder.",
+    "MC_HOME": "Folder of embedded services, keys, tokens. Default: `.mc` in the current folder.",
     "MC_HOST": "Address on which the API listens. Default: 127.0.0.1.",
     "MC_PORT": "Port on which the API listens. Default: 8000.",
-    "MC_DATABASE_URL": "An outside PostgreSQL 16 or newer (`postgresql://...`). Unset: the embedded one.",
-    "MC_REDIS_URL": "An outside Redis 6.2 or Valkey (`redis://...`, `rediss://...`). Unset: the embedded one.",
-    "MC_AUTH_JWKS_URL": "Keys of an outside identity provider. Unset: the development issuer (loopback only).",
+    "MC_DATABASE_URL": "An outside PostgreSQL 16+ (`postgresql://...`). Unset: the embedded one.",
+    "MC_REDIS_URL": "An outside Redis 6.2+ (`redis://`, `rediss://`). Unset: the embedded one.",
+    "MC_AUTH_JWKS_URL": "Keys of an identity provider. Unset: the development issuer.",
     "MC_AUTH_ISSUER": "The `iss` that tokens must carry; with MC_AUTH_JWKS_URL.",
     "MC_AUTH_AUDIENCE": "The `aud` that tokens must carry; with MC_AUTH_JWKS_URL.",
     "MC_AUTH_TENANT_CLAIM": "Name of the claim that holds the tenant. Default: tenant.",
@@ -30,7 +34,7 @@ TABLE: Final[dict[str, str]] = {
     "MC_AUTH_ROLES_CLAIM": "Name of the claim that holds roles (RFC 9068). Default: roles.",
     "MC_AUTH_GROUPS_CLAIM": "Name of the claim that holds groups (RFC 9068). Default: groups.",
     "MC_SECRETS_FILE": "Secrets of steps: YAML, mode 0600. Default: `$MC_HOME/secrets.yaml`.",
-    "MC_EGRESS_ALLOW": "Comma-separated hosts, `host:port`, addresses or networks that steps may call although they are private.",
+    "MC_EGRESS_ALLOW": "Private hosts, addresses, networks that steps may call (commas).",
     "MC_URL": "Where `mc` looks for a server. Default: the local `mc dev`.",
     "MC_TOKEN": "The token that `mc` sends. Default: that of the local `mc dev`.",
     "MC_LOG_FORMAT": "`json` or `console`. Default: console on a terminal, json elsewhere.",
@@ -44,7 +48,10 @@ TABLE: Final[dict[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class AuthSettings:
-    """Which tokens are believed. Without a JWKS address the development issuer's are, on loopback only."""
+    """Which tokens are believed.
+
+    Without a JWKS address the development issuer's are, on loopback only.
+    """
 
     jwks_url: str | None = None
     issuer: str | None = None
@@ -91,7 +98,7 @@ class WorkerSettings:
 
 @dataclass(frozen=True, slots=True)
 class EgressSettings:
-    """Private addresses that steps may call nevertheless: hosts, `host:port`, addresses, networks."""
+    """Private places that steps may call: hosts, `host:port`, addresses, networks."""
 
     allow: tuple[str, ...] = ()
 
@@ -128,7 +135,7 @@ class Settings:
 
     @classmethod
     def from_env(cls, environment: Mapping[str, str] | None = None) -> Settings:
-        """Read and check the environment; raises SetupError that names the variable and what to write."""
+        """Read and check the environment; raises SetupError that names the variable."""
         env = os.environ if environment is None else environment
         _refuse_unknown(env)
         host = env.get("MC_HOST") or "127.0.0.1"
@@ -139,7 +146,13 @@ class Settings:
             redis_url=_url(env, "MC_REDIS_URL", ("redis://", "rediss://", "unix://")),
             api=ApiSettings(host=host, port=_port(env.get("MC_PORT") or "8000")),
             auth=_auth(env),
-            egress=EgressSettings(tuple(part.strip() for part in env.get("MC_EGRESS_ALLOW", "").split(",") if part.strip())),
+            egress=EgressSettings(
+                tuple(
+                    part.strip()
+                    for part in env.get("MC_EGRESS_ALLOW", "").split(",")
+                    if part.strip()
+                )
+            ),
             log=LogSettings(
                 _choice(env, "MC_LOG_FORMAT", "auto", ("auto", "json", "console")),
                 _choice(env, "MC_LOG_LEVEL", "info", ("debug", "info", "warning", "error")),
@@ -148,7 +161,8 @@ class Settings:
             url=env.get("MC_URL") or None,
             token=env.get("MC_TOKEN") or None,
             telemetry_enabled=any(
-                env.get(name) for name in ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+                env.get(name)
+                for name in ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
             ),
         )
 
@@ -158,7 +172,9 @@ def _refuse_unknown(env: Mapping[str, str]) -> None:
         if name.startswith("MC_") and name not in TABLE:
             near = difflib.get_close_matches(name, TABLE, n=1)
             hint = f"; did you mean {near[0]}?" if near else f"; valid are {', '.join(TABLE)}."
-            raise SetupError(f"{name} is not a variable of Maestro Composer{hint}", reason="UNKNOWN_VARIABLE")
+            raise SetupError(
+                f"{name} is not a variable of Maestro Composer{hint}", reason="UNKNOWN_VARIABLE"
+            )
 
 
 def _url(env: Mapping[str, str], name: str, schemes: tuple[str, ...]) -> str | None:
@@ -169,15 +185,19 @@ def _url(env: Mapping[str, str], name: str, schemes: tuple[str, ...]) -> str | N
 
 
 def _port(text: str) -> int:
-    if not text.isdigit() or int(text) > 65535:
-        raise SetupError(f"MC_PORT must be a port number from 0 to 65535, not {text!r}.", reason="BAD_VARIABLE")
+    if not text.isdigit() or int(text) > _MAX_PORT:
+        raise SetupError(
+            f"MC_PORT must be a port number from 0 to 65535, not {text!r}.", reason="BAD_VARIABLE"
+        )
     return int(text)
 
 
 def _choice(env: Mapping[str, str], name: str, default: str, allowed: tuple[str, ...]) -> str:
     value = env.get(name) or default
     if value not in allowed:
-        raise SetupError(f"{name} must be one of {', '.join(allowed)}, not {value!r}.", reason="BAD_VARIABLE")
+        raise SetupError(
+            f"{name} must be one of {', '.join(allowed)}, not {value!r}.", reason="BAD_VARIABLE"
+        )
     return value
 
 
@@ -185,9 +205,15 @@ def _auth(env: Mapping[str, str]) -> AuthSettings:
     jwks_url = env.get("MC_AUTH_JWKS_URL") or None
     issuer, audience = env.get("MC_AUTH_ISSUER") or None, env.get("MC_AUTH_AUDIENCE") or None
     if jwks_url and not (issuer and audience):
-        raise SetupError("MC_AUTH_JWKS_URL needs MC_AUTH_ISSUER and MC_AUTH_AUDIENCE beside it.", reason="BAD_VARIABLE")
+        raise SetupError(
+            "MC_AUTH_JWKS_URL needs MC_AUTH_ISSUER and MC_AUTH_AUDIENCE beside it.",
+            reason="BAD_VARIABLE",
+        )
     if (issuer or audience) and not jwks_url:
-        raise SetupError("MC_AUTH_ISSUER and MC_AUTH_AUDIENCE need MC_AUTH_JWKS_URL beside them.", reason="BAD_VARIABLE")
+        raise SetupError(
+            "MC_AUTH_ISSUER and MC_AUTH_AUDIENCE need MC_AUTH_JWKS_URL beside them.",
+            reason="BAD_VARIABLE",
+        )
     return AuthSettings(
         jwks_url,
         issuer,

@@ -1,4 +1,4 @@
-"""What validation, editors and docs know of connectors: names, versions and schemas, without their code."""
+"""What validation, editors and docs know of connectors: names, versions and schemas."""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
 """The connector socket: what a class must have so that a step can say `uses: name@major`.
 
-A connector is a class with `name`, `version`, `Input`, `Output` (pydantic models), an effect class and an async
-`execute(context, input)`. One object per process serves all steps. `effect` may depend on the input (an HTTP GET is
-pure, a POST is not), therefore it is a method. A connector that answers at once and never awaits (core.noop) may set
-`inline = True`: the worker then calls `answer(context, input)` without a task.
+A connector is a class with `name`, `version`, `Input`, `Output` (pydantic models), an effect class
+and an async `execute(context, input)`. One object per process serves all steps. `effect` may depend
+on the input (an HTTP GET is pure, a POST is not), therefore it is a method. A connector that
+answers at once and never awaits (core.noop) may set `inline = True`: the worker then calls
+`answer(context, input)` without a task.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from runtime.model.plan import Effect, PolicyContext
+from runtime.model.plan import NO_POLICY, Effect, PolicyContext
 
 
 class StepLog(Protocol):
@@ -35,7 +36,7 @@ class StepLog(Protocol):
 
 
 class CancelToken(Protocol):
-    """Tells a step that it should stop: the execution was cancelled, timed out, or this worker drains or was fenced."""
+    """Tells a step to stop: cancelled, timed out, or this worker drains or was fenced off."""
 
     @property
     def is_cancelled(self) -> bool:
@@ -54,7 +55,10 @@ class CancelToken(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StepContext:
-    """What a step is told about itself. `idempotency_key` is equal over attempts and workers, new per generation."""
+    """What a step is told about itself.
+
+    `idempotency_key` is equal over attempts and workers, new per generation.
+    """
 
     execution_id: UUID
     tenant_id: UUID
@@ -71,14 +75,14 @@ class StepContext:
     log: StepLog
     cancel: CancelToken
     heartbeat: Heartbeat
-    policy: PolicyContext = PolicyContext()
+    policy: PolicyContext = NO_POLICY
     purpose: str | None = None
     trace_headers: Mapping[str, str] = field(default_factory=dict)
     services: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Heartbeat(Protocol):
-    """Called by long steps: `heartbeat({"done": 10})` shows progress and proves life to the step's watchdog."""
+    """Called by long steps: `heartbeat({"done": 10})` shows progress and proves life."""
 
     def __call__(self, progress: object = None) -> None:
         """Tell that the step lives, and how far it is. Thread-safe."""
@@ -86,7 +90,10 @@ class Heartbeat(Protocol):
 
 @runtime_checkable
 class Connector(Protocol):
-    """The class contract. Instances come from the registry; `open`/`close` frame the process's life."""
+    """The class contract.
+
+    Instances come from the registry; `open`/`close` frame the process's life.
+    """
 
     name: ClassVar[str]
     version: ClassVar[str]
@@ -95,8 +102,8 @@ class Connector(Protocol):
     Input: ClassVar[type[BaseModel]]
     Output: ClassVar[type[BaseModel]]
 
-    def effect(self, input: Any) -> Effect:  # noqa: A002 - the word of the socket
+    def effect(self, input: Any) -> Effect:
         """What a second call would do."""
 
-    async def execute(self, context: StepContext, input: Any) -> Any:  # noqa: A002
+    async def execute(self, context: StepContext, input: Any) -> Any:
         """Do it; return an Output (or what validates as one); raise StepFailed."""

@@ -1,8 +1,10 @@
-"""The error tree. The docstring of a class is its default message; codes are stable and part of the interface.
+"""The error tree.
 
-Faces translate: `code` is one of the contract's table (GraphQL `extensions.code`, problem+json, CLI exit code), and
-`reason` the specific one (`extensions.reason`, e.g. EXECUTION_NOT_FOUND). What reaches a user says what went wrong,
-where, and what to do; nothing internal.
+The docstring of a class is its default message; codes are stable and part of the interface.
+
+Faces translate: `code` is one of the contract's table (GraphQL `extensions.code`, problem+json, CLI
+exit code), and `reason` the specific one (`extensions.reason`, e.g. EXECUTION_NOT_FOUND). What
+reaches a user says what went wrong, where, and what to do; nothing internal.
 """
 
 from __future__ import annotations
@@ -19,7 +21,13 @@ class MaestroError(Exception):
     reason: str | None = None
     retryable = False
 
-    def __init__(self, message: str | None = None, *, reason: str | None = None, path: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        reason: str | None = None,
+        path: Sequence[str] | None = None,
+    ) -> None:
         self.message = message or (type(self).__doc__ or "").strip()
         self.path = tuple(path) if path else None
         if reason is not None:
@@ -81,7 +89,13 @@ class Exhausted(MaestroError):
     code = "RATE_LIMITED"
     retryable = True
 
-    def __init__(self, message: str | None = None, *, retry_after: float | None = None, reason: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        retry_after: float | None = None,
+        reason: str | None = None,
+    ) -> None:
         super().__init__(message, reason=reason)
         self.retry_after = retry_after
 
@@ -128,7 +142,9 @@ class Invalid(MaestroError):
 
     code = "VALIDATION_FAILED"
 
-    def __init__(self, problems: Sequence[Problem], message: str | None = None, *, reason: str | None = None) -> None:
+    def __init__(
+        self, problems: Sequence[Problem], message: str | None = None, *, reason: str | None = None
+    ) -> None:
         super().__init__(message or (problems[0].message if problems else None), reason=reason)
         self.problems = tuple(problems)
 
@@ -153,7 +169,7 @@ class StepFailed(MaestroError):
         message: str | None = None,
         *,
         kind: StepErrorKind = StepErrorKind.PERMANENT,
-        type: str = "StepFailed",  # noqa: A002 - the field's word for the class of an error
+        type: str = "StepFailed",
         retry_after: float | None = None,
         details: object = None,
     ) -> None:

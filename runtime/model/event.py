@@ -1,4 +1,4 @@
-"""ExecutionEvent: one row of an execution's append-only log, and the closed list of what can happen."""
+"""ExecutionEvent: one row of an execution's append-only log; the closed list of what happens."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from runtime.model.values import Json
 
 
 class EventKind(IntEnum):
-    """As stored in `execution_events.kind`; numbers are never reused. The name is the graph's word."""
+    """As stored in `execution_events.kind`; numbers are never reused.
+
+    The name is the graph's word.
+    """
 
     EXECUTION_QUEUED = 1
     EXECUTION_STARTED = 2

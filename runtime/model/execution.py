@@ -41,7 +41,9 @@ TERMINAL: Final = frozenset(
 )
 
 TRANSITIONS: Final[dict[ExecutionStatus, frozenset[ExecutionStatus]]] = {
-    ExecutionStatus.QUEUED: frozenset({ExecutionStatus.RUNNING, ExecutionStatus.CANCELLED, ExecutionStatus.WAITING}),
+    ExecutionStatus.QUEUED: frozenset(
+        {ExecutionStatus.RUNNING, ExecutionStatus.CANCELLED, ExecutionStatus.WAITING}
+    ),
     ExecutionStatus.RUNNING: frozenset(
         {
             ExecutionStatus.QUEUED,
@@ -94,7 +96,10 @@ class ExecutionState(StrEnum):
 
 
 class StepStatus(IntEnum):
-    """Statuses of a step. Stored are only outcomes and open effects (COMPLETED and above); the rest is derived."""
+    """Statuses of a step.
+
+    Stored are only outcomes and open effects (COMPLETED and above); the rest is derived.
+    """
 
     PENDING = 0
     READY = 1
@@ -215,7 +220,10 @@ class StepExecution:
 
 @dataclass(frozen=True, slots=True)
 class EnqueueRequest:
-    """What a caller asks for. The workflow is named by id or by name; without a version the current one is taken."""
+    """What a caller asks for.
+
+    The workflow is named by id or by name; without a version the current one is taken.
+    """
 
     workflow_id: UUID | None = None
     workflow_name: str | None = None
@@ -233,7 +241,10 @@ class EnqueueRequest:
 
 @dataclass(frozen=True, slots=True)
 class Enqueued:
-    """The answer to one enqueue: durable when it is given. `created` is False when the key was known."""
+    """The answer to one enqueue: durable when it is given.
+
+    `created` is False when the key was known.
+    """
 
     execution: Execution
     created: bool

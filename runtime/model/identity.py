@@ -30,7 +30,10 @@ SYSTEM = Actor("system", ActorKind.SYSTEM)
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A verified caller. Tenant and identity come from the token, never from a header or an argument."""
+    """A verified caller.
+
+    Tenant and identity come from the token, never from a header or an argument.
+    """
 
     tenant_id: UUID
     tenant: str

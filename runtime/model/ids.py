@@ -1,7 +1,10 @@
-"""Identifiers. An execution's id is a UUID version 7 (RFC 9562) whose 12 bits after the version hold its slot.
+"""Identifiers.
 
-Whoever holds an id knows its slot, and from the slot its shard, without a look-up; the id survives a later change
-of the number of shards. Everything that belongs to an execution has an id that starts with the execution's id.
+An execution's id is a UUID version 7 (RFC 9562) whose 12 bits after the version hold its slot.
+
+Whoever holds an id knows its slot, and from the slot its shard, without a look-up; the id survives
+a later change of the number of shards. Everything that belongs to an execution has an id that
+starts with the execution's id.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ SLOTS: Final = 4096
 
 
 def make_uuid7(*, unix_ms: int, slot: int, noise: int) -> UUID:
-    """A UUID v7 from milliseconds, 12 bits of slot and 62 bits of randomness (RFC 9562, section 5.7)."""
+    """A UUID v7: milliseconds, 12 bits of slot, 62 of randomness (RFC 9562, section 5.7)."""
     value = (unix_ms & (2**48 - 1)) << 80
     value |= 0x7 << 76
     value |= (slot & 0xFFF) << 64
@@ -30,13 +33,13 @@ def slot_of(execution_id: UUID) -> int:
 
 
 def slot_for(*parts: str) -> int:
-    """The slot that a tenant, or a tenant and a key, hashes to; stable over processes and releases."""
+    """The slot of a tenant, or of a tenant and a key; stable over processes and releases."""
     digest = hashlib.blake2b("\x1f".join(parts).encode(), digest_size=2).digest()
     return int.from_bytes(digest, "big") % SLOTS
 
 
 def shard_of(execution_id: UUID, shards: int) -> int:
-    """The shard of an execution when there are `shards` of them (a power of two): ``slot * N >> 12``."""
+    """The shard of an execution among `shards` (a power of two): ``slot * N >> 12``."""
     return slot_of(execution_id) * shards >> 12
 
 
@@ -61,9 +64,9 @@ class StepExecutionId:
     def parse(cls, text: str) -> StepExecutionId:
         """The parts of an id as text; raises ValueError when it is not one."""
         head, kind, *rest = text.split(".")
-        if kind != "s" or not 1 <= len(rest) <= 2:
+        if kind != "s" or len(rest) not in {1, 2}:
             raise ValueError(text)
-        return cls(UUID(head), int(rest[0]), int(rest[1]) if len(rest) == 2 else -1)
+        return cls(UUID(head), int(rest[0]), int(rest[1]) if rest[1:] else -1)
 
 
 @dataclass(frozen=True, slots=True)

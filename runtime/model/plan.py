@@ -1,7 +1,8 @@
-"""Plan: a published version compiled to integers. Pure data; the engine walks it, the definition room makes it.
+"""Plan: a published version compiled to integers.
 
-Steps are numbered in document order; `successors[i]` and `indegree[i]` are the graph. Templates stay as the JSON
-that was written (strings with `{{ }}` in them); the engine parses each once per plan.
+Pure data: the engine walks it, the definition room makes it. Steps are numbered in document order;
+`successors[i]` and `indegree[i]` are the graph. Templates stay as the JSON that was written (text
+with `{{ }}` in them); the engine parses each once per plan.
 """
 
 from __future__ import annotations
@@ -50,7 +51,10 @@ class Jitter(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """When a failed attempt is repeated, and after how long. `max_attempts` counts the first one."""
+    """When a failed attempt is repeated, and after how long.
+
+    `max_attempts` counts the first one.
+    """
 
     max_attempts: int = 1
     backoff: Backoff = Backoff.EXPONENTIAL
@@ -81,7 +85,10 @@ class ConnectorRef:
 
 @dataclass(frozen=True, slots=True)
 class StepPlan:
-    """One step of a plan. `config` is the `with` block as written; `when` the condition's text or None."""
+    """One step of a plan.
+
+    `config` is the `with` block as written; `when` the condition's text or None.
+    """
 
     index: int
     key: str
@@ -101,12 +108,15 @@ class StepPlan:
 
 @dataclass(frozen=True, slots=True)
 class PolicyContext:
-    """Why this workflow may touch what it touches; stands on the first event, log lines and spans."""
+    """Why this workflow may touch what it touches; on its first event, log lines, spans."""
 
     purpose: str | None = None
     authority: str | None = None
     license: str | None = None
     region: str | None = None
+
+
+NO_POLICY = PolicyContext()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +134,7 @@ class Plan:
     timeout: Duration | None = None
     max_parallel_steps: int | None = None
     priority: int = 0
-    policy: PolicyContext = PolicyContext()
+    policy: PolicyContext = NO_POLICY
     namespace: str | None = None
     labels: dict[str, str] = field(default_factory=dict)
     index_of: dict[str, int] = field(default_factory=dict)

@@ -1,4 +1,7 @@
-"""Value objects that several rooms share: JSON, Duration, SemVer, Digest. Immutable and validated at birth."""
+"""Value objects that several rooms share: JSON, Duration, SemVer, Digest.
+
+Immutable and validated at birth.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from dataclasses import dataclass
 from functools import total_ordering
 from typing import Final, TypeAlias
 
-Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
 _UNITS: Final = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 _COMPACT = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
@@ -16,11 +19,15 @@ _ISO = re.compile(
     r"P(?:(?P<w>\d+)W)?(?:(?P<d>\d+)D)?(?:T(?:(?P<h>\d+)H)?(?:(?P<m>\d+)M)?(?:(?P<s>\d+(?:\.\d+)?)S)?)?"
 )
 _MAX_MS: Final = 10 * 365 * _UNITS["d"]
+_MAX_CHARS: Final = 128
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Duration:
-    """A length of time in whole milliseconds, 0 to ten years. Written `30s`, `2h30m`, `500ms` or ISO 8601 (`PT1M30S`)."""
+    """A length of time in whole milliseconds, 0 to ten years.
+
+    Written `30s`, `2h30m`, `500ms` or ISO 8601 (`PT1M30S`).
+    """
 
     milliseconds: int
 
@@ -35,9 +42,9 @@ class Duration:
 
     @classmethod
     def parse(cls, text: str) -> Duration:
-        """Read `30s`, `5m`, `2h30m`, `1.5h`, `500ms`, `2d` or ISO 8601; raises ValueError for anything else."""
+        """Read `30s`, `2h30m`, `1.5h`, `500ms`, `2d` or ISO 8601; raises ValueError otherwise."""
         text = text.strip()
-        if len(text) > 64:
+        if len(text) > _MAX_CHARS:
             raise ValueError("too long for a duration")
         if text.startswith("P"):
             return cls._parse_iso(text)
@@ -56,7 +63,9 @@ class Duration:
         match = _ISO.fullmatch(text)
         found = {unit: value for unit, value in match.groupdict().items() if value} if match else {}
         if not found or text.endswith("T"):
-            raise ValueError(f"{text!r} is not an ISO 8601 duration of weeks, days, hours, minutes, seconds")
+            raise ValueError(
+                f"{text!r} is not an ISO 8601 duration of weeks, days, hours, minutes, seconds"
+            )
         return cls(round(sum(float(value) * _UNITS[unit] for unit, value in found.items())))
 
     def __str__(self) -> str:
@@ -79,7 +88,10 @@ _SEMVER = re.compile(
 @total_ordering
 @dataclass(frozen=True, slots=True, eq=True)
 class SemVer:
-    """A version by Semantic Versioning 2.0.0. An integer N reads as N.0.0; build metadata is dropped."""
+    """A version by Semantic Versioning 2.0.0.
+
+    An integer N reads as N.0.0; build metadata is dropped.
+    """
 
     major: int
     minor: int = 0
@@ -91,7 +103,7 @@ class SemVer:
         """Read `1.4.0`, `2.0.0-rc.1` or an integer; raises ValueError for anything else."""
         if isinstance(text, int):
             return cls(text)
-        if len(text) > 128:
+        if len(text) > _MAX_CHARS:
             raise ValueError("too long for a version")
         if text.isascii() and text.isdigit():
             return cls(int(text[:9]))
@@ -108,7 +120,7 @@ class SemVer:
         return self._order() < other._order()
 
     def _order(self) -> tuple[int, int, int, int, tuple[tuple[int, int, str], ...]]:
-        """SemVer 2.0.0, rule 11: a prerelease comes before its release; numeric identifiers before others."""
+        """SemVer 2.0.0, rule 11: a prerelease precedes its release; numbers precede words."""
         parts = tuple(
             (0, int(part), "") if part.isdigit() else (1, 0, part)
             for part in self.prerelease.split(".")

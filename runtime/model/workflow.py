@@ -38,7 +38,10 @@ class DefinitionFormat(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Workflow:
-    """A named definition of a tenant. `current_version_id` is the highest published one that is not deprecated."""
+    """A named definition of a tenant.
+
+    `current_version_id` is the highest published one that is not deprecated.
+    """
 
     id: UUID
     tenant_id: UUID
@@ -58,7 +61,10 @@ class Workflow:
 
 @dataclass(frozen=True, slots=True)
 class WorkflowVersion:
-    """What runs: never changed after publication. A draft is shown in the same shape with state DRAFT."""
+    """What runs: never changed after publication.
+
+    A draft is shown in the same shape with state DRAFT.
+    """
 
     id: UUID
     tenant_id: UUID
@@ -76,7 +82,7 @@ class WorkflowVersion:
 
 @dataclass(frozen=True, slots=True)
 class WorkflowChange:
-    """What a change of a workflow came to, and what the validation found on the way (warnings included)."""
+    """What a change of a workflow came to, and what validation found (warnings included)."""
 
     workflow: Workflow | None
     version: WorkflowVersion | None = None

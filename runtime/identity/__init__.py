@@ -1,0 +1,1 @@
+"""Who is calling: verified tokens become Principals. The development issuer lives here too."""

@@ -1,0 +1,21 @@
+"""The one table from role to scopes. A token's own `scope` claim adds to what its roles give."""
+
+from __future__ import annotations
+
+from typing import Final
+
+_READ = frozenset({"workflows:read", "executions:read", "executions:read-data"})
+_OPERATE = _READ | {"executions:write"}
+_AUTHOR = _OPERATE | {"workflows:write", "workflows:publish"}
+
+ROLE_SCOPES: Final[dict[str, frozenset[str]]] = {
+    "viewer": _READ,
+    "operator": _OPERATE,
+    "author": _AUTHOR,
+    "admin": _AUTHOR | {"executions:admin", "tenant:admin", "metrics:read"},
+}
+
+
+def scopes_of(roles: frozenset[str], scopes: frozenset[str]) -> frozenset[str]:
+    """Every scope that a token with these roles and scopes holds; unknown roles give nothing."""
+    return scopes.union(*(ROLE_SCOPES.get(role, frozenset()) for role in roles))

@@ -1,0 +1,1 @@
+"""Logs, traces and metrics of the process; nothing is exported unless configured."""

@@ -1,0 +1,64 @@
+"""The process's own log: JSON lines, or readable ones on a terminal; with trace ids."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import MutableMapping
+from typing import Any, TextIO
+
+import orjson
+import structlog
+from opentelemetry import trace
+
+
+def get_logger(name: str) -> structlog.stdlib.BoundLogger:
+    """A logger; bind execution and step ids to it once, not per line."""
+    logger: structlog.stdlib.BoundLogger = structlog.get_logger(logger=name)
+    return logger
+
+
+def configure_logging(
+    *, form: str = "auto", level: str = "info", stream: TextIO | None = None
+) -> None:
+    """Set the shape of all log lines of this process.
+
+    `auto` is readable on a terminal and JSON elsewhere.
+    """
+    target = stream or sys.stderr
+    console = form == "console" or (form == "auto" and target.isatty())
+    renderer: Any = (
+        structlog.dev.ConsoleRenderer(colors=target.isatty()) if console else _JsonLine()
+    )
+    threshold = logging.getLevelNamesMapping()[level.upper()]
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _add_trace,
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(threshold),
+        logger_factory=structlog.PrintLoggerFactory(target),
+        cache_logger_on_first_use=False,
+    )
+
+
+def _add_trace(
+    _logger: object, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """Give a line the ids of the span that it was written in, unless it names its own."""
+    context = trace.get_current_span().get_span_context()
+    if context.is_valid:
+        event.setdefault("trace_id", f"{context.trace_id:032x}")
+        event.setdefault("span_id", f"{context.span_id:016x}")
+    return event
+
+
+class _JsonLine:
+    """Renders with orjson; what JSON has no word for is written as text."""
+
+    def __call__(self, _logger: object, _method: str, event: MutableMapping[str, Any]) -> str:
+        return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()

@@ -1,0 +1,68 @@
+"""Prometheus objects, made once and handed down.
+
+Children with labels are cached by their callers on hot paths.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CONTENT_TYPE_LATEST as PLAIN
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import generate_latest as plain
+from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST as OPENMETRICS
+from prometheus_client.openmetrics.exposition import generate_latest as openmetrics
+
+from runtime.telemetry.names import METRICS
+
+_FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_LONG = (0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 1800, 7200, 86400)
+_SIZES = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2000, 5000)
+
+
+class Metrics:
+    """All metrics of one process, in a registry of their own.
+
+    Names and meanings: `names.METRICS`.
+    """
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.http_requests = self._counter("maestro_http_requests_total", "route", "status")
+        self.http_seconds = self._histogram("maestro_http_request_seconds", _FAST, "route")
+        self.graphql_operations = self._counter(
+            "maestro_graphql_operations_total", "type", "outcome"
+        )
+        self.graphql_seconds = self._histogram("maestro_graphql_operation_seconds", _FAST, "type")
+        self.enqueued = self._counter("maestro_enqueued_total")
+        self.enqueue_batch = self._histogram("maestro_enqueue_batch_size", _SIZES)
+        self.queue_lag = self._histogram("maestro_queue_lag_seconds", _FAST)
+        self.running = self._gauge("maestro_executions_running")
+        self.finished = self._counter("maestro_executions_finished_total", "status")
+        self.execution_seconds = self._histogram("maestro_execution_seconds", _LONG)
+        self.steps = self._counter("maestro_steps_total", "connector", "status")
+        self.step_seconds = self._histogram("maestro_step_seconds", _FAST, "connector")
+        self.retries = self._counter("maestro_step_retries_total", "connector")
+        self.flush_rows = self._histogram("maestro_flush_rows", _SIZES)
+        self.flush_seconds = self._histogram("maestro_flush_seconds", _FAST)
+        self.flush_waiting = self._gauge("maestro_flush_waiting")
+        self.lease_seconds = self._gauge("maestro_lease_seconds")
+        self.takeovers = self._counter("maestro_takeovers_total")
+        self.fenced = self._counter("maestro_fenced_total")
+        self.swept = self._counter("maestro_swept_total")
+        self.subscribers = self._gauge("maestro_subscribers")
+        self.dependency_up = self._gauge("maestro_dependency_up", "dependency")
+
+    def render(self, accept: str = "") -> tuple[bytes, str]:
+        """The page for a scrape and its media type: OpenMetrics when asked for, else plain."""
+        if "application/openmetrics-text" in accept:
+            page: bytes = openmetrics(self.registry)  # type: ignore[no-untyped-call] # as published
+            return page, OPENMETRICS
+        return plain(self.registry), PLAIN
+
+    def _counter(self, name: str, *labels: str) -> Counter:
+        return Counter(name, METRICS[name], labels, registry=self.registry)
+
+    def _gauge(self, name: str, *labels: str) -> Gauge:
+        return Gauge(name, METRICS[name], labels, registry=self.registry)
+
+    def _histogram(self, name: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(name, METRICS[name], labels, registry=self.registry, buckets=buckets)

@@ -1,0 +1,59 @@
+"""Every span, attribute and metric, with its meaning.
+
+Code takes names from here; the reference page lists this table.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+SPANS: Final[dict[str, str]] = {
+    "graphql": "One GraphQL request at the API.",
+    "execution.enqueue": "Durable acceptance of an execution.",
+    "execution.run": "The time one worker owned an execution.",
+    "step.run": "One attempt of one step.",
+    "connector.call": "The call of a connector within an attempt.",
+}
+
+ATTRIBUTES: Final[dict[str, str]] = {
+    "maestro.execution.id": "The execution's id.",
+    "maestro.workflow": "The workflow's name.",
+    "maestro.workflow.version_id": "The id of the version that runs.",
+    "maestro.tenant": "The tenant's name.",
+    "maestro.namespace": "The namespace inside the tenant.",
+    "maestro.step": "The step's key.",
+    "maestro.attempt": "The number of the attempt, from 1.",
+    "maestro.generation": "The generation of the execution, from 0.",
+    "maestro.connector": "The connector and its version.",
+    "maestro.status": "How it ended.",
+    "maestro.purpose": "The purpose of access.",
+    "maestro.authority": "The authority that the workflow acts under.",
+    "maestro.license": "The licence that the data is under.",
+    "graphql.operation.name": "The operation's name.",
+    "graphql.operation.type": "query, mutation or subscription.",
+}
+
+METRICS: Final[dict[str, str]] = {
+    "maestro_http_requests_total": "HTTP requests by route and status.",
+    "maestro_http_request_seconds": "Duration of HTTP requests by route.",
+    "maestro_graphql_operations_total": "GraphQL operations by type and outcome.",
+    "maestro_graphql_operation_seconds": "Duration of GraphQL operations by type.",
+    "maestro_enqueued_total": "Executions accepted.",
+    "maestro_enqueue_batch_size": "Executions per accepting commit.",
+    "maestro_queue_lag_seconds": "Time from acceptance to claim.",
+    "maestro_executions_running": "Executions that this worker owns.",
+    "maestro_executions_finished_total": "Executions ended here, by status.",
+    "maestro_execution_seconds": "Duration of executions from acceptance to end.",
+    "maestro_steps_total": "Attempts of steps ended here, by connector and status.",
+    "maestro_step_seconds": "Duration of attempts, by connector.",
+    "maestro_step_retries_total": "Attempts that will be repeated, by connector.",
+    "maestro_flush_rows": "Rows (steps and events) per checkpointing commit.",
+    "maestro_flush_seconds": "Duration of checkpointing commits.",
+    "maestro_flush_waiting": "Checkpoints that wait for the next commit.",
+    "maestro_lease_seconds": "What was left of the lease when it was renewed.",
+    "maestro_takeovers_total": "Executions taken over from dead workers.",
+    "maestro_fenced_total": "Times this process found itself fenced off.",
+    "maestro_swept_total": "Queued executions that the sweeper handed out again.",
+    "maestro_subscribers": "Open subscriptions.",
+    "maestro_dependency_up": "Whether PostgreSQL and Redis answer.",
+}
