@@ -1,0 +1,180 @@
+"""Checkpoint: what an owner wants to be durable, and what it finds when it takes over.
+
+The worker makes these records, the store carries them. The fields of StepRow, EventRow and Closing
+stand in the order of the arrays of `mc_flush`, so that a batch of rows becomes columns by one
+`zip(*rows)`. They are tuples because tens of thousands of them are made per second. Texts are JSON
+already: the worker encodes an output once, for its size, its digest and its row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum, StrEnum
+from typing import NamedTuple
+from uuid import UUID
+
+from runtime.model.values import Json
+
+
+class StepRow(NamedTuple):
+    """The outcome of an attempt, or (`is_open`, status RUNNING) the intent of an effectful call."""
+
+    tenant_id: UUID
+    execution_id: UUID
+    step: int
+    item: int
+    generation: int
+    attempt: int
+    status: int
+    age_seconds: float
+    is_open: bool
+    result: str
+
+
+class EventRow(NamedTuple):
+    """One event, numbered by the owner."""
+
+    tenant_id: UUID
+    execution_id: UUID
+    sequence: int
+    kind: int
+    data: str | None
+
+
+class Closing(NamedTuple):
+    """The end of ownership: a final status, parked (WAITING) or given back (QUEUED)."""
+
+    execution_id: UUID
+    status: int
+    wait: int | None = None
+    wake_in_seconds: float | None = None
+    inbox_seen: int = 0
+    output: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What must be committed together for one execution, in the order of submission.
+
+    `inbox_read` are the numbers of the messages that this checkpoint acts on; they are deleted with
+    it. `size` is the length of all texts, for the limit of a batch.
+    """
+
+    execution_id: UUID
+    steps: tuple[StepRow, ...] = ()
+    events: tuple[EventRow, ...] = ()
+    closing: Closing | None = None
+    clears_takeovers: bool = False
+    inbox_read: tuple[int, ...] = ()
+    size: int = 0
+
+
+class FlushOutcome(StrEnum):
+    """What became of a checkpoint.
+
+    COMMITTED: durable. FENCED: nothing written, another owner may exist. UNKNOWN: the connection
+    broke in between, it may or may not be durable and must never be sent again. REJECTED: the
+    database refuses this very checkpoint (or an earlier one of the same execution); the rest of its
+    batch is durable.
+    """
+
+    COMMITTED = "committed"
+    FENCED = "fenced"
+    UNKNOWN = "unknown"
+    REJECTED = "rejected"
+
+
+@dataclass(frozen=True, slots=True)
+class FlushResult:
+    """The answer to one checkpoint; `message` says why it was not committed."""
+
+    outcome: FlushOutcome
+    message: str | None = None
+
+
+COMMITTED = FlushResult(FlushOutcome.COMMITTED)
+
+
+class InboxKind(IntEnum):
+    """As stored in `execution_inbox.kind`; numbers are never reused."""
+
+    CANCEL = 1
+
+
+class InboxMessage(NamedTuple):
+    """A message left for an execution; of CANCEL, data is `{"actor": {subject, kind}, "reason"}`."""
+
+    n: int
+    kind: int
+    data: Json
+
+
+class StepRecord(NamedTuple):
+    """A row of `step_executions` as replay reads it; `ended_ago` is by the database's clock."""
+
+    step: int
+    item: int
+    generation: int
+    attempt: int
+    status: int
+    is_open: bool
+    ended_ago: float
+    result: Json
+
+
+@dataclass(frozen=True, slots=True)
+class OwnedExecution:
+    """An execution as the claim hands it to its new owner; durations are by the database's clock.
+
+    `epoch` 1 means that nobody has owned it before: no rows need to be loaded, unless `inbox` says
+    that messages wait.
+    """
+
+    id: UUID
+    tenant_id: UUID
+    workflow_id: UUID
+    version_id: UUID
+    generation: int
+    namespace: str
+    region: str | None
+    priority: int
+    epoch: int
+    takeovers: int
+    inbox: int
+    cancel_requested: bool
+    created_at: datetime
+    age_seconds: float
+    deadline_in_seconds: float | None
+    meta: dict[str, Json]
+    input: Json
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether nothing can be stored for it beyond its first event."""
+        return self.epoch == 1 and self.inbox == 0
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionHistory:
+    """What is stored for an execution: enough to rebuild its state.
+
+    `retries` is the data of its EXECUTION_RETRIED events, in order.
+    """
+
+    steps: tuple[StepRecord, ...] = ()
+    last_sequence: int = 1
+    messages: tuple[InboxMessage, ...] = ()
+    retries: tuple[Json, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BeatAnswer:
+    """What a heartbeat learns. Not `live`: this incarnation is dead and must drop everything."""
+
+    live: bool
+    dead_workers: int = 0
+    due: int = 0
+    queued: int = 0
+    inbox: tuple[UUID, ...] = ()
