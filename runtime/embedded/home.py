@@ -1,0 +1,155 @@
+"""The data folder: made private, checked, and locked for one owner.
+
+The lock is the kernel's, so it is gone the moment its holder is, however that died; the number inside the file only
+serves the message. Sockets have their own rule: their path must be short, so under a long `$MC_HOME` they stand in a
+private folder below the system's temporary one, which goes away at stop.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import secrets
+import shutil
+import socket
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from runtime.model.errors import SetupError
+
+# The kernel's limit is 104 (macOS) or 108 bytes, and `.s.PGSQL.5432.lock` is the longest name inside.
+MAX_SOCKET_FOLDER_BYTES = 84
+FRESH_DISK_BYTES = 256 << 20
+WARM_DISK_BYTES = 64 << 20
+
+
+def private_folder(folder: Path) -> Path:
+    """Make a folder that only its owner can enter, or say why it cannot be."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise unusable(folder, error) from error
+    return folder
+
+
+def prepare_home(home: Path, *, fresh_bytes: int = FRESH_DISK_BYTES) -> Path:
+    """The data folder, existing, writable and with space; its absolute path."""
+    home = private_folder(home.absolute())
+    probe = home / f".probe-{os.getpid()}"
+    try:
+        probe.write_bytes(b"x" * 4096)
+        probe.unlink()
+        free = shutil.disk_usage(home).free
+    except OSError as error:
+        raise unusable(home, error) from error
+    needed = WARM_DISK_BYTES if (home / "postgres" / "data").exists() else fresh_bytes
+    if free < needed:
+        raise SetupError(
+            f"Only {free >> 20} MiB are free for the data folder {home}, {needed >> 20} are needed: "
+            "make room, or set MC_HOME to a folder on another disk.",
+            reason="NO_DISK_SPACE",
+        )
+    return home
+
+
+def unusable(folder: Path, error: OSError) -> SetupError:
+    """What to say when the operating system refuses a folder."""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return SetupError(
+            f"There is no space left for {folder}: make room, or set MC_HOME to a folder on "
+            "another disk.",
+            reason="NO_DISK_SPACE",
+        )
+    return SetupError(
+        f"The data folder {folder} cannot be used ({error.strerror}): change its permissions, or "
+        "set MC_HOME to a folder that you can write to.",
+        reason="HOME_NOT_WRITABLE",
+    )
+
+
+@contextlib.contextmanager
+def locked(home: Path) -> Iterator[None]:
+    """Hold the data folder; a second holder is refused by name."""
+    try:
+        descriptor = os.open(home / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise unusable(home, error) from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            raise SetupError(
+                f"The data folder {home} is in use by process {holder}: stop that one, or set "
+                "MC_HOME to another folder.",
+                reason="HOME_IN_USE",
+            ) from error
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def socket_folder(home: Path) -> Path:
+    """A private folder in which unix sockets can stand: below the home if that path allows it."""
+    inside = private_folder(home / "run")
+    if holds_sockets(inside):
+        return inside
+    digest = hashlib.sha256(os.fsencode(home)).hexdigest()[:16]
+    for base in (Path(tempfile.gettempdir()), Path("/tmp")):  # noqa: S108 - made private and checked below
+        folder = base / f"mc-{os.geteuid()}-{digest}"
+        if len(os.fsencode(folder)) <= MAX_SOCKET_FOLDER_BYTES:
+            return _own_folder(folder)
+    raise SetupError(
+        f"The path of the data folder {home} is too long for unix sockets: set MC_HOME to a "
+        "shorter one.",
+        reason="HOME_PATH_TOO_LONG",
+    )
+
+
+def holds_sockets(folder: Path) -> bool:
+    """Whether the path is short enough and the file system takes sockets (some network and shared ones do not)."""
+    if len(os.fsencode(folder)) > MAX_SOCKET_FOLDER_BYTES:
+        return False
+    probe = folder / f".probe-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX) as listener, contextlib.suppress(OSError):
+        listener.bind(os.fspath(probe))
+        probe.unlink()
+        return True
+    return False
+
+
+def _own_folder(folder: Path) -> Path:
+    """A folder at a path that others can guess: refuse it when somebody else was there first."""
+    private_folder(folder)
+    facts = folder.lstat()
+    mine = stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.geteuid()
+    if not mine or stat.S_IMODE(facts.st_mode) & 0o077:
+        raise SetupError(
+            f"The folder {folder} belongs to somebody else or is open to others: remove it, or set "
+            "MC_HOME to a shorter path.",
+            reason="SOCKET_FOLDER_TAKEN",
+        )
+    return folder
+
+
+def password(file: Path) -> str:
+    """The password kept in this file; made at random, for its owner only, when there is none."""
+    with contextlib.suppress(FileNotFoundError):
+        kept = file.read_text("ascii").strip()
+        if kept:
+            return kept
+    made = secrets.token_urlsafe(24)
+    draft = file.with_suffix(".new")
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as stream:
+        stream.write(made + "\n")
+    draft.replace(file)
+    return made
