@@ -14,7 +14,7 @@ from opentelemetry import trace
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:
     """A logger; bind execution and step ids to it once, not per line."""
-    logger: structlog.stdlib.BoundLogger = structlog.get_logger(logger=name)
+    logger: structlog.stdlib.BoundLogger = structlog.get_logger(component=name)
     return logger
 
 

@@ -1,0 +1,58 @@
+"""Statuses as people see them, and the table of legal transitions."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from uuid import UUID
+
+import pytest
+
+from runtime.model.execution import (
+    TERMINAL,
+    TRANSITIONS,
+    Execution,
+    ExecutionState,
+    ExecutionStatus,
+    TriggerKind,
+    WaitKind,
+)
+from runtime.model.identity import SYSTEM
+
+
+def an_execution(status, **more):
+    return Execution(
+        id=UUID(int=1),
+        tenant_id=UUID(int=2),
+        workflow_id=UUID(int=3),
+        version_id=UUID(int=4),
+        status=status,
+        namespace="default",
+        generation=0,
+        priority=0,
+        created_at=datetime(2026, 1, 1, tzinfo=UTC),
+        created_by=SYSTEM,
+        trigger=TriggerKind.API,
+        **more,
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "more", "shown"),
+    [
+        (ExecutionStatus.RUNNING, {}, ExecutionState.RUNNING),
+        (ExecutionStatus.RUNNING, {"cancel_requested": True}, ExecutionState.CANCELLING),
+        (ExecutionStatus.WAITING, {"wait": WaitKind.PAUSED}, ExecutionState.PAUSED),
+        (ExecutionStatus.WAITING, {"wait": WaitKind.TIMER}, ExecutionState.WAITING),
+        (ExecutionStatus.CANCELLED, {"cancel_requested": True}, ExecutionState.CANCELLED),
+    ],
+)
+def test_people_see_the_status_refined_by_its_reason(status, more, shown):
+    assert an_execution(status, **more).state is shown
+
+
+def test_what_is_final_goes_on_only_by_being_queued_again():
+    assert all(TRANSITIONS[status] == {ExecutionStatus.QUEUED} for status in TERMINAL)
+
+
+def test_every_status_has_its_transitions():
+    assert set(TRANSITIONS) == set(ExecutionStatus)

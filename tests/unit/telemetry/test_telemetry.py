@@ -1,0 +1,74 @@
+"""Logs, metrics and traces: every name is described, lines carry trace ids, nothing is recorded unasked."""
+
+from __future__ import annotations
+
+import io
+
+import orjson
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from runtime.telemetry.log import configure_logging, get_logger
+from runtime.telemetry.metrics import Metrics
+from runtime.telemetry.names import METRICS
+from runtime.telemetry.tracing import Tracing
+
+
+def test_every_metric_is_in_the_table_and_the_table_in_the_page():
+    page, media_type = Metrics().render()
+
+    described = {
+        line.split()[2] for line in page.decode().splitlines() if line.startswith("# HELP")
+    }
+    assert {name.removesuffix("_created") for name in described} | described == set(METRICS) | {
+        name for name in described if name.endswith("_created")
+    }
+    assert media_type.startswith("text/plain")
+
+
+def test_a_scrape_may_ask_for_openmetrics():
+    page, media_type = Metrics().render("application/openmetrics-text; version=1.0.0")
+
+    assert media_type.startswith("application/openmetrics-text")
+    assert page.endswith(b"# EOF\n")
+
+
+def test_a_log_line_carries_the_trace_it_was_written_in():
+    stream, exporter = io.StringIO(), InMemorySpanExporter()
+    configure_logging(form="json", stream=stream)
+    tracing = Tracing(service="test", processors=(SimpleSpanProcessor(exporter),))
+
+    with tracing.span("step.run"):
+        get_logger("test").info("step done", step="charge")
+
+    line = orjson.loads(stream.getvalue())
+    (span,) = exporter.get_finished_spans()
+    assert (line["event"], line["step"], line["trace_id"]) == (
+        "step done",
+        "charge",
+        f"{span.context.trace_id:032x}",
+    )
+
+
+def test_a_span_goes_on_with_the_trace_of_its_headers():
+    exporter = InMemorySpanExporter()
+    tracing = Tracing(service="test", processors=(SimpleSpanProcessor(exporter),))
+
+    with tracing.span("execution.enqueue"):
+        headers = tracing.headers()
+    with tracing.span("execution.run", parent=headers):
+        pass
+
+    first, second = exporter.get_finished_spans()
+    assert second.context.trace_id == first.context.trace_id
+    assert second.parent is not None
+    assert second.parent.span_id == first.context.span_id
+    assert Tracing.trace_id(headers) == f"{first.context.trace_id:032x}"
+
+
+def test_without_an_exporter_there_are_no_spans_and_no_headers():
+    tracing = Tracing(service="test")
+
+    with tracing.span("step.run") as span:
+        assert not span.is_recording()
+        assert tracing.headers() == {}

@@ -1,0 +1,62 @@
+"""The environment: unknown variables are refused by name, values are checked, defaults are the contract's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from runtime.model.errors import SetupError
+from runtime.settings import Settings
+
+
+def test_an_empty_environment_gives_the_documented_defaults():
+    settings = Settings.from_env({})
+
+    assert (settings.api.host, settings.api.port) == ("127.0.0.1", 8000)
+    assert settings.home == Path.cwd() / ".mc"
+    assert settings.secrets_path == settings.home / "secrets.yaml"
+    assert settings.database_url is None
+
+
+def test_a_misspelt_variable_names_its_nearest_neighbour():
+    with pytest.raises(SetupError, match=r"MC_DATABSE_URL is not .* did you mean MC_DATABASE_URL"):
+        Settings.from_env({"MC_DATABSE_URL": "postgresql://x"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MC_DATABASE_URL", "mysql://x"),
+        ("MC_REDIS_URL", "http://x"),
+        ("MC_PORT", "eighty"),
+        ("MC_PORT", "70000"),
+        ("MC_LOG_FORMAT", "xml"),
+        ("MC_AUTH_JWKS_URL", "https://issuer/keys"),
+        ("MC_AUTH_ISSUER", "https://issuer"),
+    ],
+)
+def test_a_bad_value_is_refused_with_the_name_of_its_variable(name, value):
+    with pytest.raises(SetupError, match=name):
+        Settings.from_env({name: value})
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [
+        ("127.0.0.1", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("api.example", False),
+    ],
+)
+def test_only_loopback_listeners_are_loopback(host, loopback):
+    assert Settings.from_env({"MC_HOST": host}).api.is_loopback is loopback
+
+
+def test_egress_is_a_list():
+    assert Settings.from_env({"MC_EGRESS_ALLOW": "127.0.0.0/8, shop:80"}).egress.allow == (
+        "127.0.0.0/8",
+        "shop:80",
+    )
