@@ -1,0 +1,103 @@
+"""The fixtures that every test may ask for; what they are made of stands in tests/support."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import servers
+from tests.support.processes import Mc, clean_environment
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Forget the user's own variables, so that every machine runs the same tests."""
+    kept = {name: value for name, value in os.environ.items() if name.startswith("MC_TEST_")}
+    kept |= {name: os.environ[name] for name in ("MC_BIN_DIR",) if name in os.environ}
+    clean = clean_environment()
+    os.environ.clear()
+    os.environ.update(clean | kept)
+
+
+@pytest.fixture(scope="session")
+def ground_run() -> Iterator[Callable[..., Any]]:
+    """Runs a coroutine for a sync fixture, on a loop of its own that lasts as long as the servers."""
+    with servers.own_loop() as run:
+        yield run
+
+
+@pytest.fixture(scope="session")
+def ground_folder() -> Iterator[Path]:
+    """A short private folder for the servers of this test process."""
+    folder = Path(tempfile.mkdtemp(prefix="mct-"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_server(ground_run: Callable[..., Any], ground_folder: Path) -> Iterator[str]:
+    """The superuser's address of a PostgreSQL of this test process."""
+    with servers.postgres(ground_run, ground_folder) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def redis_server(ground_run: Callable[..., Any], ground_folder: Path) -> Iterator[str]:
+    """The address of a Redis of this test process."""
+    with servers.redis_server(ground_run, ground_folder) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def databases(ground_run: Callable[..., Any], postgres_server: str) -> Iterator[servers.Databases]:
+    """Makes databases: `clone()` a migrated one, `empty()` one without anything."""
+    made = servers.Databases(ground_run, postgres_server)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def shared_database(databases: servers.Databases) -> str:
+    """The one migrated database that tests take turns with; ask for `database_url` instead."""
+    return databases.clone()
+
+
+@pytest.fixture
+def database_url(databases: servers.Databases, shared_database: str) -> Iterator[str]:
+    """A migrated database without rows; emptied again afterwards."""
+    yield shared_database
+    databases.clean(shared_database)
+
+
+@pytest.fixture
+def redis_url(ground_run: Callable[..., Any], redis_server: str) -> str:
+    """An empty Redis database."""
+    ground_run(servers.flush_redis(redis_server))
+    return redis_server
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A data folder ($MC_HOME) of this test alone, open to its owner only."""
+    folder = tmp_path / "home"
+    folder.mkdir(mode=0o700)
+    return folder
+
+
+@pytest.fixture
+def clean_env(home: Path) -> dict[str, str]:
+    """An environment for processes: nothing of the user's, and this test's `home`."""
+    return {**clean_environment(), "MC_HOME": str(home)}
+
+
+@pytest.fixture
+def mc(home: Path, tmp_path: Path) -> Iterator[Mc]:
+    """Starts `mc` commands on this test's `home` and a free port; ends whatever still runs."""
+    made = Mc(home=home, folder=tmp_path)
+    yield made
+    made.end_all()

@@ -1,0 +1,186 @@
+"""The servers that tests speak to: one PostgreSQL and one Redis per test process, or outside ones by MC_TEST_*_URL.
+
+A template database is migrated once; every other database is a clone of it (tens of milliseconds). The test server
+runs with fsync off: what it holds is thrown away anyway, and nothing but its speed differs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+import secrets
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit, urlunsplit
+
+import asyncpg
+import redis.asyncio as redis
+
+from runtime.embedded.home import socket_folder
+from runtime.embedded.postgres import EmbeddedPostgres
+from runtime.embedded.redis import EmbeddedRedis
+
+KEPT_TABLES = ("shards", "schema_migrations")
+LOCK_TIMEOUT = "3s"
+WORK_SECONDS = 120.0
+
+
+@contextlib.contextmanager
+def own_loop() -> Iterator[Callable[[Coroutine[Any, Any, Any]], Any]]:
+    """Run coroutines to their end from anywhere, on a loop in a thread that lives as long as the servers."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="test-servers", daemon=True)
+    thread.start()
+    try:
+        yield lambda work: asyncio.run_coroutine_threadsafe(work, loop).result(WORK_SECONDS)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+@contextlib.contextmanager
+def postgres(run: Callable[..., Any], folder: Path) -> Iterator[str]:
+    """A superuser's address of a PostgreSQL that this test process may fill with databases."""
+    outside = os.environ.get("MC_TEST_DATABASE_URL")
+    if outside:
+        yield outside
+        return
+    server = EmbeddedPostgres(
+        folder / "postgres",
+        socket_folder(folder),
+        overrides={"fsync": "off", "synchronous_commit": "on", "max_connections": "200"},
+    )
+    run(server.start())
+    try:
+        yield server.url
+    finally:
+        run(server.stop())
+
+
+@contextlib.contextmanager
+def redis_server(run: Callable[..., Any], folder: Path) -> Iterator[str]:
+    """The address of a Redis; an outside one gives each test process a number of its own."""
+    outside = os.environ.get("MC_TEST_REDIS_URL")
+    if outside:
+        worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+        yield with_path(outside, str(int(worker) + 1))
+        return
+    server = EmbeddedRedis(folder / "redis", socket_folder(folder))
+    run(server.start())
+    try:
+        yield server.url
+    finally:
+        run(server.stop())
+
+
+class Databases:
+    """Makes databases from a migrated template, empties them, and drops them in the end."""
+
+    def __init__(self, run: Callable[..., Any], server_url: str) -> None:
+        self._run = run
+        self._server = server_url
+        self._prefix = f"mc_test_{secrets.token_hex(4)}"
+        self._numbers = itertools.count(1)
+        self._made: list[str] = []
+        self._deletes: dict[str, str] = {}
+        self._connections: dict[str, asyncpg.Connection] = {}
+
+    def template(self) -> str:
+        """The name of the template, migrated at its first use."""
+        from runtime.store.migrate import migrate  # Only tests with a database pay for it.
+
+        name = f"{self._prefix}_template"
+        if name not in self._made:
+            self._create(name, "template0")
+            self._run(migrate(self.url(name)))
+        return name
+
+    def clone(self) -> str:
+        """The address of a new database with all migrations in it."""
+        template = self.template()
+        name = f"{self._prefix}_{next(self._numbers)}"
+        self._create(name, template)
+        return self.url(name)
+
+    def empty(self) -> str:
+        """The address of a new database with nothing in it."""
+        name = f"{self._prefix}_{next(self._numbers)}"
+        self._create(name, "template0")
+        return self.url(name)
+
+    def url(self, name: str) -> str:
+        """The address of a database on this server."""
+        return with_path(self._server, name)
+
+    def clean(self, url: str) -> None:
+        """Delete all rows but those that the migrations made, in one round trip."""
+        self._run(self._clean(url))
+
+    def close(self) -> None:
+        """Drop what was made."""
+        for connection in self._connections.values():
+            self._run(connection.close())
+        for name in reversed(self._made):
+            self._run(self._on_server(f'drop database if exists "{name}" with (force)'))
+
+    def _create(self, name: str, template: str) -> None:
+        self._run(self._on_server(f'create database "{name}" template "{template}"'))
+        self._made.append(name)
+
+    async def _on_server(self, statement: str) -> None:
+        connection = await asyncpg.connect(self._server)
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
+
+    async def _clean(self, url: str) -> None:
+        connection = self._connections.get(url)
+        if connection is None or connection.is_closed():
+            connection = self._connections[url] = await asyncpg.connect(url)
+            await connection.execute(f"set lock_timeout = '{LOCK_TIMEOUT}'")
+            self._deletes[url] = await _delete_statements(connection)
+        try:
+            await connection.execute(self._deletes[url])
+        except asyncpg.LockNotAvailableError:
+            # A test that failed has left sessions behind; the next one must not pay for it.
+            await connection.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity"
+                " where datname = current_database() and pid <> pg_backend_pid()"
+            )
+            await connection.execute(self._deletes[url])
+
+
+async def _delete_statements(connection: asyncpg.Connection) -> str:
+    rows = await connection.fetch(
+        "select format('%I.%I', n.nspname, c.relname) as name from pg_class c"
+        " join pg_namespace n on n.oid = c.relnamespace"
+        " where c.relkind in ('r', 'p') and not c.relispartition"
+        " and n.nspname = 'maestro' and c.relname <> all($1::text[])",
+        list(KEPT_TABLES),
+    )
+    deletes = [f"delete from {row['name']}" for row in rows]
+    seeds = [
+        "delete from maestro.shards where shard <> 0",
+        "update maestro.shards set open = true where not open",
+    ]
+    return "; ".join(deletes + seeds)
+
+
+def with_path(url: str, path: str) -> str:
+    """The same address with another database (or Redis number) in it."""
+    return urlunsplit(urlsplit(url)._replace(path="/" + quote(path)))
+
+
+async def flush_redis(url: str) -> None:
+    """Empty the database of this address."""
+    client = redis.from_url(url)
+    try:
+        await client.flushdb()
+    finally:
+        await client.aclose()
