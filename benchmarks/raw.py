@@ -1,0 +1,97 @@
+"""The raw limit: the rows of a 3-step execution written by bare asyncpg, grouped and one after the other.
+
+Five commits an execution, as the engine needs: acceptance (execution, event), claim, then three checkpoints, the last of
+which also ends the execution. Nine events and three step rows; same tables, same indexes, no validation, no engine.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from uuid import UUID
+
+import asyncpg
+from runtime.entropy import SystemEntropy
+
+STEPS = 3
+COMMITS = 2 + STEPS
+_TENANT = UUID(int=1)
+_DATA = '{"step": 0, "key": "a", "item": -1, "attempt": 1}'
+_RESULT = '{"output": {"ok": true}, "in": "sha256:0", "out": "sha256:0", "code": "sha256:0", "worker": "host:1"}'
+
+ACCEPT = """
+with e as (insert into workflow_executions (id, shard, tenant_id, workflow_id, version_id, status, input, meta)
+  select i, 0, $2, $2, $2, 0, '{}', '{}' from unnest($1::uuid[]) i)
+insert into execution_events (shard, kind, seq, execution_id, tenant_id, ts, data)
+  select 0, 1, 1, i, $2, now(), $3::jsonb from unnest($1::uuid[]) i"""
+CLAIM = """
+update workflow_executions e set status = 1, owner = 1, epoch = epoch + 1, started_at = now()
+ where e.shard = 0 and e.id between $2 and $3 and e.id = any($1::uuid[]) and e.status = 0"""
+STEP = """
+insert into step_executions (shard, status, step, execution_id, tenant_id, attempt, generation, item, started_at, finished_at,
+  result) select 0, 6, $2, i, $3, 1, 0, -1, now(), now(), $4::jsonb from unnest($1::uuid[]) i"""
+EVENTS = """
+insert into execution_events (shard, kind, seq, execution_id, tenant_id, ts, data)
+  select 0, 21, s, i, $2, now(), $3::jsonb from unnest($1::uuid[]) i, generate_series($4::int, $5::int) s"""
+CLOSE = """
+update workflow_executions e set status = 2, owner = null, output = '{"ok": true}', finished_at = now()
+ where e.shard = 0 and e.id between $2 and $3 and e.id = any($1::uuid[]) and e.owner = 1"""
+
+
+async def open_raw(url: str) -> asyncpg.Connection:
+    """A bare connection to the product's tables."""
+    connection = await asyncpg.connect(url, server_settings={"search_path": "maestro"})
+    await connection.execute("set enable_seqscan = off")
+    return connection
+
+
+async def write(connection: asyncpg.Connection, ids: list[UUID]) -> None:
+    """Everything that a 3-step execution leaves behind, for each id, in five commits for all of them."""
+    low, high = min(ids), max(ids)
+    await connection.execute(ACCEPT, ids, _TENANT, _DATA)
+    await connection.execute(CLAIM, ids, low, high)
+    for step in range(STEPS):
+        async with connection.transaction():
+            await connection.execute(STEP, ids, step, _TENANT, _RESULT)
+            # Started and the first step go with the first checkpoint, the end with the last.
+            first = 2 if step == 0 else 4 + 2 * step - 1
+            last = 4 + 2 * step if step < STEPS - 1 else 9
+            await connection.execute(EVENTS, ids, _TENANT, _DATA, first, last)
+            if step == STEPS - 1:
+                await connection.execute(CLOSE, ids, low, high)
+
+
+def make_ids(count: int) -> list[UUID]:
+    """Ids of now, in random slots."""
+    entropy, now = SystemEntropy(), int(datetime.now(UTC).timestamp() * 1000)
+    return [entropy.uuid7(now) for _ in range(count)]
+
+
+async def grouped_per_second(url: str, *, seconds: float, group: int = 1000) -> float:
+    """Executions per second when `group` of them share each commit."""
+    connection = await open_raw(url)
+    try:
+        await write(connection, make_ids(group))
+        done, begin = 0, time.perf_counter()
+        while time.perf_counter() - begin < seconds:
+            await write(connection, make_ids(group))
+            done += group
+        return done / (time.perf_counter() - begin)
+    finally:
+        await connection.close()
+
+
+async def serial_seconds(url: str, *, runs: int) -> list[float]:
+    """How long the five commits of one execution take, alone on an idle system; sorted."""
+    connection = await open_raw(url)
+    try:
+        await write(connection, make_ids(1))
+        times = []
+        for _ in range(runs):
+            ids = make_ids(1)
+            begin = time.perf_counter()
+            await write(connection, ids)
+            times.append(time.perf_counter() - begin)
+        return sorted(times)
+    finally:
+        await connection.close()

@@ -1,0 +1,75 @@
+"""What a measurement stands on: an embedded PostgreSQL and Redis in a folder of its own, with production's settings."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+from runtime.embedded.services import embedded_services
+from runtime.settings import Settings
+from runtime.store.migrate import migrate
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Where the servers are. `settings` is what the product would read from its environment."""
+
+    home: Path
+    database_url: str
+    redis_url: str
+    settings: Settings
+
+
+@contextlib.asynccontextmanager
+async def surroundings() -> AsyncIterator[Surroundings]:
+    """Fresh servers, a migrated database, and nothing left behind."""
+    with tempfile.TemporaryDirectory(prefix="mcb-") as folder:
+        home = Path(folder) / "h"
+        home.mkdir(mode=0o700)
+        async with embedded_services(home, postgres=True, redis=True) as services:
+            database_url, redis_url = services.database_url, services.redis_url
+            if database_url is None or redis_url is None:
+                raise RuntimeError("the embedded servers gave no address")
+            await migrate(database_url)
+            settings = Settings(home=home, database_url=database_url, redis_url=redis_url)
+            yield Surroundings(home, database_url, redis_url, settings)
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseWork:
+    """What PostgreSQL did between two looks: transactions that wrote, syncs of its log, bytes of its log."""
+
+    commits: int
+    wal_syncs: int
+    wal_bytes: int
+
+    def __sub__(self, other: DatabaseWork) -> DatabaseWork:
+        return DatabaseWork(
+            self.commits - other.commits, self.wal_syncs - other.wal_syncs, self.wal_bytes - other.wal_bytes
+        )
+
+
+async def database_work(url: str) -> DatabaseWork:
+    """Read the counters, after a pause in which every backend hands in its own."""
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute("select pg_sleep(1.2)")
+        await connection.execute("select pg_stat_force_next_flush()")
+        commits = await connection.fetchval(
+            "select xact_commit from pg_stat_database where datname = current_database()"
+        )
+        version = int(await connection.fetchval("show server_version_num"))
+        syncs = (
+            "select coalesce(sum(fsyncs), 0)::bigint from pg_stat_io where object = 'wal'"
+            if version >= 180000
+            else "select wal_sync from pg_stat_wal"
+        )
+        wal_syncs = await connection.fetchval(syncs)
+        wal_bytes = await connection.fetchval("select wal_bytes::bigint from pg_stat_wal")
+    finally:
+        await connection.close()
+    return DatabaseWork(commits, wal_syncs, wal_bytes)
