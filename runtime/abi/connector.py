@@ -9,7 +9,7 @@ answers at once and never awaits (core.noop) may set `inline = True`: the worker
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, runtime_checkable
 from uuid import UUID
@@ -17,6 +17,7 @@ from uuid import UUID
 from pydantic import BaseModel
 
 from runtime.model.plan import NO_POLICY, Effect, PolicyContext
+from runtime.model.values import Duration
 
 
 class StepLog(Protocol):
@@ -52,12 +53,22 @@ class CancelToken(Protocol):
     async def wait(self) -> None:
         """Return when the step should stop."""
 
+    def wait_for(self, seconds: float) -> bool:
+        """Block this thread for at most so long; whether to stop now. For synchronous steps."""
+
+
+def as_is(value: Any) -> Any:
+    """The mask of a step that has no secrets."""
+    return value
+
 
 @dataclass(frozen=True, slots=True)
 class StepContext:
     """What a step is told about itself.
 
-    `idempotency_key` is equal over attempts and workers, new per generation.
+    `idempotency_key` is equal over attempts and workers, new per generation. `mask` replaces every
+    secret in a text or JSON value; `services` holds what one process shares among its steps (`http`,
+    `threads`).
     """
 
     execution_id: UUID
@@ -79,6 +90,7 @@ class StepContext:
     purpose: str | None = None
     trace_headers: Mapping[str, str] = field(default_factory=dict)
     services: Mapping[str, Any] = field(default_factory=dict)
+    mask: Callable[[Any], Any] = as_is
 
 
 class Heartbeat(Protocol):
@@ -90,20 +102,49 @@ class Heartbeat(Protocol):
 
 @runtime_checkable
 class Connector(Protocol):
-    """The class contract.
+    """The class contract. Instances come from the registry; who inherits gets the defaults.
 
-    Instances come from the registry; `open`/`close` frame the process's life.
+    `effect_class` is what `effect` always answers, or None when that depends on the input.
+    `default_timeout` bounds an attempt when the workflow's step names no timeout.
     """
 
     name: ClassVar[str]
     version: ClassVar[str]
     summary: ClassVar[str]
-    inline: ClassVar[bool]
     Input: ClassVar[type[BaseModel]]
     Output: ClassVar[type[BaseModel]]
+    effect_class: ClassVar[Effect | None]
+    inline: ClassVar[bool] = False
+    default_timeout: ClassVar[Duration | None] = None
 
-    def effect(self, input: Any) -> Effect:
+    def effect(self, input: Any) -> Effect:  # noqa: ARG002 - others look at it
         """What a second call would do."""
+        return self.effect_class or Effect.AT_MOST_ONCE
 
     async def execute(self, context: StepContext, input: Any) -> Any:
         """Do it; return an Output (or what validates as one); raise StepFailed."""
+
+
+@runtime_checkable
+class InlineConnector(Connector, Protocol):
+    """A connector that answers at once: the worker needs no task, no await, no timeout for it."""
+
+    inline: ClassVar[bool] = True
+
+    def answer(self, context: StepContext, input: Any) -> Any:
+        """Do it at once; the same promises as `execute`."""
+
+    async def execute(self, context: StepContext, input: Any) -> Any:
+        """The same, for who awaits."""
+        return self.answer(context, input)
+
+
+@runtime_checkable
+class OpenConnector(Connector, Protocol):
+    """A connector that holds something for the life of the process."""
+
+    async def open(self) -> None:
+        """Called once, before the first step."""
+
+    async def close(self) -> None:
+        """Called once, after the last step."""

@@ -1,0 +1,144 @@
+"""How a connector is called: the one path that the worker and the test kit share.
+
+The rendered input is validated, the connector runs under its timeout, its output is validated, and
+whatever it raises becomes a StepFailed. Nothing leaves here with a secret in it: messages, details
+and outputs go through the context's mask.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from typing import Any, NoReturn, cast
+
+from pydantic import BaseModel, ValidationError
+
+from runtime.abi.connector import Connector, InlineConnector, StepContext
+from runtime.model.errors import StepErrorKind, StepFailed
+from runtime.model.plan import Effect
+from runtime.model.values import Json
+
+_MAX_MESSAGE = 2_000
+
+
+async def invoke(connector: Connector, context: StepContext, rendered_input: Json) -> Json:
+    """Run one attempt and return its output as JSON; raises StepFailed, or CancelledError as it came.
+
+    The caller cancels the task that awaits this when the step must stop at once.
+    """
+    value = read_input(connector, rendered_input)
+    seconds = context.timeout_seconds
+    if seconds is None and connector.default_timeout is not None:
+        seconds = connector.default_timeout.seconds
+    deadline = asyncio.timeout(seconds)
+    try:
+        async with deadline:
+            result = await connector.execute(context, value)
+        return _write_output(connector, context, result)
+    except Exception as error:
+        if isinstance(error, TimeoutError) and deadline.expired():
+            raise _timed_out(connector, seconds) from error
+        _fail(context, error)
+
+
+def answer_inline(connector: InlineConnector, context: StepContext, rendered_input: Json) -> Json:
+    """The same for a connector with `inline = True`: no task, no await, no timeout."""
+    value = read_input(connector, rendered_input)
+    try:
+        return _write_output(connector, context, connector.answer(context, value))
+    except Exception as error:  # noqa: BLE001 - the border: whatever a step raises is its failure
+        _fail(context, error)
+
+
+def effect_of(connector: Connector, rendered_input: Json) -> Effect:
+    """What a second call with this input would do to the outside; raises StepFailed on bad input."""
+    return connector.effect_class or connector.effect(read_input(connector, rendered_input))
+
+
+def read_input(connector: Connector, rendered_input: Json) -> BaseModel:
+    """The input as the connector's model; raises StepFailed that names every bad field."""
+    try:
+        return connector.Input.model_validate({} if rendered_input is None else rendered_input)
+    except ValidationError as error:
+        problems = _problems(error)
+        raise StepFailed(
+            f"The input does not fit {connector.name}: {_sentence(problems)}",
+            type="input.invalid",
+            details={"problems": problems},
+        ) from None
+
+
+def _write_output(connector: Connector, context: StepContext, result: Any) -> Json:
+    """The output as JSON; what is no Output yet is read as one."""
+    try:
+        output = (
+            result
+            if isinstance(result, connector.Output)
+            else connector.Output.model_validate(result)
+        )
+        data = output.model_dump(mode="json", by_alias=True)
+    except ValidationError as error:
+        problems = _problems(error)
+        raise StepFailed(
+            f"What {connector.name} returned does not fit its output model: {_sentence(problems)}",
+            type="output.invalid",
+            details={"problems": problems},
+        ) from None
+    return cast("Json", context.mask(data))
+
+
+def _problems(error: ValidationError) -> list[dict[str, Json]]:
+    """Where and what, without the values: they may be secrets."""
+    return [
+        {"path": [str(part) for part in one["loc"]], "message": one["msg"], "rule": one["type"]}
+        for one in error.errors(include_url=False, include_context=False, include_input=False)
+    ]
+
+
+def _sentence(problems: list[dict[str, Json]]) -> str:
+    parts = (
+        f"{'.'.join(cast('list[str]', one['path'])) or 'the whole'}: {one['message']}"
+        for one in problems
+    )
+    return "; ".join(parts)
+
+
+def _timed_out(connector: Connector, seconds: float | None) -> StepFailed:
+    return StepFailed(
+        f"{connector.name} took longer than the {seconds:g} s that an attempt may take.",
+        kind=StepErrorKind.TIMEOUT,
+        type="step.timeout",
+        details={"timeout_seconds": seconds},
+    )
+
+
+def _fail(context: StepContext, error: Exception) -> NoReturn:
+    """Raise what the engine understands; an unexpected exception may pass, so it is transient."""
+    if isinstance(error, StepFailed):
+        raise _masked(context, error) from error.__cause__
+    text = "".join(traceback.format_exception(error))
+    context.log.error("The step raised an exception.", traceback=context.mask(text))
+    failed = StepFailed(
+        f"{type(error).__name__}: {error}"[:_MAX_MESSAGE],
+        kind=StepErrorKind.TIMEOUT if isinstance(error, TimeoutError) else StepErrorKind.TRANSIENT,
+        type=type(error).__name__,
+        details={"at": _place(error)},
+    )
+    raise _masked(context, failed) from error
+
+
+def _masked(context: StepContext, error: StepFailed) -> StepFailed:
+    """The same failure without secrets, of our own class: a user's may not be built again."""
+    return StepFailed(
+        context.mask(error.message),
+        kind=error.kind,
+        type=error.type,
+        retry_after=error.retry_after,
+        details=context.mask(error.details),
+    )
+
+
+def _place(error: BaseException) -> str:
+    """File and line where it was raised, without the folders of this machine."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{last.filename.rpartition('/')[2]}:{last.lineno} in {last.name}"
