@@ -160,13 +160,15 @@ class OwnedExecution:
 class ExecutionHistory:
     """What is stored for an execution: enough to rebuild its state.
 
-    `retries` is the data of its EXECUTION_RETRIED events, in order.
+    `retries` is the data of its EXECUTION_RETRIED events, in order; `is_begun` says whether an
+    EXECUTION_STARTED stands after the last of them.
     """
 
     steps: tuple[StepRecord, ...] = ()
     last_sequence: int = 1
     messages: tuple[InboxMessage, ...] = ()
     retries: tuple[Json, ...] = ()
+    is_begun: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,366 @@
+"""advance(state, event) -> commands: the whole decision of the engine.
+
+Called by the worker for everything that happens to an execution. It changes the state, and touches only the
+out-edges of the step it is told about. Late or repeated events (an attempt that is no longer the newest, a
+closed execution) change nothing. Ties are broken by document order.
+"""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+from typing import assert_never
+
+from runtime.engine.command import (
+    Command,
+    Finish,
+    RecordEvent,
+    RecordStep,
+    RunStep,
+    ScheduleRetry,
+    StopStep,
+)
+from runtime.engine.event import (
+    NO_FACTS,
+    CancelRequested,
+    DeadlineReached,
+    Event,
+    Facts,
+    RetryDue,
+    Started,
+    StepError,
+    StepFailed,
+    StepInDoubt,
+    StepSucceeded,
+)
+from runtime.engine.retry import delay_ms, is_repeated
+from runtime.engine.scope import scope_of
+from runtime.engine.state import (
+    COMPLETED,
+    IN_DOUBT,
+    PENDING,
+    RETRYING,
+    RUNNING,
+    SKIPPED,
+    Ending,
+    ExecutionState,
+    Phase,
+)
+from runtime.expression import ExpressionError, truthy
+from runtime.model.errors import StepErrorKind
+from runtime.model.event import EventKind
+from runtime.model.execution import ExecutionError, ExecutionStatus, StepStatus
+from runtime.model.plan import Effect
+from runtime.model.values import Json
+
+
+def advance(state: ExecutionState, event: Event) -> list[Command]:
+    """Take in what happened; say what to do now."""
+    out: list[Command] = []
+    if state.phase is Phase.CLOSED:
+        return out
+    match event:
+        case StepSucceeded():
+            _succeeded(state, event, out)
+        case Started():
+            _started(state, event, out)
+        case StepFailed():
+            _failed(state, event, out)
+        case StepInDoubt():
+            _in_doubt(state, event, out)
+        case RetryDue():
+            _retry_due(state, event, out)
+        case CancelRequested():
+            _cancelled(state, event, out)
+        case DeadlineReached():
+            _timed_out(state, out)
+        case _:
+            assert_never(event)
+    return out
+
+
+def proceed(state: ExecutionState) -> list[Command]:
+    """Go on with a state that was rebuilt from its rows: start what is ready, or end what must end."""
+    out: list[Command] = []
+    if state.phase is Phase.GOING:
+        _fill(state, out)
+    elif state.phase is Phase.STOPPING:
+        _close_if_quiet(state, out)
+    return out
+
+
+def complete(state: ExecutionState, step: int, status: int) -> None:
+    """Mark a step as ended well (COMPLETED or SKIPPED) and release what waited for it: O(out-edges)."""
+    state.status[step] = status
+    state.open_steps -= 1
+    pending, skipped = state.pending, status == SKIPPED
+    for successor in state.program.plan.successors[step]:
+        state.edge_visits += 1
+        pending[successor] -= 1
+        if skipped:
+            state.doomed.add(successor)
+        if pending[successor] == 0 and state.status[successor] == PENDING:
+            heappush(state.ready, successor)
+
+
+def fail(state: ExecutionState, step: int, status: StepStatus, error: StepError) -> None:
+    """Mark a step as ended badly for good: the execution will fail, unless it already ends otherwise."""
+    state.status[step] = int(status)
+    state.errors[step] = error
+    state.open_steps -= 1
+    if state.ending is None:
+        state.phase = Phase.STOPPING
+        cause = error.of_execution(state.key(step))
+        state.ending = Ending(
+            ExecutionStatus.FAILED,
+            EventKind.EXECUTION_FAILED,
+            {"error": {**error.as_json(), "step": state.key(step)}},
+            cause,
+        )
+
+
+def _started(state: ExecutionState, event: Started, out: list[Command]) -> None:
+    if state.phase is not Phase.NEW:
+        return
+    state.phase = Phase.GOING
+    out.append(RecordEvent(EventKind.EXECUTION_STARTED, {"worker": event.worker}))
+    _fill(state, out)
+
+
+def _succeeded(state: ExecutionState, event: StepSucceeded, out: list[Command]) -> None:
+    step = event.step
+    if not _is_current(state, step, event.attempt):
+        return
+    state.running -= 1
+    state.busy -= 1
+    state.outputs[step] = event.output
+    state.errors.pop(step, None)
+    out.append(RecordStep(step, event.attempt, StepStatus.COMPLETED, facts=event.facts))
+    out.append(RecordEvent(EventKind.STEP_COMPLETED, _about(state, step)))
+    complete(state, step, COMPLETED)
+    _go_on(state, out)
+
+
+def _failed(state: ExecutionState, event: StepFailed, out: list[Command]) -> None:
+    step, error = event.step, event.error
+    if not _is_current(state, step, event.attempt):
+        return
+    state.running -= 1
+    policy = state.program.steps[step].plan.retry
+    if state.phase is Phase.GOING and is_repeated(policy, error, event.attempt, event.effect):
+        seed = f"{state.run.id}:{step}:{event.item}:{state.run.generation}"
+        delay = delay_ms(policy, error, event.attempt, seed=seed)
+        state.status[step] = RETRYING
+        state.errors[step] = error
+        status = _status_of(error)
+        out.append(RecordStep(step, event.attempt, status, error, delay, event.facts))
+        data = {**_about(state, step), "delay_ms": delay, "error": error.as_json()}
+        out.append(RecordEvent(EventKind.STEP_RETRYING, data))
+        out.append(ScheduleRetry(step, event.attempt, delay))
+        _fill(state, out)
+        return
+    state.busy -= 1
+    uncertain = event.effect is Effect.AT_MOST_ONCE and error.kind in _CUT
+    status = StepStatus.IN_DOUBT if uncertain else _status_of(error)
+    _end_badly(state, step, status, error, event.facts, out)
+    _go_on(state, out)
+
+
+def _in_doubt(state: ExecutionState, event: StepInDoubt, out: list[Command]) -> None:
+    step = event.step
+    if (
+        state.status[step] != IN_DOUBT
+        or state.attempt[step] != event.attempt
+        or step in state.errors
+    ):
+        return
+    error = StepError(
+        "in_doubt",
+        f"Nobody knows whether step {state.key(step)!r} made its call: its worker was lost in "
+        "between, and its effect is at_most_once. Look at the other side, then retry the execution.",
+    )
+    state.running -= 1
+    state.busy -= 1
+    _end_badly(state, step, StepStatus.IN_DOUBT, error, NO_FACTS, out)
+    _go_on(state, out)
+
+
+def _retry_due(state: ExecutionState, event: RetryDue, out: list[Command]) -> None:
+    step = event.step
+    if (
+        state.phase is not Phase.GOING
+        or state.status[step] != RETRYING
+        or state.attempt[step] != event.attempt
+    ):
+        return
+    state.busy -= 1
+    _run(state, step, out)
+
+
+def _cancelled(state: ExecutionState, event: CancelRequested, out: list[Command]) -> None:
+    if state.ending is not None:
+        return
+    data: dict[str, Json] = {"actor": event.actor, "reason": event.reason}
+    out.append(RecordEvent(EventKind.EXECUTION_CANCEL_REQUESTED, data))
+    _stop(
+        state,
+        Ending(ExecutionStatus.CANCELLED, EventKind.EXECUTION_CANCELLED, data),
+        "the execution was cancelled",
+        out,
+    )
+
+
+def _timed_out(state: ExecutionState, out: list[Command]) -> None:
+    if state.ending is not None:
+        return
+    error = ExecutionError("deadline", "The execution did not end within the time allowed for it.")
+    data: dict[str, Json] = {"error": {"type": error.type, "message": error.message}}
+    _stop(
+        state,
+        Ending(ExecutionStatus.TIMED_OUT, EventKind.EXECUTION_TIMED_OUT, data, error),
+        "the execution's deadline has passed",
+        out,
+    )
+
+
+def _stop(state: ExecutionState, ending: Ending, reason: str, out: list[Command]) -> None:
+    state.phase = Phase.STOPPING
+    state.ending = ending
+    _stop_running(state, reason, out)
+    _close_if_quiet(state, out)
+
+
+def _stop_running(state: ExecutionState, reason: str, out: list[Command]) -> None:
+    if not state.running:
+        return
+    for step, status in enumerate(state.status):
+        if status == RUNNING:
+            out.append(StopStep(step, reason))
+
+
+def _go_on(state: ExecutionState, out: list[Command]) -> None:
+    if state.phase is Phase.GOING:
+        _fill(state, out)
+    else:
+        _close_if_quiet(state, out)
+
+
+def _fill(state: ExecutionState, out: list[Command]) -> None:
+    """Start what is ready while there is place; finish when nothing is left."""
+    ready = state.ready
+    while ready and state.has_place:
+        step = heappop(ready)
+        if state.status[step] != PENDING:
+            continue
+        if step in state.doomed:
+            _skip(state, step, "a step it depends on was skipped", out)
+        elif state.program.steps[step].condition is None or _holds(state, step, out):
+            _run(state, step, out)
+        if state.phase is not Phase.GOING:
+            _close_if_quiet(state, out)
+            return
+    if state.open_steps == 0:
+        _succeed(state, out)
+
+
+def _holds(state: ExecutionState, step: int, out: list[Command]) -> bool:
+    """Whether the step's condition lets it run; if not, it is skipped, or failed if that is no condition."""
+    condition = state.program.steps[step].condition
+    if condition is None:
+        return True
+    try:
+        holds = truthy(condition.render(scope_of(state)))
+    except ExpressionError as problem:
+        state.attempt[step] = 1
+        error = StepError("expression", f"`when` of step {state.key(step)!r}: {problem.message}")
+        _end_badly(state, step, StepStatus.FAILED, error, NO_FACTS, out)
+        return False
+    if not holds:
+        _skip(state, step, "its condition is false", out)
+    return holds
+
+
+def _run(state: ExecutionState, step: int, out: list[Command]) -> None:
+    attempt = state.attempt[step] + 1
+    state.attempt[step] = attempt
+    state.status[step] = RUNNING
+    state.running += 1
+    state.busy += 1
+    out.append(RecordEvent(EventKind.STEP_STARTED, _about(state, step)))
+    out.append(RunStep(step, attempt))
+
+
+def _skip(state: ExecutionState, step: int, reason: str, out: list[Command]) -> None:
+    out.append(RecordStep(step, 0, StepStatus.SKIPPED))
+    out.append(RecordEvent(EventKind.STEP_SKIPPED, {**_about(state, step), "reason": reason}))
+    complete(state, step, SKIPPED)
+
+
+def _end_badly(
+    state: ExecutionState,
+    step: int,
+    status: StepStatus,
+    error: StepError,
+    facts: Facts,
+    out: list[Command],
+) -> None:
+    """Record the final failure of a step and stop its siblings: they are told, and their ends awaited."""
+    attempt, first = state.attempt[step], state.ending is None
+    out.append(RecordStep(step, attempt, status, error, None, facts))
+    data = {**_about(state, step), "error": error.as_json()}
+    out.append(RecordEvent(_EVENT_OF[status], data))
+    fail(state, step, status, error)
+    if first:
+        _stop_running(state, f"step {state.key(step)!r} failed", out)
+
+
+def _succeed(state: ExecutionState, out: list[Command]) -> None:
+    outputs, output = state.program.outputs, None
+    if outputs is not None:
+        try:
+            output = outputs.render(scope_of(state))
+        except ExpressionError as problem:
+            error = ExecutionError("expression", f"`outputs` of the workflow: {problem.message}")
+            state.ending = Ending(
+                ExecutionStatus.FAILED,
+                EventKind.EXECUTION_FAILED,
+                {"error": {"type": error.type, "message": error.message}},
+                error,
+            )
+            state.phase = Phase.STOPPING
+            _close_if_quiet(state, out)
+            return
+    state.phase = Phase.CLOSED
+    out.append(RecordEvent(EventKind.EXECUTION_COMPLETED))
+    out.append(Finish(ExecutionStatus.COMPLETED, output))
+
+
+def _close_if_quiet(state: ExecutionState, out: list[Command]) -> None:
+    ending = state.ending
+    if state.running or ending is None or state.phase is not Phase.STOPPING:
+        return
+    state.phase = Phase.CLOSED
+    out.append(RecordEvent(ending.event, ending.data))
+    out.append(Finish(ending.status, None, ending.error))
+
+
+def _is_current(state: ExecutionState, step: int, attempt: int) -> bool:
+    return state.status[step] == RUNNING and state.attempt[step] == attempt
+
+
+def _about(state: ExecutionState, step: int) -> dict[str, Json]:
+    return {"step": step, "key": state.key(step), "item": -1, "attempt": state.attempt[step]}
+
+
+def _status_of(error: StepError) -> StepStatus:
+    if error.kind is StepErrorKind.TIMEOUT:
+        return StepStatus.TIMED_OUT
+    return StepStatus.CANCELLED if error.kind is StepErrorKind.CANCELLED else StepStatus.FAILED
+
+
+_CUT = frozenset({StepErrorKind.TIMEOUT, StepErrorKind.CANCELLED})
+_EVENT_OF = {
+    StepStatus.FAILED: EventKind.STEP_FAILED,
+    StepStatus.TIMED_OUT: EventKind.STEP_TIMED_OUT,
+    StepStatus.CANCELLED: EventKind.STEP_CANCELLED,
+    StepStatus.IN_DOUBT: EventKind.STEP_IN_DOUBT,
+}

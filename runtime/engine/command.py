@@ -1,0 +1,76 @@
+"""What the core asks for: a closed union. The worker's executor carries commands out, in order.
+
+RecordStep, RecordEvent and Finish of one advance() become one checkpoint. RunStep and ScheduleRetry are
+carried out only after the completions recorded before them are committed (durable order).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from runtime.engine.event import NO_FACTS, Facts, StepError
+from runtime.model.event import EventKind
+from runtime.model.execution import ExecutionError, ExecutionStatus, StepStatus
+from runtime.model.values import Json
+
+
+@dataclass(frozen=True, slots=True)
+class RunStep:
+    """Start an attempt."""
+
+    step: int
+    attempt: int
+    item: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class StopStep:
+    """Tell a running attempt to end; its end is still reported as an event."""
+
+    step: int
+    reason: str
+    item: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleRetry:
+    """Report RetryDue after a delay."""
+
+    step: int
+    attempt: int
+    delay_ms: int
+    item: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class RecordStep:
+    """Make the outcome of an attempt durable. `retry_in_ms` is set when it will be repeated."""
+
+    step: int
+    attempt: int
+    status: StepStatus
+    error: StepError | None = None
+    retry_in_ms: int | None = None
+    facts: Facts = NO_FACTS
+    item: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class RecordEvent:
+    """Make an event durable; the worker numbers it."""
+
+    kind: EventKind
+    data: dict[str, Json] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Close the execution: final status, output or error."""
+
+    status: ExecutionStatus
+    output: Json = None
+    error: ExecutionError | None = None
+
+
+Command: TypeAlias = RunStep | StopStep | ScheduleRetry | RecordStep | RecordEvent | Finish

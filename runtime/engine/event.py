@@ -1,0 +1,153 @@
+"""What can happen to an execution, as advance() is told: a closed union, matched with assert_never.
+
+The worker makes these from outcomes of steps, timers and messages. Facts ride along untouched: they are
+what the row of an attempt shows (its age, its encoded output, digests), and decide nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, NamedTuple, TypeAlias
+
+from runtime.model.errors import StepErrorKind
+from runtime.model.execution import ExecutionError
+from runtime.model.plan import Effect
+from runtime.model.values import Json
+
+
+class Facts(NamedTuple):
+    """What the row of an attempt says beside the decision.
+
+    `output` is the output as JSON text; `tail` are further members of the row's result as JSON
+    text, beginning with a comma, or nothing.
+    """
+
+    age_seconds: float = 0.0
+    output: str = "null"
+    tail: str = ""
+
+
+NO_FACTS: Final = Facts()
+
+
+@dataclass(frozen=True, slots=True)
+class StepError:
+    """Why an attempt failed: class, sentence, what it says about trying again."""
+
+    type: str
+    message: str
+    kind: StepErrorKind = StepErrorKind.PERMANENT
+    retry_after: float | None = None
+    details: Json = None
+
+    @property
+    def is_retryable(self) -> bool:
+        """Whether trying again could help."""
+        return self.kind in _RETRYABLE
+
+    def as_json(self) -> dict[str, Json]:
+        """The form in rows, events and expressions."""
+        out: dict[str, Json] = {
+            "type": self.type,
+            "message": self.message,
+            "retryable": self.is_retryable,
+            "kind": self.kind.value,
+        }
+        if self.retry_after is not None:
+            out["retry_after"] = self.retry_after
+        if self.details is not None:
+            out["details"] = self.details
+        return out
+
+    @classmethod
+    def of_json(cls, value: Json) -> StepError:
+        """Read back what `as_json` wrote; tolerant, because rows outlive releases."""
+        data = value if isinstance(value, dict) else {}
+        known = {kind.value for kind in StepErrorKind}
+        kind, retry_after = data.get("kind"), data.get("retry_after")
+        return cls(
+            type=str(data.get("type", "unknown")),
+            message=str(data.get("message", "")),
+            kind=StepErrorKind(kind) if kind in known else StepErrorKind.PERMANENT,
+            retry_after=float(retry_after) if isinstance(retry_after, int | float) else None,
+            details=data.get("details"),
+        )
+
+    def of_execution(self, step_key: str | None) -> ExecutionError:
+        """The same as the error of a whole execution."""
+        return ExecutionError(self.type, self.message, self.is_retryable, step_key, self.details)
+
+
+_RETRYABLE = frozenset({StepErrorKind.TRANSIENT, StepErrorKind.THROTTLED, StepErrorKind.TIMEOUT})
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A worker owns the execution for the first time in this generation."""
+
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepSucceeded:
+    """An attempt ended well."""
+
+    step: int
+    attempt: int
+    output: Json
+    facts: Facts = NO_FACTS
+    item: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class StepFailed:
+    """An attempt ended badly; `effect` is what a second call would do to the outside."""
+
+    step: int
+    attempt: int
+    error: StepError
+    effect: Effect = Effect.PURE
+    facts: Facts = NO_FACTS
+    item: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class StepInDoubt:
+    """An at-most-once call was begun by an owner that is gone; nobody knows whether it was made."""
+
+    step: int
+    attempt: int
+    item: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class RetryDue:
+    """The delay before the next attempt of a step is over."""
+
+    step: int
+    attempt: int
+    item: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRequested:
+    """Somebody asked to stop the execution."""
+
+    actor: Json
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeadlineReached:
+    """The time allowed for the whole execution is over."""
+
+
+Event: TypeAlias = (
+    Started
+    | StepSucceeded
+    | StepFailed
+    | StepInDoubt
+    | RetryDue
+    | CancelRequested
+    | DeadlineReached
+)

@@ -1,0 +1,69 @@
+"""Program: a Plan with its templates parsed. Made once per digest and shared by all executions of it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from runtime.expression import Template, parse_condition, parse_template
+from runtime.model.plan import Plan, StepPlan
+from runtime.model.values import Digest
+
+
+@dataclass(frozen=True, slots=True)
+class StepProgram:
+    """One step, ready to run: its plan, its parsed `with` and `when`."""
+
+    plan: StepPlan
+    config: Template
+    condition: Template | None
+    uses_secrets: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A plan, ready to run. `roots` are the steps that wait for nothing, in document order."""
+
+    plan: Plan
+    steps: tuple[StepProgram, ...]
+    outputs: Template | None
+    roots: tuple[int, ...]
+
+    @classmethod
+    def of(cls, plan: Plan) -> Program:
+        """Parse the templates of a plan; O(size of the document)."""
+        return cls(
+            plan=plan,
+            steps=tuple(_step(step) for step in plan.steps),
+            outputs=None if plan.outputs is None else parse_template(plan.outputs),
+            roots=tuple(i for i, count in enumerate(plan.indegree) if count == 0),
+        )
+
+
+class ProgramCache:
+    """The programs used last, by digest. Equal digests mean equal plans, so nothing ever expires."""
+
+    def __init__(self, limit: int = 512) -> None:
+        self._limit = limit
+        self._programs: OrderedDict[Digest, Program] = OrderedDict()
+
+    def get(self, plan: Plan) -> Program:
+        """The program of a plan, parsed on first use."""
+        found = self._programs.get(plan.digest)
+        if found is not None:
+            self._programs.move_to_end(plan.digest)
+            return found
+        program = self._programs[plan.digest] = Program.of(plan)
+        if len(self._programs) > self._limit:
+            self._programs.popitem(last=False)
+        return program
+
+
+def _step(plan: StepPlan) -> StepProgram:
+    config = parse_template({} if plan.config is None else plan.config)
+    return StepProgram(
+        plan=plan,
+        config=config,
+        condition=None if plan.when is None else parse_condition(plan.when),
+        uses_secrets=any(reference.path[:1] == ("secrets",) for reference in config.references),
+    )

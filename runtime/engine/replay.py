@@ -1,0 +1,126 @@
+"""State from rows: what a worker does that takes an execution over, wakes it, or retries it.
+
+Any order of the rows gives the same state. Rules: rows of the present generation decide; a step that was
+COMPLETED or SKIPPED in an older one still counts, unless a retry since then said `from_failed_step: false`;
+an attempt without a row never happened, so its step runs again under the same attempt number; an open
+row (an at-most-once call was about to be made) leaves its step in doubt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from runtime.engine.advance import complete, fail
+from runtime.engine.event import Event, RetryDue, StepError, StepInDoubt
+from runtime.engine.program import Program
+from runtime.engine.state import (
+    COMPLETED,
+    IN_DOUBT,
+    PENDING,
+    RETRYING,
+    SKIPPED,
+    ExecutionState,
+    Phase,
+    RunInfo,
+)
+from runtime.model.checkpoint import StepRecord
+from runtime.model.execution import StepStatus
+from runtime.model.values import Json
+
+_ENDED_WELL = frozenset({COMPLETED, SKIPPED})
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """An event that follows from the rows, and in how many seconds it is due."""
+
+    event: Event
+    in_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """A state, and what has to be told to it (doubts at once, retries when their delay is over)."""
+
+    state: ExecutionState
+    due: tuple[Due, ...] = ()
+
+
+def rebuild(
+    program: Program,
+    run: RunInfo,
+    rows: Iterable[StepRecord],
+    retries: Sequence[Json] = (),
+    *,
+    is_begun: bool = True,
+) -> Rebuilt:
+    """The state that these rows leave; not `is_begun`, it waits for Started."""
+    state = ExecutionState(program, run)
+    first = _first_generation(retries)
+    newest: dict[int, StepRecord] = {}
+    for row in rows:
+        kept = row.generation == run.generation or (
+            first <= row.generation < run.generation and row.status in _ENDED_WELL
+        )
+        known = newest.get(row.step)
+        if kept and (known is None or _order(row) > _order(known)):
+            newest[row.step] = row
+    due: list[Due] = []
+    for row in newest.values():
+        _restore(state, row, due)
+    if is_begun and state.ending is None:
+        state.phase = Phase.GOING
+    return Rebuilt(state, tuple(due))
+
+
+def _first_generation(retries: Sequence[Json]) -> int:
+    """The oldest generation whose completed steps still count. The n-th retry began generation n."""
+    for generation in range(len(retries), 0, -1):
+        data = retries[generation - 1]
+        if isinstance(data, dict) and data.get("from_failed_step") is False:
+            return generation
+    return 0
+
+
+def _order(row: StepRecord) -> tuple[int, int]:
+    return row.generation, row.attempt
+
+
+def _restore(state: ExecutionState, row: StepRecord, due: list[Due]) -> None:
+    step = row.step
+    result = row.result if isinstance(row.result, dict) else {}
+    state.attempt[step] = row.attempt
+    if row.is_open:
+        _hold(state, step, IN_DOUBT)
+        due.append(Due(StepInDoubt(step, row.attempt, row.item)))
+    elif row.status in _ENDED_WELL:
+        if row.status == COMPLETED:
+            state.outputs[step] = result.get("output")
+        complete(state, step, row.status)
+    elif row.status == int(StepStatus.CANCELLED):
+        state.status[step] = PENDING
+    else:
+        _restore_failure(state, row, result, due)
+
+
+def _restore_failure(
+    state: ExecutionState, row: StepRecord, result: dict[str, Json], due: list[Due]
+) -> None:
+    error = StepError.of_json(result.get("error"))
+    delay = result.get("retry_in_ms")
+    if isinstance(delay, int):
+        state.errors[row.step] = error
+        state.status[row.step] = RETRYING
+        state.busy += 1
+        remaining = max(0.0, delay / 1000 - row.ended_ago)
+        due.append(Due(RetryDue(row.step, row.attempt, row.item), remaining))
+        return
+    fail(state, row.step, StepStatus(row.status), error)
+
+
+def _hold(state: ExecutionState, step: int, status: int) -> None:
+    """The step's end is still awaited: it keeps its place, and the execution can't close before."""
+    state.status[step] = status
+    state.running += 1
+    state.busy += 1

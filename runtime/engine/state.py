@@ -1,0 +1,119 @@
+"""ExecutionState: one execution in memory, as integers per step. Changed by advance() and replay only.
+
+It is mutable on purpose: a completion touches only the out-edges of its step, so a whole execution costs
+O(edges) (`edge_visits` counts them, a property test watches it). Items of a map will be keyed (step, item);
+until then item is -1 and the step alone is the key.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+from uuid import UUID
+
+from runtime.engine.event import StepError
+from runtime.engine.program import Program
+from runtime.model.event import EventKind
+from runtime.model.execution import ExecutionError, ExecutionStatus, StepStatus
+from runtime.model.values import Json
+
+PENDING: Final = int(StepStatus.PENDING)
+RUNNING: Final = int(StepStatus.RUNNING)
+RETRYING: Final = int(StepStatus.RETRYING)
+IN_DOUBT: Final = int(StepStatus.IN_DOUBT)
+COMPLETED: Final = int(StepStatus.COMPLETED)
+SKIPPED: Final = int(StepStatus.SKIPPED)
+
+
+class Phase(Enum):
+    """Where the execution stands: not begun, going on, waiting for its running steps to end, closed."""
+
+    NEW = "new"
+    GOING = "going"
+    STOPPING = "stopping"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """What is fixed for one generation of an execution, and what expressions see of it."""
+
+    id: UUID
+    params: Json
+    generation: int = 0
+    trigger: str = "api"
+    version: str | None = None
+    namespace: str = "default"
+    created_at: str | None = None
+    identity: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How the execution will end once its running steps have: decided once, the first cause wins."""
+
+    status: ExecutionStatus
+    event: EventKind
+    data: dict[str, Json]
+    error: ExecutionError | None = None
+
+
+class ExecutionState:
+    """The state of one generation.
+
+    `pending[i]` counts dependencies of step i that have not ended, `attempt[i]` is the number of its
+    newest attempt, `ready` a heap of steps that may start (entries that are no longer PENDING are
+    dropped when met), `busy` the number of steps that hold a place: running or between two attempts.
+    """
+
+    __slots__ = (
+        "attempt",
+        "busy",
+        "doomed",
+        "edge_visits",
+        "ending",
+        "errors",
+        "open_steps",
+        "outputs",
+        "pending",
+        "phase",
+        "program",
+        "ready",
+        "run",
+        "running",
+        "status",
+    )
+
+    def __init__(self, program: Program, run: RunInfo) -> None:
+        count = len(program.steps)
+        self.program = program
+        self.run = run
+        self.phase = Phase.NEW
+        self.pending = list(program.plan.indegree)
+        self.status = [PENDING] * count
+        self.attempt = [0] * count
+        self.outputs: dict[int, Json] = {}
+        self.errors: dict[int, StepError] = {}
+        self.doomed: set[int] = set()
+        self.ready: list[int] = list(program.roots)
+        self.running = 0
+        self.busy = 0
+        self.open_steps = count
+        self.edge_visits = 0
+        self.ending: Ending | None = None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing happens until a retry is due: the state could be parked."""
+        return self.phase is Phase.GOING and self.running == 0 and self.busy > 0
+
+    @property
+    def has_place(self) -> bool:
+        """Whether `max_parallel_steps` lets one more step start."""
+        limit = self.program.plan.max_parallel_steps
+        return limit is None or self.busy < limit
+
+    def key(self, step: int) -> str:
+        """The id of a step as its author wrote it."""
+        return self.program.steps[step].plan.key

@@ -1,0 +1,62 @@
+"""Plans for tests of the engine: a graph in a few words, without a definition document."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from runtime.engine.program import Program
+from runtime.engine.state import ExecutionState, RunInfo
+from runtime.model.plan import NO_RETRY, ConnectorRef, Plan, RetryPolicy, StepKind, StepPlan
+from runtime.model.values import Digest, Duration
+
+EXECUTION = UUID("01930000-0000-7000-8000-000000000001")
+
+
+def plan_of(
+    graph: Mapping[str, Sequence[str]],
+    *,
+    when: Mapping[str, str] | None = None,
+    retry: Mapping[str, RetryPolicy] | None = None,
+    steps: Mapping[str, Mapping[str, Any]] | None = None,
+    outputs: Any = None,
+    max_parallel_steps: int | None = None,
+    timeout: Duration | None = None,
+) -> Plan:
+    """`{"a": [], "b": ["a"]}`: steps in document order with what they depend on."""
+    keys = list(graph)
+    index = {key: i for i, key in enumerate(keys)}
+    successors: list[list[int]] = [[] for _ in keys]
+    for key, needs in graph.items():
+        for need in needs:
+            successors[index[need]].append(index[key])
+    text = repr((graph, when, retry, steps, outputs, max_parallel_steps, timeout))
+    return Plan(
+        name="test",
+        digest=Digest("sha256:" + hashlib.sha256(text.encode()).hexdigest()),
+        steps=tuple(
+            StepPlan(
+                index=i,
+                key=key,
+                kind=StepKind.TASK,
+                depends_on=tuple(index[need] for need in graph[key]),
+                when=(when or {}).get(key),
+                retry=(retry or {}).get(key, NO_RETRY),
+                **{"uses": ConnectorRef("core.noop", 1), **(steps or {}).get(key, {})},
+            )
+            for i, key in enumerate(keys)
+        ),
+        successors=tuple(tuple(out) for out in successors),
+        indegree=tuple(len(graph[key]) for key in keys),
+        outputs=outputs,
+        max_parallel_steps=max_parallel_steps,
+        timeout=timeout,
+        index_of=index,
+    )
+
+
+def state_of(plan: Plan, params: Any = None, generation: int = 0) -> ExecutionState:
+    """A new state of a plan."""
+    return ExecutionState(Program.of(plan), RunInfo(EXECUTION, params or {}, generation))

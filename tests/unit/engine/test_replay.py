@@ -1,0 +1,139 @@
+"""State from rows: takeover, waking, retry."""
+
+from __future__ import annotations
+
+from runtime.engine.advance import advance, proceed
+from runtime.engine.command import Finish, RecordStep, RunStep
+from runtime.engine.event import RetryDue, Started, StepInDoubt, StepSucceeded
+from runtime.engine.program import Program
+from runtime.engine.replay import Due, rebuild
+from runtime.engine.state import Phase, RunInfo
+from runtime.model.checkpoint import StepRecord
+from runtime.model.execution import ExecutionStatus, StepStatus
+from tests.support.plans import EXECUTION, plan_of
+
+CHAIN = plan_of({"a": [], "b": ["a"], "c": ["b"]})
+FAILED = {"error": {"type": "Busy", "message": "later", "kind": "transient"}}
+
+
+def row(step, status, *, generation=0, attempt=1, result=None, ago=0.0, is_open=False):
+    return StepRecord(step, -1, generation, attempt, int(status), is_open, ago, result or {})
+
+
+def rebuilt(rows, *, plan=CHAIN, generation=0, retries=(), is_begun=True):
+    run = RunInfo(EXECUTION, {}, generation)
+    return rebuild(Program.of(plan), run, rows, retries, is_begun=is_begun)
+
+
+def runs(commands):
+    return [(c.step, c.attempt) for c in commands if isinstance(c, RunStep)]
+
+
+def test_what_was_running_runs_again_as_the_same_attempt():
+    state = rebuilt([row(0, StepStatus.COMPLETED, result={"output": 7})]).state
+
+    assert runs(proceed(state)) == [(1, 1)]
+    assert state.outputs == {0: 7}
+
+
+def test_a_generation_that_has_not_begun_waits_for_its_start():
+    state = rebuilt([], is_begun=False).state
+
+    assert state.phase is Phase.NEW
+    assert runs(advance(state, Started("host:1"))) == [(0, 1)]
+
+
+def test_failed_attempts_give_the_counter_and_what_is_left_of_the_delay():
+    found = rebuilt(
+        [row(0, StepStatus.FAILED, attempt=2, result={**FAILED, "retry_in_ms": 3000}, ago=1.0)]
+    )
+
+    assert found.due == (Due(RetryDue(0, 2), 2.0),)
+    assert runs(proceed(found.state)) == []
+    assert runs(advance(found.state, RetryDue(0, 2))) == [(0, 3)]
+
+
+def test_a_delay_that_is_over_is_due_at_once():
+    [due] = rebuilt([row(0, StepStatus.FAILED, result={**FAILED, "retry_in_ms": 10}, ago=99.0)]).due
+
+    assert due.in_seconds == 0.0
+
+
+def test_a_final_failure_ends_the_execution():
+    state = rebuilt([row(0, StepStatus.FAILED, result=FAILED)]).state
+
+    [finish] = [c for c in proceed(state) if isinstance(c, Finish)]
+    assert finish.status is ExecutionStatus.FAILED
+    assert finish.error is not None
+    assert finish.error.step_key == "a"
+
+
+def test_an_open_effect_is_in_doubt_and_not_called_again():
+    found = rebuilt([row(0, StepStatus.RUNNING, is_open=True)])
+
+    assert found.due == (Due(StepInDoubt(0, 1)),)
+    assert runs(proceed(found.state)) == []
+    commands = advance(found.state, StepInDoubt(0, 1))
+    assert [c.status for c in commands if isinstance(c, RecordStep)] == [StepStatus.IN_DOUBT]
+    assert any(isinstance(c, Finish) for c in commands)
+
+
+def test_all_doubts_are_recorded_before_the_end():
+    plan = plan_of({"a": [], "b": []})
+    state = rebuilt([row(s, StepStatus.RUNNING, is_open=True) for s in (0, 1)], plan=plan).state
+
+    first, second = (advance(state, StepInDoubt(step, 1)) for step in (0, 1))
+
+    assert not any(isinstance(c, Finish) for c in first)
+    assert any(isinstance(c, Finish) for c in second)
+
+
+def test_completed_steps_of_older_generations_count():
+    rows = [row(0, StepStatus.COMPLETED), row(1, StepStatus.FAILED, result=FAILED)]
+    state = rebuilt(rows, generation=1, retries=({},), is_begun=False).state
+
+    assert runs(advance(state, Started("host:1"))) == [(1, 1)]
+
+
+def test_a_retry_from_the_start_forgets_older_generations():
+    rows = [row(0, StepStatus.COMPLETED), row(1, StepStatus.FAILED, result=FAILED)]
+    retries = ({"from_failed_step": False},)
+    state = rebuilt(rows, generation=1, retries=retries, is_begun=False).state
+
+    assert runs(advance(state, Started("host:1"))) == [(0, 1)]
+
+
+def test_a_later_retry_keeps_what_ran_since_the_retry_from_the_start():
+    rows = [
+        row(0, StepStatus.COMPLETED, result={"output": "old"}),
+        row(0, StepStatus.COMPLETED, generation=1, result={"output": "new"}),
+        row(1, StepStatus.COMPLETED),
+        row(1, StepStatus.FAILED, generation=1, result=FAILED),
+    ]
+    retries = ({"from_failed_step": False}, {"from_failed_step": True})
+    state = rebuilt(rows, generation=2, retries=retries).state
+
+    assert state.outputs == {0: "new"}
+    assert runs(proceed(state)) == [(1, 1)]
+
+
+def test_reused_steps_need_no_place():
+    plan = plan_of({"a": [], "b": [], "c": []}, max_parallel_steps=1)
+    rows = [row(0, StepStatus.FAILED, result=FAILED), row(1, StepStatus.COMPLETED)]
+    state = rebuilt(rows, plan=plan, generation=1, retries=({},)).state
+
+    assert runs(proceed(state)) == [(0, 1)]
+    assert runs(advance(state, StepSucceeded(0, 1, None))) == [(2, 1)]
+
+
+def test_a_stopped_attempt_is_not_repeated_under_its_number():
+    state = rebuilt([row(0, StepStatus.CANCELLED)]).state
+
+    assert runs(proceed(state)) == [(0, 2)]
+
+
+def test_when_all_steps_have_ended_only_the_end_is_left():
+    state = rebuilt([row(step, StepStatus.COMPLETED) for step in (2, 0, 1)]).state
+
+    [finish] = [c for c in proceed(state) if isinstance(c, Finish)]
+    assert finish.status is ExecutionStatus.COMPLETED
