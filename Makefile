@@ -1,0 +1,62 @@
+# The whole ritual. `make help` lists it. Needs make, git, and Python 3.11-3.14 with venv; everything else is fetched.
+.POSIX:
+SHELL = /bin/sh
+.DEFAULT_GOAL = help
+
+PYTHON_FINDER = for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null \
+		&& { echo $$p; break; }; done
+BIN = .venv/bin
+WORKERS = 2
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(PYTEST_FLAGS)
+
+.PHONY: help run test test-long bench check schema docs verify lock clean runtime-set test-set
+
+help:  ## List these targets
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+run: runtime-set  ## Start everything with the example: API, worker, scheduler, PostgreSQL, Redis (Ctrl-C stops)
+	@exec $(BIN)/python scripts/foreground.py $(BIN)/mc dev --example
+
+test: test-set  ## Run the test suite (under 10 minutes on 2 cores)
+	@exec $(PYTEST) -m "not long"
+
+test-long: test-set  ## Run the test suite with the long runs
+	@exec $(PYTEST)
+
+bench: test-set  ## Run the benchmarks, or one: make bench BENCH=name
+	@exec $(BIN)/python -m benchmarks $(BENCH)
+
+check: test-set  ## Format, lint, types, doors, sizes, schema, composition
+	@exec sh scripts/check.sh
+
+schema: runtime-set  ## Write schema.graphql from the code
+	@exec $(BIN)/python -m subgraph.print_schema
+
+docs: runtime-set  ## Write the generated reference pages
+	@exec $(BIN)/python scripts/docs.py
+
+verify: test-set  ## Fail if anything generated is stale
+	@exec sh scripts/verify.sh
+
+lock: test-set  ## Compile requirements/*.in to pinned files (UPGRADE=1 or UPGRADE=name to move pins)
+	@exec env UPGRADE=$(UPGRADE) sh scripts/lock.sh
+
+clean:  ## Remove what tools have made (not .mc, which is your data)
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+runtime-set:
+	@$(MAKE) --no-print-directory -s SET=runtime bootstrap
+
+test-set:
+	@$(MAKE) --no-print-directory -s SET=test bootstrap
+
+.PHONY: bootstrap
+bootstrap:
+	@python=$$($(PYTHON_FINDER)); \
+	if [ -z "$$python" ]; then \
+		echo "No Python 3.11 to 3.14 was found. Debian, Ubuntu: apt-get install python3 python3-venv; macOS: brew install python@3.13" >&2; \
+		exit 1; \
+	fi; \
+	exec $$python scripts/bootstrap.py $(SET)
