@@ -1,0 +1,26 @@
+"""Context: who asks, the doors to the services, and this request's batches. Made once per request by the face."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import strawberry
+
+from resolvers.dataloaders import Loaders
+from runtime.model.identity import Principal
+from runtime.services.execution import ExecutionService
+from runtime.services.workflow import WorkflowService
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One request's view of the engine, already narrowed to one caller and one tenant."""
+
+    who: Principal
+    workflows: WorkflowService
+    executions: ExecutionService
+    loaders: Loaders
+
+
+Info: TypeAlias = strawberry.Info[Context, None]

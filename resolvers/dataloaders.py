@@ -1,0 +1,67 @@
+"""Batches: the keys that one request asks for at the same time become one service call. No list costs a call per row.
+
+A loader lives as long as its request, so nothing is cached across callers and a later request sees later truth;
+a subscription forgets before every event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
+from uuid import UUID
+
+from strawberry.dataloader import DataLoader
+
+from runtime.model.execution import Execution, StepExecution
+from runtime.model.identity import Principal
+from runtime.model.workflow import Workflow, WorkflowVersion
+from runtime.services.execution import ExecutionService
+from runtime.services.workflow import WorkflowService
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Loaders:
+    """One loader per look-up that lists make for each of their rows."""
+
+    def __init__(
+        self, who: Principal, workflows: WorkflowService, executions: ExecutionService
+    ) -> None:
+        self.workflow: DataLoader[UUID, Workflow | None] = _by(
+            lambda keys: workflows.get_many(who, keys)
+        )
+        self.workflow_by_name: DataLoader[str, Workflow | None] = _by(
+            lambda keys: workflows.get_many_by_name(who, keys)
+        )
+        self.version: DataLoader[UUID, WorkflowVersion | None] = _by(
+            lambda keys: workflows.versions_by_id(who, keys)
+        )
+        self.current_version: DataLoader[UUID, WorkflowVersion | None] = _by(
+            lambda keys: workflows.current_versions(who, keys)
+        )
+        self.draft: DataLoader[UUID, WorkflowVersion | None] = _by(
+            lambda keys: workflows.drafts(who, keys)
+        )
+        self.execution: DataLoader[UUID, Execution | None] = _by(
+            lambda keys: executions.get_many(who, keys)
+        )
+        self.steps: DataLoader[UUID, tuple[StepExecution, ...] | None] = _by(
+            lambda keys: executions.steps(who, keys)
+        )
+
+    def forget(self) -> None:
+        """Drop what was read: a subscription calls this before each event."""
+        for loader in (self.workflow, self.version, self.current_version, self.draft):
+            loader.clear_all()
+        self.workflow_by_name.clear_all()
+        self.execution.clear_all()
+        self.steps.clear_all()
+
+
+def _by(fetch: Callable[[list[K]], Awaitable[Mapping[K, V]]]) -> DataLoader[K, V | None]:
+    async def load(keys: list[K]) -> list[V | None]:
+        found = await fetch(keys)
+        return [found.get(key) for key in keys]
+
+    return DataLoader(load)

@@ -1,0 +1,93 @@
+"""Reference to record, one function per federated key. A batch of references is one service call, by the loaders."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TypeVar
+from uuid import UUID
+
+from resolvers.context import Context
+from resolvers.ids import (
+    AnyId,
+    ExecutionId,
+    VersionId,
+    WorkflowId,
+    parse_id,
+    version_uuid,
+    workflow_uuid,
+)
+from runtime.model.errors import NotFound
+from runtime.model.execution import Execution, StepExecution
+from runtime.model.ids import StepExecutionId
+from runtime.model.workflow import Workflow, WorkflowVersion
+
+T = TypeVar("T", Workflow, WorkflowVersion)
+Record = Workflow | WorkflowVersion | Execution | StepExecution
+
+
+async def workflow(context: Context, *, id: str | None, name: str | None) -> Workflow | None:
+    """The workflow behind a reference by id, or by name in the namespace `default`."""
+    if id is not None:
+        key = workflow_uuid(id)
+        return await context.loaders.workflow.load(key) if key else None
+    return await context.loaders.workflow_by_name.load(name) if name is not None else None
+
+
+async def version(context: Context, *, id: str) -> WorkflowVersion | None:
+    """The version behind a reference."""
+    key = version_uuid(id)
+    return await context.loaders.version.load(key) if key else None
+
+
+async def step_execution(context: Context, *, id: str) -> StepExecution | None:
+    """The step behind a reference."""
+    found = parse_id(id)
+    return await _step(context, found) if isinstance(found, StepExecutionId) else None
+
+
+async def node(context: Context, *, id: str) -> Record | None:
+    """Whatever an id names, or None when there is nothing for this caller."""
+    return await _record(context, parse_id(id))
+
+
+async def nodes(context: Context, *, ids: Sequence[str]) -> list[Record | None]:
+    """What several ids name, in their order, in one call per kind."""
+    return await asyncio.gather(*(node(context, id=id) for id in ids))
+
+
+async def workflow_of(context: Context, execution: Execution) -> Workflow:
+    """The workflow that an execution is a run of."""
+    found = await context.loaders.workflow.load(execution.workflow_id)
+    return _present(found, "workflow", execution.workflow_id)
+
+
+async def version_of(context: Context, execution: Execution) -> WorkflowVersion:
+    """The version that an execution runs."""
+    found = await context.loaders.version.load(execution.version_id)
+    return _present(found, "version", execution.version_id)
+
+
+def _present(record: T | None, noun: str, key: UUID) -> T:
+    if record is None:
+        raise NotFound(f"The {noun} {key} of this execution is gone.")
+    return record
+
+
+async def _record(context: Context, id: AnyId | None) -> Record | None:
+    match id:
+        case WorkflowId(key):
+            return await context.loaders.workflow.load(key)
+        case VersionId(key):
+            return await context.loaders.version.load(key)
+        case ExecutionId(key):
+            return await context.loaders.execution.load(key)
+        case StepExecutionId():
+            return await _step(context, id)
+        case None:
+            return None
+
+
+async def _step(context: Context, id: StepExecutionId) -> StepExecution | None:
+    steps = await context.loaders.steps.load(id.execution_id) or ()
+    return next((step for step in steps if (step.index, step.item) == (id.step, id.item)), None)

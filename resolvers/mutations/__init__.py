@@ -1,0 +1,1 @@
+"""Changes, one noun per file."""

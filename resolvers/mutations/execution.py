@@ -1,0 +1,65 @@
+"""Changes of executions: enqueue, cancel, retry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from resolvers.context import Context
+from resolvers.ids import execution_uuid
+from runtime.model.errors import MaestroError, NotFound
+from runtime.model.execution import Enqueued, EnqueueRequest, Execution
+
+
+async def enqueue_execution(context: Context, request: EnqueueRequest) -> Enqueued:
+    """Start one execution; durable when this returns."""
+    return await context.executions.enqueue(context.who, request)
+
+
+async def enqueue_executions(
+    context: Context, requests: Sequence[EnqueueRequest | MaestroError]
+) -> list[Enqueued | MaestroError]:
+    """Start several in one commit; what was refused before it came here keeps its place."""
+    sound = [request for request in requests if isinstance(request, EnqueueRequest)]
+    outcomes = iter(await context.executions.enqueue_many(context.who, sound))
+    return [
+        next(outcomes) if isinstance(request, EnqueueRequest) else request for request in requests
+    ]
+
+
+async def cancel_execution(
+    context: Context, *, id: str, reason: str | None, idempotency_key: str | None
+) -> Execution:
+    """Ask an execution to stop; it ends as soon as its owner has let go of its steps."""
+    return await context.executions.cancel(
+        context.who, _key(id), reason=reason, key=idempotency_key
+    )
+
+
+async def retry_execution(
+    context: Context,
+    *,
+    id: str,
+    reason: str | None,
+    from_failed_step: bool,
+    idempotency_key: str | None,
+) -> Execution:
+    """Run an ended execution again, as its next generation."""
+    return await context.executions.retry(
+        context.who,
+        _key(id),
+        reason=reason,
+        from_failed_step=from_failed_step,
+        key=idempotency_key,
+    )
+
+
+def _key(id: str) -> UUID:
+    key = execution_uuid(id)
+    if key is None:
+        raise NotFound(
+            f"There is no execution {id[:64]!r}.",
+            reason="EXECUTION_NOT_FOUND",
+            path=("executionId",),
+        )
+    return key

@@ -1,0 +1,92 @@
+"""Changes of workflows: create, update, publish."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from resolvers.context import Context
+from resolvers.ids import workflow_uuid
+from runtime.model.errors import NotFound
+from runtime.model.values import Digest, SemVer
+from runtime.model.workflow import DefinitionFormat, WorkflowChange
+
+
+async def create_workflow(
+    context: Context,
+    *,
+    name: str,
+    source: str,
+    format: DefinitionFormat,
+    display_name: str | None,
+    description: str | None,
+    labels: dict[str, str],
+    namespace: str,
+    idempotency_key: str | None,
+) -> WorkflowChange:
+    """A new workflow with a draft."""
+    return await context.workflows.create(
+        context.who,
+        name=name,
+        source=source,
+        format=format,
+        display_name=display_name,
+        description=description,
+        labels=labels,
+        namespace=namespace,
+        idempotency_key=idempotency_key,
+    )
+
+
+async def update_workflow(
+    context: Context,
+    *,
+    id: str,
+    source: str | None,
+    format: DefinitionFormat,
+    display_name: str | None,
+    description: str | None,
+    labels: dict[str, str] | None,
+    expected_digest: Digest | None,
+) -> WorkflowChange:
+    """Change what is given; the rest stays."""
+    return await context.workflows.update(
+        context.who,
+        _key(id),
+        source=source,
+        format=format,
+        display_name=display_name,
+        description=description,
+        labels=labels,
+        expected_digest=expected_digest,
+    )
+
+
+async def publish_workflow(
+    context: Context,
+    *,
+    id: str,
+    version: SemVer | None,
+    bump: str | None,
+    expected_digest: Digest | None,
+    changelog: str | None,
+    idempotency_key: str | None,
+) -> WorkflowChange:
+    """Make the draft an immutable version."""
+    return await context.workflows.publish(
+        context.who,
+        _key(id),
+        version=version,
+        bump=bump,
+        expected_digest=expected_digest,
+        changelog=changelog,
+        idempotency_key=idempotency_key,
+    )
+
+
+def _key(id: str) -> UUID:
+    key = workflow_uuid(id)
+    if key is None:
+        raise NotFound(
+            f"There is no workflow {id[:64]!r}.", reason="WORKFLOW_NOT_FOUND", path=("workflowId",)
+        )
+    return key

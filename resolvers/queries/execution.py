@@ -1,0 +1,67 @@
+"""Reads of executions, their steps, events and logs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+from uuid import UUID
+
+from resolvers.context import Context
+from resolvers.ids import execution_uuid
+from runtime.model.event import EventKind, ExecutionEvent, LogLine
+from runtime.model.execution import Execution, ExecutionFilter, StepExecution
+from runtime.model.page import Page, PageRequest
+
+T = TypeVar("T")
+
+
+async def execution(context: Context, *, id: str) -> Execution | None:
+    """The execution of this id, or None when there is none for this caller."""
+    key = execution_uuid(id)
+    return await context.loaders.execution.load(key) if key else None
+
+
+async def execution_by_key(context: Context, *, key: str) -> Execution | None:
+    """The execution that was enqueued with this idempotency key."""
+    return await context.executions.find_by_key(context.who, key)
+
+
+async def executions(
+    context: Context, *, filter: ExecutionFilter, page: PageRequest, descending: bool = True
+) -> Page[Execution]:
+    """A page of the tenant's executions, in order of their creation."""
+    return await context.executions.list(context.who, filter, page, descending=descending)
+
+
+async def count_executions(context: Context, *, filter: ExecutionFilter) -> tuple[int, bool]:
+    """How many executions a filter lets through, and whether counting stopped at its cap."""
+    return await context.executions.count(context.who, filter)
+
+
+async def steps(context: Context, *, execution_id: UUID) -> tuple[StepExecution, ...]:
+    """The steps of an execution's newest generation, in order of the plan."""
+    return await context.loaders.steps.load(execution_id) or ()
+
+
+async def events(
+    context: Context, *, execution_id: UUID, after: int, limit: int, kinds: Sequence[EventKind]
+) -> Page[ExecutionEvent]:
+    """Events after a sequence number, in order."""
+    found = await context.executions.events(
+        context.who, execution_id, after=after, limit=limit + 1, kinds=kinds
+    )
+    return _page(found[:limit], [str(event.sequence) for event in found], after, limit)
+
+
+async def logs(
+    context: Context, *, execution_id: UUID, step_key: str | None, after: int, limit: int
+) -> Page[LogLine]:
+    """Log lines after a position, in order."""
+    found = await context.executions.logs(
+        context.who, execution_id, step_key=step_key, after=after, limit=limit + 1
+    )
+    return _page(found[:limit], [str(line.position) for line in found], after, limit)
+
+
+def _page(items: Sequence[T], cursors: Sequence[str], after: int, limit: int) -> Page[T]:
+    return Page(tuple(items), tuple(cursors[:limit]), len(cursors) > limit, after > 0)

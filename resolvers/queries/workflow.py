@@ -1,0 +1,70 @@
+"""Reads of workflows and their versions."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from resolvers.context import Context
+from resolvers.ids import workflow_uuid
+from runtime.definition import Validation, compile_plan
+from runtime.model.errors import BadInput
+from runtime.model.page import Page, PageRequest
+from runtime.model.plan import Plan
+from runtime.model.values import SemVer
+from runtime.model.workflow import (
+    DefinitionFormat,
+    Workflow,
+    WorkflowFilter,
+    WorkflowOrder,
+    WorkflowVersion,
+)
+
+
+async def workflow(
+    context: Context, *, id: str | None, name: str | None, namespace: str
+) -> Workflow | None:
+    """The workflow of this id or name; raises BadInput when neither or both are given."""
+    if (id is None) == (name is None):
+        raise BadInput("Name the workflow by `id` or by `name`.", reason="WORKFLOW_REFERENCE")
+    if name is not None:
+        return await context.workflows.find(context.who, name=name, namespace=namespace)
+    key = workflow_uuid(id or "")
+    return await context.loaders.workflow.load(key) if key else None
+
+
+async def workflows(
+    context: Context, *, filter: WorkflowFilter, order: WorkflowOrder, page: PageRequest
+) -> Page[Workflow]:
+    """A page of the tenant's workflows."""
+    return await context.workflows.list(context.who, filter, order, page)
+
+
+async def count_workflows(context: Context, *, filter: WorkflowFilter) -> int:
+    """How many workflows a filter lets through."""
+    return await context.workflows.count(context.who, filter)
+
+
+async def versions(
+    context: Context, *, workflow_id: UUID, page: PageRequest
+) -> Page[WorkflowVersion]:
+    """A page of a workflow's published versions, highest first."""
+    return await context.workflows.versions(context.who, workflow_id, page)
+
+
+async def version(
+    context: Context, *, workflow_id: UUID, version: SemVer
+) -> WorkflowVersion | None:
+    """One published version of a workflow."""
+    return await context.workflows.version(context.who, workflow_id, version)
+
+
+async def validate(context: Context, *, source: str, format: DefinitionFormat | None) -> Validation:
+    """The findings that publishing would have."""
+    return context.workflows.validate(context.who, source, format)
+
+
+def plan_of(version: WorkflowVersion) -> Plan | None:
+    """The compiled form of a version; None for a draft that does not validate."""
+    if not isinstance(version.definition, dict):
+        return None
+    return compile_plan(version.definition, version.digest)

@@ -1,0 +1,1 @@
+"""Streams, one noun per file: replayed from the log, then live."""

@@ -1,0 +1,69 @@
+"""What the graph says to gateways: who may use a field (the one access table), and what a field costs.
+
+`ACCESS` is the only place where a root field meets a scope. The directives printed into the SDL come from it; a test
+holds it against what the services really refuse, so the SDL can't promise what nobody checks.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from strawberry.federation.schema_directives import Authenticated, Cost, ListSize, RequiresScopes
+from strawberry.types.unset import UNSET
+
+# Field to scope. None: any verified caller; the service asks for the scope of reading that noun.
+ACCESS: Final[dict[str, str | None]] = {
+    "Query.node": None,
+    "Query.nodes": None,
+    "Query.workflow": None,
+    "Query.workflows": None,
+    "Query.validateWorkflow": None,
+    "Query.execution": None,
+    "Query.executionByIdempotencyKey": None,
+    "Query.executions": None,
+    "Mutation.createWorkflow": "workflows:write",
+    "Mutation.updateWorkflow": "workflows:write",
+    "Mutation.publishWorkflow": "workflows:publish",
+    "Mutation.enqueueExecution": "executions:write",
+    "Mutation.enqueueExecutions": "executions:write",
+    "Mutation.cancelExecution": "executions:write",
+    "Mutation.retryExecution": "executions:write",
+    "Subscription.executionEvents": None,
+    "Subscription.executionLogs": None,
+}
+
+
+def access(field: str) -> object:
+    """The directive that says who may use a root field."""
+    scope = ACCESS[field]
+    return Authenticated() if scope is None else RequiresScopes(scopes=[[scope]])
+
+
+def access_of_type() -> list[object]:
+    """The directive of entity types: a gateway asks for a verified caller before it comes here."""
+    return [Authenticated()]
+
+
+def weight(cost: int) -> object:
+    """What a field costs, where it is more than its default of one."""
+    return Cost(weight=cost)
+
+
+def paged(*, backward: bool = False) -> object:
+    """A connection's size for gateways that count cost: its `first` (or `last`)."""
+    return ListSize(
+        assumed_size=UNSET,  # type: ignore[arg-type] # Strawberry's word for an argument that isn't printed.
+        slicing_arguments=["first", "last"] if backward else ["first"],
+        sized_fields=["edges"],
+        require_one_slicing_argument=False,
+    )
+
+
+def sized(items: int) -> object:
+    """The size that gateways assume for a plain list."""
+    return ListSize(
+        assumed_size=items,
+        slicing_arguments=UNSET,  # type: ignore[arg-type] # As above.
+        sized_fields=UNSET,  # type: ignore[arg-type] # As above.
+        require_one_slicing_argument=UNSET,  # type: ignore[arg-type] # As above.
+    )

@@ -1,0 +1,1 @@
+"""One file per mount. What is not GraphQL calls a service directly."""

@@ -1,0 +1,1 @@
+"""What callers send: one input per mutation, and the filters of lists."""

@@ -1,0 +1,215 @@
+"""Inputs about executions: the filter and order of lists, and one input per mutation."""
+
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+import strawberry
+from strawberry.scalars import JSON
+
+from resolvers.ids import workflow_uuid
+from runtime.model import execution as model
+from runtime.model.errors import BadInput, NotFound
+from runtime.model.values import Duration, SemVer
+from subgraph.inputs.filters import Label, SortDirection, TimeRange, label_dict, label_pairs
+from subgraph.types.status import ExecutionStatus, TriggerKind
+
+
+@strawberry.input(description="Which executions a list shows; what is left out does not restrict.")
+class ExecutionFilter:
+    """Which executions a list shows."""
+
+    status: list[ExecutionStatus] | None = strawberry.field(
+        default=None, description="In one of these statuses."
+    )
+    workflow_id: list[strawberry.ID] | None = strawberry.field(
+        default=None, description="Of one of these workflows."
+    )
+    workflow_name: list[str] | None = strawberry.field(
+        default=None, description="Of a workflow with one of these names."
+    )
+    version: SemVer | None = strawberry.field(default=None, description="Of this version.")
+    trigger: list[TriggerKind] | None = strawberry.field(
+        default=None, description="Started in one of these ways."
+    )
+    labels: list[Label] | None = strawberry.field(
+        default=None, description="With all of these labels."
+    )
+    namespace: list[str] | None = strawberry.field(
+        default=None, description="In one of these namespaces."
+    )
+    idempotency_key: str | None = strawberry.field(
+        default=None, description="Enqueued with this key."
+    )
+    created: TimeRange | None = strawberry.field(default=None, description="Created in this range.")
+    finished: TimeRange | None = strawberry.field(default=None, description="Ended in this range.")
+
+    @staticmethod
+    def record(
+        given: "ExecutionFilter | None", *, workflow_id: UUID | None = None
+    ) -> model.ExecutionFilter:
+        """As services take it; `workflow_id` narrows it to the workflow that it was asked on."""
+        if given is None:
+            return model.ExecutionFilter(workflow_id=(workflow_id,) if workflow_id else ())
+        created, finished = given.created or TimeRange(), given.finished or TimeRange()
+        wanted = tuple(_known(id) for id in given.workflow_id or ())
+        return model.ExecutionFilter(
+            state=tuple(given.status or ()),
+            workflow_id=_narrow(wanted, workflow_id),
+            workflow_name=tuple(given.workflow_name or ()),
+            version=str(given.version) if given.version else None,
+            trigger=tuple(given.trigger or ()),
+            labels=label_pairs(given.labels),
+            namespace=tuple(given.namespace or ()),
+            idempotency_key=given.idempotency_key,
+            created_from=created.from_,
+            created_to=created.to,
+            finished_from=finished.from_,
+            finished_to=finished.to,
+        )
+
+
+def _known(id: str) -> UUID:
+    # The nil UUID is nobody's: an id that can't exist matches nothing instead of restricting nothing.
+    return workflow_uuid(id) or UUID(int=0)
+
+
+def _narrow(wanted: tuple[UUID, ...], one: UUID | None) -> tuple[UUID, ...]:
+    if one is None:
+        return wanted
+    return (one,) if not wanted or one in wanted else (UUID(int=0),)
+
+
+@strawberry.enum(description="What a list of executions can be sorted by.")
+class ExecutionOrderField(StrEnum):
+    """What a list of executions can be sorted by."""
+
+    CREATED_AT = "created_at"
+
+
+@strawberry.input(description="Order of a list of executions.")
+class ExecutionOrder:
+    """Order of a list of executions."""
+
+    field: ExecutionOrderField = strawberry.field(
+        default=ExecutionOrderField.CREATED_AT, description="What is compared."
+    )
+    direction: SortDirection = strawberry.field(
+        default=SortDirection.DESC, description="Which end comes first."
+    )
+
+    @staticmethod
+    def is_descending(given: "ExecutionOrder | None") -> bool:
+        """Whether the newest come first, as they do unless asked otherwise."""
+        return given is None or given.direction is SortDirection.DESC
+
+
+@strawberry.input(
+    description="Which steps of an execution are shown; what is left out does not restrict."
+)
+class StepExecutionFilter:
+    """Which steps of an execution are shown."""
+
+    status: list[model.StepStatus] | None = strawberry.field(
+        default=None, description="In one of these statuses."
+    )
+    type: list[str] | None = strawberry.field(default=None, description="Of one of these types.")
+    keys: list[str] | None = strawberry.field(default=None, description="With one of these keys.")
+
+    def admits(self, step: model.StepExecution) -> bool:
+        """Whether a step is among those asked for."""
+        return (
+            (self.status is None or step.status in self.status)
+            and (self.type is None or step.type in self.type)
+            and (self.keys is None or step.key in self.keys)
+        )
+
+
+@strawberry.input(description="One execution to start. Name the workflow by id or by name.")
+class EnqueueExecutionInput:
+    """One execution to start."""
+
+    workflow_id: strawberry.ID | None = strawberry.field(
+        default=None, description="The workflow, by id."
+    )
+    workflow_name: str | None = strawberry.field(
+        default=None, description="The workflow, by name within the namespace."
+    )
+    namespace: str = strawberry.field(
+        default="default",
+        description="Where the workflow's name is looked up and the execution lives.",
+    )
+    version: SemVer | None = strawberry.field(
+        default=None, description="The version to run; the current one unless named."
+    )
+    input: JSON | None = strawberry.field(
+        default=None, description="The parameters; checked against the version's schema."
+    )
+    idempotency_key: str | None = strawberry.field(
+        default=None,
+        description="The same key and body give the first answer again (`created` is false); "
+        "the same key with another body is refused.",
+    )
+    priority: int | None = strawberry.field(
+        default=None, description="Higher goes first; 0 is normal. The definition's unless given."
+    )
+    run_at: datetime | None = strawberry.field(default=None, description="Not before this instant.")
+    timeout: Duration | None = strawberry.field(
+        default=None, description="The longest it may take; the definition's unless given."
+    )
+    labels: list[Label] | None = strawberry.field(
+        default=None, description="Labels, added to those of the definition."
+    )
+    region: str | None = strawberry.field(default=None, description="Where it must run.")
+
+    def request(self) -> model.EnqueueRequest:
+        """As services take it; raises BadInput or NotFound for a workflow that can't be meant."""
+        if (self.workflow_id is None) == (self.workflow_name is None):
+            raise BadInput(
+                "Name the workflow by `workflowId` or by `workflowName`.",
+                reason="WORKFLOW_REFERENCE",
+            )
+        workflow_id = workflow_uuid(self.workflow_id) if self.workflow_id is not None else None
+        if self.workflow_id is not None and workflow_id is None:
+            raise NotFound(
+                "There is no such workflow.", reason="WORKFLOW_NOT_FOUND", path=("workflowId",)
+            )
+        return model.EnqueueRequest(
+            workflow_id=workflow_id,
+            workflow_name=self.workflow_name,
+            version=str(self.version) if self.version else None,
+            input=self.input,
+            idempotency_key=self.idempotency_key,
+            priority=self.priority,
+            run_at=self.run_at,
+            timeout_ms=self.timeout.milliseconds if self.timeout else None,
+            labels=label_dict(self.labels) or {},
+            region=self.region,
+            namespace=self.namespace,
+        )
+
+
+@strawberry.input(description="One execution to cancel.")
+class CancelExecutionInput:
+    """One execution to cancel."""
+
+    execution_id: strawberry.ID = strawberry.field(description="Which one.")
+    reason: str | None = strawberry.field(default=None, description="Why; stands on the event.")
+    idempotency_key: str | None = strawberry.field(
+        default=None, description="The same key gives the first answer again."
+    )
+
+
+@strawberry.input(description="One ended execution to run again, as its next generation.")
+class RetryExecutionInput:
+    """One ended execution to run again."""
+
+    execution_id: strawberry.ID = strawberry.field(description="Which one.")
+    from_failed_step: bool = strawberry.field(
+        default=True,
+        description="Keep what completed and repeat the rest; false repeats everything.",
+    )
+    reason: str | None = strawberry.field(default=None, description="Why; stands on the event.")
+    idempotency_key: str | None = strawberry.field(
+        default=None, description="The same key gives the first answer again."
+    )

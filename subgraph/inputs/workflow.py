@@ -1,0 +1,141 @@
+"""Inputs about workflows: the filter and order of lists, and one input per mutation."""
+
+from enum import StrEnum
+
+import strawberry
+
+from runtime.model import workflow as model
+from runtime.model.values import Digest, SemVer
+from subgraph.inputs.filters import Label, SortDirection, TimeRange, label_pairs
+from subgraph.types.status import WorkflowStatus
+from subgraph.types.workflow_version import DefinitionFormat
+
+WorkflowOrderField = strawberry.enum(
+    model.WorkflowOrderField, description="What a list of workflows can be sorted by."
+)
+
+
+@strawberry.enum(description="Which part of a version's number rises.")
+class VersionBump(StrEnum):
+    """Which part of a version's number rises."""
+
+    MAJOR = "major"
+    MINOR = "minor"
+    PATCH = "patch"
+
+
+@strawberry.input(description="Which workflows a list shows; what is left out does not restrict.")
+class WorkflowFilter:
+    """Which workflows a list shows."""
+
+    status: list[WorkflowStatus] | None = strawberry.field(
+        default=None, description="In one of these statuses."
+    )
+    name_contains: str | None = strawberry.field(
+        default=None, description="With this text in the name, in any case."
+    )
+    labels: list[Label] | None = strawberry.field(
+        default=None, description="With all of these labels."
+    )
+    namespace: list[str] | None = strawberry.field(
+        default=None, description="In one of these namespaces."
+    )
+    updated: TimeRange | None = strawberry.field(
+        default=None, description="Last changed in this range."
+    )
+
+    @staticmethod
+    def record(given: "WorkflowFilter | None") -> model.WorkflowFilter:
+        """As services take it."""
+        if given is None:
+            return model.WorkflowFilter()
+        updated = given.updated or TimeRange()
+        return model.WorkflowFilter(
+            status=tuple(given.status or ()),
+            name_contains=given.name_contains,
+            labels=label_pairs(given.labels),
+            namespace=tuple(given.namespace or ()),
+            updated_from=updated.from_,
+            updated_to=updated.to,
+        )
+
+
+@strawberry.input(description="Order of a list of workflows.")
+class WorkflowOrder:
+    """Order of a list of workflows."""
+
+    field: WorkflowOrderField = strawberry.field(
+        default=model.WorkflowOrderField.UPDATED_AT, description="What is compared."
+    )
+    direction: SortDirection = strawberry.field(
+        default=SortDirection.DESC, description="Which end comes first."
+    )
+
+    @staticmethod
+    def record(given: "WorkflowOrder | None") -> model.WorkflowOrder:
+        """As services take it; the last changed come first unless asked otherwise."""
+        if given is None:
+            return model.WorkflowOrder()
+        return model.WorkflowOrder(given.field, descending=given.direction is SortDirection.DESC)
+
+
+@strawberry.input(description="A new workflow, as a draft.")
+class CreateWorkflowInput:
+    """A new workflow."""
+
+    name: str = strawberry.field(
+        description="Unique within the namespace; the document must carry the same or none."
+    )
+    namespace: str = strawberry.field(
+        default="default", description="The division of the tenant that it lives in."
+    )
+    display_name: str | None = strawberry.field(default=None, description="A name for people.")
+    description: str | None = strawberry.field(default=None, description="What it is for.")
+    source: str = strawberry.field(description="The definition document.")
+    format: DefinitionFormat = strawberry.field(
+        default=model.DefinitionFormat.YAML, description="The spelling of the document."
+    )
+    labels: list[Label] | None = strawberry.field(default=None, description="Labels.")
+    idempotency_key: str | None = strawberry.field(
+        default=None, description="The same key and body give the first answer again."
+    )
+
+
+@strawberry.input(description="What changes of a workflow; what is left out stays.")
+class UpdateWorkflowInput:
+    """What changes of a workflow."""
+
+    workflow_id: strawberry.ID = strawberry.field(description="Which one.")
+    source: str | None = strawberry.field(default=None, description="The new draft.")
+    format: DefinitionFormat = strawberry.field(
+        default=model.DefinitionFormat.YAML, description="The spelling of the new draft."
+    )
+    display_name: str | None = strawberry.field(default=None, description="A name for people.")
+    description: str | None = strawberry.field(default=None, description="What it is for.")
+    labels: list[Label] | None = strawberry.field(
+        default=None, description="Labels, in place of all present ones."
+    )
+    expected_digest: Digest | None = strawberry.field(
+        default=None, description="Refused with CONFLICT when the draft has another digest."
+    )
+
+
+@strawberry.input(description="Make the draft an immutable version.")
+class PublishWorkflowInput:
+    """Make the draft an immutable version."""
+
+    workflow_id: strawberry.ID = strawberry.field(description="Which one.")
+    version: SemVer | None = strawberry.field(
+        default=None,
+        description="The version's number; must equal the document's, if that has one.",
+    )
+    bump: VersionBump | None = strawberry.field(
+        default=None, description="Instead of a number: which part of the highest one rises."
+    )
+    expected_digest: Digest | None = strawberry.field(
+        default=None, description="Refused with CONFLICT when the draft has another digest."
+    )
+    changelog: str | None = strawberry.field(default=None, description="What changed, for people.")
+    idempotency_key: str | None = strawberry.field(
+        default=None, description="The same key and body give the first answer again."
+    )

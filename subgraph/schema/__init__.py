@@ -1,0 +1,1 @@
+"""The root fields, and the schema assembled from them."""

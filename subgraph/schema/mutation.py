@@ -1,0 +1,192 @@
+"""Root fields that change something: verb and noun, one input, and the object they changed."""
+
+from typing import Annotated
+
+import strawberry
+
+from resolvers.context import Info
+from resolvers.mutations import execution as executions_of
+from resolvers.mutations import workflow as workflows_of
+from runtime.model.errors import BadInput, MaestroError
+from runtime.model.execution import Enqueued, EnqueueRequest
+from subgraph.directives import access, weight
+from subgraph.inputs.execution import (
+    CancelExecutionInput,
+    EnqueueExecutionInput,
+    RetryExecutionInput,
+)
+from subgraph.inputs.filters import label_dict
+from subgraph.inputs.workflow import CreateWorkflowInput, PublishWorkflowInput, UpdateWorkflowInput
+from subgraph.types.execution_payload import (
+    EnqueueExecutionPayload,
+    EnqueueExecutionsPayload,
+    ExecutionPayload,
+)
+from subgraph.types.workflow_payload import PublishWorkflowPayload, WorkflowPayload
+
+_MOST_ENQUEUED = 1000
+
+
+@strawberry.type(
+    description="Changes. What was understood and not done comes back as data in `errors`; only "
+    "authentication, malformed requests and faults are errors of the response."
+)
+class Mutation:
+    """Changes."""
+
+    @strawberry.mutation(
+        description="Create a workflow with a draft.",
+        directives=[access("Mutation.createWorkflow"), weight(10)],
+    )
+    async def create_workflow(
+        self,
+        info: Info,
+        input: Annotated[CreateWorkflowInput, strawberry.argument(description="The new workflow.")],
+    ) -> WorkflowPayload:
+        """Create a workflow with a draft."""
+        return await WorkflowPayload.answer(
+            workflows_of.create_workflow(
+                info.context,
+                name=input.name,
+                source=input.source,
+                format=input.format,
+                display_name=input.display_name,
+                description=input.description,
+                labels=label_dict(input.labels) or {},
+                namespace=input.namespace,
+                idempotency_key=input.idempotency_key,
+            )
+        )
+
+    @strawberry.mutation(
+        description="Change a workflow's draft, names or labels; what is left out stays.",
+        directives=[access("Mutation.updateWorkflow"), weight(10)],
+    )
+    async def update_workflow(
+        self,
+        info: Info,
+        input: Annotated[UpdateWorkflowInput, strawberry.argument(description="What changes.")],
+    ) -> WorkflowPayload:
+        """Change a workflow's draft, names or labels."""
+        return await WorkflowPayload.answer(
+            workflows_of.update_workflow(
+                info.context,
+                id=input.workflow_id,
+                source=input.source,
+                format=input.format,
+                display_name=input.display_name,
+                description=input.description,
+                labels=label_dict(input.labels),
+                expected_digest=input.expected_digest,
+            )
+        )
+
+    @strawberry.mutation(
+        description="Make the draft an immutable version. Publishing the same definition again gives "
+        "the version that exists.",
+        directives=[access("Mutation.publishWorkflow"), weight(10)],
+    )
+    async def publish_workflow(
+        self,
+        info: Info,
+        input: Annotated[
+            PublishWorkflowInput, strawberry.argument(description="What is published, and as what.")
+        ],
+    ) -> PublishWorkflowPayload:
+        """Make the draft an immutable version."""
+        return await PublishWorkflowPayload.answer(
+            workflows_of.publish_workflow(
+                info.context,
+                id=input.workflow_id,
+                version=input.version,
+                bump=input.bump.value if input.bump else None,
+                expected_digest=input.expected_digest,
+                changelog=input.changelog,
+                idempotency_key=input.idempotency_key,
+            )
+        )
+
+    @strawberry.mutation(
+        description="Start an execution. It is durable when this answers. The same idempotency key "
+        "and body give the first answer again.",
+        directives=[access("Mutation.enqueueExecution"), weight(10)],
+    )
+    async def enqueue_execution(
+        self,
+        info: Info,
+        input: Annotated[EnqueueExecutionInput, strawberry.argument(description="What to start.")],
+    ) -> EnqueueExecutionPayload:
+        """Start an execution."""
+
+        async def work() -> Enqueued:
+            return await executions_of.enqueue_execution(info.context, input.request())
+
+        return await EnqueueExecutionPayload.answer(work())
+
+    @strawberry.mutation(
+        description="Start up to 1,000 executions in one commit; each is accepted or refused by itself.",
+        directives=[access("Mutation.enqueueExecutions"), weight(50)],
+    )
+    async def enqueue_executions(
+        self,
+        info: Info,
+        input: Annotated[
+            list[EnqueueExecutionInput], strawberry.argument(description="What to start.")
+        ],
+    ) -> EnqueueExecutionsPayload:
+        """Start several executions."""
+
+        async def work() -> list[Enqueued | MaestroError]:
+            if len(input) > _MOST_ENQUEUED:
+                raise BadInput(f"At most {_MOST_ENQUEUED} at once.", reason="TOO_MANY")
+            return await executions_of.enqueue_executions(
+                info.context, [_request(item) for item in input]
+            )
+
+        return await EnqueueExecutionsPayload.answer(work())
+
+    @strawberry.mutation(
+        description="Ask an execution to stop. It shows CANCELLING until its owner has let go.",
+        directives=[access("Mutation.cancelExecution"), weight(10)],
+    )
+    async def cancel_execution(
+        self,
+        info: Info,
+        input: Annotated[CancelExecutionInput, strawberry.argument(description="Which one.")],
+    ) -> ExecutionPayload:
+        """Ask an execution to stop."""
+        return await ExecutionPayload.answer(
+            executions_of.cancel_execution(
+                info.context,
+                id=input.execution_id,
+                reason=input.reason,
+                idempotency_key=input.idempotency_key,
+            )
+        )
+
+    @strawberry.mutation(
+        description="Run an ended execution again: the same execution, next generation.",
+        directives=[access("Mutation.retryExecution"), weight(10)],
+    )
+    async def retry_execution(
+        self,
+        info: Info,
+        input: Annotated[RetryExecutionInput, strawberry.argument(description="Which one.")],
+    ) -> ExecutionPayload:
+        """Run an ended execution again."""
+        return await ExecutionPayload.answer(
+            executions_of.retry_execution(
+                info.context,
+                id=input.execution_id,
+                reason=input.reason,
+                from_failed_step=input.from_failed_step,
+                idempotency_key=input.idempotency_key,
+            )
+        )
+
+
+def _request(item: EnqueueExecutionInput) -> EnqueueRequest | MaestroError:
+    try:
+        return item.request()
+    except MaestroError as error:
+        return error

@@ -1,0 +1,189 @@
+"""Root fields that read: signature and description, one line of body."""
+
+from typing import Annotated
+
+import strawberry
+
+from resolvers import entities
+from resolvers.context import Info
+from resolvers.queries import execution as executions_of
+from resolvers.queries import workflow as workflows_of
+from runtime.model.errors import BadInput
+from subgraph.directives import access, paged, sized, weight
+from subgraph.faces import show
+from subgraph.inputs.execution import ExecutionFilter, ExecutionOrder
+from subgraph.inputs.workflow import WorkflowFilter, WorkflowOrder
+from subgraph.schema.sdl import write_sdl
+from subgraph.types.execution import Execution, ExecutionConnection
+from subgraph.types.node import Node
+from subgraph.types.pagination import AFTER, BEFORE, FIRST, LAST, MOST, page_request
+from subgraph.types.workflow import Workflow, WorkflowConnection
+from subgraph.types.workflow_payload import WorkflowValidation
+from subgraph.types.workflow_version import DefinitionFormat
+
+
+@strawberry.type(name="_Service", description="This subgraph, as gateways ask for it.")
+class Service:
+    """This subgraph, as gateways ask for it."""
+
+    sdl: str = strawberry.field(description="The schema, as it is composed.")
+
+
+@strawberry.type(description="Reads. Everything is narrowed to the tenant of the caller's token.")
+class Query:
+    """Reads."""
+
+    @strawberry.field(name="_service", description="This subgraph, as gateways ask for it.")
+    def service(self, info: Info) -> Service:
+        """Give gateways the very text that is committed."""
+        return Service(sdl=write_sdl(info.schema))
+
+    @strawberry.field(
+        description="Whatever an id names; null when there is nothing for this caller.",
+        directives=[access("Query.node")],
+    )
+    async def node(
+        self,
+        info: Info,
+        id: Annotated[strawberry.ID, strawberry.argument(description="An `id` of the graph.")],
+    ) -> Node | None:
+        """Whatever an id names."""
+        node: Node | None = show(await entities.node(info.context, id=id))
+        return node
+
+    @strawberry.field(
+        description="What several ids name, in their order; at most 100.",
+        directives=[access("Query.nodes"), sized(20)],
+    )
+    async def nodes(
+        self,
+        info: Info,
+        ids: Annotated[
+            list[strawberry.ID], strawberry.argument(description="Ids of the graph, at most 100.")
+        ],
+    ) -> list[Node | None]:
+        """What several ids name."""
+        if len(ids) > MOST:
+            raise BadInput(f"`ids` holds at most {MOST} ids.", reason="PAGE_SIZE")
+        return [show(record) for record in await entities.nodes(info.context, ids=ids)]
+
+    @strawberry.field(
+        description="A workflow, by id or by name; null when there is none for this caller.",
+        directives=[access("Query.workflow")],
+    )
+    async def workflow(
+        self,
+        info: Info,
+        id: Annotated[strawberry.ID | None, strawberry.argument(description="Its id.")] = None,
+        name: Annotated[str | None, strawberry.argument(description="Or its name.")] = None,
+        namespace: Annotated[
+            str, strawberry.argument(description="Where the name is looked up.")
+        ] = "default",
+    ) -> Workflow | None:
+        """A workflow, by id or by name."""
+        found = await workflows_of.workflow(info.context, id=id, name=name, namespace=namespace)
+        return Workflow.of(found) if found else None
+
+    @strawberry.field(
+        description="The tenant's workflows.",
+        directives=[access("Query.workflows"), paged(backward=True)],
+    )
+    async def workflows(
+        self,
+        info: Info,
+        filter: Annotated[
+            WorkflowFilter | None, strawberry.argument(description="Which of them.")
+        ] = None,
+        order_by: Annotated[
+            WorkflowOrder | None,
+            strawberry.argument(description="In which order; the last changed first."),
+        ] = None,
+        first: FIRST = 20,
+        after: AFTER = None,
+        last: LAST = None,
+        before: BEFORE = None,
+    ) -> WorkflowConnection:
+        """The tenant's workflows."""
+        wanted = WorkflowFilter.record(filter)
+        page = await workflows_of.workflows(
+            info.context,
+            filter=wanted,
+            order=WorkflowOrder.record(order_by),
+            page=page_request(first, after, last, before),
+        )
+        return WorkflowConnection.of(
+            page, count=lambda: workflows_of.count_workflows(info.context, filter=wanted)
+        )
+
+    @strawberry.field(
+        description="Validate a document without saving it: the findings that publishing would have.",
+        directives=[access("Query.validateWorkflow"), weight(10)],
+    )
+    async def validate_workflow(
+        self,
+        info: Info,
+        source: Annotated[str, strawberry.argument(description="The definition document.")],
+        format: Annotated[
+            DefinitionFormat, strawberry.argument(description="The spelling of the document.")
+        ] = DefinitionFormat.YAML,
+    ) -> WorkflowValidation:
+        """Validate a document without saving it."""
+        return WorkflowValidation.of(
+            await workflows_of.validate(info.context, source=source, format=format)
+        )
+
+    @strawberry.field(
+        description="An execution; null when there is none for this caller.",
+        directives=[access("Query.execution")],
+    )
+    async def execution(
+        self,
+        info: Info,
+        id: Annotated[strawberry.ID, strawberry.argument(description="Its id.")],
+    ) -> Execution | None:
+        """An execution."""
+        found = await executions_of.execution(info.context, id=id)
+        return Execution.of(found) if found else None
+
+    @strawberry.field(
+        description="The execution that was enqueued with this idempotency key.",
+        directives=[access("Query.executionByIdempotencyKey")],
+    )
+    async def execution_by_idempotency_key(
+        self,
+        info: Info,
+        key: Annotated[str, strawberry.argument(description="The key.")],
+    ) -> Execution | None:
+        """The execution that was enqueued with this key."""
+        found = await executions_of.execution_by_key(info.context, key=key)
+        return Execution.of(found) if found else None
+
+    @strawberry.field(
+        description="The tenant's executions.",
+        directives=[access("Query.executions"), paged(backward=True)],
+    )
+    async def executions(
+        self,
+        info: Info,
+        filter: Annotated[
+            ExecutionFilter | None, strawberry.argument(description="Which of them.")
+        ] = None,
+        order_by: Annotated[
+            ExecutionOrder | None, strawberry.argument(description="In which order; newest first.")
+        ] = None,
+        first: FIRST = 20,
+        after: AFTER = None,
+        last: LAST = None,
+        before: BEFORE = None,
+    ) -> ExecutionConnection:
+        """The tenant's executions."""
+        wanted = ExecutionFilter.record(filter)
+        page = await executions_of.executions(
+            info.context,
+            filter=wanted,
+            page=page_request(first, after, last, before),
+            descending=ExecutionOrder.is_descending(order_by),
+        )
+        return ExecutionConnection.of(
+            page, count=lambda: executions_of.count_executions(info.context, filter=wanted)
+        )

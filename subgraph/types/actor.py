@@ -1,0 +1,23 @@
+"""Actor: who did something."""
+
+from typing import Self
+
+import strawberry
+
+from runtime.model import identity as model
+
+ActorKind = strawberry.enum(model.ActorKind, description="What kind of being acted.")
+
+
+@strawberry.type(description="Who did something.")
+class Actor:
+    """Who did something."""
+
+    subject: str = strawberry.field(description="The `sub` of the token, or `system`.")
+    display_name: str | None = strawberry.field(description="A name for people, when one is known.")
+    kind: ActorKind = strawberry.field(description="What kind of being acted.")
+
+    @classmethod
+    def of(cls, actor: model.Actor) -> Self:
+        """From its record."""
+        return cls(subject=actor.subject, display_name=actor.display_name, kind=actor.kind)

@@ -1,0 +1,280 @@
+"""Execution: one run of a workflow's version, with its steps, events and logs."""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Annotated, Self
+
+import strawberry
+from strawberry.scalars import JSON
+
+from resolvers import entities
+from resolvers.context import Info
+from resolvers.queries import execution as resolve
+from runtime.model import execution as model
+from runtime.model.page import Page
+from runtime.model.values import Duration
+from subgraph.directives import access_of_type, paged, sized, weight
+from subgraph.faces import connection_face, face
+from subgraph.inputs.execution import StepExecutionFilter
+from subgraph.types.actor import Actor
+from subgraph.types.execution_error import ExecutionError
+from subgraph.types.execution_event import ExecutionEventConnection, ExecutionEventType
+from subgraph.types.label import LabelEntry, label_entries
+from subgraph.types.log_line import LogConnection
+from subgraph.types.node import Node
+from subgraph.types.pagination import (
+    AFTER,
+    FIRST_ROWS,
+    MOST_ROWS,
+    PageInfo,
+    position,
+    size_of,
+)
+from subgraph.types.status import ExecutionStatus, TriggerKind, WaitKind
+from subgraph.types.step_execution import StepExecution, StepExecutionConnection, elapsed
+from subgraph.types.workflow import Workflow
+from subgraph.types.workflow_version import WorkflowVersion
+
+StepFilter = Annotated[
+    StepExecutionFilter | None, strawberry.argument(description="Which of the steps.")
+]
+
+
+@strawberry.type(description="What a waiting execution waits for.")
+class WaitReason:
+    """What a waiting execution waits for."""
+
+    kind: WaitKind = strawberry.field(description="What kind of thing.")
+    until: datetime | None = strawberry.field(description="When it goes on by itself, if it does.")
+
+
+@strawberry.type(description="What started an execution.")
+class Trigger:
+    """What started an execution."""
+
+    kind: TriggerKind = strawberry.field(description="What kind of thing.")
+
+
+@face(model.Execution)
+@strawberry.federation.type(
+    keys=["id"],
+    directives=access_of_type(),
+    description="One run of a workflow's version.",
+)
+class Execution(Node):
+    """One run of a workflow's version."""
+
+    record: strawberry.Private[model.Execution]
+    status: ExecutionStatus = strawberry.field(description="Where it is.")
+    priority: int = strawberry.field(description="Higher goes first; 0 is normal.")
+    idempotency_key: str | None = strawberry.field(description="The key that it was enqueued with.")
+    input: JSON | None = strawberry.field(description="The parameters, defaults filled in.")
+    output: JSON | None = strawberry.field(description="What it gave; null before it completed.")
+    error: ExecutionError | None = strawberry.field(description="Why it failed, when it did.")
+    region: str | None = strawberry.field(description="Where it must run, when that matters.")
+    generation: int = strawberry.field(
+        description="Rises by one with each retry of the same execution; from 0."
+    )
+    namespace: str = strawberry.field(description="The division of the tenant that it lives in.")
+    purpose: str | None = strawberry.field(
+        description="The purpose of access that its caller named."
+    )
+    trace_id: str | None = strawberry.field(
+        description="The OpenTelemetry trace that it belongs to."
+    )
+    created_at: datetime = strawberry.field(description="When it was accepted.")
+    scheduled_for: datetime | None = strawberry.field(
+        description="The instant that it was asked for, when one was."
+    )
+    started_at: datetime | None = strawberry.field(description="When a worker first took it.")
+    finished_at: datetime | None = strawberry.field(description="When it ended.")
+    duration: Duration | None = strawberry.field(description="From its start to its end.")
+
+    @strawberry.field(description="The workflow that it is a run of.")
+    async def workflow(self, info: Info) -> Workflow:
+        """The workflow that it is a run of."""
+        return Workflow.of(await entities.workflow_of(info.context, self.record))
+
+    @strawberry.field(description="The version that runs.")
+    async def workflow_version(self, info: Info) -> WorkflowVersion:
+        """The version that runs."""
+        return WorkflowVersion.of(await entities.version_of(info.context, self.record))
+
+    @strawberry.field(description="What it waits for; null unless it waits.")
+    def waiting_for(self) -> WaitReason | None:
+        """What it waits for."""
+        if self.record.status is not model.ExecutionStatus.WAITING or self.record.wait is None:
+            return None
+        return WaitReason(kind=self.record.wait, until=self.record.wake_at)
+
+    @strawberry.field(description="What started it.")
+    def trigger(self) -> Trigger:
+        """What started it."""
+        return Trigger(kind=self.record.trigger)
+
+    @strawberry.field(description="Labels, in order of their keys.")
+    def labels(self) -> list[LabelEntry]:
+        """Labels, in order of their keys."""
+        return label_entries(self.record.labels)
+
+    @strawberry.field(description="Who asked for it.")
+    def created_by(self) -> Actor:
+        """Who asked for it."""
+        return Actor.of(self.record.created_by)
+
+    @strawberry.field(
+        description="All its steps in order of the plan; `stepsConnection` gives them in pages.",
+        directives=[sized(50)],
+    )
+    async def steps(self, info: Info, filter: StepFilter = None) -> list[StepExecution]:
+        """All its steps in order of the plan."""
+        found = await resolve.steps(info.context, execution_id=self.record.id)
+        return [StepExecution.of(step) for step in found if filter is None or filter.admits(step)]
+
+    @strawberry.field(description="Its steps in order of the plan.", directives=[paged()])
+    async def steps_connection(
+        self,
+        info: Info,
+        filter: StepFilter = None,
+        first: FIRST_ROWS = 100,
+        after: AFTER = None,
+    ) -> StepExecutionConnection:
+        """Its steps in order of the plan, in pages."""
+        start, size = position(after), size_of("first", first, default=100, most=MOST_ROWS)
+        found = await resolve.steps(info.context, execution_id=self.record.id)
+        wanted = [step for step in found if filter is None or filter.admits(step)]
+        # The cursor of a step is its number in the plan, from 1: it stays true while filters change.
+        rest = [step for step in wanted if step.index + 1 > start]
+        shown = tuple(rest[:size])
+        cursors = tuple(str(step.index + 1) for step in shown)
+        page = Page(shown, cursors, len(rest) > size, len(rest) < len(wanted))
+        return StepExecutionConnection.of(page, total=len(wanted))
+
+    @strawberry.field(description="One of its steps.")
+    async def step(
+        self,
+        info: Info,
+        key: Annotated[str, strawberry.argument(description="The step's id in the definition.")],
+    ) -> StepExecution | None:
+        """One of its steps."""
+        found = await resolve.steps(info.context, execution_id=self.record.id)
+        return next((StepExecution.of(step) for step in found if step.key == key), None)
+
+    @strawberry.field(
+        description="What happened, in order; `after` is an event's cursor, the same that the "
+        "subscription takes.",
+        directives=[paged()],
+    )
+    async def events(
+        self,
+        info: Info,
+        first: FIRST_ROWS = 100,
+        after: AFTER = None,
+        types: Annotated[
+            list[ExecutionEventType] | None, strawberry.argument(description="Only these kinds.")
+        ] = None,
+    ) -> ExecutionEventConnection:
+        """What happened, in order."""
+        page = await resolve.events(
+            info.context,
+            execution_id=self.record.id,
+            after=position(after),
+            limit=size_of("first", first, default=100, most=MOST_ROWS),
+            kinds=tuple(types or ()),
+        )
+        return ExecutionEventConnection.of(page)
+
+    @strawberry.field(description="What its steps logged, oldest first.", directives=[paged()])
+    async def logs(
+        self,
+        info: Info,
+        first: FIRST_ROWS = 200,
+        after: AFTER = None,
+        step_key: Annotated[
+            str | None, strawberry.argument(description="Only what this step logged.")
+        ] = None,
+    ) -> LogConnection:
+        """What its steps logged, oldest first."""
+        page = await resolve.logs(
+            info.context,
+            execution_id=self.record.id,
+            step_key=step_key,
+            after=position(after),
+            limit=size_of("first", first, default=200, most=MOST_ROWS),
+        )
+        return LogConnection.of(page)
+
+    @classmethod
+    def of(cls, execution: model.Execution) -> Self:
+        """From its record."""
+        return cls(
+            record=execution,
+            id=strawberry.ID(str(execution.id)),
+            status=execution.state,
+            priority=execution.priority,
+            idempotency_key=execution.idempotency_key,
+            input=None if execution.input is None else JSON(execution.input),
+            output=None if execution.output is None else JSON(execution.output),
+            error=ExecutionError.of(execution.error),
+            region=execution.region,
+            generation=execution.generation,
+            namespace=execution.namespace,
+            purpose=execution.purpose,
+            trace_id=execution.trace_id,
+            created_at=execution.created_at,
+            scheduled_for=execution.scheduled_for,
+            started_at=execution.started_at,
+            finished_at=execution.finished_at,
+            duration=elapsed(execution.started_at, execution.finished_at),
+        )
+
+    @classmethod
+    async def resolve_reference(cls, info: Info, id: strawberry.ID) -> Self | None:
+        """The entity of a gateway's reference."""
+        found = await resolve.execution(info.context, id=id)
+        return cls.of(found) if found else None
+
+
+@strawberry.type(description="One execution in a page.")
+class ExecutionEdge:
+    """One execution in a page."""
+
+    cursor: str = strawberry.field(description="The place of this execution in the list.")
+    node: Execution = strawberry.field(description="The execution.")
+
+
+@connection_face(model.Execution)
+@strawberry.type(description="A page of executions.")
+class ExecutionConnection:
+    """A page of executions."""
+
+    count: strawberry.Private[Callable[[], Awaitable[tuple[int, bool]]]]
+    edges: list[ExecutionEdge] = strawberry.field(description="The executions with their cursors.")
+    page_info: PageInfo = strawberry.field(description="Where the page lies in the list.")
+
+    @strawberry.field(
+        description="How many there are in all pages; counting stops at a cap.",
+        directives=[weight(5)],
+    )
+    async def total_count(self) -> int | None:
+        """How many there are in all pages."""
+        return (await self.count())[0]
+
+    @strawberry.field(
+        description="Whether counting stopped at its cap: there are more than `totalCount`.",
+        directives=[weight(5)],
+    )
+    async def total_count_is_capped(self) -> bool | None:
+        """Whether counting stopped at its cap."""
+        return (await self.count())[1]
+
+    @classmethod
+    def of(
+        cls, page: Page[model.Execution], *, count: Callable[[], Awaitable[tuple[int, bool]]]
+    ) -> Self:
+        """From a page of records."""
+        edges = [
+            ExecutionEdge(cursor=cursor, node=Execution.of(item))
+            for item, cursor in zip(page.items, page.cursors, strict=True)
+        ]
+        return cls(count=count, edges=edges, page_info=PageInfo.of(page))

@@ -1,0 +1,151 @@
+"""ExecutionEvent: one row of an execution's append-only log, in pages and in subscriptions the same."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Final, Self
+
+import strawberry
+from strawberry.scalars import JSON
+
+from resolvers.context import Info
+from runtime.model import event as model
+from runtime.model.execution import ExecutionState, StepStatus
+from runtime.model.identity import Actor as ActorRecord
+from runtime.model.identity import ActorKind
+from runtime.model.ids import EventId
+from runtime.model.page import Page
+from subgraph.directives import access_of_type
+from subgraph.faces import show
+from subgraph.types.actor import Actor
+from subgraph.types.pagination import PageInfo
+from subgraph.types.scalars import BigInt
+from subgraph.types.status import ExecutionStatus, StepExecutionStatus
+
+if TYPE_CHECKING:
+    from subgraph.types.execution import Execution
+
+ExecutionEventType = strawberry.enum(
+    model.EventKind, name="ExecutionEventType", description="What can happen to an execution."
+)
+
+_EXECUTION: Final = {
+    model.EventKind.EXECUTION_QUEUED: ExecutionState.QUEUED,
+    model.EventKind.EXECUTION_STARTED: ExecutionState.RUNNING,
+    model.EventKind.EXECUTION_PAUSED: ExecutionState.PAUSED,
+    model.EventKind.EXECUTION_RESUMED: ExecutionState.QUEUED,
+    model.EventKind.EXECUTION_WAITING: ExecutionState.WAITING,
+    model.EventKind.EXECUTION_COMPLETED: ExecutionState.COMPLETED,
+    model.EventKind.EXECUTION_FAILED: ExecutionState.FAILED,
+    model.EventKind.EXECUTION_CANCELLED: ExecutionState.CANCELLED,
+    model.EventKind.EXECUTION_TIMED_OUT: ExecutionState.TIMED_OUT,
+    model.EventKind.EXECUTION_REWOUND: ExecutionState.QUEUED,
+    model.EventKind.EXECUTION_RETRIED: ExecutionState.QUEUED,
+    model.EventKind.EXECUTION_CANCEL_REQUESTED: ExecutionState.CANCELLING,
+    model.EventKind.EXECUTION_TAKEN_OVER: ExecutionState.RUNNING,
+}
+_STEP: Final = {
+    model.EventKind.STEP_STARTED: StepStatus.RUNNING,
+    model.EventKind.STEP_COMPLETED: StepStatus.COMPLETED,
+    model.EventKind.STEP_FAILED: StepStatus.FAILED,
+    model.EventKind.STEP_RETRYING: StepStatus.RETRYING,
+    model.EventKind.STEP_SKIPPED: StepStatus.SKIPPED,
+    model.EventKind.STEP_CANCELLED: StepStatus.CANCELLED,
+    model.EventKind.STEP_TIMED_OUT: StepStatus.TIMED_OUT,
+    model.EventKind.STEP_IN_DOUBT: StepStatus.IN_DOUBT,
+    model.EventKind.STEP_COMPENSATED: StepStatus.COMPENSATED,
+}
+
+
+@strawberry.federation.type(
+    directives=access_of_type(),
+    description="One row of an execution's append-only log. Reading goes on after its `cursor` anywhere.",
+)
+class ExecutionEvent:
+    """One row of an execution's append-only log."""
+
+    record: strawberry.Private[model.ExecutionEvent]
+    id: strawberry.ID = strawberry.field(description="The execution's id and the event's number.")
+    execution_id: strawberry.ID = strawberry.field(description="The execution that it happened to.")
+    sequence: BigInt = strawberry.field(description="Its number in the log: from 1, without gaps.")
+    cursor: str = strawberry.field(
+        description="Its place in the log, for `after` of lists and subscriptions."
+    )
+    type: ExecutionEventType = strawberry.field(description="What happened.")
+    step_key: str | None = strawberry.field(description="The step that it happened to.")
+    attempt: int | None = strawberry.field(description="The attempt that it happened in, from 1.")
+    execution_status: ExecutionStatus | None = strawberry.field(
+        description="The execution's status after the event; null where the event does not set it."
+    )
+    step_status: StepExecutionStatus | None = strawberry.field(
+        description="The step's status after the event; null for events of the whole execution."
+    )
+    at: datetime = strawberry.field(description="When it was committed.")
+    actor: Actor | None = strawberry.field(description="Who caused it, when somebody did.")
+    data: JSON | None = strawberry.field(
+        description="Facts of the event; outputs are not repeated."
+    )
+
+    @strawberry.field(description="The execution that it happened to, as it is now.")
+    async def execution(
+        self, info: Info
+    ) -> Annotated["Execution", strawberry.lazy("subgraph.types.execution")]:
+        """The execution that it happened to."""
+        return show(await info.context.loaders.execution.load(self.record.execution_id))
+
+    @classmethod
+    def of(cls, event: model.ExecutionEvent) -> Self:
+        """From its record."""
+        key, attempt = event.field("key"), event.field("attempt")
+        return cls(
+            record=event,
+            id=strawberry.ID(str(EventId(event.execution_id, event.sequence))),
+            execution_id=strawberry.ID(str(event.execution_id)),
+            sequence=BigInt(event.sequence),
+            cursor=str(event.sequence),
+            type=event.kind,
+            step_key=key if isinstance(key, str) else None,
+            attempt=attempt if isinstance(attempt, int) else None,
+            execution_status=_EXECUTION.get(event.kind),
+            step_status=_STEP.get(event.kind),
+            at=event.at,
+            actor=_actor(event),
+            data=None if event.data is None else JSON(event.data),
+        )
+
+
+def _actor(event: model.ExecutionEvent) -> Actor | None:
+    found = event.field("actor")
+    if not isinstance(found, dict) or not isinstance(found.get("subject"), str):
+        return None
+    name = found.get("display_name")
+    return Actor.of(
+        ActorRecord(
+            str(found["subject"]),
+            ActorKind(found.get("kind", ActorKind.USER)),
+            name if isinstance(name, str) else None,
+        )
+    )
+
+
+@strawberry.type(description="One event in a page.")
+class ExecutionEventEdge:
+    """One event in a page."""
+
+    cursor: str = strawberry.field(description="The place of this event in the log.")
+    node: ExecutionEvent = strawberry.field(description="The event.")
+
+
+@strawberry.type(description="A page of events, oldest first.")
+class ExecutionEventConnection:
+    """A page of events."""
+
+    edges: list[ExecutionEventEdge] = strawberry.field(description="The events with their cursors.")
+    page_info: PageInfo = strawberry.field(description="Where the page lies in the log.")
+
+    @classmethod
+    def of(cls, page: Page[model.ExecutionEvent]) -> Self:
+        """From a page of records."""
+        edges = [
+            ExecutionEventEdge(cursor=cursor, node=ExecutionEvent.of(item))
+            for item, cursor in zip(page.items, page.cursors, strict=True)
+        ]
+        return cls(edges=edges, page_info=PageInfo.of(page))

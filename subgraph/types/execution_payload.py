@@ -1,0 +1,95 @@
+"""What the mutations of executions answer."""
+
+from collections.abc import Awaitable, Sequence
+from typing import Self
+
+import strawberry
+
+from runtime.model import execution as model
+from runtime.model.errors import MaestroError
+from subgraph.directives import sized
+from subgraph.types.execution import Execution
+from subgraph.types.user_error import UserError, attempt, refused
+
+
+@strawberry.type(description="What became of a change of an execution.")
+class ExecutionPayload:
+    """What became of a change of an execution."""
+
+    execution: Execution | None = strawberry.field(
+        description="The execution after the change; null when it was refused."
+    )
+    errors: list[UserError] = strawberry.field(
+        description="Why it was refused; empty when it was done.", directives=[sized(5)]
+    )
+
+    @classmethod
+    async def answer(cls, work: Awaitable[model.Execution]) -> Self:
+        """Do the work and say what became of it."""
+        execution, error = await attempt(work)
+        return cls(
+            execution=Execution.of(execution) if execution else None,
+            errors=refused(error) if error else [],
+        )
+
+
+@strawberry.type(description="What became of one execution to start.")
+class EnqueueExecutionPayload:
+    """What became of one execution to start."""
+
+    execution: Execution | None = strawberry.field(
+        description="The execution, durable when this is read; null when it was refused."
+    )
+    created: bool = strawberry.field(
+        description="False when its idempotency key was known: then this is the first answer again."
+    )
+    errors: list[UserError] = strawberry.field(
+        description="Why it was refused; empty when it was done.", directives=[sized(5)]
+    )
+
+    @classmethod
+    async def answer(cls, work: Awaitable[model.Enqueued]) -> Self:
+        """Do the work and say what became of it."""
+        done, error = await attempt(work)
+        return cls.of(done or error, path=("input",))
+
+    @classmethod
+    def of(cls, outcome: model.Enqueued | MaestroError | None, *, path: Sequence[str]) -> Self:
+        """From what became of it; `path` is where its input stands among the arguments."""
+        if isinstance(outcome, model.Enqueued):
+            return cls(
+                execution=Execution.of(outcome.execution), created=outcome.created, errors=[]
+            )
+        errors = refused(outcome, path=path) if outcome else []
+        return cls(execution=None, created=False, errors=errors)
+
+
+@strawberry.type(description="What became of several executions to start.")
+class EnqueueExecutionsPayload:
+    """What became of several executions to start."""
+
+    results: list[EnqueueExecutionPayload] = strawberry.field(
+        description="One per input, in their order; each is accepted or refused by itself.",
+        directives=[sized(100)],
+    )
+    created_count: int = strawberry.field(description="How many were newly accepted.")
+    errors: list[UserError] = strawberry.field(
+        description="Why the whole request was refused; empty when it was looked at.",
+        directives=[sized(5)],
+    )
+
+    @classmethod
+    async def answer(cls, work: Awaitable[Sequence[model.Enqueued | MaestroError]]) -> Self:
+        """Do the work and say what became of each."""
+        done, error = await attempt(work)
+        if done is None:
+            return cls(results=[], created_count=0, errors=refused(error) if error else [])
+        results = [
+            EnqueueExecutionPayload.of(outcome, path=("input", str(place)))
+            for place, outcome in enumerate(done)
+        ]
+        return cls(
+            results=results,
+            created_count=sum(result.created for result in results),
+            errors=[],
+        )

@@ -1,0 +1,14 @@
+"""Node: whatever `node(id:)` can fetch again."""
+
+import strawberry
+
+
+@strawberry.interface(
+    description="Anything that `node(id:)` can fetch again. `id` is the entity's key and unique across types."
+)
+class Node:
+    """What `node(id:)` gives."""
+
+    id: strawberry.ID = strawberry.field(
+        description="Identifies this among everything in the graph; opaque."
+    )

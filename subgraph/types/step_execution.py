@@ -1,0 +1,171 @@
+"""StepExecution: one step of one execution in its newest generation, with its attempts."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Self
+
+import strawberry
+from strawberry.scalars import JSON
+
+from resolvers import entities
+from resolvers.context import Info
+from resolvers.queries import execution as resolve
+from runtime.model import execution as model
+from runtime.model.ids import StepExecutionId
+from runtime.model.page import Page
+from runtime.model.values import Digest, Duration
+from subgraph.directives import access_of_type, paged, sized
+from subgraph.faces import face, show
+from subgraph.types.execution_error import ExecutionError
+from subgraph.types.log_line import LogConnection
+from subgraph.types.node import Node
+from subgraph.types.pagination import AFTER, FIRST_ROWS, MOST_ROWS, PageInfo, position, size_of
+from subgraph.types.status import StepExecutionStatus
+
+if TYPE_CHECKING:
+    from subgraph.types.execution import Execution
+
+
+def elapsed(start: datetime | None, end: datetime | None) -> Duration | None:
+    """The time between two instants, when both are known."""
+    if start is None or end is None:
+        return None
+    return Duration(max(0, round((end - start).total_seconds() * 1000)))
+
+
+@strawberry.type(description="One attempt of a step, as it ended.")
+class StepAttempt:
+    """One attempt of a step."""
+
+    attempt: int = strawberry.field(description="Its number, from 1.")
+    status: StepExecutionStatus = strawberry.field(description="How it ended.")
+    started_at: datetime | None = strawberry.field(description="When it started.")
+    finished_at: datetime | None = strawberry.field(description="When it ended.")
+    error: ExecutionError | None = strawberry.field(description="Why it failed, when it did.")
+    worker_id: str | None = strawberry.field(description="The worker that made it.")
+
+    @classmethod
+    def of(cls, attempt: model.StepAttempt) -> Self:
+        """From its record."""
+        return cls(
+            attempt=attempt.attempt,
+            status=attempt.status,
+            started_at=attempt.started_at,
+            finished_at=attempt.finished_at,
+            error=ExecutionError.of(attempt.error),
+            worker_id=attempt.worker_id,
+        )
+
+
+@face(model.StepExecution)
+@strawberry.federation.type(
+    keys=["id"],
+    directives=access_of_type(),
+    description="One step of one execution, in the execution's newest generation.",
+)
+class StepExecution(Node):
+    """One step of one execution."""
+
+    record: strawberry.Private[model.StepExecution]
+    step_key: str = strawberry.field(description="The step's id within the definition.")
+    map_index: int | None = strawberry.field(description="Item of a fan-out; null otherwise.")
+    type: str = strawberry.field(description="The connector with its version, or the kind of step.")
+    status: StepExecutionStatus = strawberry.field(description="Where it is.")
+    attempt: int = strawberry.field(description="The newest attempt; 0 before the first.")
+    max_attempts: int = strawberry.field(description="Attempts in all, by its retry policy.")
+    input: JSON | None = strawberry.field(
+        description="What it was called with, secrets masked; null before it was ready."
+    )
+    output: JSON | None = strawberry.field(description="What it gave; null before it completed.")
+    error: ExecutionError | None = strawberry.field(description="Why it failed, when it did.")
+    worker_id: str | None = strawberry.field(description="The worker of the newest attempt.")
+    input_hash: Digest | None = strawberry.field(description="Digest of its rendered input.")
+    output_hash: Digest | None = strawberry.field(description="Digest of its output.")
+    started_at: datetime | None = strawberry.field(description="When its newest attempt started.")
+    finished_at: datetime | None = strawberry.field(description="When it ended.")
+    duration: Duration | None = strawberry.field(
+        description="From the start of the newest attempt to its end."
+    )
+
+    @strawberry.field(description="The execution that it is a step of.")
+    async def execution(
+        self, info: Info
+    ) -> Annotated["Execution", strawberry.lazy("subgraph.types.execution")]:
+        """The execution that it is a step of."""
+        return show(await info.context.loaders.execution.load(self.record.execution_id))
+
+    @strawberry.field(description="Its attempts, oldest first.", directives=[sized(3)])
+    def attempts(self) -> list[StepAttempt]:
+        """Its attempts, oldest first."""
+        return [StepAttempt.of(attempt) for attempt in self.record.attempts]
+
+    @strawberry.field(description="What it logged, oldest first.", directives=[paged()])
+    async def logs(self, info: Info, first: FIRST_ROWS = 200, after: AFTER = None) -> LogConnection:
+        """What it logged, oldest first."""
+        page = await resolve.logs(
+            info.context,
+            execution_id=self.record.execution_id,
+            step_key=self.step_key,
+            after=position(after),
+            limit=size_of("first", first, default=200, most=MOST_ROWS),
+        )
+        return LogConnection.of(page)
+
+    @classmethod
+    def of(cls, step: model.StepExecution) -> Self:
+        """From its record."""
+        return cls(
+            record=step,
+            id=strawberry.ID(str(StepExecutionId(step.execution_id, step.index, step.item))),
+            step_key=step.key,
+            map_index=step.item if step.item >= 0 else None,
+            type=step.type,
+            status=step.status,
+            attempt=step.attempt,
+            max_attempts=step.max_attempts,
+            input=None if step.input is None else JSON(step.input),
+            output=None if step.output is None else JSON(step.output),
+            error=ExecutionError.of(step.error),
+            worker_id=step.worker_id,
+            input_hash=Digest(step.input_hash) if step.input_hash else None,
+            output_hash=Digest(step.output_hash) if step.output_hash else None,
+            started_at=step.started_at,
+            finished_at=step.finished_at,
+            duration=elapsed(step.started_at, step.finished_at),
+        )
+
+    @classmethod
+    async def resolve_reference(cls, info: Info, id: strawberry.ID) -> Self | None:
+        """The entity of a gateway's reference."""
+        found = await entities.step_execution(info.context, id=id)
+        return cls.of(found) if found else None
+
+
+@strawberry.type(description="One step in a page.")
+class StepExecutionEdge:
+    """One step in a page."""
+
+    cursor: str = strawberry.field(description="The place of this step in the plan.")
+    node: StepExecution = strawberry.field(description="The step.")
+
+
+@strawberry.type(description="A page of an execution's steps, in order of the plan.")
+class StepExecutionConnection:
+    """A page of steps."""
+
+    total: strawberry.Private[int]
+    edges: list[StepExecutionEdge] = strawberry.field(description="The steps with their cursors.")
+    page_info: PageInfo = strawberry.field(description="Where the page lies in the list.")
+
+    @strawberry.field(description="How many there are in all pages.")
+    def total_count(self) -> int | None:
+        """How many there are in all pages."""
+        return self.total
+
+    @classmethod
+    def of(cls, page: Page[model.StepExecution], *, total: int) -> Self:
+        """From a page of records."""
+        edges = [
+            StepExecutionEdge(cursor=cursor, node=StepExecution.of(item))
+            for item, cursor in zip(page.items, page.cursors, strict=True)
+        ]
+        return cls(total=total, edges=edges, page_info=PageInfo.of(page))

@@ -1,0 +1,139 @@
+"""Refusals as data: what a mutation answers when it was understood and not done.
+
+Families of the error tree that a caller can act on come back in `errors`; authentication, malformed requests and
+faults do not pass through here, they are top-level errors of the response (`subgraph.errors`).
+"""
+
+from collections.abc import Awaitable, Sequence
+from enum import StrEnum
+from typing import Final, Self, TypeVar
+
+import strawberry
+
+from runtime.model import errors as model
+
+T = TypeVar("T")
+
+
+@strawberry.enum(
+    description="Why something was refused. A more specific reason may stand in the message."
+)
+class ErrorCode(StrEnum):
+    """The codes of refusals, a part of the one table of codes."""
+
+    VALIDATION_FAILED = "VALIDATION_FAILED"
+    BAD_USER_INPUT = "BAD_USER_INPUT"
+    NOT_FOUND = "NOT_FOUND"
+    CONFLICT = "CONFLICT"
+    IDEMPOTENCY_CONFLICT = "IDEMPOTENCY_CONFLICT"
+    FORBIDDEN = "FORBIDDEN"
+    RATE_LIMITED = "RATE_LIMITED"
+    INVALID_STATE = "INVALID_STATE"
+    PAYLOAD_TOO_LARGE = "PAYLOAD_TOO_LARGE"
+
+
+Severity = strawberry.enum(
+    model.Severity, description="How bad a finding is: an error refuses, a warning does not."
+)
+
+REFUSALS: Final = (
+    model.NotFound,
+    model.Conflict,
+    model.Invalid,
+    model.InvalidState,
+    model.Denied,
+    model.Exhausted,
+    model.BadInput,
+    model.PayloadTooLarge,
+)
+
+
+@strawberry.interface(description="A refusal that a caller can act on.")
+class UserError:
+    """A refusal that a caller can act on."""
+
+    code: ErrorCode = strawberry.field(description="The kind of refusal.")
+    message: str = strawberry.field(description="What was wrong, and what to do.")
+    path: list[str] | None = strawberry.field(
+        description='Path into the arguments, e.g. ["input", "workflowId"].'
+    )
+
+
+@strawberry.type(
+    description="A plain refusal: not found, conflict, wrong state, an input that does not fit."
+)
+class OperationError(UserError):
+    """A plain refusal."""
+
+    reason: str | None = strawberry.field(
+        description="The specific reason, e.g. EXECUTION_NOT_FOUND; stable."
+    )
+
+
+@strawberry.type(description="A finding in a definition, with its place in the source document.")
+class DefinitionError(UserError):
+    """A finding in a definition."""
+
+    rule: str = strawberry.field(
+        description="Stable name of the rule, e.g. cycle, unknown-reference."
+    )
+    severity: Severity = strawberry.field(description="Whether this refuses or only warns.")
+    step_key: str | None = strawberry.field(description="The step concerned, when it is one.")
+    line: int | None = strawberry.field(description="Line in the source, from 1.")
+    column: int | None = strawberry.field(description="Column in the line, from 1.")
+    hint: str | None = strawberry.field(description="What to write instead.")
+
+    @classmethod
+    def of(cls, problem: model.Problem) -> Self:
+        """From a finding of the validation."""
+        return cls(
+            code=ErrorCode.VALIDATION_FAILED,
+            message=problem.message,
+            path=["input", "source", *problem.path],
+            rule=problem.rule,
+            severity=problem.severity,
+            step_key=problem.step_key,
+            line=problem.line,
+            column=problem.column,
+            hint=problem.hint,
+        )
+
+
+def findings(problems: Sequence[model.Problem]) -> list[DefinitionError]:
+    """All findings of a validation, as the graph shows them."""
+    return [DefinitionError.of(problem) for problem in problems]
+
+
+def refused(
+    error: model.MaestroError, *, path: Sequence[str] = ("input",), definition: bool = False
+) -> list[UserError]:
+    """The entries of `errors` for one refusal; `definition` says that its problems lie in a source document."""
+    if not isinstance(error, model.Invalid) or not error.problems:
+        place = [*path, *error.path] if error.path else list(path)
+        return [
+            OperationError(
+                code=ErrorCode(error.code), message=error.message, path=place, reason=error.reason
+            )
+        ]
+    grave = [
+        problem for problem in error.problems if problem.severity is model.Severity.ERROR
+    ] or error.problems
+    if definition:
+        return list(findings(grave))
+    return [
+        OperationError(
+            code=ErrorCode(error.code),
+            message=problem.message,
+            path=[*path, *problem.path],
+            reason=error.reason or problem.rule,
+        )
+        for problem in grave
+    ]
+
+
+async def attempt(work: Awaitable[T]) -> tuple[T | None, model.MaestroError | None]:
+    """Do the work; give back its refusal instead of raising it."""
+    try:
+        return await work, None
+    except REFUSALS as error:
+        return None, error

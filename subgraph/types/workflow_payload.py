@@ -1,0 +1,114 @@
+"""What the mutations of workflows answer, and what a validation found."""
+
+from collections.abc import Awaitable
+from typing import Self
+
+import strawberry
+
+from runtime.definition import Validation
+from runtime.model import errors
+from runtime.model import workflow as model
+from runtime.model.values import Digest
+from subgraph.directives import sized
+from subgraph.types.user_error import DefinitionError, UserError, attempt, findings, refused
+from subgraph.types.workflow import Workflow
+from subgraph.types.workflow_version import WorkflowVersion
+
+
+@strawberry.type(description="What a validation found, without saving anything.")
+class WorkflowValidation:
+    """What a validation found."""
+
+    valid: bool = strawberry.field(description="Whether publishing would not refuse it.")
+    findings: list[DefinitionError] = strawberry.field(
+        description="Errors and warnings, in order of the document.", directives=[sized(20)]
+    )
+    digest: Digest | None = strawberry.field(
+        description="Digest of the canonical definition; null when it is not valid."
+    )
+
+    @classmethod
+    def of(cls, validation: Validation) -> Self:
+        """From its record."""
+        return cls(
+            valid=validation.ok,
+            findings=findings(validation.problems),
+            digest=validation.digest if validation.ok else None,
+        )
+
+
+@strawberry.type(description="What became of a change of a workflow.")
+class WorkflowPayload:
+    """What became of a change of a workflow."""
+
+    workflow: Workflow | None = strawberry.field(
+        description="The workflow after the change; null when it was refused."
+    )
+    findings: list[DefinitionError] = strawberry.field(
+        description="What validation found in the document, warnings included.",
+        directives=[sized(20)],
+    )
+    errors: list[UserError] = strawberry.field(
+        description="Why it was refused; empty when it was done.", directives=[sized(5)]
+    )
+
+    @classmethod
+    async def answer(cls, work: Awaitable[model.WorkflowChange]) -> Self:
+        """Do the work and say what became of it."""
+        change, error = await attempt(work)
+        if change is None or error is not None:
+            return cls(workflow=None, findings=found_in(error), errors=refusals(error))
+        workflow = Workflow.of(change.workflow) if change.workflow else None
+        return cls(workflow=workflow, findings=findings(change.findings), errors=[])
+
+
+@strawberry.type(description="What became of publishing a workflow.")
+class PublishWorkflowPayload:
+    """What became of publishing a workflow."""
+
+    workflow: Workflow | None = strawberry.field(
+        description="The workflow afterwards; null when it was refused."
+    )
+    version: WorkflowVersion | None = strawberry.field(
+        description="The version; null when it was refused."
+    )
+    created: bool = strawberry.field(
+        description="False when this very definition was published before, or the key was known."
+    )
+    findings: list[DefinitionError] = strawberry.field(
+        description="What validation found in the document, warnings included.",
+        directives=[sized(20)],
+    )
+    errors: list[UserError] = strawberry.field(
+        description="Why it was refused; empty when it was done.", directives=[sized(5)]
+    )
+
+    @classmethod
+    async def answer(cls, work: Awaitable[model.WorkflowChange]) -> Self:
+        """Do the work and say what became of it."""
+        change, error = await attempt(work)
+        if change is None or error is not None:
+            return cls(
+                workflow=None,
+                version=None,
+                created=False,
+                findings=found_in(error),
+                errors=refusals(error),
+            )
+        return cls(
+            workflow=Workflow.of(change.workflow) if change.workflow else None,
+            version=WorkflowVersion.of(change.version) if change.version else None,
+            created=change.created,
+            findings=findings(change.findings),
+            errors=[],
+        )
+
+
+def found_in(error: errors.MaestroError | None) -> list[DefinitionError]:
+    """The findings that a refusal carries."""
+    return findings(error.problems) if isinstance(error, errors.Invalid) else []
+
+
+def refusals(error: errors.MaestroError | None) -> list[UserError]:
+    """The `errors` of a refusal whose problems lie in a document."""
+    return [] if error is None else refused(error, definition=True)
