@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -18,8 +18,8 @@ class FailInput(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     message: str = Field("Failed on purpose.", max_length=2_000, description="The error's message.")
-    kind: StepErrorKind = Field(
-        StepErrorKind.PERMANENT, description="What the error says about trying again."
+    kind: Literal["transient", "permanent", "throttled", "timeout"] = Field(
+        "permanent", description="What the error says about trying again."
     )
     type: str = Field(
         "core.fail", min_length=1, max_length=100, description="The error's type, for `retry.on`."
@@ -57,7 +57,7 @@ class Fail(InlineConnector):
             return FailOutput(attempt=context.attempt)
         raise StepFailed(
             input.message,
-            kind=input.kind,
+            kind=StepErrorKind(input.kind),
             type=input.type,
             retry_after=input.retry_after.seconds if input.retry_after else None,
             details=input.details,

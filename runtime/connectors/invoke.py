@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from typing import Any, NoReturn, cast
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeAlias, cast
 
 from pydantic import BaseModel, ValidationError
 
-from runtime.abi.connector import Connector, InlineConnector, StepContext
+from runtime.abi.connector import Connector, InlineConnector, StepContext, as_is
 from runtime.model.errors import StepErrorKind, StepFailed
 from runtime.model.plan import Effect
 from runtime.model.values import Json
+
+Mask: TypeAlias = Callable[[Any], Any]
 
 _MAX_MESSAGE = 2_000
 
@@ -26,7 +29,7 @@ async def invoke(connector: Connector, context: StepContext, rendered_input: Jso
 
     The caller cancels the task that awaits this when the step must stop at once.
     """
-    value = read_input(connector, rendered_input)
+    value = read_input(connector, rendered_input, context.mask)
     seconds = context.timeout_seconds
     if seconds is None and connector.default_timeout is not None:
         seconds = connector.default_timeout.seconds
@@ -43,26 +46,26 @@ async def invoke(connector: Connector, context: StepContext, rendered_input: Jso
 
 def answer_inline(connector: InlineConnector, context: StepContext, rendered_input: Json) -> Json:
     """The same for a connector with `inline = True`: no task, no await, no timeout."""
-    value = read_input(connector, rendered_input)
+    value = read_input(connector, rendered_input, context.mask)
     try:
         return _write_output(connector, context, connector.answer(context, value))
     except Exception as error:  # noqa: BLE001 - the border: whatever a step raises is its failure
         _fail(context, error)
 
 
-def effect_of(connector: Connector, rendered_input: Json) -> Effect:
+def effect_of(connector: Connector, rendered_input: Json, mask: Mask = as_is) -> Effect:
     """What a second call with this input would do to the outside; raises StepFailed on bad input."""
-    return connector.effect_class or connector.effect(read_input(connector, rendered_input))
+    return connector.effect_class or connector.effect(read_input(connector, rendered_input, mask))
 
 
-def read_input(connector: Connector, rendered_input: Json) -> BaseModel:
+def read_input(connector: Connector, rendered_input: Json, mask: Mask = as_is) -> BaseModel:
     """The input as the connector's model; raises StepFailed that names every bad field."""
     try:
         return connector.Input.model_validate({} if rendered_input is None else rendered_input)
     except ValidationError as error:
-        problems = _problems(error)
+        problems = mask(_problems(error))
         raise StepFailed(
-            f"The input does not fit {connector.name}: {_sentence(problems)}",
+            f"The input does not fit {connector.name}: {_sentence(problems)}.",
             type="input.invalid",
             details={"problems": problems},
         ) from None
@@ -80,7 +83,7 @@ def _write_output(connector: Connector, context: StepContext, result: Any) -> Js
     except ValidationError as error:
         problems = _problems(error)
         raise StepFailed(
-            f"What {connector.name} returned does not fit its output model: {_sentence(problems)}",
+            f"What {connector.name} returned does not fit its output model: {_sentence(problems)}.",
             type="output.invalid",
             details={"problems": problems},
         ) from None
@@ -90,7 +93,11 @@ def _write_output(connector: Connector, context: StepContext, result: Any) -> Js
 def _problems(error: ValidationError) -> list[dict[str, Json]]:
     """Where and what, without the values: they may be secrets."""
     return [
-        {"path": [str(part) for part in one["loc"]], "message": one["msg"], "rule": one["type"]}
+        {
+            "path": [str(part) for part in one["loc"]],
+            "message": one["msg"].removeprefix("Value error, "),
+            "rule": one["type"],
+        }
         for one in error.errors(include_url=False, include_context=False, include_input=False)
     ]
 

@@ -1,0 +1,321 @@
+"""http.request: one HTTP call over the session that all steps share.
+
+What a second call would do follows from the method, unless the workflow's step declares it: GET,
+HEAD and OPTIONS are pure, PUT and DELETE idempotent, POST and PATCH at most once. Calls that may
+change something carry the step's `Idempotency-Key`, the same one with every attempt.
+
+Error types, stable: http.status, http.timeout, http.connect, http.dns, http.tls, http.reset,
+http.protocol, http.url, http.egress_denied, http.redirect_refused, http.too_many_redirects,
+http.response_too_large, http.response_invalid.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
+from urllib.parse import urlencode
+
+import orjson
+from multidict import CIMultiDict
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
+from yarl import URL
+
+from runtime.abi.connector import Connector, StepContext
+from runtime.abi.fields import DurationField
+from runtime.model.errors import StepErrorKind, StepFailed
+from runtime.model.plan import Effect
+from runtime.transport.http import CREDENTIALS, MIB, SERVICE, HttpAnswer, HttpCall, HttpTransport
+
+_PURE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_IDEMPOTENT: Final = frozenset({"PUT", "DELETE"})
+_TRANSIENT: Final = frozenset({408, 425})
+_TOO_MANY: Final = 429
+_UNAVAILABLE: Final = 503
+_SERVER_ERROR: Final = 500
+_DEFAULT_SECONDS: Final = 30.0
+_BODY_IN_ERROR: Final = 2_048
+_OURS: Final = frozenset(
+    {"host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer"}
+)
+_TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
+
+
+Scalar: TypeAlias = str | int | float | bool
+
+
+def _text(value: Scalar) -> str:
+    """As JSON writes it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _header_value(value: Scalar) -> str:
+    text = _text(value)
+    if any(ord(char) < ord(" ") and char != "\t" for char in text) or "\x7f" in text:
+        raise ValueError("a header value may hold no control characters")
+    return text
+
+
+HeaderValue = Annotated[Scalar, AfterValidator(_header_value)]
+StatusRange = Annotated[str, Field(pattern=r"^[1-5]xx$")]
+Method = Annotated[
+    Literal["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"],
+    BeforeValidator(lambda value: value.upper() if isinstance(value, str) else value),
+]
+
+
+class Basic(BaseModel):
+    """A name and a password."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    username: str = Field(description="The name.")
+    password: str = Field(description="The password; a secret.")
+
+
+class Auth(BaseModel):
+    """How the call proves who makes it: one of the two."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    bearer: str | None = Field(None, description="A token, sent as `Authorization: Bearer`.")
+    basic: Basic | None = Field(None, description="Sent as `Authorization: Basic`.")
+
+    @model_validator(mode="after")
+    def _one(self) -> Auth:
+        if (self.bearer is None) == (self.basic is None):
+            raise ValueError("write either bearer or basic")
+        return self
+
+    def header(self) -> str:
+        """The value of the Authorization header."""
+        if self.basic is None:
+            return f"Bearer {self.bearer}"
+        pair = f"{self.basic.username}:{self.basic.password}"
+        return "Basic " + base64.b64encode(pair.encode()).decode()
+
+
+class HttpRequestInput(BaseModel):
+    """The call."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    method: Method = Field("GET", description="The HTTP method.")
+    url: str = Field(max_length=8_192, description="The address: http:// or https://.")
+    headers: dict[str, HeaderValue] = Field({}, description="Headers to send.")
+    query: dict[str, Scalar | list[Scalar]] = Field({}, description="Added to the address.")
+    json_body: Any = Field(None, alias="json", description="A JSON body.")
+    body: str | None = Field(None, description="A text body.")
+    form: dict[str, Scalar | list[Scalar]] | None = Field(None, description="A form as the body.")
+    auth: Auth | None = Field(None, description="Bearer or basic authentication.")
+    expected_status: list[Annotated[int, Field(ge=100, le=599)] | StatusRange] = Field(
+        ["2xx"], min_length=1, description="Statuses that count as success: 200, 404, 2xx."
+    )
+    response: Literal["auto", "json", "text"] = Field(
+        "auto", description="How to read the body; auto follows the Content-Type."
+    )
+    max_redirects: int = Field(5, ge=0, le=5, description="Redirects to follow; 0 follows none.")
+    max_response_bytes: int = Field(
+        MIB, ge=1, le=16 * MIB, description="The largest response that is accepted."
+    )
+    timeout: DurationField | None = Field(
+        None, description="For the whole call; default: the step's timeout, else 30 s."
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _is_web_address(cls, text: str) -> str:
+        url = URL(text)
+        if url.scheme not in {"http", "https"} or not url.raw_host:
+            raise ValueError("write an address that begins with http:// or https://")
+        if url.raw_user is not None or url.raw_password is not None:
+            raise ValueError("write name and password into auth.basic, not into the address")
+        return text
+
+    @field_validator("headers")
+    @classmethod
+    def _are_headers(cls, headers: dict[str, str]) -> dict[str, str]:
+        for name in headers:
+            if not _TOKEN.match(name):
+                raise ValueError(f"{name!r} is no header name")
+            if name.lower() in _OURS:
+                raise ValueError(f"{name} is written by the connector itself")
+        return headers
+
+    @model_validator(mode="after")
+    def _one_body(self) -> HttpRequestInput:
+        bodies = [name for name in ("json", "body", "form") if self.has(name)]
+        if len(bodies) > 1:
+            raise ValueError(f"write one of {' and '.join(bodies)}")
+        return self
+
+    def has(self, name: str) -> bool:
+        """Whether one of the three bodies was written; a JSON body may be null."""
+        return (
+            "json_body" in self.model_fields_set
+            if name == "json"
+            else bool(getattr(self, name) is not None)
+        )
+
+
+class HttpRequestOutput(BaseModel):
+    """The response."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    status: int = Field(description="The HTTP status.")
+    headers: dict[str, str] = Field(description="The headers, their names in lower case.")
+    json_body: Any = Field(None, alias="json", description="The body, when it is JSON.")
+    text: str | None = Field(None, description="The body, when it is other text.")
+    base64: str | None = Field(None, description="The body, when it is no text.")
+    url: str = Field(description="The address that answered, after redirects.")
+
+
+class HttpRequest(Connector):
+    """One HTTP call."""
+
+    name: ClassVar[str] = "http.request"
+    version: ClassVar[str] = "1.0.0"
+    summary: ClassVar[str] = "Call an HTTP address."
+    effect_class: ClassVar[Effect | None] = None
+    Input: ClassVar[type[BaseModel]] = HttpRequestInput
+    Output: ClassVar[type[BaseModel]] = HttpRequestOutput
+
+    def effect(self, input: HttpRequestInput) -> Effect:
+        """By method: what RFC 9110 promises of it."""
+        if input.method in _PURE:
+            return Effect.PURE
+        return Effect.IDEMPOTENT if input.method in _IDEMPOTENT else Effect.AT_MOST_ONCE
+
+    async def execute(self, context: StepContext, input: HttpRequestInput) -> HttpRequestOutput:
+        """Make the call; an unexpected status is a failure of the step."""
+        transport = context.services.get(SERVICE)
+        if not isinstance(transport, HttpTransport):
+            raise StepFailed("This process has no HTTP session for steps.", type="http.no_session")
+        answer = await transport.call(_call(context, input))
+        if not _is_expected(answer.status, input.expected_status):
+            raise _status_error(context, transport, input, answer)
+        if answer.truncated:
+            raise StepFailed(
+                f"The response is larger than the {input.max_response_bytes} bytes that this step "
+                "accepts; raise max_response_bytes or ask for less.",
+                type="http.response_too_large",
+                details={"status": answer.status, "max_response_bytes": input.max_response_bytes},
+            )
+        return _output(input, answer)
+
+
+def _call(context: StepContext, input: HttpRequestInput) -> HttpCall:
+    headers: CIMultiDict[str] = CIMultiDict(context.trace_headers)
+    body, content_type = _body(input)
+    if content_type:
+        headers["Content-Type"] = content_type
+    if input.method not in _PURE:
+        headers["Idempotency-Key"] = context.idempotency_key
+    if input.auth:
+        headers["Authorization"] = input.auth.header()
+    for name, value in input.headers.items():
+        headers[name] = _text(value)
+    hidden = {name.lower() for name, value in headers.items() if context.mask(value) != value}
+    seconds = input.timeout.seconds if input.timeout else None
+    if seconds is None and context.timeout_seconds is None:
+        seconds = _DEFAULT_SECONDS
+    return HttpCall(
+        method=input.method,
+        url=URL(input.url).extend_query(_pairs(input.query)),
+        headers=headers,
+        body=body,
+        timeout_seconds=seconds,
+        max_bytes=input.max_response_bytes,
+        max_redirects=input.max_redirects,
+        sensitive=CREDENTIALS | hidden,
+    )
+
+
+def _body(input: HttpRequestInput) -> tuple[bytes | None, str | None]:
+    """The bytes to send and their type."""
+    if input.has("json"):
+        return orjson.dumps(input.json_body), "application/json"
+    if input.form is not None:
+        return urlencode(_pairs(input.form)).encode(), "application/x-www-form-urlencoded"
+    if input.body is not None:
+        return input.body.encode(), "text/plain; charset=utf-8"
+    return None, None
+
+
+def _pairs(values: dict[str, Scalar | list[Scalar]]) -> list[tuple[str, str]]:
+    return [
+        (name, _text(one))
+        for name, value in values.items()
+        for one in (value if isinstance(value, list) else [value])
+    ]
+
+
+def _is_expected(status: int, expected: list[int | str]) -> bool:
+    return status in expected or f"{status // 100}xx" in expected
+
+
+def _status_error(
+    context: StepContext, transport: HttpTransport, input: HttpRequestInput, answer: HttpAnswer
+) -> StepFailed:
+    """Which kind a status is; the body's beginning helps who reads the error."""
+    status, retry_after = answer.status, transport.retry_after(answer.headers)
+    if status == _TOO_MANY or (status == _UNAVAILABLE and retry_after is not None):
+        kind = StepErrorKind.THROTTLED
+    elif status >= _SERVER_ERROR or status in _TRANSIENT:
+        kind, retry_after = StepErrorKind.TRANSIENT, None
+    else:
+        kind, retry_after = StepErrorKind.PERMANENT, None
+    # Masked before it is cut: half a secret at the end would not be recognised any more.
+    text = str(context.mask(answer.body.decode(answer.charset or "utf-8", errors="replace")))
+    return StepFailed(
+        f"{input.method} {answer.url.with_query(None)} answered {status}.",
+        kind=kind,
+        type="http.status",
+        retry_after=retry_after,
+        details={"status": status, "body": text[:_BODY_IN_ERROR].replace("\0", "\ufffd")},
+    )
+
+
+def _output(input: HttpRequestInput, answer: HttpAnswer) -> HttpRequestOutput:
+    names = {name.lower() for name in answer.headers}
+    output = HttpRequestOutput(
+        status=answer.status,
+        headers={name: ", ".join(answer.headers.getall(name)) for name in sorted(names)},
+        url=str(answer.url),
+    )
+    if not answer.body:
+        return output
+    media = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if input.response == "json" or (
+        input.response == "auto" and (media == "application/json" or media.endswith("+json"))
+    ):
+        output.json_body = _parse(input, answer)
+        return output
+    try:
+        output.text = answer.body.decode(answer.charset or "utf-8")
+    except (LookupError, UnicodeDecodeError):
+        output.text = None
+    if output.text is None or "\0" in output.text:
+        output.text, output.base64 = None, base64.b64encode(answer.body).decode()
+    return output
+
+
+def _parse(input: HttpRequestInput, answer: HttpAnswer) -> Any:
+    try:
+        return orjson.loads(answer.body)
+    except orjson.JSONDecodeError as error:
+        raise StepFailed(
+            f"{input.method} {answer.url.with_query(None)} answered {answer.status} with a body "
+            f"that is no JSON: {error}.",
+            type="http.response_invalid",
+            details={"status": answer.status},
+        ) from error

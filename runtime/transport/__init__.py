@@ -1,0 +1,1 @@
+"""The way out: one shared HTTP session with limits, and the rule of where it may go."""
