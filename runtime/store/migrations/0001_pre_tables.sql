@@ -8,7 +8,6 @@
 -- retention drops a day and gives the disk back. What must outlive its day is copied into the partition that takes
 -- the day's place. No foreign key leads from executions to the catalog; no identity column exists anywhere.
 
-create schema if not exists maestro;
 set local search_path = maestro;
 
 -- The clock of everything that is not a hot function; tests set `mc.now` to move it.
@@ -78,7 +77,7 @@ create table workflow_versions (
   tenant_id     uuid not null,
   workflow_id   uuid not null references workflows (id),
   version       text not null,
-  version_order text not null,
+  version_order text collate "C" not null,
   state         smallint not null default 1,
   digest        text not null,
   source        text not null,
@@ -240,7 +239,9 @@ create table domain_events (
 
 -- Daily partitions. Made ahead of time by migrate, by every start and by the scheduler; a missing day refuses inserts,
 -- so the margin is generous. There is no default partition: with one, a day could not be detached concurrently.
-create function mc_make_partitions(p_from date, p_to date) returns int language plpgsql as $$
+-- Security definer: only the owner of a table can add to it, and the scheduler runs as mc_engine.
+create function mc_make_partitions(p_from date, p_to date) returns int
+language plpgsql security definer set search_path = maestro, pg_temp as $$
 declare
   v_day date; v_table text; v_name text; v_made int := 0;
 begin
@@ -261,6 +262,20 @@ begin
   end loop;
   return v_made;
 end $$;
+-- Step logs older than a day's begin go by whole days: a drop, no delete, no vacuum.
+create function mc_drop_logs(p_before date) returns int
+language plpgsql security definer set search_path = maestro, pg_temp set lock_timeout = '2s' as $$
+declare v_name text; v_dropped int := 0;
+begin
+  for v_name in select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid
+      where i.inhparent = 'maestro.step_logs'::regclass and c.relname ~ '^step_logs_[0-9]{8}$'
+        and to_date(right(c.relname, 8), 'YYYYMMDD') < p_before order by 1 loop
+    execute format('drop table maestro.%I', v_name);
+    v_dropped := v_dropped + 1;
+  end loop;
+  return v_dropped;
+end $$;
+
 select mc_make_partitions((pg_catalog.now() at time zone 'UTC')::date - 1, (pg_catalog.now() at time zone 'UTC')::date + 8);
 
 -- Roles: NOLOGIN, taken with SET ROLE by the login user. The face reads and writes the catalog as mc_api, under row
@@ -274,18 +289,26 @@ do $$ begin
   end if;
 exception when duplicate_object or unique_violation then null;
 end $$;
-do $$ begin
-  if not pg_has_role(current_user, 'mc_api', 'member') then execute format('grant mc_api to %I', current_user); end if;
-  if not pg_has_role(current_user, 'mc_engine', 'member') then execute format('grant mc_engine to %I', current_user); end if;
+-- Since PostgreSQL 16 whoever makes a role may grant it but not take it; so the login user grants it to itself.
+do $$ declare v_role text;
+begin
+  foreach v_role in array array['mc_api', 'mc_engine'] loop
+    if not pg_has_role(current_user, v_role, 'set') then
+      execute format('grant %I to %I with set true', v_role, current_user);
+    end if;
+  end loop;
 end $$;
 
 grant usage on schema maestro to mc_api, mc_engine;
 grant select, insert, update, delete on all tables in schema maestro to mc_engine;
-grant select on workflow_executions, step_executions, execution_events, step_logs, execution_labels, tenants, workflows,
+revoke insert, update, delete on migrations from mc_engine;
+grant select on migrations, workflow_executions, step_executions, execution_events, step_logs, execution_labels, tenants, workflows,
   workflow_versions, idempotency_keys, domain_events to mc_api;
 grant insert, update on workflows, workflow_versions to mc_api;
 grant insert on domain_events, idempotency_keys to mc_api;
-grant delete on workflows to mc_api;
+revoke execute on all functions in schema maestro from public;
+grant execute on function maestro.now(), mc_tenant(), mc_slot(uuid), mc_uuid_floor(timestamptz) to mc_api, mc_engine;
+grant execute on function mc_make_partitions(date, date), mc_drop_logs(date) to mc_engine;
 
 do $$
 declare v_table text;

@@ -86,6 +86,11 @@ begin
       from shards s, unnest(p_id, p_tenant, p_key, p_labels) x (i, t, k, l) cross join lateral jsonb_each_text(x.l::jsonb) j
      where s.shard = p_shard and x.l is not null and (x.k is null or exists (select 1 from idempotency_keys k
        where k.shard = p_shard and k.tenant_id = x.t and k.operation = 'enqueue_execution' and k.key = x.k and k.result_id = x.i));
+  -- A key that was there at the insert and is gone now was deleted by retention in between; the caller sends again.
+  if exists (select 1 from unnest(p_tenant, p_key) x (t, k) where x.k is not null and not exists (select 1 from idempotency_keys k
+      where k.shard = p_shard and k.tenant_id = x.t and k.operation = 'enqueue_execution' and k.key = x.k)) then
+    raise exception 'an idempotency key expired meanwhile' using errcode = '40001';
+  end if;
   return query
     select x.o::int, coalesce(k.result_id, x.i), k.result_id is null or k.result_id = x.i, k.body_digest is null or k.body_digest = x.d
       from unnest(p_id, p_tenant, p_key, p_digest) with ordinality x (i, t, k, d, o)
@@ -164,6 +169,10 @@ begin
       from unnest(f_id, f_status, f_wait, f_wake, f_seen, f_output, f_error) x (i, t, w, wk, seen, o, er)
      where e.shard = p_shard and e.id between v_lo and v_hi and e.id = any (f_id) and e.id = x.i and e.owner = p_me;
     get diagnostics v_closed = row_count;
+    -- With a live fence every closed row is owned; fewer are a defect, and nothing of this call may stay.
+    if v_closed <> cardinality(f_id) then
+      raise exception 'only % of % executions to close are owned', v_closed, cardinality(f_id) using errcode = 'MC004';
+    end if;
   end if;
   return query select 1, v_closed;
 end $$;
@@ -230,7 +239,7 @@ end $$;
 -- Leave a message for an execution: the only way by which others reach the state of one that runs. What waits (and is not
 -- paused) becomes queued; what runs is told by the counter, which the parking flush compares.
 create function mc_send(p_shard smallint, p_tenant uuid, p_exec uuid, p_kind smallint, p_data text, p_cancel boolean)
-returns table (found boolean, status smallint, n int)
+returns table (known boolean, status smallint, n int)
 language plpgsql set search_path = maestro set enable_seqscan = off as $$
 declare v_status smallint; v_n int;
 begin
@@ -252,7 +261,7 @@ end $$;
 
 -- Retry of a finished execution: the same execution, the next generation, queued again; one event with actor and reason.
 create function mc_retry(p_shard smallint, p_tenant uuid, p_exec uuid, p_statuses smallint[], p_event text)
-returns table (found boolean, status smallint, generation smallint)
+returns table (known boolean, status smallint, generation smallint)
 language plpgsql set search_path = maestro set enable_seqscan = off as $$
 declare v_status smallint; v_generation smallint;
 begin
@@ -267,7 +276,8 @@ begin
     return;
   end if;
   update workflow_executions e set status = 0, generation = e.generation + 1, cancel_requested = false, output = null, error = null,
-         finished_at = null, wake_at = null, wait = null, takeovers = 0
+         finished_at = null, wake_at = null, wait = null, takeovers = 0,
+         deadline = pg_catalog.now() + make_interval(secs => (e.meta ->> 'timeout_ms')::float8 / 1000)
    where e.shard = p_shard and e.id = p_exec returning e.generation into v_generation;
   insert into execution_events as ev (shard, kind, seq, execution_id, tenant_id, ts, data)
     select s.shard, 11, (select max(p.seq) + 1 from execution_events p where p.shard = p_shard and p.execution_id = p_exec),
@@ -275,5 +285,34 @@ begin
   return query select true, 0::smallint, v_generation;
 end $$;
 
+-- Lines that steps logged, numbered within their execution. Not fenced: what a fenced worker's step said is worth knowing.
+-- Two owners who write at the same moment collide on the key, and the later one sends again.
+create function mc_log(p_shard smallint, l_tenant uuid[], l_exec uuid[], l_step int[], l_item int[], l_gen smallint[], l_attempt int[],
+  l_age float8[], l_level text[], l_message text[], l_fields text[])
+returns void language plpgsql set search_path = maestro set enable_seqscan = off as $$
+begin
+  insert into step_logs as l (shard, position, execution_id, tenant_id, step, item, generation, attempt, ts, level, message, fields)
+    select s.shard, coalesce((select max(p.position) from step_logs p where p.shard = p_shard and p.execution_id = x.e), 0)
+             + row_number() over (partition by x.e order by x.o), x.e, x.t, x.s, x.i, x.g, x.a,
+           pg_catalog.now() - make_interval(secs => x.age), x.lv, x.m, x.f::jsonb
+      from shards s, unnest(l_tenant, l_exec, l_step, l_item, l_gen, l_attempt, l_age, l_level, l_message, l_fields)
+           with ordinality x (t, e, s, i, g, a, age, lv, m, f, o)
+     where s.shard = p_shard;
+end $$;
+
+-- A batch of idempotency keys that are old enough to be forgotten.
+create function mc_forget_keys(p_shard smallint, p_age interval, p_limit int) returns int
+language plpgsql set search_path = maestro set enable_seqscan = off as $$
+declare v_count int;
+begin
+  with d as (select k.tenant_id, k.operation, k.key from idempotency_keys k
+              where k.shard = p_shard and k.created_at < pg_catalog.now() - p_age limit p_limit for update skip locked)
+  delete from idempotency_keys k using d
+   where k.shard = p_shard and k.tenant_id = d.tenant_id and k.operation = d.operation and k.key = d.key;
+  get diagnostics v_count = row_count;
+  return v_count;
+end $$;
+
+-- Functions are open to everybody unless closed: the face must not reach these.
+revoke execute on all functions in schema maestro from public;
 grant execute on all functions in schema maestro to mc_engine;
-revoke execute on function mc_make_partitions(date, date) from mc_engine;

@@ -1,0 +1,28 @@
+"""Every name of a key and a channel; the hash tag keeps a shard's keys on one node of a cluster."""
+
+from __future__ import annotations
+
+from typing import Final
+
+CLASSES: Final = 3
+GROUP: Final = "workers"
+
+
+def stream(shard: int, priority_class: int) -> str:
+    """The stream of a shard and priority class: 0 is the highest."""
+    return f"mc:{{{shard}}}:q{priority_class}"
+
+
+def streams(shard: int) -> tuple[str, ...]:
+    """All streams of a shard, the highest class first."""
+    return tuple(stream(shard, number) for number in range(CLASSES))
+
+
+def class_of(priority: int) -> int:
+    """The class of a priority: above zero is high, below zero is low."""
+    return 0 if priority > 0 else 1 if priority == 0 else 2
+
+
+def channel(shard: int, topic: str) -> str:
+    """The channel on which a shard's bells are rung: topic is `events`, `inbox` or `logs`."""
+    return f"mc:{{{shard}}}:{topic}"

@@ -1,0 +1,193 @@
+"""RedisQueue: queued executions on their way to workers, a stream per shard and priority class.
+
+An entry is a hint. Delivered twice, the claim lets one through; never delivered, the sweep adds it
+again. Entries are deleted with their acknowledgement, and what a dead worker had been given is handed
+to another one after half a minute.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+from redis.exceptions import ResponseError
+
+from runtime.queue import keys
+from runtime.queue.link import AWAY, RedisLink
+
+_MOST_ENTRIES: Final = 100_000
+_ABANDONED_MS: Final = 30_000
+_RECOVER_EVERY_SECONDS: Final = 15.0
+_FORGET_CONSUMER_MS: Final = 3_600_000
+_FIELD: Final = b"id"
+
+
+class QueueEntry(NamedTuple):
+    """One delivery: to be acknowledged by `ack`, whatever came of it."""
+
+    stream: str
+    entry_id: bytes
+    execution_id: UUID
+
+
+class RedisQueue:
+    """The streams. No call raises because Redis is away."""
+
+    def __init__(self, link: RedisLink) -> None:
+        self._link = link
+        self._next_recovery: dict[int, float] = {}
+
+    def add(self, shard: int, entries: Iterable[tuple[UUID, int]]) -> None:
+        """Hint that these executions are queued: pairs of id and priority class; never blocks."""
+        for execution_id, priority_class in entries:
+            self._link.later(
+                "XADD",
+                keys.stream(shard, priority_class),
+                "MAXLEN",
+                "~",
+                _MOST_ENTRIES,
+                "*",
+                _FIELD,
+                str(execution_id),
+            )
+
+    async def read(self, shard: int, consumer: str, count: int, block_ms: int) -> list[QueueEntry]:
+        """At most `count` entries, the highest class first; waits up to `block_ms` for the first."""
+        try:
+            return await self._read(shard, consumer, count, block_ms)
+        except AWAY as error:
+            if isinstance(error, ResponseError) and "NOGROUP" in str(error):
+                return await self._make_groups(shard)
+            await asyncio.sleep(min(block_ms, 1_000) / 1_000)
+            return []
+
+    def ack(self, entries: Sequence[QueueEntry]) -> None:
+        """Be done with these deliveries; never blocks. One that is lost comes again and changes nothing."""
+        by_stream: defaultdict[str, list[bytes]] = defaultdict(list)
+        for entry in entries:
+            by_stream[entry.stream].append(entry.entry_id)
+        for stream, ids in by_stream.items():
+            self._link.later("XACK", stream, keys.GROUP, *ids)
+            self._link.later("XDEL", stream, *ids)
+
+    async def depth(self, shard: int) -> int | None:
+        """How many entries the shard's streams hold, delivered ones included; None when Redis is away."""
+        try:
+            lengths: list[int] = [
+                await self._link.ask(lambda client, name=name: client.xlen(name))  # type: ignore[misc] # mypy sees no type for a lambda's default
+                for name in keys.streams(shard)
+            ]
+        except AWAY:
+            return None
+        return sum(lengths)
+
+    async def forget_consumers(self, shard: int) -> int:
+        """Remove the names of workers that are long gone and hold nothing; how many."""
+        removed = 0
+        try:
+            for stream in keys.streams(shard):
+                for name in await self._idle_consumers(stream):
+                    await self._link.ask(
+                        lambda client, stream=stream, name=name: client.execute_command(  # type: ignore[misc] # mypy sees no type for a lambda's default
+                            "XGROUP", "DELCONSUMER", stream, keys.GROUP, name
+                        )
+                    )
+                    removed += 1
+        except AWAY:
+            return removed
+        return removed
+
+    async def _idle_consumers(self, stream: str) -> list[bytes]:
+        try:
+            found: list[dict[str, Any]] = await self._link.ask(
+                lambda client: client.xinfo_consumers(stream, keys.GROUP)
+            )
+        except ResponseError:
+            return []
+        return [
+            item["name"]
+            for item in found
+            if item["pending"] == 0 and item["idle"] > _FORGET_CONSUMER_MS
+        ]
+
+    async def _read(self, shard: int, consumer: str, count: int, block_ms: int) -> list[QueueEntry]:
+        found = await self._recover(shard, consumer, count)
+        for stream in keys.streams(shard):
+            if len(found) < count:
+                found += await self._take((stream,), consumer, count - len(found), None)
+        if found or block_ms <= 0:
+            return found
+        return await self._take(keys.streams(shard), consumer, max(1, count // 3), block_ms)
+
+    async def _take(
+        self, streams: tuple[str, ...], consumer: str, count: int, block_ms: int | None
+    ) -> list[QueueEntry]:
+        block = () if block_ms is None else ("BLOCK", block_ms)
+        answer = await self._link.ask(
+            lambda client: client.execute_command(
+                "XREADGROUP",
+                "GROUP",
+                keys.GROUP,
+                consumer,
+                "COUNT",
+                count,
+                *block,
+                "STREAMS",
+                *streams,
+                *(">" for _ in streams),
+            ),
+            seconds=2.0 + (block_ms or 0) / 1_000,
+        )
+        pairs = answer.items() if isinstance(answer, dict) else answer or ()
+        return [entry for name, rows in pairs for entry in _entries(_text(name), rows)]
+
+    async def _recover(self, shard: int, consumer: str, count: int) -> list[QueueEntry]:
+        """Now and then, take over what was delivered to a worker that never acknowledged it."""
+        now = asyncio.get_running_loop().time()
+        if now < self._next_recovery.get(shard, 0.0):
+            return []
+        self._next_recovery[shard] = now + _RECOVER_EVERY_SECONDS
+        found: list[QueueEntry] = []
+        for stream in keys.streams(shard):
+            answer = await self._link.ask(
+                lambda client, stream=stream: client.execute_command(  # type: ignore[misc] # mypy sees no type for a lambda's default
+                    "XAUTOCLAIM",
+                    stream,
+                    keys.GROUP,
+                    consumer,
+                    _ABANDONED_MS,
+                    "0-0",
+                    "COUNT",
+                    count,
+                )
+            )
+            found += _entries(stream, answer[1])
+        return found
+
+    async def _make_groups(self, shard: int) -> list[QueueEntry]:
+        """After a start or a flush of Redis the groups do not exist; the next read finds them."""
+        for stream in keys.streams(shard):
+            self._link.later("XGROUP", "CREATE", stream, keys.GROUP, "0", "MKSTREAM")
+        try:
+            await self._link.ask(lambda client: client.execute_command("PING"))
+        except AWAY:
+            await asyncio.sleep(0.2)
+        return []
+
+
+def _entries(stream: str, rows: Iterable[Any]) -> list[QueueEntry]:
+    """Entries of an answer; those that were deleted meanwhile come without fields (6.2)."""
+    found: list[QueueEntry] = []
+    for row in rows:
+        if row and row[1]:
+            fields = row[1]
+            raw = fields[_FIELD] if isinstance(fields, dict) else fields[1]
+            found.append(QueueEntry(stream, row[0], UUID(_text(raw))))
+    return found
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value

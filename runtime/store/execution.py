@@ -1,0 +1,215 @@
+"""Executions as an engine handles them: claimed, taken over, loaded, told something, retried.
+
+Called by the worker (fenced functions, with its id and epoch), by the scheduler (duties), and by the
+services for messages and retries. Each call names one shard. Reads for people are in
+`execution_reader.py`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+
+from runtime.model.checkpoint import (
+    BeatAnswer,
+    ExecutionHistory,
+    InboxKind,
+    InboxMessage,
+    OwnedExecution,
+    StepRecord,
+)
+from runtime.model.event import EventKind
+from runtime.model.execution import ExecutionStatus
+from runtime.model.values import Json
+from runtime.store.faults import translated
+from runtime.store.pool import Database
+from runtime.store.statements import statements
+
+_SQL: Final = statements("execution")
+
+RETRYABLE: Final = (
+    ExecutionStatus.FAILED,
+    ExecutionStatus.CANCELLED,
+    ExecutionStatus.TIMED_OUT,
+    ExecutionStatus.DEAD_LETTERED,
+)
+
+
+class ExecutionStore:
+    """The engine's side of the executions of one database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # --- workers ---------------------------------------------------------------------------------
+
+    async def register(self, shard: int, me: int, host: str, lease_seconds: float) -> int:
+        """Begin as a worker of a shard; the epoch that its statements must carry."""
+        async with self._database.engine() as connection:
+            epoch: int = await connection.fetchval(_SQL["register"], shard, me, host, lease_seconds)
+            return epoch
+
+    async def beat(
+        self, connection: Any, shard: int, me: int, epoch: int, lease_seconds: float
+    ) -> BeatAnswer:
+        """Renew the lease over the heartbeat's own connection (`Database.dedicated`)."""
+        with translated():
+            row = await connection.fetchrow(_SQL["beat"], shard, me, epoch, lease_seconds)
+        return BeatAnswer(
+            bool(row["live"]), row["dead"], row["due"], row["queued"], tuple(row["inbox"])
+        )
+
+    async def leave(self, shard: int, me: int, epoch: int) -> int:
+        """End in good order; how many executions are left for others to take over."""
+        return await self._value("leave", shard, me, epoch)
+
+    async def bury(self, shard: int, me: int) -> int:
+        """Mark the workers whose lease has run out; how many."""
+        return await self._value("bury", shard, me)
+
+    async def sweep_workers(self, shard: int) -> int:
+        """Forget dead workers to whom nothing refers; how many."""
+        return await self._value("sweep_workers", shard)
+
+    # --- ownership -------------------------------------------------------------------------------
+
+    async def claim(
+        self, shard: int, me: int, epoch: int, ids: Sequence[UUID]
+    ) -> list[OwnedExecution]:
+        """Take those of the queued executions that nobody has taken; raises Fenced."""
+        return await self._owned("claim", shard, me, epoch, ids)
+
+    async def due(self, shard: int, me: int, epoch: int, limit: int) -> list[OwnedExecution]:
+        """Take parked executions whose time has come; raises Fenced."""
+        return await self._owned("due", shard, me, epoch, limit)
+
+    async def takeover(self, shard: int, me: int, epoch: int, limit: int) -> list[OwnedExecution]:
+        """Take executions of dead workers, to be repeated until it returns none; raises Fenced."""
+        return await self._owned("takeover", shard, me, epoch, limit)
+
+    async def load_histories(
+        self, ids: Sequence[UUID], *, shard: int = 0
+    ) -> dict[UUID, ExecutionHistory]:
+        """All that is stored for these executions: rows of all generations, messages, retries."""
+        if not ids:
+            return {}
+        bounds = (min(ids), max(ids))
+        async with self._database.engine() as connection:
+            steps = await connection.fetch(_SQL["history_steps"], shard, ids, *bounds)
+            last = await connection.fetch(_SQL["history_sequence"], shard, ids)
+            marked = await connection.fetch(_SQL["history_marks"], shard, ids, *bounds)
+            inbox = await connection.fetch(_SQL["messages"], shard, ids)
+        rows = _grouped([(row["execution_id"], StepRecord(*tuple(row)[1:])) for row in steps])
+        marks = _grouped([(row["execution_id"], (row["kind"], row["data"])) for row in marked])
+        messages = _messages(inbox)
+        return {
+            row["id"]: ExecutionHistory(
+                tuple(rows[row["id"]]),
+                row["last"] or 0,
+                messages.get(row["id"], ()),
+                tuple(
+                    data for kind, data in marks[row["id"]] if kind == EventKind.EXECUTION_RETRIED
+                ),
+                bool(marks[row["id"]]) and marks[row["id"]][-1][0] == EventKind.EXECUTION_STARTED,
+            )
+            for row in last
+        }
+
+    async def messages(
+        self, ids: Sequence[UUID], *, shard: int = 0
+    ) -> dict[UUID, tuple[InboxMessage, ...]]:
+        """The unread messages of these executions, in order."""
+        async with self._database.engine() as connection:
+            return _messages(await connection.fetch(_SQL["messages"], shard, ids))
+
+    # --- what others ask for -----------------------------------------------------------------------
+
+    async def send(
+        self,
+        shard: int,
+        tenant: UUID,
+        execution: UUID,
+        kind: InboxKind,
+        data: Json,
+        connection: Any,
+    ) -> ExecutionStatus | None:
+        """Leave a message, within the caller's transaction.
+
+        Returns the status afterwards (final ones mean that it was not left), None when there is no
+        such execution.
+        """
+        row = await connection.fetchrow(
+            _SQL["send"], shard, tenant, execution, kind, _text(data), kind is InboxKind.CANCEL
+        )
+        return ExecutionStatus(row["status"]) if row["known"] else None
+
+    async def retry(
+        self, shard: int, tenant: UUID, execution: UUID, event: Json, connection: Any
+    ) -> tuple[ExecutionStatus | None, int | None]:
+        """Queue a failed execution again as its next generation, within the caller's transaction.
+
+        Returns its status and, when it was retried, the new generation.
+        """
+        row = await connection.fetchrow(
+            _SQL["retry"], shard, tenant, execution, [int(s) for s in RETRYABLE], _text(event)
+        )
+        status = ExecutionStatus(row["status"]) if row["known"] else None
+        return status, row["generation"]
+
+    # --- duties of the scheduler -------------------------------------------------------------------
+
+    async def queued(
+        self, shard: int, *, older_than_seconds: float, per_tenant: int, limit: int
+    ) -> list[tuple[UUID, int]]:
+        """Executions that wait for a worker, each tenant's first ones; with their priority."""
+        async with self._database.engine() as connection:
+            rows = await connection.fetch(
+                _SQL["queued"], shard, older_than_seconds, per_tenant, limit
+            )
+        return [(row["id"], row["priority"]) for row in rows]
+
+    async def make_partitions(self, *, days_ahead: int = 8) -> int:
+        """Make the daily partitions that are missing; how many."""
+        return await self._value("make_partitions", days_ahead)
+
+    async def drop_logs(self, *, keep_days: int) -> int:
+        """Drop the step logs of days that are older; how many days."""
+        return await self._value("drop_logs", keep_days)
+
+    async def forget_keys(self, shard: int, *, keep_days: int, limit: int = 5_000) -> int:
+        """Forget idempotency keys that are older; how many, at most `limit`."""
+        return await self._value("forget_keys", shard, keep_days, limit)
+
+    # -----------------------------------------------------------------------------------------------
+
+    async def _value(self, name: str, *arguments: object) -> int:
+        async with self._database.engine() as connection:
+            value: int = await connection.fetchval(_SQL[name], *arguments)
+            return value
+
+    async def _owned(self, name: str, *arguments: object) -> list[OwnedExecution]:
+        async with self._database.engine() as connection:
+            rows = await connection.fetch(_SQL[name], *arguments)
+        return [OwnedExecution(*row) for row in rows]
+
+
+def _grouped(pairs: list[tuple[UUID, Any]]) -> defaultdict[UUID, list[Any]]:
+    out: defaultdict[UUID, list[Any]] = defaultdict(list)
+    for key, value in pairs:
+        out[key].append(value)
+    return out
+
+
+def _messages(rows: list[Any]) -> dict[UUID, tuple[InboxMessage, ...]]:
+    grouped = _grouped(
+        [(row["execution_id"], InboxMessage(row["n"], row["kind"], row["data"])) for row in rows]
+    )
+    return {key: tuple(found) for key, found in grouped.items()}
+
+
+def _text(value: Json) -> str:
+    return orjson.dumps(value).decode()

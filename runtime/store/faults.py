@@ -1,0 +1,84 @@
+"""What PostgreSQL and its driver say, in the words of our error tree.
+
+The one place where driver exceptions are told apart: a connection that broke (outcome unknown), a
+statement that was refused and rolled back (safe to send again), and a row that will never fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import asyncpg
+
+from runtime.model.errors import MaestroError, Unavailable
+
+SHARD_CLOSED = "MC001"
+FENCED = "MC002"
+IMMUTABLE = "MC003"
+NOT_OWNED = "MC004"
+
+_ROLLED_BACK = frozenset({"40001", "40P01", "55P03"})
+# Data, integrity, cardinality, program limits (a text too long for jsonb), and our own refusal.
+_NEVER_FITS = ("21", "22", "23", "54")
+# Connection, resources, operator intervention, and the states of a server that starts or stops.
+_GONE = ("08", "53", "57", "58")
+
+
+class Fenced(MaestroError):
+    """This worker was fenced off: another one owns its executions now."""
+
+    code = "INTERNAL"
+    reason = "FENCED"
+
+
+class ShardClosed(Unavailable):
+    """This shard is closed while it is being moved; try again."""
+
+    reason = "SHARD_CLOSED"
+
+
+def sqlstate(error: BaseException) -> str:
+    """The five letters of PostgreSQL, or nothing when the error is not from there."""
+    return str(getattr(error, "sqlstate", None) or "")
+
+
+def was_rolled_back(error: BaseException) -> bool:
+    """Whether nothing of the statement stays and the same one may be sent again."""
+    return sqlstate(error) in _ROLLED_BACK
+
+
+def never_fits(error: BaseException) -> bool:
+    """Whether the statement was refused for what it carries: sending it again changes nothing."""
+    state = sqlstate(error)
+    return state.startswith(_NEVER_FITS) or state == NOT_OWNED or isinstance(error, UnicodeError)
+
+
+def is_gone(error: BaseException) -> bool:
+    """Whether the server does not answer, or stopped answering in between."""
+    if isinstance(error, OSError | TimeoutError | asyncpg.PostgresConnectionError):
+        return True
+    if isinstance(error, asyncpg.InterfaceError):
+        return "clos" in str(error)
+    return isinstance(error, asyncpg.PostgresError) and sqlstate(error).startswith(_GONE)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Foreign exceptions of a block, as ours: what is gone is Unavailable, a fence is Fenced."""
+    try:
+        yield
+    except MaestroError:
+        raise
+    except Exception as error:
+        state = sqlstate(error)
+        if state == FENCED:
+            raise Fenced from error
+        if state == SHARD_CLOSED:
+            raise ShardClosed from error
+        if is_gone(error) or was_rolled_back(error):
+            raise Unavailable(
+                "PostgreSQL does not answer at the moment; nothing acknowledged is lost, try again.",
+                reason="DATABASE_UNAVAILABLE",
+            ) from error
+        raise

@@ -1,0 +1,237 @@
+"""Connections to one PostgreSQL, under the two roles.
+
+`engine()` serves every tenant and is for hot functions; `tenant(id)` is the face's, under row
+security. A face's connection remembers the tenant that it was set to and is set again only when it
+changes; whatever was interrupted on the way counts as unset. Connections are not reset when they
+come back: nothing in the house leaves state behind, and a reset costs a round trip.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import asyncpg
+import orjson
+
+from runtime.model.errors import SetupError, Unavailable
+from runtime.store.faults import is_gone, sqlstate, translated
+
+OLDEST: Final = 16
+_CONNECT_SECONDS: Final = 5.0
+_SETTINGS: Final = {
+    "search_path": "maestro",
+    "application_name": "maestro-composer",
+    "jit": "off",
+    "idle_in_transaction_session_timeout": "30000",
+}
+
+
+class EngineConnection(asyncpg.Connection):  # type: ignore[misc] # asyncpg ships no types
+    """A connection under the role mc_engine."""
+
+
+class TenantConnection(asyncpg.Connection):  # type: ignore[misc] # asyncpg ships no types
+    """A connection under the role mc_api, and the tenant that it is known to be set to."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.tenant: UUID | None = None
+
+    async def serve(self, tenant: UUID) -> None:
+        """Set the tenant, unless it is set already; a cancelled attempt leaves it unknown."""
+        if self.tenant == tenant:
+            return
+        self.tenant = None
+        await self.fetchval("select set_config('mc.tenant', $1, false)", str(tenant))
+        self.tenant = tenant
+
+
+class Database:
+    """The pools of one database.
+
+    Made by `open`, which refuses what would not be safe.
+    """
+
+    def __init__(self, url: str, engine: asyncpg.Pool, api: asyncpg.Pool, acquire: float) -> None:
+        self.url = url
+        self._engine = engine
+        self._api = api
+        self._acquire_seconds = acquire
+
+    @classmethod
+    async def open(
+        cls,
+        url: str,
+        *,
+        engine_connections: int = 8,
+        api_connections: int = 12,
+        command_seconds: float = 10.0,
+        acquire_seconds: float = 5.0,
+    ) -> Database:
+        """Connect, and refuse an old server, a missing schema, or roles that bypass row security."""
+        engine = _pool(url, "mc_engine", EngineConnection, engine_connections, command_seconds)
+        api = _pool(url, "mc_api", TenantConnection, api_connections, command_seconds)
+        database = cls(url, engine, api, acquire_seconds)
+        try:
+            await asyncio.wait_for(api, _CONNECT_SECONDS * 2)
+            await asyncio.wait_for(engine, _CONNECT_SECONDS * 2)
+            async with api.acquire() as connection:
+                await _refuse_open_rows(connection)
+        except BaseException as error:
+            database._terminate()
+            raise _opening(url, error) from error
+        return database
+
+    @asynccontextmanager
+    async def engine(self) -> AsyncIterator[Any]:
+        """A connection under mc_engine; driver errors inside the block come out as ours."""
+        with translated():
+            async with self._engine.acquire(timeout=self._acquire_seconds) as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def tenant(self, tenant: UUID) -> AsyncIterator[Any]:
+        """A connection under mc_api that sees this tenant's rows and no others."""
+        with translated():
+            async with self._api.acquire(timeout=self._acquire_seconds) as connection:
+                await connection.serve(tenant)
+                if connection.tenant != tenant:
+                    raise AssertionError("a connection was handed out for another tenant")
+                yield connection
+
+    async def dedicated(self, *, command_seconds: float = 10.0) -> Any:
+        """A connection of its own under mc_engine, for a writer or a heartbeat; the caller closes it."""
+        with translated():
+            return await _connect(self.url, "mc_engine", EngineConnection, command_seconds)
+
+    async def ping(self, *, seconds: float = 2.0) -> None:
+        """Return when the server answers; raise Unavailable when it does not within `seconds`."""
+        with translated():
+            async with asyncio.timeout(seconds), self._engine.acquire() as connection:
+                await connection.fetchval("select 1")
+
+    async def close(self) -> None:
+        """Close all connections; those that do not come back in time are cut."""
+        try:
+            async with asyncio.timeout(5):
+                await asyncio.gather(self._engine.close(), self._api.close())
+        except TimeoutError:
+            self._terminate()
+
+    def _terminate(self) -> None:
+        self._engine.terminate()
+        self._api.terminate()
+
+
+def place_of(url: str) -> str:
+    """`host:port/name` of an address: what messages may show of it."""
+    parts = urlsplit(url)
+    host = parts.hostname or "local socket"
+    return f"{host}{f':{parts.port}' if parts.port else ''}{parts.path}"
+
+
+def refuse_old(connection: Any) -> None:
+    """Refuse a server that is older than what we test with, by name."""
+    version = connection.get_server_version()
+    if version.major < OLDEST:
+        raise SetupError(
+            f"This is PostgreSQL {version.major}.{version.minor}; {OLDEST} or newer is needed.",
+            reason="POSTGRES_TOO_OLD",
+        )
+
+
+async def prepare(connection: Any) -> None:
+    """JSON columns come and go as Python values, through orjson."""
+    await connection.set_type_codec(
+        "jsonb",
+        schema="pg_catalog",
+        format="binary",
+        encoder=lambda value: b"\x01" + orjson.dumps(value),
+        decoder=lambda data: orjson.loads(memoryview(data)[1:]),
+    )
+
+
+async def _connect(url: str, role: str, kind: type[Any], seconds: float) -> Any:
+    connection = await asyncpg.connect(
+        url,
+        timeout=_CONNECT_SECONDS,
+        command_timeout=seconds,
+        server_settings=_SETTINGS,
+        connection_class=kind,
+    )
+    try:
+        await _become(connection, role)
+    except BaseException:
+        connection.terminate()
+        raise
+    return connection
+
+
+async def _become(connection: Any, role: str) -> None:
+    refuse_old(connection)
+    await connection.execute(f"set role {role}")
+    await prepare(connection)
+
+
+def _pool(url: str, role: str, kind: type[Any], size: int, seconds: float) -> asyncpg.Pool:
+    async def init(connection: Any) -> None:
+        await _become(connection, role)
+
+    async def leave_as_it_is(_connection: Any) -> None:
+        """The driver would reset all settings, and with them the tenant, at each return."""
+
+    return asyncpg.create_pool(
+        url,
+        min_size=1,
+        max_size=size,
+        max_inactive_connection_lifetime=300,
+        timeout=_CONNECT_SECONDS,
+        command_timeout=seconds,
+        server_settings=_SETTINGS,
+        connection_class=kind,
+        init=init,
+        reset=leave_as_it_is,
+    )
+
+
+async def _refuse_open_rows(connection: Any) -> None:
+    """Row security is the second wall between tenants: without it nothing starts."""
+    open_tables = await connection.fetch(
+        """select c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace
+            where n.nspname = 'maestro' and c.relkind in ('r', 'p') and not c.relispartition
+              and exists (select 1 from pg_attribute a where a.attrelid = c.oid
+                          and a.attname = 'tenant_id' and not a.attisdropped)
+              and not row_security_active(c.oid) order by 1"""
+    )
+    if open_tables:
+        names = ", ".join(row["relname"] for row in open_tables)
+        raise SetupError(
+            f"The role mc_api bypasses row security on {names}: it must not be superuser, have "
+            "BYPASSRLS, or own the tables (`alter role mc_api nosuperuser nobypassrls`).",
+            reason="ROW_SECURITY_BYPASSED",
+        )
+
+
+def _opening(url: str, error: BaseException) -> BaseException:
+    """Why the database can't be used, in one sentence that names it."""
+    place, state = place_of(url), sqlstate(error)
+    if isinstance(error, SetupError) or not isinstance(error, Exception):
+        return error
+    if state == "22023" and "role" in str(error):
+        return SetupError(
+            f"The database {place} has no schema of this program yet: run `mc migrate`.",
+            reason="NOT_MIGRATED",
+        )
+    if state.startswith("28") or state in {"3D000", "42501"}:
+        return SetupError(f"The database {place} refuses: {error}.", reason="DATABASE_REFUSES")
+    if is_gone(error):
+        return Unavailable(
+            f"PostgreSQL at {place} does not answer: {str(error) or type(error).__name__}.",
+            reason="DATABASE_UNAVAILABLE",
+        )
+    return error

@@ -1,0 +1,107 @@
+-- What an engine does to executions. All run as mc_engine; what changes a row is a function of the migrations.
+
+-- name: register
+-- Safe: makes the row that fences; the id is random and new per start, so nobody else has it.
+select mc_register($1, $2, $3, make_interval(secs => $4::float8));
+
+-- name: beat
+-- Safe: a plain update of one row by its key, which does not wait for the fences' `for key share`.
+select live, dead, due, queued, inbox from mc_beat($1, $2, $3, make_interval(secs => $4::float8));
+
+-- name: leave
+-- Safe: marks its own row; executions that are left behind are taken over like those of a dead worker.
+select mc_leave($1, $2, $3);
+
+-- name: bury
+-- Safe: `for update` conflicts with every fence, and rows that a flush holds are skipped until the next round.
+select mc_bury($1, $2);
+
+-- name: sweep_workers
+-- Safe: only dead workers to whom no running execution refers.
+select mc_sweep_workers($1);
+
+-- name: claim
+-- Safe: fenced; `status = 0` lets one of many deliveries through; ages are the database's, so no host's clock counts.
+select e.id, e.tenant_id, e.workflow_id, e.version_id, e.generation, e.namespace, e.region, e.priority, e.epoch,
+       e.takeovers, e.inbox, e.cancel_requested, e.created_at,
+       extract(epoch from pg_catalog.now() - e.created_at)::float8 as age_seconds,
+       extract(epoch from e.deadline - pg_catalog.now())::float8 as deadline_in_seconds, e.meta, e.input
+  from mc_claim($1, $2, $3, $4) e;
+
+-- name: due
+-- Safe: as claim; `skip locked`, so that several workers share what is due without waiting for each other.
+select e.id, e.tenant_id, e.workflow_id, e.version_id, e.generation, e.namespace, e.region, e.priority, e.epoch,
+       e.takeovers, e.inbox, e.cancel_requested, e.created_at,
+       extract(epoch from pg_catalog.now() - e.created_at)::float8 as age_seconds,
+       extract(epoch from e.deadline - pg_catalog.now())::float8 as deadline_in_seconds, e.meta, e.input
+  from mc_due($1, $2, $3, $4) e;
+
+-- name: takeover
+-- Safe: as claim; takes only from workers that are marked dead, in a statement (and snapshot) after the marking.
+select e.id, e.tenant_id, e.workflow_id, e.version_id, e.generation, e.namespace, e.region, e.priority, e.epoch,
+       e.takeovers, e.inbox, e.cancel_requested, e.created_at,
+       extract(epoch from pg_catalog.now() - e.created_at)::float8 as age_seconds,
+       extract(epoch from e.deadline - pg_catalog.now())::float8 as deadline_in_seconds, e.meta, e.input
+  from mc_takeover($1, $2, $3, $4) e;
+
+-- name: history_steps
+-- Safe: reads by primary key; the id range prunes the days. Only the owner asks, so nobody writes meanwhile.
+select s.execution_id, s.step, s.item, s.generation, s.attempt, s.status, s.finished_at = 'infinity' as is_open,
+       case when s.finished_at = 'infinity' then 0 else extract(epoch from pg_catalog.now() - s.finished_at) end::float8
+         as ended_ago, s.result
+  from step_executions s
+ where s.shard = $1 and s.execution_id between $3 and $4 and s.execution_id = any ($2)
+ order by s.execution_id, s.generation, s.step, s.item, s.attempt;
+
+-- name: history_sequence
+-- Safe: the last event of each, one probe at the end of the primary key per execution.
+select x.id, (select max(v.seq) from execution_events v where v.shard = $1 and v.execution_id = x.id) as last
+  from unnest($2::uuid[]) x (id);
+
+-- name: history_marks
+-- Safe: reads the events of the executions by primary key: where each generation began, and why.
+select v.execution_id, v.kind, v.data from execution_events v
+ where v.shard = $1 and v.execution_id between $3 and $4 and v.execution_id = any ($2) and v.kind in (2, 11)
+ order by v.execution_id, v.seq;
+
+-- name: messages
+-- Safe: reads by primary key; a message stays until the checkpoint that acts on it deletes it.
+select b.execution_id, b.n, b.kind, b.data from execution_inbox b
+ where b.shard = $1 and b.execution_id = any ($2) order by b.execution_id, b.n;
+
+-- name: queued
+-- Safe: reads only. A loose index scan finds the tenants with backlog; each gives its first $3, so the cost does not
+-- grow with the backlog and no tenant hides behind another.
+with recursive ring as (
+  (select e.tenant_id from workflow_executions e where e.shard = $1 and e.status = 0 order by e.tenant_id limit 1)
+  union all
+  select (select e.tenant_id from workflow_executions e
+           where e.shard = $1 and e.status = 0 and e.tenant_id > ring.tenant_id order by e.tenant_id limit 1)
+    from ring where ring.tenant_id is not null
+)
+select p.id, p.priority from ring cross join lateral (
+  select e.id, e.priority from workflow_executions e
+   where e.shard = $1 and e.status = 0 and e.tenant_id = ring.tenant_id
+     and e.created_at < pg_catalog.now() - make_interval(secs => $2::float8)
+   order by e.priority desc, e.id limit $3
+) p where ring.tenant_id is not null limit $4;
+
+-- name: send
+-- Safe: one row by its key, and a message beside it; the owner alone changes the state of what runs.
+select known, status, n from mc_send($1, $2, $3, $4, $5, $6);
+
+-- name: retry
+-- Safe: locks the row first; only the given final statuses become queued again, in the next generation.
+select known, status, generation from mc_retry($1, $2, $3, $4, $5);
+
+-- name: make_partitions
+-- Safe: an advisory lock makes it run once at a time; days that exist are left alone.
+select mc_make_partitions((pg_catalog.now() at time zone 'UTC')::date - 1, (pg_catalog.now() at time zone 'UTC')::date + $1::int);
+
+-- name: drop_logs
+-- Safe: whole days, with a short lock_timeout: a reader in the way makes it fail and come again, not queue up.
+select mc_drop_logs((pg_catalog.now() at time zone 'UTC')::date - $1::int);
+
+-- name: forget_keys
+-- Safe: a bounded batch, `skip locked`; an enqueue whose key goes meanwhile is sent again by its caller.
+select mc_forget_keys($1, make_interval(days => $2::int), $3);
