@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, RedisError
+from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
 from runtime.model.errors import SetupError, Unavailable
 from runtime.telemetry.log import get_logger
@@ -92,6 +92,10 @@ class RedisLink:
         try:
             async with asyncio.timeout(seconds):
                 answer = await call(self.client)
+        except ResponseError:
+            # A refusal is an answer too.
+            self.mark(None)
+            raise
         except AWAY as error:
             self.mark(error)
             raise

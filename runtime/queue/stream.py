@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -57,10 +58,14 @@ class RedisQueue:
     async def read(self, shard: int, consumer: str, count: int, block_ms: int) -> list[QueueEntry]:
         """At most `count` entries, the highest class first; waits up to `block_ms` for the first."""
         try:
-            return await self._read(shard, consumer, count, block_ms)
-        except AWAY as error:
-            if isinstance(error, ResponseError) and "NOGROUP" in str(error):
-                return await self._make_groups(shard)
+            try:
+                return await self._read(shard, consumer, count, block_ms)
+            except ResponseError as error:
+                if "NOGROUP" not in str(error):
+                    raise
+                await self._make_groups(shard)
+                return await self._read(shard, consumer, count, block_ms)
+        except AWAY:
             await asyncio.sleep(min(block_ms, 1_000) / 1_000)
             return []
 
@@ -167,15 +172,15 @@ class RedisQueue:
             found += _entries(stream, answer[1])
         return found
 
-    async def _make_groups(self, shard: int) -> list[QueueEntry]:
-        """After a start or a flush of Redis the groups do not exist; the next read finds them."""
+    async def _make_groups(self, shard: int) -> None:
+        """After a start or a flush of Redis the groups do not exist."""
         for stream in keys.streams(shard):
-            self._link.later("XGROUP", "CREATE", stream, keys.GROUP, "0", "MKSTREAM")
-        try:
-            await self._link.ask(lambda client: client.execute_command("PING"))
-        except AWAY:
-            await asyncio.sleep(0.2)
-        return []
+            with suppress(ResponseError):  # somebody else has made it meanwhile
+                await self._link.ask(
+                    lambda client, stream=stream: client.xgroup_create(  # type: ignore[misc] # mypy sees no type for a lambda's default
+                        stream, keys.GROUP, id="0", mkstream=True
+                    )
+                )
 
 
 def _entries(stream: str, rows: Iterable[Any]) -> list[QueueEntry]:

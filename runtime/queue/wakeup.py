@@ -102,7 +102,7 @@ class Wakeup:
     async def _read(self) -> None:
         failures = 0
         while True:
-            pubsub = self._link.client.pubsub(ignore_subscribe_messages=True)
+            pubsub = self._link.client.pubsub()
             try:
                 async with asyncio.timeout(_QUIET_SECONDS):
                     await pubsub.subscribe(*self._topics)
