@@ -49,13 +49,19 @@ class EmbeddedPostgres:
     name = "PostgreSQL"
 
     def __init__(
-        self, folder: Path, sockets: Path, *, overrides: Mapping[str, str] | None = None
+        self,
+        folder: Path,
+        sockets: Path,
+        *,
+        identity: Identity | None = None,
+        overrides: Mapping[str, str] | None = None,
     ) -> None:
-        """`overrides` are server parameters that tests set (fsync=off); nobody else does."""
+        """`identity` overrules the choice for this machine; `overrides` are parameters that tests set (fsync=off)."""
         self._folder = folder
         self._sockets = sockets
         self._data = folder / "data"
         self._log = folder / "server.log"
+        self._identity = identity
         self._overrides = dict(overrides or {})
         self._password = ""
         self._child: Child | None = None
@@ -75,7 +81,7 @@ class EmbeddedPostgres:
     async def start(self) -> None:
         """Make the data folder if there is none, clear what was left behind, start, and wait until it answers."""
         programs = postgres_programs()
-        identity = await choose_identity()
+        identity = self._identity or await choose_identity()
         self.note = identity.note
         try:
             private_folder(self._folder)
@@ -144,11 +150,13 @@ class EmbeddedPostgres:
         finally:
             os.close(log)
         try:
-            async with asyncio.timeout(MAKE_SECONDS):
-                await process.communicate(text.encode())
-        except TimeoutError:
-            process.kill()
-            await process.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(MAKE_SECONDS):
+                    await process.communicate(text.encode())
+        finally:
+            if process.returncode is None:  # Too slow, or we are being cancelled.
+                process.kill()
+                await process.wait()
         if process.returncode != 0:
             raise self._failure("could not make its data folder")
 
