@@ -24,7 +24,7 @@ from runtime.embedded.home import socket_folder
 from runtime.embedded.postgres import EmbeddedPostgres
 from runtime.embedded.redis import EmbeddedRedis
 
-KEPT_TABLES = ("shards", "schema_migrations")
+KEPT_TABLES = ("shards", "migrations")
 LOCK_TIMEOUT = "3s"
 WORK_SECONDS = 120.0
 
