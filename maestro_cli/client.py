@@ -1,0 +1,208 @@
+"""One-shot GraphQL over the standard library's HTTP client: no aiohttp, no gql, so that a verb starts quickly."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import ssl
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from time import monotonic
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from maestro_cli.errors import CliError, Finding, Place
+from maestro_cli.options import Options
+from maestro_cli.servers import Server, get_server
+
+DEFAULT_TIMEOUT_SECONDS: Final = 30.0
+_OPERATIONS: Final = Path(__file__).parent / "operations"
+
+
+def operation(name: str) -> str:
+    """The text of `operations/<name>.graphql`."""
+    return (_OPERATIONS / f"{name}.graphql").read_text(encoding="utf-8")
+
+
+class Client:
+    """Sends operations to one server."""
+
+    def __init__(self, server: Server, options: Options) -> None:
+        self.server = server
+        self._options = options
+        self._timeout = options.timeout or DEFAULT_TIMEOUT_SECONDS
+
+    @classmethod
+    def of(cls, options: Options) -> Client:
+        """A client of the server that flags, environment, profile or the local `mc dev` name."""
+        return cls(get_server(options), options)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Token and purpose, as every request carries them."""
+        headers = {"Accept": "application/graphql-response+json, application/json"}
+        if self.server.token:
+            headers["Authorization"] = f"Bearer {self.server.token}"
+        if self._options.purpose:
+            headers["x-purpose"] = self._options.purpose
+        return headers
+
+    def run(self, name: str, /, **variables: Any) -> dict[str, Any]:
+        """Run one of our operations; its data, or a CliError."""
+        return self.send(
+            operation(name), {k: v for k, v in variables.items() if v is not None}, label=name
+        )
+
+    def send(
+        self, query: str, variables: Mapping[str, Any], *, label: str = "operation"
+    ) -> dict[str, Any]:
+        """Send an operation; its data, or a CliError."""
+        answer = self.post(query, variables, label=label)
+        if answer.get("errors"):
+            raise failure_of(answer["errors"])
+        data: dict[str, Any] = answer.get("data") or {}
+        return data
+
+    def post(
+        self, query: str, variables: Mapping[str, Any], *, label: str = "operation"
+    ) -> dict[str, Any]:
+        """Send an operation; the whole answer, errors included. Raises CliError when there is none."""
+        if self._options.verbose:
+            shown = f" {json.dumps(dict(variables))}" if self._options.verbose > 1 else ""
+            print(f"> {label} {self.server.graphql_url}{shown}", file=sys.stderr)
+        started = monotonic()
+        status, headers, body = self._request(
+            json.dumps({"query": query, "variables": variables}).encode()
+        )
+        if self._options.verbose:
+            print(
+                f"< {status} {len(body)} bytes in {round((monotonic() - started) * 1000)} ms",
+                file=sys.stderr,
+            )
+        return self._answer(status, headers, body)
+
+    def get(self, path: str) -> tuple[int, bytes]:
+        """A plain GET of the server, e.g. `/readyz`."""
+        status, _, body = self._request(None, method="GET", path=path)
+        return status, body
+
+    def _request(
+        self, body: bytes | None, *, method: str = "POST", path: str | None = None
+    ) -> tuple[int, http.client.HTTPMessage, bytes]:
+        target = urlsplit(self.server.graphql_url if path is None else self.server.url + path)
+        headers = {
+            **self.headers,
+            **({"Content-Type": "application/json"} if body is not None else {}),
+        }
+        connection = self._connect(target.scheme, target.hostname or "", target.port)
+        try:
+            connection.request(method, target.path or "/", body, headers)
+            response = connection.getresponse()
+            return response.status, response.headers, response.read()
+        except TimeoutError as error:
+            raise CliError(
+                f"{self.server.url} did not answer within {self._timeout:g} s.",
+                code="TIMED_OUT",
+                hint="give it longer with --timeout",
+            ) from error
+        except (OSError, http.client.HTTPException) as error:
+            raise CliError(
+                f"{self.server.url} can't be reached: {_reason(error)}.",
+                code="UNAVAILABLE",
+                reason="UNREACHABLE",
+                hint=f"the address comes from {self.server.origin}; is the server up?",
+            ) from error
+        finally:
+            connection.close()
+
+    def _connect(self, scheme: str, host: str, port: int | None) -> http.client.HTTPConnection:
+        if scheme == "https":
+            context = ssl.create_default_context()
+            return http.client.HTTPSConnection(host, port, timeout=self._timeout, context=context)
+        return http.client.HTTPConnection(host, port, timeout=self._timeout)
+
+    def _answer(self, status: int, headers: http.client.HTTPMessage, body: bytes) -> dict[str, Any]:
+        try:
+            answer = json.loads(body)
+        except ValueError:
+            answer = None
+        if isinstance(answer, dict) and ("data" in answer or "errors" in answer):
+            return answer
+        if isinstance(answer, dict) and "code" in answer:
+            raise CliError(
+                str(answer.get("detail") or answer.get("title") or f"HTTP {status}"),
+                code=str(answer["code"]),
+                hint=_hint(str(answer["code"])),
+            )
+        kind = headers.get("Content-Type", "nothing")
+        raise CliError(
+            f"{self.server.graphql_url} answered {status} with {kind}: this is no GraphQL server.",
+            code="UNAVAILABLE",
+            hint=f"the address comes from {self.server.origin}",
+        )
+
+
+def failure_of(errors: Sequence[Mapping[str, Any]]) -> CliError:
+    """The CLI's error for the `errors` of a GraphQL answer."""
+    first = errors[0]
+    extensions = first.get("extensions") or {}
+    code = extensions.get("code") or "INTERNAL"
+    findings = (
+        [Finding(str(error.get("message")), code=code) for error in errors]
+        if len(errors) > 1
+        else []
+    )
+    return CliError(
+        str(first.get("message")),
+        code=code,
+        reason=extensions.get("reason"),
+        findings=findings,
+        hint=_hint(code),
+        trace=extensions.get("traceId"),
+    )
+
+
+def check_payload(payload: Mapping[str, Any], *, file: str | None = None) -> None:
+    """Raise what a mutation refused as data: `errors` of its payload."""
+    errors = payload.get("errors") or []
+    if not errors:
+        return
+    findings = [_finding(error, file) for error in errors]
+    # The refusal's own sentence comes before the findings that explain it.
+    plain = next((error for error in errors if not error.get("rule")), errors[0])
+    shown = findings if len(findings) > 1 or findings[0].place else [f for f in findings if f.path]
+    message = (
+        plain["message"] if len(errors) == 1 or not plain.get("rule") else f"{len(errors)} findings"
+    )
+    raise CliError(message, code=plain["code"], findings=shown, hint=_hint(plain["code"]))
+
+
+def _finding(error: Mapping[str, Any], file: str | None) -> Finding:
+    line = error.get("line")
+    return Finding(
+        error["message"],
+        code=error.get("code"),
+        rule=error.get("rule"),
+        severity=str(error.get("severity") or "error").lower(),
+        path=tuple(error.get("path") or ()),
+        place=Place(file, line, error.get("column")) if file and line else None,
+        hint=error.get("hint"),
+    )
+
+
+def _hint(code: str) -> str | None:
+    if code == "UNAUTHENTICATED":
+        return "give a valid token with --token or MC_TOKEN; `mc token create` makes one for a local server"
+    return None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, socket.gaierror):
+        return "the name is not known"
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed ({error.reason or error})"
+    return str(error) or type(error).__name__

@@ -1,0 +1,103 @@
+"""What users hand over: definition files, and the input of an execution from `-f` and `-i key=value`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from maestro_cli.errors import CliError, Place, usage
+
+_SUFFIXES: Final = {".yaml": "YAML", ".yml": "YAML", ".json": "JSON"}
+_STDIN: Final = "-"
+
+
+def looks_like_file(text: str) -> bool:
+    """Whether an argument means a definition file rather than a workflow's name."""
+    path = Path(text)
+    return path.suffix.lower() in _SUFFIXES or "/" in text or text == _STDIN
+
+
+def read_definition(file: str) -> tuple[str, str]:
+    """A definition file's text, and the graph's word for its format."""
+    text = _read(file)
+    suffix = Path(file).suffix.lower()
+    guess = "JSON" if text.lstrip().startswith("{") else "YAML"
+    return text, _SUFFIXES.get(suffix, guess)
+
+
+def read_input(file: str | None, pairs: Sequence[str]) -> Any:
+    """The input of an execution: the file's JSON or YAML, with keys set by `key=value`; None without either."""
+    value = _parse(file, _read(file)) if file else None
+    if not pairs:
+        return value
+    if value is None:
+        value = {}
+    if not isinstance(value, dict):
+        raise usage(f"{file} holds no object, so `-i key=value` can't set a key in it.")
+    for pair in pairs:
+        key, separator, text = pair.partition("=")
+        if not separator or not key:
+            raise usage(f"`-i {pair}` is not of the form key=value.")
+        value[key] = _value(text)
+    return value
+
+
+def parse_json(text: str, flag: str) -> dict[str, Any]:
+    """A JSON object given on the command line, or in a file named by `@file`."""
+    source = _read(text[1:]) if text.startswith("@") else text
+    try:
+        value = json.loads(source)
+    except ValueError as error:
+        raise usage(f"{flag} is not JSON: {error}.") from error
+    if not isinstance(value, dict):
+        raise usage(f"{flag} must be a JSON object.")
+    return value
+
+
+def read_text(argument: str) -> str:
+    """An argument's text, or the content of the file that `@file` names."""
+    return _read(argument[1:]) if argument.startswith("@") else argument
+
+
+def _value(text: str) -> Any:
+    """`3`, `true`, `["a"]` are what JSON says; anything else is a string."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _read(file: str) -> str:
+    try:
+        if file == _STDIN:
+            return sys.stdin.read()
+        return Path(file).read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise CliError(f"There is no file {file}.", code="USAGE") from error
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise CliError(f"{file} can't be read: {reason}.", code="USAGE") from error
+
+
+def _parse(file: str, text: str) -> Any:
+    if Path(file).suffix.lower() not in {".yaml", ".yml"}:
+        try:
+            return json.loads(text)
+        except json.JSONDecodeError as error:
+            place = Place(file, error.lineno, error.colno)
+            raise CliError(
+                f"{file} is not JSON: {error.msg}.", code="VALIDATION_FAILED", place=place
+            ) from error
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        marked = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file)
+        raise CliError(
+            f"{file} is not YAML: {error.problem}.", code="VALIDATION_FAILED", place=marked
+        ) from error

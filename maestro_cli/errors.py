@@ -1,0 +1,208 @@
+"""Failures as people and programs see them: `error:`, the place with an excerpt, `hint:`, and an exit code.
+
+The table is the contract's: 1 failed, 2 usage, 3 not found, 4 invalid, 5 denied, 6 conflict, 7 not reachable,
+8 timed out waiting, 9 cancelled, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+FAILED: Final = 1
+USAGE: Final = 2
+NOT_FOUND: Final = 3
+INVALID: Final = 4
+DENIED: Final = 5
+CONFLICT: Final = 6
+UNREACHABLE: Final = 7
+TIMED_OUT: Final = 8
+CANCELLED: Final = 9
+INTERRUPTED: Final = 130
+
+EXIT_CODES: Final[dict[str, int]] = {
+    "USAGE": USAGE,
+    "NOT_FOUND": NOT_FOUND,
+    "VALIDATION_FAILED": INVALID,
+    "BAD_USER_INPUT": INVALID,
+    "PAYLOAD_TOO_LARGE": INVALID,
+    "QUERY_TOO_COMPLEX": INVALID,
+    "GRAPHQL_PARSE_FAILED": INVALID,
+    "GRAPHQL_VALIDATION_FAILED": INVALID,
+    "UNAUTHENTICATED": DENIED,
+    "FORBIDDEN": DENIED,
+    "CONFLICT": CONFLICT,
+    "IDEMPOTENCY_CONFLICT": CONFLICT,
+    "INVALID_STATE": CONFLICT,
+    "UNAVAILABLE": UNREACHABLE,
+    "RATE_LIMITED": UNREACHABLE,
+    "BUDGET_EXHAUSTED": UNREACHABLE,
+    "TIMED_OUT": TIMED_OUT,
+    "CANCELLED": CANCELLED,
+    "INTERRUPTED": INTERRUPTED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in a file something is wrong; lines and columns count from 1."""
+
+    file: str
+    line: int | None = None
+    column: int | None = None
+
+    def __str__(self) -> str:
+        return ":".join(
+            str(part) for part in (self.file, self.line, self.column) if part is not None
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One of several things that are wrong."""
+
+    message: str
+    code: str | None = None
+    rule: str | None = None
+    severity: str = "error"
+    path: tuple[str, ...] = ()
+    place: Place | None = None
+    hint: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As a program reads it; empty fields are left out."""
+        place = self.place
+        fields = {
+            "severity": self.severity,
+            "rule": self.rule,
+            "code": self.code,
+            "message": self.message,
+            "path": list(self.path) or None,
+            "file": place.file if place else None,
+            "line": place.line if place else None,
+            "column": place.column if place else None,
+            "hint": self.hint,
+        }
+        return {name: value for name, value in fields.items() if value is not None}
+
+
+class CliError(Exception):
+    """The command can't do what it was asked to."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str = "INTERNAL",
+        reason: str | None = None,
+        hint: str | None = None,
+        place: Place | None = None,
+        findings: Sequence[Finding] = (),
+        trace: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.reason = reason
+        self.hint = hint
+        self.place = place
+        self.findings = tuple(findings)
+        self.trace = trace
+
+    @property
+    def exit_code(self) -> int:
+        """The process's exit code."""
+        return EXIT_CODES.get(self.code, FAILED)
+
+    def to_json(self) -> dict[str, Any]:
+        """The error as one JSON object."""
+        fields = {
+            "code": self.code,
+            "reason": self.reason,
+            "message": self.message,
+            "at": str(self.place) if self.place else None,
+            "hint": self.hint,
+            "trace": self.trace,
+            "findings": [finding.to_json() for finding in self.findings] or None,
+            "exit_code": self.exit_code,
+        }
+        return {"error": {name: value for name, value in fields.items() if value is not None}}
+
+
+def usage(message: str, hint: str | None = None) -> CliError:
+    """An error of the caller's command line."""
+    return CliError(message, code="USAGE", hint=hint)
+
+
+def from_model(error: Exception) -> CliError | None:
+    """The CLI's form of an error of the runtime; None when it is none."""
+    from runtime.model.errors import Invalid, MaestroError, SetupError
+
+    if not isinstance(error, MaestroError):
+        return None
+    if isinstance(error, SetupError) and error.reason in {"UNKNOWN_VARIABLE", "BAD_VARIABLE"}:
+        return CliError(error.message, code="USAGE", reason=error.reason)
+    problems = error.problems if isinstance(error, Invalid) else ()
+    findings = [
+        Finding(
+            problem.message,
+            rule=problem.rule,
+            severity=problem.severity.value,
+            path=problem.path,
+            hint=problem.hint,
+        )
+        for problem in problems
+    ]
+    return CliError(error.message, code=error.code, reason=error.reason, findings=findings)
+
+
+def render(error: CliError, *, as_json: bool, colored: bool = False) -> str:
+    """The text for standard error."""
+    if as_json:
+        return json.dumps(error.to_json(), ensure_ascii=False)
+    lines = [f"{_paint('error:', '1;31', colored)} {error.message}"]
+    if error.place:
+        lines += _at(error.place)
+    for finding in error.findings:
+        if finding.message == error.message and len(error.findings) == 1:
+            lines += [f"  at {'.'.join(finding.path)}"] if finding.path else []
+        else:
+            where = f"{'.'.join(finding.path)}: " if finding.path else ""
+            lines.append(f"  {finding.severity}: {where}{finding.message}")
+        lines += _at(finding.place) if finding.place else []
+    hint = error.hint or next((finding.hint for finding in error.findings if finding.hint), None)
+    if hint:
+        lines.append(f"{_paint('hint:', '1;36', colored)} {hint}")
+    if error.trace:
+        lines.append(f"trace: {error.trace}")
+    return "\n".join(lines)
+
+
+def excerpt(place: Place) -> list[str]:
+    """The line of the file and a caret below the column; nothing when the file can't be read."""
+    if place.line is None:
+        return []
+    try:
+        text = (
+            Path(place.file)
+            .read_text(encoding="utf-8", errors="replace")
+            .splitlines()[place.line - 1]
+        )
+    except (OSError, IndexError):
+        return []
+    margin = f"{place.line:>6} | "
+    lines = [margin + text.replace("\t", " ")]
+    if place.column is not None:
+        lines.append(" " * (len(margin) - 2) + "| " + " " * (place.column - 1) + "^")
+    return lines
+
+
+def _at(place: Place) -> list[str]:
+    return [f"  at {place}", *excerpt(place)]
+
+
+def _paint(text: str, code: str, colored: bool) -> str:
+    return f"\033[{code}m{text}\033[0m" if colored else text

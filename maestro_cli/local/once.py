@@ -1,0 +1,55 @@
+"""`mc execute FILE` without a server: a whole engine on a temporary folder, for one execution; then nothing is left."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from maestro_cli.local.logs import logging_to_stderr
+from maestro_cli.local.parts import bind
+from maestro_cli.local.signals import run_until_stopped
+from maestro_cli.local.stack import development_token, whole_engine
+from maestro_cli.local.threads import in_thread
+from maestro_cli.options import Options
+from runtime.settings import ApiSettings, LogSettings, Settings
+
+_TOKEN_SECONDS: Final = 86_400.0
+
+
+def run_once(options: Options, work: Callable[[Options], int]) -> int:
+    """Start an engine, let `work` talk to it as to any server, stop it, remove its folder."""
+    logging_to_stderr(LogSettings(level="error"), replace(options, quiet=True, verbose=0))
+    return run_until_stopped(_once(options, work), stopped=130)
+
+
+async def _once(options: Options, work: Callable[[Options], int]) -> int:
+    home = Path(tempfile.mkdtemp(prefix="mc-"))
+    try:
+        settings = _settings(home)
+        options.say("starting an engine on a temporary folder")
+        with bind(settings.api) as listener:
+            async with whole_engine(settings, listener) as engine:
+                token = development_token(settings, ttl_seconds=_TOKEN_SECONDS)
+                return await in_thread(
+                    lambda: work(replace(options, endpoint=engine.url, token=token))
+                )
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _settings(home: Path) -> Settings:
+    """The user's settings as far as they concern steps; everything stored goes to the temporary folder."""
+    mine = Settings.from_env()
+    return replace(
+        mine,
+        home=home,
+        secrets_file=mine.secrets_path,
+        database_url=None,
+        redis_url=None,
+        auth=type(mine.auth)(),
+        api=ApiSettings(port=0),
+    )

@@ -1,0 +1,122 @@
+"""API, worker and scheduler as context managers: ready when entered, drained when left, and never lost silently."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, Final
+
+import uvicorn
+
+from maestro_cli.errors import CliError
+from runtime.bootstrap import Runtime
+from runtime.settings import ApiSettings
+
+_CLOSE_SECONDS: Final = 5
+_BACKLOG: Final = 1024
+
+
+class ApiServer(uvicorn.Server):
+    """uvicorn without its own signal handlers: the process's signals belong to `local.signals`."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals alone."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, then say so."""
+        await super().startup(sockets)
+        self.listening.set()
+
+
+def bind(api: ApiSettings) -> socket.socket:
+    """The listening socket, taken before anything else is started."""
+    family = socket.AF_INET6 if ":" in api.host else socket.AF_INET
+    try:
+        return socket.create_server((api.host, api.port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        raise CliError(
+            f"Port {api.port} on {api.host} can't be used: {(error.strerror or str(error)).lower()}.",
+            code="CONFLICT",
+            reason="PORT_TAKEN",
+            hint="choose another one with --port or MC_PORT",
+        ) from error
+
+
+def address_of(listener: socket.socket, host: str) -> str:
+    """`http://127.0.0.1:8000`: how a client on this machine reaches the listener."""
+    port = listener.getsockname()[1]
+    name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    return f"http://{name}:{port}"
+
+
+@contextlib.asynccontextmanager
+async def serving(app: Any, listener: socket.socket) -> AsyncIterator[asyncio.Task[None]]:
+    """The API, listening."""
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="on",
+        timeout_graceful_shutdown=_CLOSE_SECONDS,
+        ws="websockets-sansio",
+        server_header=False,
+    )
+    server = ApiServer(config)
+    task = asyncio.create_task(server.serve([listener]), name="api")
+    try:
+        await _first(server.listening.wait(), task)
+        yield task
+    finally:
+        server.should_exit = True
+        await asyncio.wait([task])
+
+
+@contextlib.asynccontextmanager
+async def working(runtime: Runtime, drain_seconds: float) -> AsyncIterator[asyncio.Task[None]]:
+    """A worker; when left it finishes the steps that run, no longer than `drain_seconds`."""
+    worker = runtime.make_worker()
+    task = asyncio.create_task(worker.run(), name="worker")
+    try:
+        yield task
+    finally:
+        await worker.stop(drain_seconds)
+        await asyncio.wait([task])
+
+
+@contextlib.asynccontextmanager
+async def scheduling(runtime: Runtime) -> AsyncIterator[asyncio.Task[None]]:
+    """A scheduler; it leads when no other does."""
+    scheduler = runtime.make_scheduler()
+    task = asyncio.create_task(scheduler.run(), name="scheduler")
+    try:
+        yield task
+    finally:
+        await scheduler.stop()
+        await asyncio.wait([task])
+
+
+async def until_one_ends(*tasks: asyncio.Task[None]) -> int:
+    """Wait; a part that ends by itself is a failure of the whole process, with that part's own error."""
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in done:
+        task.result()
+    names = ", ".join(task.get_name() for task in done)
+    raise CliError(f"The {names} ended although nobody asked for it.")
+
+
+async def _first(event: Any, task: asyncio.Task[None]) -> None:
+    """Wait for the event, or for the task's failure."""
+    waiting = asyncio.ensure_future(event)
+    await asyncio.wait([waiting, task], return_when=asyncio.FIRST_COMPLETED)
+    if task.done():
+        waiting.cancel()
+        task.result()
+        raise CliError("The API ended while it started.")

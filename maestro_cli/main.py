@@ -1,0 +1,146 @@
+"""The entry point of `mc`: a table of verbs, one place where failures become text and codes. Imports click only."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from maestro_cli.errors import INTERRUPTED, USAGE, CliError, from_model, render, usage
+from maestro_cli.groups import Root, VerbEntry
+from maestro_cli.options import Options
+
+_V: Final = "maestro_cli.verbs"
+
+SECTIONS: Final[dict[str, tuple[VerbEntry, ...]]] = {
+    "Run the engine": (
+        VerbEntry(
+            "dev", f"{_V}.dev:dev", "Everything in one process, with its own PostgreSQL and Redis."
+        ),
+        VerbEntry("serve", f"{_V}.processes:serve", "The API alone."),
+        VerbEntry("worker", f"{_V}.processes:worker", "A worker alone: runs steps."),
+        VerbEntry(
+            "scheduler", f"{_V}.processes:scheduler", "The scheduler alone: sweeps and keeps house."
+        ),
+        VerbEntry("migrate", f"{_V}.migrate:migrate", "Bring the database's schema up to date."),
+        VerbEntry("doctor", f"{_V}.doctor:doctor", "Check this machine and the services."),
+    ),
+    "Write workflows": (
+        VerbEntry("validate", f"{_V}.validate:validate", "Check definition files, offline."),
+        VerbEntry(
+            "publish", f"{_V}.publish:publish", "Publish a definition file as an immutable version."
+        ),
+        VerbEntry(
+            "workflows",
+            f"{_V}.workflows:workflows",
+            "List workflows, show one, list its versions.",
+            ("wf",),
+        ),
+    ),
+    "Run workflows": (
+        VerbEntry(
+            "execute",
+            f"{_V}.execute:execute",
+            "Start a workflow, by name or from a file.",
+            ("run",),
+        ),
+        VerbEntry(
+            "executions",
+            f"{_V}.executions:executions",
+            "List, show and watch executions; their logs.",
+            ("ex",),
+        ),
+        VerbEntry("cancel", f"{_V}.change:cancel", "Cancel executions."),
+        VerbEntry("retry", f"{_V}.change:retry", "Run failed executions again, from what failed."),
+    ),
+    "Tools": (
+        VerbEntry("gql", f"{_V}.gql:gql", "Send a GraphQL operation."),
+        VerbEntry("token", f"{_V}.token:token", "Make tokens of the development issuer."),
+        VerbEntry(
+            "completion", f"{_V}.completion:completion", "Print the shell's completion script."
+        ),
+        VerbEntry("version", f"{_V}.version:version", "Print the versions of client and server."),
+    ),
+}
+
+
+def root() -> Root:
+    """The command tree."""
+    return Root(
+        SECTIONS,
+        name="mc",
+        help="Maestro Composer: durable workflows as a GraphQL subgraph.",
+        epilog="Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 invalid, 5 denied, 6 conflict, 7 not reachable, "
+        "8 timed out, 9 cancelled, 130 interrupted.",
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    )
+
+
+def main() -> None:
+    """What the installed commands `mc` and `maestro` call."""
+    name = Path(sys.argv[0]).name
+    sys.exit(run(sys.argv[1:], program="mc" if name == "__main__.py" else name))
+
+
+def run(arguments: Sequence[str], *, program: str = "mc") -> int:
+    """Run one command line and give its exit code; all failures are shown here and nowhere else."""
+    options = Options()
+    try:
+        result: Any = root().main(
+            list(arguments), prog_name=program, standalone_mode=False, obj=options
+        )
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader went away (`mc ... | head`); nothing is wrong, and nothing may be written any more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except Exception as error:
+        failure = _failure(error)
+        if failure is None or options.verbose > 1:
+            raise
+        as_json = options.is_document or _asks_for_json(arguments)
+        print(
+            render(failure, as_json=as_json, colored=options.is_colored(sys.stderr)),
+            file=sys.stderr,
+        )
+        return failure.exit_code
+    return result if isinstance(result, int) else 0
+
+
+def _failure(error: Exception) -> CliError | None:
+    if isinstance(error, CliError):
+        return error
+    if isinstance(error, click.NoSuchCommand | click.NoSuchOption):
+        near = error.possibilities or ()
+        guess = f"did you mean {' or '.join(near)}?" if near else _usage_hint(error)
+        return usage(error.message, hint=guess)
+    if isinstance(error, click.UsageError):
+        return usage(error.format_message(), hint=_usage_hint(error))
+    if isinstance(error, click.ClickException):
+        return CliError(
+            error.format_message(), code="USAGE" if error.exit_code == USAGE else "INTERNAL"
+        )
+    return from_model(error)
+
+
+def _usage_hint(error: click.UsageError) -> str | None:
+    return f"see `{error.ctx.command_path} --help`" if error.ctx else None
+
+
+def _asks_for_json(arguments: Sequence[str]) -> bool:
+    """A command line that could not be parsed may still have said how it wants its errors."""
+    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
+    return any(
+        (word in {"-o", "--output"} and value == "json") or word in {"-ojson", "--output=json"}
+        for word, value in pairs
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+"""The global flags: may stand before or after the verb, the later one wins. Imports click only.
+
+Order of precedence for server and token: flag, then MC_URL / MC_TOKEN, then the profile, then the local `mc dev`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from typing import IO, Any, Final
+
+import click
+
+FORMATS: Final = ("table", "wide", "json", "jsonl", "yaml", "name")
+_DOCUMENTS: Final = frozenset({"json", "jsonl", "yaml"})
+_PREFIX: Final = "global_"
+
+
+@dataclass(slots=True)
+class Options:
+    """What the global flags said; None and 0 mean: not said."""
+
+    output: str | None = None
+    endpoint: str | None = None
+    token: str | None = None
+    namespace: str | None = None
+    purpose: str | None = None
+    profile: str | None = None
+    timeout: float | None = None
+    color: str | None = None
+    quiet: bool = False
+    verbose: int = 0
+    no_input: bool = False
+
+    @property
+    def format(self) -> str:
+        """The output format; tables unless told otherwise."""
+        return self.output or "table"
+
+    @property
+    def is_document(self) -> bool:
+        """Whether standard output is for a program."""
+        return self.format in _DOCUMENTS
+
+    def is_live(self, stream: IO[Any]) -> bool:
+        """Whether a screen may be redrawn on this stream."""
+        return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+    def is_colored(self, stream: IO[Any]) -> bool:
+        """Whether to colour: never when piped or NO_COLOR is set, unless `--color always`."""
+        if self.color in {"always", "never"}:
+            return self.color == "always"
+        return self.is_live(stream) and not os.environ.get("NO_COLOR")
+
+    def say(self, text: str) -> None:
+        """One line of progress on standard error, unless `--quiet`."""
+        if not self.quiet:
+            print(text, file=sys.stderr, flush=True)
+
+
+def global_options() -> list[click.Parameter]:
+    """Fresh option objects for one command."""
+    return [
+        _option(
+            "-o",
+            "--output",
+            type=click.Choice(FORMATS),
+            metavar="FORMAT",
+            help=f"{', '.join(FORMATS)}.",
+        ),
+        _option("--endpoint", metavar="URL", help="Address of the server."),
+        _option(
+            "--token",
+            metavar="JWT",
+            help="Bearer token; better in MC_TOKEN, where other users can't see it.",
+        ),
+        _option("--profile", metavar="NAME", help="Section of the user's config.toml."),
+        _option("--namespace", metavar="NAME", help="Part of the tenant; `default` unless named."),
+        _option("--purpose", metavar="TEXT", help="Purpose of access, stored on what you start."),
+        _option(
+            "--timeout", type=DurationType(), metavar="TIME", help="Longest wait, e.g. 30s or 5m."
+        ),
+        _option(
+            "--color",
+            type=click.Choice(["auto", "always", "never"]),
+            metavar="WHEN",
+            help="auto, always, never.",
+        ),
+        _option("-q", "--quiet", is_flag=True, help="No progress on standard error."),
+        _option(
+            "-v",
+            "--verbose",
+            count=True,
+            help="Say what is sent; -vv with variables and tracebacks.",
+        ),
+        _option("--no-input", is_flag=True, help="Never ask; fail where a question would stand."),
+    ]
+
+
+class DurationType(click.ParamType[float]):
+    """`30s`, `5m`, `1h30m`, `PT5M` or a bare number of seconds; becomes seconds."""
+
+    name = "duration"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Read one duration."""
+        if isinstance(value, int | float):
+            return float(value)
+        text = str(value)
+        try:
+            return float(text)
+        except ValueError:
+            pass
+        from runtime.model.values import Duration
+
+        try:
+            return Duration.parse(text).seconds
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def _option(*names: str, **attributes: Any) -> click.Option:
+    word = next(name for name in names if name.startswith("--")).removeprefix("--")
+    target = _PREFIX + word.replace("-", "_")
+    return click.Option([*names, target], expose_value=False, callback=_remember, **attributes)
+
+
+def _remember(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    if value and param.name:
+        setattr(ctx.ensure_object(Options), param.name.removeprefix(_PREFIX), value)
+    return value

@@ -1,0 +1,177 @@
+"""What goes to standard output: one table for people, one document for programs, and nothing else.
+
+On a terminal tables are drawn by rich and times are relative; in a pipe columns are plain, times ISO, nothing is cut.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from maestro_cli.moments import ago, span
+from maestro_cli.options import Options
+
+Row = Mapping[str, Any]
+
+GLYPHS: Final = {
+    "queued": "·",
+    "pending": "·",
+    "ready": "·",
+    "running": "▸",
+    "cancelling": "▸",
+    "waiting": "…",
+    "retrying": "↻",
+    "paused": "‖",
+    "completed": "✓",
+    "failed": "✗",
+    "timed_out": "✗",
+    "dead_lettered": "✗",
+    "in_doubt": "?",
+    "cancelled": "-",
+    "skipped": "-",
+}
+COLORS: Final = {
+    "completed": "green",
+    "running": "cyan",
+    "retrying": "yellow",
+    "waiting": "yellow",
+    "in_doubt": "yellow",
+    "failed": "red",
+    "timed_out": "red",
+    "dead_lettered": "red",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a table: its heading, the field it shows, and how. `wide` columns stand only in `-o wide`."""
+
+    title: str
+    field: str
+    kind: str = "text"
+    wide: bool = False
+
+    def value(self, row: Row) -> Any:
+        """The field's value; dots lead into objects."""
+        found: Any = row
+        for part in self.field.split("."):
+            found = found.get(part) if isinstance(found, Mapping) else None
+        return found
+
+
+def show_rows(
+    options: Options,
+    rows: Sequence[Row],
+    columns: Sequence[Column],
+    *,
+    name: str = "id",
+    empty: str = "Nothing found.",
+) -> None:
+    """Show a list in the format asked for."""
+    if options.format == "jsonl":
+        for row in rows:
+            print(json.dumps(row, ensure_ascii=False))
+    elif options.format == "name":
+        for row in rows:
+            print(row[name])
+    elif options.is_document:
+        print_document(options, list(rows))
+    elif not rows:
+        options.say(empty)
+    else:
+        _table(options, rows, columns)
+
+
+def show_one(options: Options, value: Row, draw: Callable[[], None], *, name: str = "id") -> None:
+    """Show one object: as a document, as its name, or drawn by the verb."""
+    if options.format == "name":
+        print(value[name])
+    elif options.is_document:
+        print_document(options, value)
+    else:
+        draw()
+
+
+def print_document(options: Options, value: Any) -> None:
+    """One JSON or YAML document; with jsonl on one line."""
+    if options.format == "yaml":
+        import yaml
+
+        print(yaml.safe_dump(value, sort_keys=False, allow_unicode=True), end="")
+    elif options.format == "jsonl":
+        print(json.dumps(value, ensure_ascii=False))
+    else:
+        print(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def show_fields(fields: Mapping[str, Any]) -> None:
+    """Names and values below each other; what is None is left out."""
+    known = {title: value for title, value in fields.items() if value is not None}
+    width = max((len(title) for title in known), default=0)
+    for title, value in known.items():
+        print(f"{title.ljust(width)}  {value if isinstance(value, str) else compact(value)}")
+
+
+def compact(value: Any) -> str:
+    """JSON on one line."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def word(value: str) -> str:
+    """A status of the graph as people write it: `TIMED_OUT` -> `timed_out`."""
+    return value.lower()
+
+
+def mark(status: str) -> str:
+    """A status with its glyph, where the terminal can show it."""
+    encoding = (sys.stdout.encoding or "ascii").lower().replace("-", "")
+    return f"{GLYPHS.get(status, ' ')} {status}" if encoding == "utf8" else status
+
+
+def _cell(column: Column, row: Row, *, live: bool) -> str:
+    value = column.value(row)
+    if value is None:
+        return "-"
+    if column.kind == "status":
+        return mark(word(value)) if live else word(value)
+    if column.kind == "time":
+        return ago(value) if live else str(value)
+    if column.kind == "duration":
+        return span(value) if live else str(value)
+    return str(value) if isinstance(value, str | int | float) else compact(value)
+
+
+def _table(options: Options, rows: Sequence[Row], columns: Sequence[Column]) -> None:
+    shown = [column for column in columns if options.format == "wide" or not column.wide]
+    live = options.is_live(sys.stdout)
+    cells = [[_cell(column, row, live=live) for column in shown] for row in rows]
+    if live:
+        _rich_table(options, shown, cells, rows)
+        return
+    titles = [column.title for column in shown]
+    widths = [max(len(line[i]) for line in (titles, *cells)) for i in range(len(titles))]
+    for line in (titles, *cells):
+        print(
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        )
+
+
+def _rich_table(
+    options: Options, shown: Sequence[Column], cells: Sequence[Sequence[str]], rows: Sequence[Row]
+) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in shown:
+        table.add_column(column.title, overflow="ellipsis", no_wrap=True)
+    for line, row in zip(cells, rows, strict=True):
+        styles = [
+            COLORS.get(word(str(c.value(row))), "") if c.kind == "status" else "" for c in shown
+        ]
+        table.add_row(*(Text(cell, style=style) for cell, style in zip(line, styles, strict=True)))
+    Console(no_color=not options.is_colored(sys.stdout), highlight=False).print(table)

@@ -1,0 +1,56 @@
+"""`mc cancel` and `mc retry`: what a person asks of executions that exist."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from maestro_cli.client import Client, check_payload
+from maestro_cli.groups import Verb
+from maestro_cli.options import Options
+from maestro_cli.output import Column, show_rows, word
+
+_COLUMNS = (Column("ID", "id"), Column("STATUS", "status", "status"))
+
+
+@click.command(cls=Verb)
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@click.option("--reason", metavar="TEXT", help="Why; stands on the event.")
+@click.pass_obj
+def cancel(options: Options, ids: tuple[str, ...], reason: str | None) -> None:
+    """Cancel executions that have not ended."""
+    _change(
+        options,
+        "cancel_execution",
+        "cancelExecution",
+        [{"executionId": one, "reason": reason} for one in ids],
+    )
+
+
+@click.command(cls=Verb)
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@click.option(
+    "--from", "start", type=click.Choice(["failure", "start"]), default="failure", show_default=True
+)
+@click.option("--reason", metavar="TEXT", help="Why; stands on the event.")
+@click.pass_obj
+def retry(options: Options, ids: tuple[str, ...], start: str, reason: str | None) -> None:
+    """Run executions again as their next generation: from what failed, or from the start."""
+    inputs = [
+        {"executionId": one, "fromFailedStep": start == "failure", "reason": reason} for one in ids
+    ]
+    _change(options, "retry_execution", "retryExecution", inputs)
+
+
+def _change(options: Options, name: str, field: str, inputs: Sequence[dict[str, Any]]) -> None:
+    client = Client.of(options)
+    changed = []
+    for values in inputs:
+        payload = client.run(name, input=values)[field]
+        check_payload(payload)
+        changed.append(payload["execution"])
+        options.say(f"{payload['execution']['id']} {word(payload['execution']['status'])}")
+    if options.format not in {"table", "wide"}:
+        show_rows(options, changed, _COLUMNS)

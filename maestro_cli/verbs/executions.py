@@ -1,0 +1,195 @@
+"""`mc executions list|get|watch|logs` (also `mc ex`): what runs, what ran, and what it said."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+import click
+
+from maestro_cli.client import Client
+from maestro_cli.filters import STATUSES, parse_filter
+from maestro_cli.groups import VerbGroup
+from maestro_cli.options import Options
+from maestro_cli.output import Column, compact, show_fields, show_one, show_rows, word
+from maestro_cli.paging import collect
+from maestro_cli.starting import get_state, show_result, unknown
+
+_ALL: Final = 1_000_000
+_COLUMNS: Final = (
+    Column("ID", "id"),
+    Column("WORKFLOW", "workflow.name"),
+    Column("VERSION", "workflowVersion.version"),
+    Column("STATUS", "status", "status"),
+    Column("CREATED", "createdAt", "time"),
+    Column("DURATION", "duration", "duration"),
+    Column("ERROR", "error.message", wide=True),
+    Column("KEY", "idempotencyKey", wide=True),
+    Column("NAMESPACE", "namespace", wide=True),
+)
+_STEP_COLUMNS: Final = (
+    Column("STEP", "stepKey"),
+    Column("STATUS", "status", "status"),
+    Column("ATTEMPT", "attempt"),
+    Column("DURATION", "duration", "duration"),
+    Column("ERROR", "error.message"),
+)
+
+
+@click.group(cls=VerbGroup)
+def executions() -> None:
+    """Executions: single runs of a workflow's version."""
+
+
+@executions.command("list")
+@click.argument("filter", nargs=-1, metavar="[FILTER]...")
+@click.option(
+    "--status", multiple=True, type=click.Choice(STATUSES), metavar="STATUS", help="Repeatable."
+)
+@click.option("--workflow", metavar="NAME", help="Only of this workflow.")
+@click.option(
+    "--limit", type=click.IntRange(1), default=20, show_default=True, help="At most so many."
+)
+@click.option("--all", "everything", is_flag=True, help="All of them, page by page.")
+@click.pass_obj
+def list_(
+    options: Options,
+    filter: tuple[str, ...],
+    status: tuple[str, ...],
+    workflow: str | None,
+    limit: int,
+    everything: bool,
+) -> None:
+    """List executions, newest first.
+
+    FILTER: status:failed,running workflow:NAME@2 tag:team=pay created:>24h
+    """
+    words = [
+        *filter,
+        *([f"status:{','.join(status)}"] if status else []),
+        *([f"workflow:{workflow}"] if workflow else []),
+    ]
+    wanted = parse_filter(words)
+    client = Client.of(options)
+    if client.server.namespace:
+        wanted.setdefault("namespace", [client.server.namespace])
+    rows = collect(
+        lambda size, after: client.run("list_executions", filter=wanted, first=size, after=after)[
+            "executions"
+        ],
+        _ALL if everything else limit,
+    )
+    show_rows(options, rows, _COLUMNS, empty="No executions; start one with `mc execute NAME`.")
+
+
+@executions.command()
+@click.argument("id")
+@click.pass_obj
+def get(options: Options, id: str) -> None:
+    """Show one execution: its steps, its error, its output."""
+    found = Client.of(options).run("get_execution", id=id)["execution"]
+    if found is None:
+        raise unknown(id)
+    show_one(options, found, lambda: _draw(options, found))
+
+
+@executions.command()
+@click.argument("id")
+@click.pass_obj
+def watch(options: Options, id: str) -> int:
+    """Follow an execution until it ends; the exit code says how. Ctrl-C detaches."""
+    from maestro_cli.watching import watch as follow
+
+    client = Client.of(options)
+    get_state(client, id)
+    follow(client, options, id)
+    return show_result(options, get_state(client, id))
+
+
+@executions.command()
+@click.argument("id")
+@click.option("--step", metavar="KEY", help="Only what this step logs.")
+@click.option("--follow", is_flag=True, help="Stay and show new lines, until the execution ends.")
+@click.pass_obj
+def logs(options: Options, id: str, step: str | None, follow: bool) -> None:
+    """Show what the steps of an execution logged, oldest first."""
+    client = Client.of(options)
+    if follow:
+        _follow_logs(client, options, id, step)
+        return
+
+    def fetch(size: int, after: str | None) -> dict[str, Any]:
+        found = client.run("list_execution_logs", id=id, stepKey=step, first=size, after=after)[
+            "execution"
+        ]
+        if found is None:
+            raise unknown(id)
+        page: dict[str, Any] = found["logs"]
+        return page
+
+    lines = collect(fetch, _ALL)
+    if options.is_document:
+        show_rows(options, lines, ())
+        return
+    for line in lines:
+        print(_log_line(line))
+
+
+def _follow_logs(client: Client, options: Options, id: str, step: str | None) -> None:
+    """New lines as they come; in a document format one JSON object a line."""
+    from maestro_cli.client import operation
+    from maestro_cli.live import follow_field
+    from maestro_cli.watching import detached
+
+    get_state(client, id)
+
+    def show(line: dict[str, Any]) -> bool:
+        print(
+            json.dumps(line, ensure_ascii=False) if options.is_document else _log_line(line),
+            flush=True,
+        )
+        return True
+
+    variables = {"id": id, **({"stepKey": step} if step else {})}
+    try:
+        follow_field(client, operation("follow_logs"), variables, "executionLogs", show)
+    except KeyboardInterrupt:
+        raise detached(id) from None
+
+
+def _log_line(line: Mapping[str, Any]) -> str:
+    """Time, level, step, text, facts: on one line."""
+    facts = " ".join(f"{name}={compact(value)}" for name, value in (line["fields"] or {}).items())
+    attempt = f" attempt {line['attempt']}" if line["attempt"] > 1 else ""
+    place = f"{line['stepKey'] or '-'}{attempt}"
+    return "  ".join(
+        part for part in (line["at"], f"{line['level']:<7}", place, line["message"], facts) if part
+    )
+
+
+def _draw(options: Options, found: dict[str, Any]) -> None:
+    error = found["error"]
+    waits = found["waitingFor"]
+    show_fields(
+        {
+            "id": found["id"],
+            "workflow": f"{found['workflow']['name']}@{found['workflowVersion']['version']}",
+            "status": word(found["status"]),
+            "waiting for": f"{word(waits['kind'])} {waits['until'] or ''}".strip()
+            if waits
+            else None,
+            "generation": str(found["generation"]) if found["generation"] else None,
+            "namespace": found["namespace"],
+            "purpose": found["purpose"],
+            "key": found["idempotencyKey"],
+            "created": f"{found['createdAt']} by {found['createdBy']['subject']} ({word(found['trigger']['kind'])})",
+            "finished": found["finishedAt"],
+            "duration": found["duration"],
+            "error": f"{error['message']} ({error['type']})" if error else None,
+            "input": found["input"],
+            "output": found["output"],
+        }
+    )
+    print()
+    show_rows(options, found["steps"], _STEP_COLUMNS, empty="No steps.")

@@ -1,0 +1,50 @@
+"""`mc migrate`: bring a database's schema up to date; safe to run at any time, by any number of processes."""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+
+from maestro_cli.groups import Verb
+from maestro_cli.local.services import shared_services
+from maestro_cli.options import Options
+from maestro_cli.output import print_document
+from runtime.settings import Settings
+from runtime.store import migrate as migrations
+
+
+@click.command(cls=Verb)
+@click.option(
+    "--check", is_flag=True, help="Change nothing; exit with 1 when something is pending."
+)
+@click.pass_obj
+def migrate(options: Options, check: bool) -> int:
+    """Apply pending migrations to MC_DATABASE_URL, or to the database of the running `mc dev`."""
+    settings = Settings.from_env()
+    url = settings.database_url or shared_services(settings).database_url or ""
+    return asyncio.run(_check(options, url) if check else _apply(options, url))
+
+
+async def _apply(options: Options, url: str) -> int:
+    done: list[str] = []
+    await migrations.migrate(url, done.append)
+    for name in done:
+        options.say(f"applied {name}")
+    if options.is_document:
+        print_document(options, {"applied": done})
+    elif not done:
+        options.say("the schema is up to date")
+    return 0
+
+
+async def _check(options: Options, url: str) -> int:
+    waiting = list(await migrations.pending(url))
+    if options.is_document:
+        print_document(options, {"pending": waiting})
+    else:
+        for name in waiting:
+            print(name)
+        if not waiting:
+            options.say("the schema is up to date")
+    return 1 if waiting else 0

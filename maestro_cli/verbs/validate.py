@@ -1,0 +1,181 @@
+"""`mc validate FILE…`: the same checks as publishing, offline, with the connectors that are installed here."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import click
+
+from maestro_cli.documents import read_definition
+from maestro_cli.errors import INVALID, Finding, Place, excerpt
+from maestro_cli.groups import Verb
+from maestro_cli.options import Options
+from maestro_cli.output import print_document
+
+FORMATS: Final = ("pretty", "json", "sarif", "github")
+_SARIF_SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
+_SARIF_LEVELS: Final = {"error": "error", "warning": "warning", "info": "note"}
+_GITHUB_LEVELS: Final = {"error": "error", "warning": "warning", "info": "notice"}
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was found in one file."""
+
+    file: str
+    findings: tuple[Finding, ...]
+    name: str | None = None
+    version: str | None = None
+    digest: str | None = None
+
+    @property
+    def errors(self) -> int:
+        """How many findings refuse the file."""
+        return sum(finding.severity == "error" for finding in self.findings)
+
+
+@click.command(cls=Verb)
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("--strict", is_flag=True, help="Warnings refuse too.")
+@click.option("--format", "form", type=click.Choice(FORMATS), default="pretty", show_default=True)
+@click.option(
+    "--import",
+    "imports",
+    multiple=True,
+    metavar="PACKAGE",
+    help="Package with connectors. Repeatable.",
+)
+@click.pass_obj
+def validate(
+    options: Options, files: tuple[str, ...], strict: bool, form: str, imports: tuple[str, ...]
+) -> int:
+    """Check definition files; prints `file:line:column: severity rule: message` for each finding."""
+    from runtime.connectors.registry import Registry
+
+    catalog = Registry.load(imports).catalog()
+    reports = [_check(file, catalog) for file in files]
+    if form == "pretty" and not options.is_document:
+        _print_lines(options, reports)
+    elif form == "github":
+        _print_github(reports)
+    elif form == "sarif":
+        print(json.dumps(_sarif(reports), ensure_ascii=False, indent=2))
+    else:
+        print_document(options, [_document(report) for report in reports])
+    refused = any(report.errors or (strict and report.findings) for report in reports)
+    return INVALID if refused else 0
+
+
+def _check(file: str, catalog: Any) -> Report:
+    from runtime.definition import validate as validate_definition
+    from runtime.model.workflow import DefinitionFormat
+
+    source, form = read_definition(file)
+    result = validate_definition(source, DefinitionFormat(form.lower()), catalog)
+    findings = tuple(
+        Finding(
+            problem.message,
+            rule=problem.rule,
+            severity=problem.severity.value,
+            path=problem.path,
+            place=Place(file, problem.line or 1, problem.column or 1),
+            hint=problem.hint,
+        )
+        for problem in result.problems
+    )
+    version, digest = result.version, result.digest
+    return Report(
+        file,
+        findings,
+        result.name,
+        str(version) if version else None,
+        str(digest) if digest else None,
+    )
+
+
+def _print_lines(options: Options, reports: Sequence[Report]) -> None:
+    """The line per finding; a person at a terminal also sees the place and the hint."""
+    live = options.is_live(sys.stdout)
+    for report in reports:
+        for finding in report.findings:
+            print(f"{finding.place}: {finding.severity} {finding.rule}: {finding.message}")
+            if live and finding.place:
+                print("\n".join(excerpt(finding.place)))
+            if live and finding.hint:
+                print(f"  hint: {finding.hint}")
+        options.say(_summary(report))
+
+
+def _summary(report: Report) -> str:
+    if report.findings:
+        warnings = len(report.findings) - report.errors
+        counts = [
+            f"{report.errors} errors" if report.errors else "",
+            f"{warnings} warnings" if warnings else "",
+        ]
+        return f"{report.file}: {', '.join(count for count in counts if count)}"
+    version = f" {report.version}" if report.version else " (draft)"
+    return f"{report.file}: ok, {report.name}{version} {report.digest}"
+
+
+def _document(report: Report) -> dict[str, Any]:
+    return {
+        "file": report.file,
+        "valid": not report.errors,
+        "name": report.name,
+        "version": report.version,
+        "digest": report.digest,
+        "findings": [finding.to_json() for finding in report.findings],
+    }
+
+
+def _print_github(reports: Sequence[Report]) -> None:
+    """Workflow commands of GitHub Actions; they become annotations of the changed lines."""
+    for finding in (finding for report in reports for finding in report.findings):
+        place = finding.place or Place("")
+        text = finding.message.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+        level = _GITHUB_LEVELS[finding.severity]
+        print(
+            f"::{level} file={place.file},line={place.line},col={place.column},title={finding.rule}::{text}"
+        )
+
+
+def _sarif(reports: Sequence[Report]) -> dict[str, Any]:
+    findings = [finding for report in reports for finding in report.findings]
+    rules = sorted({finding.rule or "" for finding in findings})
+    return {
+        "$schema": _SARIF_SCHEMA,
+        "version": "2.1.0",
+        "runs": [
+            {
+                "tool": {
+                    "driver": {
+                        "name": "maestro-composer",
+                        "rules": [{"id": rule} for rule in rules],
+                    }
+                },
+                "results": [_sarif_result(finding) for finding in findings],
+            }
+        ],
+    }
+
+
+def _sarif_result(finding: Finding) -> dict[str, Any]:
+    place = finding.place or Place("", 1, 1)
+    return {
+        "ruleId": finding.rule,
+        "level": _SARIF_LEVELS[finding.severity],
+        "message": {"text": finding.message},
+        "locations": [
+            {
+                "physicalLocation": {
+                    "artifactLocation": {"uri": place.file},
+                    "region": {"startLine": place.line, "startColumn": place.column},
+                }
+            }
+        ],
+    }

@@ -1,0 +1,147 @@
+"""`mc workflows list|get|versions`: what is published, and what is a draft."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+import click
+
+from maestro_cli.client import Client
+from maestro_cli.errors import CliError
+from maestro_cli.groups import VerbGroup
+from maestro_cli.options import Options
+from maestro_cli.output import Column, show_fields, show_one, show_rows, word
+from maestro_cli.paging import collect
+
+_UUID: Final = re.compile(r"(?:wf_)?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_COLUMNS: Final = (
+    Column("NAME", "name"),
+    Column("VERSION", "currentVersion.version"),
+    Column("STATUS", "status", "status"),
+    Column("UPDATED", "updatedAt", "time"),
+    Column("ID", "id", wide=True),
+    Column("DIGEST", "currentVersion.digest", wide=True),
+)
+_VERSION_COLUMNS: Final = (
+    Column("VERSION", "version"),
+    Column("STATE", "state", "status"),
+    Column("PUBLISHED", "publishedAt", "time"),
+    Column("BY", "publishedBy.subject"),
+    Column("DIGEST", "digest", wide=True),
+    Column("CHANGELOG", "changelog", wide=True),
+)
+_LIMIT = click.option(
+    "--limit", type=click.IntRange(1), default=50, show_default=True, help="At most so many."
+)
+
+
+@click.group(cls=VerbGroup)
+def workflows() -> None:
+    """Workflows: names with a draft and immutable versions."""
+
+
+@workflows.command("list")
+@click.option(
+    "--status",
+    multiple=True,
+    type=click.Choice(["draft", "published", "archived"]),
+    help="Repeatable.",
+)
+@click.option("--name", "contains", metavar="TEXT", help="Only names that contain this.")
+@_LIMIT
+@click.pass_obj
+def list_(options: Options, status: tuple[str, ...], contains: str | None, limit: int) -> None:
+    """List workflows by name."""
+    client = Client.of(options)
+    wanted: dict[str, Any] = {
+        "status": [s.upper() for s in status] or None,
+        "nameContains": contains,
+    }
+    filter = {name: value for name, value in wanted.items() if value is not None}  # noqa: A001 - the graph's word
+    rows = collect(
+        lambda size, after: client.run("list_workflows", filter=filter, first=size, after=after)[
+            "workflows"
+        ],
+        limit,
+    )
+    show_rows(
+        options,
+        rows,
+        _COLUMNS,
+        name="name",
+        empty="No workflows; publish one with `mc publish FILE`.",
+    )
+
+
+@workflows.command()
+@click.argument("workflow", metavar="NAME|ID")
+@click.pass_obj
+def get(options: Options, workflow: str) -> None:
+    """Show one workflow and the steps of its current version."""
+    found = Client.of(options).run("get_workflow", **reference(workflow))["workflow"]
+    if found is None:
+        raise unknown(workflow)
+    show_one(options, found, lambda: _draw(found), name="name")
+
+
+@workflows.command()
+@click.argument("workflow", metavar="NAME|ID")
+@_LIMIT
+@click.pass_obj
+def versions(options: Options, workflow: str, limit: int) -> None:
+    """List the versions of a workflow, newest first."""
+    client = Client.of(options)
+
+    def fetch(size: int, after: str | None) -> dict[str, Any]:
+        found = client.run(
+            "list_workflow_versions", first=size, after=after, **reference(workflow)
+        )["workflow"]
+        if found is None:
+            raise unknown(workflow)
+        page: dict[str, Any] = found["versions"]
+        return page
+
+    show_rows(
+        options,
+        collect(fetch, limit),
+        _VERSION_COLUMNS,
+        name="version",
+        empty="No version is published yet.",
+    )
+
+
+def reference(workflow: str) -> dict[str, str]:
+    """How the graph is asked for a workflow that a user named by name or id."""
+    return {"id": workflow} if _UUID.fullmatch(workflow) else {"name": workflow}
+
+
+def unknown(workflow: str) -> CliError:
+    """The error for a workflow that is not there."""
+    return CliError(
+        f"There is no workflow {workflow!r}.",
+        code="NOT_FOUND",
+        reason="WORKFLOW_NOT_FOUND",
+        hint="see `mc workflows list`",
+    )
+
+
+def _draw(found: dict[str, Any]) -> None:
+    current = found["currentVersion"] or {}
+    show_fields(
+        {
+            "name": found["name"],
+            "id": found["id"],
+            "status": word(found["status"]),
+            "version": current.get("version"),
+            "digest": current.get("digest"),
+            "description": found["description"],
+            "labels": ", ".join(f"{label['key']}={label['value']}" for label in found["labels"])
+            or None,
+            "created": f"{found['createdAt']} by {found['createdBy']['subject']}",
+            "updated": found["updatedAt"],
+        }
+    )
+    for step in current.get("steps", ()):
+        after = f"  after {', '.join(step['dependsOn'])}" if step["dependsOn"] else ""
+        print(f"  {step['key']}  {step['type']}{after}")
