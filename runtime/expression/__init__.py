@@ -1,0 +1,31 @@
+"""Expressions: `{{ steps.a.output.x }}` and `${ params.y }`, read once, evaluated without the world.
+
+Pure: no clock, no files, no Python objects, nothing but the data of the scope, and never more work
+or memory than Limits allow. The engine renders with it, validation reads the references.
+"""
+
+from __future__ import annotations
+
+from runtime.expression.budget import DEFAULT, Limits
+from runtime.expression.compile import Reference
+from runtime.expression.error import ExpressionError, nearest
+from runtime.expression.template import (
+    Template,
+    constant_condition,
+    parse_condition,
+    parse_template,
+    truthy,
+)
+
+__all__ = [
+    "DEFAULT",
+    "ExpressionError",
+    "Limits",
+    "Reference",
+    "Template",
+    "constant_condition",
+    "nearest",
+    "parse_condition",
+    "parse_template",
+    "truthy",
+]

@@ -1,0 +1,154 @@
+"""What can be called in an expression: the tables of filters, tests and functions, checked early.
+
+A wrong name or a wrong number of arguments is found when the expression is read, not when it runs.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any, TypeAlias
+
+from runtime.expression.budget import Meter
+from runtime.expression.error import ExpressionError, nearest
+from runtime.expression.filters import collections, encoding, moments, numbers, texts
+from runtime.expression.operators import COMPARE
+from runtime.expression.predicates import PREDICATES
+
+Callee: TypeAlias = Callable[..., Any]
+
+FILTERS: Mapping[str, Callee] = {
+    **texts.FILTERS,
+    **numbers.FILTERS,
+    **collections.FILTERS,
+    **encoding.FILTERS,
+    **moments.FILTERS,
+}
+TESTS: Mapping[str, Callee] = {
+    **PREDICATES,
+    **{name: COMPARE[op] for name, op in (
+        ("eq", "eq"), ("equalto", "eq"), ("==", "eq"), ("ne", "ne"), ("!=", "ne"),
+        ("lt", "lt"), ("lessthan", "lt"), ("<", "lt"), ("le", "lteq"), ("<=", "lteq"),
+        ("gt", "gt"), ("greaterthan", "gt"), (">", "gt"), ("ge", "gteq"), (">=", "gteq"),
+        ("in", "in"),
+    )},
+}  # fmt: skip
+FUNCTIONS: Mapping[str, Callee] = {"range": collections.numbers_from}
+METHODS: Mapping[str, str] = {
+    name: name
+    for name in ("upper", "lower", "title", "capitalize", "replace", "split", "join",
+                 "startswith", "endswith", "keys", "values", "items", "get", "length", "trim")
+} | {"strip": "trim"}  # fmt: skip
+_LAZY_NAMES = ("default", "d", "map", "select", "reject", "selectattr", "rejectattr")
+
+
+def bind_filter(name: str, positional: int, keywords: frozenset[str]) -> Callee:
+    """The function of a filter, which takes this many arguments."""
+    if name in _PICKERS:
+        return _PICKERS[name]
+    if name not in FILTERS:
+        raise _unknown("filter", name, (*FILTERS, *_LAZY_NAMES))
+    return _fitting("filter", name, FILTERS[name], positional + 1, keywords)
+
+
+def bind_test(name: str, positional: int, keywords: frozenset[str]) -> Callee:
+    """The function of a test (`is name`)."""
+    if name not in TESTS:
+        raise _unknown("test", name, (*TESTS, "defined", "undefined"))
+    return _fitting("test", name, TESTS[name], positional + 1, keywords)
+
+
+def bind_function(name: str, positional: int, keywords: frozenset[str]) -> Callee:
+    """The function of a call (`range(3)`)."""
+    return _fitting("function", name, FUNCTIONS[name], positional, keywords)
+
+
+def _unknown(what: str, name: str, names: tuple[str, ...]) -> ExpressionError:
+    near = nearest(name, names)
+    ending = f"; did you mean {near!r}?" if near else ""
+    return ExpressionError(f"there is no {what} {name!r}{ending}", hint=near)
+
+
+def _fitting(
+    what: str, name: str, function: Callee, positional: int, keywords: frozenset[str]
+) -> Callee:
+    low, high, names = _shape(function)
+    if not low <= positional + len(keywords) <= high:
+        counted = f"{low - 1}" if low == high else f"{low - 1} to {high - 1}"
+        raise ExpressionError(f"the {what} {name} takes {counted} arguments")
+    for keyword in keywords:
+        if keyword not in names:
+            near = nearest(keyword, names)
+            ending = f"; did you mean {near!r}?" if near else ""
+            raise ExpressionError(f"the {what} {name} has no argument {keyword!r}{ending}")
+    return function
+
+
+@cache
+def _shape(function: Callee) -> tuple[int, int, frozenset[str]]:
+    """How few and how many arguments a function takes beside the meter, and their names."""
+    parameters = list(inspect.signature(function).parameters.values())[1:]
+    required = sum(one.default is one.empty for one in parameters)
+    return required, len(parameters), frozenset(one.name for one in parameters[1:])
+
+
+def _map(
+    meter: Meter, value: Any, name: str | None = None, *args: Any, **options: Any
+) -> list[Any]:
+    """`map(attribute='a.b')` or `map('upper')`."""
+    rows = collections.rows(meter, value)
+    if name is None:
+        if "attribute" not in options or options.keys() - {"attribute", "default"} or args:
+            raise ExpressionError("map takes attribute=, or the name of a filter")
+        return [
+            collections.attribute(row, options["attribute"], **_fallback(options)) for row in rows
+        ]
+    function = bind_filter(_word(name, "a filter"), len(args), frozenset(options))
+    return [function(meter, row, *args, **options) for row in rows]
+
+
+def _fallback(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {"default": options["default"]} if "default" in options else {}
+
+
+def _picker(*, by_attribute: bool, wanted: bool) -> Callee:
+    def pick(meter: Meter, value: Any, *args: Any) -> list[Any]:
+        rest = list(args)
+        if by_attribute and not rest:
+            raise ExpressionError("selectattr and rejectattr take the name of an attribute")
+        path = rest.pop(0) if by_attribute else None
+        name = _word(rest.pop(0), "a test") if rest else None
+        test = _test(name, len(rest))
+        kept = []
+        for row in collections.rows(meter, value):
+            subject = collections.attribute(row, path, default=None) if by_attribute else row
+            if bool(test(meter, subject, *rest)) is wanted:
+                kept.append(row)
+        return kept
+
+    return pick
+
+
+def _test(name: str | None, count: int) -> Callee:
+    if name is None:
+        return lambda _meter, value: value
+    if name in {"defined", "undefined"}:
+        wanted = name == "defined"
+        return lambda _meter, value: (value is not None) is wanted
+    return bind_test(name, count, frozenset())
+
+
+def _word(name: Any, what: str) -> str:
+    if not isinstance(name, str):
+        raise ExpressionError(f"the name of {what} is a text")
+    return name
+
+
+_PICKERS: Mapping[str, Callee] = {
+    "map": _map,
+    "select": _picker(by_attribute=False, wanted=True),
+    "reject": _picker(by_attribute=False, wanted=False),
+    "selectattr": _picker(by_attribute=True, wanted=True),
+    "rejectattr": _picker(by_attribute=True, wanted=False),
+}

@@ -1,0 +1,375 @@
+"""One expression, from text to a Python function: Jinja's own parser, our own evaluator.
+
+Jinja reads the text; its syntax tree is turned once into closures over `(scope, meter)`. Only data
+can be reached: mapping keys and list indexes, never attributes of Python objects; only the filters,
+tests and functions of our own tables can be called. What is not in these tables does not exist.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from jinja2 import Environment, TemplateSyntaxError, nodes
+from jinja2.parser import Parser
+
+from runtime.expression import operators
+from runtime.expression.budget import Meter
+from runtime.expression.calls import (
+    FUNCTIONS,
+    METHODS,
+    bind_filter,
+    bind_function,
+    bind_test,
+)
+from runtime.expression.error import ExpressionError, Undefined
+from runtime.expression.read import Key, follow, path_reader
+from runtime.expression.scan import check_nesting
+
+Code: TypeAlias = Callable[[Mapping[str, Any], Meter], Any]
+
+_ENVIRONMENT = Environment(
+    autoescape=True
+)  # Only its lexer is used; nothing is ever rendered by it.
+_MAX_TREE_DEPTH = 100
+_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
+_PLAIN_PATH = re.compile(rf"{_NAME}(?:\.{_NAME}|\[(?:\d{{1,9}}|'[^'\\]*'|\"[^\"\\]*\")\])*")
+_PLAIN_KEY = re.compile(rf"\.({_NAME})|\[(?:(\d+)|'([^']*)'|\"([^\"]*)\")\]")
+_WORDS = frozenset(
+    ("and", "or", "not", "in", "is", "if", "else", "true", "false", "none", "True", "False", "None")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A name that an expression reads: `("steps", "fetch", "output", "json")`.
+
+    It ends where the path stops being known: at a computed key or at a filter. `is_guarded` says
+    that the expression itself provides for its absence (`default`, `is defined`).
+    """
+
+    path: tuple[Key, ...]
+    is_guarded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """A compiled expression."""
+
+    code: Code
+    references: tuple[Reference, ...]
+    is_path: bool = False
+    constant: bool = False
+
+
+def compile_expression(text: str, offset: int = 0) -> Expression:
+    """Read and compile one expression, without its braces; raises ExpressionError."""
+    if _PLAIN_PATH.fullmatch(text):
+        path = _plain_path(text)
+        if path[0] not in _WORDS:
+            return Expression(path_reader(path), (Reference(path),), is_path=True)
+    check_nesting(text, offset)
+    tree = _parse(text, offset)
+    compiler = _Compiler(offset)
+    try:
+        code = compiler.compile(tree)
+    except RecursionError:
+        raise ExpressionError("this expression is nested too deeply", offset) from None
+    return Expression(
+        code=code,
+        references=tuple(compiler.references),
+        is_path=False,
+        constant=not compiler.references,
+    )
+
+
+def _plain_path(text: str) -> tuple[Key, ...]:
+    """The keys of a plain path, which is what nearly every expression is; Jinja need not read it."""
+    root = re.match(_NAME, text)
+    start = root.end() if root else 0
+    keys: list[Key] = [text[:start]]
+    for name, number, single, double in _PLAIN_KEY.findall(text, start):
+        keys.append(int(number) if number else name or single or double)
+    return tuple(keys)
+
+
+def _parse(text: str, offset: int) -> nodes.Expr:
+    try:
+        parser = Parser(_ENVIRONMENT, text, state="variable")
+        tree = parser.parse_expression()
+        if not parser.stream.eos:
+            token = parser.stream.current
+            raise ExpressionError(f"{token.value!r} is not expected after this expression", offset)
+    except TemplateSyntaxError as error:
+        raise ExpressionError(_in_words(error.message or "can't be read"), offset) from None
+    except RecursionError:
+        raise ExpressionError("this expression is nested too deeply", offset) from None
+    except (ValueError, OverflowError) as error:
+        raise ExpressionError(
+            f"a literal in this expression can't be read: {error}", offset
+        ) from None
+    return tree
+
+
+def _in_words(message: str) -> str:
+    message = message.replace("'end of print statement'", "the end").replace("token ", "")
+    return message[:1].lower() + message[1:]
+
+
+class _Compiler:
+    """Turns a syntax tree into closures and collects what it reads."""
+
+    def __init__(self, offset: int) -> None:
+        self.offset = offset
+        self.references: list[Reference] = []
+        self._depth = 0
+        self._guards = 0
+
+    def compile(self, node: nodes.Node) -> Code:
+        """The closure of one node."""
+        compile_node = _COMPILERS.get(type(node))
+        if compile_node is None:
+            raise ExpressionError(f"{_describe(node)} is not part of this language", self.offset)
+        self._depth += 1
+        if self._depth > _MAX_TREE_DEPTH:
+            raise ExpressionError("this expression is nested too deeply", self.offset)
+        try:
+            return compile_node(self, node)
+        finally:
+            self._depth -= 1
+
+    def const(self, node: nodes.Const) -> Code:
+        value = operators.checked(node.value)
+        return lambda _scope, _meter: value
+
+    def path(self, node: nodes.Expr) -> Code:
+        """A name with keys behind it; or keys behind something that was computed."""
+        keys: list[Key] = []
+        base: nodes.Node = node
+        while (found := _constant_key(base)) is not None:
+            base, key = found
+            keys.append(key)
+        keys.reverse()
+        if isinstance(base, nodes.Name):
+            path = (base.name, *keys)
+            self.references.append(Reference(path, is_guarded=self._guards > 0))
+            return path_reader(path)
+        if not keys and isinstance(base, nodes.Getitem):
+            return self._computed(base)
+        value, rest = self.compile(base), tuple(keys)
+        return lambda scope, meter: follow(value(scope, meter), rest)
+
+    def _computed(self, node: nodes.Getitem) -> Code:
+        value = self.compile(node.node)
+        if isinstance(node.arg, nodes.Slice):
+            parts = [self._optional(p) for p in (node.arg.start, node.arg.stop, node.arg.step)]
+            return lambda scope, meter: operators.cut(
+                meter, value(scope, meter), [part(scope, meter) for part in parts]
+            )
+        key = self.compile(node.arg)
+        return lambda scope, meter: operators.item(value(scope, meter), key(scope, meter))
+
+    def _optional(self, node: nodes.Expr | None) -> Code:
+        return self.compile(node) if node is not None else lambda _scope, _meter: None
+
+    def binary(self, node: nodes.BinExpr) -> Code:
+        left, right = self.compile(node.left), self.compile(node.right)
+        if isinstance(node, nodes.And):
+            return lambda scope, meter: left(scope, meter) and right(scope, meter)
+        if isinstance(node, nodes.Or):
+            return lambda scope, meter: left(scope, meter) or right(scope, meter)
+        operate = operators.BINARY[type(node)]
+        return lambda scope, meter: operate(meter, left(scope, meter), right(scope, meter))
+
+    def unary(self, node: nodes.UnaryExpr) -> Code:
+        value = self.compile(node.node)
+        if isinstance(node, nodes.Not):
+            return lambda scope, meter: not value(scope, meter)
+        operate = operators.UNARY[type(node)]
+        return lambda scope, meter: operate(value(scope, meter))
+
+    def compare(self, node: nodes.Compare) -> Code:
+        first = self.compile(node.expr)
+        rest = [(operators.COMPARE[one.op], self.compile(one.expr)) for one in node.ops]
+        if len(rest) == 1:
+            operate, other = rest[0]
+            return lambda scope, meter: operate(meter, first(scope, meter), other(scope, meter))
+
+        def compare(scope: Mapping[str, Any], meter: Meter) -> Any:
+            left = first(scope, meter)
+            for operate, code in rest:
+                right = code(scope, meter)
+                if not operate(meter, left, right):
+                    return False
+                left = right
+            return True
+
+        return compare
+
+    def concat(self, node: nodes.Concat) -> Code:
+        parts = [self.compile(part) for part in node.nodes]
+        return lambda scope, meter: operators.concat(meter, [p(scope, meter) for p in parts])
+
+    def condition(self, node: nodes.CondExpr) -> Code:
+        test, then = self.compile(node.test), self.compile(node.expr1)
+        other = self._optional(node.expr2)
+        return lambda scope, meter: (then if test(scope, meter) else other)(scope, meter)
+
+    def list(self, node: nodes.List | nodes.Tuple) -> Code:
+        parts = [self.compile(part) for part in node.items]
+        return lambda scope, meter: [part(scope, meter) for part in parts]
+
+    def dict(self, node: nodes.Dict) -> Code:
+        pairs = [(self.compile(pair.key), self.compile(pair.value)) for pair in node.items]
+        return lambda scope, meter: operators.mapping(
+            [(key(scope, meter), value(scope, meter)) for key, value in pairs]
+        )
+
+    def filter(self, node: nodes.Filter) -> Code:
+        if node.node is None:
+            raise ExpressionError(f"the filter {node.name} has nothing to work on", self.offset)
+        if node.name in {"default", "d"}:
+            return self._default(node.node, node)
+        value = self.compile(node.node)
+        return self._call(bind_filter, node.name, value, node)
+
+    def _default(self, subject: nodes.Expr, node: nodes.Filter | nodes.Call) -> Code:
+        """`x | default(y)`: y when x, or anything on the way to it, is not there."""
+        value = self._guarded(subject)
+        names = ["value", "boolean"]
+        given: dict[str, nodes.Expr] = dict(zip(names, node.args, strict=False))
+        given |= {str(pair.key): _value_of(pair) for pair in node.kwargs}
+        if len(node.args) > len(names) or not given.keys() <= set(names):
+            raise ExpressionError(
+                "default takes a value, and true to replace empty ones", self.offset
+            )
+        other = self.compile(given["value"]) if "value" in given else lambda _scope, _meter: ""
+        replaces_empty = self._optional(given.get("boolean"))
+
+        def default(scope: Mapping[str, Any], meter: Meter) -> Any:
+            try:
+                found = value(scope, meter)
+            except Undefined:
+                return other(scope, meter)
+            return found if found or not replaces_empty(scope, meter) else other(scope, meter)
+
+        return default
+
+    def _guarded(self, node: nodes.Expr) -> Code:
+        self._guards += 1
+        try:
+            return self.compile(node)
+        finally:
+            self._guards -= 1
+
+    def test(self, node: nodes.Test) -> Code:
+        if node.name in {"defined", "undefined"}:
+            return _presence(self._guarded(node.node), wanted=node.name == "defined")
+        return self._call(bind_test, node.name, self.compile(node.node), node)
+
+    def call(self, node: nodes.Call) -> Code:
+        """`range(3)`, and methods as another spelling of filters: `name.upper()`."""
+        target = node.node
+        if isinstance(target, nodes.Name) and target.name in FUNCTIONS:
+            return self._call(bind_function, target.name, None, node)
+        if isinstance(target, nodes.Getattr) and target.attr == "default":
+            return self._default(target.node, node)
+        if isinstance(target, nodes.Getattr) and target.attr in METHODS:
+            value = self.compile(target.node)
+            return self._call(bind_filter, METHODS[target.attr], value, node)
+        name = getattr(target, "attr", None) or getattr(target, "name", None) or "this"
+        raise ExpressionError(
+            f"{name} can't be called; only filters are functions here",
+            self.offset,
+            hint=f"x | {name}",
+        )
+
+    def _call(
+        self,
+        bind: Callable[[str, int, frozenset[str]], Callable[..., Any]],
+        name: str,
+        value: Code | None,
+        node: nodes.Filter | nodes.Test | nodes.Call,
+    ) -> Code:
+        if node.dyn_args is not None or node.dyn_kwargs is not None:
+            raise ExpressionError(
+                "`*` and `**` in arguments are not part of this language", self.offset
+            )
+        keywords = {str(pair.key): self.compile(_value_of(pair)) for pair in node.kwargs}
+        positional = [self.compile(one) for one in node.args]
+        try:
+            function = bind(name, len(positional), frozenset(keywords))
+        except ExpressionError as error:
+            error.offset = self.offset
+            raise
+        if value is not None:
+            positional.insert(0, value)
+        if not keywords and len(positional) == 1:
+            only = positional[0]
+            return lambda scope, meter: function(meter, only(scope, meter))
+        return lambda scope, meter: function(
+            meter,
+            *[one(scope, meter) for one in positional],
+            **{key: one(scope, meter) for key, one in keywords.items()},
+        )
+
+
+def _presence(value: Code, *, wanted: bool) -> Code:
+    def present(scope: Mapping[str, Any], meter: Meter) -> bool:
+        try:
+            value(scope, meter)
+        except Undefined:
+            return not wanted
+        return wanted
+
+    return present
+
+
+def _value_of(pair: nodes.Pair | nodes.Keyword) -> nodes.Expr:
+    return pair.value
+
+
+def _constant_key(node: nodes.Node) -> tuple[nodes.Node, Key] | None:
+    """The base and the key of `base.key`, `base['key']`, `base[3]`; None for anything else."""
+    if isinstance(node, nodes.Getattr):
+        return node.node, node.attr
+    if isinstance(node, nodes.Getitem):
+        key: Any = node.arg
+        sign = 1
+        if isinstance(key, nodes.Neg):
+            key, sign = key.node, -1
+        if isinstance(key, nodes.Const) and type(key.value) is int:
+            return node.node, sign * key.value
+        if isinstance(key, nodes.Const) and type(key.value) is str and sign == 1:
+            return node.node, key.value
+    return None
+
+
+def _describe(node: nodes.Node) -> str:
+    return {nodes.Slice: "a slice here", nodes.Keyword: "a keyword argument here"}.get(
+        type(node), type(node).__name__.lower()
+    )
+
+
+_COMPILERS: dict[type[nodes.Node], Callable[[_Compiler, Any], Code]] = {
+    nodes.Const: _Compiler.const,
+    nodes.Name: _Compiler.path,
+    nodes.Getattr: _Compiler.path,
+    nodes.Getitem: _Compiler.path,
+    nodes.And: _Compiler.binary,
+    nodes.Or: _Compiler.binary,
+    nodes.Not: _Compiler.unary,
+    nodes.Compare: _Compiler.compare,
+    nodes.Concat: _Compiler.concat,
+    nodes.CondExpr: _Compiler.condition,
+    nodes.List: _Compiler.list,
+    nodes.Tuple: _Compiler.list,
+    nodes.Dict: _Compiler.dict,
+    nodes.Filter: _Compiler.filter,
+    nodes.Test: _Compiler.test,
+    nodes.Call: _Compiler.call,
+    **dict.fromkeys(operators.BINARY, _Compiler.binary),
+    **dict.fromkeys(operators.UNARY, _Compiler.unary),
+}

@@ -1,0 +1,44 @@
+"""ExpressionError: what is wrong with an expression, in words for the person who wrote it.
+
+Raised at parse time (broken syntax, unknown filter) and at render time (a name that is not there, a
+limit that was reached). `offset` counts characters in the string that holds the expression; `path`
+leads to that string inside the JSON value the template was made from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+_MAX_COMPARED = 2_000
+
+
+class ExpressionError(Exception):
+    """An expression cannot be read, or has no value here."""
+
+    def __init__(self, message: str, offset: int = 0, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.offset = offset
+        self.hint = hint
+        self.path: tuple[str | int, ...] = ()
+
+    def at(self, path: tuple[str | int, ...]) -> ExpressionError:
+        """The same error, with the place of its string in the whole value."""
+        self.path = path
+        return self
+
+
+class Undefined(ExpressionError):
+    """A name, key or index that is not there; `default` and `is defined` live from catching it."""
+
+
+class LimitReached(ExpressionError):
+    """The expression would take more work or memory than an expression may."""
+
+
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """The one of `names` that was probably meant."""
+    candidates = [one for one, _ in zip(names, range(_MAX_COMPARED), strict=False)]
+    found = get_close_matches(name, candidates, n=1, cutoff=0.6)
+    return found[0] if found else None

@@ -1,0 +1,1 @@
+"""The filters of expressions, a file per kind of value. Each takes the meter first and pays before it works."""
