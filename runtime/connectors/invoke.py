@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections.abc import Callable
+from pathlib import PurePath
+from types import TracebackType
 from typing import Any, NoReturn, TypeAlias, cast
 
 from pydantic import BaseModel, ValidationError
@@ -22,6 +24,7 @@ from runtime.model.values import Json
 Mask: TypeAlias = Callable[[Any], Any]
 
 _MAX_MESSAGE = 2_000
+_MACHINERY = ("runtime.connectors.", "maestro.")
 
 
 async def invoke(connector: Connector, context: StepContext, rendered_input: Json) -> Json:
@@ -38,7 +41,13 @@ async def invoke(connector: Connector, context: StepContext, rendered_input: Jso
         async with deadline:
             result = await connector.execute(context, value)
         return _write_output(connector, context, result)
-    except Exception as error:
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        # Nobody cancelled this task: the step awaited something of its own that was cancelled.
+        _fail(context, error)
+    except (Exception, SystemExit) as error:
         if isinstance(error, TimeoutError) and deadline.expired():
             raise _timed_out(connector, seconds) from error
         _fail(context, error)
@@ -49,7 +58,7 @@ def answer_inline(connector: InlineConnector, context: StepContext, rendered_inp
     value = read_input(connector, rendered_input, context.mask)
     try:
         return _write_output(connector, context, connector.answer(context, value))
-    except Exception as error:  # noqa: BLE001 - the border: whatever a step raises is its failure
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a step's failure, whatever it is
         _fail(context, error)
 
 
@@ -119,17 +128,18 @@ def _timed_out(connector: Connector, seconds: float | None) -> StepFailed:
     )
 
 
-def _fail(context: StepContext, error: Exception) -> NoReturn:
+def _fail(context: StepContext, error: BaseException) -> NoReturn:
     """Raise what the engine understands; an unexpected exception may pass, so it is transient."""
     if isinstance(error, StepFailed):
         raise _masked(context, error) from error.__cause__
-    text = "".join(traceback.format_exception(error))
+    trace = _own_trace(error)
+    text = "".join(traceback.format_exception(type(error), error, trace))
     context.log.error("The step raised an exception.", traceback=context.mask(text))
     failed = StepFailed(
         f"{type(error).__name__}: {error}"[:_MAX_MESSAGE],
         kind=StepErrorKind.TIMEOUT if isinstance(error, TimeoutError) else StepErrorKind.TRANSIENT,
         type=type(error).__name__,
-        details={"at": _place(error)},
+        details={"at": _place(trace)},
     )
     raise _masked(context, failed) from error
 
@@ -145,7 +155,17 @@ def _masked(context: StepContext, error: StepFailed) -> StepFailed:
     )
 
 
-def _place(error: BaseException) -> str:
+def _own_trace(error: BaseException) -> TracebackType | None:
+    """Where the step's own code begins: how it was called tells its author nothing."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        if not str(trace.tb_frame.f_globals.get("__name__")).startswith(_MACHINERY):
+            break
+        trace = trace.tb_next
+    return trace
+
+
+def _place(trace: TracebackType | None) -> str:
     """File and line where it was raised, without the folders of this machine."""
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{last.filename.rpartition('/')[2]}:{last.lineno} in {last.name}"
+    last = traceback.extract_tb(trace)[-1]
+    return f"{PurePath(last.filename).name}:{last.lineno} in {last.name}"

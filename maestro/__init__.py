@@ -1,0 +1,15 @@
+"""What the author of a step or connector imports: decorator, base class, context and errors."""
+
+from __future__ import annotations
+
+from maestro.connector import Connector as Connector
+from maestro.errors import Permanent as Permanent
+from maestro.errors import Retryable as Retryable
+from maestro.function import Step as Step
+from maestro.function import step as step
+from maestro.session import http_session as http_session
+from runtime.abi.connector import StepContext as StepContext
+from runtime.abi.fields import DurationField as DurationField
+from runtime.model.errors import StepErrorKind as StepErrorKind
+from runtime.model.errors import StepFailed as StepFailed
+from runtime.model.plan import Effect as Effect

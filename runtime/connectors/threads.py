@@ -1,0 +1,158 @@
+"""Threads for synchronous steps: bounded, and unable to hold up the end of the process.
+
+A synchronous step gets a context whose log, heartbeat and cancel token may be used from its thread;
+the loop's own objects are touched only in the loop. A place is free again when the function has
+really returned, so a step that ignores its token takes a place, never more than it was given.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final, TypeVar, cast
+
+from runtime.abi.connector import CancelToken, Heartbeat, StepContext, StepLog
+from runtime.model.errors import StepErrorKind, StepFailed
+
+T = TypeVar("T")
+
+SERVICE: Final = "threads"
+
+
+class StepThreads:
+    """Runs functions in threads, at most `limit` at a time; one object per event loop."""
+
+    def __init__(self, limit: int = 32) -> None:
+        self._places = asyncio.Semaphore(limit)
+
+    async def run(self, context: StepContext, work: Callable[[StepContext], T]) -> T:
+        """What `work` returns or raises. When this task is cancelled, the thread's token trips."""
+        await self._places.acquire()
+        loop = asyncio.get_running_loop()
+        token = _ThreadToken(context.cancel)
+        inner = replace(
+            context,
+            cancel=token,
+            log=_LoopLog(loop, context.log),
+            heartbeat=_in_loop(loop, context.heartbeat),
+        )
+        done: asyncio.Future[T] = loop.create_future()
+        variables = contextvars.copy_context()
+
+        def body() -> None:
+            result: T | None = None
+            failure: BaseException | None = None
+            try:
+                result = variables.run(work, inner)
+            except BaseException as error:  # noqa: BLE001 - carried to who waits
+                failure = error
+            _call(loop, lambda: self._finish(done, result, failure))
+
+        thread = threading.Thread(target=body, name=f"step-{context.step_key}", daemon=True)
+        thread.start()
+        watch = asyncio.create_task(token.follow())
+        try:
+            return await done
+        except asyncio.CancelledError:
+            token.trip(context.cancel.reason or "its time is over")
+            raise
+        finally:
+            watch.cancel()
+
+    def _finish(
+        self, done: asyncio.Future[T], result: T | None, failure: BaseException | None
+    ) -> None:
+        """Free the place, and tell who waits; nobody does when the step was stopped before."""
+        self._places.release()
+        if done.done():
+            return
+        if failure is None:
+            done.set_result(cast("T", result))
+        elif isinstance(failure, Exception | SystemExit) and not isinstance(failure, StopIteration):
+            done.set_exception(failure)
+        else:
+            done.set_exception(RuntimeError(f"the step raised {type(failure).__name__}"))
+
+
+def _call(loop: asyncio.AbstractEventLoop, work: Callable[[], object]) -> None:
+    """Run something in the loop; a loop that is over is told nothing."""
+    try:
+        loop.call_soon_threadsafe(work)
+    except RuntimeError:
+        if not loop.is_closed():
+            raise
+
+
+def _in_loop(loop: asyncio.AbstractEventLoop, heartbeat: Heartbeat) -> Heartbeat:
+    def beat(progress: object = None) -> None:
+        _call(loop, lambda: heartbeat(progress))
+
+    return beat
+
+
+class _LoopLog:
+    """A StepLog for threads."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, log: StepLog) -> None:
+        self._loop = loop
+        self._log = log
+
+    def debug(self, message: str, **fields: object) -> None:
+        """Log for developers."""
+        _call(self._loop, lambda: self._log.debug(message, **fields))
+
+    def info(self, message: str, **fields: object) -> None:
+        """Log for operators."""
+        _call(self._loop, lambda: self._log.info(message, **fields))
+
+    def warning(self, message: str, **fields: object) -> None:
+        """Log what is odd but handled."""
+        _call(self._loop, lambda: self._log.warning(message, **fields))
+
+    def error(self, message: str, **fields: object) -> None:
+        """Log what went wrong."""
+        _call(self._loop, lambda: self._log.error(message, **fields))
+
+
+class _ThreadToken:
+    """A cancel token that a thread can wait on; tripped by the step's token or by its task's end."""
+
+    def __init__(self, outer: CancelToken) -> None:
+        self._outer = outer
+        self._tripped = threading.Event()
+        self._reason: str | None = None
+
+    def trip(self, reason: str) -> None:
+        if not self._tripped.is_set():
+            self._reason = reason
+            self._tripped.set()
+
+    async def follow(self) -> None:
+        """Trip when the step's own token does."""
+        await self._outer.wait()
+        self.trip(self._outer.reason or "cancelled")
+
+    @property
+    def is_cancelled(self) -> bool:
+        return self._tripped.is_set() or self._outer.is_cancelled
+
+    @property
+    def reason(self) -> str | None:
+        return self._reason or self._outer.reason
+
+    def raise_if_cancelled(self) -> None:
+        if self.is_cancelled:
+            raise StepFailed(
+                f"The step was told to stop: {self.reason}.",
+                kind=StepErrorKind.CANCELLED,
+                type="step.cancelled",
+            )
+
+    async def wait(self) -> None:
+        await self._outer.wait()
+
+    def wait_for(self, seconds: float) -> bool:
+        return self._tripped.wait(seconds) or self.is_cancelled
