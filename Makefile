@@ -34,10 +34,11 @@ schema: runtime-set  ## Write schema.graphql from the code
 	@exec $(BIN)/python -m subgraph.print_schema
 
 docs: runtime-set  ## Write the generated reference pages
-	@exec $(BIN)/python scripts/docs.py
+	@PYTHONPATH=. exec $(BIN)/python scripts/make_reference.py
 
-verify: test-set  ## Fail if anything generated is stale
-	@exec sh scripts/verify.sh
+verify: test-set  ## Fail if anything generated is stale: schema.graphql, docs/reference
+	@$(BIN)/python -m subgraph.print_schema --check
+	@PYTHONPATH=. $(BIN)/python scripts/make_reference.py --check
 
 lock: test-set  ## Compile requirements/*.in to pinned files (UPGRADE=1 or UPGRADE=name to move pins)
 	@exec env UPGRADE=$(UPGRADE) sh scripts/lock.sh

@@ -29,6 +29,7 @@ check types "$bin/mypy" .
 check doors "$bin/lint-imports" --no-cache
 check house "$bin/python" -m pytest -q -p no:randomly -p no:cacheprovider tests/unit/test_house.py
 check schema "$bin/python" -m subgraph.print_schema --check
+check reference env PYTHONPATH=. "$bin/python" scripts/make_reference.py --check
 check composition sh scripts/compose.sh
 
 set -- $failed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,19 @@ def pytest_configure(config: pytest.Config) -> None:
     clean = clean_environment()
     os.environ.clear()
     os.environ.update(clean | kept)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]:
+    """End every run, good or bad, with one line that people and scripts can read."""
+    yield
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or hasattr(session.config, "workerinput"):
+        return
+    count = {kind: len(found) for kind, found in reporter.stats.items()}
+    failed = count.get("failed", 0) + count.get("error", 0)
+    skipped = f", {count['skipped']} skipped" if count.get("skipped") else ""
+    reporter.write_line(f"{count.get('passed', 0)} passed, {failed} failed{skipped}")
 
 
 @pytest.fixture(scope="session")
