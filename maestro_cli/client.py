@@ -83,10 +83,9 @@ class Client:
             )
         return self._answer(status, headers, body)
 
-    def get(self, path: str) -> tuple[int, bytes]:
-        """A plain GET of the server, e.g. `/readyz`."""
-        status, _, body = self._request(None, method="GET", path=path)
-        return status, body
+    def get(self, path: str) -> tuple[int, http.client.HTTPMessage, bytes]:
+        """A plain GET of the server, e.g. `/readyz`: status, headers, body."""
+        return self._request(None, method="GET", path=path)
 
     def _request(
         self, body: bytes | None, *, method: str = "POST", path: str | None = None

@@ -7,11 +7,8 @@ import asyncio
 import click
 
 from maestro_cli.groups import Verb
-from maestro_cli.local.services import shared_services
 from maestro_cli.options import Options
 from maestro_cli.output import print_document
-from runtime.settings import Settings
-from runtime.store import migrate as migrations
 
 
 @click.command(cls=Verb)
@@ -21,12 +18,17 @@ from runtime.store import migrate as migrations
 @click.pass_obj
 def migrate(options: Options, check: bool) -> int:
     """Apply pending migrations to MC_DATABASE_URL, or to the database of the running `mc dev`."""
+    from maestro_cli.local.services import shared_services
+    from runtime.settings import Settings
+
     settings = Settings.from_env()
     url = settings.database_url or shared_services(settings).database_url or ""
     return asyncio.run(_check(options, url) if check else _apply(options, url))
 
 
 async def _apply(options: Options, url: str) -> int:
+    from runtime.store import migrate as migrations
+
     done: list[str] = []
     await migrations.migrate(url, done.append)
     for name in done:
@@ -39,6 +41,8 @@ async def _apply(options: Options, url: str) -> int:
 
 
 async def _check(options: Options, url: str) -> int:
+    from runtime.store import migrate as migrations
+
     waiting = list(await migrations.pending(url))
     if options.is_document:
         print_document(options, {"pending": waiting})
