@@ -53,7 +53,7 @@ async def node(context: Context, *, id: str) -> Record | None:
 
 async def nodes(context: Context, *, ids: Sequence[str]) -> list[Record | None]:
     """What several ids name, in their order, in one call per kind."""
-    return await asyncio.gather(*(node(context, id=id) for id in ids))
+    return await asyncio.gather(*(node(context, id=each) for each in ids))
 
 
 async def workflow_of(context: Context, execution: Execution) -> Workflow:

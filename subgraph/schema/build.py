@@ -3,9 +3,16 @@
 from typing import Any
 
 import strawberry
-from graphql import GraphQLInputObjectType, GraphQLInterfaceType, GraphQLObjectType, Undefined
+from graphql import (
+    GraphQLError,
+    GraphQLInputObjectType,
+    GraphQLInterfaceType,
+    GraphQLObjectType,
+    Undefined,
+)
 from strawberry.schema.config import StrawberryConfig
 
+from subgraph.schema.hooks import CheckedDocument, PresentedErrors
 from subgraph.schema.mutation import Mutation
 from subgraph.schema.query import Query
 from subgraph.schema.subscription import Subscription
@@ -15,9 +22,16 @@ from subgraph.types.user_error import DefinitionError, OperationError
 from subgraph.types.workflow_version import WorkflowVersion
 
 
-def build_schema(*extensions: Any) -> strawberry.federation.Schema:
+class Schema(strawberry.federation.Schema):
+    """Strawberry's, without its log of every error: `subgraph.errors` logs faults, once."""
+
+    def process_errors(self, errors: list[GraphQLError], execution_context: Any = None) -> None:
+        """Leave errors to the hook that presents them."""
+
+
+def build_schema() -> Schema:
     """A fresh schema. Building it takes a fraction of a second; an app does it once."""
-    schema = strawberry.federation.Schema(
+    schema = Schema(
         query=Query,
         mutation=Mutation,
         subscription=Subscription,
@@ -25,13 +39,13 @@ def build_schema(*extensions: Any) -> strawberry.federation.Schema:
         types=[OperationError, DefinitionError, StepExecution, WorkflowVersion],
         federation_version="2.9",
         config=StrawberryConfig(scalar_map=SCALARS),
-        extensions=extensions,
+        extensions=[CheckedDocument, PresentedErrors],
     )
     _drop_null_defaults(schema)
     return schema
 
 
-def _drop_null_defaults(schema: strawberry.federation.Schema) -> None:
+def _drop_null_defaults(schema: Schema) -> None:
     """Say `after: String`, not `after: String = null`.
 
     Python needs a default for what may be left out, the graph does not: an argument that is left out is not passed

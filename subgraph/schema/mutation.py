@@ -10,17 +10,21 @@ from resolvers.mutations import workflow as workflows_of
 from runtime.model.errors import BadInput, MaestroError
 from runtime.model.execution import Enqueued, EnqueueRequest
 from subgraph.directives import access, weight
-from subgraph.inputs.execution import (
-    CancelExecutionInput,
-    EnqueueExecutionInput,
-    RetryExecutionInput,
-)
-from subgraph.inputs.filters import label_dict
-from subgraph.inputs.workflow import CreateWorkflowInput, PublishWorkflowInput, UpdateWorkflowInput
 from subgraph.types.execution_payload import (
     EnqueueExecutionPayload,
     EnqueueExecutionsPayload,
     ExecutionPayload,
+)
+from subgraph.types.inputs.execution import (
+    CancelExecutionInput,
+    EnqueueExecutionInput,
+    RetryExecutionInput,
+)
+from subgraph.types.inputs.filters import label_dict
+from subgraph.types.inputs.workflow import (
+    CreateWorkflowInput,
+    PublishWorkflowInput,
+    UpdateWorkflowInput,
 )
 from subgraph.types.workflow_payload import PublishWorkflowPayload, WorkflowPayload
 

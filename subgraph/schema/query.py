@@ -11,10 +11,10 @@ from resolvers.queries import workflow as workflows_of
 from runtime.model.errors import BadInput
 from subgraph.directives import access, paged, sized, weight
 from subgraph.faces import show
-from subgraph.inputs.execution import ExecutionFilter, ExecutionOrder
-from subgraph.inputs.workflow import WorkflowFilter, WorkflowOrder
 from subgraph.schema.sdl import write_sdl
 from subgraph.types.execution import Execution, ExecutionConnection
+from subgraph.types.inputs.execution import ExecutionFilter, ExecutionOrder
+from subgraph.types.inputs.workflow import WorkflowFilter, WorkflowOrder
 from subgraph.types.node import Node
 from subgraph.types.pagination import AFTER, BEFORE, FIRST, LAST, MOST, page_request
 from subgraph.types.workflow import Workflow, WorkflowConnection

@@ -15,10 +15,10 @@ from runtime.model.page import Page
 from runtime.model.values import Duration
 from subgraph.directives import access_of_type, paged, sized, weight
 from subgraph.faces import connection_face, face
-from subgraph.inputs.execution import StepExecutionFilter
 from subgraph.types.actor import Actor
 from subgraph.types.execution_error import ExecutionError
 from subgraph.types.execution_event import ExecutionEventConnection, ExecutionEventType
+from subgraph.types.inputs.execution import StepExecutionFilter
 from subgraph.types.label import LabelEntry, label_entries
 from subgraph.types.log_line import LogConnection
 from subgraph.types.node import Node

@@ -17,8 +17,8 @@ from runtime.model.page import Page
 from runtime.model.values import SemVer
 from subgraph.directives import access_of_type, paged, weight
 from subgraph.faces import connection_face, face, show_page
-from subgraph.inputs.execution import ExecutionFilter, ExecutionOrder
 from subgraph.types.actor import Actor
+from subgraph.types.inputs.execution import ExecutionFilter, ExecutionOrder
 from subgraph.types.label import LabelEntry, label_entries
 from subgraph.types.node import Node
 from subgraph.types.pagination import AFTER, FIRST, PageInfo, page_request

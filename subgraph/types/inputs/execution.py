@@ -11,7 +11,7 @@ from resolvers.ids import workflow_uuid
 from runtime.model import execution as model
 from runtime.model.errors import BadInput, NotFound
 from runtime.model.values import Duration, SemVer
-from subgraph.inputs.filters import Label, SortDirection, TimeRange, label_dict, label_pairs
+from subgraph.types.inputs.filters import Label, SortDirection, TimeRange, label_dict, label_pairs
 from subgraph.types.status import ExecutionStatus, TriggerKind
 
 
@@ -52,7 +52,7 @@ class ExecutionFilter:
         if given is None:
             return model.ExecutionFilter(workflow_id=(workflow_id,) if workflow_id else ())
         created, finished = given.created or TimeRange(), given.finished or TimeRange()
-        wanted = tuple(_known(id) for id in given.workflow_id or ())
+        wanted = tuple(_known(each) for each in given.workflow_id or ())
         return model.ExecutionFilter(
             state=tuple(given.status or ()),
             workflow_id=_narrow(wanted, workflow_id),

@@ -6,7 +6,7 @@ import strawberry
 
 from runtime.model import workflow as model
 from runtime.model.values import Digest, SemVer
-from subgraph.inputs.filters import Label, SortDirection, TimeRange, label_pairs
+from subgraph.types.inputs.filters import Label, SortDirection, TimeRange, label_pairs
 from subgraph.types.status import WorkflowStatus
 from subgraph.types.workflow_version import DefinitionFormat
 

@@ -1,0 +1,56 @@
+"""The API as an ASGI application: which address goes where, and in which order a request meets what.
+
+Made by `mc` and by tests from a runtime that is open already; the caller closes it. CORS is off: a page of another
+origin gets nothing. What is open without a token is listed here by mount; everything else asks `Door` first.
+"""
+
+from __future__ import annotations
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route, WebSocketRoute
+
+from runtime.bootstrap import Runtime
+from runtime.model.errors import MaestroError, NotFound
+from subgraph.context import Door
+from subgraph.documents import Documents
+from subgraph.http import graphiql, health, metrics, schemas
+from subgraph.http.graphql import GraphQLOverHttp
+from subgraph.http.middleware import Surroundings
+from subgraph.http.problem import problem
+from subgraph.http.websocket import GraphQLOverWebSocket
+from subgraph.schema.build import build_schema
+
+
+def create_app(rt: Runtime) -> Starlette:
+    """The application over an open runtime."""
+    schema, door = build_schema(), Door(rt)
+    documents = Documents(schema)
+    http = GraphQLOverHttp(rt, schema, documents, door)
+    sockets = GraphQLOverWebSocket(rt, schema, documents, door)
+
+    async def elsewhere(request: Request) -> Response:
+        """Ask who it is before saying that there is nothing."""
+        try:
+            await door.admit(request.headers)
+        except MaestroError as error:
+            return problem(error, door.trace_id(request.headers))
+        missing = NotFound(
+            f"There is nothing at {request.url.path[:128]}.", reason="ROUTE_NOT_FOUND"
+        )
+        return problem(missing, door.trace_id(request.headers))
+
+    return Starlette(
+        routes=[
+            Route("/graphql", http.answer, methods=["GET", "POST"]),
+            WebSocketRoute("/graphql", sockets),
+            *graphiql.routes(),
+            *health.routes(rt),
+            *metrics.routes(rt, door),
+            *schemas.routes(rt),
+            Route("/{path:path}", elsewhere, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
+        ],
+        middleware=[Middleware(Surroundings, rt=rt)],
+    )

@@ -1,0 +1,72 @@
+"""From a request to who asks: verified token, tenant, purpose, and the context that resolvers see.
+
+Both protocols come through `Door`. A context is made per operation, so that two operations on one WebSocket share
+neither batches nor what was read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from graphql import DocumentNode
+
+from resolvers.context import Context
+from resolvers.dataloaders import Loaders
+from runtime.bootstrap import Runtime
+from runtime.model.identity import Principal
+from runtime.telemetry.tracing import Tracing
+
+PURPOSE: Final = "x-purpose"
+
+
+@dataclass(frozen=True, slots=True)
+class OperationContext(Context):
+    """What resolvers see, and what the machinery around them needs."""
+
+    document: DocumentNode
+    trace_id: str
+
+
+class Door:
+    """Lets callers in, and hands each operation its context."""
+
+    def __init__(self, rt: Runtime) -> None:
+        self._rt = rt
+
+    async def admit(self, headers: Mapping[str, str]) -> Principal:
+        """The caller behind a request's headers; raises Unauthenticated or Denied."""
+        return await self._rt.authenticator.principal(
+            headers.get("authorization"), headers.get(PURPOSE)
+        )
+
+    async def admit_connection(
+        self, headers: Mapping[str, str], params: Mapping[str, object]
+    ) -> Principal:
+        """The caller behind a WebSocket: what `connection_init` says goes before the upgrade's headers."""
+        given = {name.lower(): value for name, value in params.items() if isinstance(value, str)}
+        return await self._rt.authenticator.principal(
+            given.get("authorization") or headers.get("authorization"),
+            given.get(PURPOSE) or given.get("purpose") or headers.get(PURPOSE),
+        )
+
+    def context(self, who: Principal, document: DocumentNode, trace_id: str) -> OperationContext:
+        """A fresh context for one operation."""
+        workflows, executions = self._rt.services.workflows, self._rt.services.executions
+        return OperationContext(
+            who=who,
+            workflows=workflows,
+            executions=executions,
+            loaders=Loaders(who, workflows, executions),
+            document=document,
+            trace_id=trace_id,
+        )
+
+    def trace_id(self, headers: Mapping[str, str]) -> str:
+        """The trace that a request belongs to: the span's, else the caller's, else a new one."""
+        return (
+            Tracing.trace_id(self._rt.tracing.headers())
+            or Tracing.trace_id(dict(headers))
+            or f"{self._rt.entropy.bits(128):032x}"
+        )

@@ -1,0 +1,106 @@
+"""MaestroError to GraphQL extensions and HTTP status: the only place where status codes stand.
+
+What a caller may know is said (code, reason, sentence); everything else is a fault: logged here with its traceback
+under a trace id, and shown as INTERNAL with that id and nothing more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from graphql import FieldNode, GraphQLError
+
+from runtime.model.errors import Exhausted, MaestroError
+from runtime.telemetry.log import get_logger
+
+STATUS: Final[dict[str, int]] = {
+    "UNAUTHENTICATED": 401,
+    "FORBIDDEN": 403,
+    "NOT_FOUND": 404,
+    "CONFLICT": 409,
+    "IDEMPOTENCY_CONFLICT": 409,
+    "INVALID_STATE": 409,
+    "PAYLOAD_TOO_LARGE": 413,
+    "VALIDATION_FAILED": 422,
+    "RATE_LIMITED": 429,
+    "BAD_USER_INPUT": 400,
+    "QUERY_TOO_COMPLEX": 400,
+    "GRAPHQL_PARSE_FAILED": 400,
+    "GRAPHQL_VALIDATION_FAILED": 400,
+    "PERSISTED_QUERY_NOT_SUPPORTED": 400,
+    "INTERNAL": 500,
+    "UNAVAILABLE": 503,
+}
+# Codes that name a condition inside; a caller gets INTERNAL instead.
+_INNER: Final = frozenset({"INTERNAL", "SETUP", "STEP_FAILED"})
+_FAULT: Final = "Something went wrong on our side; nothing acknowledged is lost. Quote the trace id when you report it."
+
+_log = get_logger("graphql")
+
+
+def status_of(error: MaestroError) -> int:
+    """The HTTP status of a whole request refused by this error."""
+    return STATUS.get(error.code, 500)
+
+
+def headers_of(error: MaestroError) -> dict[str, str]:
+    """The headers that go with a refusal."""
+    if error.code == "UNAUTHENTICATED":
+        return {"WWW-Authenticate": 'Bearer realm="maestro"'}
+    if isinstance(error, Exhausted) and error.retry_after is not None:
+        return {"Retry-After": str(max(1, round(error.retry_after)))}
+    return {}
+
+
+def body_of(error: MaestroError, trace_id: str) -> dict[str, Any]:
+    """A GraphQL response that says why the whole request was refused."""
+    return {
+        "errors": [present(GraphQLError(error.message, original_error=error), trace_id).formatted]
+    }
+
+
+def present_all(errors: Sequence[GraphQLError], trace_id: str) -> list[GraphQLError]:
+    """Errors as a caller may see them."""
+    return [present(error, trace_id) for error in errors]
+
+
+def present(error: GraphQLError, trace_id: str) -> GraphQLError:
+    """An error as a caller may see it; a fault is logged and masked."""
+    origin = error.original_error
+    while isinstance(origin, GraphQLError) and origin.original_error is not None:
+        origin = origin.original_error
+    if isinstance(origin, MaestroError) and origin.code not in _INNER:
+        return _shown(
+            error, origin.message, {"code": origin.code, "reason": origin.reason}, trace_id
+        )
+    if (error.extensions or {}).get("code"):
+        return _shown(error, error.message, dict(error.extensions or {}), trace_id)
+    if (origin is None or isinstance(origin, GraphQLError)) and _is_callers(error):
+        return _shown(error, error.message, {"code": "BAD_USER_INPUT"}, trace_id)
+    _log.error(
+        "graphql.fault", path=error.path, request_trace_id=trace_id, exc_info=origin or error
+    )
+    return _shown(error, _FAULT, {"code": "INTERNAL"}, trace_id)
+
+
+def _is_callers(error: GraphQLError) -> bool:
+    # Variables that don't fit fail before any field is reached, arguments at the value that doesn't fit; what fails at
+    # a field itself (a null that must not be, a value that can't be written) is ours.
+    if not error.path:
+        return True
+    return bool(error.nodes) and not isinstance((error.nodes or [None])[0], FieldNode)
+
+
+def _shown(
+    error: GraphQLError, message: str, extensions: dict[str, Any], trace_id: str
+) -> GraphQLError:
+    given = {name: value for name, value in extensions.items() if value is not None}
+    return GraphQLError(
+        message,
+        nodes=error.nodes,
+        source=error.source,
+        positions=error.positions,
+        path=error.path,
+        extensions={**given, "trace_id": trace_id},
+    )

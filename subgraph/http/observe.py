@@ -1,0 +1,64 @@
+"""What is seen of an operation: one server span and two metrics, whatever protocol it came by.
+
+Labels are the operation's kind and outcome, never its name or its caller, so the number of time series is fixed; the
+name stands on the span.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from graphql import GraphQLError
+from opentelemetry.trace import SpanKind
+
+from runtime.bootstrap import Runtime
+from runtime.model.identity import Principal
+from subgraph.documents import Operation
+
+_MAX_NAME = 128
+
+
+@dataclass(slots=True)
+class Seen:
+    """What came out of an operation, filled in by whoever runs it."""
+
+    errors: Sequence[GraphQLError] = ()
+
+    @property
+    def outcome(self) -> str:
+        """`ok`, `refused` when the caller was told why, or `fault`."""
+        codes = {(error.extensions or {}).get("code") for error in self.errors}
+        if not codes:
+            return "ok"
+        return "fault" if codes & {"INTERNAL", "UNAVAILABLE"} else "refused"
+
+
+@contextmanager
+def observed(
+    rt: Runtime, operation: Operation, headers: Mapping[str, str], who: Principal
+) -> Iterator[Seen]:
+    """Span, rate, errors and duration around one operation."""
+    attributes = {
+        "graphql.operation.type": operation.kind,
+        "graphql.operation.name": (operation.name or "")[:_MAX_NAME],
+        "maestro.tenant": who.tenant,
+    }
+    if who.purpose:
+        attributes["maestro.purpose"] = who.purpose
+    parent = {name: headers[name] for name in ("traceparent", "tracestate") if name in headers}
+    seen, outcome, start = Seen(), "fault", rt.clock.monotonic()
+    try:
+        with rt.tracing.span("graphql", attributes, parent=parent, kind=SpanKind.SERVER) as span:
+            yield seen
+            outcome = seen.outcome
+            if outcome == "fault":
+                rt.tracing.fail(span, "a field failed")
+    except (asyncio.CancelledError, GeneratorExit):
+        outcome = "cancelled"
+        raise
+    finally:
+        rt.metrics.graphql_operations.labels(operation.kind, outcome).inc()
+        rt.metrics.graphql_seconds.labels(operation.kind).observe(rt.clock.monotonic() - start)

@@ -1,0 +1,153 @@
+"""Subscriptions: `graphql-transport-ws` on the address of GraphQL over HTTP.
+
+Strawberry speaks the protocol; what is ours stands here. The token comes in `connection_init` or with the upgrade; a
+connection without a valid one is closed with 4401, one of an unknown tenant with 4403, and every connection when its
+token expires. Every operation has a context, a span and batches of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final, cast
+
+import orjson
+from starlette.websockets import WebSocket
+from strawberry.asgi import GraphQL
+from strawberry.http.exceptions import NonJsonMessageReceived
+from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
+from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import (
+    BaseGraphQLTransportWSHandler,
+)
+from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import (
+    Operation as Running,
+)
+from strawberry.subscriptions.protocols.graphql_transport_ws.types import ConnectionInitMessage
+from strawberry.types.unset import UNSET, UnsetType
+
+from runtime.bootstrap import Runtime
+from runtime.model.errors import Denied, MaestroError, Unauthenticated
+from runtime.model.identity import Principal
+from subgraph.context import Door
+from subgraph.documents import Documents, Operation
+from subgraph.errors import present_all
+from subgraph.http.observe import observed
+from subgraph.schema.build import Schema
+
+UNAUTHORIZED: Final = 4401
+FORBIDDEN: Final = 4403
+TRY_LATER: Final = 1013
+_INIT_WAIT: Final = timedelta(seconds=10)
+_LONGEST_SLEEP: Final = 86_400.0
+
+
+@dataclass(slots=True)
+class Connection:
+    """One WebSocket: what it came with, and who it turned out to be."""
+
+    headers: Mapping[str, str]
+    connection_params: Mapping[str, object] | None = None
+    who: Principal | None = None
+
+
+class Handler(BaseGraphQLTransportWSHandler[Connection, None]):
+    """One connection: admits it once, then runs each operation as HTTP would."""
+
+    view: GraphQLOverWebSocket
+    _expiry: asyncio.Task[None] | None = None
+
+    async def handle_connection_init(self, message: ConnectionInitMessage) -> None:
+        """Let the caller in, or close with the code that says why not."""
+        try:
+            await super().handle_connection_init(message)
+        except Unauthenticated as error:
+            await self.websocket.close(UNAUTHORIZED, error.message[:120])
+        except Denied as error:
+            await self.websocket.close(FORBIDDEN, error.message[:120])
+        except MaestroError as error:
+            await self.websocket.close(TRY_LATER, error.message[:120])
+        who = self.context.who
+        if self.connection_acknowledged and who and self._expiry is None:
+            self._expiry = asyncio.create_task(self._close_at_expiry(who))
+
+    async def run_operation(self, operation: Running[Connection, None]) -> None:
+        """Check the document, then run it within its own context and span."""
+        who, headers = self.context.who, self.context.headers
+        trace_id = self.view.door.trace_id(headers)
+        found = self.view.documents.operation(str(operation.query), operation.operation_name)
+        if not isinstance(found, Operation) or who is None:
+            errors = () if isinstance(found, Operation) else found
+            await operation.send_initial_errors(present_all(errors, trace_id))
+            return
+        open_now = self.view.rt.metrics.subscribers.track_inprogress()
+        with observed(self.view.rt, found, headers, who), open_now:
+            await self._run(operation, found, who)
+
+    async def shutdown(self) -> None:
+        """End everything that this connection started."""
+        if self._expiry:
+            self._expiry.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._expiry
+        await super().shutdown()
+
+    async def _run(
+        self, operation: Running[Connection, None], found: Operation, who: Principal
+    ) -> None:
+        trace_id = self.view.door.trace_id(self.context.headers)
+        results = await self.schema.stream(
+            operation.query,
+            variable_values=operation.variables,
+            context_value=self.view.door.context(who, found.document, trace_id),
+            operation_name=operation.operation_name,
+        )
+        async with aclosing(results):
+            await self._send_result_stream(operation, results)
+        await operation.send_operation_message({"id": operation.id, "type": "complete"})
+
+    async def _close_at_expiry(self, who: Principal) -> None:
+        # A token that was taken back or ran out must not go on listening for days.
+        while (left := who.expires_at - self.view.rt.clock.now().timestamp()) > 0:
+            await asyncio.sleep(min(left, _LONGEST_SLEEP))
+        await self.websocket.close(UNAUTHORIZED, "The token has expired")
+
+
+class GraphQLOverWebSocket(GraphQL[Connection, None]):
+    """The endpoint of all WebSockets."""
+
+    graphql_transport_ws_handler_class = Handler
+
+    def __init__(self, rt: Runtime, schema: Schema, documents: Documents, door: Door) -> None:
+        super().__init__(
+            schema,
+            graphql_ide=None,
+            subscription_protocols=(GRAPHQL_TRANSPORT_WS_PROTOCOL,),
+            connection_init_wait_timeout=_INIT_WAIT,
+        )
+        self.rt = rt
+        self.documents = documents
+        self.door = door
+
+    async def get_context(self, request: Any, response: Any) -> Connection:  # noqa: ARG002 - their signature
+        """A connection that nobody has come in by yet."""
+        return Connection(headers=cast("WebSocket", request).headers)
+
+    async def on_ws_connect(self, context: Connection) -> UnsetType | dict[str, object] | None:
+        """Find out who it is; raises Unauthenticated or Denied."""
+        context.who = await self.door.admit_connection(
+            context.headers, context.connection_params or {}
+        )
+        return UNSET
+
+    def decode_json(self, data: str | bytes) -> object:
+        """A message no larger than a request's body may be."""
+        if len(data) > self.rt.settings.api.max_body_bytes:
+            raise NonJsonMessageReceived
+        return orjson.loads(data)
+
+    def encode_json(self, data: object) -> str:
+        """A message as text."""
+        return orjson.dumps(data, default=str).decode()
