@@ -1,5 +1,4 @@
 # The whole ritual. `make help` lists it. Needs make, git, and Python 3.11-3.14 with venv; everything else is fetched.
-.POSIX:
 SHELL = /bin/sh
 .DEFAULT_GOAL = help
 

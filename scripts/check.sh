@@ -23,8 +23,8 @@ check() {
     fi
 }
 
-check format "$bin/ruff" format --check .
-check lint "$bin/ruff" check .
+check format "$bin/ruff" format --check --output-format concise .
+check lint "$bin/ruff" check --output-format concise .
 check types "$bin/mypy" .
 check doors "$bin/lint-imports" --no-cache
 check house "$bin/python" -m pytest -q -p no:randomly -p no:cacheprovider tests/unit/test_house.py
