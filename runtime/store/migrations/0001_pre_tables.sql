@@ -237,6 +237,13 @@ create table domain_events (
   primary key (tenant_id, noun, id, seq)
 );
 
+-- What lists and look-ups read, with what is derived. `security_invoker`: row security is that of who asks.
+create view workflow_records with (security_invoker = true) as
+  select w.id, w.tenant_id, w.namespace, w.name, w.status, w.created_at, w.created_by, w.updated_at, w.display_name, w.description,
+         w.labels, w.region, (select v.id from workflow_versions v where v.workflow_id = w.id and v.state = 1
+                               order by v.version_order desc limit 1) as current_version_id, w.draft_digest
+    from workflows w;
+
 -- Daily partitions. Made ahead of time by migrate, by every start and by the scheduler; a missing day refuses inserts,
 -- so the margin is generous. There is no default partition: with one, a day could not be detached concurrently.
 -- Security definer: only the owner of a table can add to it, and the scheduler runs as mc_engine.
@@ -301,9 +308,10 @@ end $$;
 
 grant usage on schema maestro to mc_api, mc_engine;
 grant select, insert, update, delete on all tables in schema maestro to mc_engine;
+revoke insert, update, delete on workflow_records from mc_engine;
 revoke insert, update, delete on migrations from mc_engine;
 grant select on migrations, workflow_executions, step_executions, execution_events, step_logs, execution_labels, tenants, workflows,
-  workflow_versions, idempotency_keys, domain_events to mc_api;
+  workflow_versions, workflow_records, idempotency_keys, domain_events to mc_api;
 grant insert, update on workflows, workflow_versions to mc_api;
 grant insert on domain_events, idempotency_keys to mc_api;
 revoke execute on all functions in schema maestro from public;

@@ -52,11 +52,12 @@ begin
 end $$;
 
 -- Durable acceptance of many executions. Keys first, in key order (two API processes can't deadlock), then executions
--- for the items without a key or whose key row carries their id. Event 1 (queued) and labels go with them.
+-- for the items without a key or whose key row carries their id. Event 1 (queued) and labels go with them. p_timeout is in
+-- seconds from the moment at which the execution may start; `at` is when it was accepted.
 create function mc_enqueue(p_shard smallint, p_id uuid[], p_tenant uuid[], p_workflow uuid[], p_version uuid[],
-  p_namespace text[], p_region text[], p_priority int[], p_deadline timestamptz[], p_wake timestamptz[], p_input text[],
+  p_namespace text[], p_region text[], p_priority int[], p_timeout float8[], p_wake timestamptz[], p_input text[],
   p_meta text[], p_key text[], p_digest bytea[], p_event text[], p_labels text[])
-returns table (ordinal int, id uuid, fresh boolean, same boolean)
+returns table (ordinal int, id uuid, fresh boolean, same boolean, at timestamptz)
 language plpgsql set search_path = maestro set enable_seqscan = off as $$
 begin
   perform 1 from shards s where s.shard = p_shard and s.open for key share;
@@ -71,9 +72,9 @@ begin
   insert into workflow_executions as e (id, shard, tenant_id, workflow_id, version_id, status, wait, wake_at, namespace, region,
       priority, deadline, input, meta)
     select x.i, s.shard, x.t, x.w, x.v, case when x.wk is null then 0 else 3 end, case when x.wk is null then null else 0 end,
-           x.wk, x.n, x.r, x.p, x.dl, x.inp::jsonb, x.m::jsonb
-      from shards s, unnest(p_id, p_tenant, p_workflow, p_version, p_namespace, p_region, p_priority, p_deadline, p_wake,
-                            p_input, p_meta, p_key) x (i, t, w, v, n, r, p, dl, wk, inp, m, k)
+           x.wk, x.n, x.r, x.p, greatest(x.wk, pg_catalog.now()) + make_interval(secs => x.ti), x.inp::jsonb, x.m::jsonb
+      from shards s, unnest(p_id, p_tenant, p_workflow, p_version, p_namespace, p_region, p_priority, p_timeout, p_wake,
+                            p_input, p_meta, p_key) x (i, t, w, v, n, r, p, ti, wk, inp, m, k)
      where s.shard = p_shard and (x.k is null or exists (select 1 from idempotency_keys k where k.shard = p_shard
        and k.tenant_id = x.t and k.operation = 'enqueue_execution' and k.key = x.k and k.result_id = x.i));
   insert into execution_events as ev (shard, kind, seq, execution_id, tenant_id, ts, data)
@@ -92,7 +93,7 @@ begin
     raise exception 'an idempotency key expired meanwhile' using errcode = '40001';
   end if;
   return query
-    select x.o::int, coalesce(k.result_id, x.i), k.result_id is null or k.result_id = x.i, k.body_digest is null or k.body_digest = x.d
+    select x.o::int, coalesce(k.result_id, x.i), k.result_id is null or k.result_id = x.i, k.body_digest is null or k.body_digest = x.d, pg_catalog.now()
       from unnest(p_id, p_tenant, p_key, p_digest) with ordinality x (i, t, k, d, o)
       left join idempotency_keys k on k.shard = p_shard and k.tenant_id = x.t and k.operation = 'enqueue_execution' and k.key = x.k
      order by x.o;

@@ -1,0 +1,71 @@
+"""Cursors of keyset pages: opaque to clients, and refused when they were changed or belong elsewhere.
+
+A cursor holds the sort key and the id of a row, so a page costs the same at any depth and rows that
+come or go in between shift nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Sequence
+from typing import Any, Final, TypeVar
+
+import orjson
+
+from runtime.model.errors import BadInput
+from runtime.model.page import Page, PageRequest
+
+T = TypeVar("T")
+
+_CHECK_BYTES: Final = 6
+MOST: Final = 1_000
+
+
+def encode(listing: str, *values: object) -> str:
+    """A cursor of a listing (its name and its order) at these values."""
+    payload = orjson.dumps(values)
+    return base64.urlsafe_b64encode(_check(listing, payload) + payload).decode().rstrip("=")
+
+
+def decode(listing: str, text: str, width: int) -> list[Any]:
+    """The values in a cursor; raises BadInput for any other text."""
+    try:
+        raw = base64.urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))
+        payload = raw[_CHECK_BYTES:]
+        values = orjson.loads(payload)
+    except (ValueError, binascii.Error):
+        raise _refused() from None
+    if raw[:_CHECK_BYTES] != _check(listing, payload) or not isinstance(values, list):
+        raise _refused()
+    if len(values) != width:
+        raise _refused()
+    return values
+
+
+def check_size(request: PageRequest, most: int = MOST) -> int:
+    """The size of a page, if it is one that we serve."""
+    if not 0 <= request.size <= most:
+        raise BadInput(f"A page holds 0 to {most} items, not {request.size}.", reason="PAGE_SIZE")
+    return request.size
+
+
+def page_of(request: PageRequest, items: Sequence[T], cursors: Sequence[str]) -> Page[T]:
+    """A page from one row more than was asked for, in the order in which they were read."""
+    more = len(items) > request.size
+    shown, marks = tuple(items[: request.size]), tuple(cursors[: request.size])
+    if request.backward:
+        return Page(shown[::-1], marks[::-1], request.cursor is not None, more)
+    return Page(shown, marks, more, request.cursor is not None)
+
+
+def _check(listing: str, payload: bytes) -> bytes:
+    return hashlib.blake2b(listing.encode() + b"\0" + payload, digest_size=_CHECK_BYTES).digest()
+
+
+def _refused() -> BadInput:
+    return BadInput(
+        "This is not a cursor of this list; pass one that the list has returned.",
+        reason="BAD_CURSOR",
+    )

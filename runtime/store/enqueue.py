@@ -1,0 +1,177 @@
+"""The enqueuer of an API process: new executions of a shard, accepted together in one commit.
+
+What `enqueue` returns is durable. A lost connection means an unknown outcome: the caller is told so,
+and repeats with its idempotency key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+from runtime.model.errors import Invalid, MaestroError, Problem, Unavailable
+from runtime.store.faults import never_fits, sqlstate, translated, was_rolled_back
+from runtime.store.group_commit import Batcher
+from runtime.store.pool import Database
+from runtime.store.statements import statements
+from runtime.telemetry.metrics import Metrics
+
+_ENQUEUE: Final = statements("enqueue")["enqueue"]
+_MAKE_PARTITIONS: Final = statements("execution")["make_partitions"]
+_TRIES: Final = 3
+_NO_PARTITION: Final = "23514"
+
+
+class EnqueueRow(NamedTuple):
+    """A new execution; its fields stand in the order of the arrays of `mc_enqueue`.
+
+    `input`, `meta`, `event` and `labels` are JSON texts, `digest` is that of the request's body.
+    """
+
+    id: UUID
+    tenant_id: UUID
+    workflow_id: UUID
+    version_id: UUID
+    namespace: str
+    region: str | None
+    priority: int
+    timeout_seconds: float | None
+    wake_at: datetime | None
+    input: str
+    meta: str
+    key: str | None
+    digest: bytes | None
+    event: str
+    labels: str | None
+
+    @property
+    def size(self) -> int:
+        """What it weighs in a batch."""
+        return len(self.input) + len(self.meta) + len(self.event) + len(self.labels or "")
+
+
+class EnqueueOutcome(NamedTuple):
+    """The accepted execution's id; not `fresh` when the key was known, not `same` with another body."""
+
+    id: UUID
+    fresh: bool
+    same: bool
+    at: datetime
+
+
+class _Waiting(NamedTuple):
+    row: EnqueueRow
+    answer: asyncio.Future[EnqueueOutcome]
+
+
+class Enqueuer:
+    """Accepts executions of one shard over a connection of its own."""
+
+    def __init__(
+        self, database: Database, shard: int, *, metrics: Metrics, timeout_seconds: float = 5.0
+    ) -> None:
+        self._database = database
+        self._shard = shard
+        self._metrics = metrics
+        self._timeout = timeout_seconds
+        self._connection: Any = None
+        self._batcher = Batcher[_Waiting](
+            self._send, size=lambda item: item.row.size, name="enqueuer"
+        )
+
+    async def enqueue(self, row: EnqueueRow) -> EnqueueOutcome:
+        """Accept one execution; returns after the commit."""
+        return await self._add(row)
+
+    async def enqueue_many(self, rows: Sequence[EnqueueRow]) -> list[EnqueueOutcome | Exception]:
+        """Accept several, in one commit unless they are too large for one; an answer for each."""
+        answers = await asyncio.gather(*map(self._add, rows), return_exceptions=True)
+        for answer in answers:
+            if isinstance(answer, BaseException) and not isinstance(answer, Exception):
+                raise answer
+        return [a for a in answers if isinstance(a, EnqueueOutcome | Exception)]
+
+    async def close(self) -> None:
+        """Send what is pending, then close the connection."""
+        await self._batcher.close()
+        if self._connection is not None:
+            self._connection.terminate()
+
+    def _add(self, row: EnqueueRow) -> asyncio.Future[EnqueueOutcome]:
+        answer: asyncio.Future[EnqueueOutcome] = asyncio.get_running_loop().create_future()
+        if self._batcher.is_closed:
+            answer.set_exception(Unavailable("This process is shutting down; try again."))
+        else:
+            self._batcher.add(_Waiting(row, answer))
+        return answer
+
+    async def _send(self, batch: list[_Waiting]) -> None:
+        todo = [batch]
+        while todo:
+            part = todo.pop()
+            try:
+                outcomes = await self._call([item.row for item in part])
+            except Exception as error:  # noqa: BLE001 - each kind is answered, none may end the loop
+                if never_fits(error) and len(part) > 1:
+                    half = len(part) // 2
+                    todo += [part[half:], part[:half]]
+                else:
+                    _fail(part, error)
+                continue
+            self._metrics.enqueue_batch.observe(len(part))
+            self._metrics.enqueued.inc(sum(outcome.fresh for outcome in outcomes))
+            for item, outcome in zip(part, outcomes, strict=True):
+                if not item.answer.done():
+                    item.answer.set_result(outcome)
+
+    async def _call(self, rows: list[EnqueueRow]) -> list[EnqueueOutcome]:
+        columns = tuple(zip(*rows, strict=True))
+        for attempt in range(1, _TRIES + 1):
+            try:
+                with translated():
+                    connection = await self._connected()
+                    records = await connection.fetch(
+                        _ENQUEUE, self._shard, *columns, timeout=self._timeout
+                    )
+            except Exception as error:
+                if attempt == _TRIES or not await self._mended(error):
+                    raise
+                continue
+            return [EnqueueOutcome(*tuple(record)[1:]) for record in records]
+        raise AssertionError("every attempt returns or raises")
+
+    async def _connected(self) -> Any:
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await self._database.dedicated()
+        return self._connection
+
+    async def _mended(self, error: Exception) -> bool:
+        """Whether nothing was written and sending again can help: a deadlock, or a day without a partition."""
+        cause = error.__cause__ or error
+        if sqlstate(cause) == _NO_PARTITION and self._connection is not None:
+            await self._connection.fetchval(_MAKE_PARTITIONS, 8)
+            return True
+        if not was_rolled_back(cause):
+            self._drop()
+            return False
+        return True
+
+    def _drop(self) -> None:
+        """After a failure the connection's state is not worth knowing."""
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
+
+
+def _fail(part: list[_Waiting], error: Exception) -> None:
+    told = error
+    if not isinstance(error, MaestroError):
+        told = Invalid(
+            [Problem("not-storable", f"This can't be stored: {error}", path=("input",))],
+        )
+    for item in part:
+        if not item.answer.done():
+            item.answer.set_exception(told)

@@ -1,0 +1,253 @@
+"""Lists of executions: filters in people's words, keyset pages by id, totals up to a cap.
+
+An id is a UUID v7, so its order is that of creation, and a range of creation times is a range of ids
+that prunes the daily partitions.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, and_, bindparam, exists, false, func, or_, select
+
+from runtime.model.errors import BadInput
+from runtime.model.execution import (
+    Execution,
+    ExecutionFilter,
+    ExecutionState,
+    ExecutionStatus,
+    WaitKind,
+)
+from runtime.model.ids import make_uuid7
+from runtime.model.page import Page, PageRequest
+from runtime.store import cursor
+from runtime.store.execution_record import ENQUEUE, execution_of
+from runtime.store.listing import Composer, Condition, any_of
+from runtime.store.pool import Database
+from runtime.store.tables import (
+    execution_labels,
+    idempotency_keys,
+    workflow_executions,
+    workflow_versions,
+    workflows,
+)
+
+_E: Final = workflow_executions.c
+_LEFT_OUT: Final = frozenset({"shard", "inbox", "epoch", "takeovers"})
+_COLUMNS: Final = tuple(column for column in _E if column.name not in _LEFT_OUT)
+_LISTING: Final = "executions"
+# Ids carry the clock of the API that made them, created_at that of the database: they may differ.
+_SKEW: Final = timedelta(hours=12)
+_DISTANT: Final = datetime(2100, 1, 1, tzinfo=UTC)
+
+
+class ExecutionList:
+    """Pages and totals of executions of one database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._composer = Composer()
+
+    async def page(
+        self,
+        tenant: UUID,
+        wanted: ExecutionFilter,
+        request: PageRequest,
+        *,
+        descending: bool = True,
+    ) -> Page[Execution]:
+        """One page, newest first unless told otherwise."""
+        size = cursor.check_size(request)
+        listing = f"{_LISTING}:{'desc' if descending else 'asc'}"
+        conditions = _conditions(wanted)
+        values: dict[str, Any] = {"tenant": tenant, "limit": size + 1}
+        if request.cursor is not None:
+            (text,) = cursor.decode(listing, request.cursor, 1)
+            values["cursor"] = _uuid(text)
+        newest_first = descending != request.backward
+        shape = (newest_first, "cursor" in values, tuple(item.shape for item in conditions))
+        for item in conditions:
+            values |= item.values
+
+        def build() -> Select[Any]:
+            query = _restricted(select(*_COLUMNS), conditions)
+            if "cursor" in values:
+                mark = bindparam("cursor", type_=_E.id.type)
+                query = query.where(_E.id < mark if newest_first else _E.id > mark)
+            order = _E.id.desc() if newest_first else _E.id.asc()
+            return query.order_by(order).limit(bindparam("limit"))
+
+        text, arguments = self._composer.statement(shape, build, values)
+        async with self._database.tenant(tenant) as connection:
+            rows = await connection.fetch(text, *arguments)
+        items = [execution_of(row) for row in rows]
+        return cursor.page_of(request, items, [cursor.encode(listing, str(i.id)) for i in items])
+
+    async def count(self, tenant: UUID, wanted: ExecutionFilter, cap: int) -> tuple[int, bool]:
+        """How many there are, counted up to a cap, and whether there are more."""
+        conditions = _conditions(wanted)
+        values: dict[str, Any] = {"tenant": tenant, "limit": cap + 1}
+        for item in conditions:
+            values |= item.values
+
+        def build() -> Select[Any]:
+            inner = _restricted(select(_E.id), conditions).limit(bindparam("limit"))
+            return select(func.count()).select_from(inner.subquery())
+
+        shape = ("count", tuple(item.shape for item in conditions))
+        text, arguments = self._composer.statement(shape, build, values)
+        async with self._database.tenant(tenant) as connection:
+            found: int = await connection.fetchval(text, *arguments)
+        return min(found, cap), found > cap
+
+
+def _restricted(query: Select[Any], conditions: list[Condition]) -> Select[Any]:
+    tenant = _E.tenant_id == bindparam("tenant", type_=_E.tenant_id.type)
+    return query.where(tenant, *(item.clause() for item in conditions))
+
+
+def _conditions(wanted: ExecutionFilter) -> list[Condition]:
+    found: list[Condition] = []
+    if wanted.state:
+        states = tuple(sorted(set(wanted.state)))
+        found.append(Condition(states, lambda: or_(*map(_in_state, states)), {}))
+    for name, column, values in (
+        ("workflow_id", _E.workflow_id, wanted.workflow_id),
+        ("namespace", _E.namespace, wanted.namespace),
+    ):
+        if values:
+            found.append(_any(name, column, values))
+    if wanted.trigger:
+        trigger = _E.meta["trigger"].astext
+        found.append(_any("trigger", trigger, [str(kind) for kind in wanted.trigger]))
+    found += _by_definition(wanted)
+    found += _by_label(wanted)
+    found += _by_time(wanted)
+    if wanted.idempotency_key is not None:
+        found.append(Condition("key", _has_key, {"key": wanted.idempotency_key}))
+    return found
+
+
+def _any(name: str, column: Any, values: Any) -> Condition:
+    return Condition(name, lambda: any_of(column, name), {name: list(values)})
+
+
+def _in_state(state: ExecutionState) -> ColumnElement[bool]:
+    """What people call a state, in stored columns: the other direction of `Execution.state`."""
+    not_paused = _E.wait.is_distinct_from(int(WaitKind.PAUSED))
+    is_calm = _E.cancel_requested.is_(False)
+    match state:
+        case ExecutionState.PAUSED:
+            return _E.wait == int(WaitKind.PAUSED)
+        case ExecutionState.CANCELLING:
+            active = (ExecutionStatus.QUEUED, ExecutionStatus.RUNNING, ExecutionStatus.WAITING)
+            is_active = or_(*(_E.status == int(status) for status in active))
+            return and_(is_active, _E.cancel_requested.is_(True), not_paused)
+        case ExecutionState.WAITING:
+            return and_(_E.status == int(ExecutionStatus.WAITING), not_paused, is_calm)
+        case ExecutionState.QUEUED | ExecutionState.RUNNING:
+            return and_(_E.status == int(ExecutionStatus[state.name]), is_calm)
+        case ExecutionState.COMPENSATING:
+            return false()
+        case _:
+            return _E.status == int(ExecutionStatus[state.name])
+
+
+def _by_definition(wanted: ExecutionFilter) -> list[Condition]:
+    found: list[Condition] = []
+    if wanted.workflow_name:
+
+        def is_named() -> ColumnElement[bool]:
+            named = select(workflows.c.id).where(any_of(workflows.c.name, "workflow_name"))
+            return _E.workflow_id.in_(named)
+
+        found.append(
+            Condition("workflow_name", is_named, {"workflow_name": list(wanted.workflow_name)})
+        )
+    if wanted.version is not None:
+
+        def is_version() -> ColumnElement[bool]:
+            mark = bindparam("version", type_=workflow_versions.c.version.type)
+            versions = select(workflow_versions.c.id).where(workflow_versions.c.version == mark)
+            return _E.version_id.in_(versions)
+
+        found.append(Condition("version", is_version, {"version": wanted.version}))
+    return found
+
+
+def _by_label(wanted: ExecutionFilter) -> list[Condition]:
+    return [_label(number, key, value) for number, (key, value) in enumerate(wanted.labels)]
+
+
+def _label(number: int, key: str, value: str) -> Condition:
+    """Text equality in a table of its own: operators of jsonb are not leakproof under row security."""
+    label = execution_labels.alias(f"label_{number}").c
+    key_name, value_name = f"label_key_{number}", f"label_value_{number}"
+
+    def clause() -> ColumnElement[bool]:
+        return exists().where(
+            label.tenant_id == _E.tenant_id,
+            label.execution_id == _E.id,
+            label.key == bindparam(key_name, type_=label.key.type),
+            label.value == bindparam(value_name, type_=label.value.type),
+        )
+
+    return Condition(key_name, clause, {key_name: key, value_name: value})
+
+
+def _by_time(wanted: ExecutionFilter) -> list[Condition]:
+    found: list[Condition] = []
+    if wanted.created_from is not None:
+        low = _floor(wanted.created_from - _SKEW)
+        found += [
+            _compared("created_from", _E.created_at, wanted.created_from, below=False),
+            _compared("id_from", _E.id, low, below=False),
+        ]
+    if wanted.created_to is not None:
+        high = _floor(wanted.created_to + _SKEW)
+        found += [
+            _compared("created_to", _E.created_at, wanted.created_to, below=True),
+            _compared("id_to", _E.id, high, below=True),
+        ]
+    if wanted.finished_from is not None:
+        found.append(_compared("finished_from", _E.finished_at, wanted.finished_from, below=False))
+    if wanted.finished_to is not None:
+        found.append(_compared("finished_to", _E.finished_at, wanted.finished_to, below=True))
+    return found
+
+
+def _compared(name: str, column: Any, value: Any, *, below: bool) -> Condition:
+    """From is inclusive, to is exclusive."""
+
+    def clause() -> ColumnElement[bool]:
+        mark = bindparam(name, type_=column.type)
+        bounded: ColumnElement[bool] = column < mark if below else column >= mark
+        return bounded
+
+    return Condition(name, clause, {name: value})
+
+
+def _has_key() -> ColumnElement[bool]:
+    keys = idempotency_keys.c
+    return _E.id.in_(
+        select(keys.result_id).where(
+            keys.tenant_id == bindparam("tenant", type_=keys.tenant_id.type),
+            keys.operation == ENQUEUE,
+            keys.key == bindparam("key", type_=keys.key.type),
+        )
+    )
+
+
+def _floor(at: datetime) -> UUID:
+    """The smallest id of an instant."""
+    bounded = min(max(at, datetime(1970, 1, 1, tzinfo=UTC)), _DISTANT)
+    return make_uuid7(unix_ms=int(bounded.timestamp() * 1000), slot=0, noise=0)
+
+
+def _uuid(text: object) -> UUID:
+    try:
+        return UUID(str(text))
+    except ValueError:
+        raise BadInput("This is not a cursor of this list.", reason="BAD_CURSOR") from None

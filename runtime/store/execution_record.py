@@ -1,0 +1,228 @@
+"""Executions as people read them: one, many by id, by key; their rows, events and status.
+
+Every read runs under mc_api with the caller's tenant, and names the tenant again. Lists with filters
+are in `execution_list.py`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from runtime.model.event import EventKind, ExecutionEvent
+from runtime.model.execution import (
+    Execution,
+    ExecutionError,
+    ExecutionStatus,
+    StepStatus,
+    TriggerKind,
+    WaitKind,
+)
+from runtime.model.identity import Actor, ActorKind
+from runtime.model.values import Json
+from runtime.store.idempotency import find_key
+from runtime.store.pool import Database
+from runtime.store.statements import statements
+
+_SQL: Final = statements("execution_record")
+ENQUEUE: Final = "enqueue_execution"
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRow:
+    """A row of `step_executions`: one attempt, ended or open."""
+
+    step: int
+    item: int
+    generation: int
+    attempt: int
+    status: StepStatus
+    started_at: datetime
+    finished_at: datetime | None
+    result: dict[str, Json]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a call was about to be made and its outcome was never written."""
+        return self.finished_at is None
+
+
+class ExecutionRecords:
+    """Reads of one database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def find(self, tenant: UUID, execution: UUID) -> Execution | None:
+        """One execution."""
+        return (await self.get_many(tenant, [execution])).get(execution)
+
+    async def get_many(self, tenant: UUID, ids: Sequence[UUID]) -> dict[UUID, Execution]:
+        """Those that exist, by id."""
+        if not ids:
+            return {}
+        async with self._database.tenant(tenant) as connection:
+            rows = await connection.fetch(_SQL["get_many"], tenant, ids, min(ids), max(ids))
+        return {row["id"]: execution_of(row) for row in rows}
+
+    async def find_by_key(self, tenant: UUID, key: str) -> tuple[UUID, bytes] | None:
+        """The execution that a key was used for, and the digest of that request."""
+        async with self._database.tenant(tenant) as connection:
+            return await find_key(connection, tenant, ENQUEUE, key)
+
+    async def attempts(
+        self, tenant: UUID, ids: Sequence[UUID]
+    ) -> tuple[dict[UUID, list[AttemptRow]], dict[UUID, list[ExecutionEvent]]]:
+        """All attempts and all events of steps, per execution."""
+        rows: defaultdict[UUID, list[AttemptRow]] = defaultdict(list)
+        events: defaultdict[UUID, list[ExecutionEvent]] = defaultdict(list)
+        if not ids:
+            return rows, events
+        arguments = (tenant, ids, min(ids), max(ids))
+        async with self._database.tenant(tenant) as connection:
+            # Events first: a step that ends in between then has its row, not a start without an end.
+            for row in await connection.fetch(_SQL["step_events"], *arguments):
+                events[row["execution_id"]].append(event_of(row))
+            for row in await connection.fetch(_SQL["steps"], *arguments):
+                rows[row["execution_id"]].append(_attempt_of(row))
+        return rows, events
+
+    async def events(
+        self,
+        tenant: UUID,
+        execution: UUID,
+        *,
+        after: int,
+        limit: int,
+        kinds: Sequence[EventKind] = (),
+    ) -> list[ExecutionEvent]:
+        """Events after a sequence, in order; only of some kinds if any are named."""
+        async with self._database.tenant(tenant) as connection:
+            return await self._events(connection, tenant, execution, after, limit, kinds)
+
+    async def status_and_events(
+        self, tenant: UUID, execution: UUID, *, after: int, limit: int
+    ) -> tuple[ExecutionStatus | None, list[ExecutionEvent]]:
+        """The status, and then the events: when the status is final, its event is among them."""
+        async with self._database.tenant(tenant) as connection:
+            status = await connection.fetchval(_SQL["status"], tenant, execution)
+            if status is None:
+                return None, []
+            found = await self._events(connection, tenant, execution, after, limit, ())
+        return ExecutionStatus(status), found
+
+    async def status(self, tenant: UUID, execution: UUID) -> ExecutionStatus | None:
+        """The stored status."""
+        async with self._database.tenant(tenant) as connection:
+            status = await connection.fetchval(_SQL["status"], tenant, execution)
+        return None if status is None else ExecutionStatus(status)
+
+    @staticmethod
+    async def _events(
+        connection: Any,
+        tenant: UUID,
+        execution: UUID,
+        after: int,
+        limit: int,
+        kinds: Sequence[EventKind],
+    ) -> list[ExecutionEvent]:
+        numbers = [int(kind) for kind in kinds] or None
+        rows = await connection.fetch(_SQL["events"], tenant, execution, after, numbers, limit)
+        return [event_of(row) for row in rows]
+
+
+def execution_of(row: Any) -> Execution:
+    """A record from a row: what was said at the enqueue stands in its `meta`."""
+    meta: dict[str, Any] = row["meta"]
+    wait = row["wait"]
+    run_at, parent = meta.get("run_at"), meta.get("parent")
+    return Execution(
+        id=row["id"],
+        tenant_id=row["tenant_id"],
+        workflow_id=row["workflow_id"],
+        version_id=row["version_id"],
+        status=ExecutionStatus(row["status"]),
+        namespace=row["namespace"],
+        generation=row["generation"],
+        priority=row["priority"],
+        created_at=row["created_at"],
+        created_by=actor_of(meta.get("actor")),
+        trigger=TriggerKind(meta.get("trigger", TriggerKind.API)),
+        wait=None if wait is None else WaitKind(wait),
+        cancel_requested=row["cancel_requested"],
+        region=row["region"],
+        purpose=meta.get("purpose"),
+        idempotency_key=meta.get("key"),
+        parent_id=UUID(parent) if parent else None,
+        trace_id=trace_id_of(meta.get("trace")),
+        input=row["input"],
+        output=row["output"],
+        error=error_of(row["error"]),
+        labels=dict(meta.get("labels") or {}),
+        wake_at=row["wake_at"],
+        deadline=row["deadline"],
+        scheduled_for=datetime.fromisoformat(run_at) if run_at else None,
+        started_at=row["started_at"],
+        finished_at=row["finished_at"],
+        worker_id=row["owner"],
+    )
+
+
+def event_of(row: Any) -> ExecutionEvent:
+    """A record from a row of `execution_events`."""
+    return ExecutionEvent(
+        row["execution_id"],
+        row["tenant_id"],
+        row["seq"],
+        EventKind(row["kind"]),
+        row["ts"],
+        row["data"],
+    )
+
+
+def error_of(data: Any) -> ExecutionError | None:
+    """An error from its JSON."""
+    if not isinstance(data, dict):
+        return None
+    return ExecutionError(
+        str(data.get("type", "Error")),
+        str(data.get("message", "")),
+        bool(data.get("retryable", False)),
+        data.get("step_key"),
+        data.get("details"),
+    )
+
+
+def actor_of(data: Any) -> Actor:
+    """An actor from its JSON."""
+    if not isinstance(data, dict):
+        return Actor("unknown", ActorKind.SYSTEM)
+    return Actor(
+        str(data.get("subject", "unknown")),
+        ActorKind(data.get("kind", ActorKind.USER)),
+        data.get("display_name"),
+    )
+
+
+def trace_id_of(headers: Any) -> str | None:
+    """The trace id in W3C headers: the second part of `traceparent`."""
+    parent = headers.get("traceparent") if isinstance(headers, dict) else None
+    parts = parent.split("-") if isinstance(parent, str) else []
+    return parts[1] if len(parts) > 1 else None
+
+
+def _attempt_of(row: Any) -> AttemptRow:
+    return AttemptRow(
+        row["step"],
+        row["item"],
+        row["generation"],
+        row["attempt"],
+        StepStatus(row["status"]),
+        row["started_at"],
+        None if row["is_open"] else row["finished_at"],
+        row["result"] if isinstance(row["result"], dict) else {},
+    )

@@ -1,0 +1,59 @@
+"""Plans of published versions, compiled once and kept: versions never change, so nothing expires."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from typing import Final
+from uuid import UUID
+
+from runtime.definition import compile_plan
+from runtime.model.errors import NotFound
+from runtime.model.plan import Plan
+from runtime.model.values import Digest
+from runtime.store.pool import Database
+from runtime.store.statements import statements
+
+_PLAN: Final = statements("workflow")["plan"]
+
+
+class PlanStore:
+    """The plans used last. Equal digests share one plan; one miss is loaded once for all who ask."""
+
+    def __init__(self, database: Database, *, limit: int = 512) -> None:
+        self._database = database
+        self._limit = limit
+        self._plans: OrderedDict[UUID, Plan] = OrderedDict()
+        self._loading: dict[UUID, asyncio.Task[Plan]] = {}
+
+    async def get(self, version_id: UUID) -> Plan:
+        """The plan of a version; raises NotFound when there is no such version."""
+        found = self._plans.get(version_id)
+        if found is not None:
+            self._plans.move_to_end(version_id)
+            return found
+        task = self._loading.get(version_id)
+        if task is None:
+            task = asyncio.get_running_loop().create_task(self._load(version_id))
+            self._loading[version_id] = task
+            task.add_done_callback(lambda done: self._loaded(version_id, done))
+        # A caller that gives up must not take the plan away from the others.
+        return await asyncio.shield(task)
+
+    def _loaded(self, version_id: UUID, done: asyncio.Task[Plan]) -> None:
+        self._loading.pop(version_id, None)
+        if not done.cancelled():
+            done.exception()  # seen, even when everybody who asked has gone
+
+    async def _load(self, version_id: UUID) -> Plan:
+        async with self._database.engine() as connection:
+            row = await connection.fetchrow(_PLAN, version_id)
+        if row is None:
+            raise NotFound(
+                f"There is no workflow version {version_id}.", reason="VERSION_NOT_FOUND"
+            )
+        plan = compile_plan(row["definition"], Digest(row["digest"]))
+        self._plans[version_id] = plan
+        while len(self._plans) > self._limit:
+            self._plans.popitem(last=False)
+        return plan
