@@ -15,7 +15,7 @@ from __future__ import annotations
 import inspect
 import typing
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -27,14 +27,14 @@ from runtime.model.values import Duration
 class Connector(ABC):
     """One object per process serves all steps: keep what they share, never what belongs to one."""
 
-    name: ClassVar[str]
-    version: ClassVar[str] = "1.0.0"
-    summary: ClassVar[str] = ""
-    inline: ClassVar[bool] = False
-    effect_class: ClassVar[Effect | None] = Effect.AT_MOST_ONCE
-    default_timeout: ClassVar[Duration | None] = None
-    Input: ClassVar[type[BaseModel]]
-    Output: ClassVar[type[BaseModel]]
+    name: str
+    version: str = "1.0.0"
+    summary: str = ""
+    inline: bool = False
+    effect_class: Effect | None = Effect.AT_MOST_ONCE
+    default_timeout: Duration | None = None
+    Input: type[BaseModel]
+    Output: type[BaseModel]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Read summary and models from what the author wrote anyway."""

@@ -34,7 +34,7 @@ _NAME = re.compile(r"[a-z][a-z0-9_-]*(?:\.[a-z][a-z0-9_-]*)+\Z")
 class Step(Generic[P, R]):
     """A function as a connector. Calling it calls the function."""
 
-    inline = False
+    inline: bool = False
 
     def __init__(
         self,
@@ -48,8 +48,8 @@ class Step(Generic[P, R]):
     ) -> None:
         self.name = name
         self.version = version
-        self.effect_class = effect
-        self.default_timeout = timeout
+        self.effect_class: Effect | None = effect
+        self.default_timeout: Duration | None = timeout
         self.summary = _summary(function, name)
         self.function = function
         self.__module__ = function.__module__
@@ -69,7 +69,7 @@ class Step(Generic[P, R]):
 
     def effect(self, input: Any) -> Effect:  # noqa: ARG002 - the socket's form
         """What the decorator says."""
-        return self.effect_class
+        return self.effect_class or Effect.AT_MOST_ONCE
 
     async def execute(self, context: StepContext, input: BaseModel) -> Any:
         """Call the function: here when it is asynchronous, in a thread when it is not."""
@@ -102,6 +102,8 @@ def step(
         raise ValueError(
             f"{name!r} is no name of a step: write a group and a name in lower case, shop.reserve"
         )
+    if "." not in version:
+        raise ValueError(f"{version!r} is not a version; write major.minor.patch, e.g. 1.4.0")
     SemVer.parse(version)
     effect_class = Effect(effect)
     duration = None if timeout is None else read_duration(timeout)

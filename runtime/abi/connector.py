@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 from uuid import UUID
 
 from pydantic import BaseModel
@@ -108,14 +108,14 @@ class Connector(Protocol):
     `default_timeout` bounds an attempt when the workflow's step names no timeout.
     """
 
-    name: ClassVar[str]
-    version: ClassVar[str]
-    summary: ClassVar[str]
-    Input: ClassVar[type[BaseModel]]
-    Output: ClassVar[type[BaseModel]]
-    effect_class: ClassVar[Effect | None]
-    inline: ClassVar[bool] = False
-    default_timeout: ClassVar[Duration | None] = None
+    name: str
+    version: str
+    summary: str
+    Input: type[BaseModel]
+    Output: type[BaseModel]
+    effect_class: Effect | None
+    inline: bool = False
+    default_timeout: Duration | None = None
 
     def effect(self, input: Any) -> Effect:  # noqa: ARG002 - others look at it
         """What a second call would do."""
@@ -129,7 +129,7 @@ class Connector(Protocol):
 class InlineConnector(Connector, Protocol):
     """A connector that answers at once: the worker needs no task, no await, no timeout for it."""
 
-    inline: ClassVar[bool] = True
+    inline: bool = True
 
     def answer(self, context: StepContext, input: Any) -> Any:
         """Do it at once; the same promises as `execute`."""

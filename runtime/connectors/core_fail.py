@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -44,12 +44,12 @@ class FailOutput(BaseModel):
 class Fail(InlineConnector):
     """Fails."""
 
-    name: ClassVar[str] = "core.fail"
-    version: ClassVar[str] = "1.0.0"
-    summary: ClassVar[str] = "Fail on purpose, always or until a certain attempt."
-    effect_class: ClassVar[Effect | None] = Effect.PURE
-    Input: ClassVar[type[BaseModel]] = FailInput
-    Output: ClassVar[type[BaseModel]] = FailOutput
+    name = "core.fail"
+    version = "1.0.0"
+    summary = "Fail on purpose, always or until a certain attempt."
+    effect_class = Effect.PURE
+    Input = FailInput
+    Output = FailOutput
 
     def answer(self, context: StepContext, input: FailInput) -> FailOutput:
         """The number of the attempt, or the failure that was asked for."""

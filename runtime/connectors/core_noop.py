@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, RootModel
 
@@ -23,12 +23,12 @@ class NoopOutput(BaseModel):
 class Noop(InlineConnector):
     """Does nothing."""
 
-    name: ClassVar[str] = "core.noop"
-    version: ClassVar[str] = "1.0.0"
-    summary: ClassVar[str] = "Do nothing; a place to hang dependencies on."
-    effect_class: ClassVar[Effect | None] = Effect.PURE
-    Input: ClassVar[type[BaseModel]] = NoopInput
-    Output: ClassVar[type[BaseModel]] = NoopOutput
+    name = "core.noop"
+    version = "1.0.0"
+    summary = "Do nothing; a place to hang dependencies on."
+    effect_class = Effect.PURE
+    Input = NoopInput
+    Output = NoopOutput
 
     def answer(self, context: StepContext, input: NoopInput) -> NoopOutput:  # noqa: ARG002 - the socket's form
         """An empty object."""

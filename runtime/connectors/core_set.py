@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
-from pydantic import BaseModel, RootModel
+from pydantic import RootModel
 
 from runtime.abi.connector import InlineConnector, StepContext
 from runtime.model.plan import Effect
@@ -17,12 +17,12 @@ class Values(RootModel[dict[str, Any]]):
 class Set(InlineConnector):
     """Returns the object that it was given."""
 
-    name: ClassVar[str] = "core.set"
-    version: ClassVar[str] = "1.0.0"
-    summary: ClassVar[str] = "Return the object that was given, its expressions filled in."
-    effect_class: ClassVar[Effect | None] = Effect.PURE
-    Input: ClassVar[type[BaseModel]] = Values
-    Output: ClassVar[type[BaseModel]] = Values
+    name = "core.set"
+    version = "1.0.0"
+    summary = "Return the object that was given, its expressions filled in."
+    effect_class = Effect.PURE
+    Input = Values
+    Output = Values
 
     def answer(self, context: StepContext, input: Values) -> Values:  # noqa: ARG002 - the socket's form
         """The input."""

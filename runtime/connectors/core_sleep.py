@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -31,12 +30,12 @@ class SleepOutput(BaseModel):
 class Sleep(Connector):
     """Waits."""
 
-    name: ClassVar[str] = "core.sleep"
-    version: ClassVar[str] = "1.0.0"
-    summary: ClassVar[str] = "Wait for a while."
-    effect_class: ClassVar[Effect | None] = Effect.PURE
-    Input: ClassVar[type[BaseModel]] = SleepInput
-    Output: ClassVar[type[BaseModel]] = SleepOutput
+    name = "core.sleep"
+    version = "1.0.0"
+    summary = "Wait for a while."
+    effect_class = Effect.PURE
+    Input = SleepInput
+    Output = SleepOutput
 
     async def execute(self, context: StepContext, input: SleepInput) -> SleepOutput:
         """Return when the time is over; raise when told to stop before."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import base64
 import re
-from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 from urllib.parse import urlencode
 
 import orjson
@@ -182,12 +182,12 @@ class HttpRequestOutput(BaseModel):
 class HttpRequest(Connector):
     """One HTTP call."""
 
-    name: ClassVar[str] = "http.request"
-    version: ClassVar[str] = "1.0.0"
-    summary: ClassVar[str] = "Call an HTTP address."
-    effect_class: ClassVar[Effect | None] = None
-    Input: ClassVar[type[BaseModel]] = HttpRequestInput
-    Output: ClassVar[type[BaseModel]] = HttpRequestOutput
+    name = "http.request"
+    version = "1.0.0"
+    summary = "Call an HTTP address."
+    effect_class = None
+    Input = HttpRequestInput
+    Output = HttpRequestOutput
 
     def effect(self, input: HttpRequestInput) -> Effect:
         """By method: what RFC 9110 promises of it."""

@@ -1,0 +1,210 @@
+"""The one path by which a connector is called: schema in, schema out, errors as the engine knows them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ConfigDict
+
+from maestro.testing import LogLine, make_context
+from runtime.abi.connector import Connector, StepContext
+from runtime.connectors.core_set import Set
+from runtime.connectors.http_request import HttpRequest
+from runtime.connectors.invoke import answer_inline, effect_of, invoke
+from runtime.model.errors import StepErrorKind, StepFailed
+from runtime.model.plan import Effect
+from runtime.model.values import Duration
+from runtime.secrets.masker import Masker
+
+
+class In(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    n: int
+    text: str = ""
+
+
+class Out(BaseModel):
+    n: int
+    text: str = ""
+
+
+class Scripted(Connector):
+    """Does what the test says."""
+
+    name = "test.scripted"
+    version = "1.0.0"
+    summary = "Does what the test says."
+    effect_class = Effect.PURE
+    Input = In
+    Output = Out
+
+    def __init__(self, work: Any) -> None:
+        self._work = work
+
+    async def execute(self, context: StepContext, input: In) -> Any:
+        return await self._work(context, input)
+
+
+class Lines:
+    """A StepLog that keeps what was logged."""
+
+    def __init__(self) -> None:
+        self.lines: list[LogLine] = []
+
+    def error(self, message: str, **fields: object) -> None:
+        self.lines.append(LogLine("error", message, fields))
+
+    debug = info = warning = error
+
+
+async def failure(work: Any, rendered: Any = None, **context: Any) -> StepFailed:
+    with pytest.raises(StepFailed) as caught:
+        await invoke(Scripted(work), make_context(**context), rendered or {"n": 1})
+    return caught.value
+
+
+async def never(context: StepContext, input: In) -> None:
+    await asyncio.get_running_loop().create_future()
+
+
+@pytest.mark.parametrize("answer", [Out(n=2), {"n": 2}, {"n": "2"}])
+async def test_an_output_is_what_validates_as_one(answer: Any):
+    async def work(context: StepContext, input: In) -> Any:
+        return answer
+
+    assert await invoke(Scripted(work), make_context(), {"n": 1}) == {"n": 2, "text": ""}
+
+
+async def test_every_bad_field_of_an_input_is_named_and_nothing_is_called():
+    error = await failure(never, {"n": "x", "text": 1, "more": 1})
+
+    assert (error.kind, error.type) == (StepErrorKind.PERMANENT, "input.invalid")
+    paths = [problem["path"] for problem in error.details["problems"]]  # type: ignore[index]  # JSON
+    assert paths == [["n"], ["text"], ["more"]]
+    assert "n: " in error.message
+
+
+async def test_a_missing_with_block_is_an_empty_object():
+    assert answer_inline(Set(), make_context(), None) == {}
+
+
+async def test_an_output_that_does_not_fit_fails_the_step():
+    async def work(context: StepContext, input: In) -> Any:
+        return {"text": "no n"}
+
+    error = await failure(work)
+
+    assert (error.kind, error.type) == (StepErrorKind.PERMANENT, "output.invalid")
+    assert "n: Field required" in error.message
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind", "type"),
+    [
+        (ValueError("odd"), StepErrorKind.TRANSIENT, "ValueError"),
+        (ConnectionResetError(), StepErrorKind.TRANSIENT, "ConnectionResetError"),
+        (TimeoutError("own"), StepErrorKind.TIMEOUT, "TimeoutError"),
+        (SystemExit(3), StepErrorKind.TRANSIENT, "SystemExit"),
+        (asyncio.CancelledError(), StepErrorKind.TRANSIENT, "CancelledError"),
+        (StepFailed("x", kind=StepErrorKind.THROTTLED, type="a"), StepErrorKind.THROTTLED, "a"),
+    ],
+)
+async def test_what_a_step_raises_becomes_its_failure(
+    raised: BaseException, kind: StepErrorKind, type: str
+):
+    async def work(context: StepContext, input: In) -> None:
+        raise raised
+
+    error = await failure(work, log=Lines())
+
+    assert (error.kind, error.type) == (kind, type)
+
+
+async def test_an_unexpected_exception_is_logged_with_the_authors_own_lines():
+    async def work(context: StepContext, input: In) -> None:
+        raise KeyError("sku")
+
+    log = Lines()
+    error = await failure(work, log=log)
+
+    assert error.details == {"at": f"test_invoke.py:{work.__code__.co_firstlineno + 1} in work"}
+    (line,) = log.lines
+    assert "KeyError: 'sku'" in str(line.fields["traceback"])
+    assert 'invoke.py", line' not in str(line.fields["traceback"]).replace("test_invoke.py", "")
+
+
+async def test_a_step_that_takes_too_long_times_out_by_name():
+    error = await failure(never, timeout_seconds=0.01)
+
+    assert (error.kind, error.type) == (StepErrorKind.TIMEOUT, "step.timeout")
+    assert "test.scripted took longer than the 0.01 s" in error.message
+
+
+async def test_the_connectors_own_timeout_holds_when_the_step_names_none():
+    class Impatient(Scripted):
+        default_timeout = Duration(10)
+
+    with pytest.raises(StepFailed, match=r"0\.01 s"):
+        await invoke(Impatient(never), make_context(), {"n": 1})
+
+
+async def test_who_cancels_the_call_sees_the_cancellation():
+    task = asyncio.create_task(invoke(Scripted(never), make_context(), {"n": 1}))
+    await asyncio.sleep(0)
+
+    task.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_no_secret_leaves_in_an_output():
+    async def work(context: StepContext, input: In) -> Out:
+        return Out(n=1, text="token=hunter2hunter2;")
+
+    mask = Masker(["hunter2hunter2"]).mask
+
+    answer = await invoke(Scripted(work), make_context(mask=mask), {"n": 1})
+    assert answer == {"n": 1, "text": "token=***;"}
+
+
+@pytest.mark.parametrize("error_class", [ValueError, StepFailed])
+async def test_no_secret_leaves_in_an_error_or_its_traceback(error_class: type[Exception]):
+    async def work(context: StepContext, input: In) -> None:
+        raise error_class("bad key hunter2hunter2")
+
+    log = Lines()
+    error = await failure(work, log=log, mask=Masker(["hunter2hunter2"]).mask)
+
+    assert "hunter2" not in error.message + repr(error.details) + repr(log.lines)
+    assert "bad key ***" in error.message
+
+
+async def test_no_secret_leaves_in_the_problems_of_an_input():
+    with pytest.raises(StepFailed) as caught:
+        await invoke(
+            HttpRequest(),
+            make_context(mask=Masker(["hunter2hunter2"]).mask),
+            {"url": "http://x", "headers": {"hunter2hunter2 !": "x"}},
+        )
+
+    assert "hunter2" not in caught.value.message + repr(caught.value.details)
+
+
+@pytest.mark.parametrize(
+    ("method", "effect"),
+    [
+        ("GET", Effect.PURE),
+        ("head", Effect.PURE),
+        ("OPTIONS", Effect.PURE),
+        ("PUT", Effect.IDEMPOTENT),
+        ("DELETE", Effect.IDEMPOTENT),
+        ("POST", Effect.AT_MOST_ONCE),
+        ("PATCH", Effect.AT_MOST_ONCE),
+    ],
+)
+def test_the_effect_of_an_http_call_follows_its_method(method: str, effect: Effect):
+    assert effect_of(HttpRequest(), {"method": method, "url": "http://x"}) is effect
