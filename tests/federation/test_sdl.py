@@ -1,0 +1,173 @@
+"""The SDL: what is committed is what the code says, and what gateways are told holds."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from graphql import (
+    DirectiveNode,
+    GraphQLEnumType,
+    GraphQLInputObjectType,
+    GraphQLInterfaceType,
+    GraphQLNamedType,
+    GraphQLObjectType,
+    ListTypeNode,
+    ObjectTypeDefinitionNode,
+    build_ast_schema,
+    parse,
+)
+
+from subgraph import print_schema
+from subgraph.directives import ACCESS
+from subgraph.schema.build import build_schema
+from subgraph.schema.sdl import write_sdl
+
+ROOT = Path(__file__).parents[2]
+TEXT = write_sdl(build_schema())
+DOCUMENT = parse(TEXT)
+SCHEMA = build_ast_schema(DOCUMENT, assume_valid=True, assume_valid_sdl=True)
+ROOTS = ("Query", "Mutation", "Subscription")
+
+
+def directives(name: str) -> dict[str, tuple[DirectiveNode, ...]]:
+    """The directives of an object type's fields."""
+    for node in DOCUMENT.definitions:
+        if isinstance(node, ObjectTypeDefinitionNode) and node.name.value == name:
+            return {field.name.value: tuple(field.directives or ()) for field in node.fields or ()}
+    raise AssertionError(name)
+
+
+def named(types: tuple[type, ...]) -> list[GraphQLNamedType]:
+    return [
+        type_
+        for name, type_ in SCHEMA.type_map.items()
+        if isinstance(type_, types) and not name.startswith("_")
+    ]
+
+
+def test_the_committed_schema_is_the_codes() -> None:
+    assert (ROOT / "schema.graphql").read_text(encoding="utf-8") == TEXT
+
+
+def test_writing_it_twice_gives_the_same_text() -> None:
+    assert write_sdl(build_schema()) == TEXT
+
+
+def test_a_stale_file_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    stale = tmp_path / "schema.graphql"
+    stale.write_text(TEXT.replace("PageInfo", "PageData"), encoding="utf-8")
+    monkeypatch.setattr(print_schema, "TARGET", stale)
+
+    assert print_schema.main(["--check"]) == 1
+    assert "+type PageInfo" in capsys.readouterr().out
+    assert print_schema.main([]) == 0
+    assert print_schema.main(["--check"]) == 0
+
+
+def test_everything_is_described() -> None:
+    missing = [type_.name for type_ in SCHEMA.type_map.values() if not type_.description]
+    for type_ in named((GraphQLObjectType, GraphQLInterfaceType, GraphQLInputObjectType)):
+        for name, field in type_.fields.items():  # type: ignore[attr-defined] # by the line above
+            missing += [] if field.description else [f"{type_.name}.{name}"]
+            arguments = getattr(field, "args", {})
+            missing += [
+                f"{name}({word})" for word, each in arguments.items() if not each.description
+            ]
+
+    assert [name for name in missing if not name.startswith("_")] == []
+
+
+def test_it_is_federation_2_9() -> None:
+    assert 'extend schema @link(url: "https://specs.apollo.dev/federation/v2.9"' in TEXT
+    assert "_entities" not in TEXT
+    assert "_service" not in TEXT
+
+
+@pytest.mark.parametrize(
+    ("entity", "keys"),
+    [
+        ("Workflow", ["id", "name"]),
+        ("WorkflowVersion", ["id"]),
+        ("Execution", ["id"]),
+        ("StepExecution", ["id"]),
+    ],
+)
+def test_entities_have_their_keys(entity: str, keys: list[str]) -> None:
+    line = re.search(rf"^type {entity} .*$", TEXT, re.MULTILINE)
+
+    assert line
+    assert re.findall(r'@key\(fields: "(\w+)"\)', line[0]) == keys
+    assert "@authenticated" in line[0]
+
+
+def test_page_info_is_shared_with_other_subgraphs() -> None:
+    assert "type PageInfo @shareable {" in TEXT
+
+
+@pytest.mark.parametrize("root", ROOTS)
+def test_every_root_field_says_who_may_use_it(root: str) -> None:
+    for name, found in directives(root).items():
+        scope = ACCESS[f"{root}.{name}"]
+        words = {directive.name.value for directive in found}
+        assert ("requiresScopes" if scope else "authenticated") in words, name
+        if scope:
+            assert f"{name}(" in TEXT
+            assert f'@requiresScopes(scopes: [["{scope}"]])' in TEXT
+
+
+def test_the_access_table_names_no_field_that_is_gone() -> None:
+    fields = {f"{root}.{name}" for root in ROOTS for name in directives(root)}
+
+    assert set(ACCESS) == fields
+
+
+def test_every_connection_has_a_size() -> None:
+    for node in DOCUMENT.definitions:
+        if not isinstance(node, ObjectTypeDefinitionNode):
+            continue
+        for field in node.fields or ():
+            kind = getattr(field.type, "type", field.type)
+            if getattr(getattr(kind, "name", None), "value", "").endswith("Connection"):
+                words = {directive.name.value for directive in field.directives or ()}
+                assert "listSize" in words, f"{node.name.value}.{field.name.value}"
+
+
+def test_every_mutation_takes_one_input_and_answers_with_errors() -> None:
+    mutation = SCHEMA.mutation_type
+    assert mutation
+
+    for name, field in mutation.fields.items():
+        payload = field.type.of_type  # type: ignore[union-attr] # payloads are never null
+        assert list(field.args) == ["input"], name
+        assert str(payload.fields["errors"].type) == "[UserError!]!", name
+
+
+def test_lists_of_lists_and_nulls_in_lists_are_nowhere_but_in_nodes() -> None:
+    loose = [
+        f"{node.name.value}.{field.name.value}"
+        for node in DOCUMENT.definitions
+        if isinstance(node, ObjectTypeDefinitionNode)
+        for field in node.fields or ()
+        if isinstance(inner := getattr(field.type, "type", field.type), ListTypeNode)
+        and inner.type.kind != "non_null_type"
+    ]
+
+    assert loose == ["Query.nodes"]
+
+
+def test_enum_values_are_capitals() -> None:
+    for type_ in named((GraphQLEnumType,)):
+        for value in type_.values:  # type: ignore[attr-defined] # by the line above
+            assert re.fullmatch(r"[A-Z][A-Z0-9_]*", value)
+
+
+def test_the_supergraph_is_in_rovers_format() -> None:
+    found = yaml.safe_load((ROOT / "supergraph.yaml").read_text(encoding="utf-8"))
+
+    assert re.fullmatch(r"=2\.9\.\d+", found["federation_version"])
+    for subgraph in found["subgraphs"].values():
+        assert subgraph["routing_url"].endswith("/graphql")
+        assert (ROOT / subgraph["schema"]["file"]).is_file()
