@@ -43,6 +43,10 @@ _FLAGS = (
 DEADLINE_SECONDS = 30
 
 
+class BrowserError(Exception):
+    """The browser, or a script in the page, answered with an error."""
+
+
 class Page:
     """One browser tab."""
 
@@ -72,16 +76,21 @@ class Page:
         answer = await self.call(
             "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
         )
-        assert "exceptionDetails" not in answer, answer["exceptionDetails"]
+        if "exceptionDetails" in answer:
+            raise BrowserError(json.dumps(answer["exceptionDetails"])[:500])
         return answer["result"].get("value")
 
     async def until(self, expression: str) -> Any:
         """The value of an expression as soon as it is true; asked again after each event."""
         try:
             async with asyncio.timeout(DEADLINE_SECONDS):
-                while not (value := await self.evaluate(_READ % expression)):
+                while True:
+                    # A page that is just being left does not answer, or answers with an error.
+                    with suppress(TimeoutError, BrowserError):
+                        async with asyncio.timeout(DEADLINE_SECONDS / 10):
+                            if value := await self.evaluate(_READ % expression):
+                                return value
                     await self._next_event()
-                return value
         except TimeoutError:
             text = await self.evaluate("document.body.innerText")
             raise AssertionError(f"never true: {expression}\n{self.complaints}\n{text}") from None
@@ -109,49 +118,52 @@ class Page:
         shot = await self.call("Page.captureScreenshot", format="png")
         path.write_bytes(base64.b64decode(shot["data"]))
 
-    async def call(self, method: str, *, session: str | None = None, **params: Any) -> Any:
+    async def call(self, method: str, **params: Any) -> Any:
         """One command of the protocol and its result."""
         number = next(self._numbers)
-        message: dict[str, Any] = {"id": number, "method": method, "params": params}
-        if (target := session or self._session) is not None:
-            message["sessionId"] = target
         future = self._waiting[number] = asyncio.get_running_loop().create_future()
-        await self._socket.send_json(message)
-        async with asyncio.timeout(DEADLINE_SECONDS):
-            answer = await future
-        assert "error" not in answer, (method, answer["error"])
+        try:
+            await self._send(number, method, self._session, params)
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                answer = await future
+        finally:
+            del self._waiting[number]
+        if "error" in answer:
+            raise BrowserError(f"{method}: {answer['error']['message']}")
         return answer["result"]
+
+    async def _send(
+        self, number: int, method: str, session: str | None, params: dict[str, Any]
+    ) -> None:
+        message: dict[str, Any] = {"id": number, "method": method, "params": params}
+        if session is not None:
+            message["sessionId"] = session
+        await self._socket.send_json(message)
 
     async def read(self) -> None:
         """Take what the browser says until it is closed."""
-        async with asyncio.TaskGroup() as followers:
-            async for message in self._socket:
-                said = json.loads(message.data)
-                if (number := said.get("id")) is not None:
-                    future = self._waiting.pop(number)
-                    if not future.done():
-                        future.set_result(said)
-                    continue
-                self._changed.set()
-                if said["method"] == "Target.attachedToTarget":
-                    followers.create_task(self._adopt(said["params"]))
-                self._note(said["method"], said["params"])
-
-    async def _adopt(self, params: dict[str, Any]) -> None:
-        if params["waitingForDebugger"]:
-            await self._listen(params["sessionId"])
-            await self.call("Runtime.runIfWaitingForDebugger", session=params["sessionId"])
+        async for message in self._socket:
+            said = json.loads(message.data)
+            if (number := said.get("id")) is not None:
+                if (future := self._waiting.get(number)) is not None and not future.done():
+                    future.set_result(said)
+                continue
+            self._changed.set()
+            if said["method"] == "Target.attachedToTarget" and self._session is not None:
+                await self._listen(said["params"]["sessionId"])
+            self._note(said["method"], said["params"])
 
     async def _listen(self, session: str) -> None:
-        for domain in ("Network.enable", "Runtime.enable", "Log.enable"):
-            await self.call(domain, session=session)
-        await self.call(
-            "Target.setAutoAttach",
-            session=session,
-            autoAttach=True,
-            waitForDebuggerOnStart=True,
-            flatten=True,
-        )
+        # Nobody waits for these answers: a worker may be gone before it gives them.
+        follow = {"autoAttach": True, "waitForDebuggerOnStart": True, "flatten": True}
+        for method, params in (
+            ("Network.enable", {}),
+            ("Runtime.enable", {}),
+            ("Log.enable", {}),
+            ("Target.setAutoAttach", follow),
+            ("Runtime.runIfWaitingForDebugger", {}),
+        ):
+            await self._send(next(self._numbers), method, session, params)
 
     def _note(self, method: str, params: dict[str, Any]) -> None:
         match method:
@@ -194,7 +206,6 @@ async def open_page() -> AsyncIterator[Page]:
                     reader = asyncio.create_task(page.read())
                     await page.open()
                     yield page
-                    # Commands to workers that are gone stay unanswered: nobody waits for them.
                     reader.cancel()
                     await asyncio.wait([reader])
         finally:

@@ -134,6 +134,18 @@ def test_manifest_names_version_and_licence_of_every_bundled_package():
     assert not [name for name in packages if name not in licences]
 
 
+def test_archive_was_built_from_the_sources_that_lie_here():
+    folder = ROOT / "scripts" / "vendor_graphiql"
+
+    built_from = json.loads(MANIFEST)["sources"]
+
+    lying = [*folder.glob("src/*"), *folder.glob("public/*")]
+    assert {path.relative_to(folder).as_posix() for path in lying} < built_from.keys()
+    assert built_from == {
+        name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in built_from
+    }, "run: cd scripts/vendor_graphiql && npm ci && npm run build"
+
+
 def test_lock_file_of_the_build_names_no_registry():
     lock = (ROOT / "scripts" / "vendor_graphiql" / "package-lock.json").read_text()
 
@@ -277,7 +289,7 @@ type Edge { node: Workflow! }
 type Workflow { name: String! description: String status: String currentVersion: Version }
 type Version { version: String digest: String publishedAt: String }
 type Mutation { enqueueExecution(input: EnqueueExecutionInput!): Enqueued! }
-input EnqueueExecutionInput { workflowName: String input: JSON }
+input EnqueueExecutionInput { workflowName: String namespace: String! = "default" input: JSON }
 type Enqueued { created: Boolean! execution: Execution errors: [Problem!]! }
 type Problem { code: String message: String path: [String!] }
 type Execution { id: ID! status: String }
@@ -365,7 +377,11 @@ async def page() -> AsyncIterator[Page]:
 
 TITLES = "[...document.querySelectorAll('.graphiql-tab')].map((tab) => tab.querySelector('button').textContent)"
 READY = "document.querySelector('.graphiql-query-editor .view-line')"
-ANSWER = "__MONACO.editor.getModels().find((m) => m.uri.path.includes('response')).getValue()"
+MODEL = "__MONACO.editor.getModels().find((model) => model.uri.path.includes('%s'))"
+MARKERS = (
+    "__MONACO.editor.getModelMarkers({}).filter((mark) => mark.resource.path.includes('variables'))"
+)
+ANSWER = f"{MODEL % 'response'}.getValue()"
 
 
 class TestPageInChromium:
@@ -437,6 +453,21 @@ class TestPageInChromium:
         assert peer.posts[-1][0]["authorization"] == f"Bearer {TOKEN}"
         await page.click(".graphiql-execute-button")
         await page.until(f"{ANSWER}.includes('\"workflows\": null')")
+
+    async def test_ready_variables_are_not_underlined(self, served, page):
+        address, _ = served
+        await page.goto(f"{address}/graphql#token={TOKEN}")
+        await page.until(READY)
+        await page.click("#graphiql-session-tab-1")
+        await page.until(f"{MODEL % 'variables'}.getValue().includes('order-fulfilment')")
+
+        # A wrong value is underlined: so validation is awake, and its silence before means something.
+        await page.evaluate(
+            f'{MODEL % "variables"}.setValue(\'{{"input": {{"workflowName": 1}}}}\')'
+        )
+        await page.until(f"{MARKERS}.length === 1")
+        await page.evaluate(f"{MODEL % 'variables'}.setValue({json.dumps(tabs()[1]['variables'])})")
+        await page.until(f"{MARKERS}.length === 0")
 
     async def test_watching_before_starting_says_what_to_do(self, served, page):
         address, peer = served
