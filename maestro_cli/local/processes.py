@@ -11,7 +11,7 @@ from maestro_cli.local.services import shared_services
 from maestro_cli.local.signals import run_until_stopped
 from maestro_cli.options import Options
 from runtime.bootstrap import open_runtime
-from runtime.settings import Settings
+from runtime.settings import ApiSettings, Settings
 from subgraph.app import create_app
 
 
@@ -24,12 +24,14 @@ def run_api(options: Options, settings: Settings) -> int:
 
 def run_worker(options: Options, settings: Settings) -> int:
     """A worker until a signal comes."""
+    settings = _without_listener(settings)
     logging_to_stderr(settings.log, options)
     return run_until_stopped(_work(options, settings))
 
 
 def run_scheduler(options: Options, settings: Settings) -> int:
     """A scheduler until a signal comes."""
+    settings = _without_listener(settings)
     logging_to_stderr(settings.log, options)
     return run_until_stopped(_schedule(options, settings))
 
@@ -39,6 +41,11 @@ def with_address(settings: Settings, host: str | None, port: int | None) -> Sett
     api = settings.api
     host = host or api.host
     return replace(settings, api=replace(api, host=host, port=api.port if port is None else port))
+
+
+def _without_listener(settings: Settings) -> Settings:
+    """MC_HOST may be set for all processes of a machine; what does not listen need not care where."""
+    return replace(settings, api=ApiSettings())
 
 
 async def _serve(options: Options, settings: Settings) -> int:

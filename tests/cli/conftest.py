@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from maestro_cli.main import run
-from tests.support.processes import Finished
+from tests.support.processes import Finished, Mc
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -45,3 +46,16 @@ def golden() -> Callable[[str, str], None]:
         assert text == file.read_text(encoding="utf-8")
 
     return compare
+
+
+@pytest.fixture(scope="module")
+def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mc]:
+    """One `mc dev` for all tests of a module; its `run` talks to it."""
+    folder = tmp_path_factory.mktemp("dev")
+    home = folder / "home"
+    home.mkdir(mode=0o700)
+    made = Mc(home=home, folder=folder)
+    running = made.start("dev")
+    asyncio.run(running.ready())
+    yield made
+    made.end_all()

@@ -1,0 +1,143 @@
+"""`mc dev` as a process: what it prints, what it leaves behind, and that it ends with everything it started."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import stat
+from time import monotonic
+
+import psutil
+import pytest
+
+from tests.support.processes import eventually
+
+
+def mode(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+async def gone(processes):
+    await eventually(
+        lambda: not any(process.is_running() for process in processes), what="end of its children"
+    )
+
+
+async def test_the_example_runs_once_and_everything_ends_with_ctrl_c(mc):
+    running = await mc.start("dev", "--example").ready()
+    await running.printed(r"^Try in another terminal:")
+    story = running.output()
+    children = running.descendants()
+
+    names = [line.split()[0] for line in story.splitlines()[:7]]
+    assert names[:2] + sorted(names[2:4]) + names[4:] == [
+        "environment",
+        "shop",
+        "PostgreSQL",
+        "Redis",
+        "schema",
+        "API",
+        "worker",
+    ]
+    assert "ORD-1001 was charged once" in story
+    assert "in parallel with" in story
+    assert "retr" in story
+    assert f"{mc.url}/graphql#token=" in story
+    assert mode(mc.home / "dev-token") == mode(mc.home / "dev.json") == 0o600
+
+    assert await running.stop(signal.SIGINT) == 0
+    await gone(children)
+    assert not (mc.home / "dev.json").exists()
+
+
+async def test_a_second_start_is_quick_and_finds_its_data(mc, tmp_path):
+    first = await mc.start("dev", "--example").ready()
+    await first.printed(r"^Try in another terminal:")
+    await first.stop(signal.SIGINT)
+
+    begin = monotonic()
+    second = mc.start("dev", "--example")
+    await second.printed(r"^Try in another terminal:")
+
+    assert monotonic() - begin < 5
+    assert "example      has run in this folder" in second.output()
+    listed = await mc.run("executions", "list", "-o", "json")
+    assert [row["status"] for row in json.loads(listed.stdout)] == ["COMPLETED"]
+    assert await second.stop(signal.SIGTERM) == 0
+
+
+async def test_a_second_one_in_the_same_folder_is_refused_by_pid(mc):
+    first = await mc.start("dev").ready()
+
+    second = await mc.run("dev", "--port", "0")
+
+    assert second.code == 6
+    assert f"process {first.pid}" in second.stderr
+    assert (await mc.run("doctor")).code == 0
+    assert await first.stop() == 0
+
+
+async def test_a_second_ctrl_c_ends_it_at_once_and_nothing_stays(mc):
+    running = await mc.start("dev").ready()
+    children = running.descendants()
+
+    running.send(signal.SIGINT)
+    running.send(signal.SIGINT)
+
+    assert await running.ended() in {0, 130}
+    await gone(children)
+
+
+async def test_kill_9_leaves_no_server_and_the_data_is_there_again(mc):
+    first = await mc.start("dev").ready()
+    children = first.descendants()
+    first.kill()
+    await gone(children)
+
+    second = await mc.start("dev").ready()
+
+    assert await second.stop() == 0
+
+
+async def test_a_taken_port_is_named_with_the_way_out(mc):
+    with socket.create_server(("127.0.0.1", mc.port)):
+        done = await mc.run("dev")
+
+    assert done.code == 6
+    assert str(mc.port) in done.stderr
+    assert "--port or MC_PORT" in done.stderr
+    assert not (mc.home / "postgres").exists()
+
+
+async def test_a_folder_that_can_not_be_used_is_named(mc, tmp_path):
+    (tmp_path / "file").write_text("")
+
+    done = await mc.run("dev", MC_HOME=str(tmp_path / "file" / "home"))
+
+    assert done.code == 1
+    assert "MC_HOME" in done.stderr
+
+
+@pytest.mark.parametrize("verb", ["dev", "serve"])
+async def test_development_tokens_are_for_loopback_only(mc, verb):
+    done = await mc.run(verb, "--host", "0.0.0.0")
+
+    assert done.code == 2
+    assert "MC_AUTH_JWKS_URL" in done.stderr
+
+
+async def test_a_killed_database_comes_back_by_itself(mc):
+    running = await mc.start("dev").ready()
+    server = next(
+        p for p in running.descendants() if p.name() == "postgres" and p.ppid() == running.pid
+    )
+
+    server.kill()
+    await eventually(
+        lambda: not psutil.pid_exists(server.pid) or server.status() == psutil.STATUS_ZOMBIE
+    )
+    await running.ready()
+
+    assert (await mc.run("workflows", "list")).code == 0
+    assert await running.stop() == 0

@@ -1,0 +1,102 @@
+"""`mc serve`, `mc worker`, `mc scheduler` as separate processes, and the engine that lives for one execution."""
+
+from __future__ import annotations
+
+import json
+import signal
+
+import pytest
+
+HELLO = "name: hello\nversion: 1.0.0\nsteps: [{id: greet, uses: core.set@1, with: {text: hi}}]\noutputs: {text: '{{ steps.greet.output.text }}'}\n"
+
+
+@pytest.fixture
+def hello(tmp_path):
+    file = tmp_path / "hello.yaml"
+    file.write_text(HELLO)
+    return str(file)
+
+
+async def test_three_processes_run_an_execution_and_drain_on_sigterm(
+    mc, database_url, redis_url, hello
+):
+    mc.environ = {"MC_DATABASE_URL": database_url, "MC_REDIS_URL": redis_url}
+    parts = [mc.start(verb) for verb in ("serve", "worker", "scheduler")]
+    await parts[0].ready()
+    token = (
+        await mc.run("token", "create", "--tenant", "default", "--subject", "me", "--role", "admin")
+    ).stdout.strip()
+
+    done = await mc.run("execute", hello, "--wait", "-o", "json", MC_URL=mc.url, MC_TOKEN=token)
+
+    assert json.loads(done.stdout)["output"] == {"text": "hi"}
+    assert [await part.stop(signal.SIGTERM) for part in parts] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("verb", ["serve", "worker", "scheduler"])
+async def test_without_services_they_say_what_to_set(mc, verb):
+    done = await mc.run(verb)
+
+    assert done.code == 7
+    assert "MC_DATABASE_URL" in done.stderr
+    assert "mc dev" in done.stderr
+
+
+async def test_an_unreachable_database_is_an_error_not_a_traceback(mc, redis_url):
+    done = await mc.run(
+        "worker", MC_DATABASE_URL="postgresql://u:s3cret@127.0.0.1:9/x", MC_REDIS_URL=redis_url
+    )
+
+    assert done.code in {1, 7}
+    assert "Traceback" not in done.stderr
+    assert "s3cret" not in done.stderr
+
+
+async def test_migrate_brings_an_empty_database_up_to_date(mc, databases):
+    url = databases.empty()
+
+    before = await mc.run("migrate", "--check", MC_DATABASE_URL=url)
+    applied = await mc.run("migrate", MC_DATABASE_URL=url)
+    after = await mc.run("migrate", "--check", MC_DATABASE_URL=url)
+
+    assert (before.code, applied.code, after.code) == (1, 0, 0)
+    assert "0001" in before.stdout
+
+
+async def test_a_worker_joins_a_running_dev_of_the_same_folder(mc):
+    dev = await mc.start("dev").ready()
+
+    worker = mc.start("worker")
+    await worker.printed("worker ready")
+
+    assert await worker.stop() == 0
+    assert await dev.stop() == 0
+
+
+async def test_a_file_runs_without_any_server_and_leaves_nothing(mc, hello, tmp_path):
+    (tmp_path / "tmp").mkdir()
+
+    done = await mc.run("execute", hello, TMPDIR=str(tmp_path / "tmp"))
+
+    first, _, rest = done.stdout.partition("\n")
+    assert done.code == 0, done.stderr
+    assert len(first) == 36
+    assert json.loads(rest) == {"text": "hi"}
+    assert list((tmp_path / "tmp").iterdir()) == []
+    assert not (mc.home / "dev.json").exists()
+
+
+async def test_a_file_without_server_watched_as_json_is_one_document(mc, hello):
+    done = await mc.run("execute", hello, "--watch", "-o", "json")
+
+    assert json.loads(done.stdout)["status"] == "completed"
+
+
+async def test_an_invalid_file_without_server_is_exit_code_4(mc, tmp_path):
+    file = tmp_path / "bad.yaml"
+    file.write_text("name: bad\nversion: 1.0.0\nsteps: [{id: a, uses: core.nop@1}]\n")
+
+    done = await mc.run("execute", str(file))
+
+    assert done.code == 4
+    assert str(file) in done.stderr

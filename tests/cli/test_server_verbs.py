@@ -1,0 +1,266 @@
+"""The verbs against a running `mc dev`: one server, found through its folder, for all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import uuid
+
+import pytest
+
+TEA = """\
+name: {name}
+version: 1.0.0
+params:
+  cups: {{type: integer, minimum: 1, default: 2}}
+steps:
+  - id: boil
+    uses: core.set@1
+    with: {{litres: "{{{{ params.cups * 1 }}}}"}}
+  - id: pour
+    uses: core.set@1
+    depends_on: [boil]
+    with: {{cups: "{{{{ params.cups }}}}"}}
+outputs: {{cups: "{{{{ steps.pour.output.cups }}}}"}}
+"""
+SLEEP = "name: {name}\nversion: 1.0.0\nsteps: [{{id: rest, uses: core.sleep@1, with: {{duration: 60s}}}}]\n"
+FAIL = "name: {name}\nversion: 1.0.0\nsteps: [{{id: break, uses: core.fail@1, with: {{message: broken on purpose}}}}]\n"
+
+
+@pytest.fixture
+def publish(dev, tmp_path):
+    """Publishes a definition under a fresh name; the name."""
+
+    async def publishes(text=TEA):
+        name = f"w-{uuid.uuid4().hex[:8]}"
+        file = tmp_path / f"{name}.yaml"
+        file.write_text(text.format(name=name))
+        done = await dev.run("publish", str(file))
+        assert done.code == 0, done.stderr
+        return name
+
+    return publishes
+
+
+async def test_publish_prints_name_version_digest_and_is_idempotent(dev, tmp_path):
+    name = f"w-{uuid.uuid4().hex[:8]}"
+    file = tmp_path / "tea.yaml"
+    file.write_text(TEA.format(name=name))
+
+    first = await dev.run("publish", str(file))
+    second = await dev.run("publish", str(file))
+
+    word, version, digest = first.stdout.split()
+    assert (word, version) == (name, "1.0.0")
+    assert digest.startswith("sha256:")
+    assert second.stdout == first.stdout
+
+
+async def test_execute_prints_the_id_first_then_the_output(dev, publish):
+    name = await publish()
+
+    done = await dev.run("execute", name, "-i", "cups=3", "--wait")
+
+    first, _, rest = done.stdout.partition("\n")
+    assert str(uuid.UUID(first)) == first
+    assert json.loads(rest) == {"cups": 3}
+    assert done.code == 0
+
+
+async def test_json_is_one_document_and_nothing_else(dev, publish):
+    name = await publish()
+
+    done = await dev.run("-o", "json", "execute", f"{name}@1.0.0", "--wait")
+
+    document = json.loads(done.stdout)
+    assert (document["workflow"], document["status"], document["output"]) == (
+        name,
+        "completed",
+        {"cups": 2},
+    )
+
+
+async def test_watch_prints_one_line_per_change_in_a_pipe(dev, publish):
+    done = await dev.run("execute", await publish(), "--watch")
+
+    words = [line.split()[1] for line in done.stdout.splitlines()[1:] if line.startswith("20")]
+    assert words[0] == "execution_queued"
+    assert words[-1] == "execution_completed"
+    assert words.count("step_completed") == 2
+
+
+async def test_a_failed_execution_is_exit_code_1_and_names_the_step(dev, publish):
+    done = await dev.run("execute", await publish(FAIL), "--wait")
+
+    assert done.code == 1
+    assert "step break: broken on purpose" in done.stderr
+
+
+async def test_list_get_and_logs_show_what_ran(dev, publish):
+    name = await publish()
+    key = (await dev.run("execute", name, "--wait", "-q")).stdout.split()[0]
+
+    listed = json.loads(
+        (await dev.run("ex", "list", f"workflow:{name}", "status:completed", "-o", "json")).stdout
+    )
+    shown = await dev.run("executions", "get", key)
+    names = await dev.run("ex", "list", "--workflow", name, "-o", "name")
+
+    assert [row["id"] for row in listed] == [key]
+    assert f"{name}@1.0.0" in shown.stdout
+    assert "pour" in shown.stdout
+    assert names.stdout.split() == [key]
+    assert (await dev.run("executions", "logs", key)).code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["execute", "nobody"], 3),
+        (["workflows", "get", "nobody"], 3),
+        (["workflows", "versions", "nobody"], 3),
+        (["executions", "get", "0198c0de-0000-7000-8000-000000000001"], 3),
+        (["executions", "watch", "0198c0de-0000-7000-8000-000000000001"], 3),
+        (["cancel", "0198c0de-0000-7000-8000-000000000001"], 3),
+        (["executions", "list", "--token", "not.a.token"], 5),
+        (["gql", "{ nothing }"], 4),
+        (["executions", "list", "--endpoint", "http://127.0.0.1:9"], 7),
+    ],
+    ids=lambda value: "-".join(value[:2]) if isinstance(value, list) else str(value),
+)
+async def test_the_exit_code_says_what_is_wrong(dev, arguments, code):
+    done = await dev.run(*arguments)
+
+    assert done.code == code, done.stderr
+    assert done.stderr.startswith("error: ")
+
+
+async def test_a_role_that_may_only_read_is_denied(dev, publish):
+    name = await publish()
+    token = (
+        await dev.run(
+            "token", "create", "--tenant", "default", "--subject", "eve", "--role", "viewer"
+        )
+    ).stdout
+
+    done = await dev.run("execute", name, "--token", token.strip())
+
+    assert done.code == 5
+    assert (await dev.run("workflows", "get", name, "--token", token.strip())).code == 0
+
+
+async def test_another_tenant_sees_nothing(dev, publish):
+    name = await publish()
+    token = (
+        await dev.run("token", "create", "--tenant", "other", "--subject", "eve", "--role", "admin")
+    ).stdout
+
+    assert (await dev.run("workflows", "get", name, "--token", token.strip())).code == 3
+
+
+async def test_an_invalid_definition_is_refused_with_line_and_column(dev, tmp_path):
+    file = tmp_path / "bad.yaml"
+    file.write_text(
+        "name: bad\nversion: 1.0.0\nsteps:\n  - id: a\n    uses: core.noop@1\n    depends_on: [b]\n"
+    )
+
+    done = await dev.run("publish", str(file))
+
+    assert done.code == 4
+    assert f"at {file}:6:" in done.stderr
+
+
+async def test_an_input_that_does_not_fit_is_refused_field_by_field(dev, publish):
+    done = await dev.run("execute", await publish(), "-i", "cups=many")
+
+    assert done.code == 4
+    assert "cups" in done.stderr
+
+
+async def test_the_same_key_is_the_same_execution_and_another_body_a_conflict(dev, publish):
+    name, key = await publish(), uuid.uuid4().hex
+
+    first = await dev.run("execute", name, "--idempotency-key", key, "-i", "cups=1")
+    again = await dev.run("execute", name, "--idempotency-key", key, "-i", "cups=1")
+    other = await dev.run("execute", name, "--idempotency-key", key, "-i", "cups=2")
+
+    assert first.stdout == again.stdout
+    assert other.code == 6
+
+
+async def test_waiting_ends_with_the_timeout_and_the_execution_goes_on(dev, publish):
+    name = await publish(SLEEP)
+
+    done = await dev.run("execute", name, "--wait", "--timeout", "1s")
+    key = done.stdout.strip()
+
+    assert done.code == 8
+    assert (await dev.run("cancel", key, "--reason", "enough")).code == 0
+    assert (await dev.run("executions", "watch", key, "-q")).code == 9
+    assert (await dev.run("retry", key)).code == 0
+    assert (await dev.run("cancel", key)).code == 0
+
+
+@pytest.mark.parametrize("flag", ["--wait", "--watch"])
+async def test_ctrl_c_detaches_and_says_how_to_attach_again(dev, publish, flag):
+    running = dev.start("execute", await publish(SLEEP), flag)
+    found = await running.printed(r"^([0-9a-f-]{36})$")
+    if flag == "--watch":
+        await running.printed("step_started")
+
+    assert await running.stop(signal.SIGINT) == 130
+    assert f"mc executions watch {found[1]}" in running.output()
+    assert (await dev.run("cancel", found[1])).code == 0
+
+
+async def test_workflows_are_listed_and_shown(dev, publish):
+    name = await publish()
+
+    listed = await dev.run("workflows", "list", "--name", name, "-o", "name")
+    versions = await dev.run("workflows", "versions", name, "-o", "json")
+
+    assert listed.stdout.split() == [name]
+    assert [row["version"] for row in json.loads(versions.stdout)] == ["1.0.0"]
+    assert "pour" in (await dev.run("workflows", "get", name)).stdout
+
+
+async def test_gql_sends_anything_and_follows_subscriptions(dev, publish, tmp_path):
+    key = (await dev.run("execute", await publish(), "--wait", "-q")).stdout.split()[0]
+    file = tmp_path / "watch.graphql"
+    file.write_text("subscription S($id: ID!) { executionEvents(id: $id) { type } }")
+
+    asked = await dev.run(
+        "gql",
+        "query Q($id: ID!) { execution(id: $id) { status } }",
+        "--vars",
+        json.dumps({"id": key}),
+    )
+    followed = await dev.run("gql", f"@{file}", "--vars", json.dumps({"id": key}), "--subscribe")
+
+    assert json.loads(asked.stdout) == {"data": {"execution": {"status": "COMPLETED"}}}
+    events = [json.loads(line)["executionEvents"]["type"] for line in followed.stdout.splitlines()]
+    assert events[-1] == "EXECUTION_COMPLETED"
+
+
+async def test_doctor_finds_everything_in_order(dev):
+    done = await dev.run("doctor", "-o", "json")
+
+    checks = {check["name"]: check["status"] for check in json.loads(done.stdout)}
+    assert done.code == 0
+    assert {checks[name] for name in ("postgresql", "redis", "server", "clock", "token")} == {"ok"}
+
+
+async def test_the_schema_of_a_running_dev_is_up_to_date(dev):
+    assert (await dev.run("migrate", "--check")).code == 0
+
+
+async def test_many_at_once_are_all_found(dev, publish):
+    name = await publish()
+    started = await asyncio.gather(*(dev.run("execute", name) for _ in range(3)))
+
+    listed = await dev.run("ex", "list", "--workflow", name, "--all", "-o", "jsonl")
+
+    assert {json.loads(line)["id"] for line in listed.stdout.splitlines()} == {
+        s.stdout.strip() for s in started
+    }
