@@ -60,11 +60,11 @@ class LogWriter:
         database: Database,
         shard: int,
         *,
-        on_written: Callable[[Sequence[UUID]], None] | None = None,
+        wakeup_publish: Callable[[Sequence[UUID]], None],
     ) -> None:
         self._database = database
         self._shard = shard
-        self._on_written = on_written
+        self._publish = wakeup_publish
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._lost = 0
@@ -106,8 +106,7 @@ class LogWriter:
                 self._lost += len(part)
                 _log.warning("step_logs_lost", lines=self._lost, error=str(error))
                 continue
-            if self._on_written is not None:
-                self._on_written(list({item.row.execution_id for item in part}))
+            self._publish(list({item.row.execution_id for item in part}))
 
     async def _write(self, part: list[_Stamped]) -> None:
         for attempt in range(1, _TRIES + 1):

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from runtime.clock import Clock
-from runtime.entropy import Entropy
 from runtime.store.pool import Database
 from runtime.store.statements import statements
 
@@ -27,10 +25,8 @@ class Tenant:
 class TenantStore:
     """Finds tenants by name or id."""
 
-    def __init__(self, database: Database, *, clock: Clock, entropy: Entropy) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._clock = clock
-        self._entropy = entropy
         self._by_name: dict[str, Tenant] = {}
         self._by_id: dict[UUID, Tenant] = {}
 
@@ -54,8 +50,7 @@ class TenantStore:
         async with self._database.engine() as connection:
             row = await connection.fetchrow(_SQL["find"], name)
             if row is None and create:
-                made = self._entropy.uuid7(int(self._clock.now().timestamp() * 1000))
-                await connection.execute(_SQL["create"], made, name)
+                await connection.execute(_SQL["create"], name)
                 row = await connection.fetchrow(_SQL["find"], name)
         return self._remember(Tenant(*row)) if row else None
 

@@ -6,9 +6,9 @@ transaction: name, draft, version, key and domain event are committed together.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from runtime.model.identity import Actor
@@ -25,6 +25,8 @@ from runtime.store import cursor
 from runtime.store.execution_record import actor_of
 from runtime.store.pool import Database
 from runtime.store.statements import statements
+
+T = TypeVar("T")
 
 _SQL: Final = statements("workflow")
 _VERSIONS: Final = "workflow_versions"
@@ -317,7 +319,7 @@ def version_order(version: SemVer) -> str:
     return f"{core}-" + "!".join(parts) + "!"
 
 
-def _one(rows: list[Any], make: Any) -> Any:
+def _one(rows: list[Any], make: Callable[[Any], T | None]) -> T | None:
     return make(rows[0]) if rows else None
 
 

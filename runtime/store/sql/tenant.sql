@@ -10,4 +10,4 @@ select id, name, spread from tenants where id = $1;
 
 -- name: create
 -- Safe: of two who make the same tenant at once, one does nothing, and both read it afterwards.
-insert into tenants (id, name, created_at) values ($1, $2, maestro.now()) on conflict (name) do nothing;
+insert into tenants (id, name, created_at) values (gen_random_uuid(), $1, maestro.now()) on conflict (name) do nothing;

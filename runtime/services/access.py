@@ -1,0 +1,31 @@
+"""May they? The one place where a service asks; roles and policies will answer here."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from runtime.model.errors import Denied
+from runtime.model.identity import Principal
+
+Scope = Literal[
+    "workflows:read",
+    "workflows:write",
+    "workflows:publish",
+    "executions:read",
+    "executions:write",
+    "executions:admin",
+]
+
+READ_WORKFLOWS: Final = "workflows:read"
+READ_EXECUTIONS: Final = "executions:read"
+WRITE_EXECUTIONS: Final = "executions:write"
+
+
+def require(who: Principal, scope: Scope) -> None:
+    """Return when the caller holds the scope; raise Denied, naming it, when not."""
+    if not who.has(scope):
+        raise Denied(
+            f"This needs the scope `{scope}`, which your token does not give: ask for a role that "
+            "has it.",
+            reason="MISSING_SCOPE",
+        )

@@ -1,0 +1,438 @@
+"""WorkflowService: draft, validate, publish; versions are immutable once published.
+
+A change, its idempotency key and its entry in the workflow's history are one transaction under the
+caller's tenant. Documents are validated before the transaction begins.
+"""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Literal
+from uuid import UUID
+
+from runtime.clock import Clock
+from runtime.connectors.registry import Registry
+from runtime.definition import Validation
+from runtime.definition import validate as validate_document
+from runtime.entropy import Entropy
+from runtime.model.errors import (
+    BadInput,
+    Conflict,
+    IdempotencyConflict,
+    Invalid,
+    InvalidState,
+    NotFound,
+    Problem,
+)
+from runtime.model.identity import Principal
+from runtime.model.page import Page, PageRequest
+from runtime.model.values import Digest, SemVer
+from runtime.model.workflow import (
+    DefinitionFormat,
+    Workflow,
+    WorkflowChange,
+    WorkflowFilter,
+    WorkflowOrder,
+    WorkflowStatus,
+    WorkflowVersion,
+)
+from runtime.services.access import READ_WORKFLOWS, require
+from runtime.store.idempotency import body_digest, check_key, claim_key, find_key
+from runtime.store.pool import Database
+from runtime.store.workflow import Draft, WorkflowStore
+from runtime.store.workflow_list import WorkflowList
+
+Bump = Literal["major", "minor", "patch"]
+
+_CREATE: Final = "create_workflow"
+_PUBLISH: Final = "publish_workflow"
+_CAP: Final = 10_000
+_FIRST: Final = SemVer(1)
+
+
+class WorkflowService:
+    """What callers may do with definitions."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        registry: Registry,
+        clock: Clock,
+        entropy: Entropy,
+        on_published: Callable[[UUID], None] | None = None,
+    ) -> None:
+        self._database = database
+        self._registry = registry
+        self._clock = clock
+        self._entropy = entropy
+        self._on_published = on_published
+        self._store = WorkflowStore(database)
+        self._list = WorkflowList(database)
+
+    # --- reads -------------------------------------------------------------------------------------
+
+    async def find(
+        self,
+        who: Principal,
+        *,
+        id: UUID | None = None,
+        name: str | None = None,
+        namespace: str | None = None,
+    ) -> Workflow | None:
+        """One workflow by id, or by name within a namespace."""
+        require(who, READ_WORKFLOWS)
+        if id is not None:
+            return await self._store.find(who.tenant_id, id)
+        if name is None:
+            raise BadInput("Name a workflow by `id` or by `name`.", reason="WORKFLOW_REFERENCE")
+        return await self._store.find_by_name(who.tenant_id, namespace or "default", name)
+
+    async def get_many(self, who: Principal, ids: Sequence[UUID]) -> dict[UUID, Workflow]:
+        """Those of the caller's that exist, by id."""
+        require(who, READ_WORKFLOWS)
+        return await self._store.get_many(who.tenant_id, ids)
+
+    async def get_many_by_name(self, who: Principal, names: Sequence[str]) -> dict[str, Workflow]:
+        """Those of the caller's that exist, by name."""
+        require(who, READ_WORKFLOWS)
+        return await self._store.get_many_by_name(who.tenant_id, names)
+
+    async def list(
+        self, who: Principal, filter: WorkflowFilter, order: WorkflowOrder, page: PageRequest
+    ) -> Page[Workflow]:
+        """A page of the caller's workflows."""
+        require(who, READ_WORKFLOWS)
+        return await self._list.page(who.tenant_id, filter, order, page)
+
+    async def count(self, who: Principal, filter: WorkflowFilter) -> int:
+        """How many there are, counted up to 10,000."""
+        require(who, READ_WORKFLOWS)
+        return (await self._list.count(who.tenant_id, filter, _CAP))[0]
+
+    async def versions(
+        self, who: Principal, workflow_id: UUID, page: PageRequest
+    ) -> Page[WorkflowVersion]:
+        """A page of a workflow's published versions, highest first."""
+        require(who, READ_WORKFLOWS)
+        return await self._store.versions(who.tenant_id, workflow_id, page)
+
+    async def version(
+        self, who: Principal, workflow_id: UUID, version: SemVer
+    ) -> WorkflowVersion | None:
+        """One published version."""
+        require(who, READ_WORKFLOWS)
+        return await self._store.version(who.tenant_id, workflow_id, version)
+
+    async def versions_by_id(
+        self, who: Principal, ids: Sequence[UUID]
+    ) -> dict[UUID, WorkflowVersion]:
+        """Those of the caller's that exist, by id."""
+        require(who, READ_WORKFLOWS)
+        return await self._store.versions_by_id(who.tenant_id, ids)
+
+    async def current_versions(
+        self, who: Principal, workflow_ids: Sequence[UUID]
+    ) -> dict[UUID, WorkflowVersion]:
+        """What new executions of these workflows take, by workflow."""
+        require(who, READ_WORKFLOWS)
+        return await self._store.current_versions(who.tenant_id, workflow_ids)
+
+    async def drafts(
+        self, who: Principal, workflow_ids: Sequence[UUID]
+    ) -> dict[UUID, WorkflowVersion]:
+        """Drafts that were not published as they are, by workflow."""
+        require(who, READ_WORKFLOWS)
+        return await self._store.drafts(who.tenant_id, workflow_ids)
+
+    def validate(self, who: Principal, source: str, format: DefinitionFormat | None) -> Validation:
+        """The findings that publishing this document would have."""
+        require(who, READ_WORKFLOWS)
+        return validate_document(source, format, self._registry.catalog(), publishing=True)
+
+    # --- changes -----------------------------------------------------------------------------------
+
+    async def create(
+        self,
+        who: Principal,
+        *,
+        name: str,
+        source: str,
+        format: DefinitionFormat | None,
+        display_name: str | None = None,
+        description: str | None = None,
+        labels: dict[str, str] | None = None,
+        namespace: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> WorkflowChange:
+        """A workflow with a draft; raises Conflict when the name is taken."""
+        require(who, "workflows:write")
+        key = check_key(idempotency_key)
+        asked = [name, source, format, display_name, description, labels, namespace]
+        draft, validation = self._draft(source, format, name)
+        plan_labels = validation.plan.labels if validation.plan else {}
+        plan_space = validation.plan.namespace if validation.plan else None
+        made = self._new_id()
+        async with self._database.tenant(who.tenant_id) as connection, connection.transaction():
+            first = await _claimed(connection, who, _CREATE, key, asked, made)
+            if first is None:
+                fresh = await self._store.insert(
+                    connection,
+                    made,
+                    who.tenant_id,
+                    namespace or plan_space or "default",
+                    name,
+                    display_name=display_name,
+                    description=description,
+                    labels=plan_labels if labels is None else plan_labels | labels,
+                    region=None,
+                    draft=draft,
+                    actor=who.actor,
+                )
+                if not fresh:
+                    raise Conflict(
+                        f"There is a workflow {name!r} already: update that one, or choose another "
+                        "name.",
+                        reason="WORKFLOW_EXISTS",
+                        path=("name",),
+                    )
+                data = {"name": name, "digest": str(draft.digest)}
+                await self._store.record(
+                    connection, who.tenant_id, made, "created", who.actor, data
+                )
+        workflow = await self._store.find(who.tenant_id, first or made)
+        return WorkflowChange(workflow, None, validation.problems, created=first is None)
+
+    async def update(
+        self,
+        who: Principal,
+        id: UUID,
+        *,
+        source: str | None = None,
+        format: DefinitionFormat | None = None,
+        display_name: str | None = None,
+        description: str | None = None,
+        labels: dict[str, str] | None = None,
+        expected_digest: Digest | None = None,
+    ) -> WorkflowChange:
+        """Change what is given; raises Conflict when the draft has moved on from `expected_digest`."""
+        require(who, "workflows:write")
+        before = await self._get(who, id)
+        draft, findings = None, ()
+        if source is not None:
+            draft, validation = self._draft(source, format, before.name)
+            findings = validation.problems
+        async with self._database.tenant(who.tenant_id) as connection, connection.transaction():
+            await self._locked(connection, who, id, expected_digest)
+            await self._store.update(
+                connection,
+                who.tenant_id,
+                id,
+                draft=draft,
+                display_name=display_name,
+                description=description,
+                labels=labels,
+            )
+            data = {"digest": str(draft.digest)} if draft else {}
+            await self._store.record(connection, who.tenant_id, id, "updated", who.actor, data)
+        return WorkflowChange(await self._get(who, id), None, findings, created=False)
+
+    async def publish(
+        self,
+        who: Principal,
+        id: UUID,
+        *,
+        version: SemVer | None = None,
+        bump: Bump | None = None,
+        expected_digest: Digest | None = None,
+        changelog: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> WorkflowChange:
+        """Make the draft a version; the same content again gives the version that there is."""
+        require(who, "workflows:publish")
+        key = check_key(idempotency_key)
+        asked = [str(id), version and str(version), bump, expected_digest and str(expected_digest)]
+        if version is not None and bump is not None:
+            raise BadInput("Give a version or a bump, not both.", reason="VERSION_OR_BUMP")
+        digest = body_digest([*asked, changelog])
+        first = await self._published_with(who, key, digest)
+        if first is not None:
+            return await self._publication(who, id, first, (), created=False)
+        draft = await self._publishable(who, id)
+        validation = validate_document(
+            draft.source, draft.format, self._registry.catalog(), publishing=True
+        )
+        if not validation.ok:
+            raise Invalid(validation.problems)
+        wanted = _wanted(version, validation.version)
+        async with self._database.tenant(who.tenant_id) as connection, connection.transaction():
+            await self._locked(connection, who, id, expected_digest or draft.digest)
+            result, created = await self._publish(
+                connection, who, id, draft, wanted=wanted, bump=bump, changelog=changelog
+            )
+            if key is not None:
+                # Of two equal requests at once the later one finds the key taken, by this same version.
+                await claim_key(connection, who.tenant_id, _PUBLISH, key, digest, result)
+        if self._on_published is not None:
+            self._on_published(who.tenant_id)
+        return await self._publication(who, id, result, validation.problems, created=created)
+
+    # -----------------------------------------------------------------------------------------------
+
+    async def _publish(
+        self,
+        connection: Any,
+        who: Principal,
+        id: UUID,
+        draft: Draft,
+        *,
+        wanted: SemVer | None,
+        bump: Bump | None,
+        changelog: str | None,
+    ) -> tuple[UUID, bool]:
+        """The version with this content and whether it was made now; under the workflow's lock."""
+        tenant = who.tenant_id
+        same = await self._store.published(connection, tenant, id, digest=draft.digest)
+        if same is not None and wanted in {None, same.version}:
+            return same.id, False
+        if wanted is None:
+            wanted = _bumped(await self._store.highest(connection, tenant, id), bump)
+        taken = await self._store.published(connection, tenant, id, version=wanted)
+        if taken is not None and taken.digest == draft.digest:
+            return taken.id, False
+        if taken is not None:
+            raise Conflict(
+                f"Version {wanted} is published with other content, and versions never change: "
+                "publish this one under a higher number.",
+                reason="VERSION_EXISTS",
+                path=("version",),
+            )
+        made = self._new_id()
+        await self._store.insert_version(
+            connection, made, tenant, id, wanted, draft, changelog=changelog, actor=who.actor
+        )
+        data = {"version": str(wanted), "digest": str(draft.digest)}
+        await self._store.record(connection, tenant, id, "published", who.actor, data)
+        return made, True
+
+    async def _published_with(self, who: Principal, key: str | None, digest: bytes) -> UUID | None:
+        """The version that this key has published already."""
+        if key is None:
+            return None
+        async with self._database.tenant(who.tenant_id) as connection:
+            found = await find_key(connection, who.tenant_id, _PUBLISH, key)
+        if found is not None and found[1] != digest:
+            raise IdempotencyConflict
+        return found[0] if found else None
+
+    async def _publication(
+        self,
+        who: Principal,
+        id: UUID,
+        version_id: UUID,
+        findings: tuple[Problem, ...],
+        *,
+        created: bool,
+    ) -> WorkflowChange:
+        versions = await self._store.versions_by_id(who.tenant_id, [version_id])
+        return WorkflowChange(
+            await self._get(who, id), versions.get(version_id), findings, created=created
+        )
+
+    async def _publishable(self, who: Principal, id: UUID) -> Draft:
+        workflow = await self._get(who, id)
+        if workflow.status is WorkflowStatus.ARCHIVED:
+            raise InvalidState(
+                f"The workflow {workflow.name!r} is archived and publishes no versions.",
+                reason="WORKFLOW_ARCHIVED",
+            )
+        draft = await self._store.draft(who.tenant_id, id)
+        if draft is None:
+            raise InvalidState("There is no draft to publish.", reason="NO_DRAFT")
+        return draft
+
+    async def _locked(
+        self, connection: Any, who: Principal, id: UUID, expected: Digest | None
+    ) -> None:
+        """Hold the workflow, whose draft must be the one that the caller has seen."""
+        row = await self._store.lock(connection, who.tenant_id, id)
+        if row is None:
+            raise _unknown(id)
+        if expected is not None and row["draft_digest"] != str(expected):
+            raise Conflict(
+                "The draft has been changed in between: read it again and repeat.",
+                reason="DRAFT_CHANGED",
+                path=("expectedDigest",),
+            )
+
+    async def _get(self, who: Principal, id: UUID) -> Workflow:
+        workflow = await self._store.find(who.tenant_id, id)
+        if workflow is None:
+            raise _unknown(id)
+        return workflow
+
+    def _draft(
+        self, source: str, format: DefinitionFormat | None, name: str
+    ) -> tuple[Draft, Validation]:
+        """A document that can be saved; raises Invalid with every finding when it has errors."""
+        validation = validate_document(source, format, self._registry.catalog())
+        problems = builtins.list(validation.problems)
+        if validation.name is not None and validation.name != name:
+            problems.append(
+                Problem(
+                    "name-mismatch",
+                    f"The document is named {validation.name!r}, the workflow {name!r}: make them "
+                    "the same.",
+                    path=("name",),
+                )
+            )
+            raise Invalid(problems)
+        if not validation.ok or validation.definition is None or validation.digest is None:
+            raise Invalid(problems)
+        spelling = format or _spelling(source)
+        return Draft(source, spelling, validation.definition, validation.digest), validation
+
+    def _new_id(self) -> UUID:
+        return self._entropy.uuid7(int(self._clock.now().timestamp() * 1000))
+
+
+async def _claimed(
+    connection: Any, who: Principal, operation: str, key: str | None, body: Any, made: UUID
+) -> UUID | None:
+    if key is None:
+        return None
+    return await claim_key(connection, who.tenant_id, operation, key, body_digest(body), made)
+
+
+def _wanted(asked: SemVer | None, written: SemVer | None) -> SemVer | None:
+    """The number to publish under: the document's, or the caller's; they may not differ."""
+    if asked is not None and written is not None and asked != written:
+        raise BadInput(
+            f"The document says version {written}, the request {asked}: make them the same, or "
+            "leave one out.",
+            reason="VERSION_MISMATCH",
+            path=("version",),
+        )
+    return asked or written
+
+
+def _bumped(highest: SemVer | None, bump: Bump | None) -> SemVer:
+    """The number after the highest one; the first is 1.0.0, and without a word a minor step is taken."""
+    if highest is None:
+        return _FIRST
+    match bump or "minor":
+        case "major":
+            return SemVer(highest.major + 1)
+        case "minor":
+            return SemVer(highest.major, highest.minor + 1)
+        case _:
+            return SemVer(highest.major, highest.minor, highest.patch + 1)
+
+
+def _spelling(source: str) -> DefinitionFormat:
+    return DefinitionFormat.JSON if source.lstrip()[:1] == "{" else DefinitionFormat.YAML
+
+
+def _unknown(id: UUID) -> NotFound:
+    return NotFound(f"There is no workflow {id}.", reason="WORKFLOW_NOT_FOUND")
