@@ -45,6 +45,15 @@ EXIT_CODES: Final[dict[str, int]] = {
     "INTERRUPTED": INTERRUPTED,
 }
 
+# What is wrong with the surroundings has its own kind of exit, by its reason; the rest is 1.
+_SETUP: Final[dict[str, str]] = {
+    "UNKNOWN_VARIABLE": "USAGE",
+    "BAD_VARIABLE": "USAGE",
+    "DEV_ISSUER_NOT_LOOPBACK": "USAGE",
+    "HOME_IN_USE": "CONFLICT",
+    "NO_SERVICES": "UNAVAILABLE",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -143,8 +152,10 @@ def from_model(error: Exception) -> CliError | None:
 
     if not isinstance(error, MaestroError):
         return None
-    if isinstance(error, SetupError) and error.reason in {"UNKNOWN_VARIABLE", "BAD_VARIABLE"}:
-        return CliError(error.message, code="USAGE", reason=error.reason)
+    if isinstance(error, SetupError):
+        return CliError(
+            error.message, code=_SETUP.get(error.reason or "", error.code), reason=error.reason
+        )
     problems = error.problems if isinstance(error, Invalid) else ()
     findings = [
         Finding(

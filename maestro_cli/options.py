@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import IO, Any, Final
 
@@ -96,6 +97,12 @@ def global_options() -> list[click.Parameter]:
         ),
         _option("--no-input", is_flag=True, help="Never ask; fail where a question would stand."),
     ]
+
+
+def see_current_folder(imports: Sequence[str]) -> None:
+    """A package named by `--import` may lie in the current folder, as for `python -m`."""
+    if imports and os.getcwd() not in sys.path:  # noqa: PTH109 - sys.path holds strings
+        sys.path.insert(0, os.getcwd())  # noqa: PTH109
 
 
 class DurationType(click.ParamType[float]):

@@ -167,8 +167,11 @@ def _rich_table(
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in shown:
-        table.add_column(column.title, overflow="ellipsis", no_wrap=True)
+    for index, column in enumerate(shown):
+        # Ids and statuses are there to be copied and read: other columns give way on a narrow terminal.
+        whole = index == 0 or column.kind == "status"
+        width = max(len(line[index]) for line in cells) if whole else None
+        table.add_column(column.title, overflow="ellipsis", no_wrap=True, min_width=width)
     for line, row in zip(cells, rows, strict=True):
         styles = [
             COLORS.get(word(str(c.value(row))), "") if c.kind == "status" else "" for c in shown

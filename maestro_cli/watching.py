@@ -205,7 +205,7 @@ class _Screen:
 
         console = Console(no_color=not options.is_colored(sys.stdout), highlight=False)
         self._progress = progress
-        self._live = Live(console=console, auto_refresh=False, transient=False)
+        self._live = Live(console=console, auto_refresh=False, redirect_stdout=False)
         self._live.start()
 
     def show(self, event: Mapping[str, Any]) -> None:  # noqa: ARG002 - the progress has taken it in

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from maestro_cli.groups import Verb
-from maestro_cli.options import Options
+from maestro_cli.options import Options, see_current_folder
 
 
 @click.command(cls=Verb)
@@ -47,6 +47,7 @@ def dev(
     from maestro_cli.local.processes import with_address
     from runtime.settings import Settings
 
+    see_current_folder(imports)
     settings = with_address(Settings.from_env(), host, port)
     if data_dir is not None:
         settings = replace(settings, home=data_dir.expanduser().absolute())

@@ -7,7 +7,7 @@ from dataclasses import replace
 import click
 
 from maestro_cli.groups import Verb
-from maestro_cli.options import DurationType, Options
+from maestro_cli.options import DurationType, Options, see_current_folder
 
 
 @click.command(cls=Verb)
@@ -50,6 +50,7 @@ def worker(
     from maestro_cli.local.processes import run_worker
     from runtime.settings import Settings
 
+    see_current_folder(imports)
     settings = Settings.from_env()
     given = settings.worker
     wanted = replace(

@@ -13,7 +13,7 @@ import click
 from maestro_cli.documents import read_definition
 from maestro_cli.errors import INVALID, Finding, Place, excerpt
 from maestro_cli.groups import Verb
-from maestro_cli.options import Options
+from maestro_cli.options import Options, see_current_folder
 from maestro_cli.output import print_document
 
 FORMATS: Final = ("pretty", "json", "sarif", "github")
@@ -56,6 +56,7 @@ def validate(
     """Check definition files; prints `file:line:column: severity rule: message` for each finding."""
     from runtime.connectors.registry import Registry
 
+    see_current_folder(imports)
     catalog = Registry.load(imports).catalog()
     reports = [_check(file, catalog) for file in files]
     if form == "pretty" and not options.is_document:

@@ -92,5 +92,15 @@ def test_invalid_input_keeps_its_problems():
     assert "hint: write 3" in render(error, as_json=False)
 
 
+@pytest.mark.parametrize(
+    ("reason", "code"), [("BAD_VARIABLE", 2), ("HOME_IN_USE", 6), ("NO_DISK_SPACE", 1)]
+)
+def test_what_is_wrong_with_the_surroundings_is_told_by_its_reason(reason, code):
+    error = from_model(model.SetupError("no", reason=reason))
+
+    assert error is not None
+    assert error.exit_code == code
+
+
 def test_an_unexpected_failure_is_no_error_of_ours():
     assert from_model(ValueError("x")) is None
