@@ -37,6 +37,11 @@ _METADATA: Final = tuple(
         "fd00:ec2::/32",
     )
 )
+# Python's own idea of "global" differs between releases; these are refused by all of them.
+_NEVER_PUBLIC: Final = (
+    *_METADATA,
+    *map(ip_network, ("192.0.0.0/24", "100.64.0.0/10", "64:ff9b:1::/48", "3fff::/20", "5f00::/16")),
+)
 _NAT64: Final = IPv6Network("64:ff9b::/96")
 _NUMERIC: Final = re.compile(r"(?:0x[0-9a-f]*|[0-9]+)\Z", re.IGNORECASE)
 _PATTERN: Final = re.compile(r"[a-z0-9*?_.-]+\Z")
@@ -106,7 +111,11 @@ def _forms(address: Address) -> Iterator[Address]:
 
 
 def _is_public(address: Address) -> bool:
-    return address.is_global and not address.is_multicast
+    return (
+        address.is_global
+        and not address.is_multicast
+        and not any(address in network for network in _NEVER_PUBLIC)
+    )
 
 
 def _parse(entry: str) -> _Allowed:
