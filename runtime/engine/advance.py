@@ -97,7 +97,7 @@ def complete(state: ExecutionState, step: int, status: int) -> None:
         state.edge_visits += 1
         pending[successor] -= 1
         if skipped:
-            state.doomed.add(successor)
+            state.skipped_needs[successor] = state.skipped_needs.get(successor, 0) + 1
         if pending[successor] == 0 and state.status[successor] == PENDING:
             heappush(state.ready, successor)
 
@@ -251,8 +251,8 @@ def _fill(state: ExecutionState, out: list[Command]) -> None:
         step = heappop(ready)
         if state.status[step] != PENDING:
             continue
-        if step in state.doomed:
-            _skip(state, step, "a step it depends on was skipped", out)
+        if step in state.skipped_needs and _has_lost_all(state, step):
+            _skip(state, step, "all steps it depends on were skipped", out)
         elif state.program.steps[step].condition is None or _holds(state, step, out):
             _run(state, step, out)
         if state.phase is not Phase.GOING:
@@ -260,6 +260,10 @@ def _fill(state: ExecutionState, out: list[Command]) -> None:
             return
     if state.open_steps == 0:
         _succeed(state, out)
+
+
+def _has_lost_all(state: ExecutionState, step: int) -> bool:
+    return state.skipped_needs[step] == state.program.plan.indegree[step]
 
 
 def _holds(state: ExecutionState, step: int, out: list[Command]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from runtime.engine.state import ExecutionState
+from runtime.engine.state import SKIPPED, ExecutionState
 from runtime.model.execution import StepStatus
 
 
@@ -21,6 +21,8 @@ class StepsView(Mapping[str, Mapping[str, Any]]):
         view: dict[str, Any] = {"status": StepStatus(state.status[index]).name.lower()}
         if index in state.outputs:
             view["output"] = state.outputs[index]
+        elif state.status[index] == SKIPPED:
+            view["output"] = None
         if index in state.errors:
             view["error"] = state.errors[index].as_json()
         return view

@@ -62,15 +62,15 @@ class Ending:
 class ExecutionState:
     """The state of one generation.
 
-    `pending[i]` counts dependencies of step i that have not ended, `attempt[i]` is the number of its
-    newest attempt, `ready` a heap of steps that may start (entries that are no longer PENDING are
-    dropped when met), `busy` the number of steps that hold a place: running or between two attempts.
+    `pending[i]` counts dependencies of step i that have not ended, `skipped_needs` those that were
+    skipped; `attempt[i]` is the number of its newest attempt, `ready` a heap of steps that may start
+    (entries that are no longer PENDING are dropped when met), `busy` the number of steps that hold a
+    place: running or between two attempts.
     """
 
     __slots__ = (
         "attempt",
         "busy",
-        "doomed",
         "edge_visits",
         "ending",
         "errors",
@@ -82,6 +82,7 @@ class ExecutionState:
         "ready",
         "run",
         "running",
+        "skipped_needs",
         "status",
     )
 
@@ -95,7 +96,7 @@ class ExecutionState:
         self.attempt = [0] * count
         self.outputs: dict[int, Json] = {}
         self.errors: dict[int, StepError] = {}
-        self.doomed: set[int] = set()
+        self.skipped_needs: dict[int, int] = {}
         self.ready: list[int] = list(program.roots)
         self.running = 0
         self.busy = 0

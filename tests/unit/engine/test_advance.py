@@ -110,6 +110,28 @@ def test_a_false_condition_skips_the_step_and_all_that_depends_on_it():
     assert finish(ok(state, 3)).status is ExecutionStatus.COMPLETED
 
 
+def test_a_join_runs_when_one_of_its_branches_was_not_skipped():
+    plan = plan_of({"a": [], "b": [], "c": ["a", "b"]}, when={"a": "false"})
+    state, _ = started(plan)
+
+    assert runs(ok(state, 1)) == [2]
+
+
+def test_a_join_is_skipped_when_all_its_branches_were():
+    plan = plan_of({"a": [], "b": [], "c": ["a", "b"]}, when={"a": "false", "b": "false"})
+
+    _, commands = started(plan)
+
+    assert recorded(commands) == dict.fromkeys(range(3), StepStatus.SKIPPED)
+
+
+def test_the_output_of_a_skipped_step_reads_as_null():
+    plan = plan_of({"a": [], "b": []}, when={"a": "false"}, outputs={"a": "{{ steps.a.output }}"})
+    state, _ = started(plan)
+
+    assert finish(ok(state, 1)).output == {"a": None}
+
+
 def test_a_workflow_whose_steps_are_all_skipped_completes_at_once():
     _, commands = started(plan_of({"a": [], "b": ["a"]}, when={"a": "false"}))
 

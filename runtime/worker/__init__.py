@@ -1,0 +1,1 @@
+"""The shell around the core: owns executions, carries commands out, makes outcomes durable."""

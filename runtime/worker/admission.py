@@ -1,0 +1,183 @@
+"""Admission: executions that this worker has come to own become runs, fresh or rebuilt from rows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+from uuid import UUID
+
+from runtime.engine.advance import proceed
+from runtime.engine.command import RunStep
+from runtime.engine.event import (
+    CancelRequested,
+    DeadlineReached,
+    RetryDue,
+    Started,
+    StepError,
+    StepFailed,
+)
+from runtime.engine.replay import Rebuilt, rebuild
+from runtime.engine.state import PENDING, RUNNING, ExecutionState, Phase, RunInfo
+from runtime.model.checkpoint import (
+    ExecutionHistory,
+    InboxKind,
+    InboxMessage,
+    OwnedExecution,
+)
+from runtime.model.event import EventKind
+from runtime.worker import signals
+from runtime.worker.encode import clean
+from runtime.worker.executor import Executor
+from runtime.worker.prepared import PreparedProgram
+from runtime.worker.run import Run
+from runtime.worker.tools import Tools
+
+_NOTHING: Final = ExecutionHistory()
+
+
+class Admission:
+    """Makes runs and hands them to the executor."""
+
+    def __init__(self, tools: Tools, executor: Executor) -> None:
+        self._tools = tools
+        self._executor = executor
+
+    async def admit(self, owned: Sequence[OwnedExecution], *, taken_over: bool = False) -> None:
+        """Begin or go on with these executions. Raises Unavailable; then nobody may keep this seat."""
+        histories = await self._histories(owned)
+        for one in owned:
+            prepared = await self._tools.programs.get(one.version_id)
+            history = histories.get(one.id)
+            run, due = self._make(one, prepared, history)
+            if history is None:
+                self._tools.metrics.queue_lag.observe(one.age_seconds)
+            elif taken_over:
+                run.record_event(
+                    EventKind.EXECUTION_TAKEN_OVER,
+                    {"worker": self._tools.name, "takeovers": one.takeovers},
+                )
+            self._begin(run, history or _NOTHING, due)
+        self._tools.metrics.running.set(len(self._executor.runs))
+        self._tools.signals.fire(signals.CLAIMED, len(owned))
+
+    async def readmit(self, old: Run, message: str) -> None:
+        """A checkpoint of this run was refused: go on from what is durable.
+
+        Steps whose outcome the database did not take fail with its words.
+        """
+        histories = await self._tools.store.load_histories([old.owned.id])
+        history = histories.get(old.owned.id, _NOTHING)
+        run, due = self._make(old.owned, old.prepared, history)
+        lost = {
+            step
+            for step, status in enumerate(old.state.status)
+            if run.state.status[step] == PENDING and status not in {PENDING, RUNNING}
+        }
+        run.is_readmitted = True
+        self._begin(run, history, due, lost=lost, message=message)
+
+    def receive(self, run: Run, messages: Iterable[InboxMessage]) -> None:
+        """Act on the messages that the run has not seen yet; they are deleted when it is closed."""
+        for message in messages:
+            if message.n <= run.inbox_seen:
+                continue
+            run.inbox_seen = message.n
+            run.inbox_read.append(message.n)
+            if message.kind != InboxKind.CANCEL:
+                continue
+            # What was sent to an earlier generation and came too late is no word to this one.
+            if message.n > run.owned.inbox or run.owned.cancel_requested:
+                data = message.data if isinstance(message.data, dict) else {}
+                reason = data.get("reason")
+                self._executor.tell(
+                    run,
+                    CancelRequested(data.get("actor"), reason if isinstance(reason, str) else None),
+                )
+
+    async def _histories(self, owned: Sequence[OwnedExecution]) -> Mapping[UUID, ExecutionHistory]:
+        known = [one.id for one in owned if not one.is_fresh]
+        return await self._tools.store.load_histories(known) if known else {}
+
+    def _make(
+        self, owned: OwnedExecution, prepared: PreparedProgram, history: ExecutionHistory | None
+    ) -> tuple[Run, Rebuilt]:
+        info = _info(owned, prepared)
+        if history is None:
+            rebuilt = Rebuilt(ExecutionState(prepared.program, info))
+        else:
+            rebuilt = rebuild(
+                prepared.program,
+                info,
+                history.steps,
+                history.retries,
+                is_begun=history.is_begun,
+            )
+        run = Run(
+            owned=owned,
+            prepared=prepared,
+            state=rebuilt.state,
+            max_output_bytes=self._tools.settings.max_output_bytes,
+            sequence=1 if history is None else history.last_sequence,
+            clears_takeovers=owned.takeovers > 0,
+            claimed_at=self._tools.clock.monotonic(),
+        )
+        return run, rebuilt
+
+    def _begin(
+        self,
+        run: Run,
+        history: ExecutionHistory,
+        rebuilt: Rebuilt,
+        *,
+        lost: Iterable[int] = (),
+        message: str = "",
+    ) -> None:
+        """Tell the run, in this order: messages, deadline, what its rows left open; then start."""
+        executor = self._executor
+        executor.add(run)
+        self._tools.traces.begin_run(run)
+        self.receive(run, history.messages)
+        self._watch_deadline(run)
+        for due in rebuilt.due:
+            if isinstance(due.event, RetryDue) and due.in_seconds > 0:
+                executor.retry_at(run, due.event, due.in_seconds)
+            else:
+                executor.tell(run, due.event)
+        if run.state.phase is Phase.NEW:
+            executor.tell(run, Started(self._tools.name))
+            return
+        actions = run.take_in(proceed(run.state))
+        refused = [a for a in actions if isinstance(a, RunStep) and a.step in set(lost)]
+        executor.act(run, [a for a in actions if a not in refused])
+        for action in refused:
+            error = StepError(
+                "checkpoint_rejected",
+                clean(f"The database refused to store the outcome of this step: {message}."),
+            )
+            executor.tell(run, StepFailed(action.step, action.attempt, error))
+
+    def _watch_deadline(self, run: Run) -> None:
+        seconds = run.owned.deadline_in_seconds
+        if seconds is None:
+            return
+        if seconds <= 0:
+            self._executor.tell(run, DeadlineReached())
+            return
+        loop = asyncio.get_running_loop()
+        run.deadline = loop.call_later(seconds, self._executor.tell, run, DeadlineReached())
+
+
+def _info(owned: OwnedExecution, prepared: PreparedProgram) -> RunInfo:
+    plan, meta = prepared.program.plan, owned.meta
+    version = meta.get("version") or plan.version
+    return RunInfo(
+        id=owned.id,
+        params=owned.input,
+        generation=owned.generation,
+        trigger=str(meta.get("trigger", "api")),
+        version=None if version is None else str(version),
+        namespace=owned.namespace,
+        created_at=owned.created_at.isoformat(),
+        identity=f"{meta.get('tenant', owned.tenant_id)}/{owned.namespace}/{plan.name}",
+    )

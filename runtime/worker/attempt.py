@@ -1,0 +1,167 @@
+"""Attempt: one call of one step. Renders its input right before the call, and puts its end into words.
+
+Secrets appear between `begin` and the connector, nowhere else: digests are over the masked input, and
+whatever comes back has gone through the mask.
+"""
+
+from __future__ import annotations
+
+from asyncio import Task, TimerHandle
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from opentelemetry.trace import Span
+
+from runtime.abi.connector import StepContext
+from runtime.connectors.cancel import CancelSignal
+from runtime.connectors.invoke import effect_of
+from runtime.engine.command import RunStep
+from runtime.engine.event import Facts, StepError, StepFailed, StepSucceeded
+from runtime.engine.retry import idempotency_key
+from runtime.engine.scope import MASKED, scope_of
+from runtime.engine.state import ExecutionState
+from runtime.expression import ExpressionError
+from runtime.model import errors
+from runtime.model.checkpoint import OwnedExecution
+from runtime.model.plan import Effect
+from runtime.model.values import Json
+from runtime.worker.encode import clean, digest, encode, error_of, stopped, text_of
+from runtime.worker.prepared import PreparedStep
+
+
+@dataclass(slots=True)
+class Attempt:
+    """An attempt under way. `context` is made when the call is about to begin."""
+
+    step: int
+    item: int
+    number: int
+    prepared: PreparedStep
+    rendered: Json
+    input_digest: str
+    effect: Effect
+    cancel: CancelSignal
+    started_at: float
+    worker: str
+    context: StepContext | None = None
+    task: Task[None] | None = None
+    span: Span | None = None
+    stop_timer: TimerHandle | None = None
+    stop_reason: str | None = None
+    is_over: bool = False
+
+    def succeeded(self, output: Json, now: float, limit: int) -> StepSucceeded | StepFailed:
+        """The attempt returned; an output that can't be stored is a failure of the step."""
+        try:
+            text = encode(output, f"The output of step {self.prepared.program.plan.key!r}", limit)
+        except errors.StepFailed as failed:
+            return self.failed(failed, now)
+        age = now - self.started_at
+        self.prepared.completed.inc()
+        self.prepared.seconds.observe(age)
+        tail = f',"out":"{digest(output)}"{self._tail()}'
+        return StepSucceeded(self.step, self.number, output, Facts(age, text, tail), self.item)
+
+    def failed(self, failed: errors.StepFailed, now: float) -> StepFailed:
+        """The attempt raised."""
+        return self._failure(error_of(failed), now)
+
+    def cut(self, now: float) -> StepFailed:
+        """The attempt was stopped from outside."""
+        return self._failure(stopped(self.stop_reason or "this worker stops"), now)
+
+    def _failure(self, error: StepError, now: float) -> StepFailed:
+        facts = Facts(now - self.started_at, "null", self._tail())
+        return StepFailed(self.step, self.number, error, self.effect, facts, self.item)
+
+    def _tail(self) -> str:
+        name = self.prepared.connector_name
+        return f',"in":"{self.input_digest}","code":{text_of(name)},"worker":{text_of(self.worker)}'
+
+
+def begin(
+    command: RunStep,
+    prepared: PreparedStep,
+    state: ExecutionState,
+    *,
+    secrets: Mapping[str, str],
+    mask: Callable[[Any], Any],
+    cancel: CancelSignal,
+    now: float,
+    worker: str,
+) -> Attempt:
+    """Render the input and find out what a second call would do; raises StepFailed."""
+    step, connector = prepared.program, prepared.connector
+    if connector is None:
+        raise errors.StepFailed(
+            f"This worker has no connector {prepared.connector_name!r}; install the package that "
+            "brings it where the worker runs, then retry the execution.",
+            type="connector.missing",
+        )
+    try:
+        rendered: Json = step.config.render(scope_of(state, secrets))
+        shown: Json = rendered
+        if step.uses_secrets:
+            shown = step.config.render(scope_of(state, MASKED))
+        input_digest = digest(shown)
+    except ExpressionError as problem:
+        raise errors.StepFailed(
+            mask(clean(f"`with` of step {step.plan.key!r}: {problem.message}")), type="expression"
+        ) from None
+    except TypeError as problem:
+        raise errors.StepFailed(
+            f"`with` of step {step.plan.key!r} can't be written as JSON: {problem}.",
+            type="expression",
+        ) from None
+    return Attempt(
+        step=command.step,
+        item=command.item,
+        number=command.attempt,
+        prepared=prepared,
+        rendered=rendered,
+        input_digest=input_digest,
+        effect=step.plan.effect or connector.effect_class or effect_of(connector, rendered),
+        cancel=cancel,
+        started_at=now,
+        worker=worker,
+    )
+
+
+def context_of(
+    attempt: Attempt,
+    owned: OwnedExecution,
+    workflow: str,
+    *,
+    log: Any,
+    heartbeat: Any,
+    services: Mapping[str, Any],
+    mask: Callable[[Any], Any],
+    trace: Mapping[str, str],
+    policy: Any,
+) -> StepContext:
+    """What the connector is told."""
+    meta = owned.meta
+    purpose = meta.get("purpose")
+    return StepContext(
+        execution_id=owned.id,
+        tenant_id=owned.tenant_id,
+        tenant=str(meta.get("tenant", "")),
+        namespace=owned.namespace,
+        workflow=workflow,
+        step_key=attempt.prepared.program.plan.key,
+        step=attempt.step,
+        item=attempt.item,
+        generation=owned.generation,
+        attempt=attempt.number,
+        idempotency_key=idempotency_key(owned.id, attempt.step, attempt.item, owned.generation),
+        timeout_seconds=attempt.prepared.timeout_seconds,
+        log=log,
+        cancel=attempt.cancel,
+        heartbeat=heartbeat,
+        policy=policy,
+        purpose=purpose if isinstance(purpose, str) else None,
+        trace_headers=trace,
+        services=services,
+        mask=mask,
+    )

@@ -1,0 +1,138 @@
+"""Duties: what a heartbeat's answer asks of this worker, one at a time, beside the beat itself.
+
+Dead workers are buried and their executions taken over in chunks; parked executions whose time has
+come are woken; messages are read; and when executions wait although Redis says nothing, they are
+claimed without it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+from uuid import UUID
+
+from runtime.model.checkpoint import BeatAnswer
+from runtime.telemetry.log import get_logger
+from runtime.worker import signals
+from runtime.worker.admission import Admission
+from runtime.worker.executor import Executor
+from runtime.worker.tools import Seat, Tools
+
+CHUNK: Final = 500
+SILENCE_SECONDS: Final = 2.0
+FORGET_SECONDS: Final = 30.0
+PER_TENANT: Final = 64
+
+_log = get_logger("worker")
+
+
+class Duties:
+    """Does what the database says there is to do."""
+
+    def __init__(self, tools: Tools, seat: Seat, executor: Executor, admission: Admission) -> None:
+        self._tools = tools
+        self._seat = seat
+        self._executor = executor
+        self._admission = admission
+        self._answer: BeatAnswer | None = None
+        self._rung: set[UUID] = set()
+        self._something = asyncio.Event()
+        self._spoke_at = tools.clock.monotonic()
+        self._forgot_at = float("-inf")
+
+    def told(self, answer: BeatAnswer) -> None:
+        """The newest answer; an older one that was not served yet is out of date."""
+        self._answer = answer
+        self._something.set()
+
+    def inbox_rang(self, ids: Sequence[UUID]) -> None:
+        """Somebody left messages for these executions; some may be ours."""
+        ours = [one for one in ids if one in self._executor.runs]
+        if ours:
+            self._rung.update(ours)
+            self._something.set()
+
+    def queue_spoke(self) -> None:
+        """Redis has just delivered something."""
+        self._spoke_at = self._tools.clock.monotonic()
+
+    async def serve(self) -> None:
+        """Serve for ever. Raises what makes this seat unsafe to keep."""
+        while True:
+            await self._something.wait()
+            self._something.clear()
+            answer, self._answer = self._answer, None
+            ids = self._rung | set(answer.inbox if answer else ())
+            self._rung = set()
+            if ids:
+                await self._read(ids)
+            if answer is not None:
+                await self._serve(answer)
+
+    async def _serve(self, answer: BeatAnswer) -> None:
+        if answer.dead_workers:
+            await self._take_over()
+        if answer.due:
+            await self._wake()
+        silence = self._tools.clock.monotonic() - self._spoke_at
+        if answer.queued and silence > SILENCE_SECONDS:
+            await self._claim()
+
+    async def _read(self, ids: set[UUID]) -> None:
+        """Messages, of those executions that have some they have not seen."""
+        runs = self._executor.runs
+        ours = [one for one in ids if one in runs]
+        if not ours:
+            return
+        for execution_id, messages in (await self._tools.store.messages(ours)).items():
+            run = runs.get(execution_id)
+            if run is not None:
+                self._admission.receive(run, messages)
+
+    async def _take_over(self) -> None:
+        store, seat = self._tools.store, self._seat
+        await store.bury(seat.shard, seat.me)
+        taken = 0
+        while room := self._room():
+            owned = await store.takeover(seat.shard, seat.me, seat.epoch, min(room, CHUNK))
+            if not owned:
+                break
+            taken += len(owned)
+            await self._admission.admit(owned, taken_over=True)
+        if taken:
+            _log.warning("taken_over", executions=taken)
+            self._tools.metrics.takeovers.inc(taken)
+            self._tools.signals.fire(signals.TAKEN_OVER, taken)
+            return
+        now = self._tools.clock.monotonic()
+        if now - self._forgot_at > FORGET_SECONDS:
+            self._forgot_at = now
+            await store.sweep_workers(seat.shard)
+
+    async def _wake(self) -> None:
+        seat = self._seat
+        while room := self._room():
+            limit = min(room, CHUNK)
+            owned = await self._tools.store.due(seat.shard, seat.me, seat.epoch, limit)
+            await self._admission.admit(owned)
+            if len(owned) < limit:
+                return
+
+    async def _claim(self) -> None:
+        """The database's own backlog, a fair slice of it, without Redis."""
+        store, seat, room = self._tools.store, self._seat, self._room()
+        if not room:
+            return
+        found = await store.queued(
+            seat.shard,
+            older_than_seconds=SILENCE_SECONDS,
+            per_tenant=PER_TENANT,
+            limit=min(room, CHUNK),
+        )
+        if found:
+            ids = [execution_id for execution_id, _ in found]
+            await self._admission.admit(await store.claim(seat.shard, seat.me, seat.epoch, ids))
+
+    def _room(self) -> int:
+        return max(0, self._tools.settings.max_executions - len(self._executor.runs))

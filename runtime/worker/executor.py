@@ -1,0 +1,404 @@
+"""Executor: carries commands out, for all runs of one incarnation.
+
+It is driven by callbacks: a step that answers at once costs no task and no future, its completion
+waits only for the flush. Long steps are tasks owned here. What the runs of one turn of the loop
+recorded goes to the flusher together, at the end of the turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+from uuid import UUID
+
+from runtime.clock import Clock
+from runtime.connectors.cancel import CancelSignal
+from runtime.connectors.invoke import answer_inline, invoke
+from runtime.connectors.registry import Registry
+from runtime.engine.advance import advance
+from runtime.engine.command import RunStep, ScheduleRetry, StopStep
+from runtime.engine.event import Event, RetryDue, StepFailed
+from runtime.engine.state import Phase
+from runtime.model import errors
+from runtime.model.checkpoint import Closing, FlushOutcome, FlushResult
+from runtime.model.execution import ExecutionStatus, WaitKind
+from runtime.model.plan import Effect
+from runtime.secrets.file import FileSecrets
+from runtime.settings import WorkerSettings
+from runtime.store.flush import Flusher
+from runtime.telemetry.log import get_logger
+from runtime.telemetry.metrics import Metrics
+from runtime.worker import signals
+from runtime.worker.attempt import Attempt, begin, context_of
+from runtime.worker.encode import error_of, stopped
+from runtime.worker.lease import Lease
+from runtime.worker.run import Action, Run
+from runtime.worker.step_log import StepLogs
+from runtime.worker.trace import Traces
+
+PARK_SECONDS: Final = 5.0
+STOP_SECONDS: Final = 1.0
+ABANDON_SECONDS: Final = 5.0
+TURN_SECONDS: Final = 0.01
+
+_log = get_logger("worker")
+
+
+class Executor:
+    """Owns the runs, the tasks of their steps, and the timers of their retries."""
+
+    def __init__(
+        self,
+        *,
+        flusher: Flusher,
+        lease: Lease,
+        registry: Registry,
+        secrets: FileSecrets,
+        logs: StepLogs,
+        traces: Traces,
+        settings: WorkerSettings,
+        metrics: Metrics,
+        clock: Clock,
+        signals: signals.Signals,
+        worker: str,
+        on_closed: Callable[[Run, Closing], None],
+        on_refused: Callable[[Run, FlushResult], None],
+        on_news: Callable[[UUID], None],
+    ) -> None:
+        self.runs: dict[UUID, Run] = {}
+        self.is_draining = False
+        self._flusher = flusher
+        self._lease = lease
+        self._registry = registry
+        self._secrets = secrets
+        self._logs = logs
+        self._traces = traces
+        self._settings = settings
+        self._metrics = metrics
+        self._clock = clock
+        self._signals = signals
+        self._worker = worker
+        self._on_closed = on_closed
+        self._on_refused = on_refused
+        self._on_news = on_news
+        self._loop = asyncio.get_running_loop()
+        self._ready: deque[tuple[Run, RunStep | Attempt]] = deque()
+        self._blocked: deque[tuple[Run, RunStep | Attempt]] = deque()
+        self._dirty: list[Run] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._turn_is_planned = False
+        self._is_dropped = False
+        self._never = CancelSignal()
+        self.quiet = asyncio.Event()
+        self.quiet.set()
+
+    @property
+    def calls(self) -> int:
+        """How many calls are under way."""
+        return len(self._tasks)
+
+    def add(self, run: Run) -> None:
+        """Begin to carry a run."""
+        run.on_flushed = partial(self._flushed, run)
+        self.runs[run.owned.id] = run
+
+    def tell(self, run: Run, event: Event) -> None:
+        """Something happened to a run."""
+        if not run.is_over and not self._is_dropped:
+            self.act(run, run.take_in(advance(run.state, event)))
+
+    def act(self, run: Run, actions: list[Action]) -> None:
+        """Do what may be done now; what was recorded goes out at the end of this turn."""
+        for action in actions:
+            match action:
+                case RunStep() | Attempt():
+                    self._ready.append((run, action))
+                case ScheduleRetry():
+                    self._schedule(run, action)
+                case StopStep():
+                    self._stop(run, action)
+        self.touched(run)
+
+    def touched(self, run: Run) -> None:
+        """The run has recorded something: see to it at the end of this turn."""
+        if not run.is_listed:
+            run.is_listed = True
+            self._dirty.append(run)
+        self._plan_turn()
+
+    def unblock(self) -> None:
+        """Try again what had no place, or no lease to act under."""
+        if self._blocked:
+            self._ready.extendleft(reversed(self._blocked))
+            self._blocked.clear()
+            self._plan_turn()
+
+    def retry_at(self, run: Run, due: RetryDue, seconds: float) -> None:
+        """Tell the run that a retry is due, later."""
+        when = self._loop.time() + seconds
+        timer = self._loop.call_at(when, self._retry, run, due)
+        run.retries[due.step] = (when, timer)
+
+    def drop(self) -> None:
+        """Forget all runs: another worker owns them now. Calls are stopped, their ends ignored."""
+        self._is_dropped = True
+        for run in tuple(self.runs.values()):
+            self.forget(run)
+            self._traces.end_run(run, None)
+        self._ready.clear()
+        self._blocked.clear()
+        self._dirty.clear()
+        self._metrics.running.set(0)
+
+    def forget(self, run: Run) -> None:
+        """Carry this run no longer; its calls are stopped, their ends ignored."""
+        for attempt in run.attempts.values():
+            attempt.cancel.cancel("this worker no longer carries the execution")
+            if attempt.task is not None:
+                attempt.task.cancel()
+        run.drop()
+        self.runs.pop(run.owned.id, None)
+
+    async def join(self, seconds: float) -> None:
+        """Wait until the tasks have ended; those that do not listen are left behind."""
+        if self._tasks:
+            await asyncio.wait(tuple(self._tasks), timeout=seconds)
+
+    # --- turns -----------------------------------------------------------------------------------
+
+    def _plan_turn(self) -> None:
+        if not self._turn_is_planned:
+            self._turn_is_planned = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        """Start what is ready, for a bounded time; then let every run that changed submit."""
+        self._turn_is_planned = False
+        if self._is_dropped:
+            return
+        end = self._clock.monotonic() + TURN_SECONDS
+        ready = self._ready
+        while ready:
+            run, action = ready.popleft()
+            self._start(run, action)
+            if self._clock.monotonic() > end:
+                break
+        dirty, self._dirty = self._dirty, []
+        for run in dirty:
+            run.is_listed = False
+            for checkpoint in run.checkpoints():
+                self._flusher.submit(checkpoint, run.on_flushed)
+            self._park_if_idle(run)
+        if ready:
+            self._plan_turn()
+
+    def _flushed(self, run: Run, result: FlushResult) -> None:
+        """The answer to the run's oldest checkpoint: go on with what waited for it."""
+        waiting = run.flushed()
+        if run.is_over or self._is_dropped:
+            return
+        if result.outcome is not FlushOutcome.COMMITTED:
+            self._on_refused(run, result)
+            return
+        self._signals.fire(signals.CHECKPOINTED)
+        self._on_news(run.owned.id)
+        if waiting.closing is not None:
+            self._close(run, waiting.closing)
+            return
+        self.act(run, [*waiting.after])
+
+    def _close(self, run: Run, closing: Closing) -> None:
+        run.drop()
+        self.runs.pop(run.owned.id, None)
+        self._on_closed(run, closing)
+
+    # --- steps -----------------------------------------------------------------------------------
+
+    def _start(self, run: Run, action: RunStep | Attempt) -> None:
+        if run.is_over:
+            return
+        if run.state.phase is not Phase.GOING:
+            self._call_off(run, action)
+            return
+        if self.is_draining:
+            return
+        if isinstance(action, Attempt):
+            self._go(run, action)
+            return
+        prepared = run.prepared.steps[action.step]
+        connector = prepared.connector
+        is_inline = connector is not None and connector.inline
+        if not is_inline and not self._may_call():
+            self._blocked.append((run, action))
+            return
+        try:
+            attempt = begin(
+                action,
+                prepared,
+                run.state,
+                secrets=self._secrets,
+                mask=self._secrets.mask,
+                cancel=self._never if is_inline else CancelSignal(),
+                now=self._clock.monotonic(),
+                worker=self._worker,
+            )
+        except errors.StepFailed as failed:
+            error = error_of(failed)
+            self._count(run, action.step, "failed")
+            self.tell(run, StepFailed(action.step, action.attempt, error, Effect.PURE))
+            return
+        if is_inline:
+            self._answer(run, attempt)
+        elif attempt.effect is Effect.AT_MOST_ONCE:
+            run.record_intent(attempt)
+            self.touched(run)
+        else:
+            self._go(run, attempt)
+
+    def _may_call(self) -> bool:
+        return len(self._tasks) < self._settings.max_steps and self._lease.allows_calls
+
+    def _call_off(self, run: Run, action: RunStep | Attempt) -> None:
+        """The execution is stopping: what has not begun ends without a call."""
+        number = action.number if isinstance(action, Attempt) else action.attempt
+        error = stopped("the execution is stopping")
+        self.tell(run, StepFailed(action.step, number, error, Effect.PURE))
+
+    def _answer(self, run: Run, attempt: Attempt) -> None:
+        """A connector that answers at once: no task, no await."""
+        span = self._traces.begin_step(run, attempt)
+        context = self._context(run, attempt)
+        try:
+            output = answer_inline(attempt.prepared.connector, context, attempt.rendered)
+        except errors.StepFailed as failed:
+            self._report(run, attempt, attempt.failed(failed, self._clock.monotonic()))
+        else:
+            now, limit = self._clock.monotonic(), self._settings.max_output_bytes
+            self._report(run, attempt, attempt.succeeded(output, now, limit))
+        if span is not None:
+            span.end()
+
+    def _go(self, run: Run, attempt: Attempt) -> None:
+        """Make the call in a task of its own, if the lease still allows it."""
+        if not self._may_call():
+            self._blocked.append((run, attempt))
+            return
+        attempt.started_at = self._clock.monotonic()
+        run.attempts[attempt.step] = attempt
+        self._signals.fire(signals.CALLING)
+        task = self._loop.create_task(self._call(run, attempt), name="step")
+        attempt.task = task
+        self._tasks.add(task)
+        self.quiet.clear()
+        task.add_done_callback(self._ended)
+
+    async def _call(self, run: Run, attempt: Attempt) -> None:
+        with self._traces.step(run, attempt):
+            context = self._context(run, attempt)
+            try:
+                output = await invoke(attempt.prepared.connector, context, attempt.rendered)
+            except errors.StepFailed as failed:
+                event = attempt.failed(failed, self._clock.monotonic())
+            except asyncio.CancelledError:
+                if attempt.stop_reason is None:
+                    raise
+                event = attempt.cut(self._clock.monotonic())
+            else:
+                now, limit = self._clock.monotonic(), self._settings.max_output_bytes
+                self._report(run, attempt, attempt.succeeded(output, now, limit))
+                return
+            self._report(run, attempt, event)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not self._tasks:
+            self.quiet.set()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._loop.call_exception_handler(
+                {"message": "a step's task broke", "exception": error}
+            )
+        self.unblock()
+
+    def _report(self, run: Run, attempt: Attempt, event: Event) -> None:
+        """The end of an attempt, once."""
+        if attempt.is_over:
+            return
+        attempt.is_over = True
+        if attempt.stop_timer is not None:
+            attempt.stop_timer.cancel()
+        run.attempts.pop(attempt.step, None)
+        if isinstance(event, StepFailed):
+            self._count(run, attempt.step, event.error.kind.value)
+            self._traces.failed(attempt, event.error.message)
+        self.tell(run, event)
+
+    def _count(self, run: Run, step: int, status: str) -> None:
+        name = run.prepared.steps[step].connector_name
+        self._metrics.steps.labels(name, status).inc()
+
+    def _context(self, run: Run, attempt: Attempt) -> Any:
+        log = self._logs.of(run.owned, attempt)
+        plan = run.prepared.program.plan
+        return context_of(
+            attempt,
+            run.owned,
+            plan.name,
+            log=log,
+            heartbeat=log.heartbeat,
+            services=self._registry.services,
+            mask=self._secrets.mask,
+            trace=self._traces.headers(run, attempt),
+            policy=plan.policy,
+        )
+
+    # --- stopping, retrying, parking -------------------------------------------------------------
+
+    def _stop(self, run: Run, command: StopStep) -> None:
+        """Tell the step first, cancel its task after a moment, give it up after some more."""
+        attempt = run.attempts.get(command.step)
+        self.unblock()
+        if attempt is None or attempt.stop_reason is not None:
+            return
+        attempt.stop_reason = command.reason
+        attempt.cancel.cancel(command.reason)
+        attempt.stop_timer = self._loop.call_later(STOP_SECONDS, self._cancel, run, attempt)
+
+    def _cancel(self, run: Run, attempt: Attempt) -> None:
+        if attempt.task is not None:
+            attempt.task.cancel()
+        attempt.stop_timer = self._loop.call_later(ABANDON_SECONDS, self._abandon, run, attempt)
+
+    def _abandon(self, run: Run, attempt: Attempt) -> None:
+        _log.warning("step_does_not_stop", execution=str(run.owned.id), step=attempt.step)
+        self._report(run, attempt, attempt.cut(self._clock.monotonic()))
+
+    def _schedule(self, run: Run, command: ScheduleRetry) -> None:
+        name = run.prepared.steps[command.step].connector_name
+        self._metrics.retries.labels(name).inc()
+        due = RetryDue(command.step, command.attempt, command.item)
+        self.retry_at(run, due, command.delay_ms / 1000)
+
+    def _retry(self, run: Run, due: RetryDue) -> None:
+        run.retries.pop(due.step, None)
+        self.tell(run, due)
+
+    def _park_if_idle(self, run: Run) -> None:
+        """Only long waits are left: give the execution up until the first of them is over."""
+        if run.is_over or not run.retries or not run.state.is_idle or not run.is_quiet:
+            return
+        first = min(when for when, _ in run.retries.values()) - self._loop.time()
+        if first <= PARK_SECONDS:
+            return
+        if run.deadline is not None:
+            first = min(first, max(0.0, run.deadline.when() - self._loop.time()))
+        closing = Closing(
+            run.owned.id, ExecutionStatus.WAITING, WaitKind.RETRY_BACKOFF, first, run.inbox_seen
+        )
+        run.park(
+            closing,
+            {"wait": WaitKind.RETRY_BACKOFF.name.lower(), "wake_in_ms": round(first * 1000)},
+        )
+        self.touched(run)

@@ -1,0 +1,214 @@
+"""Incarnation: one registered life of a worker on a shard, from its row to its fence.
+
+Everything that is only true while this id and epoch hold the fence hangs on this object: lease, runs,
+writer. When the fence falls (taken over, an unknown outcome, a lease that ran out) the whole object is
+dropped, and the worker begins a new one under a new id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any, Final
+from uuid import UUID
+
+from runtime.model.checkpoint import BeatAnswer, Closing, FlushOutcome, FlushResult
+from runtime.model.errors import MaestroError
+from runtime.model.execution import ExecutionStatus
+from runtime.store.flush import Flusher
+from runtime.telemetry.log import get_logger
+from runtime.worker import signals
+from runtime.worker.admission import Admission
+from runtime.worker.duties import Duties
+from runtime.worker.executor import Executor
+from runtime.worker.keeper import Keeper
+from runtime.worker.lease import Lease
+from runtime.worker.run import Run
+from runtime.worker.step_log import StepLogs
+from runtime.worker.tools import Seat, Tools
+from runtime.worker.trace import purpose_of
+
+CHUNK: Final = 500
+BLOCK_MS: Final = 1_000
+
+_log = get_logger("worker")
+
+
+class Incarnation:
+    """Claims, runs and checkpoints under one id. `run` returns why it ended."""
+
+    def __init__(self, tools: Tools, seat: Seat, lease: Lease) -> None:
+        self.seat = seat
+        self._tools = tools
+        self._lease = lease
+        self._flusher = Flusher(
+            tools.database, seat.shard, seat.me, seat.epoch, metrics=tools.metrics
+        )
+        self.executor = Executor(
+            flusher=self._flusher,
+            lease=lease,
+            registry=tools.registry,
+            secrets=tools.secrets,
+            logs=StepLogs(tools.logs, tools.secrets.mask, tools.clock),
+            traces=tools.traces,
+            settings=tools.settings,
+            metrics=tools.metrics,
+            clock=tools.clock,
+            signals=tools.signals,
+            worker=tools.name,
+            on_closed=self._closed,
+            on_refused=self._refused,
+            on_news=self._news,
+        )
+        self._admission = Admission(tools, self.executor)
+        self._duties = Duties(tools, seat, self.executor, self._admission)
+        self._keeper = Keeper(tools, seat, lease, on_answer=self._heard)
+        self._loop = asyncio.get_running_loop()
+        self._ended: asyncio.Future[str] = self._loop.create_future()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._intake: list[asyncio.Task[None]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._told: set[UUID] = set()
+
+    async def run(self) -> str:
+        """Work until the fence falls; the reason."""
+        stop_hearing = self._tools.wakeup.on_inbox(self._duties.inbox_rang)
+        self._spawn(self._keeper.keep(), "heartbeat")
+        self._intake = [
+            self._spawn(self._claim(), "claim"),
+            self._spawn(self._duties.serve(), "duties"),
+        ]
+        try:
+            return await asyncio.shield(self._ended)
+        finally:
+            stop_hearing()
+            await self._drop()
+
+    async def drain(self, seconds: float) -> None:
+        """Take nothing new, let calls under way end, make everything durable, hand the rest over."""
+        for task in self._intake:
+            task.cancel()
+        self.executor.is_draining = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.executor.quiet.wait()
+        # Two turns: ends that were just reported become rows, rows become checkpoints.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        await self._flusher.close()
+        self.executor.drop()
+        with suppress(MaestroError):
+            await self._tools.store.leave(self.seat.shard, self.seat.me, self.seat.epoch)
+        self._end("drained")
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = self._loop.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_ended)
+        return task
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        """No part can fail alone: what it was doing may have changed who owns what."""
+        self._tasks.discard(task)
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is not None:
+            if not isinstance(error, MaestroError):
+                _log.error("worker_defect", task=task.get_name(), exc_info=error)
+            self._end(f"{task.get_name()}: {error}")
+
+    def _end(self, reason: str) -> None:
+        if not self._ended.done():
+            self._ended.set_result(reason)
+
+    async def _drop(self) -> None:
+        self.executor.drop()
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._flusher.close()
+        await self.executor.join(1.0)
+
+    # --- intake ----------------------------------------------------------------------------------
+
+    async def _claim(self) -> None:
+        """Queued executions that Redis names, as many as there is room for."""
+        tools, seat = self._tools, self.seat
+        consumer = f"{seat.me:x}"
+        while True:
+            await self._room.wait()
+            room = tools.settings.max_executions - len(self.executor.runs)
+            if room <= 0:
+                self._room.clear()
+                continue
+            entries = await tools.queue.read(seat.shard, consumer, min(room, CHUNK), BLOCK_MS)
+            if not entries:
+                continue
+            self._duties.queue_spoke()
+            ids = list({entry.execution_id for entry in entries})
+            owned = await tools.store.claim(seat.shard, seat.me, seat.epoch, ids)
+            tools.queue.ack(entries)
+            await self._admission.admit(owned)
+
+    def _heard(self, answer: BeatAnswer) -> None:
+        self.executor.unblock()
+        self._duties.told(answer)
+
+    # --- what the executor reports ---------------------------------------------------------------
+
+    def _news(self, execution_id: UUID) -> None:
+        """Ring for those who watch: once per turn of the loop for all that was committed in it."""
+        if not self._told:
+            self._loop.call_soon(self._publish)
+        self._told.add(execution_id)
+
+    def _publish(self) -> None:
+        told, self._told = self._told, set()
+        self._tools.wakeup.publish_events(self.seat.shard, told)
+
+    def _closed(self, run: Run, closing: Closing) -> None:
+        tools, status = self._tools, ExecutionStatus(closing.status)
+        tools.traces.end_run(run, status)
+        tools.metrics.running.set(len(self.executor.runs))
+        self._room.set()
+        if not status.is_terminal:
+            tools.signals.fire(signals.PARKED)
+            return
+        seconds = run.owned.age_seconds + tools.clock.monotonic() - run.claimed_at
+        tools.metrics.finished.labels(status.name.lower()).inc()
+        tools.metrics.execution_seconds.observe(seconds)
+        tools.signals.fire(signals.CLOSED)
+        _log.info("execution_finished", **_summary(run, status, seconds))
+
+    def _refused(self, run: Run, result: FlushResult) -> None:
+        if result.outcome is not FlushOutcome.REJECTED:
+            if result.outcome is FlushOutcome.FENCED:
+                self._tools.metrics.fenced.inc()
+                self._tools.signals.fire(signals.FENCED)
+            self._end(f"flush {result.outcome}: {result.message}")
+            return
+        self.executor.forget(run)
+        self._spawn(self._readmit(run, result.message or "no reason given"), "readmit")
+
+    async def _readmit(self, run: Run, message: str) -> None:
+        if run.is_readmitted:
+            _log.error("execution_stuck", execution=str(run.owned.id), reason=message)
+            return
+        await self._admission.readmit(run, message)
+
+
+def _summary(run: Run, status: ExecutionStatus, seconds: float) -> dict[str, object]:
+    out: dict[str, object] = {
+        "execution": str(run.owned.id),
+        "workflow": run.prepared.program.plan.name,
+        "tenant": run.owned.meta.get("tenant"),
+        "status": status.name.lower(),
+        "duration_ms": round(seconds * 1000),
+        **purpose_of(run),
+    }
+    if run.error is not None:
+        out["error"] = run.error.type
+    return out

@@ -1,0 +1,82 @@
+"""Keeper: renews the lease over a connection of its own, once per beat.
+
+It lives in the same loop as everything else on purpose: when the loop does not turn, no beat is sent,
+and another worker takes over. Only the database decides; a beat that is answered `live` renews the
+lease however late it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from runtime.model.checkpoint import BeatAnswer
+from runtime.model.errors import Unavailable
+from runtime.store.faults import Fenced
+from runtime.worker import signals
+from runtime.worker.lease import Lease
+from runtime.worker.tools import Seat, Tools
+
+_AGAIN_SECONDS = 0.2
+
+
+class Keeper:
+    """Beats until this seat is lost: `keep` raises then."""
+
+    def __init__(
+        self, tools: Tools, seat: Seat, lease: Lease, *, on_answer: Callable[[BeatAnswer], None]
+    ) -> None:
+        self._tools = tools
+        self._seat = seat
+        self._lease = lease
+        self._on_answer = on_answer
+        self._connection: Any = None
+
+    async def keep(self) -> None:
+        """Renew the lease for ever; raises Fenced, or Unavailable when the lease has run out."""
+        clock, every = self._tools.clock, self._tools.settings.beat_seconds
+        try:
+            while True:
+                sent_at = clock.monotonic()
+                answer = await self._beat()
+                if answer is None:
+                    await asyncio.sleep(_AGAIN_SECONDS)
+                    continue
+                left = self._lease.renewed(sent_at)
+                self._tools.metrics.lease_seconds.set(max(0.0, left))
+                self._tools.signals.fire(signals.BEAT)
+                self._on_answer(answer)
+                await asyncio.sleep(max(0.0, sent_at + every - clock.monotonic()))
+        finally:
+            self._hang_up()
+
+    async def _beat(self) -> BeatAnswer | None:
+        """One beat; None when the database did not answer and the lease still holds."""
+        tools, seat = self._tools, self._seat
+        try:
+            async with asyncio.timeout(tools.settings.lease_seconds / 2):
+                if self._connection is None:
+                    self._connection = await tools.database.dedicated()
+                answer = await tools.store.beat(
+                    self._connection,
+                    seat.shard,
+                    seat.me,
+                    seat.epoch,
+                    tools.settings.lease_seconds,
+                )
+        except (Unavailable, TimeoutError) as error:
+            self._hang_up()
+            if self._lease.is_over:
+                raise Unavailable("The lease ran out while PostgreSQL did not answer.") from error
+            return None
+        if not answer.live:
+            tools.metrics.fenced.inc()
+            tools.signals.fire(signals.FENCED)
+            raise Fenced
+        return answer
+
+    def _hang_up(self) -> None:
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None

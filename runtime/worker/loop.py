@@ -1,0 +1,137 @@
+"""Worker: begins an incarnation, and another one whenever that has ended, until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from runtime.clock import Clock
+from runtime.connectors.registry import Registry
+from runtime.entropy import Entropy
+from runtime.model.errors import Unavailable
+from runtime.queue.stream import RedisQueue
+from runtime.queue.wakeup import Wakeup
+from runtime.secrets.file import FileSecrets
+from runtime.settings import WorkerSettings
+from runtime.store.execution import ExecutionStore
+from runtime.store.log import LogWriter
+from runtime.store.plan import PlanStore
+from runtime.store.pool import Database
+from runtime.telemetry.log import get_logger
+from runtime.telemetry.metrics import Metrics
+from runtime.telemetry.tracing import Tracing
+from runtime.worker import signals
+from runtime.worker.incarnation import Incarnation
+from runtime.worker.lease import Lease
+from runtime.worker.prepared import Programs
+from runtime.worker.tools import Seat, Tools
+from runtime.worker.trace import Traces
+
+_AGAIN_SECONDS: Final = (0.05, 0.2, 0.5, 1.0)
+_ID_BITS: Final = 62
+
+_log = get_logger("worker")
+
+
+class Worker:
+    """Runs executions of one shard. `signals` says what happens inside, for tests."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        store: ExecutionStore,
+        queue: RedisQueue,
+        wakeup: Wakeup,
+        plans: PlanStore,
+        registry: Registry,
+        secrets: FileSecrets,
+        logs: LogWriter,
+        settings: WorkerSettings,
+        tracing: Tracing,
+        metrics: Metrics,
+        clock: Clock,
+        entropy: Entropy,
+        host: str,
+        shard: int = 0,
+    ) -> None:
+        self.signals = signals.Signals()
+        self._tools = Tools(
+            database=database,
+            store=store,
+            queue=queue,
+            wakeup=wakeup,
+            programs=Programs(plans, registry, metrics),
+            registry=registry,
+            secrets=secrets,
+            logs=logs,
+            settings=settings,
+            traces=Traces(tracing),
+            metrics=metrics,
+            clock=clock,
+            signals=self.signals,
+            name=host,
+        )
+        self._entropy = entropy
+        self._shard = shard
+        self._current: Incarnation | None = None
+        self._last_seat: Seat | None = None
+        self._stopping = asyncio.Event()
+
+    @property
+    def executions(self) -> int:
+        """How many executions this worker owns now."""
+        return 0 if self._current is None else len(self._current.executor.runs)
+
+    async def run(self) -> None:
+        """Work until `stop`."""
+        failures = 0
+        while not self._stopping.is_set():
+            try:
+                incarnation = await self._begin()
+            except Unavailable as error:
+                if not failures:
+                    _log.warning("worker_waits", reason=error.message)
+                await self._pause(_AGAIN_SECONDS[min(failures, len(_AGAIN_SECONDS) - 1)])
+                failures += 1
+                continue
+            failures = 0
+            self._current = incarnation
+            try:
+                reason = await incarnation.run()
+            finally:
+                self._current = None
+            if not self._stopping.is_set():
+                _log.warning("worker_begins_again", reason=reason)
+
+    async def stop(self, drain_seconds: float | None = None) -> None:
+        """Take nothing new, finish what runs within the time, hand the rest over."""
+        self._stopping.set()
+        if self._current is not None:
+            seconds = self._tools.settings.drain_seconds if drain_seconds is None else drain_seconds
+            await self._current.drain(seconds)
+
+    async def _begin(self) -> Incarnation:
+        """Register under a new id. What the last one held is given free first: its lease is ours."""
+        tools, settings = self._tools, self._tools.settings
+        if self._last_seat is not None:
+            last = self._last_seat
+            await tools.store.leave(last.shard, last.me, last.epoch)
+            self._last_seat = None
+        me = self._entropy.bits(_ID_BITS) + 1
+        lease = Lease(
+            tools.clock,
+            seconds=settings.lease_seconds,
+            margin_seconds=settings.lease_margin_seconds,
+        )
+        epoch = await tools.store.register(self._shard, me, tools.name, settings.lease_seconds)
+        self._last_seat = Seat(self._shard, me, epoch)
+        self.signals.fire(signals.REGISTERED)
+        return Incarnation(tools, self._last_seat, lease)
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        except TimeoutError:
+            return

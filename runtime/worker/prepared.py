@@ -1,0 +1,77 @@
+"""Programs with their connectors: what is the same for all executions of a version, worked out once."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from prometheus_client import Counter, Histogram
+
+from runtime.connectors.registry import Registry
+from runtime.engine.program import Program, StepProgram
+from runtime.store.plan import PlanStore
+from runtime.telemetry.metrics import Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedStep:
+    """One step with its connector (None when this worker has none that fits) and its metrics."""
+
+    program: StepProgram
+    connector: Any
+    connector_name: str
+    timeout_seconds: float | None
+    completed: Counter
+    seconds: Histogram
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedProgram:
+    """A program and its prepared steps."""
+
+    program: Program
+    steps: tuple[PreparedStep, ...]
+
+
+class Programs:
+    """The prepared programs used last, by version. A version never changes, so nothing expires."""
+
+    def __init__(
+        self, plans: PlanStore, registry: Registry, metrics: Metrics, *, limit: int = 512
+    ) -> None:
+        self._plans = plans
+        self._registry = registry
+        self._metrics = metrics
+        self._limit = limit
+        self._known: OrderedDict[UUID, PreparedProgram] = OrderedDict()
+
+    async def get(self, version_id: UUID) -> PreparedProgram:
+        """The program of a version, loaded and parsed on first use."""
+        known = self._known.get(version_id)
+        if known is not None:
+            self._known.move_to_end(version_id)
+            return known
+        program = Program.of(await self._plans.get(version_id))
+        prepared = PreparedProgram(program, tuple(map(self._prepare, program.steps)))
+        self._known[version_id] = prepared
+        if len(self._known) > self._limit:
+            self._known.popitem(last=False)
+        return prepared
+
+    def _prepare(self, step: StepProgram) -> PreparedStep:
+        plan, connector = step.plan, None
+        name = plan.kind.value if plan.uses is None else str(plan.uses)
+        if plan.uses is not None:
+            connector = self._registry.resolve(plan.uses)
+        if connector is not None:
+            name = f"{connector.name}@{connector.version}"
+        return PreparedStep(
+            program=step,
+            connector=connector,
+            connector_name=name,
+            timeout_seconds=None if plan.timeout is None else plan.timeout.seconds,
+            completed=self._metrics.steps.labels(name, "completed"),
+            seconds=self._metrics.step_seconds.labels(name),
+        )

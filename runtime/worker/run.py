@@ -1,0 +1,272 @@
+"""Run: one owned execution in memory, and the book that is kept of it. No I/O; the executor acts.
+
+It keeps the durable order: whatever was recorded goes out as a checkpoint, and what follows from a
+completion (the next step, the timer of a retry) comes back only when that checkpoint is committed.
+Only the owner numbers events, so numbers are gapless and in commit order.
+"""
+
+from __future__ import annotations
+
+from asyncio import TimerHandle
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+from opentelemetry.trace import Span
+
+from runtime.engine.command import (
+    Command,
+    Finish,
+    RecordEvent,
+    RecordStep,
+    RunStep,
+    ScheduleRetry,
+    StopStep,
+)
+from runtime.engine.event import Facts
+from runtime.engine.state import ExecutionState
+from runtime.model.checkpoint import (
+    Checkpoint,
+    Closing,
+    EventRow,
+    FlushResult,
+    OwnedExecution,
+    StepRow,
+)
+from runtime.model.errors import StepFailed
+from runtime.model.event import EventKind
+from runtime.model.execution import ExecutionError, ExecutionStatus, StepStatus
+from runtime.model.values import Json
+from runtime.worker.attempt import Attempt
+from runtime.worker.encode import encode, text_of
+from runtime.worker.prepared import PreparedProgram
+
+MAX_ROWS: Final = 1_000
+_COMPLETED: Final = StepStatus.COMPLETED
+
+Deferred: TypeAlias = RunStep | ScheduleRetry | Attempt
+Action: TypeAlias = RunStep | ScheduleRetry | StopStep | Attempt
+
+
+def _nowhere(_result: FlushResult) -> None:
+    """A run that no executor carries."""
+
+
+@dataclass(slots=True)
+class InFlight:
+    """What waits for one checkpoint."""
+
+    after: list[Deferred]
+    closing: Closing | None
+
+
+@dataclass(slots=True)
+class Run:
+    """One execution, its state, and what is recorded but not yet submitted."""
+
+    owned: OwnedExecution
+    prepared: PreparedProgram
+    state: ExecutionState
+    max_output_bytes: int
+    sequence: int = 1
+    inbox_seen: int = 0
+    inbox_read: list[int] = field(default_factory=list)
+    attempts: dict[int, Attempt] = field(default_factory=dict)
+    retries: dict[int, tuple[float, TimerHandle]] = field(default_factory=dict)
+    deadline: TimerHandle | None = None
+    span: Span | None = None
+    trace: dict[str, str] = field(default_factory=dict)
+    is_over: bool = False
+    clears_takeovers: bool = False
+    is_listed: bool = False
+    is_readmitted: bool = False
+    claimed_at: float = 0.0
+    error: ExecutionError | None = None
+    on_flushed: Callable[[FlushResult], None] = _nowhere
+    _steps: list[StepRow] = field(default_factory=list)
+    _events: list[EventRow] = field(default_factory=list)
+    _after: list[Deferred] = field(default_factory=list)
+    _closing: Closing | None = None
+    _size: int = 0
+    _sealed: list[Checkpoint] = field(default_factory=list)
+    _in_flight: deque[InFlight] = field(default_factory=deque)
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether everything recorded is durable: nothing is under way to the database."""
+        return not (self._in_flight or self.has_records)
+
+    @property
+    def has_records(self) -> bool:
+        """Whether something waits to be submitted."""
+        return bool(self._steps or self._events or self._closing)
+
+    def take_in(self, commands: list[Command]) -> list[Action]:
+        """Record what the core decided; what depends on nothing uncommitted is to be done now."""
+        now: list[Action] = []
+        later: list[Deferred] = []
+        recorded = False
+        for command in commands:
+            match command:
+                case RecordEvent():
+                    self.record_event(command.kind, command.data)
+                case RecordStep():
+                    recorded = True
+                    self._record_step(command)
+                case RunStep() | ScheduleRetry():
+                    later.append(command)
+                case StopStep():
+                    now.append(command)
+                case Finish():
+                    self._finish(command)
+        if recorded:
+            self._after += later
+        else:
+            now += later
+        return now
+
+    def record_event(self, kind: EventKind, data: dict[str, Json] | None = None) -> None:
+        """Add an event to what goes out next."""
+        self.sequence += 1
+        text = None if data is None else text_of(data)
+        owned = self.owned
+        self._events.append(EventRow(owned.tenant_id, owned.id, self.sequence, kind, text))
+        if text is not None:
+            self._size += len(text)
+
+    def record_intent(self, attempt: Attempt) -> None:
+        """Make it durable that an at-most-once call is about to be made; the call waits for that."""
+        row = self._row(attempt.step, attempt.item, attempt.number, StepStatus.RUNNING, 0.0, "{}")
+        self._steps.append(row._replace(is_open=True))
+        self._after.append(attempt)
+
+    def park(self, closing: Closing, data: dict[str, Json]) -> None:
+        """Give the execution up until its time comes."""
+        self.record_event(EventKind.EXECUTION_WAITING, data)
+        self._closing = closing
+
+    def checkpoints(self) -> list[Checkpoint]:
+        """Everything recorded since the last call, in the order in which it must be committed."""
+        if self.has_records:
+            self._seal()
+        out, self._sealed = self._sealed, []
+        return out
+
+    def flushed(self) -> InFlight:
+        """The oldest checkpoint is answered: what waited for it."""
+        return self._in_flight.popleft()
+
+    def drop(self) -> None:
+        """Forget everything: timers are stopped, answers that still come are ignored."""
+        self.is_over = True
+        for _, timer in self.retries.values():
+            timer.cancel()
+        self.retries.clear()
+        if self.deadline is not None:
+            self.deadline.cancel()
+
+    def _record_step(self, command: RecordStep) -> None:
+        facts = command.facts
+        result = _result(command, facts)
+        self._size += len(result)
+        self._steps.append(
+            self._row(
+                command.step,
+                command.item,
+                command.attempt,
+                command.status,
+                facts.age_seconds,
+                result,
+            )
+        )
+        if len(self._steps) >= MAX_ROWS:
+            self._split()
+
+    def _split(self) -> None:
+        """Send a part of a large batch ahead; what follows from it waits for the last part."""
+        after, self._after = self._after, []
+        self._seal()
+        self._after = after
+
+    def _seal(self) -> None:
+        closing = self._closing
+        clears = self.clears_takeovers and bool(self._steps)
+        checkpoint = Checkpoint(
+            execution_id=self.owned.id,
+            steps=tuple(self._steps),
+            events=tuple(self._events),
+            closing=closing,
+            clears_takeovers=clears and closing is None,
+            inbox_read=() if closing is None else tuple(self.inbox_read),
+            size=self._size,
+        )
+        if clears:
+            self.clears_takeovers = False
+        self._sealed.append(checkpoint)
+        self._in_flight.append(InFlight(self._after, closing))
+        self._steps, self._events, self._after = [], [], []
+        self._closing, self._size = None, 0
+
+    def _row(
+        self, step: int, item: int, number: int, status: StepStatus, age: float, result: str
+    ) -> StepRow:
+        owned = self.owned
+        return StepRow(
+            owned.tenant_id,
+            owned.id,
+            step,
+            item,
+            owned.generation,
+            number,
+            status,
+            age,
+            False,
+            result,
+        )
+
+    def _finish(self, command: Finish) -> None:
+        status, error, output = command.status, command.error, None
+        if status is ExecutionStatus.COMPLETED and command.output is not None:
+            try:
+                output = encode(
+                    command.output, "The output of the execution", self.max_output_bytes
+                )
+            except StepFailed as failed:
+                status, error = ExecutionStatus.FAILED, ExecutionError(failed.type, failed.message)
+                self._replace_end(error)
+        self.error = error
+        text = None if error is None else text_of(_error_json(error))
+        self._size += len(output or "") + len(text or "")
+        self._closing = Closing(
+            self.owned.id, status, inbox_seen=self.inbox_seen, output=output, error=text
+        )
+
+    def _replace_end(self, error: ExecutionError) -> None:
+        """The event that was to be the last said `completed`; the output showed otherwise."""
+        data = text_of({"error": _error_json(error)})
+        last = self._events.pop()
+        self._events.append(last._replace(kind=EventKind.EXECUTION_FAILED, data=data))
+
+
+def _result(command: RecordStep, facts: Facts) -> str:
+    """The JSON of a row: what the engine decided, and the facts that rode along."""
+    if command.status is _COMPLETED:
+        return '{"output":' + facts.output + facts.tail + "}"
+    if command.error is None:
+        return "{}"
+    retry = "" if command.retry_in_ms is None else f',"retry_in_ms":{command.retry_in_ms}'
+    return '{"error":' + text_of(command.error.as_json()) + retry + facts.tail + "}"
+
+
+def _error_json(error: ExecutionError) -> dict[str, Json]:
+    out: dict[str, Json] = {
+        "type": error.type,
+        "message": error.message,
+        "retryable": error.retryable,
+    }
+    if error.step_key is not None:
+        out["step_key"] = error.step_key
+    if error.details is not None:
+        out["details"] = error.details
+    return out

@@ -1,0 +1,261 @@
+"""A worker and what it stands on, against real PostgreSQL and Redis: publish, enqueue, look at rows."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from runtime.clock import Clock, SystemClock
+from runtime.connectors.registry import Registry
+from runtime.definition import validate
+from runtime.entropy import SystemEntropy
+from runtime.model.checkpoint import InboxKind
+from runtime.model.event import EventKind
+from runtime.model.execution import ExecutionStatus, StepStatus
+from runtime.model.workflow import DefinitionFormat
+from runtime.queue.link import RedisLink
+from runtime.queue.stream import RedisQueue
+from runtime.queue.wakeup import Wakeup
+from runtime.secrets.file import FileSecrets
+from runtime.settings import WorkerSettings
+from runtime.store.enqueue import Enqueuer, EnqueueRow
+from runtime.store.execution import ExecutionStore
+from runtime.store.log import LogWriter
+from runtime.store.plan import PlanStore
+from runtime.store.pool import Database
+from runtime.telemetry.metrics import Metrics
+from runtime.telemetry.tracing import Tracing
+from runtime.worker.loop import Worker
+
+TENANT = UUID("01930000-0000-7000-8000-00000000aaaa")
+TIMEOUT = 15.0
+
+
+@dataclass
+class EngineRoom:
+    """Made by `engine_room`; closes what it opened."""
+
+    database: Database
+    store: ExecutionStore
+    queue: RedisQueue
+    wakeup: Wakeup
+    link: RedisLink
+    enqueuer: Enqueuer
+    registry: Registry
+    secrets: FileSecrets
+    metrics: Metrics
+    sql: Any
+    tracing: Tracing
+    clock: Clock = field(default_factory=SystemClock)
+    settings: WorkerSettings = field(default_factory=WorkerSettings)
+    workers: list[tuple[Worker, asyncio.Task[None], LogWriter]] = field(default_factory=list)
+
+    async def publish(self, steps: Sequence[Mapping[str, Any]], **more: Any) -> UUID:
+        """A published version of a document with these steps; its id."""
+        document = {"name": f"test-{SystemEntropy().bits(32):08x}", "version": "1.0.0", **more}
+        document["steps"] = list(steps)
+        found = validate(
+            json.dumps(document), DefinitionFormat.JSON, self.registry.catalog(), publishing=True
+        )
+        assert found.ok, found.problems
+        workflow, version = (SystemEntropy().uuid7(1) for _ in range(2))
+        by = {"subject": "test"}
+        await self.sql.execute(
+            "insert into workflows (id, tenant_id, name, created_by) values ($1, $2, $3, $4)",
+            workflow, TENANT, document["name"], json.dumps(by),
+        )  # fmt: skip
+        await self.sql.execute(
+            "insert into workflow_versions (id, tenant_id, workflow_id, version, version_order, "
+            "digest, source, source_format, definition, published_by) "
+            "values ($1, $2, $3, '1.0.0', '1', $4, '', 'json', $5, $6)",
+            version, TENANT, workflow, str(found.digest), json.dumps(found.definition), json.dumps(by),
+        )  # fmt: skip
+        return version
+
+    async def enqueue(
+        self,
+        version: UUID,
+        input: Any = None,
+        *,
+        hint: bool = True,
+        timeout_seconds: float | None = None,
+        meta: Mapping[str, Any] | None = None,
+    ) -> UUID:
+        """A queued execution; without `hint` Redis is not told."""
+        row = EnqueueRow(
+            id=SystemEntropy().uuid7(int(self.clock.now().timestamp() * 1000)),
+            tenant_id=TENANT,
+            workflow_id=version,
+            version_id=version,
+            namespace="default",
+            region=None,
+            priority=0,
+            timeout_seconds=timeout_seconds,
+            wake_at=None,
+            input=json.dumps(input or {}),
+            meta=json.dumps({"tenant": "test", **(meta or {})}),
+            key=None,
+            digest=None,
+            event="{}",
+            labels=None,
+        )
+        outcome = await self.enqueuer.enqueue(row)
+        if hint:
+            self.queue.add(0, [(outcome.id, 1)])
+        return outcome.id
+
+    async def run(self, steps: Sequence[Mapping[str, Any]], input: Any = None, **more: Any) -> UUID:
+        """Publish, enqueue, and wait for the end."""
+        execution = await self.enqueue(await self.publish(steps, **more), input)
+        await self.finished(execution)
+        return execution
+
+    def worker(self, **changes: Any) -> Worker:
+        """One more worker, running."""
+        logs = LogWriter(
+            self.database, 0, wakeup_publish=lambda ids: self.wakeup.publish_logs(0, ids)
+        )
+        worker = Worker(
+            database=self.database,
+            store=self.store,
+            queue=self.queue,
+            wakeup=self.wakeup,
+            plans=PlanStore(self.database),
+            registry=self.registry,
+            secrets=self.secrets,
+            logs=logs,
+            settings=replace(self.settings, **changes),
+            tracing=self.tracing,
+            metrics=self.metrics,
+            clock=self.clock,
+            entropy=SystemEntropy(),
+            host=f"test:{len(self.workers) + 1}",
+        )
+        self.workers.append((worker, asyncio.create_task(worker.run()), logs))
+        return worker
+
+    async def expire(self, name: str) -> None:
+        """Let the lease of a worker run out, as if it had stood still for too long."""
+        await self.sql.execute(
+            "update workers set lease_until = now() - interval '1 second' where host = $1 and not dead",
+            name,
+        )
+
+    async def finished(self, execution: UUID, timeout: float = TIMEOUT) -> ExecutionStatus:
+        """Wait for a final status."""
+        return await self.reached(
+            execution, lambda row: ExecutionStatus(row["status"]).is_terminal, timeout
+        )
+
+    async def reached(
+        self, execution: UUID, wanted: Any, timeout: float = TIMEOUT
+    ) -> ExecutionStatus:
+        """Wait until the row is as wanted."""
+        async with self.wakeup.listen(execution) as bell:
+            loop = asyncio.get_running_loop()
+            end = loop.time() + timeout
+            while True:
+                row = await self.row(execution)
+                if wanted(row):
+                    return ExecutionStatus(row["status"])
+                if loop.time() > end:
+                    raise TimeoutError(f"still {dict(row)}; {await self.events(execution)}")
+                await bell.wait(0.1)
+
+    async def row(self, execution: UUID) -> Any:
+        """The execution's row."""
+        return await self.sql.fetchrow("select * from workflow_executions where id = $1", execution)
+
+    async def steps(self, execution: UUID) -> list[tuple[int, int, int, StepStatus]]:
+        """(step, generation, attempt, status) of all rows, in the order of their end."""
+        rows = await self.sql.fetch(
+            "select step, generation, attempt, status from step_executions where execution_id = $1 "
+            "order by finished_at, step, generation, attempt",
+            execution,
+        )
+        return [(r["step"], r["generation"], r["attempt"], StepStatus(r["status"])) for r in rows]
+
+    async def results(self, execution: UUID) -> list[Any]:
+        """The result of every row, by step and attempt."""
+        rows = await self.sql.fetch(
+            "select result from step_executions where execution_id = $1 "
+            "order by generation, step, attempt",
+            execution,
+        )
+        return [json.loads(row["result"]) for row in rows]
+
+    async def events(self, execution: UUID) -> list[str]:
+        """The kinds of all events; asserts that their numbers are gapless."""
+        rows = await self.sql.fetch(
+            "select seq, kind from execution_events where execution_id = $1 order by seq", execution
+        )
+        assert [row["seq"] for row in rows] == list(range(1, len(rows) + 1))
+        return [EventKind(row["kind"]).word for row in rows]
+
+    async def cancel(self, execution: UUID, *, ring: bool = True) -> None:
+        """Ask for an end, as the service does."""
+        async with self.database.engine() as connection:
+            data = {"actor": {"subject": "ann", "kind": "user"}, "reason": "enough"}
+            await self.store.send(0, TENANT, execution, InboxKind.CANCEL, data, connection)
+        if ring:
+            self.wakeup.publish_inbox(0, [execution])
+            self.queue.add(0, [(execution, 1)])
+
+    async def retry(self, execution: UUID, *, from_failed_step: bool = True) -> None:
+        """Ask for another generation, as the service does."""
+        async with self.database.engine() as connection:
+            data = {
+                "actor": {"subject": "ann"},
+                "reason": None,
+                "from_failed_step": from_failed_step,
+            }
+            await self.store.retry(0, TENANT, execution, data, connection)
+        self.queue.add(0, [(execution, 1)])
+
+    async def close(self) -> None:
+        """Stop the workers, close the connections."""
+        for worker, task, logs in self.workers:
+            await worker.stop(0.0)
+            await asyncio.wait_for(task, 10)
+            await logs.close()
+        await self.enqueuer.close()
+        await self.wakeup.close()
+        await self.link.close()
+        await self.sql.close()
+        await self.database.close()
+
+
+@asynccontextmanager
+async def engine_room(
+    database_url: str, redis_url: str, home: Path, *, tracing: Tracing | None = None
+) -> AsyncIterator[EngineRoom]:
+    """Everything but the workers."""
+    metrics = Metrics()
+    database = await Database.open(database_url)
+    link = await RedisLink.open(redis_url, metrics=metrics)
+    sql = await asyncpg.connect(database_url, server_settings={"search_path": "maestro"})
+    room = EngineRoom(
+        database=database,
+        store=ExecutionStore(database),
+        queue=RedisQueue(link),
+        wakeup=Wakeup(link),
+        link=link,
+        enqueuer=Enqueuer(database, 0, metrics=metrics),
+        registry=Registry.load(("tests.support.steps",)),
+        secrets=FileSecrets(home / "secrets.yaml"),
+        metrics=metrics,
+        sql=sql,
+        tracing=tracing or Tracing(service="test"),
+    )
+    try:
+        yield room
+    finally:
+        await room.close()

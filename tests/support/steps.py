@@ -1,0 +1,153 @@
+"""Connectors for tests of the worker: they count, fail on demand, wait to be let go. Loaded as a user's package would be."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, RootModel
+
+from runtime.abi.connector import Connector, InlineConnector, StepContext
+from runtime.model.errors import StepErrorKind, StepFailed
+from runtime.model.plan import Effect
+
+
+class Anything(RootModel[Any]):
+    """Whatever is given."""
+
+
+class Calls:
+    """What was called, by marker: keys and attempts, in order. Gates hold calls back."""
+
+    def __init__(self) -> None:
+        self.keys: defaultdict[str, list[str]] = defaultdict(list)
+        self.attempts: defaultdict[str, list[int]] = defaultdict(list)
+        self.gates: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
+        self.begun: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
+        self.contexts: dict[str, StepContext] = {}
+
+    def note(self, context: StepContext, marker: str) -> None:
+        self.keys[marker].append(context.idempotency_key)
+        self.attempts[marker].append(context.attempt)
+        self.contexts[marker] = context
+        self.begun[marker].set()
+
+    def clear(self) -> None:
+        for part in (self.keys, self.attempts, self.gates, self.begun, self.contexts):
+            part.clear()
+
+
+CALLS = Calls()
+
+
+class FlakyInput(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    marker: str
+    failures: int = 0
+    kind: StepErrorKind = StepErrorKind.TRANSIENT
+    retry_after: float | None = None
+
+
+class Flaky(Connector):
+    """Fails so many times, then succeeds."""
+
+    name: ClassVar[str] = "probe.flaky"
+    version: ClassVar[str] = "1.0.0"
+    summary: ClassVar[str] = "Fail some times."
+    effect_class: ClassVar[Effect | None] = Effect.IDEMPOTENT
+    Input: ClassVar[type[BaseModel]] = FlakyInput
+    Output: ClassVar[type[BaseModel]] = Anything
+
+    async def execute(self, context: StepContext, input: FlakyInput) -> Any:
+        CALLS.note(context, input.marker)
+        if context.attempt <= input.failures:
+            raise StepFailed("busy", kind=input.kind, type="Busy", retry_after=input.retry_after)
+        return {"attempt": context.attempt}
+
+
+class GateInput(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    marker: str
+    value: Any = None
+
+
+class Gate(Connector):
+    """Waits until the test opens its gate, or until it is told to stop."""
+
+    name: ClassVar[str] = "probe.gate"
+    version: ClassVar[str] = "1.0.0"
+    summary: ClassVar[str] = "Wait for the test."
+    effect_class: ClassVar[Effect | None] = Effect.IDEMPOTENT
+    Input: ClassVar[type[BaseModel]] = GateInput
+    Output: ClassVar[type[BaseModel]] = Anything
+
+    async def execute(self, context: StepContext, input: GateInput) -> Any:
+        CALLS.note(context, input.marker)
+        gate = asyncio.ensure_future(CALLS.gates[input.marker].wait())
+        stop = asyncio.ensure_future(context.cancel.wait())
+        try:
+            await asyncio.wait((gate, stop), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            gate.cancel()
+            stop.cancel()
+        context.cancel.raise_if_cancelled()
+        return input.value
+
+
+class Once(Gate):
+    """The same, but a second call would do it twice."""
+
+    name: ClassVar[str] = "probe.once"
+    effect_class: ClassVar[Effect | None] = Effect.AT_MOST_ONCE
+
+
+class Deaf(Gate):
+    """Hears neither its token nor a cancellation at first."""
+
+    name: ClassVar[str] = "probe.deaf"
+
+    async def execute(self, context: StepContext, input: GateInput) -> Any:
+        CALLS.note(context, input.marker)
+        while not CALLS.gates[input.marker].is_set():
+            try:
+                await CALLS.gates[input.marker].wait()
+            except asyncio.CancelledError:
+                continue
+        return input.value
+
+
+class Echo(InlineConnector):
+    """Gives back what it is given, at once, unchecked."""
+
+    name: ClassVar[str] = "probe.echo"
+    version: ClassVar[str] = "1.0.0"
+    summary: ClassVar[str] = "Give back the input."
+    effect_class: ClassVar[Effect | None] = Effect.PURE
+    Input: ClassVar[type[BaseModel]] = Anything
+    Output: ClassVar[type[BaseModel]] = Anything
+
+    def answer(self, context: StepContext, input: Anything) -> Any:
+        CALLS.note(context, context.step_key)
+        value = input.root
+        if isinstance(value, dict) and "zeros" in value:
+            return "\x00" * int(value["zeros"])
+        if isinstance(value, dict) and "bytes" in value:
+            return "x" * int(value["bytes"])
+        return value
+
+
+class Chatty(Connector):
+    """Logs as many lines as it is told."""
+
+    name: ClassVar[str] = "probe.chatty"
+    version: ClassVar[str] = "1.0.0"
+    summary: ClassVar[str] = "Log lines."
+    effect_class: ClassVar[Effect | None] = Effect.PURE
+    Input: ClassVar[type[BaseModel]] = Anything
+    Output: ClassVar[type[BaseModel]] = Anything
+
+    async def execute(self, context: StepContext, input: Anything) -> Any:
+        for number in range(input.root["lines"]):
+            context.log.info(f"line {number}", secret=input.root.get("secret"))
+        return None
