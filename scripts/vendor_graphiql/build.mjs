@@ -17,11 +17,21 @@ const dist = join(here, "dist");
 const target = join(here, "..", "..", "subgraph", "http", "graphiql");
 const bundled = new Set();
 
-// Fonts travel inside the style sheets of packages that have a licence of their own.
+// Fonts travel inside the style sheets of other packages and have licences of their own.
 const FONTS = [
-  { name: "Roboto (font, in @graphiql/react)", version: "-", license: "Apache-2.0" },
-  { name: "Fira Code (font, in @graphiql/react)", version: "-", license: "OFL-1.1" },
-  { name: "Codicons (font, in monaco-editor)", version: "-", license: "CC-BY-4.0" },
+  {
+    name: "Codicons (font, in monaco-editor)",
+    version: "-",
+    license: "CC-BY-4.0",
+    text: "Codicons by Microsoft: https://creativecommons.org/licenses/by/4.0/",
+  },
+  { name: "Fira Code (font, in @graphiql/react)", version: "-", license: "OFL-1.1", like: "fira-code" },
+  {
+    name: "Roboto (font, in @graphiql/react)",
+    version: "-",
+    license: "Apache-2.0 OR OFL-1.1",
+    like: "roboto",
+  },
 ];
 
 // Every module that ends up in a bundle names its package, so the list of licences is what is
@@ -134,21 +144,34 @@ function sources() {
 }
 
 function describePackage(folder) {
-  const { name, version, license } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
+  const facts = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
+  const { name, version, license, repository, author } = facts;
   if (!license) throw new Error(`${name} names no licence`);
-  return { name, version, license, folder };
+  const home = (repository?.url ?? repository ?? name).replace(/^git\+|\.git$/g, "");
+  return { name, version, license, folder, home, author: author?.name ?? author ?? home };
 }
 
+// Every package with its own text; a package that ships none has that of its repository.
 function licenceTexts(list) {
-  const texts = list.map(({ name, version, license, folder }) => {
-    const found = readdirSync(folder)
-      .filter((entry) => /^(licen[cs]e|copying|notice|thirdpartynotices)/i.test(entry))
-      .sort(compare)
-      .map((entry) => readFileSync(join(folder, entry), "utf8").trim());
-    return `${name} ${version} (${license})\n\n${found.join("\n\n")}\n`;
+  const texts = new Map(list.map((item) => [item, licenceFiles(item.folder)]));
+  const sections = list.map((item) => {
+    const sibling = list.find((other) => other.home === item.home && texts.get(other));
+    const text = texts.get(item) || texts.get(sibling) || `${item.license}, by ${item.author}`;
+    return `${item.name} ${item.version} (${item.license})\n\n${text}\n`;
   });
-  const fonts = FONTS.map(({ name, license }) => `${name} (${license})\n`);
-  return [...texts, ...fonts].join(`\n${"-".repeat(80)}\n\n`);
+  const fonts = FONTS.map(({ name, license, text, like }) => {
+    const terms = text ?? licenceFiles(join(here, "node_modules", "@fontsource", like));
+    return `${name} (${license})\n\n${terms}\n`;
+  });
+  return [...sections, ...fonts].join(`\n${"-".repeat(80)}\n\n`);
+}
+
+function licenceFiles(folder) {
+  return readdirSync(folder)
+    .filter((entry) => /^(licen[cs]e|copying|notice|thirdpartynotices)/i.test(entry))
+    .sort(compare)
+    .map((entry) => readFileSync(join(folder, entry), "utf8").trim())
+    .join("\n\n");
 }
 
 function isSame(a, b) {

@@ -125,6 +125,7 @@ def test_manifest_names_version_and_licence_of_every_bundled_package():
     assert {package["license"] for package in packages.values()} <= {
         "0BSD",
         "Apache-2.0",
+        "Apache-2.0 OR OFL-1.1",
         "BSD-2-Clause",
         "CC-BY-4.0",
         "MIT",

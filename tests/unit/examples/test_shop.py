@@ -7,6 +7,7 @@ client saw. The controls matter most: without a key, or with keys ignored, a cou
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import subprocess
 import sys
@@ -17,7 +18,10 @@ from uuid import uuid4
 
 import aiohttp
 import pytest
+import yaml
+from pydantic import BaseModel
 
+from examples.shop.bodies import ChargeBody, LabelBody, NotificationBody, ReservationBody
 from examples.shop.faults import Luck
 
 ROOT = Path(__file__).parents[3]
@@ -467,3 +471,33 @@ def test_the_judge_imports_nothing_of_the_engine():
         for room in ("runtime", "subgraph", "resolvers")
         if f"import {room}" in s or f"from {room}" in s
     ]
+
+
+def test_the_seed_of_the_walkthrough_strikes_the_example_order_where_it_hurts():
+    luck = Luck(fail_rate=0.3, slow_rate=0.1, reset_rate=0.1, seed=944)
+    order = json.loads((ROOT / "examples" / "order.json").read_text())["order_id"]
+
+    reserve = luck.for_call("stock/reservations", order, 1)
+    charge = luck.for_call("payments/charges", order, 1)
+
+    assert reserve.reset == "after"
+    assert (charge.fail, charge.fail_at) == (503, "after")
+
+
+def test_the_workflow_sends_nothing_but_bodies_that_the_shop_accepts():
+    document = yaml.safe_load((ROOT / "examples" / "order-fulfilment.yaml").read_text())
+    models: dict[str, type[BaseModel]] = {
+        "/stock/reservations": ReservationBody,
+        "/payments/charges": ChargeBody,
+        "/shipping/labels": LabelBody,
+        "/notifications": NotificationBody,
+    }
+
+    calls = [step["with"] for step in document["steps"] if step["uses"] == "http.request@1"]
+
+    assert [call["url"].removeprefix("{{ params.shop_url }}") for call in calls] == list(models)
+    for call, model in zip(calls, models.values(), strict=True):
+        assert call["json"].keys() <= model.model_fields.keys()
+        assert {name for name, field in model.model_fields.items() if field.is_required()} <= call[
+            "json"
+        ].keys()
