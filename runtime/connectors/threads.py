@@ -27,6 +27,7 @@ class StepThreads:
 
     def __init__(self, limit: int = 32) -> None:
         self._places = asyncio.Semaphore(limit)
+        self._tokens: set[_ThreadToken] = set()
 
     async def run(self, context: StepContext, work: Callable[[StepContext], T]) -> T:
         """What `work` returns or raises. When this task is cancelled, the thread's token trips."""
@@ -49,10 +50,15 @@ class StepThreads:
                 result = variables.run(work, inner)
             except BaseException as error:  # noqa: BLE001 - carried to who waits
                 failure = error
-            _call(loop, lambda: self._finish(done, result, failure))
+            _call(loop, lambda: self._finish(token, done, result, failure))
 
-        thread = threading.Thread(target=body, name=f"step-{context.step_key}", daemon=True)
-        thread.start()
+        self._tokens.add(token)
+        try:
+            threading.Thread(target=body, name=f"step-{context.step_key}", daemon=True).start()
+        except RuntimeError:  # The system gives no more threads.
+            self._places.release()
+            self._tokens.discard(token)
+            raise
         watch = asyncio.create_task(token.follow())
         try:
             return await done
@@ -62,11 +68,21 @@ class StepThreads:
         finally:
             watch.cancel()
 
+    async def close(self) -> None:
+        """Tell every thread to stop; who ignores it ends with the process."""
+        for token in tuple(self._tokens):
+            token.trip("the process ends")
+
     def _finish(
-        self, done: asyncio.Future[T], result: T | None, failure: BaseException | None
+        self,
+        token: _ThreadToken,
+        done: asyncio.Future[T],
+        result: T | None,
+        failure: BaseException | None,
     ) -> None:
         """Free the place, and tell who waits; nobody does when the step was stopped before."""
         self._places.release()
+        self._tokens.discard(token)
         if done.done():
             return
         if failure is None:

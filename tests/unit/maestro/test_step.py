@@ -328,6 +328,20 @@ async def test_a_place_is_free_again_only_when_the_thread_has_ended():
     assert await waiting == "ran"
 
 
+async def test_threads_are_told_when_the_process_ends():
+    threads = StepThreads()
+    running = asyncio.create_task(
+        invoke(patient, make_context(services={"threads": threads}), None)
+    )
+    while not threads._tokens:
+        await asyncio.sleep(0)
+
+    await threads.close()
+
+    with pytest.raises(StepFailed, match="the process ends"):
+        await running
+
+
 def test_a_process_without_threads_says_so():
     with pytest.raises(StepFailed, match="has no threads"):
         asyncio.run(invoke(patient, make_context(), None))
