@@ -1,7 +1,7 @@
 """The raw limit: the rows of a 3-step execution written by bare asyncpg, grouped and one after the other.
 
-Five commits an execution, as the engine needs: acceptance (execution, event), claim, then three checkpoints, the last of
-which also ends the execution. Nine events and three step rows; same tables, same indexes, no validation, no engine.
+Five commits an execution, as the engine needs: acceptance (execution, event), claim, then three checkpoints, the last
+of which also ends the execution. Nine events and three step rows; same tables, same indexes, no validation, no engine.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import asyncpg
+
 from runtime.entropy import SystemEntropy
 
 STEPS = 3
@@ -28,8 +29,8 @@ CLAIM = """
 update workflow_executions e set status = 1, owner = 1, epoch = epoch + 1, started_at = now()
  where e.shard = 0 and e.id between $2 and $3 and e.id = any($1::uuid[]) and e.status = 0"""
 STEP = """
-insert into step_executions (shard, status, step, execution_id, tenant_id, attempt, generation, item, started_at, finished_at,
-  result) select 0, 6, $2, i, $3, 1, 0, -1, now(), now(), $4::jsonb from unnest($1::uuid[]) i"""
+insert into step_executions (shard, status, step, execution_id, tenant_id, attempt, generation, item,
+  started_at, finished_at, result) select 0, 6, $2, i, $3, 1, 0, -1, now(), now(), $4::jsonb from unnest($1::uuid[]) i"""
 EVENTS = """
 insert into execution_events (shard, kind, seq, execution_id, tenant_id, ts, data)
   select 0, 21, s, i, $2, now(), $3::jsonb from unnest($1::uuid[]) i, generate_series($4::int, $5::int) s"""

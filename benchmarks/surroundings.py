@@ -9,7 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
+
+from runtime.bootstrap import Runtime
 from runtime.embedded.services import embedded_services
+from runtime.model.identity import Principal
+from runtime.model.workflow import DefinitionFormat
 from runtime.settings import Settings
 from runtime.store.migrate import migrate
 
@@ -49,7 +53,9 @@ class DatabaseWork:
 
     def __sub__(self, other: DatabaseWork) -> DatabaseWork:
         return DatabaseWork(
-            self.commits - other.commits, self.wal_syncs - other.wal_syncs, self.wal_bytes - other.wal_bytes
+            self.commits - other.commits,
+            self.wal_syncs - other.wal_syncs,
+            self.wal_bytes - other.wal_bytes,
         )
 
 
@@ -73,3 +79,16 @@ async def database_work(url: str) -> DatabaseWork:
     finally:
         await connection.close()
     return DatabaseWork(commits, wal_syncs, wal_bytes)
+
+
+async def publish(runtime: Runtime, source: str) -> tuple[Principal, str]:
+    """Publish a definition as an administrator of a tenant of its own; who that is, and the workflow's name."""
+    token = runtime.dev_token(tenant="bench", subject="bench", roles=["admin"])
+    who = await runtime.authenticator.principal(f"Bearer {token}")
+    made = await runtime.services.workflows.create(
+        who, name=None, source=source, format=DefinitionFormat.YAML
+    )
+    if made.workflow is None:
+        raise RuntimeError(str(made.findings))
+    await runtime.services.workflows.publish(who, made.workflow.id)
+    return who, made.workflow.name

@@ -1,0 +1,61 @@
+"""`kill -9` of the worker in the middle of the example: it ends rightly, and the shop counted nothing twice."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+from gql import gql
+
+from tests.support.processes import ROOT
+from tests.support.stack import WATCH
+
+SOURCE = (ROOT / "examples" / "order-fulfilment.yaml").read_text()
+ORDER = json.loads((ROOT / "examples" / "order.json").read_text())
+pytestmark = pytest.mark.chaos
+
+
+async def until(stack, execution, type_, step):
+    """Wait for an event of a step."""
+    async with stack.socket() as session:
+        async for answer in session.subscribe(gql(WATCH), variable_values={"id": execution}):
+            event = answer["executionEvents"]
+            if (event["type"], event["stepKey"]) == (type_, step):
+                return
+
+
+@pytest.mark.parametrize(
+    ("type_", "step"),
+    [("STEP_STARTED", "charge"), ("STEP_COMPLETED", "charge"), ("STEP_STARTED", "label")],
+)
+async def test_the_example_survives_the_death_of_its_worker(stack, shop, type_, step):
+    name = await stack.publish(SOURCE)
+    execution = await stack.enqueue(name, {**ORDER, "shop_url": shop.url})
+    await until(stack, execution, type_, step)
+
+    stack.running["worker"].kill()
+    stack.start("worker")
+
+    ended = await stack.finished(execution, 40)
+    counters = await shop.counters()
+    assert ended["status"] == "COMPLETED"
+    assert counters["max_effects_per_key"] == 1
+    assert counters["effects"] == 4
+
+
+async def test_another_worker_takes_over_many(stack, shop):
+    name = await stack.publish(SOURCE)
+    stack.mc.start("worker", name="second")
+    ids = [
+        await stack.enqueue(name, {**ORDER, "order_id": f"O{n}", "shop_url": shop.url})
+        for n in range(20)
+    ]
+    await until(stack, ids[0], "STEP_COMPLETED", "reserve")
+
+    stack.running["worker"].kill()
+
+    ended = await asyncio.gather(*(stack.finished(one, 60) for one in ids))
+    assert {one["status"] for one in ended} == {"COMPLETED"}
+    assert (await shop.counters())["effects"] == 20 * 4
+    assert (await shop.counters())["max_effects_per_key"] == 1
