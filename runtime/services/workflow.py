@@ -27,7 +27,7 @@ from runtime.model.errors import (
 )
 from runtime.model.identity import Principal
 from runtime.model.page import Page, PageRequest
-from runtime.model.values import Digest, SemVer
+from runtime.model.values import Digest, Json, SemVer
 from runtime.model.workflow import (
     DefinitionFormat,
     Workflow,
@@ -197,7 +197,7 @@ class WorkflowService:
                         reason="WORKFLOW_EXISTS",
                         path=("name",),
                     )
-                data = {"name": name, "digest": str(draft.digest)}
+                data: Json = {"name": name, "digest": str(draft.digest)}
                 await self._store.record(
                     connection, who.tenant_id, made, "created", who.actor, data
                 )
@@ -234,7 +234,7 @@ class WorkflowService:
                 description=description,
                 labels=labels,
             )
-            data = {"digest": str(draft.digest)} if draft else {}
+            data: Json = {"digest": str(draft.digest)} if draft else {}
             await self._store.record(connection, who.tenant_id, id, "updated", who.actor, data)
         return WorkflowChange(await self._get(who, id), None, findings, created=False)
 
@@ -312,7 +312,7 @@ class WorkflowService:
         await self._store.insert_version(
             connection, made, tenant, id, wanted, draft, changelog=changelog, actor=who.actor
         )
-        data = {"version": str(wanted), "digest": str(draft.digest)}
+        data: Json = {"version": str(wanted), "digest": str(draft.digest)}
         await self._store.record(connection, tenant, id, "published", who.actor, data)
         return made, True
 

@@ -18,7 +18,7 @@ _PLAN: Final = statements("workflow")["plan"]
 
 
 class PlanStore:
-    """The plans used last. Equal digests share one plan; one miss is loaded once for all who ask."""
+    """The plans used last; one miss is loaded once for all who ask."""
 
     def __init__(self, database: Database, *, limit: int = 512) -> None:
         self._database = database

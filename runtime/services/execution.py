@@ -1,0 +1,402 @@
+"""ExecutionService: enqueue, cancel, retry, read and watch executions.
+
+What it acknowledges is committed. Redis is told afterwards, without waiting: a lost hint is made up by
+the scheduler's sweep. Nobody but the owning worker changes the state of what runs; cancel leaves a
+message, and retry queues the next generation of what has ended.
+"""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Final
+from uuid import UUID
+
+from runtime.clock import Clock
+from runtime.engine.program import ProgramCache
+from runtime.entropy import Entropy
+from runtime.model.checkpoint import InboxKind
+from runtime.model.errors import (
+    BadInput,
+    IdempotencyConflict,
+    InvalidState,
+    MaestroError,
+    NotFound,
+)
+from runtime.model.event import EventKind, ExecutionEvent, LogLine
+from runtime.model.execution import (
+    Enqueued,
+    EnqueueRequest,
+    Execution,
+    ExecutionFilter,
+    ExecutionStatus,
+    StepExecution,
+)
+from runtime.model.identity import Principal
+from runtime.model.ids import shard_of
+from runtime.model.page import Page, PageRequest
+from runtime.model.values import Json
+from runtime.queue.keys import class_of
+from runtime.queue.stream import RedisQueue
+from runtime.queue.wakeup import Wakeup
+from runtime.services.access import READ_EXECUTIONS, WRITE_EXECUTIONS, require
+from runtime.services.intake import Intake, Intent
+from runtime.services.step_view import steps_of
+from runtime.services.watch import Watcher, unknown
+from runtime.store.enqueue import EnqueueOutcome, Enqueuer
+from runtime.store.execution import ExecutionStore
+from runtime.store.execution_list import ExecutionList
+from runtime.store.execution_record import ExecutionRecords
+from runtime.store.idempotency import body_digest, check_key, claim_key
+from runtime.store.log import LogStore
+from runtime.store.plan import PlanStore
+from runtime.store.pool import Database
+from runtime.store.tenant import TenantStore
+from runtime.store.workflow import WorkflowStore, actor_json
+from runtime.telemetry.metrics import Metrics
+from runtime.telemetry.tracing import Tracing
+
+_SHARDS: Final = 1
+_CAP: Final = 10_000
+_MOST_AT_ONCE: Final = 1_000
+_MOST_EVENTS: Final = 5_000
+_CANCEL: Final = "cancel_execution"
+_RETRY: Final = "retry_execution"
+
+
+class ExecutionService:
+    """What callers may do with executions."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        store: ExecutionStore,
+        enqueuer: Enqueuer,
+        queue: RedisQueue,
+        wakeup: Wakeup,
+        plans: PlanStore,
+        tracing: Tracing,
+        metrics: Metrics,
+        clock: Clock,
+        entropy: Entropy,
+        max_input_bytes: int,
+    ) -> None:
+        self._database = database
+        self._store = store
+        self._enqueuer = enqueuer
+        self._queue = queue
+        self._wakeup = wakeup
+        self._plans = plans
+        self._tracing = tracing
+        self._programs = ProgramCache()
+        self._records = ExecutionRecords(database)
+        self._list = ExecutionList(database)
+        self._logs = LogStore(database)
+        self._watcher = Watcher(
+            records=self._records, logs=self._logs, wakeup=wakeup, metrics=metrics
+        )
+        self._intake = Intake(
+            workflows=WorkflowStore(database),
+            plans=plans,
+            tenants=TenantStore(database),
+            clock=clock,
+            entropy=entropy,
+            max_input_bytes=max_input_bytes,
+        )
+
+    def forget_targets(self, _tenant: UUID) -> None:
+        """A version was published in this process: the next enqueue looks again."""
+        self._intake.forget()
+
+    # --- enqueue -----------------------------------------------------------------------------------
+
+    async def enqueue(self, who: Principal, request: EnqueueRequest) -> Enqueued:
+        """Accept an execution; durable when this returns. A known key gives the first answer again."""
+        require(who, WRITE_EXECUTIONS)
+        with self._tracing.span("execution.enqueue", {"maestro.tenant": who.tenant}):
+            prepared = await self._prepare(who, request)
+            if isinstance(prepared, Enqueued):
+                return prepared
+            return await self._accepted(who, prepared, await self._enqueuer.enqueue(prepared.row))
+
+    async def enqueue_many(
+        self, who: Principal, requests: Sequence[EnqueueRequest]
+    ) -> builtins.list[Enqueued | MaestroError]:
+        """Accept up to 1,000 in one commit; an answer or a refusal for each, in order."""
+        require(who, WRITE_EXECUTIONS)
+        if len(requests) > _MOST_AT_ONCE:
+            raise BadInput(
+                f"At most {_MOST_AT_ONCE} executions are taken at once.", reason="TOO_MANY"
+            )
+        answers: builtins.list[Enqueued | MaestroError | None] = [None] * len(requests)
+        intents: dict[int, Intent] = {}
+        with self._tracing.span("execution.enqueue", {"maestro.tenant": who.tenant}):
+            for number, request in enumerate(requests):
+                try:
+                    prepared = await self._prepare(who, request)
+                except MaestroError as refusal:
+                    answers[number] = refusal
+                    continue
+                if isinstance(prepared, Enqueued):
+                    answers[number] = prepared
+                else:
+                    intents[number] = prepared
+            outcomes = await self._enqueuer.enqueue_many([i.row for i in intents.values()])
+            for number, outcome in zip(intents, outcomes, strict=True):
+                answers[number] = await self._answer(who, intents[number], outcome)
+        return [answer for answer in answers if answer is not None]
+
+    async def _prepare(self, who: Principal, request: EnqueueRequest) -> Intent | Enqueued:
+        digest = self._intake.digest(request)
+        try:
+            return await self._intake.prepare(who, request, digest, self._tracing.headers())
+        except MaestroError:
+            # What was accepted under this key stays accepted, even if it would be refused by now.
+            first = await self._first_answer(who, request.idempotency_key, digest)
+            if first is None:
+                raise
+            return first
+
+    async def _first_answer(
+        self, who: Principal, key: str | None, digest: bytes | None
+    ) -> Enqueued | None:
+        known = await self._records.find_by_key(who.tenant_id, key) if key else None
+        if known is None:
+            return None
+        if known[1] != digest:
+            raise IdempotencyConflict
+        execution = await self._records.find(who.tenant_id, known[0])
+        return Enqueued(execution, created=False) if execution else None
+
+    async def _answer(
+        self, who: Principal, intent: Intent, outcome: EnqueueOutcome | Exception
+    ) -> Enqueued | MaestroError:
+        if isinstance(outcome, MaestroError):
+            return outcome
+        if isinstance(outcome, Exception):
+            raise outcome
+        try:
+            return await self._accepted(who, intent, outcome)
+        except MaestroError as refusal:
+            return refusal
+
+    async def _accepted(self, who: Principal, intent: Intent, outcome: EnqueueOutcome) -> Enqueued:
+        if not outcome.same:
+            raise IdempotencyConflict(path=("idempotencyKey",))
+        if not outcome.fresh:
+            return Enqueued(await self._get(who, outcome.id), created=False)
+        if intent.is_due:
+            self._hint(intent.execution)
+        return Enqueued(intent.accepted(outcome.at), created=True)
+
+    # --- commands ----------------------------------------------------------------------------------
+
+    async def cancel(
+        self, who: Principal, id: UUID, *, reason: str | None = None, key: str | None = None
+    ) -> Execution:
+        """Ask an execution to stop; raises InvalidState when it has ended already."""
+        require(who, WRITE_EXECUTIONS)
+        before = await self._get(who, id)
+        shard = shard_of(id, _SHARDS)
+        data: Json = {"actor": actor_json(who.actor), "reason": reason}
+        async with self._database.engine() as connection, connection.transaction():
+            if await self._is_known(connection, who, _CANCEL, key, [str(id), reason], id):
+                return before
+            if before.cancel_requested and not before.status.is_terminal:
+                return before
+            status = await self._store.send(
+                shard, who.tenant_id, id, InboxKind.CANCEL, data, connection
+            )
+            if status is None or status.is_terminal:
+                raise _finished(id, status)
+        self._wakeup.publish_inbox(shard, [id])
+        if status is ExecutionStatus.QUEUED:
+            self._hint(before)
+        return await self._get(who, id)
+
+    async def retry(
+        self,
+        who: Principal,
+        id: UUID,
+        *,
+        reason: str | None = None,
+        from_failed_step: bool = True,
+        key: str | None = None,
+    ) -> Execution:
+        """Run an execution that did not complete again, as its next generation."""
+        require(who, WRITE_EXECUTIONS)
+        before = await self._get(who, id)
+        shard = shard_of(id, _SHARDS)
+        data: Json = {
+            "actor": actor_json(who.actor),
+            "reason": reason,
+            "from_failed_step": from_failed_step,
+        }
+        body = [str(id), reason, from_failed_step]
+        async with self._database.engine() as connection, connection.transaction():
+            if await self._is_known(connection, who, _RETRY, key, body, id):
+                return await self._get(who, id)
+            status, generation = await self._store.retry(shard, who.tenant_id, id, data, connection)
+            if generation is None:
+                raise _not_retryable(id, status)
+        self._wakeup.publish_events(shard, [id])
+        self._hint(before)
+        return await self._get(who, id)
+
+    async def _is_known(
+        self, connection: Any, who: Principal, operation: str, key: str | None, body: Any, id: UUID
+    ) -> bool:
+        if check_key(key) is None or key is None:
+            return False
+        digest = body_digest(body)
+        return await claim_key(connection, who.tenant_id, operation, key, digest, id) is not None
+
+    def _hint(self, execution: Execution) -> None:
+        shard = shard_of(execution.id, _SHARDS)
+        self._queue.add(shard, [(execution.id, class_of(execution.priority))])
+
+    # --- reads -------------------------------------------------------------------------------------
+
+    async def find(self, who: Principal, id: UUID) -> Execution | None:
+        """One execution of the caller's tenant."""
+        require(who, READ_EXECUTIONS)
+        return await self._records.find(who.tenant_id, id)
+
+    async def get_many(self, who: Principal, ids: Sequence[UUID]) -> dict[UUID, Execution]:
+        """Those of the caller's that exist, by id."""
+        require(who, READ_EXECUTIONS)
+        return await self._records.get_many(who.tenant_id, ids)
+
+    async def find_by_key(self, who: Principal, key: str) -> Execution | None:
+        """The execution that was enqueued with this idempotency key."""
+        require(who, READ_EXECUTIONS)
+        known = await self._records.find_by_key(who.tenant_id, key)
+        return await self._records.find(who.tenant_id, known[0]) if known else None
+
+    async def list(
+        self,
+        who: Principal,
+        filter: ExecutionFilter,
+        page: PageRequest,
+        *,
+        descending: bool = True,
+    ) -> Page[Execution]:
+        """A page of the caller's executions, newest first unless told otherwise."""
+        require(who, READ_EXECUTIONS)
+        return await self._list.page(who.tenant_id, filter, page, descending=descending)
+
+    async def count(
+        self, who: Principal, filter: ExecutionFilter, cap: int = _CAP
+    ) -> tuple[int, bool]:
+        """How many there are, counted up to a cap, and whether there are more."""
+        require(who, READ_EXECUTIONS)
+        return await self._list.count(who.tenant_id, filter, cap)
+
+    async def steps(
+        self, who: Principal, ids: Sequence[UUID]
+    ) -> dict[UUID, tuple[StepExecution, ...]]:
+        """The steps of each, in the order of its plan, with rendered inputs."""
+        require(who, READ_EXECUTIONS)
+        executions = await self._records.get_many(who.tenant_id, ids)
+        rows, events = await self._records.attempts(who.tenant_id, builtins.list(executions))
+        found: dict[UUID, tuple[StepExecution, ...]] = {}
+        for execution in executions.values():
+            plan = await self._plans.get(execution.version_id)
+            found[execution.id] = steps_of(
+                execution,
+                self._programs.get(plan),
+                str(plan.version) if plan.version else None,
+                who.tenant,
+                rows.get(execution.id, ()),
+                events.get(execution.id, ()),
+            )
+        return found
+
+    async def step(self, who: Principal, id: UUID, key: str) -> StepExecution | None:
+        """One step by its key."""
+        steps = (await self.steps(who, [id])).get(id, ())
+        return next((step for step in steps if step.key == key), None)
+
+    async def events(
+        self,
+        who: Principal,
+        id: UUID,
+        *,
+        after: int = 0,
+        limit: int = 100,
+        kinds: Sequence[EventKind] = (),
+    ) -> builtins.list[ExecutionEvent]:
+        """Events after a sequence, in order."""
+        require(who, READ_EXECUTIONS)
+        return await self._records.events(
+            who.tenant_id, id, after=after, limit=min(limit, _MOST_EVENTS), kinds=kinds
+        )
+
+    async def logs(
+        self,
+        who: Principal,
+        id: UUID,
+        *,
+        step_key: str | None = None,
+        after: int = 0,
+        limit: int = 200,
+    ) -> builtins.list[LogLine]:
+        """Log lines after a position, in order; of one step or of all."""
+        require(who, READ_EXECUTIONS)
+        step = await self._index(who, id, step_key)
+        return await self._logs.read(
+            who.tenant_id, id, step=step, after=after, limit=min(limit, _MOST_EVENTS)
+        )
+
+    def watch(
+        self, who: Principal, id: UUID, *, after: int = 0, kinds: Sequence[EventKind] = ()
+    ) -> AsyncIterator[ExecutionEvent]:
+        """Every event after a sequence, then live; ends after the last of the newest generation."""
+        require(who, READ_EXECUTIONS)
+        return self._watcher.events(who.tenant_id, id, after, kinds)
+
+    async def follow_logs(
+        self, who: Principal, id: UUID, *, after: int = 0, step_key: str | None = None
+    ) -> AsyncIterator[LogLine]:
+        """Every log line after a position, then live; ends with the execution."""
+        require(who, READ_EXECUTIONS)
+        step = await self._index(who, id, step_key)
+        async for line in self._watcher.lines(who.tenant_id, id, after, step):
+            yield line
+
+    async def _index(self, who: Principal, id: UUID, step_key: str | None) -> int | None:
+        """The number of a step in the plan of an execution."""
+        if step_key is None:
+            return None
+        execution = await self._get(who, id)
+        index = (await self._plans.get(execution.version_id)).index_of.get(step_key)
+        if index is None:
+            raise NotFound(f"The execution {id} has no step {step_key!r}.", reason="STEP_NOT_FOUND")
+        return index
+
+    async def _get(self, who: Principal, id: UUID) -> Execution:
+        execution = await self._records.find(who.tenant_id, id)
+        if execution is None:
+            raise unknown(id)
+        return execution
+
+
+def _finished(id: UUID, status: ExecutionStatus | None) -> MaestroError:
+    if status is None:
+        return unknown(id)
+    word = status.name.lower().replace("_", " ")
+    return InvalidState(
+        f"The execution {id} has ended already: it is {word}.", reason="EXECUTION_FINISHED"
+    )
+
+
+def _not_retryable(id: UUID, status: ExecutionStatus | None) -> MaestroError:
+    if status is None:
+        return unknown(id)
+    word = status.name.lower().replace("_", " ")
+    return InvalidState(
+        f"The execution {id} is {word}; only what failed, was cancelled, timed out or was "
+        "dead-lettered can be retried.",
+        reason="NOT_RETRYABLE",
+    )

@@ -1,0 +1,349 @@
+"""From what a caller asks for to a row that can be accepted: resolve, check, fill in, measure.
+
+Everything that can be refused is refused here, before anything is queued. What an enqueue is aimed at is
+remembered for a second, because callers ask for the same few workflows again and again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+import orjson
+
+from runtime.clock import Clock
+from runtime.definition import apply_params
+from runtime.entropy import Entropy
+from runtime.model.errors import (
+    BadInput,
+    Invalid,
+    InvalidState,
+    NotFound,
+    PayloadTooLarge,
+    Problem,
+)
+from runtime.model.execution import EnqueueRequest, Execution, ExecutionStatus, WaitKind
+from runtime.model.identity import Principal
+from runtime.model.ids import slot_for
+from runtime.model.plan import Plan
+from runtime.model.values import Json, SemVer
+from runtime.model.workflow import VersionState, WorkflowStatus
+from runtime.store.enqueue import EnqueueRow
+from runtime.store.execution_record import trace_id_of
+from runtime.store.idempotency import body_digest, check_key
+from runtime.store.plan import PlanStore
+from runtime.store.tenant import TenantStore
+from runtime.store.workflow import Target, WorkflowStore, actor_json
+
+_REMEMBER_SECONDS: Final = 1.0
+_MOST_REMEMBERED: Final = 2_000
+_INT4: Final = 2**31
+_MOST_LABELS: Final = 64
+_LABEL_LENGTH: Final = 255
+_NUL: Final = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A row that can be accepted, and the record that it will be read as."""
+
+    row: EnqueueRow
+    execution: Execution
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it may start at once."""
+        return self.row.wake_at is None
+
+    def accepted(self, at: datetime) -> Execution:
+        """The record, with the time at which the database took it."""
+        seconds = self.row.timeout_seconds
+        start = max(at, self.row.wake_at or at)
+        deadline = None if seconds is None else start + timedelta(seconds=seconds)
+        return replace(self.execution, created_at=at, deadline=deadline)
+
+
+class Intake:
+    """Prepares enqueues for one tenant after another."""
+
+    def __init__(
+        self,
+        *,
+        workflows: WorkflowStore,
+        plans: PlanStore,
+        tenants: TenantStore,
+        clock: Clock,
+        entropy: Entropy,
+        max_input_bytes: int,
+    ) -> None:
+        self._workflows = workflows
+        self._plans = plans
+        self._tenants = tenants
+        self._clock = clock
+        self._entropy = entropy
+        self._max_input_bytes = max_input_bytes
+        self._targets: OrderedDict[tuple[object, ...], tuple[float, Target]] = OrderedDict()
+
+    def forget(self) -> None:
+        """Look everything up again: something was published."""
+        self._targets.clear()
+
+    def digest(self, request: EnqueueRequest) -> bytes | None:
+        """The digest of a request's body, when it carries a key."""
+        if check_key(request.idempotency_key) is None:
+            return None
+        return body_digest(
+            {
+                "workflow_id": str(request.workflow_id) if request.workflow_id else None,
+                "workflow_name": request.workflow_name,
+                "version": request.version,
+                "input": request.input,
+                "priority": request.priority,
+                "run_at": request.run_at.isoformat() if request.run_at else None,
+                "timeout_ms": request.timeout_ms,
+                "labels": request.labels,
+                "region": request.region,
+                "namespace": request.namespace,
+            }
+        )
+
+    async def prepare(
+        self,
+        who: Principal,
+        request: EnqueueRequest,
+        digest: bytes | None,
+        trace: dict[str, str],
+    ) -> Intent:
+        """The row of a request; raises what is wrong with it, field by field."""
+        self._measure(request.input)
+        _check(request)
+        target = await self._target(who, request)
+        if target.version_id is None:
+            raise _no_version(request, target)
+        plan = await self._plans.get(target.version_id)
+        params = apply_params(plan, request.input)
+        text = self._measure(params)
+        tenant = await self._tenants.get(who.tenant_id)
+        parts = [str(who.tenant_id)]
+        if tenant is not None and tenant.spread:
+            parts.append(request.idempotency_key or str(self._entropy.bits(64)))
+        execution_id = self._entropy.uuid7(
+            int(self._clock.now().timestamp() * 1000), slot_for(*parts)
+        )
+        return self._intent(
+            who, request, digest, trace, target, target.version_id, plan, params, text, execution_id
+        )
+
+    def _intent(
+        self,
+        who: Principal,
+        request: EnqueueRequest,
+        digest: bytes | None,
+        trace: dict[str, str],
+        target: Target,
+        version_id: UUID,
+        plan: Plan,
+        params: Json,
+        text: str,
+        execution_id: UUID,
+    ) -> Intent:
+        labels = plan.labels | request.labels
+        timeout = request.timeout_ms or (plan.timeout.milliseconds if plan.timeout else None)
+        priority = plan.priority if request.priority is None else request.priority
+        now = self._clock.now()
+        wake_at = request.run_at if request.run_at and request.run_at > now else None
+        purpose = who.purpose or plan.policy.purpose
+        actor = actor_json(who.actor)
+        shared: dict[str, Json] = {
+            "workflow": target.name,
+            "version": target.version,
+            "actor": actor,
+            "trigger": str(request.trigger),
+            "purpose": purpose,
+            "authority": plan.policy.authority,
+            "license": plan.policy.license,
+        }
+        meta = shared | {
+            "tenant": who.tenant,
+            "key": request.idempotency_key,
+            "labels": dict(labels) or None,
+            "trace": dict(trace) or None,
+            "timeout_ms": timeout,
+            "run_at": request.run_at.isoformat() if request.run_at else None,
+        }
+        event = shared | {
+            "workflow_id": str(target.workflow_id),
+            "version_id": str(version_id),
+        }
+        region = request.region or plan.policy.region
+        row = EnqueueRow(
+            execution_id,
+            who.tenant_id,
+            target.workflow_id,
+            version_id,
+            target.namespace,
+            region,
+            priority,
+            None if timeout is None else timeout / 1000,
+            wake_at,
+            text,
+            _json({name: value for name, value in meta.items() if value is not None}),
+            request.idempotency_key,
+            digest,
+            _json({name: value for name, value in event.items() if value is not None}),
+            _json(dict(labels)) if labels else None,
+        )
+        execution = Execution(
+            id=execution_id,
+            tenant_id=who.tenant_id,
+            workflow_id=target.workflow_id,
+            version_id=version_id,
+            status=ExecutionStatus.QUEUED if wake_at is None else ExecutionStatus.WAITING,
+            wait=None if wake_at is None else WaitKind.TIMER,
+            namespace=target.namespace,
+            generation=0,
+            priority=priority,
+            created_at=now,
+            created_by=who.actor,
+            trigger=request.trigger,
+            region=region,
+            purpose=purpose,
+            idempotency_key=request.idempotency_key,
+            trace_id=trace_id_of(trace),
+            input=params,
+            labels=labels,
+            wake_at=wake_at,
+            scheduled_for=request.run_at,
+        )
+        return Intent(row, execution)
+
+    async def _target(self, who: Principal, request: EnqueueRequest) -> Target:
+        """The workflow and version that are meant; refuses what can't be run."""
+        if (request.workflow_id is None) == (request.workflow_name is None):
+            raise BadInput(
+                "Name the workflow by its id or by its name, and not by both.",
+                reason="WORKFLOW_REFERENCE",
+                path=("workflowId",),
+            )
+        version = _version(request.version)
+        key = (
+            who.tenant_id,
+            request.workflow_id,
+            request.namespace,
+            request.workflow_name,
+            version,
+        )
+        now = self._clock.monotonic()
+        known = self._targets.get(key)
+        if known is not None and known[0] > now:
+            return known[1]
+        target = await self._workflows.target(
+            who.tenant_id,
+            workflow=request.workflow_id,
+            namespace=request.namespace,
+            name=request.workflow_name,
+            version=version,
+        )
+        if target is None:
+            named = request.workflow_name or request.workflow_id
+            raise NotFound(
+                f"There is no workflow {named!s} in the namespace {request.namespace!r}.",
+                reason="WORKFLOW_NOT_FOUND",
+                path=("workflowName" if request.workflow_name else "workflowId",),
+            )
+        _refuse_archived(target)
+        if target.version_id is not None:
+            self._targets[key] = (now + _REMEMBER_SECONDS, target)
+            if len(self._targets) > _MOST_REMEMBERED:
+                self._targets.popitem(last=False)
+        return target
+
+    def _measure(self, value: Json) -> str:
+        """The JSON text of an input that can be stored."""
+        try:
+            raw = orjson.dumps(value)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise _unstorable(f"The input can't be stored as JSON: {error}.") from error
+        if len(raw) > self._max_input_bytes:
+            raise PayloadTooLarge(
+                f"The input is {len(raw)} bytes long; at most {self._max_input_bytes} are taken. "
+                "Pass a reference to where the data lies.",
+                reason="INPUT_TOO_LARGE",
+                path=("input",),
+            )
+        text = raw.decode()
+        if "\\u0000" in text and _NUL.search(text):
+            raise _unstorable("The input holds the character U+0000, which can't be stored.")
+        return text
+
+
+def _check(request: EnqueueRequest) -> None:
+    """Fields that need no look-up."""
+    if request.priority is not None and not -_INT4 <= request.priority < _INT4:
+        raise BadInput("A priority is a 32-bit integer.", reason="PRIORITY", path=("priority",))
+    if request.timeout_ms is not None and request.timeout_ms <= 0:
+        raise BadInput("A timeout is longer than nothing.", reason="TIMEOUT", path=("timeout",))
+    _check_time(request.run_at)
+    if len(request.labels) > _MOST_LABELS:
+        raise BadInput(
+            f"An execution has at most {_MOST_LABELS} labels.", reason="LABELS", path=("labels",)
+        )
+    for key, value in request.labels.items():
+        sound = key.isprintable() and value.isprintable()
+        if not sound or not 0 < len(key) <= _LABEL_LENGTH or len(value) > _LABEL_LENGTH:
+            raise BadInput(
+                f"Labels are printable and at most {_LABEL_LENGTH} characters long, their keys not "
+                "empty.",
+                reason="LABELS",
+                path=("labels",),
+            )
+
+
+def _check_time(run_at: datetime | None) -> None:
+    if run_at is not None and run_at.tzinfo is None:
+        raise BadInput(
+            "A time needs an offset, e.g. 2026-01-01T00:00:00Z.", reason="RUN_AT", path=("runAt",)
+        )
+
+
+def _version(text: str | None) -> str | None:
+    """A version in its canonical spelling: 1 is 1.0.0."""
+    if text is None:
+        return None
+    try:
+        return str(SemVer.parse(text))
+    except ValueError as error:
+        raise BadInput(f"{error}.", reason="VERSION", path=("version",)) from error
+
+
+def _refuse_archived(target: Target) -> None:
+    if target.status is WorkflowStatus.ARCHIVED or target.state is VersionState.ARCHIVED:
+        raise InvalidState(
+            f"The workflow {target.name!r} is archived and takes no new executions.",
+            reason="WORKFLOW_ARCHIVED",
+        )
+
+
+def _no_version(request: EnqueueRequest, target: Target) -> NotFound | InvalidState:
+    if request.version is not None:
+        return NotFound(
+            f"The workflow {target.name!r} has no version {request.version}.",
+            reason="VERSION_NOT_FOUND",
+            path=("version",),
+        )
+    return InvalidState(
+        f"The workflow {target.name!r} has no published version to run: publish its draft.",
+        reason="NOT_PUBLISHED",
+    )
+
+
+def _unstorable(message: str) -> Invalid:
+    return Invalid([Problem("not-storable", message, path=("input",))])
+
+
+def _json(value: Json) -> str:
+    return orjson.dumps(value).decode()

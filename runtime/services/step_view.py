@@ -1,0 +1,225 @@
+"""The steps of an execution as people see them, derived from plan, rows and events.
+
+Stored are only outcomes and open calls; what is pending, ready, running or between two attempts follows
+from them by the same replay that a worker does when it takes over. The input is rendered again from the
+plan and upstream outputs, with every secret as `***`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from runtime.engine.program import Program, StepProgram
+from runtime.engine.replay import rebuild
+from runtime.engine.scope import MASKED, scope_of
+from runtime.engine.state import ExecutionState, RunInfo
+from runtime.expression import ExpressionError
+from runtime.model.checkpoint import StepRecord
+from runtime.model.event import EventKind, ExecutionEvent
+from runtime.model.execution import (
+    Execution,
+    ExecutionStatus,
+    StepAttempt,
+    StepExecution,
+    StepStatus,
+)
+from runtime.model.values import Json
+from runtime.store.execution_record import AttemptRow, error_of
+
+_NOT_REACHED: Final = frozenset({StepStatus.PENDING, StepStatus.READY, StepStatus.SKIPPED})
+_STILL_GOING: Final = frozenset(
+    {
+        StepStatus.PENDING,
+        StepStatus.READY,
+        StepStatus.RUNNING,
+        StepStatus.RETRYING,
+        StepStatus.WAITING,
+    }
+)
+
+
+def steps_of(
+    execution: Execution,
+    program: Program,
+    version: str | None,
+    tenant: str,
+    rows: Sequence[AttemptRow],
+    events: Sequence[ExecutionEvent],
+) -> tuple[StepExecution, ...]:
+    """Every step of the newest generation, in the order of the plan."""
+    retried = [event for event in events if event.kind is EventKind.EXECUTION_RETRIED]
+    begins = retried[-1].sequence if retried else 0
+    started = {
+        event.field("step"): event
+        for event in events
+        if event.kind is EventKind.STEP_STARTED and event.sequence > begins
+    }
+    state = _state(execution, program, version, tenant, rows, retried)
+    scope = scope_of(state, MASKED)
+    by_step: dict[int, list[AttemptRow]] = {}
+    for row in rows:
+        by_step.setdefault(row.step, []).append(row)
+    return tuple(
+        _step(
+            execution,
+            state,
+            scope,
+            step,
+            _counting(by_step.get(index, []), execution.generation, state.status[index]),
+            started.get(index),
+        )
+        for index, step in enumerate(program.steps)
+    )
+
+
+def _state(
+    execution: Execution,
+    program: Program,
+    version: str | None,
+    tenant: str,
+    rows: Sequence[AttemptRow],
+    retried: Sequence[ExecutionEvent],
+) -> ExecutionState:
+    run = RunInfo(
+        id=execution.id,
+        params=execution.input,
+        generation=execution.generation,
+        trigger=str(execution.trigger),
+        version=version,
+        namespace=execution.namespace,
+        created_at=execution.created_at.isoformat(),
+        identity=f"{tenant}/{execution.namespace}/{program.plan.name}",
+    )
+    records = [
+        StepRecord(
+            row.step,
+            row.item,
+            row.generation,
+            row.attempt,
+            int(row.status),
+            row.is_open,
+            0.0,
+            row.result,
+        )
+        for row in rows
+    ]
+    return rebuild(program, run, records, [event.data for event in retried]).state
+
+
+def _step(
+    execution: Execution,
+    state: ExecutionState,
+    scope: dict[str, object],
+    step: StepProgram,
+    rows: list[AttemptRow],
+    started: ExecutionEvent | None,
+) -> StepExecution:
+    plan = step.plan
+    status = _status(execution, state, plan.index, rows, started)
+    attempts = _attempts(rows, status, started)
+    last = rows[-1] if rows else None
+    result = last.result if last is not None and not last.is_open else {}
+    return StepExecution(
+        execution_id=execution.id,
+        tenant_id=execution.tenant_id,
+        index=plan.index,
+        key=plan.key,
+        type=str(plan.uses) if plan.uses else str(plan.kind),
+        status=status,
+        attempt=attempts[-1].attempt if attempts else 0,
+        max_attempts=plan.retry.max_attempts,
+        generation=last.generation if last else execution.generation,
+        attempts=attempts,
+        input=None if status in _NOT_REACHED else _input(step, scope),
+        output=result.get("output"),
+        error=error_of(result.get("error")),
+        input_hash=_text(result.get("in")),
+        output_hash=_text(result.get("out")),
+        worker_id=_text(last.result.get("worker")) if last else None,
+        started_at=attempts[0].started_at if attempts else None,
+        finished_at=last.finished_at if last and status not in _STILL_GOING else None,
+    )
+
+
+def _status(
+    execution: Execution,
+    state: ExecutionState,
+    index: int,
+    rows: list[AttemptRow],
+    started: ExecutionEvent | None,
+) -> StepStatus:
+    """What replay says, refined by what has begun since and by whether anybody is at work."""
+    status = StepStatus(state.status[index])
+    ended = max((row.attempt for row in rows if not row.is_open), default=0)
+    is_begun = started is not None and _number(started.field("attempt")) > ended
+    if execution.status is not ExecutionStatus.RUNNING:
+        is_begun = False
+    if status in {StepStatus.PENDING, StepStatus.RETRYING, StepStatus.IN_DOUBT} and is_begun:
+        return StepStatus.RUNNING
+    if execution.status.is_terminal:
+        return _at_the_end(status, started, rows)
+    if status is StepStatus.PENDING and state.pending[index] == 0:
+        return StepStatus.READY
+    return status
+
+
+def _at_the_end(
+    status: StepStatus,
+    started: ExecutionEvent | None,
+    rows: list[AttemptRow],
+) -> StepStatus:
+    """Nothing goes on in an execution that has ended: what was under way or waiting was stopped."""
+    if status is StepStatus.PENDING and rows:
+        return rows[-1].status
+    under_way = status is StepStatus.RETRYING or (
+        status is StepStatus.PENDING and started is not None
+    )
+    return StepStatus.CANCELLED if under_way else status
+
+
+def _attempts(
+    rows: list[AttemptRow], status: StepStatus, started: ExecutionEvent | None
+) -> tuple[StepAttempt, ...]:
+    found = [
+        StepAttempt(
+            row.attempt,
+            status if row.is_open else row.status,
+            row.started_at,
+            row.finished_at,
+            error_of(row.result.get("error")),
+            _text(row.result.get("worker")),
+        )
+        for row in rows
+    ]
+    last = found[-1].attempt if found else 0
+    if status is StepStatus.RUNNING and started is not None:
+        number = _number(started.field("attempt"))
+        if number > last:
+            found.append(StepAttempt(number, StepStatus.RUNNING, started.at))
+    return tuple(found)
+
+
+def _counting(rows: list[AttemptRow], generation: int, status: int) -> list[AttemptRow]:
+    """The attempts of this generation; of an older one only when its good end still counts."""
+    now = [row for row in rows if row.generation == generation]
+    if not now and status in {StepStatus.COMPLETED, StepStatus.SKIPPED}:
+        newest = max((row.generation for row in rows), default=0)
+        now = [row for row in rows if row.generation == newest]
+    return sorted(now, key=lambda row: row.attempt)
+
+
+def _input(step: StepProgram, scope: dict[str, object]) -> Json:
+    """The `with` block as the step got it; None where it could not be rendered."""
+    try:
+        return step.config.render(scope)
+    except ExpressionError:
+        return None
+
+
+def _text(value: Json) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _number(value: Json) -> int:
+    return value if isinstance(value, int) else 0
