@@ -51,10 +51,11 @@ class RedisLink:
     async def open(cls, url: str, *, metrics: Metrics) -> RedisLink:
         """Connect; raises SetupError for an old or refusing server, Unavailable when there is none."""
         place = _place(url)
+        tcp = {} if url.startswith("unix:") else {"socket_keepalive": True}
         client: Any = Redis.from_url(
             url,
+            **tcp,
             socket_connect_timeout=_CONNECT_SECONDS,
-            socket_keepalive=True,
             retry=Retry(NoBackoff(), 0),
             client_name="maestro-composer",
         )
