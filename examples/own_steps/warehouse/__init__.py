@@ -1,0 +1,1 @@
+"""Steps of a small warehouse: two functions and a connector."""
