@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Final
 from uuid import UUID
 
-from runtime.engine.advance import proceed
-from runtime.engine.command import RunStep
+from runtime.engine.advance import advance, proceed
+from runtime.engine.command import Finish, RecordEvent, RunStep
 from runtime.engine.event import (
     CancelRequested,
     DeadlineReached,
@@ -17,6 +17,7 @@ from runtime.engine.event import (
     StepError,
     StepFailed,
 )
+from runtime.engine.program import Program
 from runtime.engine.replay import Rebuilt, rebuild
 from runtime.engine.state import PENDING, RUNNING, ExecutionState, Phase, RunInfo
 from runtime.model.checkpoint import (
@@ -25,7 +26,12 @@ from runtime.model.checkpoint import (
     InboxMessage,
     OwnedExecution,
 )
+from runtime.model.errors import Unavailable
 from runtime.model.event import EventKind
+from runtime.model.execution import ExecutionError, ExecutionStatus
+from runtime.model.plan import Plan
+from runtime.model.values import Digest, Json
+from runtime.telemetry.log import get_logger
 from runtime.worker import signals
 from runtime.worker.encode import clean
 from runtime.worker.executor import Executor
@@ -34,6 +40,12 @@ from runtime.worker.run import Run
 from runtime.worker.tools import Tools
 
 _NOTHING: Final = ExecutionHistory()
+_UNUSABLE: Final = "The published version of this workflow can't be run by this worker: {}"
+_EMPTY: Final = PreparedProgram(
+    Program.of(Plan("unknown", Digest.of(b""), steps=(), successors=(), indegree=())), ()
+)
+
+_log = get_logger("worker")
 
 
 class Admission:
@@ -47,8 +59,14 @@ class Admission:
         """Begin or go on with these executions. Raises Unavailable; then nobody may keep this seat."""
         histories = await self._histories(owned)
         for one in owned:
-            prepared = await self._tools.programs.get(one.version_id)
             history = histories.get(one.id)
+            try:
+                prepared = await self._tools.programs.get(one.version_id)
+            except Unavailable:
+                raise
+            except Exception as error:  # noqa: BLE001 - one broken version must not stop the others
+                self._refuse(one, history or _NOTHING, "version.unusable", _UNUSABLE.format(error))
+                continue
             run, due = self._make(one, prepared, history)
             if history is None:
                 self._tools.metrics.queue_lag.observe(one.age_seconds)
@@ -64,18 +82,26 @@ class Admission:
     async def readmit(self, old: Run, message: str) -> None:
         """A checkpoint of this run was refused: go on from what is durable.
 
-        Steps whose outcome the database did not take fail with its words.
+        Steps whose outcome the database did not take fail with its words. When that is refused as
+        well, the execution fails as a whole; when even that is, it is left alone and the log says so.
         """
         histories = await self._tools.store.load_histories([old.owned.id])
         history = histories.get(old.owned.id, _NOTHING)
+        words = f"The database refused to store the outcome of this step: {message}."
+        if old.refusals:
+            if old.refusals > 1:
+                _log.error("execution_stuck", execution=str(old.owned.id), reason=message)
+                return
+            self._refuse(old.owned, history, "checkpoint_rejected", words, refusals=2)
+            return
         run, due = self._make(old.owned, old.prepared, history)
         lost = {
             step
             for step, status in enumerate(old.state.status)
             if run.state.status[step] == PENDING and status not in {PENDING, RUNNING}
         }
-        run.is_readmitted = True
-        self._begin(run, history, due, lost=lost, message=message)
+        run.refusals = 1
+        self._begin(run, history, due, lost=lost, words=words)
 
     def receive(self, run: Run, messages: Iterable[InboxMessage]) -> None:
         """Act on the messages that the run has not seen yet; they are deleted when it is closed."""
@@ -130,8 +156,8 @@ class Admission:
         history: ExecutionHistory,
         rebuilt: Rebuilt,
         *,
-        lost: Iterable[int] = (),
-        message: str = "",
+        lost: Container[int] = (),
+        words: str = "",
     ) -> None:
         """Tell the run, in this order: messages, deadline, what its rows left open; then start."""
         executor = self._executor
@@ -144,18 +170,36 @@ class Admission:
                 executor.retry_at(run, due.event, due.in_seconds)
             else:
                 executor.tell(run, due.event)
-        if run.state.phase is Phase.NEW:
-            executor.tell(run, Started(self._tools.name))
-            return
-        actions = run.take_in(proceed(run.state))
-        refused = [a for a in actions if isinstance(a, RunStep) and a.step in set(lost)]
-        executor.act(run, [a for a in actions if a not in refused])
-        for action in refused:
-            error = StepError(
-                "checkpoint_rejected",
-                clean(f"The database refused to store the outcome of this step: {message}."),
-            )
+        state = run.state
+        is_new = state.phase is Phase.NEW
+        commands = advance(state, Started(self._tools.name)) if is_new else proceed(state)
+        actions = run.take_in(commands)
+        executor.act(run, [a for a in actions if not (isinstance(a, RunStep) and a.step in lost)])
+        for action in actions:
+            if not isinstance(action, RunStep) or action.step not in lost:
+                continue
+            error = StepError("checkpoint_rejected", clean(words))
             executor.tell(run, StepFailed(action.step, action.attempt, error))
+
+    def _refuse(
+        self,
+        owned: OwnedExecution,
+        history: ExecutionHistory,
+        kind: str,
+        words: str,
+        *,
+        refusals: int = 0,
+    ) -> None:
+        """End an execution that can't be run, without looking at its steps."""
+        error = ExecutionError(kind, clean(words))
+        run, _ = self._make(owned, _EMPTY, None)
+        run.sequence = max(1, history.last_sequence)
+        run.refusals = refusals
+        self._executor.add(run)
+        data: dict[str, Json] = {"error": {"type": error.type, "message": error.message}}
+        event = RecordEvent(EventKind.EXECUTION_FAILED, data)
+        finish = Finish(ExecutionStatus.FAILED, error=error)
+        self._executor.act(run, run.take_in([event, finish]))
 
     def _watch_deadline(self, run: Run) -> None:
         seconds = run.owned.deadline_in_seconds

@@ -181,7 +181,7 @@ class Incarnation:
         tools.metrics.finished.labels(status.name.lower()).inc()
         tools.metrics.execution_seconds.observe(seconds)
         tools.signals.fire(signals.CLOSED)
-        _log.info("execution_finished", **_summary(run, status, seconds))
+        _log.info("execution_finished", **_summary(run, status, seconds, tools.traces.id_of(run)))
 
     def _refused(self, run: Run, result: FlushResult) -> None:
         if result.outcome is not FlushOutcome.REJECTED:
@@ -191,16 +191,13 @@ class Incarnation:
             self._end(f"flush {result.outcome}: {result.message}")
             return
         self.executor.forget(run)
-        self._spawn(self._readmit(run, result.message or "no reason given"), "readmit")
-
-    async def _readmit(self, run: Run, message: str) -> None:
-        if run.is_readmitted:
-            _log.error("execution_stuck", execution=str(run.owned.id), reason=message)
-            return
-        await self._admission.readmit(run, message)
+        message = result.message or "no reason given"
+        self._spawn(self._admission.readmit(run, message), "readmit")
 
 
-def _summary(run: Run, status: ExecutionStatus, seconds: float) -> dict[str, object]:
+def _summary(
+    run: Run, status: ExecutionStatus, seconds: float, trace_id: str | None
+) -> dict[str, object]:
     out: dict[str, object] = {
         "execution": str(run.owned.id),
         "workflow": run.prepared.program.plan.name,
@@ -209,6 +206,8 @@ def _summary(run: Run, status: ExecutionStatus, seconds: float) -> dict[str, obj
         "duration_ms": round(seconds * 1000),
         **purpose_of(run),
     }
+    if trace_id is not None:
+        out["trace_id"] = trace_id
     if run.error is not None:
         out["error"] = run.error.type
     return out

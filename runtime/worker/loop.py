@@ -97,6 +97,8 @@ class Worker:
                 continue
             failures = 0
             self._current = incarnation
+            if self._stopping.is_set():
+                await incarnation.drain(0.0)
             try:
                 reason = await incarnation.run()
             finally:

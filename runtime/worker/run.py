@@ -80,7 +80,7 @@ class Run:
     is_over: bool = False
     clears_takeovers: bool = False
     is_listed: bool = False
-    is_readmitted: bool = False
+    refusals: int = 0
     claimed_at: float = 0.0
     error: ExecutionError | None = None
     on_flushed: Callable[[FlushResult], None] = _nowhere

@@ -93,6 +93,10 @@ class Traces:
         finally:
             span.end()
 
+    def id_of(self, run: Run) -> str | None:
+        """The id of the execution's trace, when it has one."""
+        return self._tracing.trace_id(run.trace) if run.trace else None
+
     def headers(self, run: Run, attempt: Attempt) -> Mapping[str, str]:
         """What the call carries on: its own span, or the trace that the execution came with."""
         if attempt.span is None:

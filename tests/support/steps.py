@@ -149,5 +149,5 @@ class Chatty(Connector):
 
     async def execute(self, context: StepContext, input: Anything) -> Any:
         for number in range(input.root["lines"]):
-            context.log.info(f"line {number}", secret=input.root.get("secret"))
+            context.log.info("a line", number=number, secret=input.root.get("secret"))
         return None

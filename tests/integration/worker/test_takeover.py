@@ -1,0 +1,287 @@
+"""What is left of an execution when its worker is lost, stands still, or is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from runtime.model.checkpoint import Checkpoint, EventRow, FlushOutcome
+from runtime.model.execution import ExecutionStatus, StepStatus
+from runtime.store.flush import Flusher
+from runtime.worker import signals
+from tests.support.engine_room import TENANT, EngineRoom
+from tests.support.steps import CALLS
+
+TWO = [
+    {"id": "a", "uses": "probe.echo@1", "with": {"n": 1}},
+    {"id": "b", "uses": "probe.gate@1", "with": {"marker": "b", "value": 7}, "depends_on": ["a"]},
+]
+
+
+async def begun(room: EngineRoom, steps, marker):
+    """An execution whose step `marker` is being called."""
+    execution = await room.enqueue(await room.publish(steps))
+    await asyncio.wait_for(CALLS.begun[marker].wait(), 10)
+    CALLS.begun[marker].clear()
+    return execution
+
+
+async def test_another_worker_goes_on_where_the_lost_one_stood(room: EngineRoom):
+    first = room.worker(beat_seconds=60.0)
+    execution = await begun(room, TWO, "b")
+    second = room.worker()
+
+    await room.expire("test:1")
+    await second.signals.wait(signals.TAKEN_OVER)
+    CALLS.gates["b"].set()
+
+    assert await room.finished(execution) is ExecutionStatus.COMPLETED
+    assert CALLS.keys["a"] == [f"{execution}.s.0.g0"]
+    assert CALLS.attempts["b"] == [1, 1]
+    assert len(set(CALLS.keys["b"])) == 1
+    assert "execution_taken_over" in await room.events(execution)
+    assert first.executions <= 1
+
+
+async def test_a_worker_that_was_taken_over_writes_nothing_and_begins_again(room: EngineRoom):
+    first = room.worker(beat_seconds=60.0)
+    execution = await begun(room, TWO, "b")
+    second = room.worker()
+    await room.expire("test:1")
+    await second.signals.wait(signals.TAKEN_OVER)
+
+    CALLS.gates["b"].set()
+    await first.signals.wait(signals.FENCED)
+    await first.signals.wait(signals.REGISTERED, 2)
+
+    await room.finished(execution)
+    assert await room.steps(execution) == [
+        (0, 0, 1, StepStatus.COMPLETED),
+        (1, 0, 1, StepStatus.COMPLETED),
+    ]
+    assert (await room.events(execution)).count("step_completed") == 2
+
+
+async def test_the_heartbeat_notices_the_fence_and_stops_the_calls(room: EngineRoom):
+    first = room.worker(beat_seconds=0.05)
+    await begun(room, TWO, "b")
+    context = CALLS.contexts["b"]
+
+    await room.sql.execute("update workers set epoch = epoch + 1, dead = true")
+    await first.signals.wait(signals.FENCED)
+
+    await asyncio.wait_for(context.cancel.wait(), 5)
+    await first.signals.wait(signals.REGISTERED, 2)
+
+
+async def test_a_poll_without_a_second_worker_recovers_its_own_past(room: EngineRoom):
+    worker = room.worker(beat_seconds=0.05)
+    execution = await begun(room, TWO, "b")
+    await room.sql.execute("update workers set epoch = epoch + 1, dead = true")
+    await worker.signals.wait(signals.TAKEN_OVER)
+
+    CALLS.gates["b"].set()
+
+    assert await room.finished(execution) is ExecutionStatus.COMPLETED
+
+
+async def test_an_at_most_once_call_is_not_made_again_after_a_takeover(room: EngineRoom):
+    room.worker(beat_seconds=60.0)
+    step = {"id": "a", "uses": "probe.once@1", "with": {"marker": "a"}}
+    execution = await begun(room, [step], "a")
+    row = await room.sql.fetchrow("select status, finished_at::text from step_executions")
+    assert tuple(row) == (StepStatus.RUNNING, "infinity")
+
+    room.worker()
+    await room.expire("test:1")
+
+    assert await room.finished(execution) is ExecutionStatus.FAILED
+    assert await room.steps(execution) == [(0, 0, 1, StepStatus.IN_DOUBT)]
+    assert "step_in_doubt" in await room.events(execution)
+    assert json.loads((await room.row(execution))["error"])["type"] == "in_doubt"
+    assert CALLS.attempts["a"] == [1]
+
+
+async def test_an_at_most_once_call_completes_its_intent_row(room: EngineRoom):
+    room.worker()
+    step = {"id": "a", "uses": "probe.once@1", "with": {"marker": "a", "value": 5}}
+    CALLS.gates["a"].set()
+
+    execution = await room.run([step])
+
+    assert await room.steps(execution) == [(0, 0, 1, StepStatus.COMPLETED)]
+    assert (await room.results(execution))[0]["output"] == 5
+    assert await room.sql.fetchval("select finished_at < now() from step_executions")
+
+
+async def test_an_in_doubt_step_runs_again_only_when_a_person_retries(room: EngineRoom):
+    room.worker(beat_seconds=60.0)
+    step = {"id": "a", "uses": "probe.once@1", "with": {"marker": "a"}}
+    execution = await begun(room, [step], "a")
+    room.worker()
+    await room.expire("test:1")
+    await room.finished(execution)
+
+    CALLS.gates["a"].set()
+    await room.retry(execution)
+
+    assert await room.finished(execution) is ExecutionStatus.COMPLETED
+    assert CALLS.keys["a"] == [f"{execution}.s.0.g0", f"{execution}.s.0.g1"]
+
+
+async def test_draining_lets_calls_end_and_hands_the_rest_over_at_once(room: EngineRoom):
+    first = room.worker()
+    steps = [*TWO, {"id": "c", "uses": "probe.echo@1", "with": {}, "depends_on": ["b"]}]
+    execution = await begun(room, steps, "b")
+
+    stopping = asyncio.create_task(first.stop(10.0))
+    CALLS.gates["b"].set()
+    await stopping
+    assert [row[3] for row in await room.steps(execution)] == [StepStatus.COMPLETED] * 2
+    assert "c" not in CALLS.keys
+    second = room.worker()
+    await second.signals.wait(signals.TAKEN_OVER)
+
+    assert await room.finished(execution) is ExecutionStatus.COMPLETED
+
+
+async def test_draining_does_not_wait_longer_than_it_may(room: EngineRoom):
+    first = room.worker()
+    execution = await begun(room, TWO, "b")
+
+    await asyncio.wait_for(first.stop(0.05), 5)
+
+    assert (await room.row(execution))["status"] == ExecutionStatus.RUNNING
+    CALLS.gates["b"].set()
+    room.worker()
+    assert await room.finished(execution) is ExecutionStatus.COMPLETED
+
+
+async def test_a_lease_that_runs_short_begins_no_call(room: EngineRoom):
+    worker = room.worker(lease_seconds=4.0, lease_margin_seconds=5.0)
+    execution = await room.enqueue(
+        await room.publish([TWO[0] | {"id": "x"}, TWO[1] | {"depends_on": []}])
+    )
+    await worker.signals.wait(signals.CHECKPOINTED)
+
+    await worker.signals.wait(signals.BEAT, worker.signals.counts[signals.BEAT] + 1)
+
+    assert CALLS.keys["x"] == [f"{execution}.s.0.g0"]
+    assert "b" not in CALLS.keys
+
+
+async def test_the_queue_is_served_when_redis_is_emptied(room: EngineRoom):
+    version = await room.publish(TWO[:1])
+    await room.enqueue(version)
+    await room.link.client.flushall()
+    room.worker(beat_seconds=0.2)
+
+    last = await room.enqueue(version)
+    await room.finished(last)
+
+    executions = await room.sql.fetch("select id from workflow_executions")
+    for row in executions:
+        assert await room.finished(row["id"]) is ExecutionStatus.COMPLETED
+
+
+async def test_emptying_redis_while_running_changes_nothing(room: EngineRoom):
+    room.worker(beat_seconds=0.2)
+    execution = await begun(room, TWO, "b")
+
+    await room.link.client.flushall()
+    CALLS.gates["b"].set()
+
+    assert await room.finished(execution) is ExecutionStatus.COMPLETED
+
+
+async def test_a_lost_writer_connection_is_never_repeated_but_loaded_again(room: EngineRoom):
+    worker = room.worker(beat_seconds=0.2)
+    execution = await begun(room, TWO, "b")
+    await room.sql.execute(
+        "select pg_terminate_backend(pid) from pg_stat_activity "
+        "where pid <> pg_backend_pid() and datname = current_database() and usename = current_user"
+    )
+
+    CALLS.gates["b"].set()
+
+    assert await room.finished(execution) is ExecutionStatus.COMPLETED
+    assert await room.steps(execution) == [
+        (0, 0, 1, StepStatus.COMPLETED),
+        (1, 0, 1, StepStatus.COMPLETED),
+    ]
+    assert worker.signals.counts[signals.REGISTERED] >= 2
+
+
+async def _flush_against_takeover(
+    room: EngineRoom, *, lock: str
+) -> tuple[FlushOutcome | None, int]:
+    """A takeover that begins while a flush of the old owner is under way; what the flush wrote."""
+    version = await room.publish(TWO)
+    execution = await room.enqueue(version, hint=False)
+    epoch = await room.store.register(0, 11, "old", 4.0)
+    await room.store.claim(0, 11, epoch, [execution])
+    event = EventRow(TENANT, execution, 2, 2, "{}")
+    flushing = await room.database.dedicated()
+    transaction = flushing.transaction()
+    await transaction.start()
+    # The first statement of mc_flush, with or without its lock; then the takeover; then the rest of it.
+    fence = "select 1 from workers where shard = 0 and id = 11 and epoch = $1 " + lock
+    assert await flushing.fetchval(fence, epoch)
+    await room.expire("old")
+    await room.store.bury(0, 12)
+    new = await room.store.register(0, 12, "new", 4.0)
+    taken = await room.store.takeover(0, 12, new, 10)
+    await flushing.execute(
+        "insert into execution_events (shard, kind, seq, execution_id, tenant_id, ts) values (0, $1, $2, $3, $4, now())",
+        event.kind, event.sequence, execution, TENANT,
+    )  # fmt: skip
+    await transaction.commit()
+    await flushing.close()
+    return None, len(taken)
+
+
+async def test_a_takeover_waits_for_a_flush_that_holds_the_fence(room: EngineRoom):
+    _, taken = await _flush_against_takeover(room, lock="for key share")
+
+    assert taken == 0
+
+
+async def test_without_the_lock_flush_and_takeover_both_succeed(room: EngineRoom):
+    """The control: it shows that the test above would see a missing lock."""
+    _, taken = await _flush_against_takeover(room, lock="")
+
+    assert taken == 1
+
+
+async def test_a_flush_after_the_takeover_is_fenced(room: EngineRoom):
+    execution = await room.enqueue(await room.publish(TWO), hint=False)
+    epoch = await room.store.register(0, 11, "old", 4.0)
+    await room.store.claim(0, 11, epoch, [execution])
+    await room.expire("old")
+    await room.store.bury(0, 12)
+    flusher = Flusher(room.database, 0, 11, epoch, metrics=room.metrics)
+    answers = []
+
+    row = EventRow(TENANT, execution, 2, 2, "{}")
+    flusher.submit(Checkpoint(execution, events=(row,)), answers.append)
+    await flusher.close()
+
+    assert [answer.outcome for answer in answers] == [FlushOutcome.FENCED]
+    assert await room.events(execution) == ["execution_queued"]
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+async def test_several_workers_share_the_queue_and_run_each_execution_once(
+    room: EngineRoom, workers: int
+):
+    version = await room.publish([{"id": "a", "uses": "probe.echo@1", "with": {"n": 1}}])
+    for _ in range(workers):
+        room.worker()
+
+    executions = [await room.enqueue(version) for _ in range(40)]
+
+    for execution in executions:
+        assert await room.finished(execution) is ExecutionStatus.COMPLETED
+    assert sorted(CALLS.keys["a"]) == sorted(f"{execution}.s.0.g0" for execution in executions)
