@@ -78,9 +78,13 @@ def _enter_namespace(inner_uid: int) -> None:
 
 def _drop_to(uid: int) -> None:
     """Be another user, who may still pass through folders that are closed to them: no folder has to be opened."""
+    os.setgroups([])
+    if sys.platform != "linux":
+        os.setgid(uid)
+        os.setuid(uid)
+        return
     libc = _libc()
     libc.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0)
-    os.setgroups([])
     os.setresgid(uid, uid, uid)
     os.setresuid(uid, uid, uid)
     bit = 1 << CAP_DAC_OVERRIDE
