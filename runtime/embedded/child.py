@@ -77,16 +77,21 @@ def _enter_namespace(inner_uid: int) -> None:
 
 
 def _drop_to(uid: int) -> None:
-    """Be another user, who may still pass through folders that are closed to them: no folder has to be opened."""
+    """Be another user."""
     os.setgroups([])
-    if sys.platform != "linux":
+    if sys.platform == "linux":
+        _libc().prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0)
+        os.setresgid(uid, uid, uid)
+        os.setresuid(uid, uid, uid)
+        _keep_passage()
+    else:
         os.setgid(uid)
         os.setuid(uid)
-        return
+
+
+def _keep_passage() -> None:
+    """Still pass through folders that are closed to the new user: then no folder has to be opened for it."""
     libc = _libc()
-    libc.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0)
-    os.setresgid(uid, uid, uid)
-    os.setresuid(uid, uid, uid)
     bit = 1 << CAP_DAC_OVERRIDE
     header = (ctypes.c_uint32 * 2)(LINUX_CAPABILITY_VERSION_3, 0)
     capabilities = (ctypes.c_uint32 * 6)(bit, bit, bit, 0, 0, 0)
