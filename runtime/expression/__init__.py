@@ -7,8 +7,11 @@ or memory than Limits allow. The engine renders with it, validation reads the re
 from __future__ import annotations
 
 from runtime.expression.budget import DEFAULT, Limits
+from runtime.expression.canonical import canonical_condition, canonical_text
 from runtime.expression.compile import Reference
 from runtime.expression.error import ExpressionError, nearest
+from runtime.expression.read import write_path
+from runtime.expression.scan import has_expression, is_single
 from runtime.expression.template import (
     Template,
     constant_condition,
@@ -23,9 +26,14 @@ __all__ = [
     "Limits",
     "Reference",
     "Template",
+    "canonical_condition",
+    "canonical_text",
     "constant_condition",
+    "has_expression",
+    "is_single",
     "nearest",
     "parse_condition",
     "parse_template",
     "truthy",
+    "write_path",
 ]

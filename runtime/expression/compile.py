@@ -47,11 +47,13 @@ class Reference:
     """A name that an expression reads: `("steps", "fetch", "output", "json")`.
 
     It ends where the path stops being known: at a computed key or at a filter. `is_guarded` says
-    that the expression itself provides for its absence (`default`, `is defined`).
+    that the expression itself provides for its absence (`default`, `is defined`); `at` leads to the
+    string with the expression, inside the value that the template was made from.
     """
 
     path: tuple[Key, ...]
     is_guarded: bool = False
+    at: tuple[Key, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

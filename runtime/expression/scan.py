@@ -71,6 +71,14 @@ def single(parts: list[str | Piece]) -> Piece | None:
     return pieces[0]
 
 
+def is_single(text: str) -> bool:
+    """Whether a text is one expression and so keeps the type of its value; broken texts are not."""
+    try:
+        return single(split(text)) is not None
+    except ExpressionError:
+        return False
+
+
 def check_nesting(text: str, offset: int = 0) -> None:
     """Refuse expressions so long or so nested that reading them would be an attack."""
     if len(text) > MAX_EXPRESSION:

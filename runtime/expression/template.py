@@ -150,7 +150,9 @@ class _Builder:
 
     def _expression(self, piece: Piece, text: str, path: tuple[str | int, ...]) -> Code:
         expression = compile_expression(piece.text, piece.offset)
-        self.references.extend(expression.references)
+        self.references.extend(
+            Reference(one.path, one.is_guarded, path) for one in expression.references
+        )
         self.expressions += 1
         self.computed += not expression.is_path
         return _guarded(expression, text, piece.offset, path)

@@ -1,0 +1,23 @@
+"""Definitions: from text (YAML or JSON, two spellings) to findings, one canonical form and a Plan.
+
+Pure. `validate` judges a document, `compile_plan` turns a stored definition into the plan that the
+engine walks, `apply_params` checks the input of an execution, `json_schema` serves editors.
+"""
+
+from __future__ import annotations
+
+from runtime.definition.canonical import canonical_bytes, canonical_digest
+from runtime.definition.compile import compile_plan
+from runtime.definition.params import apply_params
+from runtime.definition.schema import json_schema
+from runtime.definition.validate import Validation, validate
+
+__all__ = [
+    "Validation",
+    "apply_params",
+    "canonical_bytes",
+    "canonical_digest",
+    "compile_plan",
+    "json_schema",
+    "validate",
+]

@@ -1,0 +1,111 @@
+"""From the canonical definition to a Plan: integers instead of names, O(steps + edges).
+
+Also used for versions published long ago: what was accepted once compiles for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from runtime.definition.canonical import canonical_digest
+from runtime.definition.connector import parse_ref
+from runtime.model.errors import Invalid, Problem
+from runtime.model.plan import (
+    NO_POLICY,
+    NO_RETRY,
+    Backoff,
+    Effect,
+    Jitter,
+    Plan,
+    PolicyContext,
+    RetryPolicy,
+    StepKind,
+    StepPlan,
+)
+from runtime.model.values import Digest, Duration, Json, SemVer
+
+
+def compile_plan(definition: Mapping[str, Json], digest: Digest) -> Plan:
+    """The plan of a canonical definition."""
+    steps: Any = definition.get("steps", [])
+    index_of = {step["id"]: index for index, step in enumerate(steps)}
+    retry = read_retry(definition.get("retry"))
+    try:
+        plans = tuple(_step(step, index, index_of, retry) for index, step in enumerate(steps))
+    except KeyError as error:
+        message = f"the stored definition refers to {error.args[0]!r}, which it does not have"
+        raise Invalid([Problem("unknown-dependency", message)]) from error
+    successors: list[list[int]] = [[] for _ in plans]
+    for plan in plans:
+        for need in plan.depends_on:
+            successors[need].append(plan.index)
+    return Plan(
+        name=str(definition.get("name", "")),
+        digest=digest,
+        steps=plans,
+        successors=tuple(tuple(one) for one in successors),
+        indegree=tuple(len(plan.depends_on) for plan in plans),
+        index_of=index_of,
+        **_settings(definition),
+    )
+
+
+def _settings(definition: Mapping[str, Json]) -> dict[str, Any]:
+    found: Any = definition
+    policy = found.get("policy")
+    return {
+        "version": SemVer.parse(found["version"]) if "version" in found else None,
+        "outputs": found.get("outputs"),
+        "params_schema": found.get("params"),
+        "timeout": _duration(found.get("timeout")),
+        "max_parallel_steps": found.get("max_parallel_steps"),
+        "priority": found.get("priority", 0),
+        "policy": PolicyContext(**policy) if policy else NO_POLICY,
+        "namespace": found.get("namespace"),
+        "labels": dict(found.get("labels", {})),
+    }
+
+
+def _step(
+    step: Mapping[str, Any], index: int, index_of: Mapping[str, int], retry: RetryPolicy
+) -> StepPlan:
+    uses, effect = step.get("uses"), step.get("effect")
+    needs = dict.fromkeys(index_of[name] for name in step.get("depends_on", ()))
+    return StepPlan(
+        index=index,
+        key=step["id"],
+        kind=StepKind(step.get("type", "task")),
+        depends_on=tuple(needs),
+        uses=parse_ref(uses) if uses else None,
+        name=step.get("name"),
+        config=step.get("with"),
+        when=step.get("when"),
+        timeout=_duration(step.get("timeout")),
+        retry=read_retry(step["retry"]) if "retry" in step else retry,
+        effect=Effect(effect) if effect else None,
+        config_hash=canonical_digest(dict(step)),
+        canonical=dict(step),
+    )
+
+
+def read_retry(value: Json) -> RetryPolicy:
+    """The retry policy of a `retry` block; without one nothing is repeated."""
+    if not isinstance(value, dict):
+        return NO_RETRY
+    found: dict[str, Any] = dict(value)
+    default = RetryPolicy(max_attempts=3)
+    return RetryPolicy(
+        max_attempts=found.get("max_attempts", default.max_attempts),
+        backoff=Backoff(found.get("backoff", default.backoff)),
+        initial=_duration(found.get("initial")) or default.initial,
+        factor=float(found.get("factor", default.factor)),
+        max=_duration(found.get("max")) or default.max,
+        jitter=Jitter(found.get("jitter", default.jitter)),
+        on=tuple(found.get("on", ())),
+        never_on=tuple(found.get("never_on", ())),
+    )
+
+
+def _duration(text: str | None) -> Duration | None:
+    return Duration.parse(text) if text is not None else None

@@ -1,0 +1,195 @@
+"""A document, from what was written to one canonical mapping, whichever spelling it came in.
+
+Flat (`name`, `steps`) or manifest (`apiVersion`, `metadata`, `spec.tasks`, camelCase): the result is
+the same, key by key, so that both have one digest. Step kinds are read by their own record.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from runtime.definition.finding import Findings, Path, did_you_mean
+from runtime.definition.language import (
+    API_VERSION,
+    FLAT,
+    KINDS_WITH_OWN_KEYS,
+    METADATA,
+    SPEC,
+    STEPS,
+)
+from runtime.definition.params import read_params
+from runtime.definition.shape import MISSING, Reading, Record, camel, kind_of
+from runtime.definition.template import Use
+from runtime.model.plan import StepKind
+from runtime.model.values import Json
+
+_MANIFEST_KEYS = ("apiVersion", "kind", "metadata", "spec")
+
+
+@dataclass(slots=True)
+class Step:
+    """One step as it was read: canonical, and where each part of it was written."""
+
+    index: int
+    value: dict[str, Json]
+    raw: dict[str, Json]
+    path: Path
+    kind: StepKind
+
+    @property
+    def id(self) -> str:
+        """The step's id, empty if it has none."""
+        found = self.value.get("id")
+        return found if isinstance(found, str) else ""
+
+    @property
+    def depends_on(self) -> list[str]:
+        """The ids it waits for, as written."""
+        found = self.value.get("depends_on")
+        return [one for one in found if isinstance(one, str)] if isinstance(found, list) else []
+
+    def place(self, *keys: str | int) -> Path:
+        """Where a canonical part of this step stands in the document."""
+        value: Any = self.raw
+        path: list[str | int] = list(self.path)
+        for key in keys:
+            if isinstance(value, dict) and isinstance(key, str):
+                if key not in value and isinstance(value.get("with"), dict) and key != "with":
+                    value = value["with"]
+                    path.append("with")
+                written = key if key in value else camel(key)
+                path.append(written)
+                value = value.get(written)
+            elif isinstance(value, list) and isinstance(key, int) and key < len(value):
+                path.append(key)
+                value = value[key]
+        return tuple(path)
+
+
+@dataclass(slots=True)
+class Document:
+    """A document as it was read; `value` is complete only if there were no errors."""
+
+    value: dict[str, Json]
+    steps: list[Step] = field(default_factory=list)
+    uses: list[Use] = field(default_factory=list)
+    body: Path = ()
+    camel: bool = False
+
+    def place(self, *keys: str | int) -> Path:
+        """Where a canonical top-level part of the document stands."""
+        return (
+            *self.body,
+            *(camel(one) if self.camel and isinstance(one, str) else one for one in keys),
+        )
+
+
+def read_document(source: Json, findings: Findings) -> Document:
+    """Read a whole document; says all that is wrong with its form."""
+    if not isinstance(source, dict):
+        findings.error("type", f"a workflow is a mapping, not {kind_of(source)}", ())
+        return Document({})
+    if "apiVersion" in source or ("spec" in source and "steps" not in source):
+        return _manifest(source, findings)
+    reading = Reading(findings)
+    value = FLAT.read(source, (), reading)
+    document = Document(value, uses=reading.uses)
+    return _finish(document, reading, ("steps",), ("params",))
+
+
+def _manifest(source: dict[str, Json], findings: Findings) -> Document:
+    reading = Reading(findings, camel=True)
+    for key in source:
+        if key not in _MANIFEST_KEYS:
+            hint = did_you_mean(key, _MANIFEST_KEYS) or "known here: " + ", ".join(_MANIFEST_KEYS)
+            findings.error(
+                "unknown-key", f"{key!r} is not a key of a manifest", (key,), hint=hint, on_key=True
+            )
+    if source.get("apiVersion") != API_VERSION:
+        findings.error(
+            "api-version", f"apiVersion must be {API_VERSION}", ("apiVersion",), hint=API_VERSION
+        )
+    if source.get("kind") != "Workflow":
+        findings.error("kind", "kind must be Workflow", ("kind",), hint="Workflow")
+    value: dict[str, Json] = {}
+    for key, record in (("metadata", METADATA), ("spec", SPEC)):
+        if key not in source:
+            findings.error("missing-key", f"a manifest needs {key!r}", ())
+            continue
+        found = record.read(source[key], (key,), reading)
+        if found is not MISSING:
+            value |= found
+    if "tasks" in value:
+        value["steps"] = value.pop("tasks")
+    document = Document(value, uses=reading.uses, body=("spec",), camel=True)
+    return _finish(document, reading, ("spec", "tasks"), ("spec", "params"))
+
+
+def _finish(document: Document, reading: Reading, steps: Path, params: Path) -> Document:
+    value = document.value
+    if value is MISSING:
+        document.value = {}
+        return document
+    raw_steps = value.get("steps")
+    if isinstance(raw_steps, list):
+        if not raw_steps:
+            reading.findings.error("empty", "a workflow has at least one step", steps)
+        document.steps = [
+            step
+            for index, raw in enumerate(raw_steps)
+            if (step := _step(raw, index, (*steps, index), reading)) is not None
+        ]
+        value["steps"] = [step.value for step in document.steps]
+    if "params" in value:
+        value["params"] = read_params(value["params"], params, reading.findings)
+    return document
+
+
+def _step(raw: Json, index: int, path: Path, reading: Reading) -> Step | None:
+    if not isinstance(raw, dict):
+        reading.findings.error("type", f"a step is a mapping, not {kind_of(raw)}", path)
+        return None
+    kind = _kind(raw)
+    reading.step = index
+    given = raw.get("id")
+    reading.findings.step = given if isinstance(given, str) else None
+    value = _read_step(STEPS[kind], kind, raw, path, reading)
+    reading.step = reading.findings.step = None
+    if kind is StepKind.TASK:
+        value.pop("type", None)
+    return Step(index, value, raw, path, kind)
+
+
+def _kind(raw: dict[str, Json]) -> StepKind:
+    """The kind that was written; if it is unknown, the record of a task tells so."""
+    written = raw.get("type", "task")
+    return (
+        StepKind(written)
+        if isinstance(written, str) and written in set(StepKind)
+        else StepKind.TASK
+    )
+
+
+def _read_step(
+    record: Record, kind: StepKind, raw: dict[str, Json], path: Path, reading: Reading
+) -> dict[str, Json]:
+    """A step by its record; kinds with keys of their own may have them inside of `with`."""
+    inner = raw.get("with")
+    if kind not in KINDS_WITH_OWN_KEYS or not isinstance(inner, dict):
+        found = record.read(raw, path, reading)
+        return found if isinstance(found, dict) else {}
+    outer = {key: one for key, one in raw.items() if key != "with"}
+    own = {
+        name: one for name, one in record.fields.items() if name not in STEPS[StepKind.WAIT].fields
+    }
+    beside = Record(
+        record.name,
+        {
+            name: one if name not in own else type(one)(one.shape, one.about)
+            for name, one in record.fields.items()
+        },
+    )
+    value: dict[str, Json] = beside.read(outer, path, reading)
+    value |= Record(record.name, own).read(inner, (*path, "with"), reading)
+    return value

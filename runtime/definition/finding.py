@@ -1,0 +1,105 @@
+"""Findings: where what is wrong with a document is collected, all of it, in one pass.
+
+A finding names the place as a path into the document as it was written; the source turns paths into
+lines and columns at the end, only for documents that have findings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from runtime.expression import nearest
+from runtime.model.errors import Problem, Severity
+
+Path: TypeAlias = tuple[str | int, ...]
+
+MAX_FINDINGS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """From where to where something stands in a text; lines and columns count from 1."""
+
+    line: int
+    column: int
+    end_line: int
+    end_column: int
+
+
+@dataclass(slots=True)
+class Finding:
+    """One thing that is wrong, or odd, at a path; `on_key` points at the key, not at its value."""
+
+    rule: str
+    message: str
+    path: Path = ()
+    severity: Severity = Severity.ERROR
+    hint: str | None = None
+    step: str | None = None
+    on_key: bool = False
+    span: Span | None = None
+
+    def as_problem(self) -> Problem:
+        """The finding as it leaves this room."""
+        span = self.span
+        return Problem(
+            rule=self.rule,
+            message=self.message,
+            severity=self.severity,
+            path=tuple(str(part) for part in self.path),
+            step_key=self.step,
+            line=span.line if span else None,
+            column=span.column if span else None,
+            end_line=span.end_line if span else None,
+            end_column=span.end_column if span else None,
+            hint=self.hint,
+        )
+
+
+@dataclass(slots=True)
+class Findings:
+    """The collector that every check is handed."""
+
+    found: list[Finding] = field(default_factory=list)
+    step: str | None = None
+
+    def error(
+        self,
+        rule: str,
+        message: str,
+        path: Path = (),
+        *,
+        hint: str | None = None,
+        on_key: bool = False,
+    ) -> None:
+        """Something that refuses the document."""
+        self._add(Finding(rule, message, path, Severity.ERROR, hint, self.step, on_key))
+
+    def warning(
+        self,
+        rule: str,
+        message: str,
+        path: Path = (),
+        *,
+        hint: str | None = None,
+        on_key: bool = False,
+    ) -> None:
+        """Something that is probably not meant."""
+        self._add(Finding(rule, message, path, Severity.WARNING, hint, self.step, on_key))
+
+    def _add(self, finding: Finding) -> None:
+        if len(self.found) < MAX_FINDINGS:
+            self.found.append(finding)
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether the document is refused."""
+        return any(one.severity is Severity.ERROR for one in self.found)
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str | None:
+    """A hint with the nearest valid name."""
+    near = nearest(name, names)
+    return f"did you mean {near!r}?" if near else None

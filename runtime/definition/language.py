@@ -1,0 +1,391 @@
+"""The language as a table: every key of a document, its shape, and one sentence about it.
+
+Reading, JSON Schema, editors' completion and the reference pages all come from here. A new key is a
+line here; a new step kind a record here and a variant in the engine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from runtime.definition.finding import Path
+from runtime.definition.shape import (
+    MISSING,
+    Choice,
+    DurationText,
+    Field,
+    Flag,
+    ListOf,
+    MapOf,
+    Number,
+    Reading,
+    Record,
+    Schema,
+    Shape,
+    Template,
+    Text,
+    Whole,
+    wrong,
+)
+from runtime.definition.template import read_condition
+from runtime.model.plan import Backoff, Effect, Jitter, StepKind
+from runtime.model.values import Json, SemVer
+
+API_VERSION: Final = "composer/v1"
+NAME: Final = r"[a-z0-9](?:[a-z0-9._-]{0,98}[a-z0-9])?"
+STEP_ID: Final = r"[A-Za-z_][A-Za-z0-9_.-]{0,199}"
+USES: Final = r"(?:tasks/)?[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*@\d{1,9}(?:\.\d{1,9}){0,2}"
+WORKFLOW_REF: Final = rf"{NAME}(?:@\^?\d{{1,9}}(?:\.\d{{1,9}}){{0,2}})?"
+
+
+@dataclass(frozen=True, slots=True)
+class Uses:
+    """`[tasks/]name@major[.minor[.patch]]`."""
+
+    def read(self, value: Json, path: Path, reading: Reading) -> Any:
+        """As Shape says."""
+        hint = "write name@major, like http.request@1"
+        shape = Text("a connector and its version", USES, "connector-reference", 200, hint)
+        found = shape.read(value, path, reading)
+        return found if found is MISSING else found.removeprefix("tasks/")
+
+    def schema(self) -> Schema:
+        """As Shape says."""
+        return {"type": "string", "pattern": f"^{USES}$", "maxLength": 200}
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """major.minor.patch; an integer N is N.0.0."""
+
+    def read(self, value: Json, path: Path, reading: Reading) -> Any:
+        """As Shape says."""
+        if isinstance(value, bool) or not isinstance(value, int | str):
+            return wrong("a version", value, path, reading, 'write "1.4.0", in quotes')
+        try:
+            return str(SemVer.parse(value))
+        except ValueError:
+            reading.findings.error(
+                "bad-version", f"{str(value)[:60]!r} is not a version", path, hint="write 1.4.0"
+            )
+            return MISSING
+
+    def schema(self) -> Schema:
+        """As Shape says."""
+        pattern = r"^(\d+|\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?)$"
+        return {
+            "anyOf": [
+                {"type": "string", "pattern": pattern, "maxLength": 128},
+                {"type": "integer", "minimum": 0},
+            ]
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """true, false or an expression; the braces may be left out."""
+
+    def read(self, value: Json, path: Path, reading: Reading) -> Any:
+        """As Shape says."""
+        return read_condition(
+            value, path, step=reading.step, findings=reading.findings, uses=reading.uses
+        )
+
+    def schema(self) -> Schema:
+        """As Shape says."""
+        return {"type": ["string", "boolean"]}
+
+
+@dataclass(frozen=True, slots=True)
+class AnyJson:
+    """A JSON Schema or other data that is checked elsewhere."""
+
+    def read(self, value: Json, path: Path, reading: Reading) -> Any:
+        """As Shape says."""
+        if not isinstance(value, dict):
+            return wrong("a mapping", value, path, reading)
+        return value
+
+    def schema(self) -> Schema:
+        """As Shape says."""
+        return {"type": "object"}
+
+
+@dataclass(frozen=True, slots=True)
+class TextOr:
+    """A word, or a record for those who need more; the word is short for a record."""
+
+    word: Shape
+    record: Record
+    key: str
+
+    def read(self, value: Json, path: Path, reading: Reading) -> Any:
+        """As Shape says."""
+        if isinstance(value, dict):
+            return self.record.read(value, path, reading)
+        found = self.word.read(value, path, reading)
+        return found if found is MISSING else {self.key: found}
+
+    def schema(self) -> Schema:
+        """As Shape says."""
+        return {"anyOf": [self.word.schema(), self.record.schema()]}
+
+
+def _names(enum: Any) -> tuple[str, ...]:
+    return tuple(str(one.value) for one in enum)
+
+
+_WORD = Text("a short text", longest=200)
+_PROSE = Text("text")
+_TEXTS = ListOf(Template("text", "text"), lone=True)
+_STEP_ID = Text(
+    "a step id", STEP_ID, "bad-id", 200, "letters, digits, _ . -, not beginning with a digit"
+)
+_LABEL_KEY = Text(
+    "a label's name", r"[A-Za-z0-9](?:[A-Za-z0-9_./-]{0,61}[A-Za-z0-9])?", "bad-label", 63
+)
+LABELS = MapOf(Text("a label's value", longest=255, rule="bad-label"), _LABEL_KEY)
+
+RETRY = Record(
+    "retry",
+    {
+        "max_attempts": Field(Whole(1, 1_000), "How often at most, the first attempt included."),
+        "backoff": Field(Choice(_names(Backoff)), "How the delay grows."),
+        "initial": Field(DurationText(), "The first delay; 1s if absent."),
+        "max": Field(DurationText(), "The longest delay; 1m if absent."),
+        "factor": Field(Number(1, 100), "By what an exponential delay grows; 2 if absent."),
+        "jitter": Field(Choice(_names(Jitter)), "full: anything up to the delay. none: the delay."),
+        "on": Field(ListOf(_WORD, lone=True), "Repeat only after these errors."),
+        "never_on": Field(ListOf(_WORD, lone=True), "Never repeat after these errors."),
+    },
+)
+POLICY = Record(
+    "policy",
+    {
+        "purpose": Field(_WORD, "What the data is used for."),
+        "authority": Field(_WORD, "On whose authority."),
+        "license": Field(_WORD, "Under which licence."),
+        "region": Field(_WORD, "Where it must run."),
+    },
+)
+COMPENSATE = Record(
+    "compensate",
+    {
+        "uses": Field(Uses(), "The connector that undoes the step.", required=True),
+        "with": Field(Template("with", "mapping"), "Its input; may read this step's own output."),
+        "timeout": Field(DurationText(), "The longest one attempt may take."),
+        "retry": Field(RETRY, "When to repeat it."),
+        "effect": Field(Choice(_names(Effect)), "What a second call would do."),
+    },
+)
+CACHE = Record(
+    "cache",
+    {
+        "ttl": Field(DurationText(), "How long a result stays good.", required=True),
+        "key": Field(Template("text"), "What makes two calls the same; the input if absent."),
+    },
+)
+ON_ERROR = TextOr(
+    Choice(("fail", "continue")),
+    Record(
+        "on_error",
+        {
+            "action": Field(
+                Choice(("fail", "continue")), "What to do when it failed for good.", required=True
+            ),
+            "output": Field(Template("text"), "The output to go on with."),
+        },
+    ),
+    "action",
+)
+CONCURRENCY = Record(
+    "concurrency",
+    {
+        "key": Field(Template("start", "text"), "Executions with the same key share the limit."),
+        "limit": Field(Whole(1, 100_000), "How many may run at once.", required=True),
+        "on_conflict": Field(Choice(("queue", "reject", "replace")), "What to do with one more."),
+    },
+)
+TRIGGER = Record(
+    "triggers",
+    {
+        "type": Field(
+            Choice(("schedule", "webhook", "event")), "What starts an execution.", required=True
+        ),
+        "id": Field(_STEP_ID, "A name for the trigger."),
+        "cron": Field(_WORD, "When: five fields of cron."),
+        "every": Field(DurationText(), "How often."),
+        "timezone": Field(_WORD, "The zone that cron is read in; UTC if absent."),
+        "path": Field(_WORD, "The last part of the webhook's address."),
+        "secret": Field(_WORD, "The name of the secret that signs."),
+        "event": Field(_WORD, "The name of the event."),
+        "input": Field(Template("trigger", "mapping"), "The params, from what came in."),
+    },
+)
+_WORKFLOW_REF = Text("a workflow", WORKFLOW_REF, "workflow-reference", 200, "write name or name@^1")
+ON_FAILURE = Record(
+    "on_failure",
+    {
+        "workflow": Field(_WORKFLOW_REF, "The workflow to start.", required=True),
+        "input": Field(Template("outputs", "mapping"), "Its params."),
+    },
+)
+_ESCALATION = Record(
+    "escalate",
+    {
+        "after": Field(DurationText(), "When.", required=True),
+        "to": Field(Template("text", "text"), "To whom.", required=True),
+    },
+)
+_CASE = Record(
+    "cases",
+    {
+        "when": Field(Condition(), "The condition."),
+        "then": Field(ListOf(_STEP_ID, lone=True, least=1), "The steps that run."),
+        "else": Field(ListOf(_STEP_ID, lone=True, least=1), "The steps that run if no case holds."),
+    },
+)
+
+_EVERY_STEP: Final[dict[str, Field]] = {
+    "id": Field(_STEP_ID, "The step's name in expressions and in every view.", required=True),
+    "type": Field(Choice(_names(StepKind), "unknown-kind"), "What kind of step; task if absent."),
+    "name": Field(_WORD, "A name for people."),
+    "description": Field(_PROSE, "What it is for."),
+    "depends_on": Field(
+        ListOf(Text("a step id", longest=200), lone=True), "The steps it waits for."
+    ),
+    "when": Field(Condition(), "Run only if this holds; otherwise the step is skipped."),
+    "timeout": Field(DurationText(), "The longest one attempt may take."),
+    "retry": Field(RETRY, "When to repeat a failed attempt."),
+    "cache": Field(CACHE, "Reuse an earlier result."),
+    "on_error": Field(ON_ERROR, "What happens when it failed for good."),
+    "compensate": Field(COMPENSATE, "How to undo it when a later step fails."),
+    "policy": Field(POLICY, "Why this step may touch what it touches."),
+    "runs_on": Field(ListOf(_WORD, lone=True), "The kind of worker that may run it."),
+    "labels": Field(LABELS, "Labels for searching."),
+}
+_WORK: Final[dict[str, Field]] = {
+    "uses": Field(Uses(), "The connector: name@major.", required=True),
+    "with": Field(Template("with", "mapping"), "Its input; strings may hold expressions."),
+    "effect": Field(Choice(_names(Effect)), "What a second call would do to the outside."),
+}
+_HUMAN: Final[dict[str, Field]] = {
+    "message": Field(Template("text", "text"), "What is asked."),
+    "assignees": Field(_TEXTS, "People who may answer."),
+    "candidate_groups": Field(_TEXTS, "Groups whose members may answer."),
+    "form": Field(AnyJson(), "What is to be filled in, as JSON Schema."),
+    "outcomes": Field(
+        ListOf(_WORD, least=1), "The possible answers; approved and rejected if absent."
+    ),
+    "quorum": Field(Whole(1, 100), "How many people must agree."),
+    "separation_of_duties": Field(Flag(), "Who started it may not answer."),
+    "sla": Field(DurationText(), "When an answer is due."),
+    "escalate": Field(ListOf(_ESCALATION), "Who is asked when it is late."),
+}
+_MAPPED: Final = Record(
+    "the task of a map",
+    {
+        "type": Field(Choice(("task",), "unknown-kind"), "task."),
+        **_WORK,
+        "timeout": Field(DurationText(), "The longest one attempt may take."),
+        "retry": Field(RETRY, "When to repeat a failed attempt."),
+    },
+)
+_OWN: Final[dict[StepKind, dict[str, Field]]] = {
+    StepKind.TASK: _WORK,
+    StepKind.AGENT_TASK: {
+        "agent": Field(_WORD, "The agent's name.", required=True),
+        "message": Field(Template("text", "text"), "What it is asked.", required=True),
+        "tools": Field(ListOf(_WORD), "The tools it may use."),
+        "output_schema": Field(AnyJson(), "What it must answer, as JSON Schema."),
+        "budget": Field(Whole(1, 100_000_000), "How many tokens it may use."),
+    },
+    StepKind.HUMAN_APPROVAL: _HUMAN,
+    StepKind.HUMAN_TASK: _HUMAN,
+    StepKind.GATEWAY: {
+        "cases": Field(
+            ListOf(_CASE, least=1),
+            "The cases, tried in order; the first that holds wins.",
+            required=True,
+        ),
+    },
+    StepKind.MAP: {
+        "for_each": Field(
+            Template("text"), "The list; each element is `item`, its place `index`.", required=True
+        ),
+        "max_concurrency": Field(Whole(1, 10_000), "How many run at once."),
+        "task": Field(_MAPPED, "What is done with each element.", required=True),
+    },
+    StepKind.WAIT: {
+        "signal": Field(_WORD, "The signal that ends the waiting."),
+        "for": Field(DurationText(), "How long."),
+        "until": Field(Template("text", "text"), "Until when."),
+    },
+    StepKind.WORKFLOW: {
+        "workflow": Field(_WORKFLOW_REF, "The workflow: name, or name@^1.", required=True),
+        "input": Field(Template("with", "mapping"), "Its params."),
+    },
+}
+STEPS: Final[dict[StepKind, Record]] = {
+    kind: Record(f"a {kind.value} step", {**_EVERY_STEP, **own}) for kind, own in _OWN.items()
+}
+KINDS_WITH_OWN_KEYS: Final = frozenset(
+    (StepKind.HUMAN_APPROVAL, StepKind.HUMAN_TASK, StepKind.AGENT_TASK)
+)
+
+_ABOUT: Final[dict[str, Field]] = {
+    "name": Field(
+        Text(
+            "a name of small letters, digits, . _ -", NAME, "bad-name", 100, "like order-fulfilment"
+        ),
+        "The workflow's name, unique within the tenant.",
+        required=True,
+    ),
+    "version": Field(Version(), "major.minor.patch; without it the document is a draft."),
+    "display_name": Field(_WORD, "A name for people."),
+    "description": Field(_PROSE, "What it is for."),
+    "namespace": Field(
+        Text("a namespace", NAME, "bad-name", 100), "A part of the tenant; default if absent."
+    ),
+    "labels": Field(LABELS, "Labels for searching; passed on to executions."),
+    "owner": Field(_WORD, "Who answers for it."),
+}
+_BODY: Final[dict[str, Field]] = {
+    "params": Field(AnyJson(), "The input: JSON Schema, or a mapping of names to schemas."),
+    "outputs": Field(Template("outputs", "mapping"), "The output of an execution."),
+    "policy": Field(POLICY, "Why it may touch what it touches."),
+    "timeout": Field(DurationText(), "The longest an execution may take."),
+    "retry": Field(RETRY, "The retry of every step that has none."),
+    "concurrency": Field(CONCURRENCY, "How many executions may run at once."),
+    "priority": Field(Whole(-32_000, 32_000), "Below 0 low, above 0 high."),
+    "max_parallel_steps": Field(Whole(1, 10_000), "1 makes the process sequential."),
+    "triggers": Field(ListOf(TRIGGER), "What starts executions by itself."),
+    "on_failure": Field(ON_FAILURE, "The workflow to start when an execution failed."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """The list of steps is read by the document, kind by kind."""
+
+    def read(self, value: Json, path: Path, reading: Reading) -> Any:
+        """As Shape says."""
+        return value if isinstance(value, list) else wrong("a list of steps", value, path, reading)
+
+    def schema(self) -> Schema:
+        """As Shape says."""
+        return {"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/step"}}
+
+
+_STEPS = Field(
+    Steps(), "The steps; their order does not matter, their dependencies do.", required=True
+)
+FLAT: Final = Record("a workflow", {**_ABOUT, **_BODY, "steps": _STEPS})
+METADATA: Final = Record("metadata", _ABOUT)
+SPEC: Final = Record("spec", {**_BODY, "tasks": _STEPS})
+
+# What this version of the engine does not run yet. Publishing refuses it by name; nothing is ignored.
+NOT_RUN_KINDS: Final = frozenset(kind for kind in StepKind if kind is not StepKind.TASK)
+NOT_RUN_STEP_KEYS: Final = ("cache", "on_error", "compensate", "runs_on", "policy")
+NOT_RUN_KEYS: Final = ("concurrency", "triggers", "on_failure")

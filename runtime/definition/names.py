@@ -1,0 +1,304 @@
+"""References: every name that an expression reads must exist, lie upstream, and be allowed there.
+
+Params are followed into their schema, outputs into the connector's, as far as these say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from runtime.abi.catalog import Catalog
+from runtime.definition.connector import find_info
+from runtime.definition.document import Document, Step
+from runtime.definition.finding import Findings, did_you_mean
+from runtime.definition.graph import Graph
+from runtime.definition.meaning import targets
+from runtime.definition.template import Use
+from runtime.expression import Reference, write_path
+from runtime.model.plan import StepKind
+
+_EVERYWHERE = ("params", "trigger", "execution", "steps", "tasks", "workload")
+_ROOTS = {
+    "with": (*_EVERYWHERE, "secrets"),
+    "trigger": ("trigger",),
+    "start": ("params", "trigger", "execution", "workload"),
+}
+_PARTS = {
+    "trigger": ("payload", "kind"),
+    "execution": ("id", "workflow", "version", "namespace", "generation", "created_at"),
+    "workload": ("identity",),
+}
+_OF_STEP = ("output", "status", "error")
+_MAX_WALK = 2_000
+
+
+class NameCheck:
+    """The references of one document."""
+
+    def __init__(
+        self, document: Document, graph: Graph, catalog: Catalog, findings: Findings
+    ) -> None:
+        self._document = document
+        self._graph = graph
+        self._catalog = catalog
+        self._findings = findings
+        self._choosers = self._find_choosers()
+        self._optional: dict[int, bool] = {}
+
+    def run(self) -> None:
+        """Check all templates of the document."""
+        for use in self._document.uses:
+            step = self._step_of(use)
+            self._findings.step = step.id or None if step else None
+            seen: set[tuple[Any, ...]] = set()
+            for reference in use.template.references:
+                if (reference.path, reference.at) not in seen:
+                    seen.add((reference.path, reference.at))
+                    placed = replace(use, path=(*use.path, *reference.at))
+                    self._check(placed, step, reference)
+        self._findings.step = None
+
+    def _step_of(self, use: Use) -> Step | None:
+        if use.step is None:
+            return None
+        return next((s for s in self._steps_at(use.step)), None)
+
+    def _steps_at(self, index: int) -> Sequence[Step]:
+        steps = self._graph.steps
+        if index < len(steps) and steps[index].index == index:
+            return steps[index : index + 1]
+        return [one for one in steps if one.index == index]
+
+    def _check(self, use: Use, step: Step | None, reference: Reference) -> None:
+        root, *rest = reference.path
+        allowed = _ROOTS.get(use.area, _EVERYWHERE)
+        if step is not None and step.kind is StepKind.MAP and "task" in use.path:
+            allowed = (*allowed, "item", "index")
+        if root not in allowed:
+            self._refuse_root(use, str(root), allowed)
+        elif root in {"steps", "tasks"}:
+            self._check_step(use, step, reference, rest)
+        elif root == "params":
+            self._check_param(use, reference, rest)
+        elif root in _PARTS and rest and rest[0] not in _PARTS[str(root)]:
+            self._unknown(
+                use,
+                f"{root} has no {str(rest[0])!r}",
+                did_you_mean(str(rest[0]), _PARTS[str(root)]),
+            )
+        elif root == "trigger" and rest[:1] == ["payload"] and use.area != "trigger":
+            self._check_param(use, reference, rest[1:])
+
+    def _refuse_root(self, use: Use, root: str, allowed: tuple[str, ...]) -> None:
+        if root == "secrets":
+            self._findings.error(
+                "secret-outside-with", "secrets may stand only inside of `with`", use.path,
+                hint="what is rendered elsewhere is stored and shown",
+            )  # fmt: skip
+            return
+        if root in {"item", "index"}:
+            self._unknown(use, f"{root} exists only in the task of a map", None)
+            return
+        shown = [one for one in allowed if one != "tasks"]
+        hint = did_you_mean(root, allowed) or f"known here: {', '.join(shown)}"
+        self._unknown(use, f"there is no {root!r}", hint)
+
+    def _unknown(self, use: Use, message: str, hint: str | None) -> None:
+        self._findings.error("unknown-reference", message, use.path, hint=hint)
+
+    def _check_step(
+        self, use: Use, step: Step | None, reference: Reference, rest: list[Any]
+    ) -> None:
+        if not rest:
+            return
+        name = str(rest[0])
+        target = self._graph.index_of.get(name)
+        if target is None:
+            self._unknown(
+                use, f"there is no step {name!r}", did_you_mean(name, self._graph.index_of)
+            )
+            return
+        if len(rest) > 1 and rest[1] not in _OF_STEP:
+            hint = did_you_mean(str(rest[1]), _OF_STEP) or f"write steps.{name}.output.{rest[1]}"
+            self._unknown(use, f"a step has output, status and error, not {str(rest[1])!r}", hint)
+            return
+        if step is not None and not self._is_visible(use, step, name, target):
+            return
+        if rest[1:2] == ["output"]:
+            self._check_output(use, target, rest[2:])
+            if not reference.is_guarded and len(rest) > 2:  # noqa: PLR2004 - steps.x.output alone may be null
+                self._check_skipped(use, step, target)
+
+    def _is_visible(self, use: Use, step: Step, name: str, target: int) -> bool:
+        position = self._graph.index_of.get(step.id)
+        if position is None:
+            return False
+        if target == position:
+            if "compensate" in use.path:
+                return True
+            self._findings.error(
+                "not-upstream", f"a step can't read its own output ({name})", use.path
+            )
+            return False
+        if not self._graph.is_upstream(target, position):
+            if len(self._graph.order) == len(self._graph.steps):
+                hint = f"write depends_on: [{name}]"
+                if self._graph.is_upstream(position, target):
+                    hint = f"{name} runs after {step.id}; turn the dependency round"
+                self._findings.error(
+                    "not-upstream",
+                    f"{name} is not upstream: it may not have run yet",
+                    use.path,
+                    hint=hint,
+                )
+            return False
+        return True
+
+    def _check_output(self, use: Use, target: int, rest: list[Any]) -> None:
+        step = self._graph.steps[target]
+        if step.kind is not StepKind.TASK:
+            return
+        info = find_info(step.value.get("uses"), self._catalog)
+        if info is None or not info.installed:
+            return
+        found = unknown_key(info.output_schema, rest)
+        if found is not None:
+            key, known = found
+            self._findings.warning(
+                "unknown-output", f"{info.name} has no {key!r} in its output", use.path,
+                hint=did_you_mean(key, known) or f"known here: {', '.join(known)}",
+            )  # fmt: skip
+
+    def _check_param(self, use: Use, reference: Reference, rest: list[Any]) -> None:
+        schema = self._document.value.get("params")
+        if not isinstance(schema, dict) or not rest:
+            return
+        found = unknown_key(schema, rest)
+        if found is not None:
+            key, known = found
+            hint = did_you_mean(key, known) or (
+                f"known here: {', '.join(known)}" if known else None
+            )
+            self._unknown(use, f"there is no param {key!r}", hint)
+        elif not reference.is_guarded:
+            self._check_optional(use, schema, rest)
+
+    def _check_optional(self, use: Use, schema: dict[str, Any], rest: list[Any]) -> None:
+        """A param that may be absent is an error at run time, unless the expression provides for it."""
+        properties, required = schema.get("properties"), schema.get("required", [])
+        if not isinstance(properties, dict) or not isinstance(required, list):
+            return
+        one = properties.get(str(rest[0]))
+        if isinstance(one, dict) and "default" not in one and rest[0] not in required:
+            self._findings.warning(
+                "may-be-absent", f"the param {rest[0]} may be absent", use.path,
+                hint=f"give it a default, or write {write_path(('params', *rest))} | default(...)",
+            )  # fmt: skip
+
+    def _check_skipped(self, use: Use, step: Step | None, target: int) -> None:
+        if not self._may_be_skipped(target):
+            return
+        name = self._graph.steps[target].id
+        if step is not None:
+            position = self._graph.index_of[step.id]
+            if use.area == "when" or self._asks_about(step, name):
+                return
+            if self._falls_with(position, target):
+                return
+        self._findings.warning(
+            "may-be-skipped", f"{name} may be skipped; its output is then null", use.path,
+            hint=f"write steps.{name}.output | default(...), or a `when` that asks for steps.{name}.status",
+        )  # fmt: skip
+
+    def _asks_about(self, step: Step, name: str) -> bool:
+        """Whether the step's own condition looks at that step."""
+        return any(
+            use.area == "when" and reference.path[:2] in {("steps", name), ("tasks", name)}
+            for use in self._document.uses
+            if use.step == step.index
+            for reference in use.template.references
+        )
+
+    def _find_choosers(self) -> set[int]:
+        """Steps that a gateway may leave out."""
+        chosen: set[int] = set()
+        for step in self._graph.steps:
+            if step.kind is StepKind.GATEWAY:
+                names = [name for name, _ in targets(step)]
+                chosen.update(
+                    self._graph.index_of[one] for one in names if one in self._graph.index_of
+                )
+        return chosen
+
+    def _may_be_skipped(self, target: int) -> bool:
+        """Whether a step has a condition, or waits only for steps that may all be skipped."""
+        trail = [target]
+        while trail:
+            step = trail[-1]
+            if step in self._optional:
+                trail.pop()
+                continue
+            if "when" in self._graph.steps[step].value or step in self._choosers:
+                self._optional[step] = True
+                continue
+            needs = self._graph.needs[step]
+            pending = [one for one in needs if one not in self._optional and one not in trail[-1:]]
+            if pending and len(trail) <= len(self._graph.steps):
+                trail.append(pending[0])
+                continue
+            self._optional[step] = bool(needs) and all(
+                self._optional.get(one, False) for one in needs
+            )
+        return self._optional[target]
+
+    def _falls_with(self, step: int, target: int) -> bool:
+        """Whether a step is surely skipped when `target` is: all ways to it lead through `target`."""
+        todo = list(self._graph.needs[step])
+        seen: set[int] = set()
+        while todo and len(seen) < _MAX_WALK:
+            one = todo.pop()
+            if one == target or one in seen:
+                continue
+            seen.add(one)
+            if not self._graph.needs[one]:
+                return False
+            todo.extend(self._graph.needs[one])
+        return True
+
+
+def unknown_key(schema: Any, path: list[Any]) -> tuple[str, list[str]] | None:
+    """The first key of a path that a closed schema does not have, and the keys it has."""
+    root = schema
+    for key in path:
+        schema = _resolved(schema, root)
+        if not isinstance(schema, dict):
+            return None
+        if isinstance(key, int):
+            schema = schema.get("items")
+            continue
+        properties = schema.get("properties")
+        if not isinstance(properties, dict) or any(
+            one in schema for one in ("anyOf", "oneOf", "allOf")
+        ):
+            return None
+        if key not in properties:
+            closed = (
+                schema.get("additionalProperties") is False and "patternProperties" not in schema
+            )
+            return (str(key), list(properties)) if closed else None
+        schema = properties[key]
+    return None
+
+
+def _resolved(schema: Any, root: Any) -> Any:
+    """A schema with its `$ref` into the same document followed."""
+    for _ in range(8):
+        if not isinstance(schema, dict) or "$ref" not in schema:
+            return schema
+        target: Any = root
+        for part in str(schema["$ref"]).removeprefix("#/").split("/"):
+            target = target.get(part) if isinstance(target, dict) else None
+        schema = target
+    return None

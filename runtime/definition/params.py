@@ -1,0 +1,236 @@
+"""Params: what an execution takes in. JSON Schema 2020-12, or a short form that becomes it.
+
+The short form maps names to schemas: `order_id: {type: string}` or `order_id: string`. Who has no
+default is required, unless it says `required: false`. No schema is ever fetched from elsewhere.
+"""
+
+from __future__ import annotations
+
+import copy
+from functools import lru_cache
+from typing import Any, Final
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError, ValidationError
+from jsonschema.protocols import Validator
+from referencing import Registry
+from referencing.exceptions import Unresolvable
+
+from runtime.definition.finding import Findings, Path, did_you_mean
+from runtime.definition.shape import kind_of
+from runtime.model.errors import Invalid, Problem
+from runtime.model.plan import Plan
+from runtime.model.values import Json
+
+_TYPES: Final = ("string", "number", "integer", "boolean", "object", "array", "null")
+_SCHEMA_KEYS: Final = ("$schema", "$id", "$ref", "$defs", "allOf", "anyOf", "oneOf", "if")
+_MAX_PROBLEMS: Final = 100
+
+
+def is_schema(value: dict[str, Json]) -> bool:
+    """Whether params are a JSON Schema, and not the short form."""
+    if value.get("type") == "object" or any(key in value for key in _SCHEMA_KEYS):
+        return True
+    return isinstance(value.get("required"), list) and isinstance(value.get("properties"), dict)
+
+
+def read_params(value: Json, path: Path, findings: Findings) -> Json:
+    """The canonical JSON Schema of params; says what is wrong with it, defaults included."""
+    if not isinstance(value, dict):
+        return value
+    short = not is_schema(value)
+    schema = _expand(value, path, findings) if short else value
+    try:
+        Draft202012Validator.check_schema(schema)
+    except SchemaError as error:
+        findings.error(
+            "params-schema",
+            f"this is not a JSON Schema: {error.message[:200]}",
+            _place(path, list(error.path), short=short),
+        )
+        return schema
+    _check_references(schema, path, findings)
+    _check_defaults(schema, path, findings, short=short)
+    return schema
+
+
+def _expand(value: dict[str, Json], path: Path, findings: Findings) -> dict[str, Json]:
+    properties: dict[str, Json] = {}
+    required: list[Json] = []
+    for name, one in value.items():
+        schema: Json = {"type": one} if isinstance(one, str) else one
+        if not isinstance(schema, dict):
+            findings.error(
+                "params-schema",
+                f"a param is a type or a JSON Schema, not {kind_of(one)}",
+                (*path, name),
+            )
+            continue
+        if isinstance(one, str) and one not in _TYPES:
+            findings.error(
+                "params-schema",
+                f"{one[:40]!r} is no type",
+                (*path, name),
+                hint=did_you_mean(one, _TYPES),
+            )
+            continue
+        wanted = schema.get("required")
+        if isinstance(wanted, bool):
+            schema = {key: part for key, part in schema.items() if key != "required"}
+        if wanted is True or ("default" not in schema and wanted is not False):
+            required.append(name)
+        properties[name] = schema
+    out: dict[str, Json] = {
+        "type": "object",
+        "properties": properties,
+        "additionalProperties": False,
+    }
+    return out | ({"required": required} if required else {})
+
+
+def _place(path: Path, inner: list[Any], *, short: bool) -> Path:
+    """Where a part of the expanded schema was written."""
+    if short and inner[:1] == ["properties"]:
+        inner = inner[1:]
+    return (*path, *inner)
+
+
+def _check_references(schema: Json, path: Path, findings: Findings) -> None:
+    """Only references into the same document resolve; nothing is fetched."""
+    stack: list[Json] = [schema]
+    while stack:
+        one = stack.pop()
+        if isinstance(one, dict):
+            for key in ("$ref", "$dynamicRef"):
+                target = one.get(key)
+                if isinstance(target, str) and not target.startswith("#"):
+                    findings.error(
+                        "params-schema", f"{target[:80]} lies outside of this document", path,
+                        hint="put it under $defs and refer to #/$defs/...",
+                    )  # fmt: skip
+            stack.extend(one.values())
+        elif isinstance(one, list):
+            stack.extend(one)
+
+
+def _check_defaults(
+    schema: dict[str, Json], path: Path, findings: Findings, *, short: bool
+) -> None:
+    properties = schema.get("properties")
+    if not isinstance(properties, dict):
+        return
+    validator = _validator(schema)
+    for name, one in properties.items():
+        if not isinstance(one, dict) or "default" not in one:
+            continue
+        place = _place(path, ["properties", name, "default"], short=short)
+        try:
+            errors = list(validator.evolve(schema=one).iter_errors(one["default"]))
+        except (Unresolvable, RecursionError):
+            continue
+        if errors:
+            findings.error(
+                "bad-default",
+                f"the default of {name} does not fit: {errors[0].message[:200]}",
+                place,
+            )
+
+
+def _validator(schema: Json) -> Validator:
+    return Draft202012Validator(
+        schema,  # type: ignore[arg-type]  # the stub wants a Mapping; booleans are schemas too
+        registry=Registry(),
+        format_checker=Draft202012Validator.FORMAT_CHECKER,
+    )
+
+
+class _Carried:
+    """An argument that a cache must not compare: the digest beside it already tells all."""
+
+    def __init__(self, schema: Json) -> None:
+        self.schema = schema
+
+    def __hash__(self) -> int:
+        return 0
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Carried)
+
+
+@lru_cache(maxsize=512)
+def _compiled(digest: str, carried: _Carried) -> Validator:  # noqa: ARG001 - the digest is the key
+    return _validator(carried.schema)
+
+
+def apply_params(plan: Plan, input: Json) -> Json:
+    """The input with defaults filled in; raises Invalid with every misfit, field by field."""
+    if plan.params_schema is None:
+        if input is None:
+            return {}
+        if not isinstance(input, dict):
+            raise Invalid([Problem("params", "the input is a mapping of params", path=("input",))])
+        return input
+    filled = with_defaults(plan.params_schema, {} if input is None else input)
+    validator = _compiled(plan.digest.text, _Carried(plan.params_schema))
+    try:
+        errors = sorted(
+            validator.iter_errors(filled), key=lambda one: [str(p) for p in one.absolute_path]
+        )
+    except RecursionError:
+        raise Invalid(
+            [Problem("params", "the input is nested too deeply", path=("input",))]
+        ) from None
+    except Unresolvable as error:
+        raise Invalid([Problem("params", f"the params schema is broken: {error}")]) from None
+    problems = [one for error in errors for one in _problems(error)]
+    if problems:
+        raise Invalid(problems[:_MAX_PROBLEMS])
+    return filled
+
+
+def with_defaults(schema: Json, value: Json) -> Json:
+    """A copy of the value in which absent properties have their defaults."""
+    if not isinstance(schema, dict) or not isinstance(value, dict):
+        return value
+    properties = schema.get("properties")
+    if not isinstance(properties, dict):
+        return value
+    out = dict(value)
+    for name, one in properties.items():
+        if not isinstance(one, dict):
+            continue
+        if name in out:
+            out[name] = with_defaults(one, out[name])
+        elif "default" in one:
+            out[name] = copy.deepcopy(one["default"])
+    return out
+
+
+def _problems(error: ValidationError) -> list[Problem]:
+    """One problem per field: what is missing or unknown is named by its own path."""
+    path = ("input", *(str(part) for part in error.absolute_path))
+    if error.validator == "required" and isinstance(error.instance, dict):
+        missing = [one for one in _listed(error.validator_value) if one not in error.instance]
+        name = next((one for one in missing if error.message.startswith(repr(one))), missing[0])
+        return [Problem("params-required", f"{name} is missing", path=(*path, str(name)))]
+    if error.validator == "additionalProperties" and isinstance(error.instance, dict):
+        known = list(error.schema.get("properties", {})) if isinstance(error.schema, dict) else []
+        extra = [one for one in error.instance if one not in known]
+        return [
+            Problem(
+                "params-unknown",
+                f"{one} is not a param of this workflow",
+                path=(*path, one),
+                hint=did_you_mean(one, known),
+            )
+            for one in extra
+        ]
+    return [Problem("params", _shortened(error.message), path=path)]
+
+
+def _listed(value: Any) -> list[str]:
+    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
+
+
+def _shortened(message: str) -> str:
+    return message if len(message) <= 300 else message[:200] + " ... " + message[-95:]  # noqa: PLR2004

@@ -1,0 +1,115 @@
+"""The JSON Schema of documents, for editors: completion, descriptions, and the first refusals.
+
+Made from the same table that reads documents. Given a catalog, `uses` completes to the connectors
+that are installed, and `with` to their input.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from runtime.abi.catalog import Catalog, ConnectorInfo
+from runtime.definition.language import API_VERSION, FLAT, METADATA, SPEC, STEPS
+from runtime.definition.shape import Record, Schema, camel
+from runtime.model.plan import StepKind
+from runtime.model.values import Json
+
+_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+_COMPACT: Final = r"(\d+(\.\d+)?(ms|s|m|h|d|w))+"
+_ISO: Final = r"P(?=\d|T\d)(\d+W)?(\d+D)?(T(?=\d)(\d+H)?(\d+M)?(\d+(\.\d+)?S)?)?"
+_EXPRESSION: Final = r"\{\{|\$\{"
+
+
+def json_schema(catalog: Catalog | None = None) -> dict[str, Json]:
+    """JSON Schema 2020-12 of a workflow document, in either spelling."""
+    infos = [one for versions in (catalog or {}).values() for one in versions if one.installed]
+    definitions: Schema = {
+        "duration": {
+            "type": "string",
+            "pattern": f"^({_COMPACT}|{_ISO})$",
+            "maxLength": 128,
+            "description": "A length of time: 30s, 5m, 2h30m, 500ms, PT5M.",
+        },
+        "step": _step(infos),
+        "flat": FLAT.schema(),
+        "manifest": _manifest(),
+        "manifestStep": _camelled(_step(infos)),
+    }
+    return {
+        "$schema": _DIALECT,
+        "title": "Workflow",
+        "description": "A workflow of Maestro Composer: flat, or as a manifest.",
+        "type": "object",
+        "if": {"type": "object", "required": ["apiVersion"]},
+        "then": {"$ref": "#/$defs/manifest"},
+        "else": {"$ref": "#/$defs/flat"},
+        "$defs": definitions,
+    }
+
+
+def _step(infos: list[ConnectorInfo]) -> Schema:
+    """A step of any kind: its `type` decides which keys it has."""
+    kinds: list[Schema] = []
+    for kind, record in STEPS.items():
+        condition: Schema = {"type": "object", "properties": {"type": {"const": kind.value}}}
+        if kind is not StepKind.TASK:
+            condition["required"] = ["type"]
+        kinds.append({"if": condition, "then": _record(record, kind, infos)})
+    return {
+        "type": "object",
+        "required": ["id"],
+        "properties": {"type": {"enum": [kind.value for kind in STEPS], "default": "task"}},
+        "allOf": kinds,
+    }
+
+
+def _record(record: Record, kind: StepKind, infos: list[ConnectorInfo]) -> Schema:
+    schema = record.schema()
+    schema["properties"]["type"] = {"const": kind.value}
+    if kind is StepKind.TASK and infos:
+        names = [f"{one.name}@{one.version.major}" for one in infos]
+        uses = schema["properties"]["uses"]
+        uses["examples"] = sorted(set(names))
+    return schema
+
+
+def _manifest() -> Schema:
+    spec = _camelled(SPEC.schema())
+    spec["properties"]["tasks"]["items"] = {"$ref": "#/$defs/manifestStep"}
+    return {
+        "type": "object",
+        "required": ["apiVersion", "kind", "metadata", "spec"],
+        "additionalProperties": False,
+        "properties": {
+            "apiVersion": {"const": API_VERSION},
+            "kind": {"const": "Workflow"},
+            "metadata": _camelled(METADATA.schema()),
+            "spec": spec,
+        },
+    }
+
+
+def _camelled(schema: Any) -> Any:
+    """A schema whose keys may be written in camelCase too."""
+    if isinstance(schema, list):
+        return [_camelled(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    out = {key: _camelled(one) for key, one in schema.items() if key != "properties"}
+    properties = schema.get("properties")
+    if isinstance(properties, dict):
+        out["properties"] = {}
+        for key, one in properties.items():
+            out["properties"][key] = _camelled(one)
+            if camel(key) != key:
+                out["properties"][camel(key)] = _camelled(one)
+        required = out.get("required")
+        if required:
+            out["required"] = [key for key in required if camel(key) == key]
+            both = [key for key in required if camel(key) != key]
+            if both:
+                out["allOf"] = [
+                    *out.get("allOf", []),
+                    *({"anyOf": [{"required": [key]}, {"required": [camel(key)]}]} for key in both),
+                ]
+    return out

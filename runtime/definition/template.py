@@ -1,0 +1,95 @@
+"""Templates inside documents: checked, brought into one spelling, and kept for the checks of meaning.
+
+`${x}` becomes `{{ x }}` and `tasks.` becomes `steps.`, so that both spellings of a document have one
+canonical form and one digest. Each template is parsed once; later checks read its references.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from runtime.definition.finding import Findings, Path
+from runtime.expression import (
+    ExpressionError,
+    Template,
+    canonical_condition,
+    canonical_text,
+    has_expression,
+    parse_condition,
+    parse_template,
+)
+from runtime.model.values import Json
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A template in the document: where it stands and what part of the language it belongs to."""
+
+    template: Template
+    path: Path
+    area: str
+    step: int | None
+
+
+def read_template(
+    value: Json, path: Path, *, area: str, step: int | None, findings: Findings, uses: list[Use]
+) -> Json:
+    """The canonical form of a value with expressions; its faults are reported, all of them."""
+    try:
+        template = parse_template(value)
+    except ExpressionError:
+        _report_each(value, path, findings)
+        return value
+    if template.is_constant:
+        return value
+    uses.append(Use(template, path, area, step))
+    return canonical(value)
+
+
+def read_condition(
+    value: Json, path: Path, *, step: int | None, findings: Findings, uses: list[Use]
+) -> Json:
+    """The canonical form of a condition."""
+    try:
+        template = parse_condition(value)
+        form = canonical_condition(value) if isinstance(value, str) else value
+    except ExpressionError as error:
+        report(error, path, findings)
+        return value
+    uses.append(Use(template, path, "when", step))
+    return form
+
+
+def canonical(value: Json) -> Json:
+    """A value with its expressions in canonical spelling; what is canonical already is not copied."""
+    if isinstance(value, str):
+        return canonical_text(value) if has_expression(value) else value
+    if isinstance(value, list):
+        return [canonical(one) for one in value]
+    if isinstance(value, dict):
+        return {key: canonical(one) for key, one in value.items()}
+    return value
+
+
+def report(error: ExpressionError, path: Path, findings: Findings) -> None:
+    """Turn an expression's error into a finding."""
+    where = f" (at character {error.offset + 1})" if error.offset else ""
+    findings.error("expression", f"{error.message}{where}", path, hint=error.hint)
+
+
+def _report_each(value: Json, path: Path, findings: Findings) -> None:
+    """Every broken string of a value, not only the first."""
+    if isinstance(value, dict):
+        for key, one in value.items():
+            if has_expression(key):
+                message = "a key can't be an expression"
+                findings.error("expression", message, (*path, key), on_key=True)
+            _report_each(one, (*path, key), findings)
+    elif isinstance(value, list):
+        for index, one in enumerate(value):
+            _report_each(one, (*path, index), findings)
+    elif isinstance(value, str):
+        try:
+            parse_template(value)
+        except ExpressionError as error:
+            report(error, path, findings)
