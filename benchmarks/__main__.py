@@ -11,6 +11,7 @@ from typing import Any
 
 from benchmarks import latency, throughput
 from benchmarks.surroundings import surroundings
+from runtime.telemetry.log import configure_logging
 
 
 async def run(names: list[str], *, seconds: float, runs: int) -> list[dict[str, Any]]:
@@ -36,6 +37,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--runs", type=int, default=300)
     options = parser.parse_args()
+    configure_logging(form="json", level="warning")
     results = asyncio.run(
         run([options.name] if options.name else known, seconds=options.seconds, runs=options.runs)
     )

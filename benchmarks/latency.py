@@ -19,7 +19,7 @@ async def measure(around: Surroundings, *, runs: int) -> dict[str, Any]:
     """One JSON object: medians and 95th percentiles in milliseconds, raw ones, and ratios."""
     before = await raw.serial_seconds(around.database_url, runs=runs)
     async with open_runtime(around.settings) as runtime:
-        who, name = await publish(runtime, WORKFLOW)
+        who, name = await publish(runtime, "three-steps", WORKFLOW)
         worker = runtime.make_worker()
         running = asyncio.create_task(worker.run())
         try:

@@ -30,7 +30,8 @@ update workflow_executions e set status = 1, owner = 1, epoch = epoch + 1, start
  where e.shard = 0 and e.id between $2 and $3 and e.id = any($1::uuid[]) and e.status = 0"""
 STEP = """
 insert into step_executions (shard, status, step, execution_id, tenant_id, attempt, generation, item,
-  started_at, finished_at, result) select 0, 6, $2, i, $3, 1, 0, -1, now(), now(), $4::jsonb from unnest($1::uuid[]) i"""
+  started_at, finished_at, result)
+  select 0, 6, $2, i, $3, 1, 0, -1, now(), now(), $4::jsonb from unnest($1::uuid[]) i"""
 EVENTS = """
 insert into execution_events (shard, kind, seq, execution_id, tenant_id, ts, data)
   select 0, 21, s, i, $2, now(), $3::jsonb from unnest($1::uuid[]) i, generate_series($4::int, $5::int) s"""

@@ -81,14 +81,14 @@ async def database_work(url: str) -> DatabaseWork:
     return DatabaseWork(commits, wal_syncs, wal_bytes)
 
 
-async def publish(runtime: Runtime, source: str) -> tuple[Principal, str]:
+async def publish(runtime: Runtime, name: str, source: str) -> tuple[Principal, str]:
     """Publish a definition as an administrator of a tenant of its own; who that is, and the workflow's name."""
     token = runtime.dev_token(tenant="bench", subject="bench", roles=["admin"])
     who = await runtime.authenticator.principal(f"Bearer {token}")
     made = await runtime.services.workflows.create(
-        who, name=None, source=source, format=DefinitionFormat.YAML
+        who, name=name, source=source, format=DefinitionFormat.YAML
     )
     if made.workflow is None:
         raise RuntimeError(str(made.findings))
     await runtime.services.workflows.publish(who, made.workflow.id)
-    return who, made.workflow.name
+    return who, name

@@ -34,7 +34,7 @@ async def measure(around: Surroundings, *, seconds: float) -> dict[str, Any]:
     """One JSON object: executions per second, raw per second, ratio, commits and log syncs per step, CPU per step."""
     before_raw = await raw.grouped_per_second(around.database_url, seconds=seconds / 4)
     async with open_runtime(around.settings) as runtime:
-        who, name = await publish(runtime, WORKFLOW)
+        who, name = await publish(runtime, "three-steps", WORKFLOW)
         worker = runtime.make_worker()
         running = asyncio.create_task(worker.run())
         try:

@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import yaml
 from gql import Client, gql
 from gql.client import AsyncClientSession
 from gql.transport.aiohttp import AIOHTTPTransport
@@ -77,7 +78,8 @@ class Stack:
 
     async def publish(self, source: str) -> str:
         """Create and publish a definition; its name."""
-        made = (await self.ask(CREATE, input={"source": source}))["createWorkflow"]
+        name = yaml.safe_load(source)["name"]
+        made = (await self.ask(CREATE, input={"name": name, "source": source}))["createWorkflow"]
         assert made["errors"] == [], made
         done = await self.ask(PUBLISH, input={"workflowId": made["workflow"]["id"]})
         assert done["publishWorkflow"]["errors"] == [], done
@@ -137,7 +139,7 @@ class Shop:
 
 
 @contextlib.contextmanager
-def open_shop(folder: Path, *flags: str):  # type: ignore[no-untyped-def] # a fixture's generator
+def open_shop(folder: Path, *flags: str) -> Iterator[Shop]:
     """A shop on a free port, with its ledger in the folder."""
     process = subprocess.Popen(
         [
@@ -154,13 +156,12 @@ def open_shop(folder: Path, *flags: str):  # type: ignore[no-untyped-def] # a fi
         text=True,
         cwd=ROOT,
     )
+    assert process.stdout is not None
     try:
-        assert process.stdout is not None
         line = process.stdout.readline()
         assert "http://" in line, line
         yield Shop(process, line.split()[-1].strip())
     finally:
         process.terminate()
         process.wait(10)
-        if process.stdout:
-            process.stdout.close()
+        process.stdout.close()
