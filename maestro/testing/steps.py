@@ -1,4 +1,4 @@
-"""The test kit: runs a step or connector exactly as a worker does, without a server.
+"""Runs a step or connector exactly as a worker does, without a server.
 
 The input goes through the same schema, the call through the same path, and the output, errors and
 log lines through the same mask. What is real in a worker is real here: threads for synchronous
