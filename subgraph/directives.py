@@ -52,7 +52,7 @@ def weight(cost: int) -> object:
 def paged(*, backward: bool = False) -> object:
     """A connection's size for gateways that count cost: its `first` (or `last`)."""
     return ListSize(
-        assumed_size=UNSET,  # type: ignore[arg-type] # Strawberry's word for an argument that isn't printed.
+        assumed_size=UNSET,
         slicing_arguments=["first", "last"] if backward else ["first"],
         sized_fields=["edges"],
         require_one_slicing_argument=False,
@@ -63,7 +63,7 @@ def sized(items: int) -> object:
     """The size that gateways assume for a plain list."""
     return ListSize(
         assumed_size=items,
-        slicing_arguments=UNSET,  # type: ignore[arg-type] # As above.
-        sized_fields=UNSET,  # type: ignore[arg-type] # As above.
-        require_one_slicing_argument=UNSET,  # type: ignore[arg-type] # As above.
+        slicing_arguments=UNSET,
+        sized_fields=UNSET,
+        require_one_slicing_argument=UNSET,
     )

@@ -89,7 +89,7 @@ def _is_callers(error: GraphQLError) -> bool:
     # a field itself (a null that must not be, a value that can't be written) is ours.
     if not error.path:
         return True
-    return bool(error.nodes) and not isinstance((error.nodes or [None])[0], FieldNode)
+    return bool(error.nodes) and not any(isinstance(node, FieldNode) for node in error.nodes or ())
 
 
 def _shown(

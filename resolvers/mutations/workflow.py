@@ -9,6 +9,7 @@ from resolvers.ids import workflow_uuid
 from runtime.model.errors import NotFound
 from runtime.model.values import Digest, SemVer
 from runtime.model.workflow import DefinitionFormat, WorkflowChange
+from runtime.services.workflow import Bump
 
 
 async def create_workflow(
@@ -16,11 +17,11 @@ async def create_workflow(
     *,
     name: str,
     source: str,
-    format: DefinitionFormat,
+    format: DefinitionFormat | None,
     display_name: str | None,
     description: str | None,
     labels: dict[str, str],
-    namespace: str,
+    namespace: str | None,
     idempotency_key: str | None,
 ) -> WorkflowChange:
     """A new workflow with a draft."""
@@ -42,7 +43,7 @@ async def update_workflow(
     *,
     id: str,
     source: str | None,
-    format: DefinitionFormat,
+    format: DefinitionFormat | None,
     display_name: str | None,
     description: str | None,
     labels: dict[str, str] | None,
@@ -66,7 +67,7 @@ async def publish_workflow(
     *,
     id: str,
     version: SemVer | None,
-    bump: str | None,
+    bump: Bump | None,
     expected_digest: Digest | None,
     changelog: str | None,
     idempotency_key: str | None,

@@ -82,8 +82,7 @@ class Handler(BaseGraphQLTransportWSHandler[Connection, None]):
             errors = () if isinstance(found, Operation) else found
             await operation.send_initial_errors(present_all(errors, trace_id))
             return
-        open_now = self.view.rt.metrics.subscribers.track_inprogress()
-        with observed(self.view.rt, found, headers, who), open_now:
+        with observed(self.view.rt, found, headers, who):
             await self._run(operation, found, who)
 
     async def shutdown(self) -> None:
@@ -140,7 +139,8 @@ class GraphQLOverWebSocket(GraphQL[Connection, None]):
         context.who = await self.door.admit_connection(
             context.headers, context.connection_params or {}
         )
-        return UNSET
+        nothing_to_add: UnsetType = UNSET
+        return nothing_to_add
 
     def decode_json(self, data: str | bytes) -> object:
         """A message no larger than a request's body may be."""

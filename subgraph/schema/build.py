@@ -10,8 +10,12 @@ from graphql import (
     GraphQLObjectType,
     Undefined,
 )
+from strawberry.federation.schema import FederationAny
 from strawberry.schema.config import StrawberryConfig
 
+from resolvers.context import Info
+from runtime.model.errors import BadInput
+from subgraph.schema.entities import MOST, resolve_entity
 from subgraph.schema.hooks import CheckedDocument, PresentedErrors
 from subgraph.schema.mutation import Mutation
 from subgraph.schema.query import Query
@@ -23,7 +27,15 @@ from subgraph.types.workflow_version import WorkflowVersion
 
 
 class Schema(strawberry.federation.Schema):
-    """Strawberry's, without its log of every error: `subgraph.errors` logs faults, once."""
+    """Strawberry's, with our entities, and without its log: `subgraph.errors` logs faults, once."""
+
+    def entities_resolver(
+        self, info: Info, representations: list[FederationAny]
+    ) -> list[FederationAny]:
+        """Resolve the references of a gateway in one batch per kind."""
+        if len(representations) > MOST:
+            raise BadInput(f"At most {MOST} representations at once.", reason="TOO_MANY")
+        return [resolve_entity(info, each) for each in representations]
 
     def process_errors(self, errors: list[GraphQLError], execution_context: Any = None) -> None:
         """Leave errors to the hook that presents them."""

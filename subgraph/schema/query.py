@@ -17,9 +17,9 @@ from subgraph.types.inputs.execution import ExecutionFilter, ExecutionOrder
 from subgraph.types.inputs.workflow import WorkflowFilter, WorkflowOrder
 from subgraph.types.node import Node
 from subgraph.types.pagination import AFTER, BEFORE, FIRST, LAST, MOST, page_request
+from subgraph.types.status import DefinitionFormat
 from subgraph.types.workflow import Workflow, WorkflowConnection
 from subgraph.types.workflow_payload import WorkflowValidation
-from subgraph.types.workflow_version import DefinitionFormat
 
 
 @strawberry.type(name="_Service", description="This subgraph, as gateways ask for it.")
@@ -124,8 +124,9 @@ class Query:
         info: Info,
         source: Annotated[str, strawberry.argument(description="The definition document.")],
         format: Annotated[
-            DefinitionFormat, strawberry.argument(description="The spelling of the document.")
-        ] = DefinitionFormat.YAML,
+            DefinitionFormat | None,
+            strawberry.argument(description="Its spelling; seen from the document unless given."),
+        ] = None,
     ) -> WorkflowValidation:
         """Validate a document without saving it."""
         return WorkflowValidation.of(

@@ -7,7 +7,7 @@ text is taken apart once and put together as a subgraph's author would write it.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from graphql import (
     DefinitionNode,
@@ -28,7 +28,9 @@ _MACHINERY: Final = frozenset({"_Any", "_Entity", "_Service"})
 def write_sdl(schema: BaseSchema) -> str:
     """The subgraph's SDL, without the fields that federation adds by itself."""
     document = parse(print_schema(schema), no_location=True)
-    kept = [_as_authored(node) for node in document.definitions if _name(node) not in _MACHINERY]
+    kept: list[Any] = [
+        _as_authored(node) for node in document.definitions if _name(node) not in _MACHINERY
+    ]
     return f"{HEAD}{print_ast(DocumentNode(definitions=tuple(kept)))}\n"
 
 
@@ -37,7 +39,7 @@ def _name(node: DefinitionNode) -> str | None:
     return name.value if name else None
 
 
-def _as_authored(node: DefinitionNode) -> DefinitionNode:
+def _as_authored(node: DefinitionNode) -> DefinitionNode | SchemaExtensionNode:
     if isinstance(node, SchemaDefinitionNode):
         return SchemaExtensionNode(directives=node.directives, operation_types=())
     if isinstance(node, ObjectTypeDefinitionNode) and node.name.value == "Query":

@@ -8,9 +8,10 @@ import strawberry
 from resolvers.context import Info
 from resolvers.subscriptions import execution as resolve
 from subgraph.directives import access
-from subgraph.types.execution_event import ExecutionEvent, ExecutionEventType
+from subgraph.types.execution_event import ExecutionEvent
 from subgraph.types.log_line import LogLine
 from subgraph.types.pagination import position
+from subgraph.types.status import ExecutionEventType
 
 
 @strawberry.type(

@@ -5,8 +5,7 @@ from typing import Self
 import strawberry
 
 from runtime.model import identity as model
-
-ActorKind = strawberry.enum(model.ActorKind, description="What kind of being acted.")
+from subgraph.types.status import ActorKind
 
 
 @strawberry.type(description="Who did something.")

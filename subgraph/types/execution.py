@@ -17,7 +17,7 @@ from subgraph.directives import access_of_type, paged, sized, weight
 from subgraph.faces import connection_face, face
 from subgraph.types.actor import Actor
 from subgraph.types.execution_error import ExecutionError
-from subgraph.types.execution_event import ExecutionEventConnection, ExecutionEventType
+from subgraph.types.execution_event import ExecutionEventConnection
 from subgraph.types.inputs.execution import StepExecutionFilter
 from subgraph.types.label import LabelEntry, label_entries
 from subgraph.types.log_line import LogConnection
@@ -30,7 +30,7 @@ from subgraph.types.pagination import (
     position,
     size_of,
 )
-from subgraph.types.status import ExecutionStatus, TriggerKind, WaitKind
+from subgraph.types.status import ExecutionEventType, ExecutionStatus, TriggerKind, WaitKind
 from subgraph.types.step_execution import StepExecution, StepExecutionConnection, elapsed
 from subgraph.types.workflow import Workflow
 from subgraph.types.workflow_version import WorkflowVersion

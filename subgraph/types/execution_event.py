@@ -8,7 +8,6 @@ from strawberry.scalars import JSON
 
 from resolvers.context import Info
 from runtime.model import event as model
-from runtime.model.execution import ExecutionState, StepStatus
 from runtime.model.identity import Actor as ActorRecord
 from runtime.model.identity import ActorKind
 from runtime.model.ids import EventId
@@ -18,29 +17,26 @@ from subgraph.faces import show
 from subgraph.types.actor import Actor
 from subgraph.types.pagination import PageInfo
 from subgraph.types.scalars import BigInt
-from subgraph.types.status import ExecutionStatus, StepExecutionStatus
+from subgraph.types.status import ExecutionEventType, ExecutionStatus, StepStatus
 
 if TYPE_CHECKING:
     from subgraph.types.execution import Execution
 
-ExecutionEventType = strawberry.enum(
-    model.EventKind, name="ExecutionEventType", description="What can happen to an execution."
-)
 
 _EXECUTION: Final = {
-    model.EventKind.EXECUTION_QUEUED: ExecutionState.QUEUED,
-    model.EventKind.EXECUTION_STARTED: ExecutionState.RUNNING,
-    model.EventKind.EXECUTION_PAUSED: ExecutionState.PAUSED,
-    model.EventKind.EXECUTION_RESUMED: ExecutionState.QUEUED,
-    model.EventKind.EXECUTION_WAITING: ExecutionState.WAITING,
-    model.EventKind.EXECUTION_COMPLETED: ExecutionState.COMPLETED,
-    model.EventKind.EXECUTION_FAILED: ExecutionState.FAILED,
-    model.EventKind.EXECUTION_CANCELLED: ExecutionState.CANCELLED,
-    model.EventKind.EXECUTION_TIMED_OUT: ExecutionState.TIMED_OUT,
-    model.EventKind.EXECUTION_REWOUND: ExecutionState.QUEUED,
-    model.EventKind.EXECUTION_RETRIED: ExecutionState.QUEUED,
-    model.EventKind.EXECUTION_CANCEL_REQUESTED: ExecutionState.CANCELLING,
-    model.EventKind.EXECUTION_TAKEN_OVER: ExecutionState.RUNNING,
+    model.EventKind.EXECUTION_QUEUED: ExecutionStatus.QUEUED,
+    model.EventKind.EXECUTION_STARTED: ExecutionStatus.RUNNING,
+    model.EventKind.EXECUTION_PAUSED: ExecutionStatus.PAUSED,
+    model.EventKind.EXECUTION_RESUMED: ExecutionStatus.QUEUED,
+    model.EventKind.EXECUTION_WAITING: ExecutionStatus.WAITING,
+    model.EventKind.EXECUTION_COMPLETED: ExecutionStatus.COMPLETED,
+    model.EventKind.EXECUTION_FAILED: ExecutionStatus.FAILED,
+    model.EventKind.EXECUTION_CANCELLED: ExecutionStatus.CANCELLED,
+    model.EventKind.EXECUTION_TIMED_OUT: ExecutionStatus.TIMED_OUT,
+    model.EventKind.EXECUTION_REWOUND: ExecutionStatus.QUEUED,
+    model.EventKind.EXECUTION_RETRIED: ExecutionStatus.QUEUED,
+    model.EventKind.EXECUTION_CANCEL_REQUESTED: ExecutionStatus.CANCELLING,
+    model.EventKind.EXECUTION_TAKEN_OVER: ExecutionStatus.RUNNING,
 }
 _STEP: Final = {
     model.EventKind.STEP_STARTED: StepStatus.RUNNING,
@@ -75,7 +71,7 @@ class ExecutionEvent:
     execution_status: ExecutionStatus | None = strawberry.field(
         description="The execution's status after the event; null where the event does not set it."
     )
-    step_status: StepExecutionStatus | None = strawberry.field(
+    step_status: StepStatus | None = strawberry.field(
         description="The step's status after the event; null for events of the whole execution."
     )
     at: datetime = strawberry.field(description="When it was committed.")
@@ -89,7 +85,10 @@ class ExecutionEvent:
         self, info: Info
     ) -> Annotated["Execution", strawberry.lazy("subgraph.types.execution")]:
         """The execution that it happened to."""
-        return show(await info.context.loaders.execution.load(self.record.execution_id))
+        execution: Execution = show(
+            await info.context.loaders.execution.load(self.record.execution_id)
+        )
+        return execution
 
     @classmethod
     def of(cls, event: model.ExecutionEvent) -> Self:
@@ -120,7 +119,7 @@ def _actor(event: model.ExecutionEvent) -> Actor | None:
     return Actor.of(
         ActorRecord(
             str(found["subject"]),
-            ActorKind(found.get("kind", ActorKind.USER)),
+            ActorKind(str(found.get("kind", "user"))),
             name if isinstance(name, str) else None,
         )
     )

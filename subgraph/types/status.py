@@ -1,18 +1,42 @@
-"""The closed lists of the graph: statuses, what an execution waits for, what starts one. Words of the model itself."""
+"""The closed lists of the graph: the model's own enums, under the names that the graph has for them.
+
+Fields carry the model's values as they are; this says how they are written. One table of words for all faces.
+"""
+
+from typing import TypeAlias
 
 import strawberry
 
-from runtime.model import execution as model
-from runtime.model import workflow
+from runtime.model import errors, event, execution, identity, plan, workflow
 
-ExecutionStatus = strawberry.enum(
-    model.ExecutionState, name="ExecutionStatus", description="Where an execution is."
+ActorKind: TypeAlias = identity.ActorKind
+Backoff: TypeAlias = plan.Backoff
+DefinitionFormat: TypeAlias = workflow.DefinitionFormat
+Effect: TypeAlias = plan.Effect
+ExecutionEventType: TypeAlias = event.EventKind
+ExecutionStatus: TypeAlias = execution.ExecutionState
+Severity: TypeAlias = errors.Severity
+StepStatus: TypeAlias = execution.StepStatus
+TriggerKind: TypeAlias = execution.TriggerKind
+WaitKind: TypeAlias = execution.WaitKind
+WorkflowOrderField: TypeAlias = workflow.WorkflowOrderField
+WorkflowStatus: TypeAlias = workflow.WorkflowStatus
+WorkflowVersionState: TypeAlias = workflow.VersionState
+
+strawberry.enum(ActorKind, description="What kind of being acted.")
+strawberry.enum(Backoff, description="How the delay between attempts grows.")
+strawberry.enum(DefinitionFormat, description="The spelling that a document is written in.")
+strawberry.enum(Effect, description="What a second call of the same step would do outside.")
+strawberry.enum(
+    ExecutionEventType, name="ExecutionEventType", description="What can happen to an execution."
 )
-StepExecutionStatus = strawberry.enum(
-    model.StepStatus, name="StepStatus", description="Where a step of an execution is."
-)
-WaitKind = strawberry.enum(model.WaitKind, description="What an execution can wait for.")
-TriggerKind = strawberry.enum(model.TriggerKind, description="What can start an execution.")
-WorkflowStatus = strawberry.enum(
-    workflow.WorkflowStatus, description="Where a workflow is in its life."
+strawberry.enum(ExecutionStatus, name="ExecutionStatus", description="Where an execution is.")
+strawberry.enum(Severity, description="How bad a finding is: an error refuses, a warning does not.")
+strawberry.enum(StepStatus, description="Where a step of an execution is.")
+strawberry.enum(TriggerKind, description="What can start an execution.")
+strawberry.enum(WaitKind, description="What an execution can wait for.")
+strawberry.enum(WorkflowOrderField, description="What a list of workflows can be sorted by.")
+strawberry.enum(WorkflowStatus, description="Where a workflow is in its life.")
+strawberry.enum(
+    WorkflowVersionState, name="WorkflowVersionState", description="Where a version is in its life."
 )

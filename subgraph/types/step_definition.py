@@ -7,11 +7,7 @@ from strawberry.scalars import JSON
 
 from runtime.model import plan as model
 from runtime.model.values import Digest, Duration
-
-Backoff = strawberry.enum(model.Backoff, description="How the delay between attempts grows.")
-Effect = strawberry.enum(
-    model.Effect, description="What a second call of the same step would do to the outside."
-)
+from subgraph.types.status import Backoff, Effect
 
 
 @strawberry.type(description="When a failed attempt is repeated, and after how long.")

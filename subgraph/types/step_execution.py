@@ -19,7 +19,7 @@ from subgraph.types.execution_error import ExecutionError
 from subgraph.types.log_line import LogConnection
 from subgraph.types.node import Node
 from subgraph.types.pagination import AFTER, FIRST_ROWS, MOST_ROWS, PageInfo, position, size_of
-from subgraph.types.status import StepExecutionStatus
+from subgraph.types.status import StepStatus
 
 if TYPE_CHECKING:
     from subgraph.types.execution import Execution
@@ -37,7 +37,7 @@ class StepAttempt:
     """One attempt of a step."""
 
     attempt: int = strawberry.field(description="Its number, from 1.")
-    status: StepExecutionStatus = strawberry.field(description="How it ended.")
+    status: StepStatus = strawberry.field(description="How it ended.")
     started_at: datetime | None = strawberry.field(description="When it started.")
     finished_at: datetime | None = strawberry.field(description="When it ended.")
     error: ExecutionError | None = strawberry.field(description="Why it failed, when it did.")
@@ -69,7 +69,7 @@ class StepExecution(Node):
     step_key: str = strawberry.field(description="The step's id within the definition.")
     map_index: int | None = strawberry.field(description="Item of a fan-out; null otherwise.")
     type: str = strawberry.field(description="The connector with its version, or the kind of step.")
-    status: StepExecutionStatus = strawberry.field(description="Where it is.")
+    status: StepStatus = strawberry.field(description="Where it is.")
     attempt: int = strawberry.field(description="The newest attempt; 0 before the first.")
     max_attempts: int = strawberry.field(description="Attempts in all, by its retry policy.")
     input: JSON | None = strawberry.field(
@@ -91,7 +91,10 @@ class StepExecution(Node):
         self, info: Info
     ) -> Annotated["Execution", strawberry.lazy("subgraph.types.execution")]:
         """The execution that it is a step of."""
-        return show(await info.context.loaders.execution.load(self.record.execution_id))
+        execution: Execution = show(
+            await info.context.loaders.execution.load(self.record.execution_id)
+        )
+        return execution
 
     @strawberry.field(description="Its attempts, oldest first.", directives=[sized(3)])
     def attempts(self) -> list[StepAttempt]:

@@ -11,6 +11,7 @@ from typing import Final, Self, TypeVar
 import strawberry
 
 from runtime.model import errors as model
+from subgraph.types.status import Severity
 
 T = TypeVar("T")
 
@@ -31,10 +32,6 @@ class ErrorCode(StrEnum):
     INVALID_STATE = "INVALID_STATE"
     PAYLOAD_TOO_LARGE = "PAYLOAD_TOO_LARGE"
 
-
-Severity = strawberry.enum(
-    model.Severity, description="How bad a finding is: an error refuses, a warning does not."
-)
 
 REFUSALS: Final = (
     model.NotFound,

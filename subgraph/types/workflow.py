@@ -121,11 +121,12 @@ class Workflow(Node):
             page=page_request(first, after),
             descending=ExecutionOrder.is_descending(order_by),
         )
-        return show_page(
+        connection: ExecutionConnection = show_page(
             execution_model.Execution,
             page,
             count=lambda: executions_of.count_executions(info.context, filter=wanted),
         )
+        return connection
 
     @classmethod
     def of(cls, workflow: model.Workflow) -> Self:

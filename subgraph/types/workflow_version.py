@@ -18,17 +18,11 @@ from subgraph.faces import connection_face, face, show
 from subgraph.types.actor import Actor
 from subgraph.types.node import Node
 from subgraph.types.pagination import PageInfo
+from subgraph.types.status import DefinitionFormat, WorkflowVersionState
 from subgraph.types.step_definition import StepDefinition
 
 if TYPE_CHECKING:
     from subgraph.types.workflow import Workflow
-
-WorkflowVersionState = strawberry.enum(
-    model.VersionState, name="WorkflowVersionState", description="Where a version is in its life."
-)
-DefinitionFormat = strawberry.enum(
-    model.DefinitionFormat, description="The spelling that a document is written in."
-)
 
 
 @face(model.WorkflowVersion)
@@ -63,7 +57,8 @@ class WorkflowVersion(Node):
         self, info: Info
     ) -> Annotated["Workflow", strawberry.lazy("subgraph.types.workflow")]:
         """The workflow that this is a version of."""
-        return show(await info.context.loaders.workflow.load(self.record.workflow_id))
+        workflow: Workflow = show(await info.context.loaders.workflow.load(self.record.workflow_id))
+        return workflow
 
     @strawberry.field(description="Who published it; null for a draft.")
     def published_by(self) -> Actor | None:

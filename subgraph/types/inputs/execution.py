@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
+from typing import cast
 from uuid import UUID
 
 import strawberry
@@ -10,9 +11,9 @@ from strawberry.scalars import JSON
 from resolvers.ids import workflow_uuid
 from runtime.model import execution as model
 from runtime.model.errors import BadInput, NotFound
-from runtime.model.values import Duration, SemVer
+from runtime.model.values import Duration, Json, SemVer
 from subgraph.types.inputs.filters import Label, SortDirection, TimeRange, label_dict, label_pairs
-from subgraph.types.status import ExecutionStatus, TriggerKind
+from subgraph.types.status import ExecutionStatus, StepStatus, TriggerKind
 
 
 @strawberry.input(description="Which executions a list shows; what is left out does not restrict.")
@@ -110,7 +111,7 @@ class ExecutionOrder:
 class StepExecutionFilter:
     """Which steps of an execution are shown."""
 
-    status: list[model.StepStatus] | None = strawberry.field(
+    status: list[StepStatus] | None = strawberry.field(
         default=None, description="In one of these statuses."
     )
     type: list[str] | None = strawberry.field(default=None, description="Of one of these types.")
@@ -178,7 +179,7 @@ class EnqueueExecutionInput:
             workflow_id=workflow_id,
             workflow_name=self.workflow_name,
             version=str(self.version) if self.version else None,
-            input=self.input,
+            input=cast("Json", self.input),
             idempotency_key=self.idempotency_key,
             priority=self.priority,
             run_at=self.run_at,

@@ -7,12 +7,7 @@ import strawberry
 from runtime.model import workflow as model
 from runtime.model.values import Digest, SemVer
 from subgraph.types.inputs.filters import Label, SortDirection, TimeRange, label_pairs
-from subgraph.types.status import WorkflowStatus
-from subgraph.types.workflow_version import DefinitionFormat
-
-WorkflowOrderField = strawberry.enum(
-    model.WorkflowOrderField, description="What a list of workflows can be sorted by."
-)
+from subgraph.types.status import DefinitionFormat, WorkflowOrderField, WorkflowStatus
 
 
 @strawberry.enum(description="Which part of a version's number rises.")
@@ -86,14 +81,15 @@ class CreateWorkflowInput:
     name: str = strawberry.field(
         description="Unique within the namespace; the document must carry the same or none."
     )
-    namespace: str = strawberry.field(
-        default="default", description="The division of the tenant that it lives in."
+    namespace: str | None = strawberry.field(
+        default=None,
+        description="The division of the tenant that it lives in; the document's, or `default`.",
     )
     display_name: str | None = strawberry.field(default=None, description="A name for people.")
     description: str | None = strawberry.field(default=None, description="What it is for.")
     source: str = strawberry.field(description="The definition document.")
-    format: DefinitionFormat = strawberry.field(
-        default=model.DefinitionFormat.YAML, description="The spelling of the document."
+    format: DefinitionFormat | None = strawberry.field(
+        default=None, description="The spelling of the document; seen from it unless given."
     )
     labels: list[Label] | None = strawberry.field(default=None, description="Labels.")
     idempotency_key: str | None = strawberry.field(
@@ -107,8 +103,8 @@ class UpdateWorkflowInput:
 
     workflow_id: strawberry.ID = strawberry.field(description="Which one.")
     source: str | None = strawberry.field(default=None, description="The new draft.")
-    format: DefinitionFormat = strawberry.field(
-        default=model.DefinitionFormat.YAML, description="The spelling of the new draft."
+    format: DefinitionFormat | None = strawberry.field(
+        default=None, description="The spelling of the new draft; seen from it unless given."
     )
     display_name: str | None = strawberry.field(default=None, description="A name for people.")
     description: str | None = strawberry.field(default=None, description="What it is for.")

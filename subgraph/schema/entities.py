@@ -1,0 +1,46 @@
+"""`_entities`: the references of a gateway, each resolved by its key, all of one kind in one batch.
+
+Written here because a reference comes from outside: one that is none of ours must be a caller's mistake at its own
+place in the answer, neither a fault nor the end of the others.
+"""
+
+from typing import Any, Final
+
+from graphql import GraphQLError
+from strawberry.federation.schema_directives import Key
+
+from resolvers.context import Info
+from subgraph.types.execution import Execution
+from subgraph.types.step_execution import StepExecution
+from subgraph.types.workflow import Workflow
+from subgraph.types.workflow_version import WorkflowVersion
+
+MOST: Final = 1000
+ENTITIES: Final[dict[str, Any]] = {
+    cls.__name__: cls for cls in (Workflow, WorkflowVersion, Execution, StepExecution)
+}
+
+
+def keys_of(entity: Any) -> tuple[str, ...]:
+    """The fields by which an entity can be referred to."""
+    directives = entity.__strawberry_definition__.directives or ()
+    return tuple(str(each.fields) for each in directives if isinstance(each, Key))
+
+
+def resolve_entity(info: Info, reference: object) -> Any:
+    """The entity behind one reference, as something to await, or the error that stands in its place."""
+    if not isinstance(reference, dict):
+        return _refusal("A representation is an object with `__typename` and a key.")
+    entity = ENTITIES.get(str(reference.get("__typename")))
+    if entity is None:
+        return _refusal(f"{str(reference.get('__typename'))[:64]!r} is no entity of this subgraph.")
+    for key in keys_of(entity):
+        if isinstance(value := reference.get(key), str):
+            return entity.resolve_reference(info, **{key: value})
+    return _refusal(
+        f"{entity.__name__} is referred to by {' or '.join(keys_of(entity))}, a string."
+    )
+
+
+def _refusal(message: str) -> GraphQLError:
+    return GraphQLError(message, extensions={"code": "BAD_USER_INPUT"})

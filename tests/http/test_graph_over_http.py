@@ -1,0 +1,261 @@
+"""GraphQL over HTTP: who gets in, what is too much, and what a refusal looks like."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import pytest
+
+from runtime.services.workflow import WorkflowService
+from subgraph.directives import ACCESS
+from tests.http.serving import Served
+
+QUERY = "{ workflows { totalCount } }"
+STRICT = "application/graphql-response+json"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Authorization": "Bearer"},
+        {"Authorization": "Bearer x.y.z"},
+        {"Authorization": "Basic YTpi"},
+        {"Authorization": "Bearer " + "a" * 5000},
+    ],
+)
+@pytest.mark.parametrize("path", ["/graphql", "/api/executions", "/"])
+async def test_without_a_valid_token_there_is_401(
+    server: Served, headers: dict[str, str], path: str
+) -> None:
+    answer = await server.request("POST", path, json={"query": QUERY}, headers=headers)
+
+    assert answer.status == 401
+    assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+    assert "UNAUTHENTICATED" in json.dumps(answer.body)
+
+
+async def test_an_expired_token_is_401(server: Served) -> None:
+    answer = await server.ask(QUERY, **server.bearer(ttl_seconds=-60))
+
+    assert (answer.status, answer.codes) == (401, ["UNAUTHENTICATED"])
+
+
+async def test_the_document_is_not_looked_at_before_the_token(server: Served) -> None:
+    answer = await server.request("POST", "/graphql", data=b"{" * 100_000)
+
+    assert answer.status == 401
+
+
+async def test_a_read_without_its_scope_is_an_error_of_the_response(server: Served) -> None:
+    answer = await server.ask(QUERY, **server.bearer(None, scopes=["executions:read"]))
+
+    assert answer.status == 200
+    assert answer.codes == ["FORBIDDEN"]
+    assert "workflows:read" in answer.body["errors"][0]["message"]
+
+
+@pytest.mark.parametrize(
+    ("mutation", "input"),
+    [
+        ("createWorkflow", {"name": "x", "source": "name: x"}),
+        ("updateWorkflow", {"workflowId": "wf_01890a5d-ac96-774b-bcce-b302099a8057"}),
+        ("publishWorkflow", {"workflowId": "wf_01890a5d-ac96-774b-bcce-b302099a8057"}),
+        ("enqueueExecution", {"workflowName": "x"}),
+        ("cancelExecution", {"executionId": "01890a5d-ac96-774b-bcce-b302099a8057"}),
+        ("retryExecution", {"executionId": "01890a5d-ac96-774b-bcce-b302099a8057"}),
+    ],
+)
+async def test_a_change_without_its_scope_is_refused_as_data(
+    server: Served, mutation: str, input: dict[str, Any]
+) -> None:
+    kind = mutation[0].upper() + mutation[1:] + "Input"
+    query = f"mutation M($input: {kind}!) {{ {mutation}(input: $input) {{ errors {{ code message }} }} }}"
+
+    answer = await server.ask(query, {"input": input}, **server.bearer("viewer"))
+
+    errors = answer.body["data"][mutation]["errors"]
+    assert [error["code"] for error in errors] == ["FORBIDDEN"]
+
+
+async def test_the_access_table_names_what_services_ask_for(server: Served) -> None:
+    document = """mutation {
+      createWorkflow(input: {name: "x", source: "name: x"}) { errors { message } }
+      publishWorkflow(input: {workflowId: "wf_01890a5d-ac96-774b-bcce-b302099a8057"}) { errors { message } }
+      enqueueExecution(input: {workflowName: "x"}) { errors { message } }
+      cancelExecution(input: {executionId: "01890a5d-ac96-774b-bcce-b302099a8057"}) { errors { message } }
+    }"""
+
+    answer = await server.ask(document, **server.bearer("viewer"))
+
+    for name, payload in answer.body["data"].items():
+        assert f"`{ACCESS[f'Mutation.{name}']}`" in payload["errors"][0]["message"]
+
+
+@pytest.mark.parametrize(
+    ("data", "headers", "status", "code"),
+    [
+        (b"{", {}, 400, "BAD_USER_INPUT"),
+        (b"\xff\xfe", {}, 400, "BAD_USER_INPUT"),
+        (b"[]", {}, 400, "BAD_USER_INPUT"),
+        (b"{}", {}, 400, "BAD_USER_INPUT"),
+        (b'{"query": 5}', {}, 400, "BAD_USER_INPUT"),
+        (b'{"query": "{ a }", "variables": []}', {}, 400, "BAD_USER_INPUT"),
+        (b'{"query": "{ a }", "operationName": 5}', {}, 400, "BAD_USER_INPUT"),
+        (b'{"query": "{ a }"}', {"Content-Type": "text/plain"}, 400, "BAD_USER_INPUT"),
+        (b'{"extensions": {"persistedQuery": {}}}', {}, 400, "PERSISTED_QUERY_NOT_SUPPORTED"),
+        (b'{"query": "subscription { executionEvents(id: 1) { id } }"}', {}, 400, "BAD_USER_INPUT"),
+    ],
+)
+async def test_a_malformed_request_is_400(
+    server: Served, data: bytes, headers: dict[str, str], status: int, code: str
+) -> None:
+    sent = {"Content-Type": "application/json", **server.bearer(), **headers}
+    answer = await server.request("POST", "/graphql", data=data, headers=sent)
+
+    assert (answer.status, answer.codes) == (status, [code])
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ("{", "GRAPHQL_PARSE_FAILED"),
+        ("{ nothing }", "GRAPHQL_VALIDATION_FAILED"),
+        (
+            "query A { workflows { totalCount } } query B { workflows { totalCount } }",
+            "BAD_USER_INPUT",
+        ),
+        ("{ " + "a " * 60 + "}", "QUERY_TOO_COMPLEX"),
+        ("{ a" * 100 + " }" * 100, "QUERY_TOO_COMPLEX"),
+        ("{ workflows { edges { node { name } } } " + " " * 70_000 + "}", "QUERY_TOO_COMPLEX"),
+        (
+            "".join(f"fragment F{n} on Query {{ ...F{n + 1} }} " for n in range(1500))
+            + "{ ...F0 }",
+            "QUERY_TOO_COMPLEX",
+        ),
+    ],
+)
+async def test_a_document_that_cannot_run_says_why(server: Served, query: str, code: str) -> None:
+    body = {"query": query}
+    loose = await server.request("POST", "/graphql", json=body, headers=server.bearer())
+    strict = await server.request(
+        "POST", "/graphql", json=body, headers={**server.bearer(), "Accept": STRICT}
+    )
+
+    assert (loose.status, loose.codes) == (200, [code])
+    assert (strict.status, strict.codes) == (400, [code])
+    assert strict.headers["Content-Type"] == STRICT
+
+
+async def test_variables_that_do_not_fit_are_the_callers(server: Served) -> None:
+    query = "query($first: Int) { workflows(first: $first) { totalCount } }"
+
+    wrong_type = await server.ask(query, {"first": "many"})
+    too_many = await server.ask(query, {"first": 101})
+    bad_cursor = await server.ask('{ workflows(after: "x") { edges { cursor } } }')
+
+    assert wrong_type.codes == ["BAD_USER_INPUT"]
+    assert too_many.codes == ["BAD_USER_INPUT"]
+    assert bad_cursor.codes == ["BAD_USER_INPUT"]
+
+
+@pytest.mark.parametrize("size", [1_600_000, 10_000_000])
+async def test_a_body_over_the_limit_is_413(server: Served, size: int) -> None:
+    body = json.dumps({"query": QUERY, "variables": {"x": "x" * size}}).encode()
+    headers = {**server.bearer(), "Content-Type": "application/json"}
+
+    answer = await server.request("POST", "/graphql", data=io.BytesIO(body), headers=headers)
+
+    assert (answer.status, answer.codes) == (413, ["PAYLOAD_TOO_LARGE"])
+
+
+async def test_a_body_of_unknown_length_is_cut_at_the_limit(server: Served) -> None:
+    async def parts() -> Any:
+        for _ in range(200):
+            yield b" " * 65_536
+
+    headers = {**server.bearer(), "Content-Type": "application/json"}
+    answer = await server.request("POST", "/graphql", data=parts(), headers=headers)
+
+    assert answer.status == 413
+
+
+async def test_a_fault_shows_nothing_of_its_inside(
+    server: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("postgresql://user:hunter2@db")
+
+    monkeypatch.setattr(WorkflowService, "find", fail)
+    trace_id = "0af7651916cd43dd8448eb211c80319c"
+    headers = {**server.bearer(), "traceparent": f"00-{trace_id}-b7ad6b7169203331-01"}
+
+    answer = await server.ask('{ workflow(name: "greet") { id } }', **headers)
+
+    assert "hunter2" not in json.dumps(answer.body)
+    assert "RuntimeError" not in json.dumps(answer.body)
+    assert answer.body["data"] == {"workflow": None}
+    assert answer.body["errors"][0]["extensions"] == {"code": "INTERNAL", "trace_id": trace_id}
+
+
+async def test_get_is_for_queries(server: Served) -> None:
+    read = await server.request("GET", "/graphql", params={"query": QUERY}, headers=server.bearer())
+    change = await server.request(
+        "GET",
+        "/graphql",
+        params={
+            "query": 'mutation { cancelExecution(input: {executionId: "x"}) { errors { code } } }'
+        },
+        headers=server.bearer(),
+    )
+
+    assert read.body == {"data": {"workflows": {"totalCount": 0}}}
+    assert change.status == 405
+    assert change.headers["Allow"] == "POST"
+
+
+async def test_a_browser_gets_graphiql_without_a_token(server: Served) -> None:
+    page = await server.request("GET", "/graphql", headers={"Accept": "text/html,*/*"})
+
+    assert page.status == 200
+    assert page.headers["Content-Type"].startswith("text/html")
+
+
+async def test_introspection_is_answered(server: Served) -> None:
+    answer = await server.ask("{ __schema { queryType { name } } _service { sdl } }")
+
+    assert answer.body["data"]["__schema"] == {"queryType": {"name": "Query"}}
+    assert "type Execution implements Node" in answer.body["data"]["_service"]["sdl"]
+
+
+async def test_the_newer_media_type_is_given_to_those_who_name_it(server: Served) -> None:
+    answer = await server.ask(QUERY, **server.bearer(), Accept=f"{STRICT}, application/json;q=0.9")
+
+    assert answer.headers["Content-Type"] == STRICT
+    assert answer.body == {"data": {"workflows": {"totalCount": 0}}}
+
+
+async def test_other_origins_get_no_permission_and_browsers_are_told_to_be_careful(
+    server: Served,
+) -> None:
+    answer = await server.ask(QUERY, **server.bearer(), Origin="https://evil.example")
+
+    assert not [name for name in answer.headers if name.lower().startswith("access-control")]
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["X-Frame-Options"] == "DENY"
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+
+
+async def test_the_purpose_of_access_is_kept(server: Served) -> None:
+    await server.publish()
+    query = """mutation { enqueueExecution(input: {workflowName: "greet", input: {name: "Ada"}}) {
+      execution { purpose events { edges { node { data } } } } } }"""
+
+    answer = await server.ask(query, **server.bearer(), **{"x-purpose": "audit"})
+
+    execution = answer.body["data"]["enqueueExecution"]["execution"]
+    assert execution["purpose"] == "audit"
+    assert execution["events"]["edges"][0]["node"]["data"]["purpose"] == "audit"

@@ -1,0 +1,142 @@
+"""graphql-transport-ws: how a connection is let in, what closes it, and that operations stand alone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+import websockets
+from gql import gql
+
+from tests.http.serving import Served, asking
+
+PROTOCOL = "graphql-transport-ws"
+QUERY = "{ workflows { totalCount } }"
+
+
+async def connect(server: Served, **more: Any) -> websockets.ClientConnection:
+    url = f"{server.url.replace('http', 'ws', 1)}/graphql"
+    return await websockets.connect(url, subprotocols=[websockets.Subprotocol(PROTOCOL)], **more)
+
+
+async def initialised(
+    server: Served, payload: Any = None, **more: Any
+) -> websockets.ClientConnection:
+    socket = await connect(server, **more)
+    await socket.send(json.dumps({"type": "connection_init", "payload": payload or {}}))
+    return socket
+
+
+async def close_code(socket: websockets.ClientConnection) -> int | None:
+    async with asyncio.timeout(10):
+        await socket.wait_closed()
+    return socket.close_code
+
+
+async def answers(socket: websockets.ClientConnection, id: str) -> list[dict[str, Any]]:
+    """The messages of one operation until its last."""
+    found = []
+    async with asyncio.timeout(10):
+        async for text in socket:
+            message = json.loads(text)
+            if message.get("id") == id:
+                found.append(message)
+                if message["type"] != "next":
+                    return found
+    return found
+
+
+@pytest.mark.parametrize(
+    "payload", [{}, {"authorization": "Bearer x.y.z"}, {"authorization": 5}, {"token": "x"}]
+)
+async def test_without_a_valid_token_the_connection_is_closed_with_4401(
+    server: Served, payload: dict[str, Any]
+) -> None:
+    socket = await initialised(server, payload)
+
+    assert await close_code(socket) == 4401
+
+
+async def test_a_purpose_that_cannot_be_one_is_closed_with_4403(server: Served) -> None:
+    payload = {"authorization": server.bearer()["Authorization"], "x-purpose": "x" * 300}
+
+    assert await close_code(await initialised(server, payload)) == 4403
+
+
+async def test_the_token_may_come_with_the_upgrade(server: Served) -> None:
+    socket = await initialised(server, additional_headers=server.bearer())
+
+    async with socket:
+        assert json.loads(await socket.recv()) == {"type": "connection_ack"}
+
+
+async def test_to_subscribe_before_the_token_is_closed_with_4401(server: Served) -> None:
+    socket = await connect(server)
+    await socket.send(json.dumps({"type": "subscribe", "id": "1", "payload": {"query": QUERY}}))
+
+    assert await close_code(socket) == 4401
+
+
+async def test_a_connection_ends_when_its_token_does(server: Served) -> None:
+    payload = {"authorization": server.bearer(ttl_seconds=2)["Authorization"]}
+    socket = await initialised(server, payload)
+    assert json.loads(await socket.recv()) == {"type": "connection_ack"}
+
+    assert await close_code(socket) == 4401
+
+
+async def test_pages_of_other_origins_are_turned_away(server: Served) -> None:
+    with pytest.raises(websockets.InvalidStatus) as caught:
+        await connect(server, origin=websockets.Origin("https://evil.example"))
+
+    assert caught.value.response.status_code == 403
+
+
+async def test_queries_and_refusals_share_a_connection(server: Served) -> None:
+    socket = await initialised(server, {"authorization": server.bearer()["Authorization"]})
+    async with socket:
+        for key, query in {
+            "ok": QUERY,
+            "parse": "{",
+            "unknown": "{ nothing }",
+            "deep": "{a" * 99,
+        }.items():
+            await socket.send(
+                json.dumps({"type": "subscribe", "id": key, "payload": {"query": query}})
+            )
+            found = await answers(socket, key)
+            if key == "ok":
+                assert found[0]["payload"] == {"data": {"workflows": {"totalCount": 0}}}
+                assert found[-1]["type"] == "complete"
+            else:
+                assert [message["type"] for message in found] == ["error"]
+                assert found[0]["payload"][0]["extensions"]["code"].startswith(
+                    ("GRAPHQL_", "QUERY_")
+                )
+
+
+async def test_what_one_operation_read_the_next_reads_anew(server: Served) -> None:
+    look = gql("query($id: ID!) { workflow(id: $id) { description } }")
+    workflow_id = await server.publish()
+
+    async with server.listener() as session:
+        before = await session.execute(asking(look, {"id": workflow_id}))
+        await server.ask(
+            'mutation($id: ID!) { updateWorkflow(input: {workflowId: $id, description: "new"}) { errors { code } } }',
+            {"id": workflow_id},
+        )
+        after = await session.execute(asking(look, {"id": workflow_id}))
+
+    assert before["workflow"]["description"] != "new"
+    assert after["workflow"]["description"] == "new"
+
+
+async def test_a_message_over_the_limit_ends_the_connection(server: Served) -> None:
+    socket = await initialised(server, {"authorization": server.bearer()["Authorization"]})
+    assert json.loads(await socket.recv()) == {"type": "connection_ack"}
+
+    await socket.send(json.dumps({"type": "ping", "payload": {"x": "x" * 2_000_000}}))
+
+    assert await close_code(socket) == 4400
