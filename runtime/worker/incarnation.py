@@ -126,9 +126,12 @@ class Incarnation:
 
     async def _drop(self) -> None:
         self.executor.drop()
-        for task in tuple(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        tasks = set(self._tasks)
+        while tasks:
+            # A library on the way may swallow one cancellation, so it is repeated.
+            for task in tasks:
+                task.cancel()
+            _, tasks = await asyncio.wait(tasks, timeout=0.2)
         await self._flusher.close()
         await self.executor.join(1.0)
 

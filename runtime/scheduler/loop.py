@@ -1,0 +1,114 @@
+"""Scheduler: any number of processes may run one; the one that holds the leader's lock acts.
+
+Losing the lock, or PostgreSQL, stops the duties at once. Two leaders for a moment would do no harm (each
+duty may run twice), only work for nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Final, Protocol
+
+from runtime.clock import Clock
+from runtime.model.errors import MaestroError
+from runtime.queue.stream import RedisQueue
+from runtime.scheduler.partitions import Partitions
+from runtime.scheduler.retention import Retention
+from runtime.scheduler.sweep import Sweep
+from runtime.store.execution import ExecutionStore
+from runtime.store.leadership import Leadership
+from runtime.store.pool import Database
+from runtime.telemetry.log import get_logger
+from runtime.telemetry.metrics import Metrics
+
+PROVE_SECONDS: Final = 1.0
+
+_log = get_logger("scheduler")
+
+
+class Duty(Protocol):
+    """Something that is due again and again. Each duty is a file of this folder."""
+
+    name: str
+    every_seconds: float
+
+    async def run(self) -> int:
+        """Do it once; how much there was to do."""
+
+
+class Scheduler:
+    """Leads when it can, and then serves its duties."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        store: ExecutionStore,
+        queue: RedisQueue,
+        metrics: Metrics,
+        clock: Clock,
+    ) -> None:
+        self.is_leader = asyncio.Event()
+        self._leadership = Leadership(database)
+        self._duties: Sequence[Duty] = (
+            Sweep(store, queue, metrics, clock),
+            Partitions(store),
+            Retention(store, queue),
+        )
+        self._stopping = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def run(self) -> None:
+        """Stand for leader, and lead, until `stop`."""
+        try:
+            while not self._stopping.is_set():
+                await self._stand()
+                await self._pause(PROVE_SECONDS)
+        finally:
+            await self._step_down()
+            self._leadership.give_up()
+
+    async def stop(self) -> None:
+        """End; another process may lead at once."""
+        self._stopping.set()
+
+    async def _stand(self) -> None:
+        try:
+            leads = await self._leadership.hold()
+        except MaestroError:
+            leads = False
+        if leads and not self._tasks:
+            _log.info("scheduler_leads")
+            self.is_leader.set()
+            loop = asyncio.get_running_loop()
+            self._tasks = [
+                loop.create_task(self._serve(duty), name=duty.name) for duty in self._duties
+            ]
+        elif not leads:
+            await self._step_down()
+
+    async def _step_down(self) -> None:
+        self.is_leader.clear()
+        tasks, self._tasks = set(self._tasks), []
+        while tasks:
+            # A library on the way may swallow one cancellation, so it is repeated.
+            for task in tasks:
+                task.cancel()
+            _, tasks = await asyncio.wait(tasks, timeout=0.2)
+
+    async def _serve(self, duty: Duty) -> None:
+        """A duty that fails is served again at its next turn, and does not stop the others."""
+        while True:
+            try:
+                count = await duty.run()
+                _log.debug("duty_done", duty=duty.name, count=count)
+            except Exception as error:  # noqa: BLE001 - whatever one duty meets, the others go on
+                _log.warning("duty_failed", duty=duty.name, error=str(error))
+            await asyncio.sleep(duty.every_seconds)
+
+    async def _pause(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()

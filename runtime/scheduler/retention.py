@@ -1,0 +1,47 @@
+"""Retention: what has served its time goes: idempotency keys, step logs, rows and names of dead workers."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from runtime.queue.stream import RedisQueue
+from runtime.store.execution import ExecutionStore
+
+KEY_DAYS: Final = 7
+LOG_DAYS: Final = 30
+CHUNK: Final = 5_000
+
+
+class Retention:
+    """Deletes in bounded batches, so that nothing it does is long."""
+
+    name = "retention"
+    every_seconds = 600.0
+
+    def __init__(
+        self,
+        store: ExecutionStore,
+        queue: RedisQueue,
+        *,
+        shard: int = 0,
+        key_days: int = KEY_DAYS,
+        log_days: int = LOG_DAYS,
+    ) -> None:
+        self._store = store
+        self._queue = queue
+        self._shard = shard
+        self._key_days = key_days
+        self._log_days = log_days
+
+    async def run(self) -> int:
+        """How many things went."""
+        gone = 0
+        while True:
+            keys = await self._store.forget_keys(self._shard, keep_days=self._key_days, limit=CHUNK)
+            gone += keys
+            if keys < CHUNK:
+                break
+        gone += await self._store.drop_logs(keep_days=self._log_days)
+        gone += await self._store.sweep_workers(self._shard)
+        gone += await self._queue.forget_consumers(self._shard)
+        return gone
