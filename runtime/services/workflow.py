@@ -219,7 +219,8 @@ class WorkflowService:
         """Change what is given; raises Conflict when the draft has moved on from `expected_digest`."""
         require(who, "workflows:write")
         before = await self._get(who, id)
-        draft, findings = None, ()
+        draft: Draft | None = None
+        findings: tuple[Problem, ...] = ()
         if source is not None:
             draft, validation = self._draft(source, format, before.name)
             findings = validation.problems

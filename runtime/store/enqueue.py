@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from runtime.model.errors import Invalid, MaestroError, Problem, Unavailable
+from runtime.model.errors import Invalid, Problem, Unavailable
 from runtime.store.faults import never_fits, sqlstate, translated, was_rolled_back
 from runtime.store.group_commit import Batcher
 from runtime.store.pool import Database
@@ -154,10 +154,11 @@ class Enqueuer:
         if sqlstate(cause) == _NO_PARTITION and self._connection is not None:
             await self._connection.fetchval(_MAKE_PARTITIONS, 8)
             return True
-        if not was_rolled_back(cause):
+        if was_rolled_back(cause):
+            return True
+        if not never_fits(cause):
             self._drop()
-            return False
-        return True
+        return False
 
     def _drop(self) -> None:
         """After a failure the connection's state is not worth knowing."""
@@ -168,7 +169,7 @@ class Enqueuer:
 
 def _fail(part: list[_Waiting], error: Exception) -> None:
     told = error
-    if not isinstance(error, MaestroError):
+    if never_fits(error):
         told = Invalid(
             [Problem("not-storable", f"This can't be stored: {error}", path=("input",))],
         )

@@ -56,7 +56,9 @@ def never_fits(error: BaseException) -> bool:
 
 def is_gone(error: BaseException) -> bool:
     """Whether the server does not answer, or stopped answering in between."""
-    if isinstance(error, OSError | TimeoutError | asyncpg.PostgresConnectionError):
+    # The driver calls it an internal error when the server's farewell meets a statement on its way.
+    gone = OSError | TimeoutError | asyncpg.PostgresConnectionError | asyncpg.InternalClientError
+    if isinstance(error, gone):
         return True
     if isinstance(error, asyncpg.InterfaceError):
         return "clos" in str(error)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -81,6 +81,7 @@ class Database:
             await asyncio.wait_for(api, _CONNECT_SECONDS * 2)
             await asyncio.wait_for(engine, _CONNECT_SECONDS * 2)
             async with api.acquire() as connection:
+                await _refuse_unprepared(connection, url)
                 await _refuse_open_rows(connection)
         except BaseException as error:
             database._terminate()
@@ -124,8 +125,9 @@ class Database:
             self._terminate()
 
     def _terminate(self) -> None:
-        self._engine.terminate()
-        self._api.terminate()
+        for pool in (self._engine, self._api):
+            with suppress(asyncpg.InterfaceError):  # it never came to life
+                pool.terminate()
 
 
 def place_of(url: str) -> str:
@@ -199,6 +201,12 @@ def _pool(url: str, role: str, kind: type[Any], size: int, seconds: float) -> as
     )
 
 
+async def _refuse_unprepared(connection: Any, url: str) -> None:
+    """The roles belong to the server, the schema to the database: one can be there without the other."""
+    if not await connection.fetchval("select 1 from pg_namespace where nspname = 'maestro'"):
+        raise _not_migrated(url)
+
+
 async def _refuse_open_rows(connection: Any) -> None:
     """Row security is the second wall between tenants: without it nothing starts."""
     open_tables = await connection.fetch(
@@ -223,10 +231,7 @@ def _opening(url: str, error: BaseException) -> BaseException:
     if isinstance(error, SetupError) or not isinstance(error, Exception):
         return error
     if state == "22023" and "role" in str(error):
-        return SetupError(
-            f"The database {place} has no schema of this program yet: run `mc migrate`.",
-            reason="NOT_MIGRATED",
-        )
+        return _not_migrated(url)
     if state.startswith("28") or state in {"3D000", "42501"}:
         return SetupError(f"The database {place} refuses: {error}.", reason="DATABASE_REFUSES")
     if is_gone(error):
@@ -235,3 +240,10 @@ def _opening(url: str, error: BaseException) -> BaseException:
             reason="DATABASE_UNAVAILABLE",
         )
     return error
+
+
+def _not_migrated(url: str) -> SetupError:
+    return SetupError(
+        f"The database {place_of(url)} has no schema of this program yet: run `mc migrate`.",
+        reason="NOT_MIGRATED",
+    )

@@ -1,0 +1,736 @@
+-- Generated from the migrations by `python -m runtime.store.schema`; not applied, only reviewed.
+
+create table domain_events (
+  tenant_id uuid not null,
+  noun text not null,
+  id uuid not null,
+  seq integer not null,
+  kind text not null,
+  ts timestamp with time zone not null default now(),
+  actor jsonb not null,
+  data jsonb,
+  constraint domain_events_pkey PRIMARY KEY (tenant_id, noun, id, seq)
+);
+alter table domain_events enable row level security;
+
+create table execution_events (
+  shard smallint not null,
+  kind smallint not null,
+  seq integer not null,
+  execution_id uuid not null,
+  tenant_id uuid not null,
+  ts timestamp with time zone not null,
+  data jsonb,
+  constraint execution_events_pkey PRIMARY KEY (execution_id, seq, shard)
+) partition by RANGE (execution_id);
+alter table execution_events enable row level security;
+
+create table execution_inbox (
+  shard smallint not null,
+  n integer not null,
+  execution_id uuid not null,
+  tenant_id uuid not null,
+  kind smallint not null,
+  created_at timestamp with time zone not null default now(),
+  data jsonb,
+  constraint execution_inbox_pkey PRIMARY KEY (execution_id, n, shard)
+);
+alter table execution_inbox enable row level security;
+
+create table execution_labels (
+  tenant_id uuid not null,
+  shard smallint not null,
+  key text not null,
+  value text not null,
+  execution_id uuid not null,
+  constraint execution_labels_pkey PRIMARY KEY (execution_id, key, shard)
+);
+CREATE INDEX execution_labels_find ON maestro.execution_labels USING btree (tenant_id, key, value, execution_id DESC);
+alter table execution_labels enable row level security;
+
+create table idempotency_keys (
+  tenant_id uuid not null,
+  operation text not null,
+  key text not null,
+  shard smallint not null,
+  body_digest bytea not null,
+  result_id uuid not null,
+  created_at timestamp with time zone not null default now(),
+  constraint idempotency_keys_pkey PRIMARY KEY (tenant_id, operation, key, shard)
+);
+CREATE INDEX idempotency_keys_age ON maestro.idempotency_keys USING btree (created_at);
+alter table idempotency_keys enable row level security;
+
+create table migrations (
+  name text not null,
+  sha256 text not null,
+  applied_at timestamp with time zone not null default now(),
+  constraint migrations_pkey PRIMARY KEY (name)
+);
+
+create table outbox (
+  shard smallint not null,
+  id uuid not null,
+  tenant_id uuid not null,
+  topic text not null,
+  key text not null,
+  payload jsonb not null,
+  attempts integer not null default 0,
+  available_at timestamp with time zone not null default now(),
+  created_at timestamp with time zone not null default now(),
+  constraint outbox_pkey PRIMARY KEY (id, shard)
+);
+CREATE INDEX outbox_due ON maestro.outbox USING btree (shard, available_at);
+alter table outbox enable row level security;
+
+create table shards (
+  shard smallint not null,
+  open boolean not null default true,
+  constraint shards_pkey PRIMARY KEY (shard)
+);
+
+create table step_executions (
+  shard smallint not null,
+  status smallint not null,
+  step integer not null,
+  execution_id uuid not null,
+  tenant_id uuid not null,
+  attempt integer not null,
+  generation smallint not null,
+  item integer not null,
+  started_at timestamp with time zone not null,
+  finished_at timestamp with time zone not null,
+  result jsonb not null,
+  constraint step_executions_pkey PRIMARY KEY (execution_id, step, item, generation, attempt, shard)
+) partition by RANGE (execution_id);
+alter table step_executions enable row level security;
+
+create table step_logs (
+  shard smallint not null,
+  position integer not null,
+  execution_id uuid not null,
+  tenant_id uuid not null,
+  step integer not null,
+  item integer not null,
+  generation smallint not null,
+  attempt integer not null,
+  ts timestamp with time zone not null,
+  level text not null,
+  message text not null,
+  fields jsonb,
+  constraint step_logs_pkey PRIMARY KEY (execution_id, "position", shard)
+) partition by RANGE (execution_id);
+alter table step_logs enable row level security;
+
+create table tenants (
+  id uuid not null,
+  name text not null,
+  spread boolean not null default false,
+  settings jsonb not null default '{}'::jsonb,
+  created_at timestamp with time zone not null default now(),
+  constraint tenants_name_key UNIQUE (name),
+  constraint tenants_pkey PRIMARY KEY (id)
+);
+alter table tenants enable row level security;
+
+create table workers (
+  id bigint not null,
+  shard smallint not null,
+  epoch bigint not null default 1,
+  lease_until timestamp with time zone not null,
+  dead boolean not null default false,
+  host text not null,
+  started_at timestamp with time zone not null default now(),
+  constraint workers_pkey PRIMARY KEY (id, shard)
+) with (fillfactor=50);
+
+create table workflow_executions (
+  id uuid not null,
+  shard smallint not null,
+  tenant_id uuid not null,
+  workflow_id uuid not null,
+  version_id uuid not null,
+  status smallint not null,
+  wait smallint,
+  generation smallint not null default 0,
+  namespace text not null default 'default'::text,
+  region text,
+  inbox integer not null default 0,
+  deadline timestamp with time zone,
+  meta jsonb not null default '{}'::jsonb,
+  priority integer not null default 0,
+  owner bigint,
+  epoch bigint not null default 0,
+  takeovers smallint not null default 0,
+  wake_at timestamp with time zone,
+  cancel_requested boolean not null default false,
+  created_at timestamp with time zone not null default now(),
+  started_at timestamp with time zone,
+  finished_at timestamp with time zone,
+  input jsonb,
+  output jsonb,
+  error jsonb,
+  constraint workflow_executions_pkey PRIMARY KEY (id, shard),
+  constraint workflow_executions_check CHECK (((owner IS NOT NULL) = (status = 1)))
+) partition by RANGE (id);
+CREATE INDEX workflow_executions_due ON ONLY maestro.workflow_executions USING btree (shard, wake_at) WHERE (status = 3);
+CREATE INDEX workflow_executions_list ON ONLY maestro.workflow_executions USING btree (tenant_id, id DESC);
+CREATE INDEX workflow_executions_owner ON ONLY maestro.workflow_executions USING btree (shard, owner) WHERE (status = 1);
+CREATE INDEX workflow_executions_queue ON ONLY maestro.workflow_executions USING btree (shard, tenant_id, priority DESC, id) WHERE (status = 0);
+alter table workflow_executions enable row level security;
+
+create table workflow_versions (
+  id uuid not null,
+  tenant_id uuid not null,
+  workflow_id uuid not null,
+  version text not null,
+  version_order text collate "C" not null,
+  state smallint not null default 1,
+  digest text not null,
+  source text not null,
+  source_format text not null,
+  definition jsonb not null,
+  changelog text,
+  published_at timestamp with time zone not null default now(),
+  published_by jsonb not null,
+  constraint workflow_versions_workflow_id_version_key UNIQUE (workflow_id, version),
+  constraint workflow_versions_pkey PRIMARY KEY (id),
+  constraint workflow_versions_workflow_id_fkey FOREIGN KEY (workflow_id) REFERENCES workflows(id)
+);
+CREATE INDEX workflow_versions_digest ON maestro.workflow_versions USING btree (workflow_id, digest);
+CREATE INDEX workflow_versions_order ON maestro.workflow_versions USING btree (workflow_id, version_order DESC);
+CREATE TRIGGER immutable BEFORE DELETE OR UPDATE ON maestro.workflow_versions FOR EACH ROW EXECUTE FUNCTION mc_version_is_immutable();
+alter table workflow_versions enable row level security;
+
+create table workflows (
+  id uuid not null,
+  tenant_id uuid not null,
+  namespace text not null default 'default'::text,
+  name text not null,
+  status smallint not null default 0,
+  display_name text,
+  description text,
+  labels jsonb not null default '{}'::jsonb,
+  region text,
+  draft_source text,
+  draft_format text,
+  draft_definition jsonb,
+  draft_digest text,
+  created_at timestamp with time zone not null default now(),
+  created_by jsonb not null,
+  updated_at timestamp with time zone not null default now(),
+  constraint workflows_tenant_id_namespace_name_key UNIQUE (tenant_id, namespace, name),
+  constraint workflows_pkey PRIMARY KEY (id)
+);
+CREATE INDEX workflows_updated ON maestro.workflows USING btree (tenant_id, updated_at DESC, id DESC);
+alter table workflows enable row level security;
+
+create view workflow_records with (security_invoker=true) as
+ SELECT id,
+    tenant_id,
+    namespace,
+    name,
+    status,
+    created_at,
+    created_by,
+    updated_at,
+    display_name,
+    description,
+    labels,
+    region,
+    ( SELECT v.id
+           FROM workflow_versions v
+          WHERE ((v.workflow_id = w.id) AND (v.state = 1))
+          ORDER BY v.version_order DESC
+         LIMIT 1) AS current_version_id,
+    draft_digest
+   FROM workflows w;
+
+CREATE OR REPLACE FUNCTION maestro.mc_beat(p_shard smallint, p_me bigint, p_epoch bigint, p_lease interval)
+ RETURNS TABLE(live integer, dead integer, due integer, queued integer, inbox uuid[])
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
+AS $function$
+begin
+  update workers w set lease_until = pg_catalog.now() + p_lease
+   where w.shard = p_shard and w.id = p_me and w.epoch = p_epoch and not w.dead;
+  if not found then
+    return query select 0, 0, 0, 0, '{}'::uuid[];
+    return;
+  end if;
+  return query select 1,
+    (select count(*)::int from workers w where w.shard = p_shard and (w.dead or w.lease_until < pg_catalog.now()) and w.id <> p_me),
+    (select count(*)::int from (select 1 from workflow_executions e where e.shard = p_shard and e.status = 3 and e.wake_at <= pg_catalog.now() limit 1) x),
+    (select count(*)::int from (select 1 from workflow_executions e where e.shard = p_shard and e.status = 0 limit 1) x),
+    (select coalesce(array_agg(distinct i.execution_id), '{}') from execution_inbox i join workflow_executions e
+       on e.id = i.execution_id and e.shard = i.shard where i.shard = p_shard and e.owner = p_me);
+end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_bury(p_shard smallint, p_me bigint)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro'
+AS $function$
+declare v_count int;
+begin
+  with d as (select w.id from workers w where w.shard = p_shard and w.lease_until < pg_catalog.now() and not w.dead and w.id <> p_me
+             for update skip locked)
+  update workers w set epoch = w.epoch + 1, lease_until = 'infinity', dead = true from d where w.shard = p_shard and w.id = d.id;
+  get diagnostics v_count = row_count;
+  return v_count;
+end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_claim(p_shard smallint, p_me bigint, p_epoch bigint, p_ids uuid[])
+ RETURNS SETOF workflow_executions
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare v_lo uuid := mc_lo(p_ids); v_hi uuid := mc_hi(p_ids);
+begin
+  perform 1 from workers w where w.shard = p_shard and w.id = p_me and w.epoch = p_epoch for key share;
+  if not found then
+    raise exception 'this worker was fenced off' using errcode = 'MC002';
+  end if;
+  return query update workflow_executions e
+     set status = 1, owner = p_me, epoch = e.epoch + 1, started_at = least(e.started_at, pg_catalog.now()), wait = null, wake_at = null
+   where e.shard = p_shard and e.id between v_lo and v_hi and e.id = any (p_ids) and e.status = 0
+   returning e.*;
+end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_drop_logs(p_before date)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'maestro', 'pg_temp'
+ SET lock_timeout TO '2s'
+AS $function$
+declare v_name text; v_dropped int := 0;
+begin
+  for v_name in select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid
+      where i.inhparent = 'maestro.step_logs'::regclass and c.relname ~ '^step_logs_[0-9]{8}$'
+        and to_date(right(c.relname, 8), 'YYYYMMDD') < p_before order by 1 loop
+    execute format('drop table maestro.%I', v_name);
+    v_dropped := v_dropped + 1;
+  end loop;
+  return v_dropped;
+end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_due(p_shard smallint, p_me bigint, p_epoch bigint, p_limit integer)
+ RETURNS SETOF workflow_executions
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare v_ids uuid[]; v_lo uuid; v_hi uuid;
+begin
+  perform 1 from workers w where w.shard = p_shard and w.id = p_me and w.epoch = p_epoch for key share;
+  if not found then
+    raise exception 'this worker was fenced off' using errcode = 'MC002';
+  end if;
+  select array_agg(d.id) into v_ids from (select e.id from workflow_executions e
+    where e.shard = p_shard and e.status = 3 and e.wake_at <= pg_catalog.now() order by e.wake_at limit p_limit for update skip locked) d;
+  v_lo := mc_lo(v_ids);
+  v_hi := mc_hi(v_ids);
+  return query update workflow_executions e
+     set status = 1, owner = p_me, epoch = e.epoch + 1, started_at = least(e.started_at, pg_catalog.now()), wait = null, wake_at = null
+   where e.shard = p_shard and e.id between v_lo and v_hi and e.id = any (v_ids) and e.status = 3
+   returning e.*;
+end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_enqueue(p_shard smallint, p_id uuid[], p_tenant uuid[], p_workflow uuid[], p_version uuid[], p_namespace text[], p_region text[], p_priority integer[], p_timeout double precision[], p_wake timestamp with time zone[], p_input text[], p_meta text[], p_key text[], p_digest bytea[], p_event text[], p_labels text[])
+ RETURNS TABLE(ordinal integer, id uuid, fresh boolean, same boolean, at timestamp with time zone)
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
+AS $function$
+begin
+  perform 1 from shards s where s.shard = p_shard and s.open for key share;
+  if not found then
+    raise exception 'shard % is closed while it is being moved', p_shard using errcode = 'MC001';
+  end if;
+  insert into idempotency_keys as k (tenant_id, operation, key, shard, body_digest, result_id)
+    select x.t, 'enqueue_execution', x.k, s.shard, x.d, x.i
+      from shards s, unnest(p_tenant, p_key, p_digest, p_id) x (t, k, d, i)
+     where s.shard = p_shard and x.k is not null order by x.t, x.k
+    on conflict do nothing;
+  insert into workflow_executions as e (id, shard, tenant_id, workflow_id, version_id, status, wait, wake_at, namespace, region,
+      priority, deadline, input, meta)
+    select x.i, s.shard, x.t, x.w, x.v, case when x.wk is null then 0 else 3 end, case when x.wk is null then null else 0 end,
+           x.wk, x.n, x.r, x.p, greatest(x.wk, pg_catalog.now()) + make_interval(secs => x.ti), x.inp::jsonb, x.m::jsonb
+      from shards s, unnest(p_id, p_tenant, p_workflow, p_version, p_namespace, p_region, p_priority, p_timeout, p_wake,
+                            p_input, p_meta, p_key) x (i, t, w, v, n, r, p, ti, wk, inp, m, k)
+     where s.shard = p_shard and (x.k is null or exists (select 1 from idempotency_keys k where k.shard = p_shard
+       and k.tenant_id = x.t and k.operation = 'enqueue_execution' and k.key = x.k and k.result_id = x.i));
+  insert into execution_events as ev (shard, kind, seq, execution_id, tenant_id, ts, data)
+    select s.shard, 1, 1, x.i, x.t, pg_catalog.now(), x.e::jsonb
+      from shards s, unnest(p_id, p_tenant, p_key, p_event) x (i, t, k, e)
+     where s.shard = p_shard and (x.k is null or exists (select 1 from idempotency_keys k where k.shard = p_shard
+       and k.tenant_id = x.t and k.operation = 'enqueue_execution' and k.key = x.k and k.result_id = x.i));
+  insert into execution_labels as l (tenant_id, shard, key, value, execution_id)
+    select x.t, s.shard, j.key, j.value, x.i
+      from shards s, unnest(p_id, p_tenant, p_key, p_labels) x (i, t, k, l) cross join lateral jsonb_each_text(x.l::jsonb) j
+     where s.shard = p_shard and x.l is not null and (x.k is null or exists (select 1 from idempotency_keys k
+       where k.shard = p_shard and k.tenant_id = x.t and k.operation = 'enqueue_execution' and k.key = x.k and k.result_id = x.i));
+  -- A key that was there at the insert and is gone now was deleted by retention in between; the caller sends again.
+  if exists (select 1 from unnest(p_tenant, p_key) x (t, k) where x.k is not null and not exists (select 1 from idempotency_keys k
+      where k.shard = p_shard and k.tenant_id = x.t and k.operation = 'enqueue_execution' and k.key = x.k)) then
+    raise exception 'an idempotency key expired meanwhile' using errcode = '40001';
+  end if;
+  return query
+    select x.o::int, coalesce(k.result_id, x.i), k.result_id is null or k.result_id = x.i, k.body_digest is null or k.body_digest = x.d, pg_catalog.now()
+      from unnest(p_id, p_tenant, p_key, p_digest) with ordinality x (i, t, k, d, o)
+      left join idempotency_keys k on k.shard = p_shard and k.tenant_id = x.t and k.operation = 'enqueue_execution' and k.key = x.k
+     order by x.o;
+end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_flush(p_shard smallint, p_me bigint, p_epoch bigint, s_tenant uuid[], s_exec uuid[], s_step integer[], s_item integer[], s_gen smallint[], s_attempt integer[], s_status smallint[], s_age double precision[], s_open boolean[], s_result text[], v_tenant uuid[], v_exec uuid[], v_seq integer[], v_kind smallint[], v_data text[], f_id uuid[], f_status smallint[], f_wait smallint[], f_wake double precision[], f_seen integer[], f_output text[], f_error text[], r_id uuid[], i_exec uuid[], i_n integer[])
+ RETURNS TABLE(live integer, closed integer)
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare v_closed int := 0; v_lo uuid := mc_lo(f_id); v_hi uuid := mc_hi(f_id);
+begin
+  perform 1 from workers w where w.shard = p_shard and w.id = p_me and w.epoch = p_epoch for key share;
+  if not found then
+    return query select 0, 0;
+    return;
+  end if;
+  if cardinality(s_exec) > 0 then
+    insert into step_executions as s (shard, status, step, execution_id, tenant_id, attempt, generation, item, started_at, finished_at, result)
+      select w.shard, x.st, x.s, x.e, x.t, x.a, x.g, x.i, pg_catalog.now() - make_interval(secs => x.age),
+             case when x.o then 'infinity' else pg_catalog.now() end, x.r::jsonb
+        from workers w, unnest(s_tenant, s_exec, s_step, s_item, s_gen, s_attempt, s_status, s_age, s_open, s_result)
+             x (t, e, s, i, g, a, st, age, o, r)
+       where w.shard = p_shard and w.id = p_me
+      on conflict (execution_id, step, item, generation, attempt, shard) do update
+        set status = excluded.status, finished_at = excluded.finished_at, result = excluded.result
+        where s.finished_at = 'infinity';
+  end if;
+  if cardinality(v_exec) > 0 then
+    insert into execution_events as ev (shard, kind, seq, execution_id, tenant_id, ts, data)
+      select w.shard, x.k, x.n, x.e, x.t, pg_catalog.now(), x.d::jsonb
+        from workers w, unnest(v_tenant, v_exec, v_seq, v_kind, v_data) x (t, e, n, k, d)
+       where w.shard = p_shard and w.id = p_me;
+  end if;
+  if cardinality(i_exec) > 0 then
+    delete from execution_inbox b using unnest(i_exec, i_n) x (e, n)
+     where b.shard = p_shard and b.execution_id = any (i_exec) and b.execution_id = x.e and b.n = x.n;
+  end if;
+  if cardinality(r_id) > 0 then
+    update workflow_executions e set takeovers = 0
+     where e.shard = p_shard and e.id between mc_lo(r_id) and mc_hi(r_id) and e.id = any (r_id) and e.owner = p_me;
+  end if;
+  if cardinality(f_id) > 0 then
+    update workflow_executions e
+       set status = case when x.t = 3 and e.inbox > x.seen then 0 else x.t end,
+           wait = case when x.t = 3 and e.inbox <= x.seen then x.w end,
+           wake_at = case when x.t = 3 and e.inbox <= x.seen and x.wk is not null then pg_catalog.now() + make_interval(secs => x.wk) end,
+           output = x.o::jsonb, error = x.er::jsonb, owner = null, takeovers = 0,
+           finished_at = case when x.t in (0, 3) then null else pg_catalog.now() end
+      from unnest(f_id, f_status, f_wait, f_wake, f_seen, f_output, f_error) x (i, t, w, wk, seen, o, er)
+     where e.shard = p_shard and e.id between v_lo and v_hi and e.id = any (f_id) and e.id = x.i and e.owner = p_me;
+    get diagnostics v_closed = row_count;
+    -- With a live fence every closed row is owned; fewer are a defect, and nothing of this call may stay.
+    if v_closed <> cardinality(f_id) then
+      raise exception 'only % of % executions to close are owned', v_closed, cardinality(f_id) using errcode = 'MC004';
+    end if;
+  end if;
+  return query select 1, v_closed;
+end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_forget_keys(p_shard smallint, p_age interval, p_limit integer)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare v_count int;
+begin
+  with d as (select k.tenant_id, k.operation, k.key from idempotency_keys k
+              where k.shard = p_shard and k.created_at < pg_catalog.now() - p_age limit p_limit for update skip locked)
+  delete from idempotency_keys k using d
+   where k.shard = p_shard and k.tenant_id = d.tenant_id and k.operation = d.operation and k.key = d.key;
+  get diagnostics v_count = row_count;
+  return v_count;
+end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_hi(p_ids uuid[])
+ RETURNS uuid
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$ select x from unnest(p_ids) x order by x desc limit 1 $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_leave(p_shard smallint, p_me bigint, p_epoch bigint)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro'
+AS $function$
+begin
+  update workers w set dead = true, lease_until = 'infinity', epoch = w.epoch + 1
+   where w.shard = p_shard and w.id = p_me and w.epoch = p_epoch;
+  return (select count(*)::int from workflow_executions e where e.shard = p_shard and e.owner = p_me and e.status = 1);
+end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_lo(p_ids uuid[])
+ RETURNS uuid
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$ select x from unnest(p_ids) x order by x limit 1 $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_log(p_shard smallint, l_tenant uuid[], l_exec uuid[], l_step integer[], l_item integer[], l_gen smallint[], l_attempt integer[], l_age double precision[], l_level text[], l_message text[], l_fields text[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
+AS $function$
+begin
+  insert into step_logs as l (shard, position, execution_id, tenant_id, step, item, generation, attempt, ts, level, message, fields)
+    select s.shard, coalesce((select max(p.position) from step_logs p where p.shard = p_shard and p.execution_id = x.e), 0)
+             + row_number() over (partition by x.e order by x.o), x.e, x.t, x.s, x.i, x.g, x.a,
+           pg_catalog.now() - make_interval(secs => x.age), x.lv, x.m, x.f::jsonb
+      from shards s, unnest(l_tenant, l_exec, l_step, l_item, l_gen, l_attempt, l_age, l_level, l_message, l_fields)
+           with ordinality x (t, e, s, i, g, a, age, lv, m, f, o)
+     where s.shard = p_shard;
+end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_make_partitions(p_from date, p_to date)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'maestro', 'pg_temp'
+AS $function$
+declare
+  v_day date; v_table text; v_name text; v_made int := 0;
+begin
+  perform pg_advisory_xact_lock(7263001);
+  for v_day in select d::date from generate_series(p_from, p_to, interval '1 day') d loop
+    foreach v_table in array array['workflow_executions', 'step_executions', 'execution_events', 'step_logs'] loop
+      v_name := v_table || '_' || to_char(v_day, 'YYYYMMDD');
+      if to_regclass('maestro.' || v_name) is null then
+        execute format('create table maestro.%I partition of maestro.%I for values from (%L) to (%L)', v_name, v_table,
+          maestro.mc_uuid_floor(v_day::timestamp at time zone 'UTC'),
+          maestro.mc_uuid_floor((v_day + 1)::timestamp at time zone 'UTC'));
+        if v_table = 'workflow_executions' then
+          execute format('alter table maestro.%I set (fillfactor = 80)', v_name);
+        end if;
+        v_made := v_made + 1;
+      end if;
+    end loop;
+  end loop;
+  return v_made;
+end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_register(p_shard smallint, p_me bigint, p_host text, p_lease interval)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro'
+AS $function$
+declare v_epoch bigint;
+begin
+  insert into workers as w (id, shard, epoch, lease_until, host)
+    select p_me, s.shard, 1, pg_catalog.now() + p_lease, p_host from shards s where s.shard = p_shard
+    returning w.epoch into v_epoch;
+  return v_epoch;
+end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_retry(p_shard smallint, p_tenant uuid, p_exec uuid, p_statuses smallint[], p_event text)
+ RETURNS TABLE(known boolean, status smallint, generation smallint)
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare v_status smallint; v_generation smallint;
+begin
+  select e.status into v_status from workflow_executions e
+   where e.shard = p_shard and e.id = p_exec and e.tenant_id = p_tenant for update;
+  if not found then
+    return query select false, null::smallint, null::smallint;
+    return;
+  end if;
+  if v_status <> all (p_statuses) then
+    return query select true, v_status, null::smallint;
+    return;
+  end if;
+  update workflow_executions e set status = 0, generation = e.generation + 1, cancel_requested = false, output = null, error = null,
+         finished_at = null, wake_at = null, wait = null, takeovers = 0,
+         deadline = pg_catalog.now() + make_interval(secs => (e.meta ->> 'timeout_ms')::float8 / 1000)
+   where e.shard = p_shard and e.id = p_exec returning e.generation into v_generation;
+  insert into execution_events as ev (shard, kind, seq, execution_id, tenant_id, ts, data)
+    select s.shard, 11, (select max(p.seq) + 1 from execution_events p where p.shard = p_shard and p.execution_id = p_exec),
+           p_exec, p_tenant, pg_catalog.now(), p_event::jsonb from shards s where s.shard = p_shard;
+  return query select true, 0::smallint, v_generation;
+end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_send(p_shard smallint, p_tenant uuid, p_exec uuid, p_kind smallint, p_data text, p_cancel boolean)
+ RETURNS TABLE(known boolean, status smallint, n integer)
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare v_status smallint; v_n int;
+begin
+  update workflow_executions e set inbox = e.inbox + 1, cancel_requested = e.cancel_requested or p_cancel,
+         status = case when e.status = 3 and (e.wait is distinct from 5 or p_cancel) then 0 else e.status end,
+         wait = case when e.status = 3 and (e.wait is distinct from 5 or p_cancel) then null else e.wait end,
+         wake_at = case when e.status = 3 and (e.wait is distinct from 5 or p_cancel) then null else e.wake_at end
+   where e.shard = p_shard and e.id = p_exec and e.tenant_id = p_tenant and e.status in (0, 1, 3)
+   returning e.status, e.inbox into v_status, v_n;
+  if not found then
+    return query select exists (select 1 from workflow_executions e where e.shard = p_shard and e.id = p_exec and e.tenant_id = p_tenant),
+      (select e.status from workflow_executions e where e.shard = p_shard and e.id = p_exec and e.tenant_id = p_tenant), 0;
+    return;
+  end if;
+  insert into execution_inbox as b (shard, n, execution_id, tenant_id, kind, data)
+    select s.shard, v_n, p_exec, p_tenant, p_kind, p_data::jsonb from shards s where s.shard = p_shard;
+  return query select true, v_status, v_n;
+end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_slot(p_id uuid)
+ RETURNS integer
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$ select ('x' || substr(replace(p_id::text, '-', ''), 14, 3))::bit(12)::int $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_sweep_workers(p_shard smallint)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare v_count int;
+begin
+  delete from workers w where w.shard = p_shard and w.dead and not exists
+    (select 1 from workflow_executions e where e.shard = p_shard and e.status = 1 and e.owner = w.id);
+  get diagnostics v_count = row_count;
+  return v_count;
+end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_takeover(p_shard smallint, p_me bigint, p_epoch bigint, p_limit integer)
+ RETURNS SETOF workflow_executions
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
+AS $function$
+begin
+  perform 1 from workers w where w.shard = p_shard and w.id = p_me and w.epoch = p_epoch for key share;
+  if not found then
+    raise exception 'this worker was fenced off' using errcode = 'MC002';
+  end if;
+  return query with d as (select e.id from workflow_executions e, workers w where w.shard = p_shard and w.dead
+      and e.shard = p_shard and e.status = 1 and e.owner = w.id limit p_limit for update of e skip locked)
+    update workflow_executions e set owner = p_me, epoch = e.epoch + 1, takeovers = e.takeovers + 1
+      from d where e.shard = p_shard and e.id = d.id returning e.*;
+end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_tenant()
+ RETURNS uuid
+ LANGUAGE sql
+ STABLE
+AS $function$ select nullif(current_setting('mc.tenant', true), '')::uuid $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_uuid_floor(p_at timestamp with time zone)
+ RETURNS uuid
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$ select (lpad(to_hex(floor(extract(epoch from p_at) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_version_is_immutable()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+  if tg_op = 'DELETE' or (to_jsonb(new) - 'state') is distinct from (to_jsonb(old) - 'state') or new.state < old.state then
+    raise exception 'a published version never changes' using errcode = 'MC003';
+  end if;
+  return new;
+end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.now()
+ RETURNS timestamp with time zone
+ LANGUAGE sql
+ STABLE
+AS $function$ select coalesce(nullif(current_setting('mc.now', true), '')::timestamptz, pg_catalog.now()) $function$;
+
+create policy engine on domain_events to mc_engine using (true) with check (true);
+create policy tenant on domain_events to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
+create policy engine on execution_events to mc_engine using (true) with check (true);
+create policy tenant on execution_events to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
+create policy engine on execution_inbox to mc_engine using (true) with check (true);
+create policy tenant on execution_inbox to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
+create policy engine on execution_labels to mc_engine using (true) with check (true);
+create policy tenant on execution_labels to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
+create policy engine on idempotency_keys to mc_engine using (true) with check (true);
+create policy tenant on idempotency_keys to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
+create policy engine on outbox to mc_engine using (true) with check (true);
+create policy tenant on outbox to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
+create policy engine on step_executions to mc_engine using (true) with check (true);
+create policy tenant on step_executions to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
+create policy engine on step_logs to mc_engine using (true) with check (true);
+create policy tenant on step_logs to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
+create policy engine on tenants to mc_engine using (true) with check (true);
+create policy tenant on tenants to mc_api using ((id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
+create policy engine on workflow_executions to mc_engine using (true) with check (true);
+create policy tenant on workflow_executions to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
+create policy engine on workflow_versions to mc_engine using (true) with check (true);
+create policy tenant on workflow_versions to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
+create policy engine on workflows to mc_engine using (true) with check (true);
+create policy tenant on workflows to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
+
+grant insert, select on domain_events to mc_api;
+grant delete, insert, select, update on domain_events to mc_engine;
+grant select on execution_events to mc_api;
+grant delete, insert, select, update on execution_events to mc_engine;
+grant delete, insert, select, update on execution_inbox to mc_engine;
+grant select on execution_labels to mc_api;
+grant delete, insert, select, update on execution_labels to mc_engine;
+grant execute on function mc_beat(p_shard smallint, p_me bigint, p_epoch bigint, p_lease interval) to mc_engine;
+grant execute on function mc_bury(p_shard smallint, p_me bigint) to mc_engine;
+grant execute on function mc_claim(p_shard smallint, p_me bigint, p_epoch bigint, p_ids uuid[]) to mc_engine;
+grant execute on function mc_drop_logs(p_before date) to mc_engine;
+grant execute on function mc_due(p_shard smallint, p_me bigint, p_epoch bigint, p_limit integer) to mc_engine;
+grant execute on function mc_enqueue(p_shard smallint, p_id uuid[], p_tenant uuid[], p_workflow uuid[], p_version uuid[], p_namespace text[], p_region text[], p_priority integer[], p_timeout double precision[], p_wake timestamp with time zone[], p_input text[], p_meta text[], p_key text[], p_digest bytea[], p_event text[], p_labels text[]) to mc_engine;
+grant execute on function mc_flush(p_shard smallint, p_me bigint, p_epoch bigint, s_tenant uuid[], s_exec uuid[], s_step integer[], s_item integer[], s_gen smallint[], s_attempt integer[], s_status smallint[], s_age double precision[], s_open boolean[], s_result text[], v_tenant uuid[], v_exec uuid[], v_seq integer[], v_kind smallint[], v_data text[], f_id uuid[], f_status smallint[], f_wait smallint[], f_wake double precision[], f_seen integer[], f_output text[], f_error text[], r_id uuid[], i_exec uuid[], i_n integer[]) to mc_engine;
+grant execute on function mc_forget_keys(p_shard smallint, p_age interval, p_limit integer) to mc_engine;
+grant execute on function mc_hi(p_ids uuid[]) to mc_engine;
+grant execute on function mc_leave(p_shard smallint, p_me bigint, p_epoch bigint) to mc_engine;
+grant execute on function mc_lo(p_ids uuid[]) to mc_engine;
+grant execute on function mc_log(p_shard smallint, l_tenant uuid[], l_exec uuid[], l_step integer[], l_item integer[], l_gen smallint[], l_attempt integer[], l_age double precision[], l_level text[], l_message text[], l_fields text[]) to mc_engine;
+grant execute on function mc_make_partitions(p_from date, p_to date) to mc_engine;
+grant execute on function mc_register(p_shard smallint, p_me bigint, p_host text, p_lease interval) to mc_engine;
+grant execute on function mc_retry(p_shard smallint, p_tenant uuid, p_exec uuid, p_statuses smallint[], p_event text) to mc_engine;
+grant execute on function mc_send(p_shard smallint, p_tenant uuid, p_exec uuid, p_kind smallint, p_data text, p_cancel boolean) to mc_engine;
+grant execute on function mc_slot(p_id uuid) to mc_api;
+grant execute on function mc_slot(p_id uuid) to mc_engine;
+grant execute on function mc_sweep_workers(p_shard smallint) to mc_engine;
+grant execute on function mc_takeover(p_shard smallint, p_me bigint, p_epoch bigint, p_limit integer) to mc_engine;
+grant execute on function mc_tenant() to mc_api;
+grant execute on function mc_tenant() to mc_engine;
+grant execute on function mc_uuid_floor(p_at timestamp with time zone) to mc_api;
+grant execute on function mc_uuid_floor(p_at timestamp with time zone) to mc_engine;
+grant execute on function mc_version_is_immutable() to mc_engine;
+grant execute on function now() to mc_api;
+grant execute on function now() to mc_engine;
+grant insert, select on idempotency_keys to mc_api;
+grant delete, insert, select, update on idempotency_keys to mc_engine;
+grant select on migrations to mc_api;
+grant select on migrations to mc_engine;
+grant delete, insert, select, update on outbox to mc_engine;
+grant delete, insert, select, update on shards to mc_engine;
+grant select on step_executions to mc_api;
+grant delete, insert, select, update on step_executions to mc_engine;
+grant select on step_logs to mc_api;
+grant delete, insert, select, update on step_logs to mc_engine;
+grant select on tenants to mc_api;
+grant delete, insert, select, update on tenants to mc_engine;
+grant delete, insert, select, update on workers to mc_engine;
+grant select on workflow_executions to mc_api;
+grant delete, insert, select, update on workflow_executions to mc_engine;
+grant select on workflow_records to mc_api;
+grant select on workflow_records to mc_engine;
+grant insert, select, update on workflow_versions to mc_api;
+grant delete, insert, select, update on workflow_versions to mc_engine;
+grant insert, select, update on workflows to mc_api;
+grant delete, insert, select, update on workflows to mc_engine;
