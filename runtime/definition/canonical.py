@@ -1,28 +1,25 @@
 """Canonical JSON (RFC 8785) and its digest: the identity of a definition, whatever it was written in.
 
-Python's own encoder writes the same bytes when there are no floats and no characters beyond the
-basic plane in keys; it is far faster, so rfc8785 is asked only for the rest.
+orjson writes the same bytes when there are no floats and the keys are ASCII, and a hundred times
+faster, so rfc8785 is asked only for the rest.
 """
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
+import orjson
 import rfc8785
 
 from runtime.model.values import Digest, Json
 
 _MAX_INTEGER = 2**53 - 1
-_encode = json.JSONEncoder(
-    ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False
-).encode
 
 
 def canonical_bytes(value: Json) -> bytes:
     """The canonical form of a value."""
     if _is_plain(value):
-        return _encode(value).encode()
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     return rfc8785.dumps(value)
 
 

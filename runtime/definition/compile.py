@@ -6,6 +6,7 @@ Also used for versions published long ago: what was accepted once compiles for e
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from runtime.definition.canonical import canonical_digest
@@ -68,7 +69,7 @@ def _settings(definition: Mapping[str, Json]) -> dict[str, Any]:
 
 
 def _step(
-    step: Mapping[str, Any], index: int, index_of: Mapping[str, int], retry: RetryPolicy
+    step: dict[str, Any], index: int, index_of: Mapping[str, int], retry: RetryPolicy
 ) -> StepPlan:
     uses, effect = step.get("uses"), step.get("effect")
     needs = dict.fromkeys(index_of[name] for name in step.get("depends_on", ()))
@@ -84,8 +85,8 @@ def _step(
         timeout=_duration(step.get("timeout")),
         retry=read_retry(step["retry"]) if "retry" in step else retry,
         effect=Effect(effect) if effect else None,
-        config_hash=canonical_digest(dict(step)),
-        canonical=dict(step),
+        config_hash=canonical_digest(step),
+        canonical=step,
     )
 
 
@@ -107,5 +108,6 @@ def read_retry(value: Json) -> RetryPolicy:
     )
 
 
+@lru_cache(maxsize=1_024)
 def _duration(text: str | None) -> Duration | None:
     return Duration.parse(text) if text is not None else None

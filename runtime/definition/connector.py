@@ -17,6 +17,7 @@ from referencing import Registry
 from referencing.exceptions import Unresolvable
 
 from runtime.abi.catalog import Catalog, ConnectorInfo
+from runtime.definition.accept import Accept, Unknown, compile_accept
 from runtime.definition.document import Step
 from runtime.definition.finding import Findings, Path, did_you_mean
 from runtime.expression import has_expression, is_single
@@ -31,15 +32,6 @@ DECLARED: Final = frozenset(
 )  # fmt: skip
 _WHOLE: Final = ("not", "oneOf", "if", "const", "enum", "uniqueItems", "contains", "dependentSchemas",
                  "dependentRequired", "unevaluatedProperties", "unevaluatedItems")  # fmt: skip
-
-
-class Unknown:
-    """Stands for a value that only the execution knows; `is_text` if it will surely be text."""
-
-    __slots__ = ("is_text",)
-
-    def __init__(self, *, is_text: bool) -> None:
-        self.is_text = is_text
 
 
 _ANYTHING: Final = Unknown(is_text=False)
@@ -121,8 +113,10 @@ def check_input(
     info: ConnectorInfo, written: Json, step: Step, inside: Path, findings: Findings
 ) -> None:
     """Compare a `with` block with the input that the connector takes."""
-    validator = _validator(_Schema(info))
+    accepts, validator = _judges(_Schema(info))
     value = _unknowing(written)
+    if accepts(value):
+        return
     try:
         errors = sorted(
             validator.iter_errors(value), key=lambda one: [str(p) for p in one.absolute_path]
@@ -210,8 +204,12 @@ class _Schema:
 
 
 @lru_cache(maxsize=512)
-def _validator(schema: _Schema) -> Validator:
-    return cast("Validator", _UNKNOWING_VALIDATOR(schema.info.input_schema, registry=Registry()))
+def _judges(schema: _Schema) -> tuple[Accept, Validator]:
+    """The quick judge of a connector's input, and the thorough one."""
+    found = schema.info.input_schema
+    return compile_accept(found), cast(
+        "Validator", _UNKNOWING_VALIDATOR(found, registry=Registry())
+    )
 
 
 _Keyword = Callable[[Any, Any, Any, Any], Iterator[ValidationError] | None]

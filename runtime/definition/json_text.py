@@ -57,7 +57,7 @@ class JsonReader:
         if self._text[position : position + 1] != '"':
             raise self._refused("a key in quotes is expected", position)
         key, end = self._string(position)
-        self._sink.scalar(key, None, position, end)
+        self._sink.scalar(key, None, (position, end))
         colon = self._skip(end)
         if self._text[colon : colon + 1] != ":":
             raise self._refused("`:` is expected", colon)
@@ -67,17 +67,17 @@ class JsonReader:
         sign = self._text[position : position + 1]
         if sign == '"':
             text, end = self._string(position)
-            self._sink.scalar(text, None, position, end)
+            self._sink.scalar(text, None, (position, end))
             return end
         if sign and sign in "{[":
             return self._open(position, is_mapping=sign == "{")
         if word := _WORD.match(self._text, position):
-            self._sink.scalar(_WORDS[word[0]], None, position, word.end())
+            self._sink.scalar(_WORDS[word[0]], None, word.span())
             return word.end()
         return self._number(position)
 
     def _open(self, position: int, *, is_mapping: bool) -> int:
-        self._sink.open(is_mapping, None, position, position + 1)
+        self._sink.open(is_mapping, None, (position, position + 1))
         self._closers.append("}" if is_mapping else "]")
         following = self._skip(position + 1)
         if self._text[following : following + 1] == self._closers[-1]:
@@ -86,7 +86,7 @@ class JsonReader:
 
     def _close(self, position: int) -> int:
         self._closers.pop()
-        self._sink.close(position + 1)
+        self._sink.close((position, position + 1))
         return position + 1
 
     def _number(self, position: int) -> int:
@@ -100,8 +100,8 @@ class JsonReader:
             raise self._refused("this number is too long", position)
         value: Json = float(match[0]) if match[1] or match[2] else int(match[0])
         if value in {float("inf"), float("-inf")}:
-            raise Refused("number-range", "this number is too large", position, match.end())
-        self._sink.scalar(value, None, position, match.end())
+            raise Refused("number-range", "this number is too large", match.span())
+        self._sink.scalar(value, None, match.span())
         return match.end()
 
     def _string(self, position: int) -> tuple[str, int]:
@@ -110,7 +110,7 @@ class JsonReader:
         except json.JSONDecodeError as error:
             raise self._refused(error.msg.lower(), error.pos) from None
         if _SURROGATE.search(value):
-            raise Refused("character", "half of a surrogate pair is no character", position, end)
+            raise Refused("character", "half of a surrogate pair is no character", (position, end))
         return value, end
 
     def _skip(self, position: int) -> int:
@@ -118,7 +118,7 @@ class JsonReader:
         return match.end() if match else position
 
     def _refused(self, message: str, position: int) -> Refused:
-        return Refused("syntax", f"this is not JSON: {message}", position, position + 1)
+        return Refused("syntax", f"this is not JSON: {message}", (position, position + 1))
 
 
 def drive_json(text: str, sink: Sink) -> None:
@@ -132,9 +132,9 @@ class Lines:
     def __init__(self, text: str) -> None:
         self._starts = [0, *(match.end() for match in re.finditer("\n", text))]
 
-    def span(self, start: int, end: int) -> Span:
-        """The place between two offsets."""
-        return Span(*self._place(start), *self._place(end))
+    def span(self, first: tuple[int, int], last: tuple[int, int]) -> Span:
+        """Lines and columns from the start of one mark to the end of another."""
+        return Span(*self._place(first[0]), *self._place(last[1]))
 
     def _place(self, offset: int) -> tuple[int, int]:
         line = bisect_right(self._starts, offset)

@@ -9,12 +9,12 @@ from runtime.definition.document import Document, Step
 from runtime.definition.finding import Findings, Path, did_you_mean
 from runtime.definition.graph import Graph
 from runtime.definition.language import NOT_RUN_KEYS, NOT_RUN_KINDS, NOT_RUN_STEP_KEYS
-from runtime.definition.shape import kind_of
+from runtime.definition.shape import kind_of, parse_duration
 from runtime.expression import (
     ExpressionError,
     constant_condition,
     has_expression,
-    parse_template,
+    inspect_template,
     write_path,
 )
 from runtime.model.plan import StepKind
@@ -135,10 +135,7 @@ def _check_retry(retry: dict[str, Json], place: Path, findings: Findings) -> Non
 
 
 def _duration(text: Json) -> Duration | None:
-    try:
-        return Duration.parse(text) if isinstance(text, str) else None
-    except ValueError:
-        return None
+    return parse_duration(text) if isinstance(text, str) else None
 
 
 def targets(step: Step) -> list[tuple[str, Path]]:
@@ -222,7 +219,7 @@ def _check_map(document: Document, step: Step, findings: Findings) -> None:
 def _known_type(document: Document, text: str) -> str | None:
     """The declared type of a template that is one param."""
     try:
-        references = parse_template(text).references
+        references = inspect_template(text).references
     except ExpressionError:
         return None
     params = document.value.get("params")

@@ -53,7 +53,7 @@ class NameCheck:
             step = self._step_of(use)
             self._findings.step = step.id or None if step else None
             seen: set[tuple[Any, ...]] = set()
-            for reference in use.template.references:
+            for reference in use.references:
                 if (reference.path, reference.at) not in seen:
                     seen.add((reference.path, reference.at))
                     placed = replace(use, path=(*use.path, *reference.at))
@@ -218,7 +218,7 @@ class NameCheck:
             use.area == "when" and reference.path[:2] in {("steps", name), ("tasks", name)}
             for use in self._document.uses
             if use.step == step.index
-            for reference in use.template.references
+            for reference in use.references
         )
 
     def _find_choosers(self) -> set[int]:

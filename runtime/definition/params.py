@@ -16,6 +16,7 @@ from jsonschema.protocols import Validator
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
+from runtime.definition.accept import Accept, compile_accept
 from runtime.definition.finding import Findings, Path, did_you_mean
 from runtime.definition.shape import kind_of
 from runtime.model.errors import Invalid, Problem
@@ -158,8 +159,8 @@ class _Carried:
 
 
 @lru_cache(maxsize=512)
-def _compiled(digest: str, carried: _Carried) -> Validator:  # noqa: ARG001 - the digest is the key
-    return _validator(carried.schema)
+def _compiled(digest: str, carried: _Carried) -> tuple[Accept, Validator]:  # noqa: ARG001 - the digest is the key
+    return compile_accept(carried.schema), _validator(carried.schema)
 
 
 def apply_params(plan: Plan, input: Json) -> Json:
@@ -171,7 +172,9 @@ def apply_params(plan: Plan, input: Json) -> Json:
             raise Invalid([Problem("params", "the input is a mapping of params", path=("input",))])
         return input
     filled = with_defaults(plan.params_schema, {} if input is None else input)
-    validator = _compiled(plan.digest.text, _Carried(plan.params_schema))
+    accepts, validator = _compiled(plan.digest.text, _Carried(plan.params_schema))
+    if accepts(filled):
+        return filled
     try:
         errors = sorted(
             validator.iter_errors(filled), key=lambda one: [str(p) for p in one.absolute_path]

@@ -9,7 +9,14 @@ from __future__ import annotations
 from typing import Any, Final
 
 from runtime.abi.catalog import Catalog, ConnectorInfo
-from runtime.definition.language import API_VERSION, FLAT, METADATA, SPEC, STEPS
+from runtime.definition.language import (
+    API_VERSION,
+    FLAT,
+    KINDS_WITH_OWN_KEYS,
+    METADATA,
+    SPEC,
+    STEPS,
+)
 from runtime.definition.shape import Record, Schema, camel
 from runtime.model.plan import StepKind
 from runtime.model.values import Json
@@ -70,7 +77,21 @@ def _record(record: Record, kind: StepKind, infos: list[ConnectorInfo]) -> Schem
         names = [f"{one.name}@{one.version.major}" for one in infos]
         uses = schema["properties"]["uses"]
         uses["examples"] = sorted(set(names))
+    if kind in KINDS_WITH_OWN_KEYS:
+        _allow_inside_with(schema, record)
     return schema
+
+
+def _allow_inside_with(schema: Schema, record: Record) -> None:
+    """Kinds with keys of their own may have them inside of `with`, as manifests like to."""
+    common = STEPS[StepKind.WAIT].fields
+    own = {name: one for name, one in record.fields.items() if name not in common}
+    inside = Record(record.name, own).schema()
+    needed = inside.pop("required", [])
+    schema["properties"]["with"] = inside
+    if needed:
+        schema["required"] = [name for name in schema["required"] if name not in needed]
+        schema["anyOf"] = [{"required": needed}, {"required": ["with"]}]
 
 
 def _manifest() -> Schema:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final, Protocol, TypeAlias
 
 from runtime.definition.finding import Findings, Path, did_you_mean
@@ -50,6 +51,15 @@ def camel(key: str) -> str:
     """`depends_on` as `dependsOn`."""
     head, *rest = key.split("_")
     return head + "".join(part.capitalize() for part in rest)
+
+
+@lru_cache(maxsize=1_024)
+def parse_duration(text: str) -> Duration | None:
+    """The duration that a text means, if it is one; documents repeat the same few."""
+    try:
+        return Duration.parse(text)
+    except ValueError:
+        return None
 
 
 def kind_of(value: Json) -> str:
@@ -124,9 +134,7 @@ class DurationText:
                 hint=hint,
             )
             return MISSING
-        try:
-            Duration.parse(value)
-        except ValueError:
+        if parse_duration(value) is None:
             reading.findings.error(
                 "bad-duration", f"{value[:60]!r} is not a duration", path, hint=hint
             )

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from runtime.definition.composer import Composer, Locator, Mark, Refused, Sink
+from runtime.definition.composer import Composer, Mark, Refused, Sink
 from runtime.definition.finding import Finding, Findings, Span
 from runtime.definition.json_text import Lines, drive_json
+from runtime.definition.locator import Locator
 from runtime.definition.yaml_text import drive_yaml, yaml_span
 from runtime.model.values import Json
 from runtime.model.workflow import DefinitionFormat
@@ -55,7 +56,7 @@ class Source:
         except Refused as refused:
             self._complain(composer, lines)
             path = composer.path()
-            span = _span(lines, refused.start, refused.end)
+            span = _span(lines, refused.mark, refused.mark)
             self._add(refused.rule, refused.message, span, refused.hint, path)
             return
         self._complain(composer, lines)
@@ -72,7 +73,7 @@ class Source:
 
     def _complain(self, composer: Composer, lines: Lines | None) -> None:
         for one in composer.complaints:
-            self._add(one.rule, one.message, _span(lines, one.start, one.end), one.hint, one.path)
+            self._add(one.rule, one.message, _span(lines, one.mark, one.mark), one.hint, one.path)
 
     def _add(
         self,
@@ -135,5 +136,5 @@ def _refusal(rule: str, message: str, hint: str | None = None) -> Finding:
     return Finding(rule, message, hint=hint, span=_START)
 
 
-def _span(lines: Lines | None, start: Mark, end: Mark) -> Span:
-    return lines.span(start, end) if lines is not None else yaml_span(start, end)
+def _span(lines: Lines | None, first: Mark, last: Mark) -> Span:
+    return lines.span(first, last) if lines is not None else yaml_span(first, last)

@@ -1,7 +1,7 @@
 """Templates inside documents: checked, brought into one spelling, and kept for the checks of meaning.
 
 `${x}` becomes `{{ x }}` and `tasks.` becomes `steps.`, so that both spellings of a document have one
-canonical form and one digest. Each template is parsed once; later checks read its references.
+canonical form and one digest. Each template is read once; later checks use its references.
 """
 
 from __future__ import annotations
@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from runtime.definition.finding import Findings, Path
 from runtime.expression import (
     ExpressionError,
-    Template,
-    canonical_condition,
-    canonical_text,
+    Reference,
     has_expression,
-    parse_condition,
-    parse_template,
+    inspect_condition,
+    inspect_template,
 )
 from runtime.model.values import Json
 
@@ -25,7 +23,7 @@ from runtime.model.values import Json
 class Use:
     """A template in the document: where it stands and what part of the language it belongs to."""
 
-    template: Template
+    references: tuple[Reference, ...]
     path: Path
     area: str
     step: int | None
@@ -36,39 +34,30 @@ def read_template(
 ) -> Json:
     """The canonical form of a value with expressions; its faults are reported, all of them."""
     try:
-        template = parse_template(value)
+        found = inspect_template(value)
     except ExpressionError:
         _report_each(value, path, findings)
         return value
-    if template.is_constant:
-        return value
-    uses.append(Use(template, path, area, step))
-    return canonical(value)
+    if found.references:
+        uses.append(Use(found.references, path, area, step))
+    return found.canonical
 
 
 def read_condition(
     value: Json, path: Path, *, step: int | None, findings: Findings, uses: list[Use]
 ) -> Json:
     """The canonical form of a condition."""
+    if not isinstance(value, str | bool):
+        findings.error("type", "a condition is an expression, true or false", path)
+        return True
     try:
-        template = parse_condition(value)
-        form = canonical_condition(value) if isinstance(value, str) else value
+        found = inspect_condition(value)
     except ExpressionError as error:
         report(error, path, findings)
         return value
-    uses.append(Use(template, path, "when", step))
-    return form
-
-
-def canonical(value: Json) -> Json:
-    """A value with its expressions in canonical spelling; what is canonical already is not copied."""
-    if isinstance(value, str):
-        return canonical_text(value) if has_expression(value) else value
-    if isinstance(value, list):
-        return [canonical(one) for one in value]
-    if isinstance(value, dict):
-        return {key: canonical(one) for key, one in value.items()}
-    return value
+    if found.references:
+        uses.append(Use(found.references, path, "when", step))
+    return found.canonical
 
 
 def report(error: ExpressionError, path: Path, findings: Findings) -> None:
@@ -90,6 +79,6 @@ def _report_each(value: Json, path: Path, findings: Findings) -> None:
             _report_each(one, (*path, index), findings)
     elif isinstance(value, str):
         try:
-            parse_template(value)
+            inspect_template(value)
         except ExpressionError as error:
             report(error, path, findings)

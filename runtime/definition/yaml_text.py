@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
@@ -29,61 +30,59 @@ _BASED = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _NO_JSON = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 _MAX_NUMBER = 400
+_SPECIAL_STARTS = frozenset("0123456789+-.")
 
 
 def drive_yaml(text: str, sink: Sink) -> None:
-    """Drive the sink with one YAML document; raises Refused."""
-    parser = CParser(text)
+    """Drive the sink with one YAML document; raises Refused. Marks are libyaml's events."""
+    next_event = CParser(text).get_event
     documents = 0
     while True:
         try:
-            event: Any = parser.get_event()
+            event: Any = next_event()
         except yaml.YAMLError as error:
             raise _in_words(error, text) from None
         kind = type(event)
         if kind is yaml.ScalarEvent:
-            sink.scalar(_scalar(event), event.anchor, event.start_mark, event.end_mark)
+            value = event.value
+            if event.tag is not None:
+                value = _tagged(event)
+            elif event.implicit[0] and (value[:1] in _SPECIAL_STARTS or value in _WORDS):
+                value = _plain(value, event)
+            sink.scalar(value, event.anchor, event)
         elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
             _check_tag(event)
-            is_mapping = kind is yaml.MappingStartEvent
-            sink.open(is_mapping, event.anchor, event.start_mark, event.end_mark)
+            sink.open(kind is yaml.MappingStartEvent, event.anchor, event)
         elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
-            sink.close(event.end_mark)
+            sink.close(event)
         elif kind is yaml.AliasEvent:
-            sink.alias(event.anchor, event.start_mark, event.end_mark)
+            sink.alias(event.anchor, event)
         elif kind is yaml.DocumentStartEvent:
             documents += 1
             if documents > 1:
-                raise Refused(
-                    "syntax",
-                    "a file holds one workflow; here a second document begins",
-                    event.start_mark,
-                    event.end_mark,
-                )
+                message = "a file holds one workflow; here a second document begins"
+                raise Refused("syntax", message, event)
         elif kind is yaml.StreamEndEvent:
             return
 
 
-def yaml_span(start: Mark, end: Mark) -> Span:
-    """Lines and columns of libyaml's marks."""
+def yaml_span(first: Mark, last: Mark) -> Span:
+    """Lines and columns from the start of one event to the end of another."""
+    start, end = first.start_mark, last.end_mark
     return Span(start.line + 1, start.column + 1, end.line + 1, end.column + 1)
 
 
-def _scalar(event: Any) -> Json:
+def _tagged(event: Any) -> Json:
+    """A scalar with a tag: it must be what the tag says."""
     value: str = event.value
-    tag = event.tag
-    if tag is None:
-        if event.implicit[0]:
-            return _plain(value, event)
-        return value
     _check_tag(event)
-    if tag in {"!", _CORE + "str"}:
+    if event.tag in {"!", _CORE + "str"}:
         return value
     found = _plain(value, event)
-    wanted = tag.removeprefix(_CORE)
+    wanted = event.tag.removeprefix(_CORE)
     actual = {bool: "bool", int: "int", float: "float", type(None): "null"}.get(type(found), "str")
     if actual != wanted and not (wanted == "float" and actual == "int"):
-        raise Refused("syntax", f"{value!r} is no {wanted}", event.start_mark, event.end_mark)
+        raise Refused("syntax", f"{value[:40]!r} is no {wanted}", event)
     return found
 
 
@@ -91,7 +90,7 @@ def _plain(value: str, event: Any) -> Json:
     """What a scalar without quotes means."""
     if value in _WORDS:
         return _WORDS[value]
-    if value[0] not in "0123456789+-." or len(value) > _MAX_NUMBER:
+    if value[0] not in _SPECIAL_STARTS or len(value) > _MAX_NUMBER:
         return value
     if _INTEGER.fullmatch(value):
         return int(value)
@@ -102,13 +101,8 @@ def _plain(value: str, event: Any) -> Json:
     if _BASED.fullmatch(value):
         return int(value, 0)
     if _NO_JSON.fullmatch(value) or _FLOAT.fullmatch(value):
-        raise Refused(
-            "number-range",
-            f"{value} is no number in JSON",
-            event.start_mark,
-            event.end_mark,
-            "put it in quotes if it is text",
-        )
+        message = f"{value} is no number in JSON"
+        raise Refused("number-range", message, event, "put it in quotes if it is text")
     return value
 
 
@@ -120,8 +114,7 @@ def _check_tag(event: Any) -> None:
     raise Refused(
         "yaml-tag",
         f"the tag {shown} means nothing here",
-        event.start_mark,
-        event.end_mark,
+        event,
         "only plain YAML is read: mappings, lists, text, numbers, true, false, null",
     )
 
@@ -131,20 +124,33 @@ def _in_words(error: yaml.YAMLError, text: str) -> Refused:
     mark: Any = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     problem = str(getattr(error, "problem", None) or error).splitlines()[0]
     if mark is None:
-        place = _Place(text, getattr(error, "position", 0) or 0)
+        offset = getattr(error, "position", None) or 0
         reason = getattr(error, "reason", None) or problem
-        return Refused("character", f"this text can't be YAML: {reason}", place, place)
-    if text[mark.index : mark.index + 1] == "\t" if mark.index is not None else False:
-        return Refused("tab", "a tab can't indent YAML", mark, mark, "use spaces")
+        return Refused("character", f"this text can't be YAML: {reason}", _Place.at(text, offset))
+    place = _Place(mark, mark)
+    if text[mark.index : mark.index + 1] == "\t":
+        return Refused("tab", "a tab can't indent YAML", place, "use spaces")
     context = getattr(error, "context", None)
     message = f"{problem} {context}" if context else problem
-    return Refused("syntax", f"this is not YAML: {message}", mark, mark)
+    return Refused("syntax", f"this is not YAML: {message}", place)
 
 
+@dataclass(frozen=True, slots=True)
+class _Point:
+    line: int
+    column: int
+
+
+@dataclass(frozen=True, slots=True)
 class _Place:
-    """A mark made from an offset, where libyaml gives none."""
+    """Stands for an event where libyaml could not make one."""
 
-    def __init__(self, text: str, offset: int) -> None:
+    start_mark: Any
+    end_mark: Any
+
+    @classmethod
+    def at(cls, text: str, offset: int) -> _Place:
+        """The place of one character."""
         before = text[:offset]
-        self.line = before.count("\n")
-        self.column = offset - (before.rfind("\n") + 1)
+        point = _Point(before.count("\n"), offset - (before.rfind("\n") + 1))
+        return cls(point, point)

@@ -7,9 +7,9 @@ or memory than Limits allow. The engine renders with it, validation reads the re
 from __future__ import annotations
 
 from runtime.expression.budget import DEFAULT, Limits
-from runtime.expression.canonical import canonical_condition, canonical_text
 from runtime.expression.compile import Reference
 from runtime.expression.error import ExpressionError, nearest
+from runtime.expression.inspection import Inspection, inspect_condition, inspect_template
 from runtime.expression.read import write_path
 from runtime.expression.scan import has_expression, is_single
 from runtime.expression.template import (
@@ -23,13 +23,14 @@ from runtime.expression.template import (
 __all__ = [
     "DEFAULT",
     "ExpressionError",
+    "Inspection",
     "Limits",
     "Reference",
     "Template",
-    "canonical_condition",
-    "canonical_text",
     "constant_condition",
     "has_expression",
+    "inspect_condition",
+    "inspect_template",
     "is_single",
     "nearest",
     "parse_condition",

@@ -68,10 +68,9 @@ class Expression:
 
 def compile_expression(text: str, offset: int = 0) -> Expression:
     """Read and compile one expression, without its braces; raises ExpressionError."""
-    if _PLAIN_PATH.fullmatch(text):
-        path = _plain_path(text)
-        if path[0] not in _WORDS:
-            return Expression(path_reader(path), (Reference(path),), is_path=True)
+    path = plain_path(text)
+    if path is not None:
+        return Expression(path_reader(path), (Reference(path),), is_path=True)
     check_nesting(text, offset)
     tree = _parse(text, offset)
     compiler = _Compiler(offset)
@@ -87,14 +86,19 @@ def compile_expression(text: str, offset: int = 0) -> Expression:
     )
 
 
-def _plain_path(text: str) -> tuple[Key, ...]:
+def plain_path(text: str) -> tuple[Key, ...] | None:
     """The keys of a plain path, which is what nearly every expression is; Jinja need not read it."""
+    if not _PLAIN_PATH.fullmatch(text):
+        return None
+    if "[" not in text:
+        keys: list[Key] = [*text.split(".")]
+        return None if keys[0] in _WORDS else tuple(keys)
     root = re.match(_NAME, text)
     start = root.end() if root else 0
-    keys: list[Key] = [text[:start]]
+    keys = [text[:start]]
     for name, number, single, double in _PLAIN_KEY.findall(text, start):
         keys.append(int(number) if number else name or single or double)
-    return tuple(keys)
+    return None if keys[0] in _WORDS else tuple(keys)
 
 
 def _parse(text: str, offset: int) -> nodes.Expr:

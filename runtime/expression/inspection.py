@@ -1,0 +1,133 @@
+"""Inspection: what a value with expressions reads, and its canonical spelling, without compiling it.
+
+`${x}` and `{{x}}` become `{{ x }}`, `tasks.` becomes `steps.`: definitions that mean the same have
+the same text, and so the same digest. Used by validation, where thousands of expressions are looked
+at and none is run; what compile would refuse is refused here too.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from jinja2 import Environment
+
+from runtime.expression.compile import Reference, compile_expression, plain_path
+from runtime.expression.error import ExpressionError
+from runtime.expression.read import Key
+from runtime.expression.scan import Piece, has_expression, split
+from runtime.expression.template import condition_piece
+from runtime.model.values import Json
+
+_LEXER = Environment(autoescape=True).lexer  # Only tokens are read; nothing is rendered.
+_WHOLE = re.compile(r"\{\{ ([A-Za-z_][A-Za-z0-9_.]*) \}\}")
+_ALIAS = re.compile(r"\btasks\b")
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """A value in canonical spelling, and the names it reads. `is_constant`: it holds no expression."""
+
+    canonical: Json
+    references: tuple[Reference, ...] = ()
+    is_constant: bool = True
+
+
+def inspect_template(value: Json) -> Inspection:
+    """Look at any JSON value; raises ExpressionError with a path, as parse_template does."""
+    found: list[Reference] = []
+    count = _Count()
+    canonical = _inspect(value, (), found, count)
+    return Inspection(canonical, tuple(found), is_constant=count.expressions == 0)
+
+
+def inspect_condition(value: Json) -> Inspection:
+    """Look at a condition; its canonical form has braces."""
+    if not isinstance(value, str):
+        return Inspection(value)
+    piece = condition_piece(value)
+    return Inspection(
+        _written(_renamed(piece)),
+        compile_expression(piece.text, piece.offset).references,
+        is_constant=False,
+    )
+
+
+class _Count:
+    __slots__ = ("expressions",)
+
+    def __init__(self) -> None:
+        self.expressions = 0
+
+
+def _inspect(value: Json, at: tuple[Key, ...], found: list[Reference], count: _Count) -> Json:
+    """The canonical form of a value; parts without expressions are shared, not copied."""
+    if type(value) is str:
+        if "{" not in value or not has_expression(value):
+            return value
+        try:
+            return _text(value, at, found, count)
+        except ExpressionError as error:
+            raise error.at(at) from None
+    if type(value) is dict:
+        out: dict[str, Json] | None = None
+        for key, one in value.items():
+            if "{" in key and has_expression(key):
+                raise ExpressionError(f"the key {key!r} can't be an expression").at(at)
+            kind = type(one)
+            if kind is str or kind is dict or kind is list:
+                changed = _inspect(one, (*at, key), found, count)
+                if changed is not one:
+                    out = dict(value) if out is None else out
+                    out[key] = changed
+        return value if out is None else out
+    if type(value) is list:
+        parts = [_inspect(one, (*at, index), found, count) for index, one in enumerate(value)]
+        same = all(new is old for new, old in zip(parts, value, strict=True))
+        return value if same else parts
+    return value
+
+
+def _text(text: str, at: tuple[Key, ...], found: list[Reference], count: _Count) -> str:
+    whole = _WHOLE.fullmatch(text)
+    if whole and (path := plain_path(whole[1])) is not None and path[0] != "tasks":
+        count.expressions += 1
+        found.append(Reference(path, at=at))
+        return text
+    out: list[str] = []
+    for part in split(text):
+        if isinstance(part, str):
+            out.append(part)
+            continue
+        count.expressions += 1
+        path = plain_path(part.text)
+        if path is not None:
+            found.append(Reference(path, at=at))
+        else:
+            compiled = compile_expression(part.text, part.offset)
+            found.extend(Reference(one.path, one.is_guarded, at) for one in compiled.references)
+        out.append(_written(_renamed(part)))
+    canonical = "".join(out)
+    return text if canonical == text else canonical
+
+
+def _written(inner: str) -> str:
+    """Braces with spaces: `{{ -x }}` must not become `{{-x}}`, which trims."""
+    return "{{ " + inner + " }}"
+
+
+def _renamed(piece: Piece) -> str:
+    if "tasks" not in piece.text or not _ALIAS.search(piece.text):
+        return piece.text
+    out: list[str] = []
+    before = ""
+    tokens = list(_LEXER.tokeniter(piece.text, None, None, "variable"))
+    for position, (_, kind, value) in enumerate(tokens):
+        if kind == "name" and value == "tasks" and before not in {".", "|", "is"}:
+            following = next((v for _, k, v in tokens[position + 1 :] if k != "whitespace"), "")
+            out.append(value if following == "=" else "steps")
+        else:
+            out.append(value)
+        if kind != "whitespace":
+            before = value
+    return "".join(out)
