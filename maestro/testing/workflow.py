@@ -109,6 +109,7 @@ class LocalEngine:
         self, definition: str | Path, input: Any = None, *, timeout_seconds: float = 60.0
     ) -> WorkflowResult:
         """Publish a definition (its text, or the path of a file), execute it, wait for its end."""
+        _there(self._runtime)
         source = definition.read_text("utf-8") if isinstance(definition, Path) else definition
         return self._do(asyncio.wait_for(self._run(source, input), timeout_seconds))
 
@@ -165,6 +166,7 @@ class LocalEngine:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     def _end(self) -> None:
+        self._runtime = None
         try:
             self._do(self._stack.aclose())
         finally:
