@@ -112,6 +112,7 @@ def install(name: str) -> None:
     file = ROOT / "requirements" / f"{name}.txt"
     say(f"environment: installing the pinned packages of {file.relative_to(ROOT)}")
     uv = shutil.which("uv")
+    command: list[str | Path]
     if uv:
         command = [uv, "pip", "install", "--quiet", "--python", PYTHON]
     else:
