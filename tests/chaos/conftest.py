@@ -1,22 +1,21 @@
-"""The whole service while it is being broken, on the test process's own PostgreSQL and Redis."""
+"""The whole service while it is being broken: processes of its own for every test."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.support.stack import open_shop, open_stack
+from tests.support.stack import Stack, open_shop, start_service
 
 
 @pytest.fixture
 async def stack(mc, database_url, redis_url):
-    async with open_stack(mc, database_url, redis_url) as made:
-        yield made
-        mc.end_all()
+    service = await start_service(mc, database_url, redis_url)
+    yield Stack.of_tenant(service, "acme")
+    mc.end_all()
 
 
 @pytest.fixture
 def shop(tmp_path):
-    with open_shop(
-        tmp_path, "--fail-rate", "0.2", "--reset-rate", "0.15", "--slow-rate", "0.1", "--seed", "7"
-    ) as made:
+    flags = ("--fail-rate", "0.2", "--reset-rate", "0.15", "--slow-rate", "0.1", "--seed", "7")
+    with open_shop(tmp_path, *flags) as made:
         yield made

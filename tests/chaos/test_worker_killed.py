@@ -1,61 +1,177 @@
-"""`kill -9` of the worker in the middle of the example: it ends rightly, and the shop counted nothing twice."""
+"""Workers in processes of their own, killed or stopped at bad moments. Each test proves a row of the failure matrix."""
 
 from __future__ import annotations
 
 import asyncio
-import json
+import os
+import signal
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
-from gql import gql
 
-from tests.support.processes import ROOT
-from tests.support.stack import WATCH
+from runtime.model.execution import ExecutionStatus, StepStatus
+from tests.support.engine_room import EngineRoom, engine_room
 
-SOURCE = (ROOT / "examples" / "order-fulfilment.yaml").read_text()
-ORDER = json.loads((ROOT / "examples" / "order.json").read_text())
 pytestmark = pytest.mark.chaos
 
-
-async def until(stack, execution, type_, step):
-    """Wait for an event of a step."""
-    async with stack.socket() as session:
-        async for answer in session.subscribe(gql(WATCH), variable_values={"id": execution}):
-            event = answer["executionEvents"]
-            if (event["type"], event["stepKey"]) == (type_, step):
-                return
+LEASE = 1.2
+WAIT = 30.0
 
 
-@pytest.mark.parametrize(
-    ("type_", "step"),
-    [("STEP_STARTED", "charge"), ("STEP_COMPLETED", "charge"), ("STEP_STARTED", "label")],
-)
-async def test_the_example_survives_the_death_of_its_worker(stack, shop, type_, step):
-    name = await stack.publish(SOURCE)
-    execution = await stack.enqueue(name, {**ORDER, "shop_url": shop.url})
-    await until(stack, execution, type_, step)
-
-    stack.running["worker"].kill()
-    stack.start("worker")
-
-    ended = await stack.finished(execution, 40)
-    counters = await shop.counters()
-    assert ended["status"] == "COMPLETED"
-    assert counters["max_effects_per_key"] == 1
-    assert counters["effects"] == 4
+@pytest.fixture
+async def room(database_url: str, redis_url: str, home: Path) -> AsyncIterator[EngineRoom]:
+    packages = ("tests.support.worker_process",)
+    async with engine_room(database_url, redis_url, home, packages=packages) as made:
+        yield made
 
 
-async def test_another_worker_takes_over_many(stack, shop):
-    name = await stack.publish(SOURCE)
-    stack.mc.start("worker", name="second")
-    ids = [
-        await stack.enqueue(name, {**ORDER, "order_id": f"O{n}", "shop_url": shop.url})
-        for n in range(20)
-    ]
-    await until(stack, ids[0], "STEP_COMPLETED", "reserve")
+@pytest.fixture
+async def start(database_url: str, redis_url: str, home: Path) -> AsyncIterator[Callable[..., Any]]:
+    """Starts worker processes by name; ends what is left of them."""
+    started: list[asyncio.subprocess.Process] = []
 
-    stack.running["worker"].kill()
+    async def begin(name: str) -> asyncio.subprocess.Process:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tests.support.worker_process",
+            database_url, redis_url, str(home), name, str(LEASE),
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+        started.append(process)
+        async with asyncio.timeout(WAIT):
+            while (line := await process.stdout.readline()) != b"ready\n":
+                assert line, "the worker did not start"
+        return process
 
-    ended = await asyncio.gather(*(stack.finished(one, 60) for one in ids))
-    assert {one["status"] for one in ended} == {"COMPLETED"}
-    assert (await shop.counters())["effects"] == 20 * 4
-    assert (await shop.counters())["max_effects_per_key"] == 1
+    yield begin
+    for process in started:
+        if process.returncode is None:
+            process.send_signal(signal.SIGCONT)
+            process.kill()
+        await process.communicate()
+
+
+def calls(home: Path) -> list[tuple[str, int]]:
+    file = home / "calls"
+    lines = file.read_text().splitlines() if file.exists() else []
+    return [(line.split()[0], int(line.split()[1])) for line in lines]
+
+
+@asynccontextmanager
+async def within(seconds: float):
+    async with asyncio.timeout(seconds):
+        yield
+
+
+async def until(condition: Callable[[], bool], seconds: float = WAIT) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def chain(home: Path, *, gated: str) -> list[dict[str, Any]]:
+    steps = []
+    for key, needs in (("a", []), ("b", ["a"]), ("c", ["b"])):
+        gate = {"gate": "gate"} if key == gated else {}
+        steps.append(
+            {
+                "id": key,
+                "uses": "probe.file@1",
+                "with": {"folder": str(home), **gate},
+                "depends_on": needs,
+            }
+        )
+    return steps
+
+
+async def test_kill_in_the_middle_of_a_call_and_another_worker_goes_on(
+    room: EngineRoom, start, home: Path
+):
+    first = await start("first")
+    execution = await room.enqueue(await room.publish(chain(home, gated="b")))
+    await until(lambda: len(calls(home)) == 2)
+    await start("second")
+
+    first.send_signal(signal.SIGKILL)
+    loop = asyncio.get_running_loop()
+    killed_at = loop.time()
+    await until(lambda: len(calls(home)) == 3)
+    gap = loop.time() - killed_at
+    (home / "gate").touch()
+
+    assert await room.finished(execution, WAIT) is ExecutionStatus.COMPLETED
+    keys = [f"{execution}.s.{step}.g0" for step in range(3)]
+    assert calls(home) == [(keys[0], 1), (keys[1], 1), (keys[1], 1), (keys[2], 1)]
+    assert gap < LEASE + 3.0
+
+
+async def test_a_worker_that_is_started_again_finds_its_own_past(
+    room: EngineRoom, start, home: Path
+):
+    first = await start("first")
+    execution = await room.enqueue(await room.publish(chain(home, gated="b")))
+    await until(lambda: len(calls(home)) == 2)
+
+    first.send_signal(signal.SIGKILL)
+    await first.wait()
+    (home / "gate").touch()
+    await start("first")
+
+    assert await room.finished(execution, WAIT) is ExecutionStatus.COMPLETED
+    assert Counter(key for key, _ in calls(home))[f"{execution}.s.0.g0"] == 1
+
+
+async def test_many_executions_survive_repeated_kills(room: EngineRoom, start, home: Path):
+    version = await room.publish(chain(home, gated="nothing"))
+    worker = await start("w0")
+    executions = [await room.enqueue(version) for _ in range(60)]
+
+    for number in range(1, 4):
+        await until(lambda number=number: len(calls(home)) >= number * 20)
+        worker.send_signal(signal.SIGKILL)
+        worker = await start(f"w{number}")
+
+    for execution in executions:
+        assert await room.finished(execution, WAIT) is ExecutionStatus.COMPLETED
+        rows = await room.steps(execution)
+        assert sorted(rows) == [(step, 0, 1, StepStatus.COMPLETED) for step in range(3)]
+        assert (await room.events(execution)).count("execution_completed") == 1
+
+
+async def test_a_zombie_that_wakes_up_writes_nothing(room: EngineRoom, start, home: Path):
+    zombie = await start("zombie")
+    execution = await room.enqueue(await room.publish(chain(home, gated="b")))
+    await until(lambda: len(calls(home)) == 2)
+    zombie.send_signal(signal.SIGSTOP)
+    await start("second")
+    await until(lambda: len(calls(home)) == 3)
+
+    (home / "gate").touch()
+    zombie.send_signal(signal.SIGCONT)
+
+    assert await room.finished(execution, WAIT) is ExecutionStatus.COMPLETED
+    events = await room.events(execution)
+    assert events.count("step_completed") == 3
+    assert Counter(key for key, _ in calls(home))[f"{execution}.s.2.g0"] == 1
+
+
+async def test_sigterm_hands_over_without_waiting_for_the_lease(
+    room: EngineRoom, start, home: Path
+):
+    first = await start("first")
+    execution = await room.enqueue(await room.publish(chain(home, gated="b")))
+    await until(lambda: len(calls(home)) == 2)
+
+    first.send_signal(signal.SIGTERM)
+    (home / "gate").touch()
+    async with within(10):
+        await first.wait()
+    await start("second")
+
+    assert await room.finished(execution, WAIT) is ExecutionStatus.COMPLETED
+    assert len(calls(home)) == 3
+    assert os.path.exists(home / "gate")

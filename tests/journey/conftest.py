@@ -1,22 +1,35 @@
-"""The whole service for a journey, on the test process's own PostgreSQL and Redis."""
+"""The whole service for a module of journeys; every test is a tenant of its own on it."""
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
-from tests.support.stack import open_shop, open_stack
+from tests.support.processes import Mc
+from tests.support.stack import Stack, open_shop, start_service
+
+_NUMBERS = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def service(ground_run, databases, redis_server, tmp_path_factory):
+    """API, worker and scheduler as three processes."""
+    folder = tmp_path_factory.mktemp("service")
+    home = folder / "home"
+    home.mkdir(mode=0o700)
+    mc = Mc(home=home, folder=folder)
+    yield ground_run(start_service(mc, databases.clone(), redis_server))
+    mc.end_all()
 
 
 @pytest.fixture
-async def stack(mc, database_url, redis_url):
-    async with open_stack(mc, database_url, redis_url) as made:
-        yield made
-        mc.end_all()
+def stack(service):
+    return Stack.of_tenant(service, f"tenant-{next(_NUMBERS)}")
 
 
 @pytest.fixture
 def shop(tmp_path):
-    with open_shop(
-        tmp_path, "--fail-rate", "0.2", "--reset-rate", "0.15", "--slow-rate", "0.1", "--seed", "7"
-    ) as made:
+    flags = ("--fail-rate", "0.2", "--reset-rate", "0.15", "--slow-rate", "0.1", "--seed", "7")
+    with open_shop(tmp_path, *flags) as made:
         yield made

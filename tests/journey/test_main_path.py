@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from gql import gql
-
-from tests.support.stack import WATCH
-
 HELLO = """
 name: hello
 version: 1.0.0
@@ -91,10 +87,7 @@ async def test_a_cancelled_execution_ends_and_a_retry_goes_on(stack):
         "  - {id: b, uses: core.sleep@1, depends_on: [a], with: {duration: 20s}}\n"
     )
     execution = await stack.enqueue(name)
-    async with stack.socket() as session:
-        async for answer in session.subscribe(gql(WATCH), variable_values={"id": execution}):
-            if answer["executionEvents"]["stepKey"] == "b":
-                break
+    await stack.until(execution, "STEP_STARTED", "b")
 
     cancel = "mutation ($i: CancelExecutionInput!) { cancelExecution(input: $i) { execution { status } errors { code } } }"
     answer = await stack.ask(cancel, i={"executionId": execution, "reason": "no longer wanted"})

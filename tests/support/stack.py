@@ -13,11 +13,13 @@ from typing import Any
 
 import aiohttp
 import yaml
-from gql import Client, gql
+from gql import Client, GraphQLRequest
 from gql.client import AsyncClientSession
 from gql.transport.aiohttp import AIOHTTPTransport
 from gql.transport.websockets import WebsocketsTransport
 
+from runtime.clock import SystemClock
+from runtime.identity.development import DevIssuer
 from tests.support.processes import ROOT, Mc, Running
 
 CREATE = """mutation ($input: CreateWorkflowInput!) { createWorkflow(input: $input) {
@@ -36,11 +38,10 @@ FINAL = {"COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT", "DEAD_LETTERED"}
 
 
 @dataclass(slots=True)
-class Stack:
-    """One service; `ask` speaks HTTP, `watch` WebSocket, both with a token of its tenant."""
+class Service:
+    """The processes of one service."""
 
     mc: Mc
-    token: str
     running: dict[str, Running] = field(default_factory=dict)
 
     def start(self, verb: str, *arguments: str) -> Running:
@@ -48,13 +49,31 @@ class Stack:
         self.running[verb] = self.mc.start(verb, *arguments)
         return self.running[verb]
 
+
+@dataclass(slots=True)
+class Stack:
+    """A service seen by one tenant; `ask` speaks HTTP, `watch` WebSocket."""
+
+    service: Service
+    token: str
+
+    @classmethod
+    def of_tenant(cls, service: Service, tenant: str, role: str = "admin") -> Stack:
+        """With a token of the development issuer of the service's folder."""
+        issuer = DevIssuer.open(service.mc.home, SystemClock())
+        return cls(service, issuer.issue(tenant=tenant, subject="ann", roles=[role]))
+
+    @property
+    def mc(self) -> Mc:
+        return self.service.mc
+
     async def ask(self, document: str, **variables: Any) -> Any:
         """One operation over HTTP; raises TransportQueryError for top-level errors."""
         transport = AIOHTTPTransport(
             f"{self.mc.url}/graphql", headers={"Authorization": f"Bearer {self.token}"}
         )
         async with Client(transport=transport) as session:
-            return await session.execute(gql(document), variable_values=variables)
+            return await session.execute(GraphQLRequest(document, variable_values=variables))
 
     @contextlib.asynccontextmanager
     async def socket(self) -> AsyncIterator[AsyncClientSession]:
@@ -70,11 +89,18 @@ class Stack:
     async def watch(self, execution: str, after: str | None = None) -> list[dict[str, Any]]:
         """Every event of an execution until its end."""
         async with self.socket() as session:
-            variables = {"id": execution, "after": after}
-            return [
-                answer["executionEvents"]
-                async for answer in session.subscribe(gql(WATCH), variable_values=variables)
-            ]
+            asked = GraphQLRequest(WATCH, variable_values={"id": execution, "after": after})
+            return [answer["executionEvents"] async for answer in session.subscribe(asked)]
+
+    async def until(self, execution: str, kind: str, step: str) -> None:
+        """Wait, by subscription, for an event of a step."""
+        async with self.socket() as session:
+            asked = GraphQLRequest(WATCH, variable_values={"id": execution})
+            async for answer in session.subscribe(asked):
+                event = answer["executionEvents"]
+                if (event["type"], event["stepKey"]) == (kind, step):
+                    return
+        raise AssertionError(f"{execution} ended without {kind} of {step}")
 
     async def publish(self, source: str) -> str:
         """Create and publish a definition; its name."""
@@ -102,23 +128,18 @@ class Stack:
                 await asyncio.sleep(0.05)
 
 
-@contextlib.asynccontextmanager
-async def open_stack(mc: Mc, database_url: str, redis_url: str) -> AsyncIterator[Stack]:
+async def start_service(mc: Mc, database_url: str, redis_url: str) -> Service:
     """API, worker and scheduler as three processes on the given servers."""
     mc.environ |= {
         "MC_DATABASE_URL": database_url,
         "MC_REDIS_URL": redis_url,
         "MC_EGRESS_ALLOW": "127.0.0.0/8",
     }
-    made = await mc.run(
-        "token", "create", "--tenant", "acme", "--subject", "ann", "--role", "admin"
-    )
-    assert made.code == 0, made.stderr
-    stack = Stack(mc, made.stdout.strip())
+    service = Service(mc)
     for verb in ("serve", "worker", "scheduler"):
-        stack.start(verb)
-    await stack.running["serve"].ready()
-    yield stack
+        service.start(verb)
+    await service.running["serve"].ready()
+    return service
 
 
 @dataclass(slots=True)
