@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from typing import Any, ClassVar
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, RootModel
 
@@ -52,12 +52,12 @@ class FlakyInput(BaseModel):
 class Flaky(Connector):
     """Fails so many times, then succeeds."""
 
-    name: ClassVar[str] = "probe.flaky"
-    version: ClassVar[str] = "1.0.0"
-    summary: ClassVar[str] = "Fail some times."
-    effect_class: ClassVar[Effect | None] = Effect.IDEMPOTENT
-    Input: ClassVar[type[BaseModel]] = FlakyInput
-    Output: ClassVar[type[BaseModel]] = Anything
+    name = "probe.flaky"
+    version = "1.0.0"
+    summary = "Fail some times."
+    effect_class = Effect.IDEMPOTENT
+    Input = FlakyInput
+    Output = Anything
 
     async def execute(self, context: StepContext, input: FlakyInput) -> Any:
         CALLS.note(context, input.marker)
@@ -75,12 +75,12 @@ class GateInput(BaseModel):
 class Gate(Connector):
     """Waits until the test opens its gate, or until it is told to stop."""
 
-    name: ClassVar[str] = "probe.gate"
-    version: ClassVar[str] = "1.0.0"
-    summary: ClassVar[str] = "Wait for the test."
-    effect_class: ClassVar[Effect | None] = Effect.IDEMPOTENT
-    Input: ClassVar[type[BaseModel]] = GateInput
-    Output: ClassVar[type[BaseModel]] = Anything
+    name = "probe.gate"
+    version = "1.0.0"
+    summary = "Wait for the test."
+    effect_class = Effect.IDEMPOTENT
+    Input = GateInput
+    Output = Anything
 
     async def execute(self, context: StepContext, input: GateInput) -> Any:
         CALLS.note(context, input.marker)
@@ -98,14 +98,14 @@ class Gate(Connector):
 class Once(Gate):
     """The same, but a second call would do it twice."""
 
-    name: ClassVar[str] = "probe.once"
-    effect_class: ClassVar[Effect | None] = Effect.AT_MOST_ONCE
+    name = "probe.once"
+    effect_class = Effect.AT_MOST_ONCE
 
 
 class Deaf(Gate):
     """Hears neither its token nor a cancellation at first."""
 
-    name: ClassVar[str] = "probe.deaf"
+    name = "probe.deaf"
 
     async def execute(self, context: StepContext, input: GateInput) -> Any:
         CALLS.note(context, input.marker)
@@ -120,12 +120,12 @@ class Deaf(Gate):
 class Echo(InlineConnector):
     """Gives back what it is given, at once, unchecked."""
 
-    name: ClassVar[str] = "probe.echo"
-    version: ClassVar[str] = "1.0.0"
-    summary: ClassVar[str] = "Give back the input."
-    effect_class: ClassVar[Effect | None] = Effect.PURE
-    Input: ClassVar[type[BaseModel]] = Anything
-    Output: ClassVar[type[BaseModel]] = Anything
+    name = "probe.echo"
+    version = "1.0.0"
+    summary = "Give back the input."
+    effect_class = Effect.PURE
+    Input = Anything
+    Output = Anything
 
     def answer(self, context: StepContext, input: Anything) -> Any:
         CALLS.note(context, context.step_key)
@@ -140,12 +140,12 @@ class Echo(InlineConnector):
 class Chatty(Connector):
     """Logs as many lines as it is told."""
 
-    name: ClassVar[str] = "probe.chatty"
-    version: ClassVar[str] = "1.0.0"
-    summary: ClassVar[str] = "Log lines."
-    effect_class: ClassVar[Effect | None] = Effect.PURE
-    Input: ClassVar[type[BaseModel]] = Anything
-    Output: ClassVar[type[BaseModel]] = Anything
+    name = "probe.chatty"
+    version = "1.0.0"
+    summary = "Log lines."
+    effect_class = Effect.PURE
+    Input = Anything
+    Output = Anything
 
     async def execute(self, context: StepContext, input: Anything) -> Any:
         for number in range(input.root["lines"]):
