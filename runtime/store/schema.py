@@ -75,8 +75,7 @@ async def dump(connection: Any) -> str:
     """Tables with their indexes and triggers, views, functions, policies and grants, in order."""
     await connection.execute("set search_path = maestro")
     parts = [_HEAD]
-    for table in await connection.fetch(_TABLES):
-        parts.append(await _table(connection, table))
+    parts += [await _table(connection, table) for table in await connection.fetch(_TABLES)]
     for query in (_VIEWS, _FUNCTIONS, _POLICIES, _GRANTS):
         found = [row["line"].rstrip() + ";\n" for row in await connection.fetch(query)]
         joined = "\n" if query in {_VIEWS, _FUNCTIONS} else ""

@@ -251,7 +251,7 @@ async def test_a_failing_callback_does_not_stop_the_writer(room):
 
 async def test_takeover_waits_for_a_flush_that_holds_the_fence(room):
     """The race that decides: a flush under way and the burial of its worker can't both succeed."""
-    epoch, (execution,) = await room.own(1)
+    epoch, _ = await room.own(1)
     await room.expire(1)
     flushing = await asyncpg.connect(room.database.url, server_settings={"search_path": "maestro"})
     transaction = flushing.transaction()
@@ -295,7 +295,7 @@ async def test_without_the_lock_the_same_race_lets_a_dead_worker_write(room):
             "for key share", ""
         )
     )
-    epoch, (execution,) = await room.own(1)
+    epoch, _ = await room.own(1)
     await room.expire(1)
     transaction = room.sql.transaction()
     await transaction.start()

@@ -28,7 +28,8 @@ async def _fetch(url, query):
 
 
 async def test_each_is_announced_and_applied_once(databases):
-    url, told = databases.empty(), []
+    url = databases.empty()
+    told: list[str] = []
 
     first = await migrate(url, told.append)
     second = await migrate(url, told.append)

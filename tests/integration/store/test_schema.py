@@ -65,5 +65,5 @@ async def test_primary_keys_are_those_of_the_database(room, table):
 
 
 def _spelled(column) -> str:
-    text = column.type.compile(dialect=dialect())
+    text = str(column.type.compile(dialect=dialect()))
     return SPELLINGS.get(text, text.lower())

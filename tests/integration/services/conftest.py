@@ -1,0 +1,83 @@
+"""The services on real PostgreSQL and Redis, beside an engine room that can start workers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runtime.clock import SystemClock
+from runtime.entropy import SystemEntropy
+from runtime.model.execution import EnqueueRequest, Execution
+from runtime.model.identity import Principal
+from runtime.model.workflow import DefinitionFormat, Workflow, WorkflowChange
+from runtime.services.execution import ExecutionService
+from runtime.services.workflow import WorkflowService
+from runtime.store.plan import PlanStore
+from tests import make
+from tests.support.engine_room import EngineRoom, engine_room
+
+NOOP = {"id": "one", "uses": "core.noop@1"}
+
+
+def document(name: str = "w", version: str | None = "1.0.0", steps: Any = None, **more: Any) -> str:
+    """A definition as text."""
+    body: dict[str, Any] = {"name": name, **({"version": version} if version else {}), **more}
+    return json.dumps({**body, "steps": steps or [NOOP]})
+
+
+@dataclass
+class ServiceRoom:
+    """Both services, a caller, and the engine room under them."""
+
+    workflows: WorkflowService
+    executions: ExecutionService
+    engine: EngineRoom
+    who: Principal
+
+    async def create(self, name: str = "w", **more: Any) -> Workflow:
+        """A workflow with a draft."""
+        change = await self.workflows.create(
+            self.who, name=name, source=document(name, **more), format=DefinitionFormat.JSON
+        )
+        assert change.workflow is not None
+        return change.workflow
+
+    async def publish(self, name: str = "w", **more: Any) -> WorkflowChange:
+        """A workflow with a published version."""
+        return await self.workflows.publish(self.who, (await self.create(name, **more)).id)
+
+    async def enqueue(self, name: str = "w", **fields: Any) -> Execution:
+        """An accepted execution."""
+        request = EnqueueRequest(workflow_name=name, **fields)
+        return (await self.executions.enqueue(self.who, request)).execution
+
+
+@pytest.fixture
+async def room(database_url: str, redis_url: str, home: Path) -> AsyncIterator[ServiceRoom]:
+    async with engine_room(database_url, redis_url, home) as engine:
+        executions = ExecutionService(
+            database=engine.database,
+            store=engine.store,
+            enqueuer=engine.enqueuer,
+            queue=engine.queue,
+            wakeup=engine.wakeup,
+            plans=PlanStore(engine.database),
+            tracing=engine.tracing,
+            metrics=engine.metrics,
+            clock=SystemClock(),
+            entropy=SystemEntropy(),
+            max_input_bytes=1 << 20,
+        )
+        workflows = WorkflowService(
+            database=engine.database,
+            registry=engine.registry,
+            clock=SystemClock(),
+            entropy=SystemEntropy(),
+            on_published=executions.forget_targets,
+        )
+        yield ServiceRoom(workflows, executions, engine, make.principal())
