@@ -43,7 +43,7 @@ def free_port() -> int:
 
 
 async def eventually(
-    check: Callable[[], Awaitable[object] | object], *, seconds: float = 10.0, what: str = ""
+    check: Callable[[], Awaitable[object] | object], *, seconds: float = 30.0, what: str = ""
 ) -> None:
     """Wait until the check is true: for conditions in other processes, which no event of ours announces."""
     deadline = asyncio.get_running_loop().time() + seconds
