@@ -155,7 +155,7 @@ class Served:
             return Answer(response.status, response.headers, body)
 
     async def ask(
-        self, query: str, variables: dict[str, Any] | None = None, **headers: str
+        self, query: str, variables: dict[str, Any] | None = None, /, **headers: str
     ) -> Answer:
         """One GraphQL request as plain HTTP, as an admin unless other headers are given."""
         body = {"query": query, "variables": variables}
@@ -186,9 +186,13 @@ class Served:
 async def serving(
     database_url: str, redis_url: str, home: Path, **more: Any
 ) -> AsyncIterator[Served]:
-    """A server over a runtime of its own."""
+    """A server over a runtime of its own, with the connectors of tests/support/steps.py."""
+    plain = Settings.from_env({"MC_HOME": str(home)})
     settings = replace(
-        Settings.from_env({"MC_HOME": str(home)}), database_url=database_url, redis_url=redis_url
+        plain,
+        database_url=database_url,
+        redis_url=redis_url,
+        worker=replace(plain.worker, imports=("tests.support.steps",)),
     )
     async with open_runtime(settings, **more) as rt, listening(create_app(rt)) as url:
         yield Served(rt, url)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import pytest
 from gql import gql
-from gql.transport.exceptions import TransportQueryError
 
-from tests.http.serving import CREATE, ENQUEUE, EVENTS, GREET, PUBLISH, Served, asking, working
-from tests.support.processes import eventually
+from tests.http.serving import CREATE, ENQUEUE, EVENTS, GREET, PUBLISH, Served, asking
 
 LOOK = gql("""
 query Look($id: ID!) {
@@ -337,56 +334,3 @@ async def test_another_tenant_sees_nothing_of_it(server: Served) -> None:
         "executions": {"totalCount": 0},
         "executionByIdempotencyKey": None,
     }
-
-
-async def test_watching_what_is_not_there_says_so(server: Served) -> None:
-    async with server.listener() as listener:
-        with pytest.raises(TransportQueryError) as caught:
-            await watch(listener, "01890a5d-ac96-774b-bcce-b302099a8057")
-
-    assert caught.value.errors
-    assert caught.value.errors[0]["extensions"]["code"] == "NOT_FOUND"
-
-
-async def test_a_subscription_resumes_after_its_cursor_without_gap_or_duplicate(
-    server: Served,
-) -> None:
-    await server.publish()
-    async with server.client() as session:
-        execution_id = await server.enqueue(session)
-    seen: list[int] = []
-    async with server.listener() as listener:
-        async for answer in listener.subscribe(asking(EVENTS, {"id": execution_id})):
-            seen.append(int(answer["executionEvents"]["sequence"]))
-            break
-
-    async with working(server.rt), server.listener() as listener:
-        rest = await watch(listener, execution_id, after=str(seen[-1]))
-        replay = await watch(listener, execution_id)
-
-    assert seen + [int(event["sequence"]) for event in rest] == list(range(1, len(replay) + 1))
-    assert replay[-1]["type"] == "EXECUTION_COMPLETED"
-    assert replay[len(seen) :] == rest
-
-
-async def test_a_subscription_can_be_narrowed_to_some_kinds(server: Served, worker: None) -> None:
-    await server.publish()
-
-    async with server.client() as session, server.listener() as listener:
-        execution_id = await server.enqueue(session)
-        events = await watch(listener, execution_id, types=["STEP_COMPLETED"])
-
-    assert [event["stepKey"] for event in events] == ["hello", "shout"]
-
-
-async def test_two_watch_while_it_runs_and_see_the_same(server: Served) -> None:
-    await server.publish()
-    async with server.client() as session, server.listener() as one, server.listener() as two:
-        execution_id = await server.enqueue(session)
-        watching = [asyncio.create_task(watch(each, execution_id)) for each in (one, two)]
-        await eventually(lambda: server.rt.metrics.subscribers._value.get() == 2)
-        async with working(server.rt):
-            first, second = await asyncio.gather(*watching)
-
-    assert [event["id"] for event in first] == [event["id"] for event in second]
-    assert first[-1]["type"] == "EXECUTION_COMPLETED"
