@@ -121,7 +121,7 @@ def begin(
         prepared=prepared,
         rendered=rendered,
         input_digest=input_digest,
-        effect=step.plan.effect or connector.effect_class or effect_of(connector, rendered),
+        effect=step.plan.effect or connector.effect_class or effect_of(connector, rendered, mask),
         cancel=cancel,
         started_at=now,
         worker=worker,

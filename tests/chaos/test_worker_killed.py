@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import sys
 from collections import Counter
@@ -174,4 +173,3 @@ async def test_sigterm_hands_over_without_waiting_for_the_lease(
 
     assert await room.finished(execution, WAIT) is ExecutionStatus.COMPLETED
     assert len(calls(home)) == 3
-    assert os.path.exists(home / "gate")

@@ -16,7 +16,7 @@ import asyncpg
 from runtime.clock import Clock, SystemClock
 from runtime.connectors.registry import Registry
 from runtime.definition import validate
-from runtime.entropy import SystemEntropy
+from runtime.entropy import Entropy, SystemEntropy
 from runtime.model.checkpoint import InboxKind
 from runtime.model.event import EventKind
 from runtime.model.execution import ExecutionStatus, StepStatus
@@ -55,6 +55,7 @@ class EngineRoom:
     sql: Any
     tracing: Tracing
     clock: Clock = field(default_factory=SystemClock)
+    entropy: Entropy = field(default_factory=SystemEntropy)
     settings: WorkerSettings = field(default_factory=WorkerSettings)
     workers: list[tuple[Worker, asyncio.Task[None], LogWriter]] = field(default_factory=list)
 
@@ -136,7 +137,7 @@ class EngineRoom:
             tracing=self.tracing,
             metrics=self.metrics,
             clock=self.clock,
-            entropy=SystemEntropy(),
+            entropy=self.entropy,
             host=f"test:{len(self.workers) + 1}",
         )
         self.workers.append((worker, asyncio.create_task(worker.run()), logs))
@@ -235,7 +236,12 @@ class EngineRoom:
 
 @asynccontextmanager
 async def engine_room(
-    database_url: str, redis_url: str, home: Path, *, tracing: Tracing | None = None
+    database_url: str,
+    redis_url: str,
+    home: Path,
+    *,
+    tracing: Tracing | None = None,
+    packages: Sequence[str] = ("tests.support.steps",),
 ) -> AsyncIterator[EngineRoom]:
     """Everything but the workers."""
     metrics = Metrics()
@@ -249,7 +255,7 @@ async def engine_room(
         wakeup=Wakeup(link),
         link=link,
         enqueuer=Enqueuer(database, 0, metrics=metrics),
-        registry=Registry.load(("tests.support.steps",)),
+        registry=Registry.load(packages),
         secrets=FileSecrets(home / "secrets.yaml"),
         metrics=metrics,
         sql=sql,
