@@ -47,6 +47,7 @@ class Attempt:
     context: StepContext | None = None
     task: Task[None] | None = None
     span: Span | None = None
+    trace: Mapping[str, str] | None = None
     stop_timer: TimerHandle | None = None
     stop_reason: str | None = None
     is_over: bool = False

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final
 
 from opentelemetry.trace import Span, set_span_in_context
 
@@ -16,8 +15,6 @@ from runtime.model.execution import ExecutionStatus
 from runtime.telemetry.tracing import Tracing
 from runtime.worker.attempt import Attempt
 from runtime.worker.run import Run
-
-_NONE: Final[Mapping[str, str]] = {}
 
 
 class Traces:
@@ -89,6 +86,7 @@ class Traces:
                 {"maestro.connector": attempt.prepared.connector_name},
                 parent=self._tracing.headers(span),
             ):
+                attempt.trace = self._tracing.headers()
                 yield
         finally:
             span.end()
@@ -101,7 +99,7 @@ class Traces:
         """What the call carries on: its own span, or the trace that the execution came with."""
         if attempt.span is None:
             return run.trace
-        return self._tracing.headers(attempt.span)
+        return attempt.trace or self._tracing.headers(attempt.span)
 
     def failed(self, attempt: Attempt, message: str) -> None:
         """The attempt failed."""

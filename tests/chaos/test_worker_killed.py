@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ async def start(database_url: str, redis_url: str, home: Path) -> AsyncIterator[
         )  # fmt: skip
         started.append(process)
         async with asyncio.timeout(WAIT):
+            assert process.stdout is not None
             while (line := await process.stdout.readline()) != b"ready\n":
                 assert line, "the worker did not start"
         return process
@@ -130,7 +132,8 @@ async def test_many_executions_survive_repeated_kills(room: EngineRoom, start, h
     executions = [await room.enqueue(version) for _ in range(60)]
 
     for number in range(1, 4):
-        await until(lambda number=number: len(calls(home)) >= number * 20)
+        wanted = number * 20
+        await until(partial(lambda least: len(calls(home)) >= least, wanted))
         worker.send_signal(signal.SIGKILL)
         worker = await start(f"w{number}")
 

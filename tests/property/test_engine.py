@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from random import Random
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -93,7 +94,7 @@ class World:
 
     case: Case
     random: Random
-    rows: list[StepRecord] = field(default_factory=list)
+    rows: list[Any] = field(default_factory=list)
     running: set[tuple[int, int]] = field(default_factory=set)
     stopping: set[int] = field(default_factory=set)
     retries: set[tuple[int, int]] = field(default_factory=set)
@@ -128,7 +129,7 @@ class World:
             self.start(command.step, command.attempt)
 
     def row(self, command: RecordStep) -> StepRecord:
-        result = {"output": command.step}
+        result: dict[str, Any] = {"output": command.step}
         if command.error is not None:
             result = {"error": command.error.as_json()}
         if command.retry_in_ms is not None:

@@ -204,7 +204,7 @@ class EngineRoom:
     async def cancel(self, execution: UUID, *, ring: bool = True) -> None:
         """Ask for an end, as the service does."""
         async with self.database.engine() as connection:
-            data = {"actor": {"subject": "ann", "kind": "user"}, "reason": "enough"}
+            data: Any = {"actor": {"subject": "ann", "kind": "user"}, "reason": "enough"}
             await self.store.send(0, TENANT, execution, InboxKind.CANCEL, data, connection)
         if ring:
             self.wakeup.publish_inbox(0, [execution])
@@ -213,7 +213,7 @@ class EngineRoom:
     async def retry(self, execution: UUID, *, from_failed_step: bool = True) -> None:
         """Ask for another generation, as the service does."""
         async with self.database.engine() as connection:
-            data = {
+            data: Any = {
                 "actor": {"subject": "ann"},
                 "reason": None,
                 "from_failed_step": from_failed_step,

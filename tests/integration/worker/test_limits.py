@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
 
@@ -205,7 +206,7 @@ async def test_a_version_that_cannot_be_compiled_fails_its_execution_and_no_othe
 @pytest.mark.parametrize("width", [1_500])
 async def test_a_wide_fan_out_joins_again(room: EngineRoom, width: int):
     room.worker()
-    steps = [{"id": "a", "uses": "core.noop@1"}]
+    steps: list[dict[str, Any]] = [{"id": "a", "uses": "core.noop@1"}]
     steps += [{"id": f"s{i}", "uses": "core.noop@1", "depends_on": ["a"]} for i in range(width)]
     steps += [{"id": "z", "uses": "core.noop@1", "depends_on": [f"s{i}" for i in range(width)]}]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from tests.support.engine_room import EngineRoom
 from tests.support.steps import CALLS
 
 COMPLETED, FAILED = StepStatus.COMPLETED, StepStatus.FAILED
-THREE = [
+THREE: list[dict[str, Any]] = [
     {"id": "a", "uses": "core.noop@1"},
     {"id": "b", "uses": "core.noop@1", "depends_on": ["a"]},
     {"id": "c", "uses": "core.noop@1", "depends_on": ["b"]},

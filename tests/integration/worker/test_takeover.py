@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from runtime.model.checkpoint import Checkpoint, EventRow, FlushOutcome
+from runtime.model.checkpoint import Checkpoint, EventRow, FlushOutcome, FlushResult
 from runtime.model.execution import ExecutionStatus, StepStatus
 from runtime.store.flush import Flusher
 from runtime.worker import signals
@@ -262,7 +262,7 @@ async def test_a_flush_after_the_takeover_is_fenced(room: EngineRoom):
     await room.expire("old")
     await room.store.bury(0, 12)
     flusher = Flusher(room.database, 0, 11, epoch, metrics=room.metrics)
-    answers = []
+    answers: list[FlushResult] = []
 
     row = EventRow(TENANT, execution, 2, 2, "{}")
     flusher.submit(Checkpoint(execution, events=(row,)), answers.append)

@@ -312,7 +312,7 @@ def test_an_execution_starts_once():
 
 
 def test_ten_thousand_skipped_steps_need_no_recursion():
-    graph = {"s0": []} | {f"s{i}": [f"s{i - 1}"] for i in range(1, 10_000)}
+    graph: dict[str, list[str]] = {"s0": []} | {f"s{i}": [f"s{i - 1}"] for i in range(1, 10_000)}
 
     _, commands = started(plan_of(graph, when={"s0": "false"}))
 
