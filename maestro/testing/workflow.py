@@ -74,21 +74,21 @@ class LocalEngine:
         drain_seconds: float = 1.0,
     ) -> None:
         """`imports` names packages with steps; `secrets` are those that `secrets.NAME` finds."""
-        self._home = Path(tempfile.mkdtemp(prefix="mc-"))
         self._secrets = dict(secrets or {})
         self._settings = Settings(
-            home=self._home,
+            home=Path(),
             worker=WorkerSettings(imports=tuple(imports), drain_seconds=drain_seconds),
             egress=EgressSettings(tuple(egress_allow)),
         )
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="local-engine")
         self._stack = AsyncExitStack()
         self._runs = 0
         self._runtime: Runtime | None = None
         self._who: Principal | None = None
 
     def __enter__(self) -> Self:
+        self._home = Path(tempfile.mkdtemp(prefix="mc-"))
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="local-engine")
         self._thread.start()
         try:
             self._do(self._start())
@@ -122,7 +122,10 @@ class LocalEngine:
             embedded_services(self._home, postgres=True, redis=True)
         )
         settings = replace(
-            self._settings, database_url=services.database_url, redis_url=services.redis_url
+            self._settings,
+            home=self._home,
+            database_url=services.database_url,
+            redis_url=services.redis_url,
         )
         await migrate(settings.database_url or "", lambda _: None)
         runtime = await self._stack.enter_async_context(open_runtime(settings))
