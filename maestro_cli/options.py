@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from time import monotonic
 from typing import IO, Any, Final
 
 import click
@@ -33,6 +34,7 @@ class Options:
     quiet: bool = False
     verbose: int = 0
     no_input: bool = False
+    begun: float = field(default_factory=monotonic)
 
     @property
     def format(self) -> str:

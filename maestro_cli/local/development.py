@@ -44,7 +44,6 @@ def run_dev(options: Options, settings: Settings, *, example: bool) -> int:
 
 
 async def _dev(options: Options, settings: Settings, *, example: bool, log: Path | None) -> int:
-    started = monotonic()
     stage = _Stages(options)
     with bind(settings.api) as listener:
         stage(f"environment Python {platform.python_version()}, data in {settings.home}")
@@ -58,7 +57,7 @@ async def _dev(options: Options, settings: Settings, *, example: bool, log: Path
             token = stack.enter_context(_announced(engine, shop_url))
             if shop_url is not None and token is not None:
                 await _example(engine, token, shop_url, stage)
-            _say_where(engine, token, log, example=example, seconds=monotonic() - started)
+            _say_where(engine, token, log, example=example, seconds=monotonic() - options.begun)
             stack.callback(options.say, "stopping ...")
             return await engine.run()
 
@@ -180,7 +179,7 @@ def _command(home: Path) -> str:
     return (
         command
         if home == Path(".mc").absolute()
-        else f"MC_HOME={shlex.quote(_nearest(home))} {command}"
+        else f"MC_HOME={shlex.quote(os.fspath(home))} {command}"
     )
 
 

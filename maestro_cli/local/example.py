@@ -23,8 +23,8 @@ from maestro_cli.client import Client
 from maestro_cli.errors import CliError
 from maestro_cli.moments import parse_moment, seconds_of, span_seconds
 from maestro_cli.options import Options
+from maestro_cli.publishing import publish_file
 from maestro_cli.starting import enqueue, wait
-from maestro_cli.verbs.publish import publish_file
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 WORKFLOW: Final = ROOT / "examples" / "order-fulfilment.yaml"

@@ -96,7 +96,7 @@ def _on_server(options: Options, request: _Request) -> int:
     client = Client.of(options)
     name, version = _named(request.target, request.flags["version"])
     if request.is_file:
-        from maestro_cli.verbs.publish import publish_file
+        from maestro_cli.publishing import publish_file
 
         done = publish_file(client, options, request.target)
         name, version = done.name, done.version

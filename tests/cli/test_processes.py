@@ -29,6 +29,7 @@ async def test_three_processes_run_an_execution_and_drain_on_sigterm(
 
     done = await mc.run("execute", hello, "--wait", "-o", "json", MC_URL=mc.url, MC_TOKEN=token)
 
+    assert done.code == 0, done.stderr + parts[1].output()
     assert json.loads(done.stdout)["output"] == {"text": "hi"}
     assert [await part.stop(signal.SIGTERM) for part in parts] == [0, 0, 0]
 
