@@ -276,7 +276,7 @@ async def test_a_thread_whose_time_is_over_is_told_to_stop():
 
 
 def test_a_step_that_ignores_its_token_is_found_out(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("maestro.testing._GRACE_SECONDS", 0.05)
+    monkeypatch.setattr("maestro.testing.steps._GRACE_SECONDS", 0.05)
 
     @step(name="test.deaf")
     async def deaf() -> None:
