@@ -19,11 +19,21 @@ from runtime.definition.language import (
     STEPS,
 )
 from runtime.definition.params import read_params
-from runtime.definition.shape import MISSING, Reading, Record, camel, kind_of
+from runtime.definition.shape import MISSING, Field, Reading, Record, camel, kind_of
 from runtime.definition.template import Use
 from runtime.model.plan import StepKind
 from runtime.model.values import Json
 
+_KINDS = {kind.value: kind for kind in StepKind}
+# Of a step whose kind is misspelt only that is said, not that it lacks the keys of some kind.
+_ANY_KIND = Record(
+    "a step",
+    {
+        name: one if name == "id" else Field(one.shape, one.about)
+        for record in STEPS.values()
+        for name, one in record.fields.items()
+    },
+)
 _MANIFEST_KEYS = ("apiVersion", "kind", "metadata", "spec")
 
 
@@ -154,27 +164,24 @@ def _step(raw: Json, index: int, path: Path, reading: Reading) -> Step | None:
     reading.step = index
     given = raw.get("id")
     reading.findings.step = given if isinstance(given, str) else None
-    value = _read_step(STEPS[kind], kind, raw, path, reading)
+    value = _read_step(kind, raw, path, reading)
     reading.step = reading.findings.step = None
     if kind is StepKind.TASK:
         value.pop("type", None)
-    return Step(index, value, raw, path, kind)
+    return Step(index, value, raw, path, kind or StepKind.TASK)
 
 
-def _kind(raw: dict[str, Json]) -> StepKind:
-    """The kind that was written; if it is unknown, the record of a task tells so."""
+def _kind(raw: dict[str, Json]) -> StepKind | None:
+    """The kind that was written, if it is one."""
     written = raw.get("type", "task")
-    return (
-        StepKind(written)
-        if isinstance(written, str) and written in set(StepKind)
-        else StepKind.TASK
-    )
+    return _KINDS.get(written) if isinstance(written, str) else None
 
 
 def _read_step(
-    record: Record, kind: StepKind, raw: dict[str, Json], path: Path, reading: Reading
+    kind: StepKind | None, raw: dict[str, Json], path: Path, reading: Reading
 ) -> dict[str, Json]:
     """A step by its record; kinds with keys of their own may have them inside of `with`."""
+    record = STEPS[kind] if kind is not None else _ANY_KIND
     inner = raw.get("with")
     if kind not in KINDS_WITH_OWN_KEYS or not isinstance(inner, dict):
         found = record.read(raw, path, reading)
@@ -186,7 +193,7 @@ def _read_step(
     beside = Record(
         record.name,
         {
-            name: one if name not in own else type(one)(one.shape, one.about)
+            name: one if name not in own else Field(one.shape, one.about)
             for name, one in record.fields.items()
         },
     )

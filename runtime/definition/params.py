@@ -50,7 +50,7 @@ def read_params(value: Json, path: Path, findings: Findings) -> Json:
             _place(path, list(error.path), short=short),
         )
         return schema
-    _check_references(schema, path, findings)
+    _check_references(schema, path, findings, short=short)
     _check_defaults(schema, path, findings, short=short)
     return schema
 
@@ -96,22 +96,24 @@ def _place(path: Path, inner: list[Any], *, short: bool) -> Path:
     return (*path, *inner)
 
 
-def _check_references(schema: Json, path: Path, findings: Findings) -> None:
+def _check_references(schema: Json, path: Path, findings: Findings, *, short: bool) -> None:
     """Only references into the same document resolve; nothing is fetched."""
-    stack: list[Json] = [schema]
-    while stack:
-        one = stack.pop()
+    todo: list[tuple[Json, list[str | int]]] = [(schema, [])]
+    while todo:
+        one, inner = todo.pop()
         if isinstance(one, dict):
             for key in ("$ref", "$dynamicRef"):
                 target = one.get(key)
                 if isinstance(target, str) and not target.startswith("#"):
                     findings.error(
-                        "params-schema", f"{target[:80]} lies outside of this document", path,
+                        "params-schema",
+                        f"{target[:80]} lies outside of this document",
+                        _place(path, [*inner, key], short=short),
                         hint="put it under $defs and refer to #/$defs/...",
-                    )  # fmt: skip
-            stack.extend(one.values())
+                    )
+            todo.extend((part, [*inner, key]) for key, part in one.items())
         elif isinstance(one, list):
-            stack.extend(one)
+            todo.extend((part, [*inner, index]) for index, part in enumerate(one))
 
 
 def _check_defaults(

@@ -37,6 +37,7 @@ def drive_yaml(text: str, sink: Sink) -> None:
     """Drive the sink with one YAML document; raises Refused. Marks are libyaml's events."""
     next_event = CParser(text).get_event
     documents = 0
+    last: Any = None
     while True:
         try:
             event: Any = next_event()
@@ -50,13 +51,18 @@ def drive_yaml(text: str, sink: Sink) -> None:
             elif event.implicit[0] and (value[:1] in _SPECIAL_STARTS or value in _WORDS):
                 value = _plain(value, event)
             sink.scalar(value, event.anchor, event)
+            last = event
         elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
             _check_tag(event)
             sink.open(kind is yaml.MappingStartEvent, event.anchor, event)
+            last = event
         elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
-            sink.close(event)
+            is_block = event.start_mark.index == event.end_mark.index
+            last = last if is_block else event  # A block ends with the last thing in it.
+            sink.close(last)
         elif kind is yaml.AliasEvent:
             sink.alias(event.anchor, event)
+            last = event
         elif kind is yaml.DocumentStartEvent:
             documents += 1
             if documents > 1:

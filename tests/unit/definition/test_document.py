@@ -1,0 +1,218 @@
+"""The language, rule by rule, and the one canonical form of both spellings."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from runtime.definition import compile_plan
+from runtime.model.plan import Backoff, ConnectorRef, Effect, Jitter
+from runtime.model.values import Duration, SemVer
+
+FLAT = """
+name: both
+version: 2
+labels: {team: a}
+params: {id: string, n: {type: integer, default: 1}}
+policy: {purpose: test}
+max_parallel_steps: 2
+retry: {max_attempts: 4}
+steps:
+  - {id: a, uses: core.set@1, with: {keepMe: "{{ params.id }}"}}
+  - id: b
+    uses: core.noop@1
+    depends_on: [a]
+    when: steps.a.output.keepMe == 'x'
+    retry: {max_attempts: 2, never_on: [timeout]}
+  - {id: c, type: human_approval, depends_on: b, candidate_groups: [ops], separation_of_duties: true}
+outputs: {out: "{{ steps.a.output }}"}
+"""
+MANIFEST = """
+apiVersion: composer/v1
+kind: Workflow
+metadata: {name: both, version: 2.0.0, labels: {team: a}}
+spec:
+  params:
+    type: object
+    properties: {id: {type: string}, n: {type: integer, default: 1}}
+    required: [id]
+    additionalProperties: false
+  policy: {purpose: test}
+  maxParallelSteps: 2
+  retry: {maxAttempts: 4}
+  tasks:
+    - {id: a, uses: tasks/core.set@1, with: {keepMe: "${params.id}"}}
+    - id: b
+      uses: core.noop@1
+      dependsOn: [a]
+      when: "${ tasks.a.output.keepMe == 'x' }"
+      retry: {maxAttempts: 2, neverOn: [timeout]}
+    - {id: c, type: human_approval, dependsOn: [b], with: {candidateGroups: [ops], separationOfDuties: true}}
+  outputs: {out: "${tasks.a.output}"}
+"""
+
+
+def test_both_spellings_have_one_canonical_form_and_one_digest(check):
+    flat, manifest = check(FLAT), check(MANIFEST)
+
+    assert flat.ok, flat.problems
+    assert manifest.definition == flat.definition
+    assert manifest.digest == flat.digest
+
+
+def test_the_canonical_form_is_its_own_canonical_form(check):
+    once = check(FLAT)
+
+    again = check(yaml.safe_dump(once.definition, sort_keys=False))
+
+    assert (again.definition, again.digest) == (once.definition, once.digest)
+
+
+def test_another_order_of_keys_is_the_same_and_another_order_of_steps_is_not(check):
+    steps = ["{id: a, uses: core.noop@1}", "{uses: core.noop@1, id: b}"]
+    digest = check(f"name: x\nsteps: [{steps[0]}, {steps[1]}]").digest
+
+    assert check(f"steps: [{steps[0]}, {{id: b, uses: core.noop@1}}]\nname: x").digest == digest
+    assert check(f"name: x\nsteps: [{steps[1]}, {steps[0]}]").digest != digest
+
+
+def test_what_is_in_with_is_left_as_it_was_written(check):
+    definition = check(MANIFEST).definition
+
+    assert definition["steps"][0]["with"] == {"keepMe": "{{ params.id }}"}
+
+
+def step(more, **others):
+    rest = "".join(
+        f"\n  - {{id: {key}, uses: core.noop@1{value}}}" for key, value in others.items()
+    )
+    return f"name: x\nsteps:\n  - {{id: s, {more}}}{rest}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (step("uses: core.noop@1"), []),
+        (step("uses: core.noop@1, dependsOn: []"), ["unknown-key"]),
+        (step("uses: core.noop@1, depends_on: [a]", a=", depends_on: [s]"), ["cycle"]),
+        (step("uses: core.noop@1, depends_on: [a, a]", a=""), ["duplicate-dependency"]),
+        (step("uses: core.noop@1, when: '{{ 1 == 1 }}'"), []),
+        (step("uses: core.noop@1, when: '{{ 1 == 2 }}'"), ["unreachable-step"]),
+        (step("uses: core.noop@1, when: 5"), ["type"]),
+        (step("uses: slack.message@1"), ["connector-not-installed"]),
+        (step("uses: slak.message@1"), ["unknown-connector"]),
+        (step("uses: core.noop@1.0.0"), []),
+        (step("uses: core.noop@1.7"), ["unknown-connector-version"]),
+        (step("uses: core.sleep@1, with: {duration: '{{ params.x }}'}"), []),
+        (step("uses: core.sleep@1, with: {duration: 'for {{ params.x }}'}"), []),
+        (step("uses: core.sleep@1, with: {duration: [1]}"), ["connector-input"]),
+        (step("uses: core.sleep@1, with: {}"), ["connector-input"]),
+        (step("uses: core.sleep@1"), ["connector-input"]),
+        (step("uses: http.request@1, with: {url: 'http://x', method: '{{ params.m }}'}"), []),
+        (step("uses: core.set@1, with: {a: '{{ steps.s2.output }}'}", s2=""), ["not-upstream"]),
+        (step("uses: core.set@1, with: {a: '{{ index }}'}"), ["unknown-reference"]),
+        (step("uses: core.set@1, with: {a: '{{ execution.idd }}'}"), ["unknown-reference"]),
+        (step("uses: core.set@1, with: {a: '{{ a b }}', b: '{{ c d }}'}"), ["expression", "expression"]),
+        (step("uses: core.set@1, with: {'{{ a }}': 1}"), ["expression"]),
+        (step("uses: core.noop@1, with: 5"), ["type"]),
+        (step("type: map, for_each: [1], task: {uses: core.set@1, with: {a: '{{ item ~ index }}'}}"), ["not-in-this-version"]),
+        (step("type: wait, signal: go"), ["not-in-this-version"]),
+        (step("uses: core.noop@1, on_error: continue"), ["not-in-this-version"]),
+        (step("type: agent_task, agent: a"), ["missing-key", "not-in-this-version"]),
+        ("name: x\nsteps: []", ["empty"]),
+        ("name: x", ["missing-key"]),
+        ("- a", ["type"]),
+        ("just text", ["type"]),
+        ("apiVersion: composer/v1\nkind: Workflow\nmetadata: {name: x}", ["missing-key"]),
+    ],
+)  # fmt: skip
+def test_rules(text, found, rules):
+    assert rules(text) == found
+
+
+def test_a_step_that_falls_with_the_skipped_one_is_not_warned_about(rules):
+    text = """
+name: x
+steps:
+  - {id: a, uses: core.noop@1}
+  - {id: b, uses: core.sleep@1, when: "{{ steps.a.status == 'x' }}", depends_on: [a], with: {duration: 1s}}
+  - {id: c, uses: core.set@1, depends_on: [b], with: {v: "{{ steps.b.output.seconds }}"}}
+  - {id: d, uses: core.set@1, depends_on: [c], with: {v: "{{ steps.b.output.seconds }}"}}
+  - {id: e, uses: core.set@1, depends_on: [a, c], with: {v: "{{ steps.b.output.seconds }}"}}
+  - {id: f, uses: core.set@1, depends_on: [a, c], when: "{{ steps.b.status == 'completed' }}", with: {v: "{{ steps.b.output.seconds }}"}}
+"""
+    assert rules(text) == ["may-be-skipped"]
+
+
+def test_ids_that_are_no_identifiers_are_written_in_brackets(check):
+    found = check(
+        "name: x\nsteps:\n  - {id: a-b.c, uses: core.noop@1}\n"
+        "  - {id: d, uses: core.set@1, depends_on: [a-b.c], with: {v: \"{{ steps['a-b.c'].output }}\"}}"
+    )
+
+    assert found.problems == ()
+
+
+def test_a_definition_with_ten_faults_has_ten_findings(check):
+    faults = "".join(f"  - {{id: s{i}, uses: core.noop@1, timeout: bad}}\n" for i in range(10))
+
+    found = check("name: x\nsteps:\n" + faults)
+
+    assert [(one.line, one.column) for one in found.problems] == [(i + 3, 42) for i in range(10)]
+    assert {one.step_key for one in found.problems} == {f"s{i}" for i in range(10)}
+
+
+def test_a_workflow_has_at_most_so_many_steps(rules):
+    text = "name: x\nsteps:\n" + "".join(
+        f"- {{id: s{i}, uses: core.noop@1}}\n" for i in range(20_001)
+    )
+
+    assert rules(text) == ["too-large"]
+
+
+def test_the_plan_is_numbers(check):
+    plan = check(FLAT).plan
+
+    assert (plan.name, plan.version, plan.max_parallel_steps) == ("both", SemVer(2), 2)
+    assert plan.index_of == {"a": 0, "b": 1, "c": 2}
+    assert plan.successors == ((1,), (2,), ())
+    assert plan.indegree == (0, 1, 1)
+    assert [one.depends_on for one in plan.steps] == [(), (0,), (1,)]
+    assert plan.steps[0].uses == ConnectorRef("core.set", 1)
+    assert plan.steps[0].config == {"keepMe": "{{ params.id }}"}
+    assert plan.policy.purpose == "test"
+    assert plan.labels == {"team": "a"}
+
+
+def test_retry_of_the_workflow_holds_for_steps_that_have_none(check):
+    plan = check(FLAT).plan
+
+    assert [one.retry.max_attempts for one in plan.steps] == [4, 2, 4]
+    assert plan.steps[1].retry.never_on == ("timeout",)
+
+
+def test_every_part_of_a_retry_block_is_taken_over(check):
+    retry = "{max_attempts: 5, backoff: linear, initial: 2s, max: 9s, factor: 3, jitter: none, on: [timeout]}"
+    plan = check(
+        step(f"uses: core.noop@1, effect: idempotent, timeout: 1m30s, retry: {retry}")
+    ).plan
+
+    policy = plan.steps[0].retry
+    assert (policy.max_attempts, policy.backoff, policy.jitter) == (5, Backoff.LINEAR, Jitter.NONE)
+    assert (policy.initial, policy.max, policy.factor) == (Duration(2000), Duration(9000), 3.0)
+    assert policy.on == ("timeout",)
+    assert (plan.steps[0].effect, plan.steps[0].timeout) == (Effect.IDEMPOTENT, Duration(90_000))
+
+
+def test_the_config_hash_of_a_step_changes_with_the_step_alone(check):
+    one = check(step("uses: core.noop@1", b="")).plan
+    other = check(step("uses: core.noop@1", b=", timeout: 1s")).plan
+
+    assert one.steps[0].config_hash == other.steps[0].config_hash
+    assert one.steps[1].config_hash != other.steps[1].config_hash
+
+
+def test_a_stored_definition_compiles_to_the_same_plan(check):
+    found = check(FLAT)
+
+    assert compile_plan(found.definition, found.digest) == found.plan
