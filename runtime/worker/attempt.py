@@ -100,21 +100,7 @@ def begin(
             "brings it where the worker runs, then retry the execution.",
             type="connector.missing",
         )
-    try:
-        rendered: Json = step.config.render(scope_of(state, secrets))
-        shown: Json = rendered
-        if step.uses_secrets:
-            shown = step.config.render(scope_of(state, MASKED))
-        input_digest = digest(shown)
-    except ExpressionError as problem:
-        raise errors.StepFailed(
-            mask(clean(f"`with` of step {step.plan.key!r}: {problem.message}")), type="expression"
-        ) from None
-    except TypeError as problem:
-        raise errors.StepFailed(
-            f"`with` of step {step.plan.key!r} can't be written as JSON: {problem}.",
-            type="expression",
-        ) from None
+    rendered, input_digest = _render(prepared, state, secrets, mask)
     return Attempt(
         step=command.step,
         item=command.item,
@@ -127,6 +113,33 @@ def begin(
         started_at=now,
         worker=worker,
     )
+
+
+def _render(
+    prepared: PreparedStep,
+    state: ExecutionState,
+    secrets: Mapping[str, str],
+    mask: Callable[[Any], Any],
+) -> tuple[Json, str]:
+    """The input with its secrets, and the digest of the one that people see."""
+    step = prepared.program
+    if prepared.constant_digest is not None:
+        return step.config.source, prepared.constant_digest
+    try:
+        rendered = step.config.render(scope_of(state, secrets))
+        shown = rendered
+        if step.uses_secrets:
+            shown = step.config.render(scope_of(state, MASKED))
+        return rendered, digest(shown)
+    except ExpressionError as problem:
+        raise errors.StepFailed(
+            mask(clean(f"`with` of step {step.plan.key!r}: {problem.message}")), type="expression"
+        ) from None
+    except TypeError as problem:
+        raise errors.StepFailed(
+            f"`with` of step {step.plan.key!r} can't be written as JSON: {problem}.",
+            type="expression",
+        ) from None
 
 
 def context_of(

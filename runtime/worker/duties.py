@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 from uuid import UUID
 
@@ -60,8 +61,9 @@ class Duties:
     async def serve(self) -> None:
         """Serve for ever. Raises what makes this seat unsafe to keep."""
         while True:
-            await self._something.wait()
-            self._something.clear()
+            if not await self._called():
+                await self._look_for_the_dead()
+                continue
             answer, self._answer = self._answer, None
             ids = self._rung | set(answer.inbox if answer else ())
             self._rung = set()
@@ -69,6 +71,21 @@ class Duties:
                 await self._read(ids)
             if answer is not None:
                 await self._serve(answer)
+
+    async def _called(self) -> bool:
+        """Wait for something to do; False when nothing came for half a beat."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._tools.settings.beat_seconds / 2):
+                await self._something.wait()
+        called = self._something.is_set()
+        self._something.clear()
+        return called
+
+    async def _look_for_the_dead(self) -> None:
+        """Between two beats, while there is work: a lease that has just run out is noticed sooner."""
+        seat = self._seat
+        if self._executor.runs and await self._tools.store.bury(seat.shard, seat.me):
+            await self._take_over()
 
     async def _serve(self, answer: BeatAnswer) -> None:
         if answer.dead_workers:

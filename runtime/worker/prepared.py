@@ -13,16 +13,21 @@ from runtime.connectors.registry import Registry
 from runtime.engine.program import Program, StepProgram
 from runtime.store.plan import PlanStore
 from runtime.telemetry.metrics import Metrics
+from runtime.worker.encode import digest
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedStep:
-    """One step with its connector (None when this worker has none that fits) and its metrics."""
+    """One step with its connector (None when this worker has none that fits) and its metrics.
+
+    `constant_digest` is that of an input without expressions: it is rendered and hashed only once.
+    """
 
     program: StepProgram
     connector: Any
     connector_name: str
     timeout_seconds: float | None
+    constant_digest: str | None
     completed: Counter
     seconds: Histogram
 
@@ -72,6 +77,7 @@ class Programs:
             connector=connector,
             connector_name=name,
             timeout_seconds=None if plan.timeout is None else plan.timeout.seconds,
+            constant_digest=digest(step.config.source) if step.config.is_constant else None,
             completed=self._metrics.steps.labels(name, "completed"),
             seconds=self._metrics.step_seconds.labels(name),
         )

@@ -221,6 +221,13 @@ class EngineRoom:
             await self.store.retry(0, TENANT, execution, data, connection)
         self.queue.add(0, [(execution, 1)])
 
+    async def reconnect(self) -> None:
+        """The test's own connection, again."""
+        self.sql.terminate()
+        self.sql = await asyncpg.connect(
+            self.database.url, server_settings={"search_path": "maestro"}
+        )
+
     async def close(self) -> None:
         """Stop the workers, close the connections."""
         for worker, task, logs in self.workers:
