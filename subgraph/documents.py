@@ -7,8 +7,9 @@ up nearly all traffic, so what was found is kept, up to a bounded amount of text
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from graphql import (
     DocumentNode,
@@ -23,6 +24,7 @@ from strawberry.schema import Schema
 from strawberry.schema.schema import validate_document
 
 from subgraph.limits import Limits, check_document, check_text, too_complex
+from subgraph.rows import MOST_ROWS, rows_of, sizes_of
 
 _REMEMBERED_CHARACTERS: Final = 1_048_576
 _LONGEST_REMEMBERED: Final = 16_384
@@ -72,10 +74,13 @@ class Documents:
     def __init__(self, schema: Schema, limits: Limits | None = None) -> None:
         self._schema = schema
         self._limits = limits or Limits()
+        self._sizes = sizes_of(schema)
         self._known: OrderedDict[str, Prepared] = OrderedDict()
         self._characters = 0
 
-    def operation(self, text: str, name: str | None) -> Operation | tuple[GraphQLError, ...]:
+    def operation(
+        self, text: str, name: str | None, variables: Mapping[str, Any] | None
+    ) -> Operation | tuple[GraphQLError, ...]:
         """The operation that a request means, or the errors that refuse the request."""
         prepared = self.prepare(text)
         if prepared.document is None or prepared.errors:
@@ -84,6 +89,9 @@ class Documents:
         if node is None:
             wanted = f"no operation {name[:64]!r}" if name else "not exactly one operation"
             return (_refusal(f"The document has {wanted}.", "BAD_USER_INPUT"),)
+        if rows_of(prepared.document, node, self._sizes, variables or {}) > MOST_ROWS:
+            asked = f"Pages inside pages come to more than {MOST_ROWS} rows; ask for smaller ones."
+            return (too_complex(asked),)
         return Operation(prepared.document, node)
 
     def prepare(self, text: str) -> Prepared:

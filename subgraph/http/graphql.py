@@ -69,7 +69,7 @@ class GraphQLOverHttp:
             asked = read_asked(
                 parse_object(await read_json(request, self._rt.settings.api.max_body_bytes))
             )
-        operation = self._documents.operation(asked.text, asked.operation_name)
+        operation = self._documents.operation(asked.text, asked.operation_name, asked.variables)
         if not isinstance(operation, Operation):
             return refuse(operation, request, trace_id)
         if not operation.is_query and request.method == "GET":

@@ -77,7 +77,9 @@ class Handler(BaseGraphQLTransportWSHandler[Connection, None]):
         """Check the document, then run it within its own context and span."""
         who, headers = self.context.who, self.context.headers
         trace_id = self.view.door.trace_id(headers)
-        found = self.view.documents.operation(str(operation.query), operation.operation_name)
+        found = self.view.documents.operation(
+            str(operation.query), operation.operation_name, operation.variables
+        )
         if not isinstance(found, Operation) or who is None:
             errors = () if isinstance(found, Operation) else found
             await operation.send_initial_errors(present_all(errors, trace_id))

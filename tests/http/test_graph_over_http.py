@@ -128,6 +128,11 @@ async def test_a_malformed_request_is_400(
             "BAD_USER_INPUT",
         ),
         ("{ " + "a " * 60 + "}", "QUERY_TOO_COMPLEX"),
+        (
+            "{ executions(first: 100) { edges { node { workflow { executions(first: 100) { edges { node {"
+            " steps { stepKey } } } } } } } } }",
+            "QUERY_TOO_COMPLEX",
+        ),
         ("{ a" * 100 + " }" * 100, "QUERY_TOO_COMPLEX"),
         ("{ workflows { edges { node { name } } } " + " " * 70_000 + "}", "QUERY_TOO_COMPLEX"),
         (
