@@ -18,13 +18,24 @@ from maestro_cli.options import DurationType, Options, see_current_folder
     metavar="N",
     help="Port to listen on; MC_PORT otherwise.",
 )
+@click.option(
+    "--import",
+    "imports",
+    multiple=True,
+    metavar="PACKAGE",
+    help="Package with connectors, for checking definitions. Repeatable.",
+)
 @click.pass_obj
-def serve(options: Options, host: str | None, port: int | None) -> int:
+def serve(options: Options, host: str | None, port: int | None, imports: tuple[str, ...]) -> int:
     """Run the API: GraphQL, health and metrics. SIGTERM drains; a second one stops at once."""
     from maestro_cli.local.processes import run_api, with_address
     from runtime.settings import Settings
 
-    return run_api(options, with_address(Settings.from_env(), host, port))
+    see_current_folder(imports)
+    settings = with_address(Settings.from_env(), host, port)
+    # The API runs no step, but publishing refuses a connector that it does not know.
+    known = replace(settings.worker, imports=(*settings.worker.imports, *imports))
+    return run_api(options, replace(settings, worker=known))
 
 
 @click.command(cls=Verb)
