@@ -159,7 +159,7 @@ def failure_of(errors: Sequence[Mapping[str, Any]]) -> CliError:
         reason=extensions.get("reason"),
         findings=findings,
         hint=_hint(code),
-        trace=extensions.get("traceId"),
+        trace=extensions.get("trace_id"),
     )
 
 

@@ -187,7 +187,7 @@ def render(error: CliError, *, as_json: bool, colored: bool = False) -> str:
     hint = error.hint or next((finding.hint for finding in error.findings if finding.hint), None)
     if hint:
         lines.append(f"{_paint('hint:', '1;36', colored)} {hint}")
-    if error.trace:
+    if error.trace and error.exit_code == FAILED:
         lines.append(f"trace: {error.trace}")
     return "\n".join(lines)
 

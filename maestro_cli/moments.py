@@ -9,6 +9,8 @@ from typing import Final
 _STEPS: Final = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
 _ISO: Final = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?")
 
+_HOURS_SHOWN: Final = 48
+
 
 def parse_moment(text: str) -> datetime:
     """An instant of the graph."""
@@ -48,4 +50,6 @@ def span_seconds(seconds: float) -> str:
         return f"{seconds:.1f}s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
+    if hours >= _HOURS_SHOWN:
+        return f"{hours // 24}d {hours % 24}h"
     return f"{hours}h {minutes}m" if hours else f"{minutes}m {rest}s"

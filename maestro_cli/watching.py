@@ -48,6 +48,7 @@ _URGENCY: Final = (
     "skipped",
 )
 _FRAME_LINES: Final = 6
+_STATUS_WIDTH: Final = 11
 
 
 @dataclass(slots=True)
@@ -229,8 +230,10 @@ class _Screen:
             caption=progress.counts(),
             caption_justify="left",
         )
-        for name in ("STEP", "STATUS", "ATTEMPT", "TIME", ""):
-            table.add_column(name, no_wrap=True, overflow="ellipsis")
+        # On a narrow terminal the note gives way, never the step's name or status.
+        widths = (max((len(row.key) for row in rows), default=4), _STATUS_WIDTH, 7, 7, None)
+        for name, width in zip(("STEP", "STATUS", "ATTEMPT", "TIME", ""), widths, strict=True):
+            table.add_column(name, no_wrap=True, overflow="ellipsis", min_width=width)
         for row in rows:
             table.add_row(
                 row.key,

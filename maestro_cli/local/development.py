@@ -10,7 +10,6 @@ import shlex
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import Final
@@ -52,7 +51,6 @@ async def _dev(options: Options, settings: Settings, *, example: bool, log: Path
             if example:
                 shop_url = await stack.enter_async_context(shop_example.shop(settings.home))
                 stage(f"shop {shop_url}, a process of its own that fails on purpose")
-                settings = _may_call(settings, shop_url)
             engine = await stack.enter_async_context(whole_engine(settings, listener, stage))
             token = stack.enter_context(_announced(engine, shop_url))
             if shop_url is not None and token is not None:
@@ -71,12 +69,6 @@ class _Stages:
     def __call__(self, text: str) -> None:
         name, _, rest = text.partition(" ")
         self._options.say(f"  {name:<12} {rest}")
-
-
-def _may_call(settings: Settings, url: str) -> Settings:
-    """The example's shop is on this machine, where steps may not call unless told so."""
-    allow = (*settings.egress.allow, url.removeprefix("http://"))
-    return replace(settings, egress=replace(settings.egress, allow=allow))
 
 
 @contextlib.contextmanager

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from maestro_cli.errors import INTERRUPTED
 from maestro_cli.local.logs import logging_to_stderr
 from maestro_cli.local.parts import bind
 from maestro_cli.local.signals import run_until_stopped
@@ -20,16 +21,18 @@ from runtime.settings import ApiSettings, LogSettings, Settings
 _TOKEN_SECONDS: Final = 86_400.0
 
 
-def run_once(options: Options, work: Callable[[Options], int]) -> int:
+def run_once(
+    options: Options, work: Callable[[Options], int], *, imports: Sequence[str] = ()
+) -> int:
     """Start an engine, let `work` talk to it as to any server, stop it, remove its folder."""
     logging_to_stderr(LogSettings(level="error"), replace(options, quiet=True, verbose=0))
-    return run_until_stopped(_once(options, work), stopped=130)
+    return run_until_stopped(_once(options, work, imports), stopped=INTERRUPTED)
 
 
-async def _once(options: Options, work: Callable[[Options], int]) -> int:
+async def _once(options: Options, work: Callable[[Options], int], imports: Sequence[str]) -> int:
     home = Path(tempfile.mkdtemp(prefix="mc-"))
     try:
-        settings = _settings(home)
+        settings = _settings(home, imports)
         options.say("starting an engine on a temporary folder")
         with bind(settings.api) as listener:
             async with whole_engine(settings, listener) as engine:
@@ -41,7 +44,7 @@ async def _once(options: Options, work: Callable[[Options], int]) -> int:
         shutil.rmtree(home, ignore_errors=True)
 
 
-def _settings(home: Path) -> Settings:
+def _settings(home: Path, imports: Sequence[str]) -> Settings:
     """The user's settings as far as they concern steps; everything stored goes to the temporary folder."""
     mine = Settings.from_env()
     return replace(
@@ -52,4 +55,5 @@ def _settings(home: Path) -> Settings:
         redis_url=None,
         auth=type(mine.auth)(),
         api=ApiSettings(port=0),
+        worker=replace(mine.worker, imports=(*mine.worker.imports, *imports)),
     )

@@ -64,7 +64,7 @@ async def serving(app: Any, listener: socket.socket) -> AsyncIterator[asyncio.Ta
         app,
         log_config=None,
         access_log=False,
-        lifespan="on",
+        lifespan="off",
         timeout_graceful_shutdown=_CLOSE_SECONDS,
         ws="websockets-sansio",
         server_header=False,

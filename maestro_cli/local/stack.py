@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 from maestro_cli.local.parts import address_of, scheduling, serving, until_one_ends, working
 from maestro_cli.local.services import own_services
@@ -16,6 +17,8 @@ from runtime.identity.development import DevIssuer
 from runtime.settings import Settings
 from runtime.store.migrate import migrate
 from subgraph.app import create_app
+
+_LOOPBACK: Final = ("127.0.0.0/8", "::1/128")
 
 Stage = Callable[[str], None]
 
@@ -39,7 +42,8 @@ async def whole_engine(
 ) -> AsyncIterator[Engine]:
     """Everything, running for as long as the block lasts."""
     url = address_of(listener, settings.api.host)
-    async with own_services(settings, on_stage) as settings:  # noqa: PLR1704 - now with the addresses
+    settings = _may_call_this_machine(settings)
+    async with own_services(settings, on_stage) as settings:
         applied: list[str] = []
         await migrate(settings.database_url or "", applied.append)
         on_stage(f"schema {len(applied)} migrations applied" if applied else "schema up to date")
@@ -53,6 +57,13 @@ async def whole_engine(
             on_stage(f"API {url}")
             on_stage(f"worker up to {settings.worker.max_steps} steps at once")
             yield Engine(settings, url, (api, worker, scheduler))
+
+
+def _may_call_this_machine(settings: Settings) -> Settings:
+    """Who runs the whole engine alone has their services beside it; other private places stay shut."""
+    return replace(
+        settings, egress=replace(settings.egress, allow=(*settings.egress.allow, *_LOOPBACK))
+    )
 
 
 def development_token(settings: Settings, *, ttl_seconds: float) -> str:

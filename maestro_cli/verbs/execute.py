@@ -15,7 +15,7 @@ import click
 from maestro_cli.documents import looks_like_file, read_input
 from maestro_cli.errors import usage
 from maestro_cli.groups import Verb
-from maestro_cli.options import Options
+from maestro_cli.options import Options, see_current_folder
 from maestro_cli.output import print_document
 
 
@@ -61,6 +61,13 @@ class _Request:
 @click.option("--wait", "-w", is_flag=True, help="Stay until it ends; the exit code says how.")
 @click.option("--watch", is_flag=True, help="Stay and show what happens.")
 @click.option(
+    "--import",
+    "imports",
+    multiple=True,
+    metavar="PACKAGE",
+    help="Package with connectors, for a run in this process.",
+)
+@click.option(
     "--local", is_flag=True, help="Run a FILE in this process although a server is there."
 )
 @click.pass_obj
@@ -77,9 +84,10 @@ def execute(
         from maestro_cli.local.once import run_once
 
         staying = replace(request, wait=True)
-        return run_once(options, lambda mine: _on_server(mine, staying))
-    if local:
-        raise usage("--local runs a FILE; a name is known to a server only.")
+        see_current_folder(flags["imports"])
+        return run_once(options, lambda mine: _on_server(mine, staying), imports=flags["imports"])
+    if local or flags["imports"]:
+        raise usage("--local and --import are for running a FILE in this process.")
     return _on_server(options, request)
 
 

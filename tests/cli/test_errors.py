@@ -52,6 +52,12 @@ def test_the_same_failure_as_json(tmp_path):
     }
 
 
+def test_the_trace_is_for_faults_not_for_refusals():
+    assert "trace: 4bf92f" in render(CliError("No.", trace="4bf92f"), as_json=False)
+    assert "trace" not in render(CliError("No.", code="NOT_FOUND", trace="4bf92f"), as_json=False)
+    assert "4bf92f" in render(CliError("No.", code="NOT_FOUND", trace="4bf92f"), as_json=True)
+
+
 def test_several_findings_are_listed_below_the_sentence():
     error = CliError(
         "2 findings", findings=[Finding("first", path=("input", "a")), Finding("second")]

@@ -74,6 +74,7 @@ def test_an_empty_table_is_said_on_standard_error(capsys):
         ("PT1M30S", "1m 30s"),
         ("PT2H5M", "2h 5m"),
         ("P1DT1H", "25h 0m"),
+        ("P90D", "90d 0h"),
     ],
 )
 def test_durations_as_people_say_them(duration, text):

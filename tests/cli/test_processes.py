@@ -9,6 +9,20 @@ import pytest
 
 HELLO = "name: hello\nversion: 1.0.0\nsteps: [{id: greet, uses: core.set@1, with: {text: hi}}]\noutputs: {text: '{{ steps.greet.output.text }}'}\n"
 
+BREWING = """\
+from maestro import step
+from pydantic import BaseModel
+
+
+class Tea(BaseModel):
+    cups: int
+
+
+@step(name="tea.brew", version="1.0.0")
+def brew(tea: Tea) -> Tea:
+    return Tea(cups=tea.cups * 2)
+"""
+
 
 @pytest.fixture
 def hello(tmp_path):
@@ -101,3 +115,15 @@ async def test_an_invalid_file_without_server_is_exit_code_4(mc, tmp_path):
 
     assert done.code == 4
     assert str(file) in done.stderr
+
+
+async def test_a_package_in_the_current_folder_brings_its_steps_to_a_local_run(mc, tmp_path):
+    (tmp_path / "brewing.py").write_text(BREWING)
+    file = tmp_path / "brew.yaml"
+    file.write_text(
+        "name: brew\nversion: 1.0.0\nsteps: [{id: a, uses: tea.brew@1, with: {cups: 2}}]\n"
+    )
+
+    done = await mc.run("execute", str(file), "--import", "brewing", cwd=tmp_path)
+
+    assert done.code == 0, done.stderr
