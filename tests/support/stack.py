@@ -128,16 +128,20 @@ class Stack:
                 await asyncio.sleep(0.05)
 
 
-async def start_service(mc: Mc, database_url: str, redis_url: str) -> Service:
-    """API, worker and scheduler as three processes on the given servers."""
+async def start_service(
+    mc: Mc, database_url: str, redis_url: str, *, imports: tuple[str, ...] = ()
+) -> Service:
+    """API, worker and scheduler as three processes on the given servers, with the packages of steps."""
     mc.environ |= {
         "MC_DATABASE_URL": database_url,
         "MC_REDIS_URL": redis_url,
         "MC_EGRESS_ALLOW": "127.0.0.0/8",
     }
     service = Service(mc)
-    for verb in ("serve", "worker", "scheduler"):
-        service.start(verb)
+    packages = [word for name in imports for word in ("--import", name)]
+    service.start("serve", *packages)
+    service.start("worker", *packages)
+    service.start("scheduler")
     await service.running["serve"].ready()
     return service
 

@@ -1,0 +1,122 @@
+"""What a step logs is stored, seen in the graph, followed live by subscription and by `mc`, and ends with the execution."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from gql import GraphQLRequest
+
+from tests.support.processes import Mc, eventually
+from tests.support.stack import start_service
+
+TALK = """
+name: talk
+version: 1.0.0
+params: {gate: {type: string}}
+steps:
+  - {id: first, uses: talk.lines@1, with: {lines: [alpha, beta], gate: "{{ params.gate }}"}}
+  - {id: second, uses: talk.lines@1, depends_on: [first], with: {lines: [gamma]}}
+"""
+FOLLOW = """subscription ($id: ID!, $after: String, $step: String) {
+  executionLogs(id: $id, after: $after, stepKey: $step) { cursor at level stepKey attempt message fields } }"""
+STEPS = """query ($id: ID!) { execution(id: $id) {
+  steps { stepKey logs { edges { cursor node { cursor at level attempt message fields } } } }
+  logs { edges { node { message } } } } }"""
+SPOKEN = ["alpha", "beta", "done", "gamma", "done"]
+
+
+@pytest.fixture(scope="module")
+def service(ground_run, databases, redis_server, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("service")
+    (folder / "home").mkdir(mode=0o700)
+    mc = Mc(home=folder / "home", folder=folder)
+    imports = ("tests.support.talking",)
+    yield ground_run(start_service(mc, databases.clone(), redis_server, imports=imports))
+    mc.end_all()
+
+
+@pytest.fixture
+def gate(tmp_path):
+    return tmp_path / "gate"
+
+
+async def follow(stack, execution, heard, **variables):
+    async with stack.socket() as session:
+        asked = GraphQLRequest(FOLLOW, variable_values={"id": execution, **variables})
+        async for answer in session.subscribe(asked):
+            heard.append(answer["executionLogs"])
+
+
+async def test_logs_stand_with_their_step(stack, gate):
+    gate.touch()
+    execution = await stack.enqueue(await stack.publish(TALK), {"gate": str(gate)})
+    await stack.finished(execution)
+
+    found = (await stack.ask(STEPS, id=execution))["execution"]
+
+    first, second = ([edge["node"] for edge in step["logs"]["edges"]] for step in found["steps"])
+    assert [line["message"] for line in first] == ["alpha", "beta", "done"]
+    assert [line["level"] for line in first] == ["info", "info", "warning"]
+    assert [line["fields"] for line in first] == [{"number": 1}, {"number": 2}, {"count": 2}]
+    assert [line["message"] for line in second] == ["gamma", "done"]
+    assert [edge["node"]["message"] for edge in found["logs"]["edges"]] == SPOKEN
+
+
+async def test_a_subscription_gets_lines_while_the_step_runs(stack, gate):
+    execution = await stack.enqueue(await stack.publish(TALK), {"gate": str(gate)})
+    heard = []
+    listening = asyncio.create_task(follow(stack, execution, heard))
+    await eventually(lambda: len(heard) == 2, what="two lines from a step that still runs")
+    assert not gate.exists()
+
+    gate.touch()
+    async with asyncio.timeout(20):
+        await listening
+
+    assert [line["message"] for line in heard] == SPOKEN
+    assert len({line["cursor"] for line in heard}) == len(SPOKEN)
+
+
+async def test_following_goes_on_after_a_cursor_and_keeps_to_a_step(stack, gate):
+    gate.touch()
+    execution = await stack.enqueue(await stack.publish(TALK), {"gate": str(gate)})
+    every, rest, second = [], [], []
+    await stack.finished(execution)
+    await follow(stack, execution, every)
+
+    await follow(stack, execution, rest, after=every[1]["cursor"])
+    await follow(stack, execution, second, step="second")
+
+    assert rest == every[2:]
+    assert [line["message"] for line in second] == ["gamma", "done"]
+
+
+async def test_mc_follows_the_lines_and_ends_with_the_execution(stack, gate):
+    execution = await stack.enqueue(await stack.publish(TALK), {"gate": str(gate)})
+    logs = stack.mc.start(
+        "executions", "logs", execution, "--follow", MC_URL=stack.mc.url, MC_TOKEN=stack.token
+    )
+    await logs.printed("beta")
+    assert "done" not in logs.output()
+
+    gate.touch()
+
+    assert await logs.ended() == 0, logs.output()
+    places = [logs.output().index(word) for word in ("alpha", "beta", "done", "gamma")]
+    assert places == sorted(places)
+    assert logs.output().count("done") == 2
+
+
+async def test_mc_prints_the_lines_of_an_execution_that_has_ended(stack, gate):
+    gate.touch()
+    execution = await stack.enqueue(await stack.publish(TALK), {"gate": str(gate)})
+    await stack.finished(execution)
+    reach = {"MC_URL": stack.mc.url, "MC_TOKEN": stack.token}
+
+    every = await stack.mc.run("executions", "logs", execution, **reach)
+    one = await stack.mc.run("executions", "logs", execution, "--step", "second", **reach)
+
+    assert [every.stdout.count(word) for word in ("alpha", "beta", "gamma", "done")] == [1, 1, 1, 2]
+    assert "gamma" in one.stdout
+    assert "beta" not in one.stdout
