@@ -22,6 +22,7 @@ from subgraph.errors import STATUS, body_of, headers_of, present_all, status_of
 from subgraph.http.body import parse_object, read_body
 from subgraph.http.graphiql import graphiql_page
 from subgraph.http.observe import observed
+from subgraph.http.sse import MEDIA_TYPE, EventStream
 from subgraph.schema.build import Schema
 
 JSON: Final = "application/json"
@@ -74,9 +75,22 @@ class GraphQLOverHttp:
             return refuse(operation, request, trace_id)
         if not operation.is_query and request.method == "GET":
             return not_allowed(request, trace_id)
+        if wants_events(request):
+            return EventStream(
+                self._rt,
+                self._schema,
+                self._door,
+                request=request,
+                who=who,
+                operation=operation,
+                text=asked.text,
+                variables=asked.variables,
+                operation_name=asked.operation_name,
+            )
         if operation.is_subscription:
             raise BadInput(
-                "Subscriptions go over the WebSocket: graphql-transport-ws on the same address.",
+                "Subscriptions go over the WebSocket (graphql-transport-ws) on the same address, or "
+                "with `Accept: text/event-stream`.",
                 reason="SUBSCRIPTION_OVER_HTTP",
             )
         with observed(self._rt, operation, request.headers, who) as seen:
@@ -101,6 +115,11 @@ def wants_page(request: Request) -> bool:
         and "query" not in request.query_params
         and "text/html" in request.headers.get("accept", "")
     )
+
+
+def wants_events(request: Request) -> bool:
+    """Whether the answer is to be a stream of events."""
+    return MEDIA_TYPE in request.headers.get("accept", "")
 
 
 async def read_json(request: Request, limit: int) -> bytes:
@@ -147,7 +166,7 @@ def refuse(errors: tuple[GraphQLError, ...], request: Request, trace_id: str) ->
     """The answer to a document that can't run: data is absent, so strict clients get a 4xx."""
     shown = present_all(errors, trace_id)
     status = 200
-    if media_type(request) == GRAPHQL_JSON:
+    if media_type(request) == GRAPHQL_JSON or wants_events(request):
         status = STATUS.get((shown[0].extensions or {}).get("code", ""), 400)
     return respond({"errors": [error.formatted for error in shown]}, request, status=status)
 

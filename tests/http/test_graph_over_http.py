@@ -13,6 +13,8 @@ from subgraph.directives import ACCESS
 from tests.http.serving import Served
 
 QUERY = "{ workflows { totalCount } }"
+NESTED = """{ executions(first: 100) { edges { node { workflow { executions(first: 100) { edges { node {
+  steps { stepKey } } } } } } } } }"""
 STRICT = "application/graphql-response+json"
 
 
@@ -128,11 +130,7 @@ async def test_a_malformed_request_is_400(
             "BAD_USER_INPUT",
         ),
         ("{ " + "a " * 60 + "}", "QUERY_TOO_COMPLEX"),
-        (
-            "{ executions(first: 100) { edges { node { workflow { executions(first: 100) { edges { node {"
-            " steps { stepKey } } } } } } } } }",
-            "QUERY_TOO_COMPLEX",
-        ),
+        (NESTED, "QUERY_TOO_COMPLEX"),
         ("{ a" * 100 + " }" * 100, "QUERY_TOO_COMPLEX"),
         ("{ workflows { edges { node { name } } } " + " " * 70_000 + "}", "QUERY_TOO_COMPLEX"),
         (

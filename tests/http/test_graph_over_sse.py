@@ -1,0 +1,117 @@
+"""Server-sent events: the same streams for those whose proxies let no WebSocket through."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.http.serving import Served
+from tests.http.test_graph_streams import GATED
+from tests.support.processes import eventually
+from tests.support.steps import CALLS
+
+WATCH = "subscription($id: ID!, $after: String) { executionEvents(id: $id, after: $after) { cursor type } }"
+ACCEPT = {"Accept": "text/event-stream"}
+
+
+@pytest.fixture(autouse=True)
+def gates() -> Iterator[None]:
+    CALLS.clear()
+    yield
+    CALLS.clear()
+
+
+async def events(server: Served, **more: Any) -> list[tuple[str, Any]]:
+    """The events of one stream until it ends."""
+    found: list[tuple[str, Any]] = []
+    headers = {**server.bearer(**more.pop("who", {})), **ACCEPT}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"{server.url}/graphql", json=more, headers=headers) as response,
+    ):
+        assert response.headers["Content-Type"].startswith("text/event-stream")
+        assert response.headers["Cache-Control"] == "no-store"
+        name = ""
+        async for line in response.content:
+            if line.startswith(b"event: "):
+                name = line[7:].decode().strip()
+            elif line.startswith(b"data:"):
+                found.append((name, json.loads(line[5:].strip() or b"null")))
+    return found
+
+
+async def test_an_execution_is_watched_to_its_end(server: Served, worker: None) -> None:
+    await server.publish()
+    async with server.client() as session:
+        execution_id = await server.enqueue(session)
+
+    found = await events(server, query=WATCH, variables={"id": execution_id})
+    seen = [data["data"]["executionEvents"] for name, data in found if name == "next"]
+    rest = await events(
+        server, query=WATCH, variables={"id": execution_id, "after": seen[1]["cursor"]}
+    )
+
+    assert found[-1] == ("complete", None)
+    assert [int(event["cursor"]) for event in seen] == list(range(1, len(seen) + 1))
+    assert seen[-1]["type"] == "EXECUTION_COMPLETED"
+    assert [data for name, data in rest if name == "next"] == [data for _, data in found[2:-1]]
+
+
+async def test_a_query_is_a_stream_of_one(server: Served) -> None:
+    found = await events(server, query="{ workflows { totalCount } }")
+
+    assert found == [("next", {"data": {"workflows": {"totalCount": 0}}}), ("complete", None)]
+
+
+async def test_what_is_not_there_is_said_in_the_stream(server: Served) -> None:
+    found = await events(
+        server, query=WATCH, variables={"id": "01890a5d-ac96-774b-bcce-b302099a8057"}
+    )
+
+    assert found[0][1]["errors"][0]["extensions"]["code"] == "NOT_FOUND"
+    assert found[-1] == ("complete", None)
+
+
+@pytest.mark.parametrize(
+    ("headers", "query", "status"), [({}, WATCH, 401), (None, "{ nothing }", 400), (None, "{", 400)]
+)
+async def test_a_refusal_comes_before_the_stream(
+    server: Served, headers: dict[str, str] | None, query: str, status: int
+) -> None:
+    sent = ACCEPT | (server.bearer() if headers is None else headers)
+    answer = await server.request("POST", "/graphql", json={"query": query}, headers=sent)
+
+    assert answer.status == status
+    assert answer.body["errors"]
+
+
+async def test_a_client_that_leaves_is_forgotten(server: Served) -> None:
+    await server.publish(GATED)
+    open_now = server.rt.metrics.subscribers._value
+    async with server.client() as session:
+        execution_id = await server.enqueue(session)
+    leaving = asyncio.create_task(events(server, query=WATCH, variables={"id": execution_id}))
+    await eventually(lambda: open_now.get() == 1)
+
+    leaving.cancel()
+    await asyncio.wait([leaving])
+
+    await eventually(lambda: open_now.get() == 0)
+
+
+async def test_a_stream_ends_with_its_token(server: Served) -> None:
+    await server.publish(GATED)
+    async with server.client() as session:
+        execution_id = await server.enqueue(session)
+
+    async with asyncio.timeout(10):
+        found = await events(
+            server, query=WATCH, variables={"id": execution_id}, who={"ttl_seconds": 2}
+        )
+
+    assert [name for name, _ in found] == ["next"]

@@ -1,0 +1,86 @@
+"""Documents: checked once, remembered within bounds, and the operation that a request means."""
+
+from __future__ import annotations
+
+import pytest
+
+from subgraph.documents import Documents, Operation
+from subgraph.schema.build import build_schema
+
+TWO = "query A { workflows { totalCount } } mutation B { cancelExecution(input: {executionId: 1}) { errors { code } } }"
+
+
+@pytest.fixture(scope="module")
+def documents() -> Documents:
+    return Documents(build_schema())
+
+
+def test_a_document_is_checked_once(documents: Documents) -> None:
+    text = "{ workflows { totalCount } }"
+
+    assert documents.prepare(text) is documents.prepare(text)
+
+
+def test_refusals_are_remembered_too(documents: Documents) -> None:
+    assert documents.prepare("{ nothing }") is documents.prepare("{ nothing }")
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    documents = Documents(build_schema())
+
+    for n in range(120):
+        documents.prepare("{ workflows { totalCount } }" + " " * (16_000 - n))
+
+    assert sum(len(text) for text in documents._known) <= 1_048_576
+    assert documents._characters == sum(len(text) for text in documents._known)
+
+
+def test_a_long_document_is_not_remembered(documents: Documents) -> None:
+    text = "{ workflows { totalCount } }" + " " * 20_000
+
+    assert documents.prepare(text).errors == ()
+    assert text not in documents._known
+
+
+@pytest.mark.parametrize(("name", "kind"), [("A", "query"), ("B", "mutation")])
+def test_the_named_operation_is_meant(documents: Documents, name: str, kind: str) -> None:
+    operation = documents.operation(TWO, name, None)
+
+    assert isinstance(operation, Operation)
+    assert (operation.name, operation.kind) == (name, kind)
+
+
+@pytest.mark.parametrize("name", [None, "C"])
+def test_an_operation_that_cannot_be_told_is_refused(
+    documents: Documents, name: str | None
+) -> None:
+    errors = documents.operation(TWO, name, None)
+
+    assert isinstance(errors, tuple)
+    assert (errors[0].extensions or {})["code"] == "BAD_USER_INPUT"
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("{", "GRAPHQL_PARSE_FAILED"),
+        ("{ nothing }", "GRAPHQL_VALIDATION_FAILED"),
+        ("{" + " a" * 10_001 + "}", "QUERY_TOO_COMPLEX"),
+        ("{ " + "... { " * 63 + "workflows { totalCount }" + " }" * 64, "QUERY_TOO_COMPLEX"),
+    ],
+)
+def test_a_refusal_has_its_code(documents: Documents, text: str, code: str) -> None:
+    (error, *_) = documents.prepare(text).errors
+
+    assert (error.extensions or {})["code"] == code
+
+
+def test_long_chains_of_fragments_are_refused_not_fatal(documents: Documents) -> None:
+    chain = "".join(
+        f"fragment F{n} on Query {{ {'... { ' * 20} ...F{n + 1} {'} ' * 20} }} " for n in range(150)
+    )
+    text = f"{{ ...F0 }} {chain} fragment F150 on Query {{ workflows {{ totalCount }} }}"
+
+    (error, *_) = documents.prepare(text).errors
+
+    assert (error.extensions or {})["code"] == "QUERY_TOO_COMPLEX"
