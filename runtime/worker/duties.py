@@ -31,11 +31,19 @@ _log = get_logger("worker")
 class Duties:
     """Does what the database says there is to do."""
 
-    def __init__(self, tools: Tools, seat: Seat, executor: Executor, admission: Admission) -> None:
+    def __init__(
+        self,
+        tools: Tools,
+        seat: Seat,
+        executor: Executor,
+        admission: Admission,
+        owning: asyncio.Lock,
+    ) -> None:
         self._tools = tools
         self._seat = seat
         self._executor = executor
         self._admission = admission
+        self._owning = owning
         self._answer: BeatAnswer | None = None
         self._rung: set[UUID] = set()
         self._something = asyncio.Event()
@@ -62,7 +70,8 @@ class Duties:
         """Serve for ever. Raises what makes this seat unsafe to keep."""
         while True:
             if not await self._called():
-                await self._look_for_the_dead()
+                async with self._owning:
+                    await self._look_for_the_dead()
                 continue
             answer, self._answer = self._answer, None
             ids = self._rung | set(answer.inbox if answer else ())
@@ -70,7 +79,8 @@ class Duties:
             if ids:
                 await self._read(ids)
             if answer is not None:
-                await self._serve(answer)
+                async with self._owning:
+                    await self._serve(answer)
 
     async def _called(self) -> bool:
         """Wait for something to do; False when nothing came for half a beat."""

@@ -31,6 +31,7 @@ from runtime.worker.trace import purpose_of
 
 CHUNK: Final = 500
 BLOCK_MS: Final = 1_000
+STATEMENT_SECONDS: Final = 5.0
 
 _log = get_logger("worker")
 
@@ -62,7 +63,9 @@ class Incarnation:
             on_news=self._news,
         )
         self._admission = Admission(tools, self.executor)
-        self._duties = Duties(tools, seat, self.executor, self._admission)
+        # Held while a statement may change what this seat owns.
+        self._owning = asyncio.Lock()
+        self._duties = Duties(tools, seat, self.executor, self._admission, self._owning)
         self._keeper = Keeper(tools, seat, lease, on_answer=self._heard)
         self._loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[str] = self._loop.create_future()
@@ -88,9 +91,8 @@ class Incarnation:
 
     async def drain(self, seconds: float) -> None:
         """Take nothing new, let calls under way end, make everything durable, hand the rest over."""
-        for task in self._intake:
-            task.cancel()
         self.executor.is_draining = True
+        settled = await self._end_intake()
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self.executor.quiet.wait()
@@ -99,9 +101,23 @@ class Incarnation:
         await asyncio.sleep(0)
         await self._flusher.close()
         self.executor.drop()
-        with suppress(MaestroError):
-            await self._tools.store.leave(self.seat.shard, self.seat.me, self.seat.epoch)
+        if settled and not self._ended.done():
+            # Nothing of this seat runs in the server any more, so others need not wait for its lease.
+            with suppress(MaestroError):
+                await self._tools.store.leave(self.seat.shard, self.seat.me, self.seat.epoch)
         self._end("drained")
+
+    async def _end_intake(self) -> bool:
+        """Take nothing new; whether no statement of the intake was cut."""
+        try:
+            async with asyncio.timeout(STATEMENT_SECONDS), self._owning:
+                for task in self._intake:
+                    task.cancel()
+        except TimeoutError:
+            for task in self._intake:
+                task.cancel()
+            return False
+        return True
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = self._loop.create_task(work, name=name)
@@ -152,9 +168,10 @@ class Incarnation:
                 continue
             self._duties.queue_spoke()
             ids = list({entry.execution_id for entry in entries})
-            owned = await tools.store.claim(seat.shard, seat.me, seat.epoch, ids)
-            tools.queue.ack(entries)
-            await self._admission.admit(owned)
+            async with self._owning:
+                owned = await tools.store.claim(seat.shard, seat.me, seat.epoch, ids)
+                tools.queue.ack(entries)
+                await self._admission.admit(owned)
 
     def _heard(self, answer: BeatAnswer) -> None:
         self.executor.unblock()

@@ -197,7 +197,7 @@ async def test_emptying_redis_while_running_changes_nothing(room: EngineRoom):
 
 
 async def test_a_lost_writer_connection_is_never_repeated_but_loaded_again(room: EngineRoom):
-    worker = room.worker(beat_seconds=0.2)
+    worker = room.worker(beat_seconds=0.2, lease_seconds=1.0, lease_margin_seconds=0.3)
     execution = await begun(room, TWO, "b")
     await room.sql.execute(
         "select pg_terminate_backend(pid) from pg_stat_activity "
