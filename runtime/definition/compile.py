@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from runtime.definition.canonical import canonical_digest
+from runtime.definition.canonical import canonical_digest, is_plain
 from runtime.definition.connector import parse_ref
 from runtime.model.errors import Invalid, Problem
 from runtime.model.plan import (
@@ -32,8 +32,11 @@ def compile_plan(definition: Mapping[str, Json], digest: Digest) -> Plan:
     steps: Any = definition.get("steps", [])
     index_of = {step["id"]: index for index, step in enumerate(steps)}
     retry = read_retry(definition.get("retry"))
+    plain = is_plain(steps)
     try:
-        plans = tuple(_step(step, index, index_of, retry) for index, step in enumerate(steps))
+        plans = tuple(
+            _step(step, index, index_of, retry, plain=plain) for index, step in enumerate(steps)
+        )
     except KeyError as error:
         message = f"the stored definition refers to {error.args[0]!r}, which it does not have"
         raise Invalid([Problem("unknown-dependency", message)]) from error
@@ -69,7 +72,12 @@ def _settings(definition: Mapping[str, Json]) -> dict[str, Any]:
 
 
 def _step(
-    step: dict[str, Any], index: int, index_of: Mapping[str, int], retry: RetryPolicy
+    step: dict[str, Any],
+    index: int,
+    index_of: Mapping[str, int],
+    retry: RetryPolicy,
+    *,
+    plain: bool,
 ) -> StepPlan:
     uses, effect = step.get("uses"), step.get("effect")
     needs = dict.fromkeys(index_of[name] for name in step.get("depends_on", ()))
@@ -85,7 +93,7 @@ def _step(
         timeout=_duration(step.get("timeout")),
         retry=read_retry(step["retry"]) if "retry" in step else retry,
         effect=Effect(effect) if effect else None,
-        config_hash=canonical_digest(step),
+        config_hash=canonical_digest(step, plain=plain or None),
         canonical=step,
     )
 

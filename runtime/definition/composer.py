@@ -8,7 +8,7 @@ depth, the length of scalars, and what aliases would come to if they were writte
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, NoReturn, Protocol, TypeAlias
 
 from runtime.definition.finding import Path
 from runtime.model.values import Json
@@ -125,7 +125,9 @@ class Composer:
 
     def scalar(self, value: Json, anchor: str | None, mark: Mark) -> None:
         """As Sink says."""
-        self._count(mark)
+        self._events += 1
+        if self._events > MAX_EVENTS:
+            self._refuse_count(mark)
         size = 8
         if type(value) is str:
             size = len(value)
@@ -169,7 +171,11 @@ class Composer:
     def _count(self, mark: Mark) -> None:
         self._events += 1
         if self._events > MAX_EVENTS:
-            raise Refused("too-large", f"this document has more than {MAX_EVENTS:,} parts", mark)
+            self._refuse_count(mark)
+
+    @staticmethod
+    def _refuse_count(mark: Mark) -> NoReturn:
+        raise Refused("too-large", f"this document has more than {MAX_EVENTS:,} parts", mark)
 
     def _put(self, value: Any, nodes: int, characters: int, mark: Mark) -> None:
         if not self._frames:

@@ -6,7 +6,6 @@ Params are followed into their schema, outputs into the connector's, as far as t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from runtime.abi.catalog import Catalog
@@ -56,7 +55,7 @@ class NameCheck:
             for reference in use.references:
                 if (reference.path, reference.at) not in seen:
                     seen.add((reference.path, reference.at))
-                    placed = replace(use, path=(*use.path, *reference.at))
+                    placed = Use((), (*use.path, *reference.at), use.area, use.step)
                     self._check(placed, step, reference)
         self._findings.step = None
 

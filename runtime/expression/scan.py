@@ -73,6 +73,8 @@ def single(parts: list[str | Piece]) -> Piece | None:
 
 def is_single(text: str) -> bool:
     """Whether a text is one expression and so keeps the type of its value; broken texts are not."""
+    if text.startswith("{{") and text.endswith("}}") and text.count("{{") == text.count("}}") == 1:
+        return "${" not in text
     try:
         return single(split(text)) is not None
     except ExpressionError:

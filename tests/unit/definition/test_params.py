@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from runtime.definition import apply_params
@@ -22,7 +24,7 @@ def test_defaults_are_filled_in_and_the_input_is_left_alone(plan_with):
     plan = plan_with(
         "{id: string, n: {type: integer, default: 3}, o: {type: object, default: {}, properties: {p: {default: [1]}}}}"
     )
-    given = {"id": "a", "o": {}}
+    given: Any = {"id": "a", "o": {}}
 
     assert apply_params(plan, given) == {"id": "a", "n": 3, "o": {"p": [1]}}
     assert given == {"id": "a", "o": {}}
@@ -30,7 +32,8 @@ def test_defaults_are_filled_in_and_the_input_is_left_alone(plan_with):
 
 def test_a_default_is_a_new_object_each_time(plan_with):
     plan = plan_with("{l: {type: array, default: []}}")
-    apply_params(plan, {})["l"].append(1)
+    first: Any = apply_params(plan, {})
+    first["l"].append(1)
 
     assert apply_params(plan, None) == {"l": []}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -56,6 +57,7 @@ def test_it_accepts_durations(text, judge, check):
 
 
 def test_it_completes_the_connectors_that_are_installed(catalog):
-    task = json_schema(catalog)["$defs"]["step"]["allOf"][0]["then"]
+    schema: Any = json_schema(catalog)
+    task = schema["$defs"]["step"]["allOf"][0]["then"]
 
     assert "http.request@1" in task["properties"]["uses"]["examples"]

@@ -122,6 +122,7 @@ def locate(text, path, *, on_key=False, format=None):
     finding = Finding("x", "x", path, on_key=on_key)
     source.locate([finding])
     span = finding.span
+    assert span is not None
     return (span.line, span.column, span.end_line, span.end_column)
 
 

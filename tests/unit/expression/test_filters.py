@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from runtime.expression import ExpressionError, parse_template
@@ -9,7 +11,7 @@ from runtime.expression.calls import FILTERS, TESTS
 
 ROWS = [{"n": 2, "k": "b", "o": {"p": 1}}, {"n": 1, "k": "a"}, {"n": 2, "k": "B"}]
 
-EXAMPLES = [
+EXAMPLES: list[tuple[str, Any]] = [
     ("'Ab' | upper", "AB"), ("'Ab' | lower", "ab"), ("'ab cd' | title", "Ab Cd"), ("'ab' | capitalize", "Ab"),
     ("' a ' | trim", "a"), ("'xax' | trim('x')", "a"), ("'aaa' | replace('a', 'b', 2)", "bba"),
     ("'a,b,c' | split(',', 1)", ["a", "b,c"]), ("'hello world' | truncate(8)", "hello..."),
@@ -47,7 +49,7 @@ EXAMPLES = [
     ("{'a': 1}.nope.default(3)", 3),
 ]  # fmt: skip
 
-TESTS_BY_EXAMPLE = [
+TESTS_BY_EXAMPLE: list[tuple[str, Any]] = [
     ("1 is odd", True), ("1 is even", False), ("4 is divisibleby(2)", True), ("none is none", True),
     ("none is null", True), ("true is true", True), ("true is false", False), ("true is boolean", True),
     ("true is number", False), ("1 is number", True), ("1 is integer", True), ("1.0 is float", True),

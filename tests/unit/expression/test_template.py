@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from runtime.expression import ExpressionError, parse_condition, parse_template, truthy
@@ -55,14 +57,14 @@ def test_in_other_text_values_are_written_out(text, value):
 
 
 def test_values_are_rendered_in_depth_and_the_rest_is_untouched():
-    value = {"a": ["{{ params.count }}", {"b": "x"}], "c": 1}
+    value: Any = {"a": ["{{ params.count }}", {"b": "x"}], "c": 1}
 
     assert render(value) == {"a": [3, {"b": "x"}], "c": 1}
     assert value == {"a": ["{{ params.count }}", {"b": "x"}], "c": 1}
 
 
 def test_a_value_without_expressions_is_its_own_result():
-    value = {"a": [1, "x"]}
+    value: Any = {"a": [1, "x"]}
 
     template = parse_template(value)
 
