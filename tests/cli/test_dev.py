@@ -143,3 +143,16 @@ async def test_a_killed_database_comes_back_by_itself(mc):
 
     assert (await mc.run("workflows", "list")).code == 0
     assert await running.stop() == 0
+
+
+async def test_with_outside_servers_it_starts_none_of_its_own(mc, database_url, redis_url):
+    running = await mc.start("dev", MC_DATABASE_URL=database_url, MC_REDIS_URL=redis_url).ready()
+    second = await mc.run(
+        "dev", "--port", "0", MC_DATABASE_URL=database_url, MC_REDIS_URL=redis_url
+    )
+
+    assert running.descendants() == []
+    assert not (mc.home / "postgres").exists()
+    assert second.code == 6
+    assert (await mc.run("workflows", "list")).code == 0
+    assert await running.stop() == 0

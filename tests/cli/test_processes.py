@@ -127,3 +127,34 @@ async def test_a_package_in_the_current_folder_brings_its_steps_to_a_local_run(m
     done = await mc.run("execute", str(file), "--import", "brewing", cwd=tmp_path)
 
     assert done.code == 0, done.stderr
+
+
+async def test_a_watcher_goes_on_where_it_was_when_the_api_comes_back(
+    mc, database_url, redis_url, tmp_path
+):
+    mc.environ = {"MC_DATABASE_URL": database_url, "MC_REDIS_URL": redis_url}
+    api, _ = mc.start("serve"), mc.start("worker")
+    await api.ready()
+    token = await mc.run(
+        "token", "create", "--tenant", "default", "--subject", "me", "--role", "admin"
+    )
+    mc.environ |= {"MC_URL": mc.url, "MC_TOKEN": token.stdout.strip()}
+    file = tmp_path / "nap.yaml"
+    file.write_text(
+        "name: nap\nversion: 1.0.0\nsteps: [{id: rest, uses: core.sleep@1, with: {duration: 5s}}]\n"
+    )
+
+    watcher = mc.start("execute", str(file), "--watch")
+    await watcher.printed("step_started")
+    await api.stop()
+    await mc.start("serve").ready()
+
+    assert await watcher.ended() == 0
+    words = [line.split()[1] for line in watcher.output().splitlines() if line.startswith("20")]
+    assert words == [
+        "execution_queued",
+        "execution_started",
+        "step_started",
+        "step_completed",
+        "execution_completed",
+    ]
