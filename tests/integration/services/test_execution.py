@@ -340,8 +340,8 @@ async def test_steps_of_what_has_not_begun(room):
 
 async def test_steps_show_attempts_output_and_the_rendered_input(room):
     steps = [
-        {"id": "first", "uses": "core.set@1", "with": {"values": {"n": "{{ params.n }}"}}},
-        {"id": "second", "uses": "core.set@1", "with": {"values": {"m": "{{ steps.first.output.n + 1 }}"}}, "depends_on": ["first"]},
+        {"id": "first", "uses": "core.set@1", "with": {"n": "{{ params.n }}"}},
+        {"id": "second", "uses": "core.set@1", "with": {"m": "{{ steps.first.output.n + 1 }}"}, "depends_on": ["first"]},
         {**FAIL, "depends_on": ["second"], "retry": {"max_attempts": 2, "backoff": "fixed", "initial": "1ms"}},
         {**NOOP, "id": "never", "depends_on": ["bad"]},
     ]
@@ -349,7 +349,7 @@ async def test_steps_show_attempts_output_and_the_rendered_input(room):
 
     first, second, bad, never = (await room.executions.steps(room.who, [execution.id]))[execution.id]
 
-    assert (first.status, second.input, second.output) == (StepStatus.COMPLETED, {"values": {"m": 2}}, {"m": 2})
+    assert (first.status, second.input, second.output) == (StepStatus.COMPLETED, {"m": 2}, {"m": 2})
     assert first.output_hash.startswith("sha256:")
     assert bad.error.message == "no"
     assert [(a.attempt, a.status) for a in bad.attempts][-1][1] is StepStatus.FAILED
@@ -358,15 +358,15 @@ async def test_steps_show_attempts_output_and_the_rendered_input(room):
 
 
 async def test_secrets_in_a_rendered_input_are_masked(room):
-    room.engine.secrets._path.write_text("token: canary-1234\n")
-    room.engine.secrets._path.chmod(0o600)
+    room.engine.secrets.path.write_text("token: canary-1234\n")
+    room.engine.secrets.path.chmod(0o600)
     execution = await _ended(
-        room, steps=[{"id": "s", "uses": "core.set@1", "with": {"values": {"t": "x {{ secrets.token }}"}}}]
+        room, steps=[{"id": "s", "uses": "core.set@1", "with": {"t": "x {{ secrets.token }}"}}]
     )
 
     (step,) = (await room.executions.steps(room.who, [execution.id]))[execution.id]
 
-    assert step.input == {"values": {"t": "x ***"}}
+    assert step.input == {"t": "x ***"}
     assert "canary-1234" not in repr(step)
 
 
