@@ -112,6 +112,7 @@ class Executor:
 
     def act(self, run: Run, actions: list[Action]) -> None:
         """Do what may be done now; what was recorded goes out at the end of this turn."""
+        is_stopping = False
         for action in actions:
             match action:
                 case RunStep() | Attempt():
@@ -119,7 +120,10 @@ class Executor:
                 case ScheduleRetry():
                     self._schedule(run, action)
                 case StopStep():
+                    is_stopping = True
                     self._stop(run, action)
+        if is_stopping:
+            self._recall(run)
         self.touched(run)
 
     def touched(self, run: Run) -> None:
@@ -130,10 +134,19 @@ class Executor:
         self._plan_turn()
 
     def unblock(self) -> None:
-        """Try again what had no place, or no lease to act under."""
-        if self._blocked:
-            self._ready.extendleft(reversed(self._blocked))
-            self._blocked.clear()
+        """Try again what had no place, or no lease to act under: as many as there are places."""
+        places = self._settings.max_steps - len(self._tasks)
+        if self._blocked and places > 0:
+            for _ in range(min(places, len(self._blocked))):
+                self._ready.append(self._blocked.popleft())
+            self._plan_turn()
+
+    def _recall(self, run: Run) -> None:
+        """What of this run waits for a place need not wait any more: it will be called off."""
+        mine = [entry for entry in self._blocked if entry[0] is run]
+        if mine:
+            self._blocked = deque(entry for entry in self._blocked if entry[0] is not run)
+            self._ready.extend(mine)
             self._plan_turn()
 
     def retry_at(self, run: Run, due: RetryDue, seconds: float) -> None:
@@ -359,7 +372,6 @@ class Executor:
     def _stop(self, run: Run, command: StopStep) -> None:
         """Tell the step first, cancel its task after a moment, give it up after some more."""
         attempt = run.attempts.get(command.step)
-        self.unblock()
         if attempt is None or attempt.stop_reason is not None:
             return
         attempt.stop_reason = command.reason

@@ -167,6 +167,25 @@ async def test_steps_over_the_limit_of_the_process_wait_for_a_place(room: Engine
     assert await room.finished(execution) is ExecutionStatus.COMPLETED
 
 
+async def test_a_step_that_waits_for_a_place_is_called_off_when_the_execution_is_cancelled(
+    room: EngineRoom,
+):
+    worker = room.worker(max_steps=1)
+    hold = await room.publish([{"id": "h", "uses": "probe.gate@1", "with": {"marker": "h"}}])
+    held = await room.enqueue(hold)
+    await asyncio.wait_for(CALLS.begun["h"].wait(), 10)
+    waits = await room.publish([{"id": "w", "uses": "probe.gate@1", "with": {"marker": "w"}}])
+    execution = await room.enqueue(waits)
+    await worker.signals.wait(signals.CLAIMED, 2)
+
+    await room.cancel(execution)
+
+    assert await room.finished(execution) is ExecutionStatus.CANCELLED
+    assert "w" not in CALLS.keys
+    CALLS.gates["h"].set()
+    assert await room.finished(held) is ExecutionStatus.COMPLETED
+
+
 async def test_executions_over_the_limit_stay_queued(room: EngineRoom):
     worker = room.worker(max_executions=1)
     version = await room.publish([{"id": "a", "uses": "probe.gate@1", "with": {"marker": "a"}}])

@@ -230,6 +230,17 @@ async def test_a_long_retry_delay_parks_the_execution_and_wakes_it(room: EngineR
     assert CALLS.attempts["m"] == [1, 2]
 
 
+async def test_a_parked_execution_wakes_for_its_deadline(room: EngineRoom):
+    worker = room.worker(beat_seconds=0.2)
+    step: dict[str, Any] = {"id": "a", "uses": "probe.flaky@1", "retry": QUICK}
+    step["with"] = {"marker": "m", "failures": 1, "retry_after": 60}
+
+    execution = await room.enqueue(await room.publish([step]), timeout_seconds=0.5)
+
+    assert await room.finished(execution) is ExecutionStatus.TIMED_OUT
+    assert worker.signals.counts[signals.PARKED] == 1
+
+
 async def test_cancel_of_a_parked_execution_wakes_and_ends_it(room: EngineRoom):
     worker = room.worker()
     step = {"id": "a", "uses": "probe.flaky@1", "retry": QUICK}
