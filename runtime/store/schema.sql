@@ -469,6 +469,8 @@ CREATE OR REPLACE FUNCTION maestro.mc_leave(p_shard smallint, p_me bigint, p_epo
  SET search_path TO 'maestro'
 AS $function$
 begin
+  -- As in the takeover: only `for update` waits for a flush or claim of this worker that the server still runs.
+  perform 1 from workers w where w.shard = p_shard and w.id = p_me and w.epoch = p_epoch for update;
   update workers w set dead = true, lease_until = 'infinity', epoch = w.epoch + 1
    where w.shard = p_shard and w.id = p_me and w.epoch = p_epoch;
   return (select count(*)::int from workflow_executions e where e.shard = p_shard and e.owner = p_me and e.status = 1);

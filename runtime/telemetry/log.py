@@ -27,8 +27,13 @@ def configure_logging(
     """
     target = stream or sys.stderr
     console = form == "console" or (form == "auto" and target.isatty())
+    # The plain traceback, because the pretty one prints local variables: tokens, inputs, addresses.
     renderer: Any = (
-        structlog.dev.ConsoleRenderer(colors=target.isatty()) if console else _JsonLine()
+        structlog.dev.ConsoleRenderer(
+            colors=target.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
+        if console
+        else _JsonLine()
     )
     threshold = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
@@ -37,7 +42,7 @@ def configure_logging(
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _add_trace,
-            structlog.processors.format_exc_info,
+            *([] if console else [structlog.processors.format_exc_info]),
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
