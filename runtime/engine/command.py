@@ -2,12 +2,13 @@
 
 RecordStep, RecordEvent and Finish of one advance() become one checkpoint. RunStep and ScheduleRetry are
 carried out only after the completions recorded before them are committed (durable order).
+Those that every step needs are tuples: they are made tens of thousands of times a second.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from runtime.engine.event import NO_FACTS, Facts, StepError
 from runtime.model.event import EventKind
@@ -15,8 +16,7 @@ from runtime.model.execution import ExecutionError, ExecutionStatus, StepStatus
 from runtime.model.values import Json
 
 
-@dataclass(frozen=True, slots=True)
-class RunStep:
+class RunStep(NamedTuple):
     """Start an attempt."""
 
     step: int
@@ -43,8 +43,7 @@ class ScheduleRetry:
     item: int = -1
 
 
-@dataclass(frozen=True, slots=True)
-class RecordStep:
+class RecordStep(NamedTuple):
     """Make the outcome of an attempt durable. `retry_in_ms` is set when it will be repeated."""
 
     step: int
@@ -56,8 +55,7 @@ class RecordStep:
     item: int = -1
 
 
-@dataclass(frozen=True, slots=True)
-class RecordEvent:
+class RecordEvent(NamedTuple):
     """Make an event durable; the worker numbers it."""
 
     kind: EventKind

@@ -88,8 +88,7 @@ class Started:
     worker: str
 
 
-@dataclass(frozen=True, slots=True)
-class StepSucceeded:
+class StepSucceeded(NamedTuple):
     """An attempt ended well."""
 
     step: int

@@ -54,8 +54,7 @@ class Closing(NamedTuple):
     error: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
+class Checkpoint(NamedTuple):
     """What must be committed together for one execution, in the order of submission.
 
     `inbox_read` are the numbers of the messages that this checkpoint acts on; they are deleted with

@@ -26,7 +26,7 @@ from runtime.model import errors
 from runtime.model.checkpoint import OwnedExecution
 from runtime.model.plan import Effect
 from runtime.model.values import Json
-from runtime.worker.encode import clean, digest, encode, error_of, stopped, text_of
+from runtime.worker.encode import clean, digest, encode, error_of, stopped
 from runtime.worker.prepared import PreparedStep
 
 
@@ -43,7 +43,6 @@ class Attempt:
     effect: Effect
     cancel: CancelSignal
     started_at: float
-    worker: str
     context: StepContext | None = None
     task: Task[None] | None = None
     span: Span | None = None
@@ -55,13 +54,14 @@ class Attempt:
     def succeeded(self, output: Json, now: float, limit: int) -> StepSucceeded | StepFailed:
         """The attempt returned; an output that can't be stored is a failure of the step."""
         try:
-            text = encode(output, f"The output of step {self.prepared.program.plan.key!r}", limit)
+            key = self.prepared.program.plan.key
+            text, output_digest = encode(output, f"The output of step {key!r}", limit)
         except errors.StepFailed as failed:
             return self.failed(failed, now)
         age = now - self.started_at
         self.prepared.completed.inc()
         self.prepared.seconds.observe(age)
-        tail = f',"out":"{digest(output)}"{self._tail()}'
+        tail = f',"out":"{output_digest}"{self._tail()}'
         return StepSucceeded(self.step, self.number, output, Facts(age, text, tail), self.item)
 
     def failed(self, failed: errors.StepFailed, now: float) -> StepFailed:
@@ -77,8 +77,7 @@ class Attempt:
         return StepFailed(self.step, self.number, error, self.effect, facts, self.item)
 
     def _tail(self) -> str:
-        name = self.prepared.connector_name
-        return f',"in":"{self.input_digest}","code":{text_of(name)},"worker":{text_of(self.worker)}'
+        return f',"in":"{self.input_digest}"{self.prepared.tail}'
 
 
 def begin(
@@ -90,7 +89,6 @@ def begin(
     mask: Callable[[Any], Any],
     cancel: CancelSignal,
     now: float,
-    worker: str,
 ) -> Attempt:
     """Render the input and find out what a second call would do; raises StepFailed."""
     step, connector = prepared.program, prepared.connector
@@ -111,7 +109,6 @@ def begin(
         effect=step.plan.effect or connector.effect_class or effect_of(connector, rendered, mask),
         cancel=cancel,
         started_at=now,
-        worker=worker,
     )
 
 

@@ -20,10 +20,13 @@ MAX_DETAILS: Final = 16_384
 _NUL: Final = "\\u0000"
 
 
-def encode(value: Json, what: str, limit: int) -> str:
-    """The JSON text of a value; raises StepFailed when it can't be made durable."""
+def encode(value: Json, what: str, limit: int) -> tuple[str, str]:
+    """The JSON text of a value, and its digest; raises StepFailed when it can't be made durable.
+
+    Keys are sorted for the digest's sake; jsonb does not keep their order anyway.
+    """
     try:
-        raw = orjson.dumps(value)
+        raw = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     except (TypeError, ValueError, RecursionError) as error:
         raise _unstorable(f"{what} can't be stored as JSON: {error}.") from error
     if len(raw) > limit:
@@ -36,13 +39,12 @@ def encode(value: Json, what: str, limit: int) -> str:
     text = raw.decode()
     if _NUL in text and has_nul(value):
         raise _unstorable(f"{what} holds the character U+0000, which PostgreSQL can't store.")
-    return text
+    return text, _hash(raw)
 
 
 def digest(value: Json) -> str:
     """`sha256:...` over the value with sorted keys."""
-    raw = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
-    return "sha256:" + hashlib.sha256(raw).hexdigest()
+    return _hash(orjson.dumps(value, option=orjson.OPT_SORT_KEYS))
 
 
 def text_of(value: Any) -> str:
@@ -87,6 +89,10 @@ def error_of(failed: StepFailed) -> StepError:
 def stopped(reason: str) -> StepError:
     """The end of an attempt that was told to stop."""
     return StepError("step.cancelled", f"The step was stopped: {reason}.", StepErrorKind.CANCELLED)
+
+
+def _hash(raw: bytes) -> str:
+    return "sha256:" + hashlib.sha256(raw).hexdigest()
 
 
 def _unstorable(message: str) -> StepFailed:

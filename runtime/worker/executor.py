@@ -63,7 +63,6 @@ class Executor:
         metrics: Metrics,
         clock: Clock,
         signals: signals.Signals,
-        worker: str,
         on_closed: Callable[[Run, Closing], None],
         on_refused: Callable[[Run, FlushResult], None],
         on_news: Callable[[UUID], None],
@@ -80,7 +79,6 @@ class Executor:
         self._metrics = metrics
         self._clock = clock
         self._signals = signals
-        self._worker = worker
         self._on_closed = on_closed
         self._on_refused = on_refused
         self._on_news = on_news
@@ -256,7 +254,6 @@ class Executor:
                 mask=self._secrets.mask,
                 cancel=self._never if is_inline else CancelSignal(),
                 now=self._clock.monotonic(),
-                worker=self._worker,
             )
         except errors.StepFailed as failed:
             error = error_of(failed)

@@ -57,7 +57,6 @@ class Incarnation:
             metrics=tools.metrics,
             clock=tools.clock,
             signals=tools.signals,
-            worker=tools.name,
             on_closed=self._closed,
             on_refused=self._refused,
             on_news=self._news,

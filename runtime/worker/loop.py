@@ -61,7 +61,7 @@ class Worker:
             store=store,
             queue=queue,
             wakeup=wakeup,
-            programs=Programs(plans, registry, metrics),
+            programs=Programs(plans, registry, metrics, worker=host),
             registry=registry,
             secrets=secrets,
             logs=logs,

@@ -13,7 +13,7 @@ from runtime.connectors.registry import Registry
 from runtime.engine.program import Program, StepProgram
 from runtime.store.plan import PlanStore
 from runtime.telemetry.metrics import Metrics
-from runtime.worker.encode import digest
+from runtime.worker.encode import digest, text_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,7 @@ class PreparedStep:
     """One step with its connector (None when this worker has none that fits) and its metrics.
 
     `constant_digest` is that of an input without expressions: it is rendered and hashed only once.
+    `tail` is what the rows of all its attempts say alike, as JSON text that begins with a comma.
     """
 
     program: StepProgram
@@ -28,6 +29,7 @@ class PreparedStep:
     connector_name: str
     timeout_seconds: float | None
     constant_digest: str | None
+    tail: str
     completed: Counter
     seconds: Histogram
 
@@ -44,11 +46,18 @@ class Programs:
     """The prepared programs used last, by version. A version never changes, so nothing expires."""
 
     def __init__(
-        self, plans: PlanStore, registry: Registry, metrics: Metrics, *, limit: int = 512
+        self,
+        plans: PlanStore,
+        registry: Registry,
+        metrics: Metrics,
+        *,
+        worker: str,
+        limit: int = 512,
     ) -> None:
         self._plans = plans
         self._registry = registry
         self._metrics = metrics
+        self._worker = worker
         self._limit = limit
         self._known: OrderedDict[UUID, PreparedProgram] = OrderedDict()
 
@@ -78,6 +87,7 @@ class Programs:
             connector_name=name,
             timeout_seconds=None if plan.timeout is None else plan.timeout.seconds,
             constant_digest=digest(step.config.source) if step.config.is_constant else None,
+            tail=f',"code":{text_of(name)},"worker":{text_of(self._worker)}',
             completed=self._metrics.steps.labels(name, "completed"),
             seconds=self._metrics.step_seconds.labels(name),
         )

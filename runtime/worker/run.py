@@ -229,7 +229,7 @@ class Run:
         status, error, output = command.status, command.error, None
         if status is ExecutionStatus.COMPLETED and command.output is not None:
             try:
-                output = encode(
+                output, _ = encode(
                     command.output, "The output of the execution", self.max_output_bytes
                 )
             except StepFailed as failed:
