@@ -42,6 +42,19 @@ RETRIES = st.fixed_dictionaries(
 )
 
 
+class Quoting(yaml.SafeDumper):
+    """PyYAML writes YAML 1.1, where `0E0` is text and needs no quotes; in 1.2 it is a number."""
+
+
+Quoting.add_representer(
+    str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"')
+)
+
+
+def dump(value: Any, **options: Any) -> Any:
+    return yaml.dump(value, Dumper=Quoting, **options)
+
+
 @st.composite
 def steps(draw: Any) -> Any:
     """Steps in document order that need not be the order of their dependencies."""
@@ -99,7 +112,7 @@ def as_manifest(document: dict[str, Any]) -> dict[str, Any]:
 
 @given(documents())
 def test_valid_documents_are_accepted_by_both_judges_and_compile(document):
-    found = validate(yaml.safe_dump(document, allow_unicode=True), None, CATALOG)
+    found = validate(dump(document, allow_unicode=True), None, CATALOG)
 
     assert found.problems == ()
     assert SCHEMA.is_valid(document)
@@ -115,9 +128,9 @@ def test_every_spelling_has_the_same_digest(document):
     manifest = as_manifest(document)
     texts = [
         json.dumps(document),
-        yaml.safe_dump(document),
+        dump(document),
         json.dumps(manifest, ensure_ascii=False, indent=1),
-        yaml.safe_dump(manifest, default_flow_style=True, allow_unicode=True),
+        dump(manifest, default_flow_style=True, allow_unicode=True),
     ]
 
     found = [validate(text, None, CATALOG) for text in texts]
@@ -173,7 +186,7 @@ MUTATIONS = [
 def test_each_mutation_gives_its_finding_at_its_place(mutate, rule, document, data):
     index = data.draw(st.integers(0, len(document["steps"]) - 1))
     key = mutate(document["steps"][index])
-    text = yaml.safe_dump(document, allow_unicode=True, width=10_000)
+    text = dump(document, allow_unicode=True, width=10_000)
 
     found = validate(text, None, CATALOG)
 
@@ -213,7 +226,7 @@ def test_json_and_yaml_read_the_same(value):
     document = {"v": value}
 
     from_json = read_source(json.dumps(document), DefinitionFormat.JSON)
-    from_yaml = read_source(yaml.safe_dump(document, allow_unicode=True), DefinitionFormat.YAML)
+    from_yaml = read_source(dump(document, allow_unicode=True), DefinitionFormat.YAML)
 
     assert from_json.value == document
     assert from_yaml.value == document
