@@ -38,7 +38,7 @@ class Limits:
     depth: int = 20
     aliases: int = 100
     root_fields: int = 50
-    fields: int = 2_000
+    fields: int = 1_000
     fragments: int = 200
 
 

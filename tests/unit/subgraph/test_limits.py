@@ -88,5 +88,5 @@ def test_doubling_fragments_are_refused_without_being_written_out() -> None:
     start = time.perf_counter()
     message = refusal(text, Limits(depth=1_000))
 
-    assert message == "QUERY_TOO_COMPLEX: An operation selects more than 2000 fields."
+    assert message == "QUERY_TOO_COMPLEX: An operation selects more than 1000 fields."
     assert time.perf_counter() - start < 1
