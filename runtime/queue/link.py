@@ -44,6 +44,8 @@ class RedisLink:
         self._up.set(1)
         self._hints: deque[tuple[Any, ...]] = deque()
         self._filled = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._closing = False
         self._sender = asyncio.get_running_loop().create_task(self._send(), name="redis-hints")
 
@@ -84,7 +86,12 @@ class RedisLink:
         """Send a command with the next pipeline; nobody waits, and it may be lost."""
         if len(self._hints) < _MOST_WAITING:
             self._hints.append(command)
+            self._idle.clear()
             self._filled.set()
+
+    async def drained(self) -> None:
+        """Return when no hint waits to be sent."""
+        await self._idle.wait()
 
     async def ask(
         self, call: Callable[[Any], Awaitable[T]], *, seconds: float = _ANSWER_SECONDS
@@ -141,8 +148,10 @@ class RedisLink:
             commands = [self._hints.popleft() for _ in range(count)]
             if commands:
                 await self._pipeline(commands)
-            if not self._hints and not self._closing:
-                self._filled.clear()
+            if not self._hints:
+                self._idle.set()
+                if not self._closing:
+                    self._filled.clear()
 
     async def _pipeline(self, commands: list[tuple[Any, ...]]) -> None:
         async def run(client: Any) -> None:

@@ -56,6 +56,7 @@ class Wakeup:
         }
         self._bells: defaultdict[tuple[str, UUID], set[Bell]] = defaultdict(set)
         self._inbox: list[Callable[[Sequence[UUID]], None]] = []
+        self._closing = False
         self._reader = asyncio.get_running_loop().create_task(self._read(), name="wakeup")
         self.connected = asyncio.Event()
 
@@ -90,8 +91,11 @@ class Wakeup:
 
     async def close(self) -> None:
         """Stop hearing; whoever waits at a bell is woken."""
-        self._reader.cancel()
-        await asyncio.gather(self._reader, return_exceptions=True)
+        self._closing = True
+        # A cancellation that meets the client while it connects can come out as a lost connection.
+        while not self._reader.done():
+            self._reader.cancel()
+            await asyncio.wait({self._reader}, timeout=0.5)
         self._ring_all()
 
     def _publish(self, shard: int, topic: str, ids: Iterable[UUID]) -> None:
@@ -101,7 +105,7 @@ class Wakeup:
 
     async def _read(self) -> None:
         failures = 0
-        while True:
+        while not self._closing:
             pubsub = self._link.client.pubsub()
             try:
                 async with asyncio.timeout(_QUIET_SECONDS):

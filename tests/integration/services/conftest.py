@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,8 +58,9 @@ class ServiceRoom:
         return (await self.executions.enqueue(self.who, request)).execution
 
 
-@pytest.fixture
-async def room(database_url: str, redis_url: str, home: Path) -> AsyncIterator[ServiceRoom]:
+@asynccontextmanager
+async def service_room(database_url: str, redis_url: str, home: Path) -> AsyncIterator[ServiceRoom]:
+    """Everything open on one database and one Redis."""
     async with engine_room(database_url, redis_url, home) as engine:
         executions = ExecutionService(
             database=engine.database,
@@ -81,3 +83,9 @@ async def room(database_url: str, redis_url: str, home: Path) -> AsyncIterator[S
             on_published=executions.forget_targets,
         )
         yield ServiceRoom(workflows, executions, engine, make.principal())
+
+
+@pytest.fixture
+async def room(database_url: str, redis_url: str, home: Path) -> AsyncIterator[ServiceRoom]:
+    async with service_room(database_url, redis_url, home) as made:
+        yield made

@@ -32,7 +32,10 @@ from tests import make
 from tests.integration.services.conftest import NOOP, document
 
 FAIL = {"id": "bad", "uses": "core.fail@1", "with": {"message": "no"}}
-PARAMS = {"type": "object", "properties": {"n": {"type": "integer", "default": 7}, "s": {"type": "string"}}}
+PARAMS = {
+    "type": "object",
+    "properties": {"n": {"type": "integer", "default": 7}, "s": {"type": "string"}},
+}
 
 
 async def _ended(room, *, steps=None, **fields):
@@ -55,7 +58,9 @@ async def test_accepted_execution_reads_back_as_it_was_answered(room):
 
 
 async def test_first_event_says_who_what_and_why(room):
-    await room.publish(policy={"purpose": "research", "authority": "ethics-7", "license": "CC-BY-4.0"})
+    await room.publish(
+        policy={"purpose": "research", "authority": "ethics-7", "license": "CC-BY-4.0"}
+    )
 
     execution = await room.enqueue(trigger=TriggerKind.CLI)
 
@@ -224,7 +229,9 @@ async def test_many_at_once_keep_their_places(room):
     await room.publish()
     names = ["w", "none", "w", "w"]
     keys = [None, None, "k", "k"]
-    requests = [EnqueueRequest(workflow_name=n, idempotency_key=k) for n, k in zip(names, keys, strict=True)]
+    requests = [
+        EnqueueRequest(workflow_name=n, idempotency_key=k) for n, k in zip(names, keys, strict=True)
+    ]
 
     one, two, three, four = await room.executions.enqueue_many(room.who, requests)
 
@@ -252,7 +259,9 @@ async def test_a_new_version_is_taken_at_once(room):
     first = await room.publish(version=None)
     await room.enqueue()
     source = document(version=None, steps=[NOOP, {**NOOP, "id": "two"}])
-    await room.workflows.update(room.who, first.workflow.id, source=source, format=DefinitionFormat.JSON)
+    await room.workflows.update(
+        room.who, first.workflow.id, source=source, format=DefinitionFormat.JSON
+    )
     second = await room.workflows.publish(room.who, first.workflow.id)
 
     assert (await room.enqueue()).version_id == second.version.id
@@ -341,13 +350,24 @@ async def test_steps_of_what_has_not_begun(room):
 async def test_steps_show_attempts_output_and_the_rendered_input(room):
     steps = [
         {"id": "first", "uses": "core.set@1", "with": {"n": "{{ params.n }}"}},
-        {"id": "second", "uses": "core.set@1", "with": {"m": "{{ steps.first.output.n + 1 }}"}, "depends_on": ["first"]},
-        {**FAIL, "depends_on": ["second"], "retry": {"max_attempts": 2, "backoff": "fixed", "initial": "1ms"}},
+        {
+            "id": "second",
+            "uses": "core.set@1",
+            "with": {"m": "{{ steps.first.output.n + 1 }}"},
+            "depends_on": ["first"],
+        },
+        {
+            **FAIL,
+            "depends_on": ["second"],
+            "retry": {"max_attempts": 2, "backoff": "fixed", "initial": "1ms"},
+        },
         {**NOOP, "id": "never", "depends_on": ["bad"]},
     ]
     execution = await _ended(room, steps=steps, input={"n": 1})
 
-    first, second, bad, never = (await room.executions.steps(room.who, [execution.id]))[execution.id]
+    first, second, bad, never = (await room.executions.steps(room.who, [execution.id]))[
+        execution.id
+    ]
 
     assert (first.status, second.input, second.output) == (StepStatus.COMPLETED, {"m": 2}, {"m": 2})
     assert first.output_hash.startswith("sha256:")
@@ -373,14 +393,17 @@ async def test_secrets_in_a_rendered_input_are_masked(room):
 async def test_one_step_by_its_key(room):
     execution = await _ended(room)
 
-    assert (await room.executions.step(room.who, execution.id, "one")).status is StepStatus.COMPLETED
+    assert (
+        await room.executions.step(room.who, execution.id, "one")
+    ).status is StepStatus.COMPLETED
     assert await room.executions.step(room.who, execution.id, "none") is None
 
 
 async def test_pages_meet_each_execution_once(room):
     await room.publish()
     ids = [(await room.enqueue()).id for _ in range(5)]
-    found, cursor = [], None
+    found: list[object] = []
+    cursor: str | None = None
     while cursor is not None or not found:
         page = await room.executions.list(room.who, ExecutionFilter(), PageRequest(2, cursor))
         found += [execution.id for execution in page.items]
@@ -408,7 +431,10 @@ async def test_pages_meet_each_execution_once(room):
         ({"trigger": (TriggerKind.CLI,)}, {"parked"}),
         ({"namespace": ("default",)}, {"queued", "parked", "cancelling", "paused"}),
         ({"idempotency_key": "k"}, {"queued"}),
-        ({"created_from": make.now() - timedelta(hours=1)}, {"queued", "parked", "cancelling", "paused"}),
+        (
+            {"created_from": make.now() - timedelta(hours=1)},
+            {"queued", "parked", "cancelling", "paused"},
+        ),
         ({"created_to": make.now() - timedelta(hours=1)}, set()),
         ({"finished_from": make.now() - timedelta(hours=1)}, set()),
     ],
@@ -417,16 +443,23 @@ async def test_pages_meet_each_execution_once(room):
 async def test_filters_in_peoples_words(room, wanted, expected):
     await room.publish()
     await room.enqueue(labels={"name": "queued"}, idempotency_key="k")
-    await room.enqueue(labels={"name": "parked"}, run_at=make.now() + timedelta(hours=1), trigger=TriggerKind.CLI)
+    await room.enqueue(
+        labels={"name": "parked"}, run_at=make.now() + timedelta(hours=1), trigger=TriggerKind.CLI
+    )
     cancelling = await room.enqueue(labels={"name": "cancelling"})
     await room.executions.cancel(room.who, cancelling.id)
     paused = await room.enqueue(labels={"name": "paused"})
-    await room.engine.sql.execute("update workflow_executions set status = 3, wait = 5 where id = $1", paused.id)
+    await room.engine.sql.execute(
+        "update workflow_executions set status = 3, wait = 5 where id = $1", paused.id
+    )
 
     page = await room.executions.list(room.who, ExecutionFilter(**wanted), PageRequest(10))
 
     assert {execution.labels["name"] for execution in page.items} == expected
-    assert await room.executions.count(room.who, ExecutionFilter(**wanted)) == (len(expected), False)
+    assert await room.executions.count(room.who, ExecutionFilter(**wanted)) == (
+        len(expected),
+        False,
+    )
     if wanted.get("state"):
         assert {execution.state for execution in page.items} <= set(wanted["state"])
 

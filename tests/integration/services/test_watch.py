@@ -12,7 +12,11 @@ from runtime.store.log import LogRow, LogWriter
 from tests import make
 from tests.integration.services.conftest import NOOP
 
-THREE = [NOOP, {**NOOP, "id": "two", "depends_on": ["one"]}, {**NOOP, "id": "three", "depends_on": ["two"]}]
+THREE = [
+    NOOP,
+    {**NOOP, "id": "two", "depends_on": ["one"]},
+    {**NOOP, "id": "three", "depends_on": ["two"]},
+]
 FAIL = {"id": "bad", "uses": "core.fail@1", "with": {"message": "no"}}
 
 
@@ -52,7 +56,9 @@ async def test_kinds_restrict_what_is_shown_not_when_it_ends(room):
     room.engine.worker()
     execution = await room.enqueue()
 
-    found = await _all(room.executions.watch(room.who, execution.id, kinds=[EventKind.STEP_COMPLETED]))
+    found = await _all(
+        room.executions.watch(room.who, execution.id, kinds=[EventKind.STEP_COMPLETED])
+    )
 
     assert [event.field("key") for event in found] == ["one", "two", "three"]
 
@@ -60,7 +66,7 @@ async def test_kinds_restrict_what_is_shown_not_when_it_ends(room):
 async def test_many_streams_of_many_executions_miss_nothing(room):
     await room.publish(steps=THREE)
     ids = [(await room.enqueue()).id for _ in range(20)]
-    watching = [asyncio.create_task(_all(room.executions.watch(room.who, id))) for id in ids * 2]
+    watching = [asyncio.create_task(_all(room.executions.watch(room.who, one))) for one in ids * 2]
 
     room.engine.worker()
     found = await asyncio.gather(*watching)
@@ -149,7 +155,9 @@ async def test_logs_are_followed_to_the_end(room):
     following = asyncio.create_task(_all(room.executions.follow_logs(room.who, execution.id)))
 
     for number in range(600):
-        writer.write(LogRow(make.TENANT, execution.id, number % 3, -1, 0, 1, "info", f"line {number}", None))
+        writer.write(
+            LogRow(make.TENANT, execution.id, number % 3, -1, 0, 1, "info", f"line {number}", None)
+        )
     await writer.close()
     room.engine.worker()
     found = await following
@@ -163,9 +171,14 @@ async def test_logs_of_one_step(room):
     execution = await room.enqueue()
     writer = LogWriter(room.engine.database, 0, wakeup_publish=lambda _: None)
     for step in (0, 1, 2, 1):
-        writer.write(LogRow(make.TENANT, execution.id, step, -1, 0, 1, "info", f"of {step}", '{"a": 1}'))
+        writer.write(
+            LogRow(make.TENANT, execution.id, step, -1, 0, 1, "info", f"of {step}", '{"a": 1}')
+        )
     await writer.close()
 
     found = await room.executions.logs(room.who, execution.id, step_key="two")
 
-    assert [(line.position, line.message, line.fields) for line in found] == [(2, "of 1", {"a": 1}), (4, "of 1", {"a": 1})]
+    assert [(line.position, line.message, line.fields) for line in found] == [
+        (2, "of 1", {"a": 1}),
+        (4, "of 1", {"a": 1}),
+    ]
