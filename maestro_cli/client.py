@@ -169,23 +169,24 @@ def check_payload(payload: Mapping[str, Any], *, file: str | None = None) -> Non
     if not errors:
         return
     findings = [_finding(error, file) for error in errors]
-    # The refusal's own sentence comes before the findings that explain it.
-    plain = next((error for error in errors if not error.get("rule")), errors[0])
-    shown = findings if len(findings) > 1 or findings[0].place else [f for f in findings if f.path]
-    message = (
-        plain["message"] if len(errors) == 1 or not plain.get("rule") else f"{len(errors)} findings"
-    )
-    raise CliError(message, code=plain["code"], findings=shown, hint=_hint(plain["code"]))
+    first = errors[0]
+    if len(findings) > 1:
+        message, shown = f"{len(findings)} things are wrong.", findings
+    else:
+        message, shown = first["message"], [f for f in findings if f.place or f.path]
+    raise CliError(message, code=first["code"], findings=shown, hint=_hint(first["code"]))
 
 
 def _finding(error: Mapping[str, Any], file: str | None) -> Finding:
     line = error.get("line")
+    path = tuple(error.get("path") or ())
     return Finding(
         error["message"],
         code=error.get("code"),
         rule=error.get("rule"),
         severity=str(error.get("severity") or "error").lower(),
-        path=tuple(error.get("path") or ()),
+        # The graph's path begins with the name of the mutation's one argument, which nobody typed here.
+        path=path[1:] if path[:1] == ("input",) else path,
         place=Place(file, line, error.get("column")) if file and line else None,
         hint=error.get("hint"),
     )

@@ -178,18 +178,30 @@ def render(error: CliError, *, as_json: bool, colored: bool = False) -> str:
     if error.place:
         lines += _at(error.place)
     for finding in error.findings:
-        if finding.message == error.message and len(error.findings) == 1:
-            lines += [f"  at {'.'.join(finding.path)}"] if finding.path else []
-        else:
-            where = f"{'.'.join(finding.path)}: " if finding.path else ""
-            lines.append(f"  {finding.severity}: {where}{finding.message}")
-        lines += _at(finding.place) if finding.place else []
-    hint = error.hint or next((finding.hint for finding in error.findings if finding.hint), None)
+        lines += _one_of_many(
+            finding, only=len(error.findings) == 1 and finding.message == error.message
+        )
+    hint = error.hint or (error.findings[0].hint if len(error.findings) == 1 else None)
     if hint:
         lines.append(f"{_paint('hint:', '1;36', colored)} {hint}")
     if error.trace and error.exit_code == FAILED:
         lines.append(f"trace: {error.trace}")
     return "\n".join(lines)
+
+
+def _one_of_many(finding: Finding, *, only: bool) -> list[str]:
+    """A finding with where it is: a place in a file says more than a path into an input."""
+    path = ".".join(finding.path)
+    where = _at(finding.place) if finding.place else []
+    if only:
+        return where or ([f"  at {path}"] if path else [])
+    subject = f"{path}: " if path and not where else ""
+    hint = [f"    hint: {finding.hint}"] if finding.hint else []
+    return [
+        f"  {finding.severity}: {subject}{finding.message}",
+        *(f"  {line}" for line in where),
+        *hint,
+    ]
 
 
 def excerpt(place: Place) -> list[str]:

@@ -168,3 +168,19 @@ def test_findings_keep_their_place_in_the_file():
         check_payload({"errors": errors}, file="order.yaml")
 
     assert str(caught.value.findings[0].place) == "order.yaml:4:2"
+
+
+def test_what_is_wrong_with_an_input_is_told_field_by_field():
+    errors = [
+        {
+            "code": "VALIDATION_FAILED",
+            "message": f"{name} is missing",
+            "path": ["input", "input", name],
+        }
+        for name in "ab"
+    ]
+
+    with pytest.raises(CliError, match="2 things are wrong") as caught:
+        check_payload({"errors": errors})
+
+    assert [".".join(finding.path) for finding in caught.value.findings] == ["input.a", "input.b"]
