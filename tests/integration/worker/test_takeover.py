@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -214,45 +216,53 @@ async def test_a_lost_writer_connection_is_never_repeated_but_loaded_again(room:
     assert worker.signals.counts[signals.REGISTERED] >= 2
 
 
-async def _flush_against_takeover(
-    room: EngineRoom, *, lock: str
-) -> tuple[FlushOutcome | None, int]:
-    """A takeover that begins while a flush of the old owner is under way; what the flush wrote."""
-    version = await room.publish(TWO)
-    execution = await room.enqueue(version, hint=False)
-    epoch = await room.store.register(0, 11, "old", 4.0)
-    await room.store.claim(0, 11, epoch, [execution])
-    event = EventRow(TENANT, execution, 2, 2, "{}")
-    flushing = await room.database.dedicated()
-    transaction = flushing.transaction()
-    await transaction.start()
-    # The first statement of mc_flush, with or without its lock; then the takeover; then the rest of it.
-    fence = "select 1 from workers where shard = 0 and id = 11 and epoch = $1 " + lock
-    assert await flushing.fetchval(fence, epoch)
-    await room.expire("old")
-    await room.store.bury(0, 12)
-    new = await room.store.register(0, 12, "new", 4.0)
-    taken = await room.store.takeover(0, 12, new, 10)
-    await flushing.execute(
-        "insert into execution_events (shard, kind, seq, execution_id, tenant_id, ts) values (0, $1, $2, $3, $4, now())",
-        event.kind, event.sequence, execution, TENANT,
-    )  # fmt: skip
-    await transaction.commit()
-    await flushing.close()
-    return None, len(taken)
+@asynccontextmanager
+async def slow_flush(room: EngineRoom, *, lock: str) -> AsyncIterator[None]:
+    """mc_flush that stands still behind its fence until the block lets it go, with or without the fence's lock."""
+    original = await room.sql.fetchval("select pg_get_functiondef('mc_flush'::regproc)")
+    fence, end = " for key share;", "end if;"
+    assert original.count(fence) == 1
+    slow = original.replace(fence, f" {lock};")
+    slow = slow.replace(end, f"{end} perform pg_advisory_xact_lock(42);", 1)
+    await room.sql.execute(slow)
+    await room.sql.execute("select pg_advisory_lock(42)")
+    try:
+        yield
+    finally:
+        await room.sql.execute("select pg_advisory_unlock_all()")
+        await room.sql.execute(original)
 
 
-async def test_a_takeover_waits_for_a_flush_that_holds_the_fence(room: EngineRoom):
-    _, taken = await _flush_against_takeover(room, lock="for key share")
+async def flush_against_takeover(room: EngineRoom, *, lock: str) -> tuple[FlushOutcome, int]:
+    """A takeover that begins while a flush of the old owner is under way: what came of both."""
+    execution = await room.enqueue(await room.publish(TWO), hint=False)
+    old = await room.store.register(0, 11, "old", 4.0)
+    await room.store.claim(0, 11, old, [execution])
+    flusher = Flusher(room.database, 0, 11, old, metrics=room.metrics)
+    answers: list[FlushResult] = []
+    async with slow_flush(room, lock=lock):
+        row = EventRow(TENANT, execution, 2, 2, "{}")
+        flusher.submit(Checkpoint(execution, events=(row,)), answers.append)
+        waits = "select count(*) from pg_locks where locktype = 'advisory' and not granted"
+        async with asyncio.timeout(10):
+            while not await room.sql.fetchval(waits):
+                await asyncio.sleep(0.01)
+        await room.expire("old")
+        new = await room.store.register(0, 12, "new", 4.0)
+        await room.store.bury(0, 12)
+        taken = await room.store.takeover(0, 12, new, 10)
+        await room.sql.execute("select pg_advisory_unlock(42)")
+        await flusher.close()
+    return answers[0].outcome, len(taken)
 
-    assert taken == 0
+
+async def test_a_takeover_passes_by_an_owner_whose_flush_is_under_way(room: EngineRoom):
+    assert await flush_against_takeover(room, lock="for key share") == (FlushOutcome.COMMITTED, 0)
 
 
-async def test_without_the_lock_flush_and_takeover_both_succeed(room: EngineRoom):
-    """The control: it shows that the test above would see a missing lock."""
-    _, taken = await _flush_against_takeover(room, lock="")
-
-    assert taken == 1
+async def test_without_the_fences_lock_an_old_owner_writes_after_the_takeover(room: EngineRoom):
+    """The control: the same schedule without the lock breaks the promise, so the test above can fail."""
+    assert await flush_against_takeover(room, lock="") == (FlushOutcome.COMMITTED, 1)
 
 
 async def test_a_flush_after_the_takeover_is_fenced(room: EngineRoom):
