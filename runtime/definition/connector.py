@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
+from itertools import islice
 from typing import Any, Final, cast
 
 from jsonschema import Draft202012Validator
@@ -19,7 +20,7 @@ from referencing.exceptions import Unresolvable
 from runtime.abi.catalog import Catalog, ConnectorInfo
 from runtime.definition.accept import Accept, Unknown, compile_accept
 from runtime.definition.document import Step
-from runtime.definition.finding import Findings, Path, did_you_mean
+from runtime.definition.finding import Findings, Path
 from runtime.expression import has_expression, is_single
 from runtime.model.plan import ConnectorRef
 from runtime.model.values import Json
@@ -30,6 +31,7 @@ DECLARED: Final = frozenset(
     ("db.query", "email.send", "kafka.publish", "ml.invoke", "s3.get", "s3.put", "schema.validate",
      "slack.message")
 )  # fmt: skip
+_MAX_ERRORS: Final = 50
 _WHOLE: Final = ("not", "oneOf", "if", "const", "enum", "uniqueItems", "contains", "dependentSchemas",
                  "dependentRequired", "unevaluatedProperties", "unevaluatedItems")  # fmt: skip
 
@@ -103,7 +105,7 @@ class ConnectorCheck:
                 hint=f"{ref.name}@{known[0].version.major}",
             )  # fmt: skip
             return
-        hint = did_you_mean(ref.name, sorted({*self._catalog, *DECLARED}))
+        hint = self._findings.near(ref.name, sorted({*self._catalog, *DECLARED}))
         self._findings.error(
             "unknown-connector", f"there is no connector {ref.name!r}", place, hint=hint
         )
@@ -119,7 +121,8 @@ def check_input(
         return
     try:
         errors = sorted(
-            validator.iter_errors(value), key=lambda one: [str(p) for p in one.absolute_path]
+            islice(validator.iter_errors(value), _MAX_ERRORS),
+            key=lambda one: [str(p) for p in one.absolute_path],
         )
     except (Unresolvable, RecursionError):
         return
@@ -141,7 +144,7 @@ def _report(
     if error.validator == "additionalProperties" and isinstance(error.schema, Mapping):
         known = list(error.schema.get("properties", {}))
         for key in [one for one in cast("dict[str, Any]", error.instance) if one not in known]:
-            hint = did_you_mean(key, known) or f"known here: {', '.join(known)}"
+            hint = findings.near(key, known) or f"known here: {', '.join(known)}"
             place = _place(step, (*path, key))
             findings.error(
                 "connector-input",

@@ -9,13 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from runtime.definition.finding import Findings, Path, did_you_mean
+from runtime.definition.finding import Findings, Path
 from runtime.definition.language import (
     API_VERSION,
     FLAT,
+    FLAT_TASKS,
     KINDS_WITH_OWN_KEYS,
     METADATA,
     SPEC,
+    SPEC_STEPS,
     STEPS,
 )
 from runtime.definition.params import read_params
@@ -100,19 +102,20 @@ def read_document(source: Json, findings: Findings) -> Document:
     if not isinstance(source, dict):
         findings.error("type", f"a workflow is a mapping, not {kind_of(source)}", ())
         return Document({})
-    if "apiVersion" in source or ("spec" in source and "steps" not in source):
+    if "apiVersion" in source or ("spec" in source and not {"steps", "tasks"} & source.keys()):
         return _manifest(source, findings)
     reading = Reading(findings)
-    value = FLAT.read(source, (), reading)
-    document = Document(value, uses=reading.uses)
-    return _finish(document, reading, ("steps",), ("params",))
+    name = "tasks" if "tasks" in source and "steps" not in source else "steps"
+    value = (FLAT if name == "steps" else FLAT_TASKS).read(source, (), reading)
+    document = Document(_as_steps(value), uses=reading.uses)
+    return _finish(document, reading, (name,), ("params",))
 
 
 def _manifest(source: dict[str, Json], findings: Findings) -> Document:
     reading = Reading(findings, camel=True)
     for key in source:
         if key not in _MANIFEST_KEYS:
-            hint = did_you_mean(key, _MANIFEST_KEYS) or "known here: " + ", ".join(_MANIFEST_KEYS)
+            hint = findings.near(key, _MANIFEST_KEYS) or "known here: " + ", ".join(_MANIFEST_KEYS)
             findings.error(
                 "unknown-key", f"{key!r} is not a key of a manifest", (key,), hint=hint, on_key=True
             )
@@ -123,17 +126,27 @@ def _manifest(source: dict[str, Json], findings: Findings) -> Document:
     if source.get("kind") != "Workflow":
         findings.error("kind", "kind must be Workflow", ("kind",), hint="Workflow")
     value: dict[str, Json] = {}
-    for key, record in (("metadata", METADATA), ("spec", SPEC)):
+    spec = source.get("spec")
+    name = (
+        "steps" if isinstance(spec, dict) and "steps" in spec and "tasks" not in spec else "tasks"
+    )
+    records = {"metadata": METADATA, "spec": SPEC if name == "tasks" else SPEC_STEPS}
+    for key, record in records.items():
         if key not in source:
             findings.error("missing-key", f"a manifest needs {key!r}", ())
             continue
         found = record.read(source[key], (key,), reading)
         if found is not MISSING:
             value |= found
-    if "tasks" in value:
+    document = Document(_as_steps(value), uses=reading.uses, body=("spec",), camel=True)
+    return _finish(document, reading, ("spec", name), ("spec", "params"))
+
+
+def _as_steps(value: dict[str, Json]) -> dict[str, Json]:
+    """Steps may be called tasks; canonically they are steps."""
+    if value is not MISSING and "tasks" in value:
         value["steps"] = value.pop("tasks")
-    document = Document(value, uses=reading.uses, body=("spec",), camel=True)
-    return _finish(document, reading, ("spec", "tasks"), ("spec", "params"))
+    return value
 
 
 def _finish(document: Document, reading: Reading, steps: Path, params: Path) -> Document:

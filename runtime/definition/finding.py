@@ -16,6 +16,9 @@ from runtime.model.errors import Problem, Severity
 Path: TypeAlias = tuple[str | int, ...]
 
 MAX_FINDINGS = 1_000
+MAX_HINTS = (
+    100  # Looking for the nearest name is slow; who has so many faults reads the first ones.
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,8 @@ class Findings:
 
     found: list[Finding] = field(default_factory=list)
     step: str | None = None
+    expression_characters: int = 0
+    _hints: int = 0
 
     def error(
         self,
@@ -88,6 +93,11 @@ class Findings:
     ) -> None:
         """Something that is probably not meant."""
         self._add(Finding(rule, message, path, Severity.WARNING, hint, self.step, on_key))
+
+    def near(self, name: str, names: Iterable[str]) -> str | None:
+        """A hint with the nearest valid name."""
+        self._hints += 1
+        return did_you_mean(name, names) if self._hints <= MAX_HINTS else None
 
     def _add(self, finding: Finding) -> None:
         if len(self.found) < MAX_FINDINGS:

@@ -10,7 +10,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from runtime.definition.document import Document, Step
-from runtime.definition.finding import Findings, did_you_mean
+from runtime.definition.finding import Findings
 
 MAX_STEPS = 20_000
 
@@ -86,7 +86,7 @@ def _needs(graph: Graph, position: int, step: Step, findings: Findings) -> list[
         if target is None:
             findings.error(
                 "unknown-dependency", f"there is no step {name!r}", place,
-                hint=did_you_mean(str(name), graph.index_of),
+                hint=findings.near(str(name), graph.index_of),
             )  # fmt: skip
         elif target == position:
             findings.error("cycle", f"{name} waits for itself: {name} -> {name}", place)

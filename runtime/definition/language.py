@@ -382,8 +382,10 @@ _STEPS = Field(
     Steps(), "The steps; their order does not matter, their dependencies do.", required=True
 )
 FLAT: Final = Record("a workflow", {**_ABOUT, **_BODY, "steps": _STEPS})
+FLAT_TASKS: Final = Record("a workflow", {**_ABOUT, **_BODY, "tasks": _STEPS})
 METADATA: Final = Record("metadata", _ABOUT)
 SPEC: Final = Record("spec", {**_BODY, "tasks": _STEPS})
+SPEC_STEPS: Final = Record("spec", {**_BODY, "steps": _STEPS})
 
 # What this version of the engine does not run yet. Publishing refuses it by name; nothing is ignored.
 NOT_RUN_KINDS: Final = frozenset(kind for kind in StepKind if kind is not StepKind.TASK)

@@ -6,7 +6,7 @@ Called by validate after the document was read; every check reports and none sto
 from __future__ import annotations
 
 from runtime.definition.document import Document, Step
-from runtime.definition.finding import Findings, Path, did_you_mean
+from runtime.definition.finding import Findings, Path
 from runtime.definition.graph import Graph
 from runtime.definition.language import NOT_RUN_KEYS, NOT_RUN_KINDS, NOT_RUN_STEP_KEYS
 from runtime.definition.shape import kind_of, parse_duration
@@ -159,7 +159,7 @@ def _check_gateway(graph: Graph, position: int, step: Step, findings: Findings) 
         if target is None:
             findings.error(
                 "unknown-step", f"there is no step {name!r}", place,
-                hint=did_you_mean(name, graph.index_of),
+                hint=findings.near(name, graph.index_of),
             )  # fmt: skip
         elif not graph.is_upstream(position, target):
             findings.error(

@@ -11,7 +11,7 @@ from typing import Any
 from runtime.abi.catalog import Catalog
 from runtime.definition.connector import find_info
 from runtime.definition.document import Document, Step
-from runtime.definition.finding import Findings, did_you_mean
+from runtime.definition.finding import Findings
 from runtime.definition.graph import Graph
 from runtime.definition.meaning import targets
 from runtime.definition.template import Use
@@ -44,6 +44,7 @@ class NameCheck:
         self._catalog = catalog
         self._findings = findings
         self._choosers = self._find_choosers()
+        self._asked = self._find_asked()
         self._optional: dict[int, bool] = {}
 
     def run(self) -> None:
@@ -85,7 +86,7 @@ class NameCheck:
             self._unknown(
                 use,
                 f"{root} has no {str(rest[0])!r}",
-                did_you_mean(str(rest[0]), _PARTS[str(root)]),
+                self._findings.near(str(rest[0]), _PARTS[str(root)]),
             )
         elif root == "trigger" and rest[:1] == ["payload"] and use.area != "trigger":
             self._check_param(use, reference, rest[1:])
@@ -101,7 +102,7 @@ class NameCheck:
             self._unknown(use, f"{root} exists only in the task of a map", None)
             return
         shown = [one for one in allowed if one != "tasks"]
-        hint = did_you_mean(root, allowed) or f"known here: {', '.join(shown)}"
+        hint = self._findings.near(root, allowed) or f"known here: {', '.join(shown)}"
         self._unknown(use, f"there is no {root!r}", hint)
 
     def _unknown(self, use: Use, message: str, hint: str | None) -> None:
@@ -116,11 +117,14 @@ class NameCheck:
         target = self._graph.index_of.get(name)
         if target is None:
             self._unknown(
-                use, f"there is no step {name!r}", did_you_mean(name, self._graph.index_of)
+                use, f"there is no step {name!r}", self._findings.near(name, self._graph.index_of)
             )
             return
         if len(rest) > 1 and rest[1] not in _OF_STEP:
-            hint = did_you_mean(str(rest[1]), _OF_STEP) or f"write steps.{name}.output.{rest[1]}"
+            hint = (
+                self._findings.near(str(rest[1]), _OF_STEP)
+                or f"write steps.{name}.output.{rest[1]}"
+            )
             self._unknown(use, f"a step has output, status and error, not {str(rest[1])!r}", hint)
             return
         if step is not None and not self._is_visible(use, step, name, target):
@@ -167,7 +171,7 @@ class NameCheck:
             key, known = found
             self._findings.warning(
                 "unknown-output", f"{info.name} has no {key!r} in its output", use.path,
-                hint=did_you_mean(key, known) or f"known here: {', '.join(known)}",
+                hint=self._findings.near(key, known) or f"known here: {', '.join(known)}",
             )  # fmt: skip
 
     def _check_param(self, use: Use, reference: Reference, rest: list[Any]) -> None:
@@ -177,7 +181,7 @@ class NameCheck:
         found = unknown_key(schema, rest)
         if found is not None:
             key, known = found
-            hint = did_you_mean(key, known) or (
+            hint = self._findings.near(key, known) or (
                 f"known here: {', '.join(known)}" if known else None
             )
             self._unknown(use, f"there is no param {key!r}", hint)
@@ -202,7 +206,7 @@ class NameCheck:
         name = self._graph.steps[target].id
         if step is not None:
             position = self._graph.index_of[step.id]
-            if use.area == "when" or self._asks_about(step, name):
+            if use.area == "when" or (step.index, name) in self._asked:
                 return
             if self._falls_with(position, target):
                 return
@@ -211,14 +215,15 @@ class NameCheck:
             hint=f"write steps.{name}.output | default(...), or a `when` that asks for steps.{name}.status",
         )  # fmt: skip
 
-    def _asks_about(self, step: Step, name: str) -> bool:
-        """Whether the step's own condition looks at that step."""
-        return any(
-            use.area == "when" and reference.path[:2] in {("steps", name), ("tasks", name)}
+    def _find_asked(self) -> set[tuple[int | None, str]]:
+        """Pairs of a step and the id of another that its condition looks at."""
+        return {
+            (use.step, str(reference.path[1]))
             for use in self._document.uses
-            if use.step == step.index
+            if use.area == "when"
             for reference in use.references
-        )
+            if reference.path[0] in {"steps", "tasks"} and len(reference.path) > 1
+        }
 
     def _find_choosers(self) -> set[int]:
         """Steps that a gateway may leave out."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from functools import lru_cache
+from itertools import islice
 from typing import Any, Final
 
 from jsonschema import Draft202012Validator
@@ -26,6 +27,7 @@ from runtime.model.values import Json
 _TYPES: Final = ("string", "number", "integer", "boolean", "object", "array", "null")
 _SCHEMA_KEYS: Final = ("$schema", "$id", "$ref", "$defs", "allOf", "anyOf", "oneOf", "if")
 _MAX_PROBLEMS: Final = 100
+_MAX_HINTS: Final = 10
 
 
 def is_schema(value: dict[str, Json]) -> bool:
@@ -72,7 +74,7 @@ def _expand(value: dict[str, Json], path: Path, findings: Findings) -> dict[str,
                 "params-schema",
                 f"{one[:40]!r} is no type",
                 (*path, name),
-                hint=did_you_mean(one, _TYPES),
+                hint=findings.near(one, _TYPES),
             )
             continue
         wanted = schema.get("required")
@@ -128,7 +130,7 @@ def _check_defaults(
             continue
         place = _place(path, ["properties", name, "default"], short=short)
         try:
-            errors = list(validator.evolve(schema=one).iter_errors(one["default"]))
+            errors = list(islice(validator.evolve(schema=one).iter_errors(one["default"]), 1))
         except (Unresolvable, RecursionError):
             continue
         if errors:
@@ -179,7 +181,8 @@ def apply_params(plan: Plan, input: Json) -> Json:
         return filled
     try:
         errors = sorted(
-            validator.iter_errors(filled), key=lambda one: [str(p) for p in one.absolute_path]
+            islice(validator.iter_errors(filled), _MAX_PROBLEMS),
+            key=lambda one: [str(p) for p in one.absolute_path],
         )
     except RecursionError:
         raise Invalid(
@@ -226,9 +229,9 @@ def _problems(error: ValidationError) -> list[Problem]:
                 "params-unknown",
                 f"{one} is not a param of this workflow",
                 path=(*path, one),
-                hint=did_you_mean(one, known),
+                hint=did_you_mean(one, known) if index < _MAX_HINTS else None,
             )
-            for one in extra
+            for index, one in enumerate(extra[:_MAX_PROBLEMS])
         ]
     return [Problem("params", _shortened(error.message), path=path)]
 

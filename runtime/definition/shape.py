@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final, Protocol, TypeAlias
 
-from runtime.definition.finding import Findings, Path, did_you_mean
+from runtime.definition.finding import Findings, Path
 from runtime.definition.template import Use, read_template
 from runtime.model.values import Duration, Json
 
@@ -223,7 +223,7 @@ class Choice:
                 self.rule,
                 f"{value[:60]!r} is none of {', '.join(self.names)}",
                 path,
-                hint=did_you_mean(value, self.names),
+                hint=reading.findings.near(value, self.names),
             )
             return MISSING
         return value
@@ -372,7 +372,7 @@ class Record:
     def refuse_key(self, key: str, path: Path, reading: Reading) -> None:
         """Say that a key is not known here."""
         names = list(self.fields)
-        hint = did_you_mean(snake(key), names)
+        hint = reading.findings.near(snake(key), names)
         if hint is None and len(names) <= 12:  # noqa: PLR2004 - what fits into one line
             hint = f"known here: {', '.join(names)}"
         reading.findings.error(

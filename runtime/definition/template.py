@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from runtime.definition.finding import Findings, Path
 from runtime.expression import (
+    MAX_CHARACTERS,
     ExpressionError,
     Reference,
     has_expression,
@@ -17,6 +18,14 @@ from runtime.expression import (
     inspect_template,
 )
 from runtime.model.values import Json
+
+
+class TooMuch(Exception):
+    """The document holds more expressions than anybody reads."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("too many expressions")
+        self.path = path
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +47,7 @@ def read_template(
     except ExpressionError:
         _report_each(value, path, findings)
         return value
+    _pay(found.size, path, findings)
     if found.references:
         uses.append(Use(found.references, path, area, step))
     return found.canonical
@@ -55,9 +65,17 @@ def read_condition(
     except ExpressionError as error:
         report(error, path, findings)
         return value
+    _pay(found.size, path, findings)
     if found.references:
         uses.append(Use(found.references, path, "when", step))
     return found.canonical
+
+
+def _pay(size: int, path: Path, findings: Findings) -> None:
+    """One more part of what a document may hold of expressions; what goes beyond is not read."""
+    findings.expression_characters += size
+    if findings.expression_characters > MAX_CHARACTERS:
+        raise TooMuch(path)
 
 
 def report(error: ExpressionError, path: Path, findings: Findings) -> None:
@@ -79,6 +97,7 @@ def _report_each(value: Json, path: Path, findings: Findings) -> None:
             _report_each(one, (*path, index), findings)
     elif isinstance(value, str):
         try:
-            inspect_template(value)
+            _pay(inspect_template(value).size, path, findings)
         except ExpressionError as error:
             report(error, path, findings)
+            _pay(len(value), path, findings)

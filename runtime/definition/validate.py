@@ -18,6 +18,8 @@ from runtime.definition.graph import MAX_STEPS, read_graph
 from runtime.definition.meaning import check_meaning
 from runtime.definition.names import NameCheck
 from runtime.definition.source import Source, read_source
+from runtime.definition.template import TooMuch
+from runtime.expression import MAX_CHARACTERS
 from runtime.model.errors import Problem, Severity
 from runtime.model.plan import Plan
 from runtime.model.values import Digest, Json, SemVer
@@ -53,7 +55,13 @@ def validate(
     findings = read.findings
     if not read.is_read:
         return _judged(read, Document({}))
-    document = read_document(read.value, findings)
+    try:
+        document = read_document(read.value, findings)
+    except TooMuch as refused:
+        message = "this document holds too many expressions"
+        hint = f"at most {MAX_CHARACTERS:,} characters of them, each counted with 40 more"
+        findings.error("too-large", message, refused.path, hint=hint)
+        return _judged(read, Document({}))
     if len(document.steps) > MAX_STEPS:
         place = document.steps[MAX_STEPS].path
         findings.error("too-large", f"a workflow has at most {MAX_STEPS:,} steps", place)

@@ -9,7 +9,12 @@ from __future__ import annotations
 from runtime.expression.budget import DEFAULT, Limits
 from runtime.expression.compile import Reference
 from runtime.expression.error import ExpressionError, nearest
-from runtime.expression.inspection import Inspection, inspect_condition, inspect_template
+from runtime.expression.inspection import (
+    MAX_CHARACTERS,
+    Inspection,
+    inspect_condition,
+    inspect_template,
+)
 from runtime.expression.read import write_path
 from runtime.expression.scan import has_expression, is_single
 from runtime.expression.template import (
@@ -22,6 +27,7 @@ from runtime.expression.template import (
 
 __all__ = [
     "DEFAULT",
+    "MAX_CHARACTERS",
     "ExpressionError",
     "Inspection",
     "Limits",

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-_MAX_COMPARED = 2_000
+_MAX_COMPARED = 1_000
 
 
 class ExpressionError(Exception):

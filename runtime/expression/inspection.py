@@ -20,17 +20,24 @@ from runtime.expression.template import condition_piece
 from runtime.model.values import Json
 
 _LEXER = Environment(autoescape=True).lexer  # Only tokens are read; nothing is rendered.
+MAX_CHARACTERS = 3_000_000
+_EACH = 40  # What an expression costs beside its characters.
 _WHOLE = re.compile(r"\{\{ ([A-Za-z_][A-Za-z0-9_.]*) \}\}")
 _ALIAS = re.compile(r"\btasks\b")
 
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """A value in canonical spelling, and the names it reads. `is_constant`: it holds no expression."""
+    """A value in canonical spelling, and the names it reads.
+
+    `is_constant`: it holds no expression. `size`: the characters of expressions that had to be
+    parsed, which is what looking at them costs.
+    """
 
     canonical: Json
     references: tuple[Reference, ...] = ()
     is_constant: bool = True
+    size: int = 0
 
 
 def inspect_template(value: Json) -> Inspection:
@@ -38,7 +45,9 @@ def inspect_template(value: Json) -> Inspection:
     found: list[Reference] = []
     count = _Count()
     canonical = _inspect(value, (), found, count)
-    return Inspection(canonical, tuple(found), is_constant=count.expressions == 0)
+    return Inspection(
+        canonical, tuple(found), is_constant=count.expressions == 0, size=count.characters
+    )
 
 
 def inspect_condition(value: Json) -> Inspection:
@@ -50,14 +59,22 @@ def inspect_condition(value: Json) -> Inspection:
         _written(_renamed(piece)),
         compile_expression(piece.text, piece.offset).references,
         is_constant=False,
+        size=_EACH + len(piece.text),
     )
 
 
 class _Count:
-    __slots__ = ("expressions",)
+    __slots__ = ("characters", "expressions")
 
     def __init__(self) -> None:
         self.expressions = 0
+        self.characters = 0
+
+    def parse(self, piece: Piece) -> None:
+        """Count what has to be parsed; too much of it would keep a server busy for minutes."""
+        self.characters += _EACH + len(piece.text)
+        if self.characters > MAX_CHARACTERS:
+            raise ExpressionError("there are too many expressions here")
 
 
 def _inspect(value: Json, at: tuple[Key, ...], found: list[Reference], count: _Count) -> Json:
@@ -104,6 +121,7 @@ def _text(text: str, at: tuple[Key, ...], found: list[Reference], count: _Count)
         if path is not None:
             found.append(Reference(path, at=at))
         else:
+            count.parse(part)
             compiled = compile_expression(part.text, part.offset)
             found.extend(Reference(one.path, one.is_guarded, at) for one in compiled.references)
         out.append(_written(_renamed(part)))

@@ -87,6 +87,8 @@ def check_nesting(text: str, offset: int = 0) -> None:
         raise ExpressionError(f"an expression has at most {MAX_EXPRESSION:,} characters", offset)
     depth = 0
     for token in _INSIDE.finditer(text):
+        if token["quote"]:
+            raise ExpressionError("a string in this expression is never closed", offset)
         if token["open"]:
             depth += 1
             if depth > _MAX_NESTING:
