@@ -100,11 +100,16 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _bind(host: str, port: int) -> socket.socket:
+    # Named as TCP, so that asyncio switches Nagle's algorithm off: answers are small here.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        return socket.create_server((host, port), backlog=512)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(512)
     except OSError as error:
         print(f"The shop cannot listen on {host}:{port}: {error.strerror}.", file=sys.stderr)
         sys.exit(2)
+    return listener
 
 
 def _leave(_number: int, _frame: FrameType | None) -> NoReturn:

@@ -99,28 +99,30 @@ def _check(file: str, catalog: Any) -> Report:
 
 
 def _print_lines(options: Options, reports: Sequence[Report]) -> None:
-    """The line per finding; a person at a terminal also sees the place and the hint."""
+    """A line per finding with its hint; a person at a terminal also sees the place."""
     live = options.is_live(sys.stdout)
     for report in reports:
         for finding in report.findings:
-            print(f"{finding.place}: {finding.severity} {finding.rule}: {finding.message}")
+            hint = f" ({finding.hint})" if finding.hint else ""
+            print(f"{finding.place}: {finding.severity} {finding.rule}: {finding.message}{hint}")
             if live and finding.place:
                 print("\n".join(excerpt(finding.place)))
-            if live and finding.hint:
-                print(f"  hint: {finding.hint}")
         options.say(_summary(report))
 
 
 def _summary(report: Report) -> str:
     if report.findings:
         warnings = len(report.findings) - report.errors
-        counts = [
-            f"{report.errors} errors" if report.errors else "",
-            f"{warnings} warnings" if warnings else "",
-        ]
+        counts = [_count(report.errors, "error"), _count(warnings, "warning")]
         return f"{report.file}: {', '.join(count for count in counts if count)}"
     version = f" {report.version}" if report.version else " (draft)"
     return f"{report.file}: ok, {report.name}{version} {report.digest}"
+
+
+def _count(number: int, noun: str) -> str:
+    if not number:
+        return ""
+    return f"1 {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _document(report: Report) -> dict[str, Any]:
