@@ -91,7 +91,7 @@ class Incarnation:
     async def drain(self, seconds: float) -> None:
         """Take nothing new, let calls under way end, make everything durable, hand the rest over."""
         self.executor.is_draining = True
-        settled = await self._end_intake()
+        await self._end_intake()
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self.executor.quiet.wait()
@@ -100,23 +100,18 @@ class Incarnation:
         await asyncio.sleep(0)
         await self._flusher.close()
         self.executor.drop()
-        if settled and not self._ended.done():
-            # Nothing of this seat runs in the server any more, so others need not wait for its lease.
-            with suppress(MaestroError):
-                await self._tools.store.leave(self.seat.shard, self.seat.me, self.seat.epoch)
+        # Others need not wait for the lease; whatever of this seat still runs in the server comes first.
+        with suppress(MaestroError):
+            await self._tools.store.leave(self.seat.shard, self.seat.me, self.seat.epoch)
         self._end("drained")
 
-    async def _end_intake(self) -> bool:
-        """Take nothing new; whether no statement of the intake was cut."""
-        try:
-            async with asyncio.timeout(STATEMENT_SECONDS), self._owning:
-                for task in self._intake:
-                    task.cancel()
-        except TimeoutError:
-            for task in self._intake:
-                task.cancel()
-            return False
-        return True
+    async def _end_intake(self) -> None:
+        """Take nothing new; a claim that is under way ends first, so that what it took is known."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STATEMENT_SECONDS):
+                await self._owning.acquire()
+        for task in self._intake:
+            task.cancel()
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = self._loop.create_task(work, name=name)

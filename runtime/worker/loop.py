@@ -75,6 +75,7 @@ class Worker:
         self._entropy = entropy
         self._shard = shard
         self._current: Incarnation | None = None
+        self._last_seat: Seat | None = None
         self._stopping = asyncio.Event()
 
     @property
@@ -115,10 +116,14 @@ class Worker:
     async def _begin(self) -> Incarnation:
         """Register under a new id.
 
-        What the last one held is not given free here, however it ended: a statement of it may still
-        run in the server. Its lease runs out, and the takeover waits for that statement.
+        What the last one held is given free first, so that nobody waits for its lease; that waits
+        for whatever of it still runs in the server.
         """
         tools, settings = self._tools, self._tools.settings
+        if self._last_seat is not None:
+            last = self._last_seat
+            await tools.store.leave(last.shard, last.me, last.epoch)
+            self._last_seat = None
         me = self._entropy.bits(_ID_BITS) + 1
         lease = Lease(
             tools.clock,
@@ -126,8 +131,9 @@ class Worker:
             margin_seconds=settings.lease_margin_seconds,
         )
         epoch = await tools.store.register(self._shard, me, tools.name, settings.lease_seconds)
+        self._last_seat = Seat(self._shard, me, epoch)
         self.signals.fire(signals.REGISTERED)
-        return Incarnation(tools, Seat(self._shard, me, epoch), lease)
+        return Incarnation(tools, self._last_seat, lease)
 
     async def _pause(self, seconds: float) -> None:
         try:

@@ -243,10 +243,7 @@ async def flush_against_takeover(room: EngineRoom, *, lock: str) -> tuple[FlushO
     async with slow_flush(room, lock=lock):
         row = EventRow(TENANT, execution, 2, 2, "{}")
         flusher.submit(Checkpoint(execution, events=(row,)), answers.append)
-        waits = "select count(*) from pg_locks where locktype = 'advisory' and not granted"
-        async with asyncio.timeout(10):
-            while not await room.sql.fetchval(waits):
-                await asyncio.sleep(0.01)
+        await _blocked(room, "advisory")
         await room.expire("old")
         new = await room.store.register(0, 12, "new", 4.0)
         await room.store.bury(0, 12)
@@ -263,6 +260,32 @@ async def test_a_takeover_passes_by_an_owner_whose_flush_is_under_way(room: Engi
 async def test_without_the_fences_lock_an_old_owner_writes_after_the_takeover(room: EngineRoom):
     """The control: the same schedule without the lock breaks the promise, so the test above can fail."""
     assert await flush_against_takeover(room, lock="") == (FlushOutcome.COMMITTED, 1)
+
+
+async def test_leaving_waits_for_a_flush_that_is_under_way(room: EngineRoom):
+    epoch = await room.store.register(0, 11, "old", 4.0)
+    flusher = Flusher(room.database, 0, 11, epoch, metrics=room.metrics)
+    answers: list[FlushResult] = []
+    async with slow_flush(room, lock="for key share"):
+        flusher.submit(Checkpoint(TENANT), answers.append)
+        await _blocked(room, "advisory")
+        leaving = asyncio.create_task(room.store.leave(0, 11, epoch))
+        await _blocked(room, "transactionid")
+        assert not leaving.done()
+        await room.sql.execute("select pg_advisory_unlock(42)")
+        await leaving
+        await flusher.close()
+
+    assert answers[0].outcome is FlushOutcome.COMMITTED
+
+
+async def _blocked(room: EngineRoom, kind: str) -> None:
+    """Return when some statement waits for a lock of this kind."""
+    async with asyncio.timeout(10):
+        while not await room.sql.fetchval(
+            "select count(*) from pg_locks where locktype = $1 and not granted", kind
+        ):
+            await asyncio.sleep(0.01)
 
 
 async def test_a_flush_after_the_takeover_is_fenced(room: EngineRoom):
