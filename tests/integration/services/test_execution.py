@@ -97,7 +97,6 @@ async def test_accepted_execution_is_hinted_to_workers(room):
         ({"workflow_name": "w", "version": "9.9.9"}, "VERSION_NOT_FOUND"),
         ({"workflow_name": "w", "namespace": "elsewhere"}, "WORKFLOW_NOT_FOUND"),
     ],
-    ids=str,
 )
 async def test_what_is_not_there_is_named(room, fields, reason):
     await room.publish()
@@ -438,7 +437,6 @@ async def test_pages_meet_each_execution_once(room):
         ({"created_to": make.now() - timedelta(hours=1)}, set()),
         ({"finished_from": make.now() - timedelta(hours=1)}, set()),
     ],
-    ids=lambda value: str(value)[:50],
 )
 async def test_filters_in_peoples_words(room, wanted, expected):
     await room.publish()

@@ -298,7 +298,6 @@ async def test_a_page_backward_is_the_one_before(room):
         (WorkflowFilter(updated_from=make.now()), {"a_1", "ba", "c"}),
         (WorkflowFilter(updated_to=make.now()), set()),
     ],
-    ids=lambda value: str(value)[:40],
 )
 async def test_filters(room, wanted, names):
     if wanted.updated_from or wanted.updated_to:
