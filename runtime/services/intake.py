@@ -134,92 +134,11 @@ class Intake:
         execution_id = self._entropy.uuid7(
             int(self._clock.now().timestamp() * 1000), slot_for(*parts)
         )
-        return self._intent(
-            who, request, digest, trace, target, target.version_id, plan, params, text, execution_id
-        )
-
-    def _intent(
-        self,
-        who: Principal,
-        request: EnqueueRequest,
-        digest: bytes | None,
-        trace: dict[str, str],
-        target: Target,
-        version_id: UUID,
-        plan: Plan,
-        params: Json,
-        text: str,
-        execution_id: UUID,
-    ) -> Intent:
-        labels = plan.labels | request.labels
-        timeout = request.timeout_ms or (plan.timeout.milliseconds if plan.timeout else None)
-        priority = plan.priority if request.priority is None else request.priority
         now = self._clock.now()
-        wake_at = request.run_at if request.run_at and request.run_at > now else None
-        purpose = who.purpose or plan.policy.purpose
-        actor = actor_json(who.actor)
-        shared: dict[str, Json] = {
-            "workflow": target.name,
-            "version": target.version,
-            "actor": actor,
-            "trigger": str(request.trigger),
-            "purpose": purpose,
-            "authority": plan.policy.authority,
-            "license": plan.policy.license,
-        }
-        meta = shared | {
-            "tenant": who.tenant,
-            "key": request.idempotency_key,
-            "labels": dict(labels) or None,
-            "trace": dict(trace) or None,
-            "timeout_ms": timeout,
-            "run_at": request.run_at.isoformat() if request.run_at else None,
-        }
-        event = shared | {
-            "workflow_id": str(target.workflow_id),
-            "version_id": str(version_id),
-        }
-        region = request.region or plan.policy.region
-        row = EnqueueRow(
-            execution_id,
-            who.tenant_id,
-            target.workflow_id,
-            version_id,
-            target.namespace,
-            region,
-            priority,
-            None if timeout is None else timeout / 1000,
-            wake_at,
-            text,
-            _json({name: value for name, value in meta.items() if value is not None}),
-            request.idempotency_key,
-            digest,
-            _json({name: value for name, value in event.items() if value is not None}),
-            _json(dict(labels)) if labels else None,
+        execution = _execution(
+            who, request, trace, target, target.version_id, plan, params, execution_id, now
         )
-        execution = Execution(
-            id=execution_id,
-            tenant_id=who.tenant_id,
-            workflow_id=target.workflow_id,
-            version_id=version_id,
-            status=ExecutionStatus.QUEUED if wake_at is None else ExecutionStatus.WAITING,
-            wait=None if wake_at is None else WaitKind.TIMER,
-            namespace=target.namespace,
-            generation=0,
-            priority=priority,
-            created_at=now,
-            created_by=who.actor,
-            trigger=request.trigger,
-            region=region,
-            purpose=purpose,
-            idempotency_key=request.idempotency_key,
-            trace_id=trace_id_of(trace),
-            input=params,
-            labels=labels,
-            wake_at=wake_at,
-            scheduled_for=request.run_at,
-        )
-        return Intent(row, execution)
+        return Intent(_row(who, request, digest, trace, target, plan, text, execution), execution)
 
     async def _target(self, who: Principal, request: EnqueueRequest) -> Target:
         """The workflow and version that are meant; refuses what can't be run."""
@@ -347,3 +266,98 @@ def _unstorable(message: str) -> Invalid:
 
 def _json(value: Json) -> str:
     return orjson.dumps(value).decode()
+
+
+def _execution(
+    who: Principal,
+    request: EnqueueRequest,
+    trace: dict[str, str],
+    target: Target,
+    version_id: UUID,
+    plan: Plan,
+    params: Json,
+    execution_id: UUID,
+    now: datetime,
+) -> Execution:
+    """What the caller is shown, if this is accepted."""
+    wake_at = request.run_at if request.run_at and request.run_at > now else None
+    return Execution(
+        id=execution_id,
+        tenant_id=who.tenant_id,
+        workflow_id=target.workflow_id,
+        version_id=version_id,
+        status=ExecutionStatus.QUEUED if wake_at is None else ExecutionStatus.WAITING,
+        wait=None if wake_at is None else WaitKind.TIMER,
+        namespace=target.namespace,
+        generation=0,
+        priority=plan.priority if request.priority is None else request.priority,
+        created_at=now,
+        created_by=who.actor,
+        trigger=request.trigger,
+        region=request.region or plan.policy.region,
+        purpose=who.purpose or plan.policy.purpose,
+        idempotency_key=request.idempotency_key,
+        trace_id=trace_id_of(trace),
+        input=params,
+        labels=plan.labels | request.labels,
+        wake_at=wake_at,
+        scheduled_for=request.run_at,
+    )
+
+
+def _row(
+    who: Principal,
+    request: EnqueueRequest,
+    digest: bytes | None,
+    trace: dict[str, str],
+    target: Target,
+    plan: Plan,
+    text: str,
+    execution: Execution,
+) -> EnqueueRow:
+    """The same as the enqueuer takes it: with its first event and what its worker has to know."""
+    timeout = request.timeout_ms or (plan.timeout.milliseconds if plan.timeout else None)
+    labels: dict[str, Json] = dict(execution.labels)
+    shared: dict[str, Json] = {
+        "workflow": target.name,
+        "version": target.version,
+        "actor": actor_json(who.actor),
+        "trigger": str(request.trigger),
+        "purpose": execution.purpose,
+        "authority": plan.policy.authority,
+        "license": plan.policy.license,
+    }
+    meta = shared | {
+        "tenant": who.tenant,
+        "key": request.idempotency_key,
+        "labels": labels or None,
+        "trace": dict(trace) or None,
+        "timeout_ms": timeout,
+        "run_at": request.run_at.isoformat() if request.run_at else None,
+    }
+    event = shared | {
+        "workflow_id": str(target.workflow_id),
+        "version_id": str(execution.version_id),
+    }
+    return EnqueueRow(
+        execution.id,
+        who.tenant_id,
+        target.workflow_id,
+        execution.version_id,
+        target.namespace,
+        execution.region,
+        execution.priority,
+        None if timeout is None else timeout / 1000,
+        execution.wake_at,
+        text,
+        _said(meta),
+        request.idempotency_key,
+        digest,
+        _said(event),
+        _json(labels) if labels else None,
+    )
+
+
+def _said(facts: dict[str, Json]) -> str:
+    """Facts as JSON; what is not known is left out."""
+    return _json({name: value for name, value in facts.items() if value is not None})
