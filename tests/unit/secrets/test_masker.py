@@ -9,10 +9,11 @@ from urllib.parse import quote, quote_plus, urlencode
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
+from yarl import URL
 
-from runtime.secrets.masker import Masker
+from runtime.secrets.masker import MIN_LENGTH, Masker
 
 SECRET = 'p@ss/w"rd ünd <m&re>\n+line'
 
@@ -31,6 +32,12 @@ SECRET = 'p@ss/w"rd ünd <m&re>\n+line'
         orjson.dumps(SECRET).decode(),
         repr(SECRET),
         html.escape(SECRET),
+        html.escape(html.escape(SECRET)),
+        quote(SECRET, safe="/+<>&"),
+        quote(quote(SECRET)),
+        str(URL.build(scheme="http", host="a.example", query={"q": SECRET})),
+        json.dumps(json.dumps(json.dumps({"a": SECRET}))),
+        orjson.dumps(repr(SECRET)).decode(),
         base64.b64encode(SECRET.encode()).decode(),
         base64.urlsafe_b64encode(SECRET.encode()).decode(),
     ],
@@ -54,6 +61,27 @@ def test_a_secret_inside_longer_base64_is_masked(before: bytes, after: bytes):
     # What is left are the ends, which hold what stands before and after and a few bits at the seam.
     assert "***" in masked
     assert len(masked) <= len(text) - len(secret) + len("***")
+
+
+def test_a_long_secret_is_masked_in_another_case_a_short_word_is_not():
+    masker = Masker(["Tenant-77-Key", "Mango"])
+
+    assert masker.mask("http://tenant-77-key.example mango Mango") == "http://***.example mango ***"
+
+
+@given(secret=st.text(min_size=4, max_size=24), around=st.text(max_size=4))
+def test_any_secret_is_masked_as_it_is_and_in_json_and_addresses(secret: str, around: str):
+    assume(len(secret.strip()) >= MIN_LENGTH)
+    masker = Masker([secret])
+
+    for text in (secret, json.dumps({"a": secret}), quote(secret, safe="", errors="replace")):
+        assert "***" in masker.mask(f"{around}{text}{around}")
+
+
+def test_a_row_of_backslashes_costs_no_time():
+    text = "\\" * 5_000
+
+    assert Masker(["\\\\\\a\\\\b", '"""""""x'])._text(f"ab x{text}") == f"ab x{text}"
 
 
 def test_json_is_masked_in_values_and_keys_and_keeps_its_shape():
