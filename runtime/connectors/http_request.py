@@ -274,8 +274,11 @@ def _status_error(
         kind, retry_after = StepErrorKind.TRANSIENT, None
     else:
         kind, retry_after = StepErrorKind.PERMANENT, None
-    # Masked before it is cut: half a secret at the end would not be recognised any more.
+    # Masked before it is cut: half a secret at the end would not be recognised any more. A body that
+    # was cut while it was read is shown only where its end lies far behind what is shown.
     text = str(context.mask(answer.body.decode(answer.charset or "utf-8", errors="replace")))
+    if answer.truncated and len(text) < 2 * _BODY_IN_ERROR:
+        text = ""
     return StepFailed(
         f"{input.method} {answer.url.with_query(None)} answered {status}.",
         kind=kind,
