@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from gql import GraphQLRequest
@@ -65,7 +66,7 @@ async def test_logs_stand_with_their_step(stack, gate):
 
 async def test_a_subscription_gets_lines_while_the_step_runs(stack, gate):
     execution = await stack.enqueue(await stack.publish(TALK), {"gate": str(gate)})
-    heard = []
+    heard: list[dict[str, Any]] = []
     listening = asyncio.create_task(follow(stack, execution, heard))
     await eventually(lambda: len(heard) == 2, what="two lines from a step that still runs")
     assert not gate.exists()
@@ -81,7 +82,9 @@ async def test_a_subscription_gets_lines_while_the_step_runs(stack, gate):
 async def test_following_goes_on_after_a_cursor_and_keeps_to_a_step(stack, gate):
     gate.touch()
     execution = await stack.enqueue(await stack.publish(TALK), {"gate": str(gate)})
-    every, rest, second = [], [], []
+    every: list[dict[str, Any]] = []
+    rest: list[dict[str, Any]] = []
+    second: list[dict[str, Any]] = []
     await stack.finished(execution)
     await follow(stack, execution, every)
 
