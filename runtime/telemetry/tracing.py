@@ -10,7 +10,7 @@ unsampled execution makes no step spans at all.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -56,10 +56,12 @@ class Tracing:
 
         An exception marks it as failed.
         """
-        if not self.enabled:
-            yield trace.INVALID_SPAN
-            return
         context = _W3C.extract(parent) if parent else None
+        if not self.enabled:
+            # The caller's trace goes on to the services that are called, even if we add nothing to it.
+            with trace.use_span(trace.get_current_span(context)) if context else nullcontext():
+                yield trace.INVALID_SPAN
+            return
         with self._tracer.start_as_current_span(
             name, context=context, attributes=attributes, kind=kind
         ) as span:
