@@ -18,14 +18,14 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @asynccontextmanager
-async def listening(handler: Handler) -> AsyncIterator[str]:
-    """A server that answers every request by the handler; its address."""
+async def listening(handler: Handler, port: int = 0) -> AsyncIterator[str]:
+    """A server that answers every request by the handler, on a free port unless one is named; its address."""
     app = web.Application()
     app.router.add_route("*", "/{tail:.*}", handler)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        await web.TCPSite(runner, "127.0.0.1", port).start()
         host, port = runner.addresses[0][:2]
         yield f"http://{host}:{port}"
     finally:
