@@ -1,0 +1,191 @@
+"""`mc dev` while its servers die under it: what was acknowledged ends, /readyz names what is missing, nobody waits for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from typing import Any
+
+import aiohttp
+import asyncpg
+import psutil
+import pytest
+import redis.asyncio
+
+from tests.support.processes import eventually
+from tests.support.stack import ENQUEUE, Service, Stack
+
+COUNT = 50
+PATIENCE = 10.0
+CHAIN = """
+name: chain
+version: 1.0.0
+params: {n: {type: integer}}
+steps:
+  - {id: a, uses: core.set@1, with: {n: "{{ params.n }}"}}
+  - {id: b, uses: core.sleep@1, depends_on: [a], with: {duration: 1500ms}}
+  - {id: c, uses: core.set@1, depends_on: [b], with: {n: "{{ steps.a.output.n }}"}}
+  - {id: d, uses: core.sleep@1, depends_on: [c], with: {duration: 1500ms}}
+outputs: {n: "{{ steps.c.output.n }}"}
+"""
+pytestmark = pytest.mark.chaos
+
+
+@pytest.fixture
+async def dev(mc):
+    """A whole engine of its own, and its client."""
+    await mc.start("dev").ready()
+    yield Stack(Service(mc, {"dev": mc.started[0]}), (mc.home / "dev-token").read_text().strip())
+    mc.end_all()
+
+
+def server(stack: Stack, name: str) -> psutil.Process:
+    """The process of an embedded server: of PostgreSQL the postmaster, the parent of all others."""
+    found = [
+        one for one in stack.mc.started[-1].descendants() if name in " ".join(one.cmdline()[:1])
+    ]
+    return min(found, key=lambda one: len(one.parents()))
+
+
+def facts(stack: Stack) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads((stack.mc.home / "dev.json").read_text())
+    return read
+
+
+async def ready(stack: Stack) -> tuple[int, dict[str, Any]]:
+    async with aiohttp.ClientSession() as session, session.get(f"{stack.mc.url}/readyz") as answer:
+        return answer.status, await answer.json()
+
+
+async def start_many(stack: Stack) -> list[str]:
+    name = await stack.publish(CHAIN)
+    return [await stack.enqueue(name, {"n": n}) for n in range(COUNT)]
+
+
+async def all_end_rightly(stack: Stack, ids: list[str], seconds: float = 60) -> None:
+    ended = await asyncio.gather(*(stack.finished(one, seconds) for one in ids))
+    assert {one["status"] for one in ended} == {"COMPLETED"}
+    assert [one["output"] for one in ended] == [{"n": n} for n in range(len(ids))]
+    for one in ended:
+        events = [edge["node"]["type"] for edge in one["events"]["edges"]]
+        assert events.count("EXECUTION_COMPLETED") == 1
+        assert events.count("STEP_COMPLETED") == 4
+
+
+async def try_to_start(stack: Stack, number: int) -> tuple[str | None, str | None]:
+    """An execution, or the code of the refusal; never a wait without end."""
+    body = {
+        "query": ENQUEUE,
+        "variables": {"input": {"workflowName": "chain", "input": {"n": number}}},
+    }
+    headers = {"Authorization": f"Bearer {stack.token}"}
+    async with (
+        asyncio.timeout(PATIENCE),
+        aiohttp.ClientSession(headers=headers) as session,
+        session.post(f"{stack.mc.url}/graphql", json=body) as answer,
+    ):
+        found = await answer.json()
+    if errors := found.get("errors"):
+        return None, errors[0]["extensions"]["code"]
+    return found["data"]["enqueueExecution"]["execution"]["id"], None
+
+
+async def start_while(stack: Stack, first: int, condition) -> tuple[list[str], set[str | None]]:
+    """Start one after the other as long as the condition lasts, and one more: ids, and codes of refusals."""
+    ids: list[str] = []
+    codes: set[str | None] = set()
+    is_last = False
+    while not is_last:
+        is_last = not await condition()
+        made, code = await try_to_start(stack, first + len(ids))
+        ids += [made] if made else []
+        codes |= {code} - {None}
+    return ids, codes
+
+
+@pytest.mark.parametrize(("program", "name"), [("postgres", "postgresql"), ("valkey", "redis")])
+async def test_a_killed_server_is_named_comes_back_and_nothing_is_lost(dev, program, name):
+    ids = await start_many(dev)
+    killed = server(dev, program)
+    statuses = []
+
+    async def is_away() -> bool:
+        status, body = await ready(dev)
+        statuses.append(status)
+        if status != 200:
+            failed = {key for key, one in body["dependencies"].items() if one["status"] == "failed"}
+            assert name in failed
+            assert failed <= {name, "schema"}
+        return status != 200
+
+    killed.kill()
+    await eventually(lambda: not killed.is_running() or killed.status() == psutil.STATUS_ZOMBIE)
+    more, codes = await start_while(dev, COUNT, is_away)
+
+    assert codes <= {"UNAVAILABLE"}
+    assert statuses[-1] == 200
+    await all_end_rightly(dev, ids + more)
+
+
+async def test_a_server_that_stands_still_is_named_and_no_caller_hangs(dev):
+    ids = await start_many(dev)
+    stopped = server(dev, "valkey")
+    stopped.suspend()
+    try:
+        await eventually(lambda: is_named(dev, "redis"), seconds=20)
+        made, code = await try_to_start(dev, COUNT)
+    finally:
+        stopped.resume()
+
+    assert code in {None, "UNAVAILABLE"}
+    await all_end_rightly(dev, ids + ([made] if made else []))
+
+
+async def is_named(stack: Stack, name: str) -> bool:
+    status, body = await ready(stack)
+    return status == 503 and body["dependencies"][name]["status"] == "failed"
+
+
+async def test_all_of_redis_may_be_emptied_at_any_moment(dev):
+    link = redis.asyncio.from_url(facts(dev)["redis_url"])
+    name = await dev.publish(CHAIN)
+    ids = []
+    for number in range(COUNT):
+        ids.append(await dev.enqueue(name, {"n": number}))
+        await link.flushall()
+    await link.aclose()
+
+    await all_end_rightly(dev, ids)
+
+
+async def test_a_cut_connection_is_made_again(dev):
+    ids = await start_many(dev)
+    connection = await asyncpg.connect(facts(dev)["database_url"])
+
+    cut = await connection.fetchval(
+        "select count(pg_terminate_backend(pid)) from pg_stat_activity"
+        " where datname = current_database() and pid <> pg_backend_pid()"
+    )
+    await connection.close()
+
+    assert cut > 0
+    await all_end_rightly(dev, ids)
+
+
+async def test_kill_9_of_everything_and_the_next_start_finishes_what_was_running(dev):
+    ids = await start_many(dev)
+    await dev.until(ids[0], "STEP_STARTED", "b")
+    first = dev.mc.started[0]
+    family = first.descendants()
+
+    first.send(signal.SIGKILL)
+    await first.ended()
+    await eventually(lambda: not any(alive(one) for one in family), what="no server left behind")
+    dev.service.running["dev"] = await dev.mc.start("dev").ready()
+
+    await all_end_rightly(dev, ids)
+
+
+def alive(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
