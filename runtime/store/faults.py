@@ -23,6 +23,7 @@ _ROLLED_BACK = frozenset({"40001", "40P01", "55P03"})
 _NEVER_FITS = ("21", "22", "23", "54")
 # Connection, resources, operator intervention, and the states of a server that starts or stops.
 _GONE = ("08", "53", "57", "58")
+_DISK_FULL = "53100"
 
 
 class Fenced(MaestroError):
@@ -78,6 +79,12 @@ def translated() -> Iterator[None]:
             raise Fenced from error
         if state == SHARD_CLOSED:
             raise ShardClosed from error
+        if state == _DISK_FULL:
+            raise Unavailable(
+                "PostgreSQL has no space left on its disk; nothing acknowledged is lost. "
+                "Make room there, then try again.",
+                reason="DATABASE_DISK_FULL",
+            ) from error
         if is_gone(error) or was_rolled_back(error):
             raise Unavailable(
                 "PostgreSQL does not answer at the moment; nothing acknowledged is lost, try again.",
