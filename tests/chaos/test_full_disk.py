@@ -85,9 +85,12 @@ async def test_what_was_acknowledged_before_the_disk_was_full_ends_when_there_is
     while code is None:
         made, code = await try_to_start(stack, len(ids))
         ids += [made] if made else []
+    told = await mc.run("execute", name, "-i", "n=0")
     ballast.unlink()
 
     assert code == "UNAVAILABLE"
+    assert told.code == 7
+    assert "no space left on its disk" in told.stderr
     await eventually(lambda: is_ready(stack), seconds=60, what=dev.output())
     await all_end_rightly(stack, [*ids, await stack.enqueue(name, {"n": len(ids)})])
 
