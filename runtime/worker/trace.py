@@ -38,8 +38,7 @@ class Traces:
             "maestro.namespace": owned.namespace,
             "maestro.generation": owned.generation,
         }
-        for name, value in purpose_of(run).items():
-            attributes[f"maestro.{name}"] = value
+        attributes |= _why(run)
         span = self._tracing.start("execution.run", attributes, parent=headers or None)
         if not span.is_recording():
             return
@@ -68,6 +67,8 @@ class Traces:
                 "maestro.step": attempt.prepared.program.plan.key,
                 "maestro.attempt": attempt.number,
                 "maestro.connector": attempt.prepared.connector_name,
+                "maestro.execution.id": str(run.owned.id),
+                **_why(run),
             },
             parent=set_span_in_context(run.span),
         )
@@ -83,7 +84,7 @@ class Traces:
         try:
             with self._tracing.span(
                 "connector.call",
-                {"maestro.connector": attempt.prepared.connector_name},
+                {"maestro.connector": attempt.prepared.connector_name, **_why(run)},
                 parent=self._tracing.headers(span),
             ):
                 attempt.trace = self._tracing.headers()
@@ -113,6 +114,11 @@ def headers_of(meta: Mapping[str, object]) -> dict[str, str]:
     if not isinstance(found, dict):
         return {}
     return {str(name): str(value) for name, value in found.items()}
+
+
+def _why(run: Run) -> dict[str, str]:
+    """The same as attributes of a span."""
+    return {f"maestro.{name}": value for name, value in purpose_of(run).items()}
 
 
 def purpose_of(run: Run) -> dict[str, str]:

@@ -44,9 +44,7 @@ class WorkflowVersion(Node):
         description="The document as written, in the spelling it came in."
     )
     source_format: DefinitionFormat = strawberry.field(description="The spelling it came in.")
-    definition: JSON | None = strawberry.field(
-        description="The canonical definition; null for a draft that does not validate."
-    )
+    definition: JSON = strawberry.field(description="The canonical definition.")
     published_at: datetime | None = strawberry.field(
         description="When it was published; null for a draft."
     )
@@ -72,7 +70,7 @@ class WorkflowVersion(Node):
         return JSON(plan.params_schema) if plan and plan.params_schema is not None else None
 
     @strawberry.field(
-        description="The steps in order of the document; empty for a draft that does not validate.",
+        description="The steps in order of the document.",
         directives=[sized(50)],
     )
     def steps(self) -> list[StepDefinition]:
@@ -91,7 +89,7 @@ class WorkflowVersion(Node):
             digest=version.digest,
             source=version.source,
             source_format=version.source_format,
-            definition=None if version.definition is None else JSON(version.definition),
+            definition=JSON(version.definition),
             published_at=version.published_at,
             changelog=version.changelog,
         )

@@ -92,7 +92,9 @@ async def test_spans_event_and_log_line_say_by_what_right(ended, collector):
     found = (await stack.ask(FIRST, id=execution))["execution"]
 
     run = attributes(trace_of(collector)["execution.run"])
-    assert {key: run[f"maestro.{key}"] for key in right} == right
+    for name in ("execution.run", "step.run", "connector.call"):
+        span = attributes(trace_of(collector)[name])
+        assert {key: span[f"maestro.{key}"] for key in right} == right
     assert (run["maestro.execution.id"], run["maestro.tenant"]) == (execution, "acme")
     assert attributes(trace_of(collector)["graphql"])["maestro.purpose"] == "billing"
     assert (found["traceId"], found["purpose"]) == (TRACE, "billing")
