@@ -24,6 +24,7 @@ from runtime.telemetry.log import get_logger
 from runtime.telemetry.metrics import Metrics
 
 PROVE_SECONDS: Final = 1.0
+AFTER_FAILURE_SECONDS: Final = 60.0
 
 _log = get_logger("scheduler")
 
@@ -99,14 +100,16 @@ class Scheduler:
             _, tasks = await asyncio.wait(tasks, timeout=0.2)
 
     async def _serve(self, duty: Duty) -> None:
-        """A duty that fails is served again at its next turn, and does not stop the others."""
+        """A duty that fails is served again within a minute, and does not stop the others."""
         while True:
+            pause = duty.every_seconds
             try:
                 count = await duty.run()
                 _log.debug("duty_done", duty=duty.name, count=count)
             except Exception as error:  # noqa: BLE001 - whatever one duty meets, the others go on
                 _log.warning("duty_failed", duty=duty.name, error=str(error))
-            await asyncio.sleep(duty.every_seconds)
+                pause = min(pause, AFTER_FAILURE_SECONDS)
+            await asyncio.sleep(pause)
 
     async def _pause(self, seconds: float) -> None:
         with suppress(TimeoutError):

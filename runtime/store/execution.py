@@ -173,8 +173,11 @@ class ExecutionStore:
         return [(row["id"], row["priority"]) for row in rows]
 
     async def make_partitions(self, *, days_ahead: int = 8) -> int:
-        """Make the daily partitions that are missing; how many."""
-        return await self._value("make_partitions", days_ahead)
+        """Make the daily partitions that are missing, each day in a transaction; how many."""
+        made = 0
+        for day in range(-1, days_ahead + 1):
+            made += await self._value("make_partitions", day)
+        return made
 
     async def drop_logs(self, *, keep_days: int) -> int:
         """Drop the step logs of days that are older; how many days."""

@@ -18,13 +18,18 @@ from typing import Any, Final, Literal
 import asyncpg
 
 from runtime.model.errors import SetupError, Unavailable
-from runtime.store.faults import is_gone, sqlstate
+from runtime.store.faults import is_gone, sqlstate, was_rolled_back
 from runtime.store.pool import place_of, refuse_old
 
 Phase = Literal["pre", "post"]
 
 _LOCK: Final = 7263000
 _DAYS_AHEAD: Final = 8
+_LOCK_TRIES: Final = 5
+_MAKE_DAY: Final = (
+    "select maestro.mc_make_partitions(x.day, x.day)"
+    " from (select (pg_catalog.now() at time zone 'UTC')::date + $1::int as day) x"
+)
 _FILE = re.compile(r"\d{4}_(pre|post)_[a-z0-9_]+\.sql")
 
 _PREPARE = """
@@ -80,11 +85,8 @@ async def migrate(
                 on_step(migration.name)
             await _apply(connection, migration)
             applied.append(migration.name)
-        await connection.execute(
-            "select maestro.mc_make_partitions((pg_catalog.now() at time zone 'UTC')::date - 1,"
-            " (pg_catalog.now() at time zone 'UTC')::date + $1::int)",
-            _DAYS_AHEAD,
-        )
+        for day in range(-1, _DAYS_AHEAD + 1):
+            await _make_day(connection, day)
     return tuple(applied)
 
 
@@ -130,6 +132,24 @@ async def _apply(connection: Any, migration: Migration) -> None:
             f"The migration {migration.name} failed and left nothing behind: {error}.",
             reason="MIGRATION_FAILED",
         ) from error
+
+
+async def _make_day(connection: Any, day: int) -> None:
+    """The partitions of a day, counted from today; somebody else's lock is waited for a little."""
+    for left in reversed(range(_LOCK_TRIES)):
+        try:
+            await connection.execute(_MAKE_DAY, day)
+        except asyncpg.PostgresError as error:
+            if not was_rolled_back(error):
+                raise
+            if not left:
+                raise Unavailable(
+                    "The daily partitions can't be made, because another session holds a lock on "
+                    f"their tables ({error}): end it, then try again.",
+                    reason="PARTITIONS_LOCKED",
+                ) from error
+        else:
+            return
 
 
 @asynccontextmanager

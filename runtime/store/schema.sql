@@ -503,21 +503,23 @@ CREATE OR REPLACE FUNCTION maestro.mc_make_partitions(p_from date, p_to date)
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'maestro', 'pg_temp'
+ SET lock_timeout TO '1s'
 AS $function$
 declare
   v_day date; v_table text; v_name text; v_made int := 0;
 begin
   perform pg_advisory_xact_lock(7263001);
   for v_day in select d::date from generate_series(p_from, p_to, interval '1 day') d loop
-    foreach v_table in array array['workflow_executions', 'step_executions', 'execution_events', 'step_logs'] loop
+    foreach v_table in array array['step_executions', 'execution_events', 'workflow_executions', 'step_logs'] loop
       v_name := v_table || '_' || to_char(v_day, 'YYYYMMDD');
       if to_regclass('maestro.' || v_name) is null then
-        execute format('create table maestro.%I partition of maestro.%I for values from (%L) to (%L)', v_name, v_table,
-          maestro.mc_uuid_floor(v_day::timestamp at time zone 'UTC'),
-          maestro.mc_uuid_floor((v_day + 1)::timestamp at time zone 'UTC'));
+        execute format('create table maestro.%I (like maestro.%I including all)', v_name, v_table);
         if v_table = 'workflow_executions' then
           execute format('alter table maestro.%I set (fillfactor = 80)', v_name);
         end if;
+        execute format('alter table maestro.%I attach partition maestro.%I for values from (%L) to (%L)', v_table, v_name,
+          maestro.mc_uuid_floor(v_day::timestamp at time zone 'UTC'),
+          maestro.mc_uuid_floor((v_day + 1)::timestamp at time zone 'UTC'));
         v_made := v_made + 1;
       end if;
     end loop;

@@ -95,8 +95,8 @@ select known, status, n from mc_send($1, $2, $3, $4, $5, $6);
 select known, status, generation from mc_retry($1, $2, $3, $4, $5);
 
 -- name: make_partitions
--- Safe: an advisory lock makes it run once at a time; days that exist are left alone.
-select mc_make_partitions((pg_catalog.now() at time zone 'UTC')::date - 1, (pg_catalog.now() at time zone 'UTC')::date + $1::int);
+-- Safe: an advisory lock makes it run once at a time; a day that exists is left alone; with a short lock_timeout.
+select mc_make_partitions(x.day, x.day) from (select (pg_catalog.now() at time zone 'UTC')::date + $1::int as day) x;
 
 -- name: drop_logs
 -- Safe: whole days, with a short lock_timeout: a reader in the way makes it fail and come again, not queue up.
