@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import sys
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 
@@ -43,8 +44,10 @@ from runtime.telemetry.tracing import Tracing
 from runtime.transport.egress import EgressRule
 from runtime.transport.http import HttpTransport
 from runtime.worker.loop import Worker
+from runtime.worker.quarantine import Quarantine
 
 SHARD = 0
+_ALONE = (sys.executable, "-m", "runtime.alone")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +83,11 @@ class Runtime:
         """Names and schemas of the connectors of this process."""
         return self.registry.catalog()
 
-    def make_worker(self) -> Worker:
-        """A worker on this process's connections; it runs until it is stopped."""
+    def make_worker(self, *, is_alone: bool = False) -> Worker:
+        """A worker on this process's connections; it runs until it is stopped.
+
+        `is_alone`: one that runs suspects only, one at a time, and ends when none is left.
+        """
         return Worker(
             database=self.database,
             store=self.store,
@@ -96,7 +102,9 @@ class Runtime:
             metrics=self.metrics,
             clock=self.clock,
             entropy=self.entropy,
-            host=f"{socket.gethostname()}:{os.getpid()}",
+            host=f"{socket.gethostname()}:{os.getpid()}{':alone' if is_alone else ''}",
+            quarantine=None if is_alone else Quarantine(self.settings, _ALONE),
+            is_alone=is_alone,
         )
 
     def make_scheduler(self) -> Scheduler:

@@ -156,6 +156,23 @@ class OwnedExecution:
 
 
 @dataclass(frozen=True, slots=True)
+class Taken:
+    """What a takeover came to: executions that are the caller's now, and those that are nobody's.
+
+    `suspects` wait for a worker that runs them alone; `dead` ones ended as dead letters.
+    """
+
+    owned: tuple[OwnedExecution, ...] = ()
+    suspects: tuple[UUID, ...] = ()
+    dead: tuple[UUID, ...] = ()
+
+    @property
+    def total(self) -> int:
+        """How many executions were taken from the dead; 0: there are no more."""
+        return len(self.owned) + len(self.suspects) + len(self.dead)
+
+
+@dataclass(frozen=True, slots=True)
 class ExecutionHistory:
     """What is stored for an execution: enough to rebuild its state.
 

@@ -29,6 +29,8 @@ class EventKind(IntEnum):
     EXECUTION_RETRIED = 11
     EXECUTION_CANCEL_REQUESTED = 12
     EXECUTION_TAKEN_OVER = 13
+    DEAD_LETTERED = 14
+    DEAD_LETTER_DISCARDED = 15
     STEP_STARTED = 20
     STEP_COMPLETED = 21
     STEP_FAILED = 22
@@ -56,6 +58,7 @@ _FINAL = frozenset(
         EventKind.EXECUTION_FAILED,
         EventKind.EXECUTION_CANCELLED,
         EventKind.EXECUTION_TIMED_OUT,
+        EventKind.DEAD_LETTERED,
     }
 )
 

@@ -40,6 +40,7 @@ class RedisLink:
         self.client = client
         self.place = place
         self.is_up = True
+        self.metrics = metrics
         self._up = metrics.dependency_up.labels("redis")
         self._up.set(1)
         self._hints: deque[tuple[Any, ...]] = deque()

@@ -18,12 +18,15 @@ from redis.exceptions import ResponseError
 
 from runtime.queue import keys
 from runtime.queue.link import AWAY, RedisLink
+from runtime.telemetry.log import get_logger
 
 _MOST_ENTRIES: Final = 100_000
 _ABANDONED_MS: Final = 30_000
 _RECOVER_EVERY_SECONDS: Final = 15.0
 _FORGET_CONSUMER_MS: Final = 3_600_000
 _FIELD: Final = b"id"
+
+_log = get_logger("queue")
 
 
 class QueueEntry(NamedTuple):
@@ -147,7 +150,7 @@ class RedisQueue:
             seconds=2.0 + (block_ms or 0) / 1_000,
         )
         pairs = answer.items() if isinstance(answer, dict) else answer or ()
-        return [entry for name, rows in pairs for entry in _entries(_text(name), rows)]
+        return [entry for name, rows in pairs for entry in self._decoded(_text(name), rows)]
 
     async def _recover(self, shard: int, consumer: str, count: int) -> list[QueueEntry]:
         """Now and then, take over what was delivered to a worker that never acknowledged it."""
@@ -169,7 +172,24 @@ class RedisQueue:
                     count,
                 )
             )
-            found += _entries(stream, answer[1])
+            found += self._decoded(stream, answer[1])
+        return found
+
+    def _decoded(self, stream: str, rows: Iterable[Any]) -> list[QueueEntry]:
+        """Entries that name an execution. Others belong to no tenant, so no dead letter can hold them."""
+        found: list[QueueEntry] = []
+        strange: list[bytes] = []
+        for entry_id, raw in _entries(rows):
+            execution_id = _id_of(raw)
+            if execution_id is None:
+                _log.error("undecodable_message", stream=stream, entry=_text(entry_id))
+                strange.append(entry_id)
+            else:
+                found.append(QueueEntry(stream, entry_id, execution_id))
+        if strange:
+            self._link.metrics.undecodable.inc(len(strange))
+            self._link.later("XACK", stream, keys.GROUP, *strange)
+            self._link.later("XDEL", stream, *strange)
         return found
 
     async def _make_groups(self, shard: int) -> None:
@@ -183,15 +203,22 @@ class RedisQueue:
                 )
 
 
-def _entries(stream: str, rows: Iterable[Any]) -> list[QueueEntry]:
-    """Entries of an answer; those that were deleted meanwhile come without fields (6.2)."""
-    found: list[QueueEntry] = []
+def _entries(rows: Iterable[Any]) -> list[tuple[bytes, str | bytes]]:
+    """Entries of an answer: id and text; those that were deleted meanwhile come without fields (6.2)."""
+    found: list[tuple[bytes, str | bytes]] = []
     for row in rows:
         if row and row[1]:
             fields = row[1]
-            raw = fields[_FIELD] if isinstance(fields, dict) else fields[1]
-            found.append(QueueEntry(stream, row[0], UUID(_text(raw))))
+            raw = fields.get(_FIELD, b"") if isinstance(fields, dict) else fields[1]
+            found.append((row[0], raw))
     return found
+
+
+def _id_of(raw: str | bytes) -> UUID | None:
+    try:
+        return UUID(_text(raw))
+    except ValueError:
+        return None
 
 
 def _text(value: str | bytes) -> str:

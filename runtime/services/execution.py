@@ -396,7 +396,7 @@ def _not_retryable(id: UUID, status: ExecutionStatus | None) -> MaestroError:
         return unknown(id)
     word = status.name.lower().replace("_", " ")
     return InvalidState(
-        f"The execution {id} is {word}; only what failed, was cancelled, timed out or was "
-        "dead-lettered can be retried.",
+        f"The execution {id} is {word}; only what failed, was cancelled or timed out can be retried, "
+        "and a dead letter is redriven.",
         reason="NOT_RETRYABLE",
     )

@@ -21,6 +21,7 @@ from runtime.model.checkpoint import (
     InboxMessage,
     OwnedExecution,
     StepRecord,
+    Taken,
 )
 from runtime.model.event import EventKind
 from runtime.model.execution import ExecutionStatus
@@ -35,7 +36,6 @@ RETRYABLE: Final = (
     ExecutionStatus.FAILED,
     ExecutionStatus.CANCELLED,
     ExecutionStatus.TIMED_OUT,
-    ExecutionStatus.DEAD_LETTERED,
 )
 
 
@@ -87,9 +87,29 @@ class ExecutionStore:
         """Take parked executions whose time has come; raises Fenced."""
         return await self._owned("due", shard, me, epoch, limit)
 
-    async def takeover(self, shard: int, me: int, epoch: int, limit: int) -> list[OwnedExecution]:
-        """Take executions of dead workers, to be repeated until it returns none; raises Fenced."""
-        return await self._owned("takeover", shard, me, epoch, limit)
+    async def takeover(self, shard: int, me: int, epoch: int, limit: int) -> Taken:
+        """Take executions of dead workers, to be repeated until it took none; raises Fenced.
+
+        From the second owner lost without a checkpoint they become suspects, with the third dead.
+        """
+        async with self._database.engine() as connection:
+            rows = await connection.fetch(_SQL["takeover"], shard, me, epoch, limit)
+        found: defaultdict[int, list[Any]] = defaultdict(list)
+        for row in rows:
+            found[row["status"]].append(row)
+        return Taken(
+            tuple(OwnedExecution(*tuple(row)[:-1]) for row in found[ExecutionStatus.RUNNING]),
+            tuple(row["id"] for row in found[ExecutionStatus.QUEUED]),
+            tuple(row["id"] for row in found[ExecutionStatus.DEAD_LETTERED]),
+        )
+
+    async def claim_alone(self, shard: int, me: int, epoch: int) -> list[OwnedExecution]:
+        """Take one suspect, to run nothing else beside it; raises Fenced."""
+        return await self._owned("claim_alone", shard, me, epoch)
+
+    async def suspects(self, shard: int, *, limit: int) -> int:
+        """How many suspects wait for a worker that runs them alone, counted up to a limit."""
+        return await self._value("suspects", shard, limit)
 
     async def load_histories(
         self, ids: Sequence[UUID], *, shard: int = 0

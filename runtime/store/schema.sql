@@ -1,5 +1,26 @@
 -- Generated from the migrations by `python -m runtime.store.schema`; not applied, only reviewed.
 
+create table dead_letters (
+  execution_id uuid not null,
+  generation smallint not null,
+  shard smallint not null,
+  tenant_id uuid not null,
+  queue text not null default 'executions'::text,
+  status smallint not null default 0,
+  reason text not null,
+  error jsonb not null,
+  losses smallint not null,
+  evidence jsonb not null,
+  created_at timestamp with time zone not null default now(),
+  decided_at timestamp with time zone,
+  decided_by jsonb,
+  decision_reason text,
+  constraint dead_letters_pkey PRIMARY KEY (execution_id, generation, shard),
+  constraint dead_letters_check CHECK (((status = 0) = (decided_at IS NULL)))
+);
+CREATE INDEX dead_letters_list ON maestro.dead_letters USING btree (tenant_id, created_at DESC, execution_id DESC, generation DESC);
+alter table dead_letters enable row level security;
+
 create table domain_events (
   tenant_id uuid not null,
   noun text not null,
@@ -141,6 +162,7 @@ create table workers (
   dead boolean not null default false,
   host text not null,
   started_at timestamp with time zone not null default now(),
+  left_at timestamp with time zone,
   constraint workers_pkey PRIMARY KEY (id, shard)
 ) with (fillfactor=50);
 
@@ -177,6 +199,7 @@ CREATE INDEX workflow_executions_due ON ONLY maestro.workflow_executions USING b
 CREATE INDEX workflow_executions_list ON ONLY maestro.workflow_executions USING btree (tenant_id, id DESC);
 CREATE INDEX workflow_executions_owner ON ONLY maestro.workflow_executions USING btree (shard, owner) WHERE (status = 1);
 CREATE INDEX workflow_executions_queue ON ONLY maestro.workflow_executions USING btree (shard, tenant_id, priority DESC, id) WHERE (status = 0);
+CREATE INDEX workflow_executions_suspects ON ONLY maestro.workflow_executions USING btree (shard, id) WHERE ((status = 0) AND (takeovers >= 2));
 alter table workflow_executions enable row level security;
 
 create table workflow_versions (
@@ -297,6 +320,70 @@ begin
      set status = 1, owner = p_me, epoch = e.epoch + 1, started_at = least(e.started_at, pg_catalog.now()), wait = null, wake_at = null
    where e.shard = p_shard and e.id between v_lo and v_hi and e.id = any (p_ids) and e.status = 0
    returning e.*;
+end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_claim_2(p_shard smallint, p_me bigint, p_epoch bigint, p_ids uuid[])
+ RETURNS SETOF workflow_executions
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare v_lo uuid := mc_lo(p_ids); v_hi uuid := mc_hi(p_ids);
+begin
+  perform 1 from workers w where w.shard = p_shard and w.id = p_me and w.epoch = p_epoch for key share;
+  if not found then
+    raise exception 'this worker was fenced off' using errcode = 'MC002';
+  end if;
+  return query update workflow_executions e
+     set status = 1, owner = p_me, epoch = e.epoch + 1, started_at = least(e.started_at, pg_catalog.now()), wait = null, wake_at = null
+   where e.shard = p_shard and e.id between v_lo and v_hi and e.id = any (p_ids) and e.status = 0 and e.takeovers < 2
+   returning e.*;
+end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_claim_alone(p_shard smallint, p_me bigint, p_epoch bigint)
+ RETURNS SETOF workflow_executions
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare v_id uuid;
+begin
+  perform 1 from workers w where w.shard = p_shard and w.id = p_me and w.epoch = p_epoch for key share;
+  if not found then
+    raise exception 'this worker was fenced off' using errcode = 'MC002';
+  end if;
+  select e.id into v_id from workflow_executions e
+   where e.shard = p_shard and e.status = 0 and e.takeovers >= 2 order by e.id limit 1 for update skip locked;
+  return query update workflow_executions e
+     set status = 1, owner = p_me, epoch = e.epoch + 1, started_at = least(e.started_at, pg_catalog.now())
+   where e.shard = p_shard and e.id = v_id
+   returning e.*;
+end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_discard(p_shard smallint, p_tenant uuid, p_exec uuid, p_generation smallint, p_actor text, p_reason text, p_event text)
+ RETURNS TABLE(known boolean, status smallint, changed boolean)
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare v_status smallint;
+begin
+  select l.status into v_status from dead_letters l where l.shard = p_shard and l.execution_id = p_exec
+     and l.generation = p_generation and l.tenant_id = p_tenant for update;
+  if not found or v_status <> 0 then
+    return query select v_status is not null, v_status, false;
+    return;
+  end if;
+  update dead_letters l set status = 2, decided_at = pg_catalog.now(), decided_by = p_actor::jsonb, decision_reason = p_reason
+   where l.shard = p_shard and l.execution_id = p_exec and l.generation = p_generation;
+  -- The execution's row is locked as by everybody else who numbers its events; it may be gone, the letter outlives it.
+  perform 1 from workflow_executions e where e.shard = p_shard and e.id = p_exec and e.tenant_id = p_tenant for update;
+  if found then
+    insert into execution_events as ev (shard, kind, seq, execution_id, tenant_id, ts, data)
+      select s.shard, 15, (select max(p.seq) + 1 from execution_events p where p.shard = p_shard and p.execution_id = p_exec),
+             p_exec, p_tenant, pg_catalog.now(), p_event::jsonb from shards s where s.shard = p_shard;
+  end if;
+  return query select true, 2::smallint, true;
 end $function$;
 
 CREATE OR REPLACE FUNCTION maestro.mc_drop_logs(p_before date)
@@ -476,6 +563,19 @@ begin
   return (select count(*)::int from workflow_executions e where e.shard = p_shard and e.owner = p_me and e.status = 1);
 end $function$;
 
+CREATE OR REPLACE FUNCTION maestro.mc_leave_2(p_shard smallint, p_me bigint, p_epoch bigint)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro'
+AS $function$
+begin
+  -- As in the takeover: only `for update` waits for a flush or claim of this worker that the server still runs.
+  perform 1 from workers w where w.shard = p_shard and w.id = p_me and w.epoch = p_epoch for update;
+  update workers w set dead = true, lease_until = 'infinity', epoch = w.epoch + 1, left_at = pg_catalog.now()
+   where w.shard = p_shard and w.id = p_me and w.epoch = p_epoch;
+  return (select count(*)::int from workflow_executions e where e.shard = p_shard and e.owner = p_me and e.status = 1);
+end $function$;
+
 CREATE OR REPLACE FUNCTION maestro.mc_lo(p_ids uuid[])
  RETURNS uuid
  LANGUAGE sql
@@ -525,6 +625,30 @@ begin
     end loop;
   end loop;
   return v_made;
+end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_redrive(p_shard smallint, p_tenant uuid, p_exec uuid, p_generation smallint, p_actor text, p_reason text, p_event text)
+ RETURNS TABLE(known boolean, status smallint, changed boolean)
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare v_status smallint; v_next smallint;
+begin
+  select l.status into v_status from dead_letters l where l.shard = p_shard and l.execution_id = p_exec
+     and l.generation = p_generation and l.tenant_id = p_tenant for update;
+  if not found or v_status <> 0 then
+    return query select v_status is not null, v_status, false;
+    return;
+  end if;
+  select r.generation into v_next from mc_retry(p_shard, p_tenant, p_exec, array[6]::smallint[], p_event) r;
+  if v_next is null then
+    return query select true, v_status, false;
+    return;
+  end if;
+  update dead_letters l set status = 1, decided_at = pg_catalog.now(), decided_by = p_actor::jsonb, decision_reason = p_reason
+   where l.shard = p_shard and l.execution_id = p_exec and l.generation = p_generation;
+  return query select true, 1::smallint, true;
 end $function$;
 
 CREATE OR REPLACE FUNCTION maestro.mc_register(p_shard smallint, p_me bigint, p_host text, p_lease interval)
@@ -629,6 +753,73 @@ begin
       from d where e.shard = p_shard and e.id = d.id returning e.*;
 end $function$;
 
+CREATE OR REPLACE FUNCTION maestro.mc_takeover_2(p_shard smallint, p_me bigint, p_epoch bigint, p_limit integer)
+ RETURNS SETOF workflow_executions
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare v_ids uuid[]; v_left boolean[]; v_lost jsonb[]; v_lo uuid; v_hi uuid; v_dead uuid[];
+  v_error jsonb := jsonb_build_object('type', 'poison', 'retryable', false, 'message',
+    'Three workers were lost while they ran this execution, the last one while it ran nothing else.');
+begin
+  perform 1 from workers w where w.shard = p_shard and w.id = p_me and w.epoch = p_epoch for key share;
+  if not found then
+    raise exception 'this worker was fenced off' using errcode = 'MC002';
+  end if;
+  select array_agg(d.id), array_agg(d.has_left), array_agg(d.lost) into v_ids, v_left, v_lost from
+    (select e.id, w.left_at is not null as has_left,
+            jsonb_build_object('worker', w.host, 'id', w.id::text, 'started_at', w.started_at) as lost
+       from workflow_executions e, workers w where w.shard = p_shard and w.dead
+        and e.shard = p_shard and e.status = 1 and e.owner = w.id limit p_limit for update of e skip locked) d;
+  if v_ids is null then
+    return;
+  end if;
+  v_lo := mc_lo(v_ids);
+  v_hi := mc_hi(v_ids);
+  update workflow_executions e set epoch = e.epoch + 1, takeovers = x.t, status = x.st,
+         owner = case when x.st = 1 then p_me end,
+         finished_at = case when x.st = 6 then pg_catalog.now() end,
+         error = case when x.st = 6 then v_error end
+    from (select c.id, c.t, case when c.t >= 3 then 6 when c.t = 2 then 0 else 1 end as st
+            from (select o.id, o.takeovers + case when y.has_left then 0 else 1 end as t
+                    from workflow_executions o, unnest(v_ids, v_left) y (id, has_left)
+                   where o.shard = p_shard and o.id between v_lo and v_hi and o.id = any (v_ids) and o.id = y.id) c) x
+   where e.shard = p_shard and e.id between v_lo and v_hi and e.id = any (v_ids) and e.id = x.id;
+  insert into execution_events as ev (shard, kind, seq, execution_id, tenant_id, ts, data)
+    select w.shard, 13, (select max(p.seq) + 1 from execution_events p where p.shard = p_shard and p.execution_id = e.id),
+           e.id, e.tenant_id, pg_catalog.now(), jsonb_build_object('lost', x.lost, 'handed_over', x.has_left,
+             'takeovers', e.takeovers, 'worker', case when e.status = 1 then w.host end)
+      from workers w, workflow_executions e, unnest(v_ids, v_left, v_lost) x (id, has_left, lost)
+     where w.shard = p_shard and w.id = p_me
+       and e.shard = p_shard and e.id between v_lo and v_hi and e.id = any (v_ids) and e.id = x.id;
+  select array_agg(e.id) into v_dead from workflow_executions e
+   where e.shard = p_shard and e.id between v_lo and v_hi and e.id = any (v_ids) and e.status = 6;
+  if v_dead is not null then
+    insert into execution_events as ev (shard, kind, seq, execution_id, tenant_id, ts, data)
+      select w.shard, 14, (select max(p.seq) + 1 from execution_events p where p.shard = p_shard and p.execution_id = e.id),
+             e.id, e.tenant_id, pg_catalog.now(), jsonb_build_object('error', v_error)
+        from workers w, workflow_executions e
+       where w.shard = p_shard and w.id = p_me
+         and e.shard = p_shard and e.id between v_lo and v_hi and e.id = any (v_dead);
+    insert into dead_letters as l (execution_id, generation, shard, tenant_id, reason, error, losses, evidence)
+      select e.id, e.generation, w.shard, e.tenant_id, 'owner_lost', v_error, e.takeovers, jsonb_build_object(
+               'lost', (select jsonb_agg(t.data -> 'lost' || jsonb_build_object('lost_at', t.ts) order by t.seq)
+                          from (select p.seq, p.ts, p.data from execution_events p where p.shard = p_shard
+                                   and p.execution_id = e.id and p.kind = 13 and not (p.data ->> 'handed_over')::boolean
+                                 order by p.seq desc limit e.takeovers) t),
+               'events', (select jsonb_agg(jsonb_build_object('sequence', t.seq, 'kind', t.kind, 'at', t.ts, 'data', t.data)
+                                           order by t.seq)
+                            from (select p.* from execution_events p where p.shard = p_shard and p.execution_id = e.id
+                                   order by p.seq desc limit 20) t))
+        from workers w, workflow_executions e
+       where w.shard = p_shard and w.id = p_me
+         and e.shard = p_shard and e.id between v_lo and v_hi and e.id = any (v_dead);
+  end if;
+  return query select e.* from workflow_executions e
+   where e.shard = p_shard and e.id between v_lo and v_hi and e.id = any (v_ids);
+end $function$;
+
 CREATE OR REPLACE FUNCTION maestro.mc_tenant()
  RETURNS uuid
  LANGUAGE sql
@@ -658,6 +849,8 @@ CREATE OR REPLACE FUNCTION maestro.now()
  STABLE
 AS $function$ select coalesce(nullif(current_setting('mc.now', true), '')::timestamptz, pg_catalog.now()) $function$;
 
+create policy engine on dead_letters to mc_engine using (true) with check (true);
+create policy tenant on dead_letters to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
 create policy engine on domain_events to mc_engine using (true) with check (true);
 create policy tenant on domain_events to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
 create policy engine on execution_events to mc_engine using (true) with check (true);
@@ -683,6 +876,8 @@ create policy tenant on workflow_versions to mc_api using ((tenant_id = (NULLIF(
 create policy engine on workflows to mc_engine using (true) with check (true);
 create policy tenant on workflows to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
 
+grant select on dead_letters to mc_api;
+grant delete, insert, select, update on dead_letters to mc_engine;
 grant insert, select on domain_events to mc_api;
 grant delete, insert, select, update on domain_events to mc_engine;
 grant select on execution_events to mc_api;
@@ -693,6 +888,9 @@ grant delete, insert, select, update on execution_labels to mc_engine;
 grant execute on function mc_beat(p_shard smallint, p_me bigint, p_epoch bigint, p_lease interval) to mc_engine;
 grant execute on function mc_bury(p_shard smallint, p_me bigint) to mc_engine;
 grant execute on function mc_claim(p_shard smallint, p_me bigint, p_epoch bigint, p_ids uuid[]) to mc_engine;
+grant execute on function mc_claim_2(p_shard smallint, p_me bigint, p_epoch bigint, p_ids uuid[]) to mc_engine;
+grant execute on function mc_claim_alone(p_shard smallint, p_me bigint, p_epoch bigint) to mc_engine;
+grant execute on function mc_discard(p_shard smallint, p_tenant uuid, p_exec uuid, p_generation smallint, p_actor text, p_reason text, p_event text) to mc_engine;
 grant execute on function mc_drop_logs(p_before date) to mc_engine;
 grant execute on function mc_due(p_shard smallint, p_me bigint, p_epoch bigint, p_limit integer) to mc_engine;
 grant execute on function mc_enqueue(p_shard smallint, p_id uuid[], p_tenant uuid[], p_workflow uuid[], p_version uuid[], p_namespace text[], p_region text[], p_priority integer[], p_timeout double precision[], p_wake timestamp with time zone[], p_input text[], p_meta text[], p_key text[], p_digest bytea[], p_event text[], p_labels text[]) to mc_engine;
@@ -700,9 +898,11 @@ grant execute on function mc_flush(p_shard smallint, p_me bigint, p_epoch bigint
 grant execute on function mc_forget_keys(p_shard smallint, p_age interval, p_limit integer) to mc_engine;
 grant execute on function mc_hi(p_ids uuid[]) to mc_engine;
 grant execute on function mc_leave(p_shard smallint, p_me bigint, p_epoch bigint) to mc_engine;
+grant execute on function mc_leave_2(p_shard smallint, p_me bigint, p_epoch bigint) to mc_engine;
 grant execute on function mc_lo(p_ids uuid[]) to mc_engine;
 grant execute on function mc_log(p_shard smallint, l_tenant uuid[], l_exec uuid[], l_step integer[], l_item integer[], l_gen smallint[], l_attempt integer[], l_age double precision[], l_level text[], l_message text[], l_fields text[]) to mc_engine;
 grant execute on function mc_make_partitions(p_from date, p_to date) to mc_engine;
+grant execute on function mc_redrive(p_shard smallint, p_tenant uuid, p_exec uuid, p_generation smallint, p_actor text, p_reason text, p_event text) to mc_engine;
 grant execute on function mc_register(p_shard smallint, p_me bigint, p_host text, p_lease interval) to mc_engine;
 grant execute on function mc_retry(p_shard smallint, p_tenant uuid, p_exec uuid, p_statuses smallint[], p_event text) to mc_engine;
 grant execute on function mc_send(p_shard smallint, p_tenant uuid, p_exec uuid, p_kind smallint, p_data text, p_cancel boolean) to mc_engine;
@@ -710,6 +910,7 @@ grant execute on function mc_slot(p_id uuid) to mc_api;
 grant execute on function mc_slot(p_id uuid) to mc_engine;
 grant execute on function mc_sweep_workers(p_shard smallint) to mc_engine;
 grant execute on function mc_takeover(p_shard smallint, p_me bigint, p_epoch bigint, p_limit integer) to mc_engine;
+grant execute on function mc_takeover_2(p_shard smallint, p_me bigint, p_epoch bigint, p_limit integer) to mc_engine;
 grant execute on function mc_tenant() to mc_api;
 grant execute on function mc_tenant() to mc_engine;
 grant execute on function mc_uuid_floor(p_at timestamp with time zone) to mc_api;

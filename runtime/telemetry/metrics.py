@@ -46,8 +46,13 @@ class Metrics:
         self.flush_waiting = self._gauge("maestro_flush_waiting")
         self.lease_seconds = self._gauge("maestro_lease_seconds")
         self.takeovers = self._counter("maestro_takeovers_total")
+        self.dead_letters = self._counter("maestro_dead_letters_total")
+        self.undecodable = self._counter("maestro_undecodable_messages_total")
         self.fenced = self._counter("maestro_fenced_total")
         self.swept = self._counter("maestro_swept_total")
+        self.days_dropped = self._counter("maestro_days_dropped_total")
+        self.executions_dropped = self._counter("maestro_executions_dropped_total")
+        self.bytes_freed = self._counter("maestro_bytes_freed_total")
         self.subscribers = self._gauge("maestro_subscribers")
         self.dependency_up = self._gauge("maestro_dependency_up", "dependency")
 

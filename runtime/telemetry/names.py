@@ -52,8 +52,13 @@ METRICS: Final[dict[str, str]] = {
     "maestro_flush_waiting": "Checkpoints that wait for the next commit.",
     "maestro_lease_seconds": "What was left of the lease when it was renewed.",
     "maestro_takeovers_total": "Executions taken over from dead workers.",
+    "maestro_dead_letters_total": "Executions that ended as dead letters.",
+    "maestro_undecodable_messages_total": "Stream entries that name no execution: acknowledged, dropped.",
     "maestro_fenced_total": "Times this process found itself fenced off.",
     "maestro_swept_total": "Queued executions that the sweeper handed out again.",
+    "maestro_days_dropped_total": "Days of executions that retention replaced by what is kept of them.",
+    "maestro_executions_dropped_total": "Executions that retention dropped.",
+    "maestro_bytes_freed_total": "Bytes that retention gave back to the disk.",
     "maestro_subscribers": "Open subscriptions.",
     "maestro_dependency_up": "Whether PostgreSQL and Redis answer.",
 }

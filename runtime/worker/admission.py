@@ -55,7 +55,7 @@ class Admission:
         self._tools = tools
         self._executor = executor
 
-    async def admit(self, owned: Sequence[OwnedExecution], *, taken_over: bool = False) -> None:
+    async def admit(self, owned: Sequence[OwnedExecution]) -> None:
         """Begin or go on with these executions. Raises Unavailable; then nobody may keep this seat."""
         histories = await self._histories(owned)
         for one in owned:
@@ -70,11 +70,6 @@ class Admission:
             run, due = self._make(one, prepared, history)
             if history is None:
                 self._tools.metrics.queue_lag.observe(one.age_seconds)
-            elif taken_over:
-                run.record_event(
-                    EventKind.EXECUTION_TAKEN_OVER,
-                    {"worker": self._tools.name, "takeovers": one.takeovers},
-                )
             self._begin(run, history or _NOTHING, due)
         self._tools.metrics.running.set(len(self._executor.runs))
         self._tools.signals.fire(signals.CLAIMED, len(owned))

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Final
 from uuid import UUID
 
-from runtime.model.checkpoint import BeatAnswer
+from runtime.model.checkpoint import BeatAnswer, Taken
 from runtime.telemetry.log import get_logger
 from runtime.worker import signals
 from runtime.worker.admission import Admission
@@ -70,15 +70,16 @@ class Duties:
         """Serve for ever. Raises what makes this seat unsafe to keep."""
         while True:
             if not await self._called():
-                async with self._owning:
-                    await self._look_for_the_dead()
+                if not self._tools.is_alone:
+                    async with self._owning:
+                        await self._look_for_the_dead()
                 continue
             answer, self._answer = self._answer, None
             ids = self._rung | set(answer.inbox if answer else ())
             self._rung = set()
             if ids:
                 await self._read(ids)
-            if answer is not None:
+            if answer is not None and not self._tools.is_alone:
                 async with self._owning:
                     await self._serve(answer)
 
@@ -102,6 +103,8 @@ class Duties:
             await self._take_over()
         if answer.due:
             await self._wake()
+        if answer.queued:
+            await self._attend_suspects()
         silence = self._tools.clock.monotonic() - self._spoke_at
         if answer.queued and silence > SILENCE_SECONDS:
             await self._claim()
@@ -122,11 +125,12 @@ class Duties:
         await store.bury(seat.shard, seat.me)
         taken = 0
         while room := self._room():
-            owned = await store.takeover(seat.shard, seat.me, seat.epoch, min(room, CHUNK))
-            if not owned:
+            found = await store.takeover(seat.shard, seat.me, seat.epoch, min(room, CHUNK))
+            if not found.total:
                 break
-            taken += len(owned)
-            await self._admission.admit(owned, taken_over=True)
+            taken += found.total
+            await self._admission.admit(found.owned)
+            self._judged(found)
         if taken:
             _log.warning("taken_over", executions=taken)
             self._tools.metrics.takeovers.inc(taken)
@@ -136,6 +140,24 @@ class Duties:
         if now - self._forgot_at > FORGET_SECONDS:
             self._forgot_at = now
             await store.sweep_workers(seat.shard)
+
+    def _judged(self, found: Taken) -> None:
+        """Say what the poison rule made of them; those who watch the dead hear of their end."""
+        if found.suspects:
+            _log.warning("suspected", executions=len(found.suspects))
+        if found.dead:
+            self._tools.metrics.dead_letters.inc(len(found.dead))
+            self._tools.wakeup.publish_events(self._seat.shard, found.dead)
+            for execution_id in found.dead:
+                _log.error("dead_lettered", execution=str(execution_id))
+
+    async def _attend_suspects(self) -> None:
+        """Somebody must run what waits to be run alone."""
+        quarantine = self._tools.quarantine
+        if quarantine is None:
+            return
+        if waiting := await self._tools.store.suspects(self._seat.shard, limit=quarantine.most):
+            await quarantine.attend(waiting)
 
     async def _wake(self) -> None:
         seat = self._seat

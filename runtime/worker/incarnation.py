@@ -32,6 +32,8 @@ from runtime.worker.trace import purpose_of
 CHUNK: Final = 500
 BLOCK_MS: Final = 1_000
 STATEMENT_SECONDS: Final = 5.0
+ALONE_POLL_SECONDS: Final = 0.2
+ALONE_PATIENCE_SECONDS: Final = 3.0
 
 _log = get_logger("worker")
 
@@ -79,7 +81,7 @@ class Incarnation:
         stop_hearing = self._tools.wakeup.on_inbox(self._duties.inbox_rang)
         self._spawn(self._keeper.keep(), "heartbeat")
         self._intake = [
-            self._spawn(self._claim(), "claim"),
+            self._spawn(self._claim_alone() if self._tools.is_alone else self._claim(), "claim"),
             self._spawn(self._duties.serve(), "duties"),
         ]
         try:
@@ -166,6 +168,23 @@ class Incarnation:
                 owned = await tools.store.claim(seat.shard, seat.me, seat.epoch, ids)
                 tools.queue.ack(entries)
                 await self._admission.admit(owned)
+
+    async def _claim_alone(self) -> None:
+        """Suspects, one at a time and nothing beside it; ends when none came for a while."""
+        tools, seat = self._tools, self.seat
+        idle_since = tools.clock.monotonic()
+        while tools.clock.monotonic() - idle_since < ALONE_PATIENCE_SECONDS:
+            async with self._owning:
+                owned = await tools.store.claim_alone(seat.shard, seat.me, seat.epoch)
+                await self._admission.admit(owned)
+            if not owned:
+                await asyncio.sleep(ALONE_POLL_SECONDS)
+                continue
+            while self.executor.runs:
+                self._room.clear()
+                await self._room.wait()
+            idle_since = tools.clock.monotonic()
+        self._end("nothing is left to run alone")
 
     def _heard(self, answer: BeatAnswer) -> None:
         self.executor.unblock()

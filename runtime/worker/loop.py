@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Final
 
 from runtime.clock import Clock
 from runtime.connectors.registry import Registry
 from runtime.entropy import Entropy
-from runtime.model.errors import Unavailable
+from runtime.model.errors import MaestroError, Unavailable
 from runtime.queue.stream import RedisQueue
 from runtime.queue.wakeup import Wakeup
 from runtime.secrets.file import FileSecrets
@@ -24,6 +25,7 @@ from runtime.worker import signals
 from runtime.worker.incarnation import Incarnation
 from runtime.worker.lease import Lease
 from runtime.worker.prepared import Programs
+from runtime.worker.quarantine import Quarantine
 from runtime.worker.tools import Seat, Tools
 from runtime.worker.trace import Traces
 
@@ -54,6 +56,8 @@ class Worker:
         entropy: Entropy,
         host: str,
         shard: int = 0,
+        quarantine: Quarantine | None = None,
+        is_alone: bool = False,
     ) -> None:
         self.signals = signals.Signals()
         self._tools = Tools(
@@ -71,6 +75,8 @@ class Worker:
             clock=clock,
             signals=self.signals,
             name=host,
+            quarantine=quarantine,
+            is_alone=is_alone,
         )
         self._entropy = entropy
         self._shard = shard
@@ -103,6 +109,10 @@ class Worker:
                 reason = await incarnation.run()
             finally:
                 self._current = None
+            if self._tools.is_alone:
+                # One incarnation is all there is: what it knows of itself may be the poison's doing.
+                await self._let_go()
+                return
             if not self._stopping.is_set():
                 _log.warning("worker_begins_again", reason=reason)
 
@@ -112,6 +122,15 @@ class Worker:
         if self._current is not None:
             seconds = self._tools.settings.drain_seconds if drain_seconds is None else drain_seconds
             await self._current.drain(seconds)
+        if self._tools.quarantine is not None:
+            await self._tools.quarantine.close(self._tools.settings.drain_seconds)
+
+    async def _let_go(self) -> None:
+        """Free the last seat, if it is still ours, so that nobody counts it as lost."""
+        last, self._last_seat = self._last_seat, None
+        if last is not None:
+            with suppress(MaestroError):
+                await self._tools.store.leave(last.shard, last.me, last.epoch)
 
     async def _begin(self) -> Incarnation:
         """Register under a new id.

@@ -15,13 +15,17 @@ from runtime.store.log import LogWriter
 from runtime.store.pool import Database
 from runtime.telemetry.metrics import Metrics
 from runtime.worker.prepared import Programs
+from runtime.worker.quarantine import Quarantine
 from runtime.worker.signals import Signals
 from runtime.worker.trace import Traces
 
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """The adapters and settings of one worker; `name` is how rows and events call it."""
+    """The adapters and settings of one worker; `name` is how rows and events call it.
+
+    `quarantine` starts processes for suspects; `is_alone` says that this worker is one of those.
+    """
 
     database: Database
     store: ExecutionStore
@@ -37,6 +41,8 @@ class Tools:
     clock: Clock
     signals: Signals
     name: str
+    quarantine: Quarantine | None = None
+    is_alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)

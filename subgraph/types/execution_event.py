@@ -36,7 +36,8 @@ _EXECUTION: Final = {
     model.EventKind.EXECUTION_REWOUND: ExecutionStatus.QUEUED,
     model.EventKind.EXECUTION_RETRIED: ExecutionStatus.QUEUED,
     model.EventKind.EXECUTION_CANCEL_REQUESTED: ExecutionStatus.CANCELLING,
-    model.EventKind.EXECUTION_TAKEN_OVER: ExecutionStatus.RUNNING,
+    model.EventKind.DEAD_LETTERED: ExecutionStatus.DEAD_LETTERED,
+    model.EventKind.DEAD_LETTER_DISCARDED: ExecutionStatus.DEAD_LETTERED,
 }
 _STEP: Final = {
     model.EventKind.STEP_STARTED: StepStatus.RUNNING,

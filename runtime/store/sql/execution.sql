@@ -10,7 +10,7 @@ select live, dead, due, queued, inbox from mc_beat($1, $2, $3, make_interval(sec
 
 -- name: leave
 -- Safe: marks its own row; executions that are left behind are taken over like those of a dead worker.
-select mc_leave($1, $2, $3);
+select mc_leave_2($1, $2, $3);
 
 -- name: bury
 -- Safe: `for update` conflicts with every fence, and rows that a flush holds are skipped until the next round.
@@ -26,7 +26,19 @@ select e.id, e.tenant_id, e.workflow_id, e.version_id, e.generation, e.namespace
        e.takeovers, e.inbox, e.cancel_requested, e.created_at,
        extract(epoch from pg_catalog.now() - e.created_at)::float8 as age_seconds,
        extract(epoch from e.deadline - pg_catalog.now())::float8 as deadline_in_seconds, e.meta, e.input
-  from mc_claim($1, $2, $3, $4) e;
+  from mc_claim_2($1, $2, $3, $4) e;
+
+-- name: claim_alone
+-- Safe: as claim; `skip locked`, and one row only, so that nothing else is lost with it.
+select e.id, e.tenant_id, e.workflow_id, e.version_id, e.generation, e.namespace, e.region, e.priority, e.epoch,
+       e.takeovers, e.inbox, e.cancel_requested, e.created_at,
+       extract(epoch from pg_catalog.now() - e.created_at)::float8 as age_seconds,
+       extract(epoch from e.deadline - pg_catalog.now())::float8 as deadline_in_seconds, e.meta, e.input
+  from mc_claim_alone($1, $2, $3) e;
+
+-- name: suspects
+-- Safe: reads a partial index that is nearly always empty, and no further than it must.
+select count(*)::int from (select 1 from workflow_executions e where e.shard = $1 and e.status = 0 and e.takeovers >= 2 limit $2) x;
 
 -- name: due
 -- Safe: as claim; `skip locked`, so that several workers share what is due without waiting for each other.
@@ -37,12 +49,13 @@ select e.id, e.tenant_id, e.workflow_id, e.version_id, e.generation, e.namespace
   from mc_due($1, $2, $3, $4) e;
 
 -- name: takeover
--- Safe: as claim; takes only from workers that are marked dead, in a statement (and snapshot) after the marking.
+-- Safe: as claim; takes only from workers that are marked dead, in a statement (and snapshot) after the marking. What
+-- comes back with status 1 is the caller's, with 0 a suspect, with 6 dead.
 select e.id, e.tenant_id, e.workflow_id, e.version_id, e.generation, e.namespace, e.region, e.priority, e.epoch,
        e.takeovers, e.inbox, e.cancel_requested, e.created_at,
        extract(epoch from pg_catalog.now() - e.created_at)::float8 as age_seconds,
-       extract(epoch from e.deadline - pg_catalog.now())::float8 as deadline_in_seconds, e.meta, e.input
-  from mc_takeover($1, $2, $3, $4) e;
+       extract(epoch from e.deadline - pg_catalog.now())::float8 as deadline_in_seconds, e.meta, e.input, e.status
+  from mc_takeover_2($1, $2, $3, $4) e;
 
 -- name: history_steps
 -- Safe: reads by primary key; the id range prunes the days. Only the owner asks, so nobody writes meanwhile.
@@ -81,7 +94,7 @@ with recursive ring as (
 )
 select p.id, p.priority from ring cross join lateral (
   select e.id, e.priority from workflow_executions e
-   where e.shard = $1 and e.status = 0 and e.tenant_id = ring.tenant_id
+   where e.shard = $1 and e.status = 0 and e.takeovers < 2 and e.tenant_id = ring.tenant_id
      and e.created_at < pg_catalog.now() - make_interval(secs => $2::float8)
    order by e.priority desc, e.id limit $3
 ) p where ring.tenant_id is not null limit $4;

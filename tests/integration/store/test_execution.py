@@ -97,11 +97,12 @@ async def test_takeover_gives_the_work_of_the_dead_to_the_living(room):
     await room.expire(1)
 
     assert await room.store.bury(0, 2) == 1
-    found = await room.store.takeover(0, 2, two, 3) + await room.store.takeover(0, 2, two, 3)
+    taken = [await room.store.takeover(0, 2, two, 3) for _ in range(2)]
+    found = [owned for each in taken for owned in each.owned]
 
     assert sorted(owned.id for owned in found) == sorted(ids)
     assert {(owned.takeovers, owned.epoch) for owned in found} == {(1, 2)}
-    assert await room.store.takeover(0, 2, two, 3) == []
+    assert (await room.store.takeover(0, 2, two, 3)).total == 0
 
 
 async def test_a_checkpoint_clears_the_count_of_lost_owners(room):
@@ -132,7 +133,7 @@ async def test_leaving_lets_others_take_over_at_once(room):
     found = await room.store.takeover(0, 2, two, 10)
 
     assert left == 1
-    assert [owned.id for owned in found] == [execution]
+    assert [(owned.id, owned.takeovers) for owned in found.owned] == [(execution, 0)]
 
 
 async def test_dead_workers_stay_until_nothing_refers_to_them(room):
