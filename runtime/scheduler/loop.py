@@ -14,12 +14,14 @@ from typing import Final, Protocol
 from runtime.clock import Clock
 from runtime.model.errors import MaestroError
 from runtime.queue.stream import RedisQueue
+from runtime.scheduler.days import DEFAULT_DAYS, Days
 from runtime.scheduler.partitions import Partitions
 from runtime.scheduler.retention import Retention
 from runtime.scheduler.sweep import Sweep
 from runtime.store.execution import ExecutionStore
 from runtime.store.leadership import Leadership
 from runtime.store.pool import Database
+from runtime.store.retention import RetentionStore
 from runtime.telemetry.log import get_logger
 from runtime.telemetry.metrics import Metrics
 
@@ -57,6 +59,7 @@ class Scheduler:
             Sweep(store, queue, metrics, clock),
             Partitions(store),
             Retention(store, queue),
+            Days(RetentionStore(database, default_days=DEFAULT_DAYS), metrics, clock),
         )
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []

@@ -1,4 +1,7 @@
-"""Retention: what has served its time goes: idempotency keys, step logs, rows and names of dead workers."""
+"""Retention: what has served its time goes: idempotency keys, rows and names of dead workers.
+
+Executions, with their steps, events and logs, go by whole days: `days.py`.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,6 @@ from runtime.queue.stream import RedisQueue
 from runtime.store.execution import ExecutionStore
 
 KEY_DAYS: Final = 7
-LOG_DAYS: Final = 30
 CHUNK: Final = 5_000
 
 
@@ -25,13 +27,11 @@ class Retention:
         *,
         shard: int = 0,
         key_days: int = KEY_DAYS,
-        log_days: int = LOG_DAYS,
     ) -> None:
         self._store = store
         self._queue = queue
         self._shard = shard
         self._key_days = key_days
-        self._log_days = log_days
 
     async def run(self) -> int:
         """How many things went."""
@@ -41,7 +41,6 @@ class Retention:
             gone += keys
             if keys < CHUNK:
                 break
-        gone += await self._store.drop_logs(keep_days=self._log_days)
         gone += await self._store.sweep_workers(self._shard)
         gone += await self._queue.forget_consumers(self._shard)
         return gone

@@ -82,6 +82,19 @@ create table idempotency_keys (
 CREATE INDEX idempotency_keys_age ON maestro.idempotency_keys USING btree (created_at);
 alter table idempotency_keys enable row level security;
 
+create table legal_holds (
+  tenant_id uuid not null,
+  scope text not null,
+  id uuid not null,
+  reason text not null,
+  actor text not null,
+  at timestamp with time zone not null default now(),
+  constraint legal_holds_pkey PRIMARY KEY (tenant_id, scope, id),
+  constraint legal_holds_scope_check CHECK ((scope = ANY (ARRAY['execution'::text, 'workflow'::text])))
+);
+CREATE TRIGGER retention BEFORE INSERT OR DELETE OR UPDATE ON maestro.legal_holds FOR EACH ROW EXECUTE FUNCTION mc_retention_settings();
+alter table legal_holds enable row level security;
+
 create table migrations (
   name text not null,
   sha256 text not null,
@@ -103,6 +116,24 @@ create table outbox (
 );
 CREATE INDEX outbox_due ON maestro.outbox USING btree (shard, available_at);
 alter table outbox enable row level security;
+
+create table retention_changes (
+  day date not null,
+  execution_id uuid not null
+);
+CREATE INDEX retention_changes_day ON maestro.retention_changes USING btree (day);
+
+create table retention_days (
+  day date not null,
+  as_of date not null,
+  policy text not null,
+  state smallint not null,
+  kept bigint not null default 0,
+  dropped bigint not null default 0,
+  bytes bigint not null default 0,
+  at timestamp with time zone not null default now(),
+  constraint retention_days_pkey PRIMARY KEY (day)
+);
 
 create table shards (
   shard smallint not null,
@@ -150,8 +181,15 @@ create table tenants (
   settings jsonb not null default '{}'::jsonb,
   created_at timestamp with time zone not null default now(),
   constraint tenants_name_key UNIQUE (name),
-  constraint tenants_pkey PRIMARY KEY (id)
+  constraint tenants_pkey PRIMARY KEY (id),
+  constraint tenants_retention_days CHECK (
+CASE
+    WHEN (NOT (settings ? 'retention_days'::text)) THEN true
+    WHEN (jsonb_typeof((settings -> 'retention_days'::text)) <> 'number'::text) THEN false
+    ELSE (((((settings ->> 'retention_days'::text))::numeric >= (1)::numeric) AND (((settings ->> 'retention_days'::text))::numeric <= (36500)::numeric)) AND (((settings ->> 'retention_days'::text))::numeric = trunc(((settings ->> 'retention_days'::text))::numeric)))
+END)
 );
+CREATE TRIGGER retention BEFORE UPDATE ON maestro.tenants FOR EACH ROW WHEN (((new.settings -> 'retention_days'::text) IS DISTINCT FROM (old.settings -> 'retention_days'::text))) EXECUTE FUNCTION mc_retention_settings();
 alter table tenants enable row level security;
 
 create table workers (
@@ -242,10 +280,13 @@ create table workflows (
   created_at timestamp with time zone not null default now(),
   created_by jsonb not null,
   updated_at timestamp with time zone not null default now(),
+  retention_days integer,
   constraint workflows_tenant_id_namespace_name_key UNIQUE (tenant_id, namespace, name),
-  constraint workflows_pkey PRIMARY KEY (id)
+  constraint workflows_pkey PRIMARY KEY (id),
+  constraint workflows_retention_days CHECK (((retention_days >= 1) AND (retention_days <= 36500)))
 );
 CREATE INDEX workflows_updated ON maestro.workflows USING btree (tenant_id, updated_at DESC, id DESC);
+CREATE TRIGGER retention BEFORE UPDATE ON maestro.workflows FOR EACH ROW WHEN ((new.retention_days IS DISTINCT FROM old.retention_days)) EXECUTE FUNCTION mc_retention_settings();
 alter table workflows enable row level security;
 
 create view workflow_records with (security_invoker=true) as
@@ -358,6 +399,216 @@ begin
      set status = 1, owner = p_me, epoch = e.epoch + 1, started_at = least(e.started_at, pg_catalog.now())
    where e.shard = p_shard and e.id = v_id
    returning e.*;
+end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_day_catch_up(p_day date, p_as_of date, p_default integer)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'maestro', 'pg_temp'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare v_suffix text := '_' || to_char(p_day, 'YYYYMMDD'); v_table text; v_key text; v_ids uuid[];
+begin
+  with gone as (delete from retention_changes c where c.day = p_day returning c.execution_id)
+  select array_agg(distinct g.execution_id) into v_ids from gone g;
+  if v_ids is null then
+    return 0;
+  end if;
+  foreach v_table in array array['workflow_executions', 'step_executions', 'execution_events', 'step_logs'] loop
+    v_key := mc_day_key(v_table);
+    execute format('delete from maestro_days.%I x where x.%I = any ($1)', v_table || v_suffix, v_key) using v_ids;
+    if v_table = 'workflow_executions' then
+      execute format('insert into maestro_days.%I select e.* from %s and e.id = any ($3)', v_table || v_suffix,
+        mc_day_part(v_table || v_suffix, true)) using p_as_of, p_default, v_ids;
+    elsif to_regclass('maestro.' || v_table || v_suffix) is not null then
+      execute format('insert into maestro_days.%1$I select x.* from maestro.%1$I x where x.execution_id = any ($1) and exists '
+        '(select 1 from maestro_days.%2$I e where e.id = x.execution_id)', v_table || v_suffix, 'workflow_executions' || v_suffix) using v_ids;
+    end if;
+  end loop;
+  return cardinality(v_ids);
+end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_day_copy(p_day date, p_as_of date, p_default integer)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'maestro', 'pg_temp'
+AS $function$
+declare
+  v_suffix text := '_' || to_char(p_day, 'YYYYMMDD'); v_table text; v_kept bigint; v_all bigint;
+  v_executions text := 'workflow_executions' || v_suffix;
+begin
+  perform pg_advisory_xact_lock(7263004);
+  foreach v_table in array mc_day_tables() loop
+    execute format('create table maestro_days.%I (like maestro.%I including all)', v_table || v_suffix, v_table);
+    execute format('alter table maestro_days.%1$I add constraint day_bounds check (%2$I >= %3$L and %2$I < %4$L)', v_table || v_suffix,
+      mc_day_key(v_table), mc_uuid_floor(p_day::timestamp at time zone 'UTC'), mc_uuid_floor((p_day + 1)::timestamp at time zone 'UTC'));
+  end loop;
+  execute format('alter table maestro_days.%I set (fillfactor = 80)', v_executions);
+  execute format('select count(*) from maestro.%I', v_executions) into v_all;
+  execute format('insert into maestro_days.%I select e.* from %s', v_executions, mc_day_part(v_executions, true)) using p_as_of, p_default;
+  get diagnostics v_kept = row_count;
+  execute format('analyze maestro_days.%I', v_executions);
+  foreach v_table in array array['step_executions', 'execution_events', 'step_logs'] loop
+    if v_kept > 0 and to_regclass('maestro.' || v_table || v_suffix) is not null then
+      execute format('insert into maestro_days.%1$I select x.* from maestro.%1$I x where exists '
+        '(select 1 from maestro_days.%2$I e where e.id = x.execution_id)', v_table || v_suffix, v_executions);
+    end if;
+  end loop;
+  update retention_days r set kept = v_kept, dropped = v_all - v_kept where r.day = p_day;
+  return v_kept;
+end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_day_exchange(p_day date, p_default integer)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'maestro', 'pg_temp'
+ SET lock_timeout TO '200ms'
+AS $function$
+declare
+  v_day retention_days; v_suffix text := '_' || to_char(p_day, 'YYYYMMDD'); v_table text; v_name text;
+  v_before bigint := 0; v_after bigint := 0; v_kept bigint;
+begin
+  perform pg_advisory_xact_lock(7263003);
+  select * into v_day from retention_days r where r.day = p_day for update;
+  if v_day.state is distinct from 1 or v_day.policy <> mc_retention_policy(p_default) then
+    return false;
+  end if;
+  foreach v_table in array mc_day_tables() loop
+    execute format('lock table only maestro.%I in access exclusive mode', v_table);
+    if to_regclass('maestro.' || v_table || v_suffix) is not null then
+      execute format('lock table maestro.%I in access exclusive mode', v_table || v_suffix);
+    end if;
+  end loop;
+  perform mc_day_catch_up(p_day, v_day.as_of, p_default);
+  execute format('select count(*) from maestro_days.%I', 'workflow_executions' || v_suffix) into v_kept;
+  foreach v_table in array mc_day_tables() loop
+    v_name := v_table || v_suffix;
+    v_before := v_before + coalesce(pg_total_relation_size(to_regclass('maestro.' || v_name)), 0);
+    v_after := v_after + case when v_kept > 0 then pg_total_relation_size(to_regclass('maestro_days.' || v_name)) else 0 end;
+    execute format('drop table if exists maestro.%I', v_name);
+    if v_kept > 0 then
+      execute format('alter table maestro_days.%I set schema maestro', v_name);
+      execute format('alter table maestro.%I attach partition maestro.%I for values from (%L) to (%L)', v_table, v_name,
+        mc_uuid_floor(p_day::timestamp at time zone 'UTC'), mc_uuid_floor((p_day + 1)::timestamp at time zone 'UTC'));
+      execute format('alter table maestro.%I drop constraint day_bounds', v_name);
+    else
+      execute format('drop table maestro_days.%I', v_name);
+    end if;
+  end loop;
+  update retention_days r set state = 2, dropped = r.dropped + r.kept - v_kept, kept = v_kept, bytes = greatest(v_before - v_after, 0), at = pg_catalog.now()
+   where r.day = p_day;
+  return true;
+end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_day_key(p_table text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$ select case p_table when 'workflow_executions' then 'id' else 'execution_id' end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_day_part(p_table text, p_stays boolean)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$
+  select format('maestro.%I e left join maestro.workflows w on w.id = e.workflow_id left join maestro.tenants t on t.id = e.tenant_id where '
+    || case when p_stays then '' else 'not ' end || '(e.status in (0, 1, 3) or coalesce(e.finished_at, e.created_at) >= '
+    '($1 - coalesce(w.retention_days, (t.settings ->> ''retention_days'')::int, $2))::timestamp at time zone ''UTC'' '
+    'or (e.tenant_id, e.id) in (select h.tenant_id, h.id from maestro.legal_holds h where h.scope = ''execution'') '
+    'or (e.tenant_id, e.workflow_id) in (select h.tenant_id, h.id from maestro.legal_holds h where h.scope = ''workflow''))', p_table)
+$function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_day_sweep(p_day date, p_after uuid, p_limit integer)
+ RETURNS TABLE(upto uuid, gone integer)
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'maestro', 'pg_temp'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare
+  v_lo uuid := mc_uuid_floor(p_day::timestamp at time zone 'UTC'); v_hi uuid := mc_uuid_floor((p_day + 1)::timestamp at time zone 'UTC');
+  v_upto uuid; v_gone int := 0; v_count int;
+begin
+  select mc_hi(array_agg(x.execution_id)) into v_upto from (select l.execution_id from execution_labels l
+    where l.execution_id > coalesce(p_after, v_lo) and l.execution_id < v_hi order by l.execution_id limit p_limit) x;
+  if v_upto is not null then
+    delete from execution_labels l where l.execution_id > coalesce(p_after, v_lo) and l.execution_id <= v_upto
+      and not exists (select 1 from workflow_executions e where e.id = l.execution_id and e.id between v_lo and v_upto);
+    get diagnostics v_gone = row_count;
+    return query select v_upto, v_gone;
+    return;
+  end if;
+  delete from execution_inbox b where b.execution_id >= v_lo and b.execution_id < v_hi
+    and not exists (select 1 from workflow_executions e where e.id = b.execution_id);
+  get diagnostics v_count = row_count;
+  v_gone := v_count;
+  delete from idempotency_keys k where k.created_at >= (p_day - 1)::timestamp at time zone 'UTC' and k.created_at < (p_day + 2)::timestamp at time zone 'UTC'
+    and k.operation = 'enqueue_execution' and k.result_id >= v_lo and k.result_id < v_hi
+    and not exists (select 1 from workflow_executions e where e.id = k.result_id);
+  get diagnostics v_count = row_count;
+  update retention_days r set state = 3 where r.day = p_day and r.state = 2;
+  return query select null::uuid, v_gone + v_count;
+end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_day_tables()
+ RETURNS text[]
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$ select array['step_executions', 'execution_events', 'step_logs', 'workflow_executions'] $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_day_watch(p_day date, p_as_of date, p_policy text, p_default integer)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'maestro', 'pg_temp'
+ SET lock_timeout TO '200ms'
+AS $function$
+declare v_suffix text := '_' || to_char(p_day, 'YYYYMMDD'); v_table text; v_due boolean;
+begin
+  -- Not while a leader that is none any more still copies: the changes that it needs would be forgotten.
+  perform pg_advisory_xact_lock(7263004);
+  execute format('select not exists (select 1 from maestro.%I) or exists (select 1 from %s)', 'workflow_executions' || v_suffix,
+                 mc_day_part('workflow_executions' || v_suffix, false)) into v_due using p_as_of, p_default;
+  insert into retention_days as r (day, as_of, policy, state) values (p_day, p_as_of, p_policy, case when v_due then 1 else 3 end)
+    on conflict (day) do update set as_of = excluded.as_of, policy = excluded.policy, state = excluded.state, at = pg_catalog.now();
+  delete from retention_changes c where c.day = p_day;
+  foreach v_table in array mc_day_tables() loop
+    execute format('drop table if exists maestro_days.%I', v_table || v_suffix);
+    if v_due and to_regclass('maestro.' || v_table || v_suffix) is not null then
+      execute format('create or replace trigger retention after insert or update or delete on maestro.%I for each row '
+        'execute function maestro.mc_note_change(%L)', v_table || v_suffix, p_day);
+    elsif exists (select 1 from pg_trigger g where g.tgrelid = to_regclass('maestro.' || v_table || v_suffix) and g.tgname = 'retention') then
+      execute format('drop trigger retention on maestro.%I', v_table || v_suffix);
+    end if;
+  end loop;
+  return v_due;
+end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_days_due(p_default integer)
+ RETURNS TABLE(day date, as_of date, policy text, state smallint)
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'maestro', 'pg_temp'
+AS $function$
+declare
+  v_today date := (maestro.now() at time zone 'UTC')::date;
+  v_policy text := mc_retention_policy(p_default);
+  v_least int;
+begin
+  select least(p_default, (select min((t.settings ->> 'retention_days')::int) from tenants t where t.settings ? 'retention_days'),
+               (select min(w.retention_days) from workflows w)) into v_least;
+  return query
+    select r.day, r.as_of, r.policy, r.state from retention_days r where r.state = 2
+    union all
+    (select d.day, v_today, v_policy, 0::smallint
+       from (select to_date(right(c.relname, 8), 'YYYYMMDD') as day from pg_inherits i join pg_class c on c.oid = i.inhrelid
+              where i.inhparent = 'maestro.workflow_executions'::regclass and c.relname ~ '^workflow_executions_[0-9]{8}$') d
+      where d.day < v_today - v_least and not exists (select 1 from retention_days r where r.day = d.day
+              and (r.state = 2 or (r.state = 3 and r.as_of >= v_today and r.policy = v_policy)))
+      order by 1);
 end $function$;
 
 CREATE OR REPLACE FUNCTION maestro.mc_discard(p_shard smallint, p_tenant uuid, p_exec uuid, p_generation smallint, p_actor text, p_reason text, p_event text)
@@ -627,6 +878,23 @@ begin
   return v_made;
 end $function$;
 
+CREATE OR REPLACE FUNCTION maestro.mc_note_change()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'maestro', 'pg_temp'
+AS $function$
+begin
+  -- The trigger's argument is the day. A field is looked up when its line runs, so each table meets its own alone.
+  if tg_table_name ~ '^workflow_executions' then
+    insert into retention_changes (day, execution_id) values (tg_argv[0]::date, case when tg_op = 'DELETE' then old.id else new.id end);
+  else
+    insert into retention_changes (day, execution_id)
+      values (tg_argv[0]::date, case when tg_op = 'DELETE' then old.execution_id else new.execution_id end);
+  end if;
+  return null;
+end $function$;
+
 CREATE OR REPLACE FUNCTION maestro.mc_redrive(p_shard smallint, p_tenant uuid, p_exec uuid, p_generation smallint, p_actor text, p_reason text, p_event text)
  RETURNS TABLE(known boolean, status smallint, changed boolean)
  LANGUAGE plpgsql
@@ -662,6 +930,36 @@ begin
     select p_me, s.shard, 1, pg_catalog.now() + p_lease, p_host from shards s where s.shard = p_shard
     returning w.epoch into v_epoch;
   return v_epoch;
+end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_retention_policy(p_default integer)
+ RETURNS text
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'maestro', 'pg_temp'
+AS $function$
+  select md5(concat_ws(';', p_default,
+    (select string_agg(t.id::text || ':' || (t.settings ->> 'retention_days'), ',' order by t.id) from tenants t where t.settings ? 'retention_days'),
+    (select string_agg(w.id::text || ':' || w.retention_days, ',' order by w.id) from workflows w where w.retention_days is not null),
+    (select string_agg(concat(h.scope, h.id, h.tenant_id), ',' order by h.tenant_id, h.scope, h.id) from legal_holds h)))
+$function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_retention_settings()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'maestro', 'pg_temp'
+AS $function$
+begin
+  perform pg_advisory_xact_lock_shared(7263003);
+  -- Lines of their own: a field is looked up when its line runs, and only holds have these.
+  if tg_table_name = 'legal_holds' and tg_op <> 'DELETE' then
+    if not exists (select 1 from workflow_executions e where new.scope = 'execution' and e.id = new.id and e.tenant_id = new.tenant_id)
+       and not exists (select 1 from workflows w where new.scope = 'workflow' and w.id = new.id and w.tenant_id = new.tenant_id) then
+      raise exception 'there is no % % in this tenant to hold', new.scope, new.id using errcode = 'MC005';
+    end if;
+  end if;
+  return case when tg_op = 'DELETE' then old else new end;
 end $function$;
 
 CREATE OR REPLACE FUNCTION maestro.mc_retry(p_shard smallint, p_tenant uuid, p_exec uuid, p_statuses smallint[], p_event text)
@@ -861,6 +1159,8 @@ create policy engine on execution_labels to mc_engine using (true) with check (t
 create policy tenant on execution_labels to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
 create policy engine on idempotency_keys to mc_engine using (true) with check (true);
 create policy tenant on idempotency_keys to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
+create policy engine on legal_holds to mc_engine using (true) with check (true);
+create policy tenant on legal_holds to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
 create policy engine on outbox to mc_engine using (true) with check (true);
 create policy tenant on outbox to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
 create policy engine on step_executions to mc_engine using (true) with check (true);
@@ -890,6 +1190,12 @@ grant execute on function mc_bury(p_shard smallint, p_me bigint) to mc_engine;
 grant execute on function mc_claim(p_shard smallint, p_me bigint, p_epoch bigint, p_ids uuid[]) to mc_engine;
 grant execute on function mc_claim_2(p_shard smallint, p_me bigint, p_epoch bigint, p_ids uuid[]) to mc_engine;
 grant execute on function mc_claim_alone(p_shard smallint, p_me bigint, p_epoch bigint) to mc_engine;
+grant execute on function mc_day_catch_up(p_day date, p_as_of date, p_default integer) to mc_engine;
+grant execute on function mc_day_copy(p_day date, p_as_of date, p_default integer) to mc_engine;
+grant execute on function mc_day_exchange(p_day date, p_default integer) to mc_engine;
+grant execute on function mc_day_sweep(p_day date, p_after uuid, p_limit integer) to mc_engine;
+grant execute on function mc_day_watch(p_day date, p_as_of date, p_policy text, p_default integer) to mc_engine;
+grant execute on function mc_days_due(p_default integer) to mc_engine;
 grant execute on function mc_discard(p_shard smallint, p_tenant uuid, p_exec uuid, p_generation smallint, p_actor text, p_reason text, p_event text) to mc_engine;
 grant execute on function mc_drop_logs(p_before date) to mc_engine;
 grant execute on function mc_due(p_shard smallint, p_me bigint, p_epoch bigint, p_limit integer) to mc_engine;
@@ -920,9 +1226,12 @@ grant execute on function now() to mc_api;
 grant execute on function now() to mc_engine;
 grant insert, select on idempotency_keys to mc_api;
 grant delete, insert, select, update on idempotency_keys to mc_engine;
+grant select on legal_holds to mc_api;
+grant select on legal_holds to mc_engine;
 grant select on migrations to mc_api;
 grant select on migrations to mc_engine;
 grant delete, insert, select, update on outbox to mc_engine;
+grant select on retention_days to mc_engine;
 grant delete, insert, select, update on shards to mc_engine;
 grant select on step_executions to mc_api;
 grant delete, insert, select, update on step_executions to mc_engine;

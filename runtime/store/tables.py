@@ -39,6 +39,7 @@ workflows: Final = Table(
     _column("created_at", _AT),
     _column("created_by", JSONB),
     _column("updated_at", _AT),
+    _column("retention_days", Integer, null=True),
 )
 
 workflow_records: Final = Table(
