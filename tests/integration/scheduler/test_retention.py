@@ -285,6 +285,29 @@ async def test_a_worker_checkpoints_an_old_execution_through_the_exchange(old: O
     assert (await old.room.events(running))[-1] == "execution_completed"
 
 
+async def test_a_worker_runs_a_whole_old_day_while_it_is_exchanged_again_and_again(old: Old):
+    steps = [
+        {"id": "a", "uses": "core.noop@1"},
+        {"id": "b", "uses": "core.noop@1", "depends_on": ["a"]},
+    ]
+    version = await old.room.publish(steps)
+    all_of_them = [await old.made(0, workflow=version) for _ in range(150)]
+    await old.room.sql.execute("delete from step_executions; delete from execution_labels")
+    old.room.worker()
+    exchanges = 0
+    for number in range(0, 150, 10):
+        old.room.queue.add(0, [(one, 1) for one in all_of_them[number : number + 10]])
+        await old.made()
+        await old.room.sql.execute("update retention_days set state = 0")
+        exchanges += await old.days.run()
+
+    assert exchanges == 15
+    for one in all_of_them:
+        assert await old.room.finished(one) is ExecutionStatus.COMPLETED
+        assert len(await old.room.steps(one)) == 2
+        assert (await old.room.events(one))[-1] == "execution_completed"
+
+
 async def hold(old: Old, scope: str, id: UUID) -> None:
     await old.room.sql.execute(
         "insert into legal_holds (tenant_id, scope, id, reason, actor) values ($1, $2, $3, 'case 7', 'ann')",
