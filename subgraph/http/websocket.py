@@ -25,15 +25,20 @@ from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import (
 from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import (
     Operation as Running,
 )
-from strawberry.subscriptions.protocols.graphql_transport_ws.types import ConnectionInitMessage
+from strawberry.subscriptions.protocols.graphql_transport_ws.types import (
+    ConnectionInitMessage,
+    Message,
+    SubscribeMessage,
+)
 from strawberry.types.unset import UNSET, UnsetType
 
 from runtime.bootstrap import Runtime
-from runtime.model.errors import Denied, MaestroError, Unauthenticated
+from runtime.model.errors import Denied, Exhausted, MaestroError, Unauthenticated
 from runtime.model.identity import Principal
 from subgraph.context import Door
 from subgraph.documents import Documents, Operation
-from subgraph.errors import present_all
+from subgraph.errors import body_of, present_all
+from subgraph.http.graphql import read_asked
 from subgraph.http.observe import observed
 from subgraph.schema.build import Schema
 
@@ -58,6 +63,33 @@ class Handler(BaseGraphQLTransportWSHandler[Connection, None]):
 
     view: GraphQLOverWebSocket
     _expiry: asyncio.Task[None] | None = None
+
+    async def handle_message(self, message: Message) -> None:
+        """Take one frame; what is no message of the protocol ends the connection."""
+        # Strawberry believes the types it declares: a frame of another form would end the task, not the connection.
+        if is_message(message):
+            await super().handle_message(message)
+        else:
+            await self.handle_invalid_message("This is no message of graphql-transport-ws")
+
+    async def handle_subscribe(self, message: SubscribeMessage) -> None:
+        """Start an operation, or refuse it as a request over HTTP is refused."""
+        most = self.max_subscriptions_per_connection
+        is_known = message["id"] in self.operations
+        if not self.connection_acknowledged or is_known:
+            await super().handle_subscribe(message)
+            return
+        try:
+            read_asked(dict(message["payload"]))
+            if most is not None and len(self.operations) >= most:
+                raise Exhausted(
+                    f"A connection takes {most} operations at once.", reason="TOO_MANY_OPERATIONS"
+                )
+        except MaestroError as error:
+            refusal = body_of(error, self.view.door.trace_id(self.context.headers))["errors"]
+            await self.send_message({"id": message["id"], "type": "error", "payload": refusal})
+            return
+        await super().handle_subscribe(message)
 
     async def handle_connection_init(self, message: ConnectionInitMessage) -> None:
         """Let the caller in, or close with the code that says why not."""
@@ -114,6 +146,16 @@ class Handler(BaseGraphQLTransportWSHandler[Connection, None]):
         while (left := who.expires_at - self.view.rt.clock.now().timestamp()) > 0:
             await asyncio.sleep(min(left, _LONGEST_SLEEP))
         await self.websocket.close(UNAUTHORIZED, "The token has expired")
+
+
+def is_message(frame: object) -> bool:
+    """Whether a frame has the form of a message; which of them it is, is looked at later."""
+    if not isinstance(frame, dict) or not isinstance(kind := frame.get("type"), str):
+        return False
+    has_id = isinstance(frame.get("id"), str) and frame["id"] != ""
+    if kind == "subscribe":
+        return has_id and isinstance(frame.get("payload"), dict)
+    return has_id or kind != "complete"
 
 
 class GraphQLOverWebSocket(GraphQL[Connection, None]):

@@ -140,3 +140,66 @@ async def test_a_message_over_the_limit_ends_the_connection(server: Served) -> N
     await socket.send(json.dumps({"type": "ping", "payload": {"x": "x" * 2_000_000}}))
 
     assert await close_code(socket) == 4400
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        "[]",
+        "null",
+        "5",
+        '"x"',
+        "{}",
+        '{"type": []}',
+        '{"type": "subscribe", "id": "1"}',
+        '{"type": "subscribe", "id": 5, "payload": {"query": "{ a }"}}',
+        '{"type": "subscribe", "id": "", "payload": {"query": "{ a }"}}',
+        '{"type": "subscribe", "id": "1", "payload": []}',
+        '{"type": "complete", "id": []}',
+        '{"type": "complete"}',
+    ],
+)
+async def test_a_frame_that_is_no_message_closes_with_4400(server: Served, frame: str) -> None:
+    socket = await initialised(server, {"authorization": server.bearer()["Authorization"]})
+    assert json.loads(await socket.recv()) == {"type": "connection_ack"}
+
+    await socket.send(frame)
+
+    assert await close_code(socket) == 4400
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        ({"query": QUERY, "variables": []}, "VARIABLES"),
+        ({"query": QUERY, "operationName": 5}, "OPERATION_NAME"),
+        ({"query": 5}, "QUERY_MISSING"),
+        ({}, "QUERY_MISSING"),
+    ],
+)
+async def test_an_operation_is_refused_as_over_http(
+    server: Served, payload: dict[str, Any], reason: str
+) -> None:
+    socket = await initialised(server, {"authorization": server.bearer()["Authorization"]})
+    async with socket:
+        await socket.send(json.dumps({"type": "subscribe", "id": "1", "payload": payload}))
+        (refused,) = await answers(socket, "1")
+
+    assert refused["type"] == "error"
+    assert refused["payload"][0]["extensions"]["code"] == "BAD_USER_INPUT"
+    assert refused["payload"][0]["extensions"]["reason"] == reason
+
+
+async def test_one_operation_too_many_is_refused_with_a_code(server: Served) -> None:
+    await server.publish()
+    async with server.client() as session:
+        execution = await server.enqueue(session)
+    query = f'subscription {{ executionEvents(id: "{execution}") {{ sequence }} }}'
+    socket = await initialised(server, {"authorization": server.bearer()["Authorization"]})
+    async with socket:
+        for number in range(101):
+            message = {"type": "subscribe", "id": str(number), "payload": {"query": query}}
+            await socket.send(json.dumps(message))
+        (refused,) = await answers(socket, "100")
+
+    assert refused["payload"][0]["extensions"]["code"] == "RATE_LIMITED"
