@@ -286,7 +286,7 @@ async def test_a_worker_checkpoints_an_old_execution_through_the_exchange(old: O
 
 
 async def test_a_worker_runs_a_whole_old_day_while_it_is_exchanged_again_and_again(old: Old):
-    steps = [
+    steps: list[dict[str, object]] = [
         {"id": "a", "uses": "core.noop@1"},
         {"id": "b", "uses": "core.noop@1", "depends_on": ["a"]},
     ]
