@@ -9,7 +9,7 @@ BIN = .venv/bin
 WORKERS = 2
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(PYTEST_FLAGS)
 
-.PHONY: help run test test-long bench check schema docs verify lock clean runtime-set test-set
+.PHONY: help run test test-long simulate bench check schema docs verify lock clean runtime-set test-set
 
 help:  ## List these targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -22,6 +22,9 @@ test: test-set  ## Run the test suite (under 10 minutes on 2 cores)
 
 test-long: test-set  ## Run the test suite with the long runs
 	@exec $(PYTEST)
+
+simulate: test-set  ## Run the simulator: make simulate SEEDS=400000
+	@exec $(BIN)/python -m tests.simulator --seeds $(or $(SEEDS),10000)
 
 bench: test-set  ## Run the benchmarks, or one: make bench BENCH=name
 	@exec $(BIN)/python -m benchmarks $(BENCH)

@@ -1,0 +1,45 @@
+"""The simulator finds nothing wrong with the product, everything wrong with its mutants, and repeats itself."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.simulator.mutants import MUTANTS
+from tests.simulator.run import simulate
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def broken(seeds: range, mutant: str | None = None):
+    return (v for v in (simulate(seed, mutant) for seed in seeds) if v.violations)
+
+
+@pytest.mark.parametrize("first", range(0, 500, 100))
+def test_no_seed_breaks_a_promise(first: int):
+    assert list(broken(range(first, first + 100))) == []
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("first", range(500, 10_000, 500))
+def test_no_further_seed_breaks_a_promise(first: int):
+    assert list(broken(range(first, first + 500))) == []
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_a_defect_is_found(mutant: str):
+    assert next(broken(range(500), mutant), None) is not None
+
+
+def test_a_seed_repeats_itself_in_another_process():
+    command = [sys.executable, "-m", "tests.simulator", "--seed", "7"]
+    told = [
+        subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        for _ in range(2)
+    ]
+
+    assert told[0] == told[1]
+    assert simulate(7).digest in told[0]

@@ -1,0 +1,107 @@
+"""What befalls one seed: weather, kills, pauses, restarts, cancels and retries, drawn before the run begins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+from typing import Final
+from uuid import UUID
+
+from tests.simulator.program import Program, draw_program
+from tests.simulator.server import CALM, Weather
+
+KILL, PAUSE, STOP, RESTART, FORGET = "kill", "pause", "stop", "restart", "forget"
+CANCEL, RETRY = "cancel", "retry"
+_ACTIONS: Final = (KILL, KILL, PAUSE, PAUSE, STOP, RESTART, FORGET, CANCEL, RETRY, RETRY)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An execution that a client asks for."""
+
+    at: float
+    version: UUID
+    timeout: float | None
+    gives_up: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Blow:
+    """Something that happens at a time, to one of those there are."""
+
+    at: float
+    kind: str
+    choice: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """All that chance decides beforehand; what it decides on the way comes from the loop."""
+
+    weather: Weather
+    programs: tuple[Program, ...]
+    orders: tuple[Order, ...]
+    blows: tuple[Blow, ...]
+    workers: int
+    max_steps: int
+    strike: float
+    heal_at: float
+
+
+def draw_fate(seed: int) -> Fate:
+    """The fate of a seed."""
+    random = Random(f"fate {seed}")
+    programs = tuple(draw_program(random, UUID(int=n + 1)) for n in range(random.randint(1, 2)))
+    heal_at = random.uniform(2.0, 9.0)
+    stormy = random.random() < 0.8
+    return Fate(
+        weather=_draw_weather(random) if stormy else CALM,
+        programs=programs,
+        orders=tuple(_draw_order(random, programs) for _ in range(random.randint(1, 4))),
+        blows=tuple(
+            sorted(
+                (_draw_blow(random, heal_at) for _ in range(random.randint(0, 6))),
+                key=lambda blow: blow.at,
+            )
+        ),
+        workers=random.choice((1, 2, 2, 3)),
+        max_steps=random.choice((1, 2, 100, 100)),
+        strike=random.choice((0.0, 0.05, 0.2)) if stormy else 0.0,
+        heal_at=heal_at,
+    )
+
+
+def _draw_order(random: Random, programs: tuple[Program, ...]) -> Order:
+    return Order(
+        at=random.choice((0.0, random.uniform(0, 3))),
+        version=random.choice(programs).version,
+        timeout=random.uniform(0.5, 12) if random.random() < 0.15 else None,
+        gives_up=random.random() < 0.1,
+    )
+
+
+def _draw_blow(random: Random, heal_at: float) -> Blow:
+    return Blow(
+        at=random.uniform(0.0, heal_at),
+        kind=random.choice(_ACTIONS),
+        choice=random.random(),
+        seconds=random.choice((0.05, 1.0, 6.0, 9.0)) * random.random(),
+    )
+
+
+def _draw_weather(random: Random) -> Weather:
+    def some(most: float) -> float:
+        return random.choice((0.0, most / 5, most))
+
+    return Weather(
+        lost_request=some(0.05),
+        lost_reply=some(0.08),
+        late=some(0.06),
+        rolled_back=some(0.1),
+        slow=some(0.2),
+        hold=some(0.2),
+        lost_hint=some(0.7),
+        double_hint=some(0.5),
+        slowness=some(0.02),
+    )

@@ -1,0 +1,211 @@
+"""The judge: looks at every commit as it happens, and at the end of it all. Names what is broken by invariant."""
+
+from __future__ import annotations
+
+from collections import Counter
+from math import inf
+from typing import Any
+from uuid import UUID
+
+from runtime.engine.replay import rebuild
+from runtime.engine.state import COMPLETED, PENDING, SKIPPED, Phase
+from runtime.model.checkpoint import StepRecord
+from runtime.model.execution import ExecutionStatus as Status
+from runtime.model.execution import StepStatus
+from runtime.worker.run import Run
+from tests.simulator.model import Commit, Execution, Model
+from tests.simulator.program import Program
+from tests.simulator.world import World
+
+FINAL = frozenset({2, 4, 5, 6, 7})
+_WORDS = {COMPLETED: "completed", SKIPPED: "skipped"}
+
+
+class Judge:
+    """Sees all commits of one seed."""
+
+    def __init__(self, model: Model, world: World, programs: dict[UUID, Program]) -> None:
+        self.model = model
+        self.world = world
+        self.programs = programs
+        self.violations = world.violations
+        self.marked: set[int] = set()
+        self.unknown: set[int] = set()
+        self.must_cancel: set[tuple[UUID, int]] = set()
+        self.cancelled: set[UUID] = set()
+        self.commits: Counter[str] = Counter()
+        self._seen: dict[UUID, tuple[int, int, int, int]] = {}
+        self._intents: dict[tuple[Any, ...], int] = {}
+        # Generations that may fail though nothing in their program fails: a worker was lost or stood still.
+        self._excused: set[tuple[UUID, int]] = set()
+        self.has_paused = False
+        # Owners that each execution has lost to a kill or a pause, as the seats tell it.
+        self.lost: Counter[UUID] = Counter()
+        model.on_commit = self.committed
+
+    def say(self, words: str) -> None:
+        self.violations.append(words)
+
+    # --- at each commit --------------------------------------------------------------------------
+
+    def committed(self, commit: Commit) -> None:
+        self.commits[commit.name] += 1
+        if commit.name == "mark":
+            self.marked.add(commit.me or 0)
+            if not self.model.seats[commit.me or 0].left:
+                self.lost.update(
+                    e.id for e in self.model.executions.values() if e.owner == commit.me
+                )
+            return
+        if commit.me in self.marked:
+            self.say(f"I3: {commit.name} by seat {commit.me} after it was marked dead")
+        for one in commit.touched:
+            execution = self.model.executions[one]
+            self._ownership(execution, commit)
+            self._final(execution, commit)
+            self._numbers(execution, commit)
+            self._effects(execution, commit)
+            e = execution
+            if commit.name == "send":
+                self.cancelled.add(one)
+                if e.status == Status.QUEUED:
+                    self.must_cancel.add((one, e.generation))
+            self._seen[one] = (e.status, e.epoch, e.generation, max(e.events))
+            if e.status == Status.WAITING and e.messages:
+                self.say(f"I16: {one} is parked with {len(e.messages)} unread messages")
+
+    def _ownership(self, e: Execution, commit: Commit) -> None:
+        if (e.owner is not None) != (e.status == Status.RUNNING):
+            self.say(f"I2: {e.id} has status {e.status} and owner {e.owner}")
+        before = self._seen.get(e.id)
+        if before is None:
+            return
+        gained = commit.name in {"claim", "claim_alone", "due", "takeover"}
+        if e.epoch != before[1] + gained:
+            self.say(f"I2: the epoch of {e.id} went from {before[1]} to {e.epoch} by {commit.name}")
+        if commit.name == "flush" and e.owner not in {commit.me, None}:
+            self.say(f"I2: {commit.me} wrote to {e.id}, which {e.owner} owns")
+
+    def _final(self, e: Execution, commit: Commit) -> None:
+        before = self._seen.get(e.id)
+        if before is not None and before[0] in FINAL and commit.name != "retry":
+            self.say(f"I5: {e.id} was {before[0]} and is {e.status} by {commit.name}")
+        if e.status in FINAL and (before is None or before[0] not in FINAL):
+            wanted = (e.id, e.generation) in self.must_cancel
+            if wanted and e.status not in {Status.CANCELLED, Status.TIMED_OUT}:
+                self.say(f"cancel: {e.id} was told while nobody ran it, and ended as {e.status}")
+
+    def _numbers(self, e: Execution, commit: Commit) -> None:
+        if len(e.events) != max(e.events):
+            self.say(f"I12: the events of {e.id} have gaps: {sorted(e.events)} ({commit.name})")
+        numbers = sorted(e.events)
+        last = self._seen.get(e.id, (0, 0, 0, 0))[3]
+        if any(number <= last for number in numbers[last:]):
+            self.say(f"I12: {e.id} got an event behind {last}")
+
+    def _effects(self, e: Execution, commit: Commit) -> None:
+        good: Counter[tuple[int, int]] = Counter()
+        for (step, _, generation, attempt), (status, ended, result) in e.steps.items():
+            key = (e.id, step, generation, attempt)
+            if ended == inf:
+                self._intents.setdefault(key, commit.me or 0)
+            elif (status == StepStatus.IN_DOUBT and self._intents.get(key) != commit.me) or (
+                self.has_paused and result.get("error", {}).get("type") == "step.timeout"
+            ):
+                self._excused.add((e.id, generation))
+            good[step, generation] += status == COMPLETED
+        for (step, generation), count in good.items():
+            if count > 1:
+                self.say(f"I4: step {step} of {e.id} completed {count} times in {generation}")
+            elif count and not self.world.calls[f"{e.id}.s.{step}.g{generation}"]:
+                self.say(f"step {step} of {e.id} completed and was never called")
+
+    # --- in the worker, when a checkpoint is answered ---------------------------------------------
+
+    def compare(self, run: Run, me: int) -> None:
+        """I6: what is in memory and what its rows say, when nothing is under way between them."""
+        e, state = self.model.executions[run.owned.id], run.state
+        if e.owner != me or not run.is_quiet or run.is_over or state.phase is not Phase.GOING:
+            return
+        if state.edge_visits > sum(map(len, state.program.plan.successors)):
+            self.say(f"I9: {e.id} visited {state.edge_visits} edges")
+        again = rebuild(state.program, state.run, records(e), retries(e)).state
+        live, stored = _durable(state), _durable(again)
+        if live != stored:
+            self.say(f"I6: {e.id} is {live} in memory and {stored} by its rows")
+
+    def sent(self, me: int) -> None:
+        """A flush arrives at the server."""
+        if me in self.unknown:
+            self.say(f"resend: seat {me} flushes again after an unknown outcome")
+
+    # --- at the end ------------------------------------------------------------------------------
+
+    def at_end(self, accepted: list[UUID]) -> None:
+        lost = set(accepted) - set(self.model.executions)
+        if lost:
+            self.say(f"I7: {lost} were accepted and are not there")
+        for one, e in self.model.executions.items():
+            if e.status not in FINAL:
+                self.say(f"I7: {one} is {Status(e.status).name} for ever")
+            else:
+                self._as_expected(e)
+
+    def _as_expected(self, e: Execution) -> None:
+        program, generation = self.programs[e.version], e.generation
+        kept = self._kept(e)
+        expected = program.expect(generation, kept)
+        status = Status(e.status)
+        if status is Status.CANCELLED and e.id in self.cancelled:
+            return
+        if status is Status.TIMED_OUT and e.deadline is not None:
+            return
+        if status is Status.DEAD_LETTERED and self.lost[e.id] > 2:
+            return
+        if status is Status.FAILED and (
+            not expected.succeeds or (e.id, generation) in self._excused
+        ):
+            return
+        if status is not Status.COMPLETED or not expected.succeeds:
+            self.say(f"end: {e.id} is {status.name}, expected success is {expected.succeeds}")
+            return
+        ends = kept | {
+            key[0]: _WORDS[found[0]]
+            for key, found in e.steps.items()
+            if key[2] == generation and found[0] in _WORDS
+        }
+        if ends != expected.ends:
+            self.say(f"end: the steps of {e.id} ended {ends}, expected {expected.ends}")
+        if e.output != {"all": [expected.values[i] for i in range(len(program.steps))]}:
+            self.say(f"end: {e.id} gave {e.output}, expected {expected.values}")
+
+    @staticmethod
+    def _kept(e: Execution) -> dict[int, str]:
+        """Good ends of earlier generations that still count."""
+        first = 0
+        for number, data in enumerate(retries(e), 1):
+            first = first if data.get("from_failed_step", True) else number
+        return {
+            key[0]: _WORDS[found[0]]
+            for key, found in e.steps.items()
+            if first <= key[2] < e.generation and found[0] in _WORDS
+        }
+
+
+def records(e: Execution) -> list[StepRecord]:
+    """The rows of an execution as replay reads them."""
+    return [
+        StepRecord(step, item, generation, attempt, status, ended == inf, 0.0, result)
+        for (step, item, generation, attempt), (status, ended, result) in e.steps.items()
+    ]
+
+
+def retries(e: Execution) -> list[Any]:
+    """What its retries said, in order."""
+    return [data for _, (kind, data) in sorted(e.events.items()) if kind == 11]
+
+
+def _durable(state: Any) -> tuple[Any, ...]:
+    """What must be equal: how steps ended, and what follows from that. Running ones have no row yet."""
+    ended = [s if s in {COMPLETED, SKIPPED} else PENDING for s in state.status]
+    return ended, state.outputs, state.pending, state.skipped_needs, state.open_steps

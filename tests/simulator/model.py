@@ -1,0 +1,448 @@
+"""What the hot functions of PostgreSQL do, as small tables in memory. Sequential: one call, one commit.
+
+Each method stands for the statement of the same name in runtime/store/sql and takes its arguments. The
+scenarios of tests/simulator/scenarios.py run on this and on real PostgreSQL and must give the same rows.
+`mutants` are clauses that are left out on purpose, to prove that the simulator notices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from math import inf
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import orjson
+
+from tests.simulator.loop import START
+
+QUEUED, RUNNING, WAITING, DEAD, FENCED_OFF = 0, 1, 3, 6, "MC002"
+_OWNED = (
+    "id tenant_id workflow_id version_id generation namespace region priority epoch takeovers inbox "
+    "cancel_requested created_at age_seconds deadline_in_seconds meta input"
+)
+_OPEN = (QUEUED, RUNNING, WAITING)
+_STARTED, _RETRIED, _PAUSED = 2, 11, 5
+_TAKEN_OVER, _DEAD_LETTERED, _SUSPECT, _POISON = 13, 14, 2, 3
+
+
+class Refused(asyncpg.PostgresError):  # type: ignore[misc] # asyncpg ships no types
+    """An error of the server with its five letters."""
+
+    def __init__(self, state: str, message: str) -> None:
+        super().__init__(message)
+        self.sqlstate = state
+
+
+class Row(tuple[Any, ...]):  # noqa: SLOT001 - the names of its fields are set on it
+    """A record: fields by place and by name."""
+
+    names: tuple[str, ...] = ()
+
+    def __getitem__(self, key: Any) -> Any:
+        return super().__getitem__(self.names.index(key) if isinstance(key, str) else key)
+
+
+def _rows(names: str, found: Sequence[Sequence[Any]]) -> list[Row]:
+    fields = tuple(names.split())
+    out = []
+    for values in found:
+        row = Row(values)
+        row.names = fields
+        out.append(row)
+    return out
+
+
+@dataclass(slots=True)
+class Seat:
+    """A row of `workers`."""
+
+    epoch: int
+    lease_until: float
+    host: str
+    dead: bool = False
+    left: bool = False
+    holders: int = 0
+
+
+@dataclass(slots=True)
+class Execution:
+    """A row of `workflow_executions`, and its rows elsewhere."""
+
+    id: UUID
+    tenant: UUID
+    workflow: UUID
+    version: UUID
+    created_at: float
+    priority: int = 0
+    status: int = QUEUED
+    wait: int | None = None
+    wake_at: float | None = None
+    deadline: float | None = None
+    generation: int = 0
+    inbox: int = 0
+    cancel_requested: bool = False
+    owner: int | None = None
+    epoch: int = 0
+    takeovers: int = 0
+    meta: Any = None
+    input: Any = None
+    output: Any = None
+    error: Any = None
+    steps: dict[tuple[int, int, int, int], tuple[int, float, Any]] = field(default_factory=dict)
+    events: dict[int, tuple[int, Any]] = field(default_factory=dict)
+    messages: dict[int, tuple[int, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What one call has changed: told to those who check."""
+
+    name: str
+    me: int | None
+    touched: tuple[UUID, ...]
+
+
+class Model:
+    """The tables, and the functions on them."""
+
+    def __init__(self, clock: Callable[[], float], mutants: frozenset[str] = frozenset()) -> None:
+        self._clock = clock
+        self._mutants = mutants
+        self.seats: dict[int, Seat] = {}
+        self.executions: dict[UUID, Execution] = {}
+        self.keys: dict[tuple[UUID, str], tuple[bytes, UUID]] = {}
+        self.on_commit: Callable[[Commit], None] = lambda _commit: None
+
+    def call(self, name: str, *arguments: Any) -> list[Row]:
+        """Do what the statement does."""
+        method: Callable[..., list[Row]] = getattr(self, name)
+        return method(*arguments)
+
+    def _commit(self, name: str, me: int | None, touched: Sequence[UUID]) -> None:
+        self.on_commit(Commit(name, me, tuple(touched)))
+
+    # --- workers ---------------------------------------------------------------------------------
+
+    def is_live(self, me: int, epoch: int) -> bool:
+        seat = self.seats.get(me)
+        return seat is not None and seat.epoch == epoch
+
+    def _fence(self, me: int, epoch: int) -> None:
+        if not self.is_live(me, epoch):
+            raise Refused(FENCED_OFF, "this worker was fenced off")
+
+    def register(self, shard: int, me: int, host: str, lease: float) -> list[Row]:
+        if me in self.seats:
+            raise Refused("23505", "duplicate key")
+        self.seats[me] = Seat(1, self._clock() + lease, host)
+        return _rows("epoch", [(1,)])
+
+    def beat(self, shard: int, me: int, epoch: int, lease: float) -> list[Row]:
+        names = "live dead due queued inbox"
+        if not self.is_live(me, epoch) or self.seats[me].dead:
+            return _rows(names, [(0, 0, 0, 0, [])])
+        now = self._clock()
+        self.seats[me].lease_until = now + lease
+        others = [seat for one, seat in self.seats.items() if one != me]
+        found = self.executions.values()
+        values = (
+            1,
+            sum(seat.dead or seat.lease_until < now for seat in others),
+            int(any(self._is_due(e) for e in found)),
+            int(any(e.status == QUEUED for e in found)),
+            sorted(e.id for e in found if e.messages and e.owner == me),
+        )
+        return _rows(names, [values])
+
+    def leave(self, shard: int, me: int, epoch: int) -> list[Row]:
+        if self.is_live(me, epoch):
+            self.seats[me].left = True
+            self._mark(me)
+        left = [e for e in self.executions.values() if e.owner == me]
+        return _rows("leave", [(len(left),)])
+
+    def bury(self, shard: int, me: int) -> list[Row]:
+        return _rows("bury", [(len(self._bury(me)),)])
+
+    def _bury(self, me: int) -> list[int]:
+        """Seats that a statement holds for key share are skipped: `for update skip locked`."""
+        now = self._clock()
+        found = [
+            one
+            for one, seat in self.seats.items()
+            if seat.lease_until < now and not seat.dead and one != me and not seat.holders
+        ]
+        for one in found:
+            self._mark(one)
+        return found
+
+    def _mark(self, me: int) -> None:
+        seat = self.seats[me]
+        seat.epoch, seat.dead, seat.lease_until = seat.epoch + 1, True, inf
+        self._commit("mark", me, ())
+
+    def sweep_workers(self, shard: int) -> list[Row]:
+        owners = {e.owner for e in self.executions.values()}
+        gone = [one for one, seat in self.seats.items() if seat.dead and one not in owners]
+        for one in gone:
+            del self.seats[one]
+        return _rows("sweep_workers", [(len(gone),)])
+
+    # --- ownership -------------------------------------------------------------------------------
+
+    def claim(self, shard: int, me: int, epoch: int, ids: Sequence[UUID]) -> list[Row]:
+        if "claim_unfenced" not in self._mutants:
+            self._fence(me, epoch)
+        known = [self.executions[one] for one in sorted(set(ids)) if one in self.executions]
+        free = [e for e in known if e.status == QUEUED and e.takeovers < _SUSPECT]
+        return self._own("claim", me, free)
+
+    def claim_alone(self, shard: int, me: int, epoch: int) -> list[Row]:
+        self._fence(me, epoch)
+        return self._own("claim_alone", me, self._suspects()[:1])
+
+    def suspects(self, shard: int, limit: int) -> list[Row]:
+        return _rows("count", [(min(limit, len(self._suspects())),)])
+
+    def _suspects(self) -> list[Execution]:
+        found = (e for e in self.executions.values() if e.status == QUEUED)
+        return sorted((e for e in found if e.takeovers >= _SUSPECT), key=lambda e: e.id)
+
+    def due(self, shard: int, me: int, epoch: int, limit: int) -> list[Row]:
+        self._fence(me, epoch)
+        found = sorted(
+            (e for e in self.executions.values() if self._is_due(e)),
+            key=lambda e: (e.wake_at, e.id),
+        )
+        return self._own("due", me, found[:limit])
+
+    def takeover(self, shard: int, me: int, epoch: int, limit: int) -> list[Row]:
+        self._fence(me, epoch)
+        dead = {one for one, seat in self.seats.items() if seat.dead}
+        found = [e for e in self.executions.values() if e.status == RUNNING and e.owner in dead]
+        return self._take_over(me, found[:limit])
+
+    def snapshot(self) -> dict[UUID, int | None]:
+        """Who owns what: for the mutant that takes over in one statement."""
+        return {e.id: e.owner for e in self.executions.values() if e.status == RUNNING}
+
+    def takeover_at_once(self, me: int, epoch: int, seen: dict[UUID, int | None]) -> list[Row]:
+        """The mutant: marks and takes in one statement, so it takes what its snapshot saw."""
+        self._fence(me, epoch)
+        buried = set(self._bury(me))
+        found = [self.executions[one] for one, owner in seen.items() if owner in buried]
+        return self._take_over(me, [e for e in found if e.owner in buried])
+
+    def _take_over(self, me: int, found: Sequence[Execution]) -> list[Row]:
+        """The poison rule: at the second loss without a checkpoint a suspect, at the third dead."""
+        for e in found:
+            e.takeovers += not self.seats[e.owner or 0].left
+            e.epoch += 1
+            e.events[max(e.events) + 1] = (_TAKEN_OVER, None)
+            e.owner = me if e.takeovers < _SUSPECT else None
+            if e.takeovers >= _POISON:
+                e.status, e.error = DEAD, {"type": "poison"}
+                e.events[max(e.events) + 1] = (_DEAD_LETTERED, None)
+            elif e.takeovers == _SUSPECT:
+                e.status = QUEUED
+        self._commit("takeover", me, [e.id for e in found])
+        return _rows(_OWNED + " status", [(*self._owned(e), e.status) for e in found])
+
+    def _is_due(self, one: Execution) -> bool:
+        return one.status == WAITING and one.wake_at is not None and one.wake_at <= self._clock()
+
+    def _own(self, name: str, me: int, found: Sequence[Execution]) -> list[Row]:
+        for one in found:
+            one.owner, one.epoch = me, one.epoch + 1
+            if one.status != RUNNING:
+                one.status, one.wait, one.wake_at = RUNNING, None, None
+        self._commit(name, me, [one.id for one in found])
+        return _rows(_OWNED, [self._owned(one) for one in found])
+
+    def _owned(self, e: Execution) -> tuple[Any, ...]:
+        now = self._clock()
+        left = None if e.deadline is None else e.deadline - now
+        return (
+            e.id, e.tenant, e.workflow, e.version, e.generation, "default", None, e.priority, e.epoch,
+            e.takeovers, e.inbox, e.cancel_requested, _instant(e.created_at), now - e.created_at,
+            left, e.meta, e.input,
+        )  # fmt: skip
+
+    # --- checkpoints -----------------------------------------------------------------------------
+
+    def flush(self, shard: int, me: int, epoch: int, *columns: Any) -> list[Row]:
+        """All or nothing: what would be refused is found before anything is changed."""
+        if not self.is_live(me, epoch):
+            return _rows("live closed", [(0, 0)])
+        return self.flush_body(me, columns)
+
+    def flush_body(self, me: int, columns: Sequence[Any]) -> list[Row]:
+        """What follows the fence."""
+        steps, events = (
+            list(zip(*columns[:10], strict=True)),
+            list(zip(*columns[10:15], strict=True)),
+        )
+        closings = list(zip(*columns[15:22], strict=True))
+        self._refuse(me, steps, events, closings)
+        now = self._clock()
+        for _, one, step, item, generation, attempt, status, _, is_open, result in steps:
+            rows, key = self.executions[one].steps, (step, item, generation, attempt)
+            if key not in rows or rows[key][1] == inf:
+                rows[key] = (int(status), inf if is_open else now, orjson.loads(result))
+        for _, one, sequence, kind, data in events:
+            self.executions[one].events[sequence] = (int(kind), _json(data))
+        for one, number in zip(*columns[23:25], strict=True):
+            self.executions[one].messages.pop(number, None)
+        for one in columns[22]:
+            if self.executions[one].owner == me:
+                self.executions[one].takeovers = 0
+        for closing in closings:
+            self._close(*closing)
+        touched = {row[1]: None for row in (*steps, *events)} | {row[0]: None for row in closings}
+        self._commit("flush", me, list(touched))
+        return _rows("live closed", [(1, len(closings))])
+
+    def _refuse(self, me: int, steps: list[Any], events: list[Any], closings: list[Any]) -> None:
+        keys = [row[1:6] for row in steps]
+        if len(set(keys)) != len(keys):
+            raise Refused("21000", "a row can't be affected a second time")
+        numbers = [row[1:3] for row in events]
+        if len(set(numbers)) != len(numbers) or any(
+            sequence in self.executions[one].events for one, sequence in numbers
+        ):
+            raise Refused("23505", "duplicate key value in execution_events")
+        if any(self.executions[row[0]].owner != me for row in closings):
+            raise Refused("MC004", "not all executions to close are owned")
+
+    def _close(
+        self, one: UUID, status: int, wait: Any, wake: Any, seen: int, output: Any, error: Any
+    ) -> None:
+        e, now = self.executions[one], self._clock()
+        parks = int(status) == WAITING
+        if parks and e.inbox > seen and "park_blind" not in self._mutants:
+            status, wait, wake = QUEUED, None, None
+        e.status, e.wait = int(status), int(wait) if parks and wait is not None else None
+        e.wake_at = now + wake if parks and wake is not None else None
+        e.output, e.error, e.owner, e.takeovers = _json(output), _json(error), None, 0
+
+    # --- reads -----------------------------------------------------------------------------------
+
+    def history_steps(self, shard: int, ids: Sequence[UUID], *_bounds: Any) -> list[Row]:
+        now, found = self._clock(), []
+        for e in self._of(ids):
+            for (step, item, generation, attempt), (status, ended, result) in e.steps.items():
+                ago = 0.0 if ended == inf else now - ended
+                found.append(
+                    (e.id, step, item, generation, attempt, status, ended == inf, ago, result)
+                )
+        found.sort(key=lambda r: (r[0], r[3], r[1], r[2], r[4]))
+        return _rows("execution_id step item generation attempt status is_open ago result", found)
+
+    def history_sequence(self, shard: int, ids: Sequence[UUID]) -> list[Row]:
+        last = [(one, max(self.executions[one].events, default=None)) for one in ids]
+        return _rows("id last", last)
+
+    def history_marks(self, shard: int, ids: Sequence[UUID], *_bounds: Any) -> list[Row]:
+        found = [
+            (e.id, *event)
+            for e in self._of(ids)
+            for _, event in sorted(e.events.items())
+            if event[0] in {_STARTED, _RETRIED}
+        ]
+        return _rows("execution_id kind data", found)
+
+    def messages(self, shard: int, ids: Sequence[UUID]) -> list[Row]:
+        found = [(e.id, n, *m) for e in self._of(ids) for n, m in sorted(e.messages.items())]
+        return _rows("execution_id n kind data", found)
+
+    def queued(self, shard: int, older: float, per_tenant: int, limit: int) -> list[Row]:
+        now = self._clock()
+        waiting = [
+            e
+            for e in self.executions.values()
+            if e.status == QUEUED and e.takeovers < _SUSPECT and e.created_at < now - older
+        ]
+        waiting.sort(key=lambda e: (e.tenant, -e.priority, e.id))
+        taken: dict[UUID, int] = {}
+        found: list[tuple[UUID, int]] = []
+        for e in waiting:
+            taken[e.tenant] = taken.get(e.tenant, 0) + 1
+            if taken[e.tenant] <= per_tenant:
+                found.append((e.id, e.priority))
+        return _rows("id priority", found[:limit])
+
+    def _of(self, ids: Sequence[UUID]) -> list[Execution]:
+        return [self.executions[one] for one in sorted(set(ids)) if one in self.executions]
+
+    # --- what others ask for ---------------------------------------------------------------------
+
+    def enqueue(self, shard: int, *columns: Any) -> list[Row]:
+        answers = []
+        for number, row in enumerate(zip(*columns, strict=True), 1):
+            one, tenant, workflow, version, _, _, priority, timeout, _, *rest = row
+            given, meta, key, digest, event, _ = rest
+            known = self.keys.setdefault((tenant, key), (digest, one)) if key else (digest, one)
+            if known[1] == one:
+                now = self._clock()
+                self.executions[one] = Execution(
+                    one, tenant, workflow, version, now, priority,
+                    deadline=None if timeout is None else now + timeout,
+                    meta=_json(meta), input=_json(given), events={1: (1, _json(event))},
+                )  # fmt: skip
+            at = _instant(self._clock())
+            answers.append((number, known[1], known[1] == one, known[0] == digest, at))
+        self._commit("enqueue", None, [answer[1] for answer in answers if answer[2]])
+        return _rows("ordinal id fresh same at", answers)
+
+    def send(
+        self, shard: int, tenant: UUID, one: UUID, kind: int, data: str, cancel: bool
+    ) -> list[Row]:
+        e = self.executions.get(one)
+        names = "known status n"
+        if e is None or e.tenant != tenant:
+            return _rows(names, [(False, None, 0)])
+        if e.status not in _OPEN:
+            return _rows(names, [(True, e.status, 0)])
+        e.inbox += 1
+        e.cancel_requested = e.cancel_requested or cancel
+        if e.status == WAITING and (e.wait != _PAUSED or cancel):
+            e.status, e.wait, e.wake_at = QUEUED, None, None
+        e.messages[e.inbox] = (int(kind), _json(data))
+        self._commit("send", None, [one])
+        return _rows(names, [(True, e.status, e.inbox)])
+
+    def retry(
+        self, shard: int, tenant: UUID, one: UUID, statuses: Sequence[int], event: str
+    ) -> list[Row]:
+        e = self.executions.get(one)
+        names = "known status generation"
+        if e is None or e.tenant != tenant:
+            return _rows(names, [(False, None, None)])
+        if e.status not in statuses:
+            return _rows(names, [(True, e.status, None)])
+        e.status, e.generation, e.cancel_requested = QUEUED, e.generation + 1, False
+        e.output = e.error = e.wake_at = e.wait = None
+        e.takeovers = 0
+        allowed = (e.meta or {}).get("timeout_ms")
+        e.deadline = None if allowed is None else self._clock() + float(allowed) / 1000
+        e.events[max(e.events) + 1] = (_RETRIED, _json(event))
+        self._commit("retry", None, [one])
+        return _rows(names, [(True, QUEUED, e.generation)])
+
+    # --- for tests -------------------------------------------------------------------------------
+
+    def expire(self, me: int) -> None:
+        """Let a lease run out."""
+        self.seats[me] = replace(self.seats[me], lease_until=self._clock() - 1)
+
+
+def _json(text: str | None) -> Any:
+    return None if text is None else orjson.loads(text)
+
+
+def _instant(seconds: float) -> datetime:
+    return START + timedelta(seconds=seconds)

@@ -1,0 +1,93 @@
+"""Defects that are put into the product on purpose: the simulator must find each of them.
+
+Those of SQL leave a clause out of the model (`Model` and `Server` ask for them by name); the others change
+the product's own code for the time of a block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+from uuid import UUID
+
+from runtime.engine.command import Command, RunStep, ScheduleRetry
+from runtime.engine.replay import Rebuilt
+from runtime.engine.replay import rebuild as _rebuild
+from runtime.model.checkpoint import FlushOutcome, FlushResult
+from runtime.model.plan import Effect
+from runtime.store.flush import Flusher
+from runtime.worker import admission, attempt, executor
+from runtime.worker.attempt import begin as _begin
+from runtime.worker.run import Action, Run
+
+IN_SQL: Final = {
+    "claim_unfenced": "a worker that was marked dead can still claim",
+    "flush_unlocked": "a flush looks at its seat without a lock: a takeover can come in between",
+    "park_blind": "parking does not compare the inbox: a message is slept through",
+    "takeover_at_once": "marking the dead and taking over share one snapshot",
+}
+
+_take_in, _call = Run.take_in, Flusher._call
+
+
+def _early(run: Run, commands: list[Command]) -> list[Action]:
+    now = _take_in(run, commands)
+    now += [c for c in commands if isinstance(c, RunStep | ScheduleRetry) and c not in now]
+    run._after = [a for a in run._after if not isinstance(a, RunStep | ScheduleRetry)]
+    return now
+
+
+async def _resend(flusher: Flusher, part: list[Any]) -> FlushResult:
+    result = await _call(flusher, part)
+    if result.outcome is FlushOutcome.UNKNOWN:
+        flusher._connection = None
+        result = await _call(flusher, part)
+    return result
+
+
+def _fearless(*arguments: Any, **more: Any) -> Any:
+    made = _begin(*arguments, **more)
+    if made.effect is Effect.AT_MOST_ONCE:
+        made.effect = Effect.IDEMPOTENT
+    return made
+
+
+def _key_of_attempt(execution: UUID, step: int, item: int, generation: int) -> str:
+    return f"{execution}.s.{step}"
+
+
+def _amnesia(program: Any, run: Any, rows: Any, retries: Any = (), **more: Any) -> Rebuilt:
+    kept = list(rows)
+    return _rebuild(program, run, kept[:-1] if len(kept) > 1 else kept, retries, **more)
+
+
+IN_CODE: Final[dict[str, tuple[str, Any, str, Any]]] = {
+    "early_start": ("steps start before the flush is committed", Run, "take_in", _early),
+    "resend": ("a flush of unknown outcome is sent again", Flusher, "_call", _resend),
+    "no_intent": ("effects that may happen once are called like any", executor, "begin", _fearless),
+    "key_without_generation": (
+        "the key of a call does not change with a retry of the execution",
+        attempt,
+        "idempotency_key",
+        _key_of_attempt,
+    ),
+    "lossy_replay": ("a takeover forgets the last row", admission, "rebuild", _amnesia),
+}
+
+MUTANTS: Final = (*IN_SQL, *IN_CODE)
+
+
+@contextmanager
+def mutated(name: str | None) -> Iterator[None]:
+    """The product with one defect, for the time of a block."""
+    if name is None or name in IN_SQL:
+        yield
+        return
+    _, owner, attribute, defect = IN_CODE[name]
+    sound = getattr(owner, attribute)
+    setattr(owner, attribute, defect)
+    try:
+        yield
+    finally:
+        setattr(owner, attribute, sound)

@@ -1,0 +1,174 @@
+"""Random programs, and what must come of them: a reference interpreter that knows nothing of the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+from uuid import UUID
+
+from runtime.model.plan import Backoff, ConnectorRef, Jitter, Plan, RetryPolicy
+from runtime.model.values import Duration
+from tests.support.plans import plan_of
+
+OK, TRANSIENT, THROTTLED, HANG, PERMANENT = "ok", "transient", "throttled", "hang", "permanent"
+INLINE, CALL, ONCE = "sim.inline", "sim.call", "sim.once"
+COMPLETED, SKIPPED = "completed", "skipped"
+STEP_TIMEOUT_MS = 800
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """How the calls of a step end in one generation: the first `times` of them by `kind`, then well."""
+
+    kind: str = OK
+    times: int = 0
+    seconds: float = 0.0
+
+    def outcome(self, attempt: int) -> str:
+        if self.kind == PERMANENT:
+            return PERMANENT
+        return self.kind if attempt <= self.times else OK
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step: what it needs, how it is called, how its calls end (by generation)."""
+
+    needs: tuple[int, ...]
+    uses: str
+    condition: tuple[str, int] | None
+    tries: int
+    delay_ms: int
+    scripts: tuple[Script, ...]
+
+    @property
+    def hangs(self) -> bool:
+        return any(script.kind == HANG for script in self.scripts)
+
+    def script(self, generation: int) -> Script:
+        return self.scripts[min(generation, len(self.scripts) - 1)]
+
+    def succeeds(self, generation: int) -> bool:
+        script = self.script(generation)
+        if script.kind == PERMANENT:
+            return False
+        if self.uses == ONCE and script.kind in {TRANSIENT, HANG}:
+            return script.times == 0
+        return script.times < self.tries
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """How a generation ends when no person and no lost worker interferes."""
+
+    succeeds: bool
+    ends: dict[int, str]
+    values: dict[int, int | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A graph and its scripts."""
+
+    version: UUID
+    steps: tuple[Step, ...]
+    max_parallel: int | None
+
+    @property
+    def plan(self) -> Plan:
+        name = "s{}".format
+        return plan_of(
+            {name(i): [name(n) for n in step.needs] for i, step in enumerate(self.steps)},
+            when={
+                name(i): f"steps.s{step.condition[1]}.status == '{step.condition[0]}'"
+                for i, step in enumerate(self.steps)
+                if step.condition is not None
+            },
+            retry={name(i): _policy(step) for i, step in enumerate(self.steps)},
+            steps={name(i): self._calls(i, step) for i, step in enumerate(self.steps)},
+            outputs={"all": [f"{{{{ steps.s{i}.output }}}}" for i in range(len(self.steps))]},
+            max_parallel_steps=self.max_parallel,
+        )
+
+    def _calls(self, index: int, step: Step) -> dict[str, Any]:
+        seen = [f"{{{{ steps.s{need}.output }}}}" for need in step.needs]
+        return {
+            "uses": ConnectorRef(step.uses, 1),
+            "config": {"step": index, "seen": seen},
+            "timeout": Duration(STEP_TIMEOUT_MS) if step.hangs else None,
+        }
+
+    def expect(self, generation: int, kept: Mapping[int, str]) -> Expected:
+        """`kept` are the ends of steps that an earlier generation has brought to a good end."""
+        ends: dict[int, str] = {}
+        values: dict[int, int | None] = {}
+        succeeds = True
+        for index, step in enumerate(self.steps):
+            end = kept.get(index) or self._end(step, ends, generation)
+            ends[index] = end
+            succeeds = succeeds and end in {COMPLETED, SKIPPED}
+            values[index] = value_of(index, [values[n] for n in step.needs])
+            if end != COMPLETED:
+                values[index] = None
+        return Expected(succeeds, ends, values)
+
+    @staticmethod
+    def _end(step: Step, ends: Mapping[int, str], generation: int) -> str:
+        """What follows a failure never runs; as the whole fails then, its end does not matter."""
+        if step.needs and all(ends[need] == SKIPPED for need in step.needs):
+            return SKIPPED
+        if step.condition is not None and ends[step.condition[1]] != step.condition[0]:
+            return SKIPPED
+        return COMPLETED if step.succeeds(generation) else "failed"
+
+
+def value_of(index: int, seen: list[Any]) -> int:
+    """What a step gives back: a function of what it was given."""
+    return (index + 1 + 7 * sum(value or 0 for value in seen)) % 100_003
+
+
+def _policy(step: Step) -> RetryPolicy:
+    delay = Duration(step.delay_ms)
+    return RetryPolicy(step.tries, Backoff.FIXED, delay, 2.0, delay, Jitter.NONE)
+
+
+def draw_program(random: Random, version: UUID) -> Program:
+    """A chain, a diamond or any other graph without circles, in document order."""
+    shape, count = random.choice(("chain", "wide", "any", "any")), random.randint(1, 7)
+    steps = []
+    for index in range(count):
+        if shape == "chain":
+            needs: tuple[int, ...] = (index - 1,) if index else ()
+        elif shape == "wide":
+            needs = () if index == 0 else (0,) if index < count - 1 else tuple(range(1, index))
+        else:
+            needs = tuple(sorted(random.sample(range(index), random.randint(0, min(3, index)))))
+        steps.append(_draw_step(random, needs))
+    return Program(version, tuple(steps), random.choice((None, None, 1, 2)))
+
+
+def _draw_step(random: Random, needs: tuple[int, ...]) -> Step:
+    uses = random.choice((INLINE, CALL, CALL, ONCE))
+    condition = None
+    if needs and random.random() < 0.25:
+        condition = (random.choice((COMPLETED, COMPLETED, SKIPPED)), random.choice(needs))
+    return Step(
+        needs=needs,
+        uses=uses,
+        condition=condition,
+        tries=random.choice((1, 2, 3)),
+        delay_ms=random.choice((10, 10, 300, 6_000)),
+        scripts=(_draw_script(random, uses, 0.3), _draw_script(random, uses, 0.1), Script()),
+    )
+
+
+def _draw_script(random: Random, uses: str, trouble: float) -> Script:
+    seconds = random.choice((0.0, 0.0, 0.02, 0.3)) * random.random()
+    if random.random() >= trouble:
+        return Script(seconds=seconds)
+    kinds = [TRANSIENT, TRANSIENT, TRANSIENT, THROTTLED, THROTTLED, PERMANENT]
+    if uses != INLINE:
+        kinds.append(HANG)
+    return Script(random.choice(kinds), random.randint(1, 2), seconds)

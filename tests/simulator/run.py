@@ -1,0 +1,444 @@
+"""One seed: builds the world, lets it happen, heals it, and waits for every execution to end."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import sys
+from collections import Counter
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any, Final, NoReturn
+from uuid import UUID
+
+import structlog
+
+from runtime.entropy import SeededEntropy
+from runtime.model.checkpoint import InboxKind
+from runtime.model.errors import MaestroError
+from runtime.model.execution import ExecutionStatus
+from runtime.model.plan import Plan
+from runtime.scheduler.loop import Scheduler
+from runtime.secrets.file import FileSecrets
+from runtime.settings import WorkerSettings
+from runtime.store.enqueue import Enqueuer, EnqueueRow
+from runtime.store.execution import ExecutionStore
+from runtime.store.log import LogWriter
+from runtime.store.statements import statements
+from runtime.telemetry.metrics import Metrics
+from runtime.telemetry.tracing import Tracing
+from runtime.worker import signals
+from runtime.worker.loop import Worker
+from tests.simulator import chaos
+from tests.simulator.chaos import Blow, Order, draw_fate
+from tests.simulator.checks import FINAL, Judge
+from tests.simulator.hints import Redis, SimQueue, SimWakeup
+from tests.simulator.loop import PROCESS, Process, SimClock, SimLoop, Stuck
+from tests.simulator.model import Commit, Model
+from tests.simulator.mutants import mutated
+from tests.simulator.server import CALM, Server, SimDatabase
+from tests.simulator.world import REGISTRY, Current, World
+
+TENANT: Final = UUID("01930000-0000-7000-8000-00000000aaaa")
+HORIZON: Final = 200.0
+_METRICS: Final = Metrics()
+_TRACING: Final = Tracing(service="simulator")
+_SECRETS: Final = FileSecrets(Path("/nowhere/secrets.yaml"))
+_MOST_STRIKES: Final = 8
+_DEFECTS: Final = frozenset({"worker_defect", "execution_stuck"})
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What came of a seed; `digest` is the same whenever the same happened."""
+
+    seed: int
+    violations: tuple[str, ...]
+    statuses: Counter[str]
+    commits: Counter[str]
+    digest: str
+    seconds: float
+
+
+class SimPlans:
+    """Stands where PlanStore stands: the first look at a version asks the server."""
+
+    def __init__(self, database: SimDatabase, plans: dict[UUID, Plan]) -> None:
+        self._database = database
+        self._plans = plans
+
+    async def get(self, version: UUID) -> Plan:
+        async with self._database.engine() as connection:
+            await connection.fetchrow(statements("workflow")["plan"], version)
+        return self._plans[version]
+
+
+class SimQuarantine:
+    """Stands where Quarantine stands: a process for suspects, when none lives."""
+
+    most = 2
+
+    def __init__(self, simulation: Simulation) -> None:
+        self._simulation = simulation
+        self._children: list[Process] = []
+
+    async def attend(self, waiting: int) -> None:
+        workers = self._simulation.workers
+        self._children = [one for one in self._children if not one.is_dead and one in workers]
+        if len(self._children) < min(waiting, self.most):
+            self._children.append(self._simulation._hire(is_alone=True))
+
+    async def close(self, seconds: float) -> None:
+        for child in self._children:
+            self._simulation.loop.kill(child)
+
+
+@dataclass
+class Simulation:
+    """Everything of one seed."""
+
+    seed: int
+    mutants: frozenset[str] = frozenset()
+    is_verbose: bool = False
+    accepted: list[UUID] = field(default_factory=list)
+    journal: list[str] = field(default_factory=list)
+    operators: list[asyncio.Task[None]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.fate = draw_fate(self.seed)
+        self.loop = SimLoop(Random(f"way {self.seed}"), HORIZON)
+        self.model = Model(self.loop.time, self.mutants)
+        self.server = Server(self.loop, self.model, self.mutants)
+        programs = {program.version: program for program in self.fate.programs}
+        self.plans = {version: program.plan for version, program in programs.items()}
+        self.world = Current.world = World(self.model, programs)
+        self.judge = Judge(self.model, self.world, programs)
+        self.redis = Redis(self.server)
+        self.entropy = SeededEntropy(self.seed)
+        self.workers: dict[Process, Worker | None] = {}
+        self.is_calm = False
+        self._strikes = 0
+        self._named = 0
+        self.model.on_commit = self._committed
+        self.server.on_flush = self.judge.sent
+        self.server.on_flush_begun = self._flush_begun
+        self.server.on_flush_lost = self.judge.unknown.add
+        self.world.on_call = lambda: self._strike(PROCESS.get())
+
+    # --- the course of things --------------------------------------------------------------------
+
+    def run(self) -> Verdict:
+        violations = self.judge.violations
+        try:
+            self.loop.run_until_complete(self._course())
+        except Stuck as error:
+            violations.append(f"stuck: {error}")
+        except AssertionError as error:
+            violations.append(f"assertion: {error!r}")
+        self.judge.at_end(self.accepted)
+        seconds = self.loop.now
+        violations += [f"defect: {fault}" for fault in self.loop.faults]
+        self._bury_all()
+        found = self.model.executions.values()
+        statuses = Counter(ExecutionStatus(one.status).name for one in found)
+        digest = hashlib.blake2b("\n".join(self.journal).encode(), digest_size=8).hexdigest()
+        return Verdict(self.seed, tuple(violations), statuses, self.judge.commits, digest, seconds)
+
+    async def _course(self) -> None:
+        self.server.weather = self.fate.weather
+        for _ in range(self.fate.workers):
+            self._hire()
+        self._scheduler()
+        client = self.loop.spawn("client")
+        clients = self.loop.start(client, self._clients())
+        for blow in self.fate.blows:
+            await asyncio.sleep(max(0.0, blow.at - self.loop.now))
+            self._befall(blow, client)
+        await asyncio.sleep(max(0.0, self.fate.heal_at - self.loop.now))
+        self._heal()
+        await clients
+        await asyncio.gather(*self.operators)
+        while self.server.asked or not self._is_over():
+            await asyncio.sleep(0.25)
+        await asyncio.sleep(5.0)
+        self._nothing_left()
+
+    def _is_over(self) -> bool:
+        return all(one.status in FINAL for one in self.model.executions.values())
+
+    def _heal(self) -> None:
+        self.is_calm = True
+        self.server.weather = CALM
+        for process in self.workers:
+            process.is_paused = False
+        if all(process.is_dead or process.name.startswith("alone") for process in self.workers):
+            self._hire()
+
+    def _nothing_left(self) -> None:
+        """I10: a worker keeps nothing of what has ended."""
+        for process, worker in self.workers.items():
+            if worker is not None and not process.is_dead and worker.executions:
+                self.judge.say(f"I10: {process.name} still carries {worker.executions} executions")
+
+    # --- processes -------------------------------------------------------------------------------
+
+    def _hire(self, *, is_alone: bool = False) -> Process:
+        self._named += 1
+        process = self.loop.spawn(f"{'alone' if is_alone else 'worker'}-{self._named}")
+        self.workers[process] = None
+        self.loop.start(process, self._work(process, is_alone))
+        return process
+
+    async def _work(self, process: Process, is_alone: bool) -> None:
+        database = SimDatabase(self.server)
+        worker = Worker(
+            database=database,  # type: ignore[arg-type] # the simulated ones stand where the real ones stand
+            store=ExecutionStore(database),  # type: ignore[arg-type]
+            queue=SimQueue(self.redis),  # type: ignore[arg-type]
+            wakeup=SimWakeup(self.redis),  # type: ignore[arg-type]
+            plans=SimPlans(database, self.plans),  # type: ignore[arg-type]
+            registry=REGISTRY,
+            secrets=_SECRETS,
+            logs=LogWriter(database, 0, wakeup_publish=lambda _ids: None),  # type: ignore[arg-type]
+            settings=WorkerSettings(max_steps=self.fate.max_steps),
+            tracing=_TRACING,
+            metrics=_METRICS,
+            clock=SimClock(self.loop, self.fate.weather.slowness),
+            entropy=self.entropy,
+            host=process.name,
+            is_alone=is_alone,
+            quarantine=None if is_alone else SimQuarantine(self),  # type: ignore[arg-type]
+        )
+        self.workers[process] = worker
+        fire = worker.signals.fire
+
+        def fired(name: str, times: int = 1) -> None:
+            fire(name, times)
+            if name == signals.CHECKPOINTED:
+                self._compare(worker)
+
+        worker.signals.fire = fired  # type: ignore[method-assign] # the simulator listens
+        await worker.run()
+        del self.workers[process]
+
+    def _compare(self, worker: Worker) -> None:
+        incarnation = worker._current
+        if incarnation is not None:
+            for run in incarnation.executor.runs.values():
+                self.judge.compare(run, incarnation.seat.me)
+
+    def _scheduler(self) -> None:
+        process = self.loop.spawn("scheduler")
+        database = SimDatabase(self.server)
+
+        async def lead() -> None:
+            await Scheduler(
+                database=database,  # type: ignore[arg-type]
+                store=ExecutionStore(database),  # type: ignore[arg-type]
+                queue=SimQueue(self.redis),  # type: ignore[arg-type]
+                metrics=_METRICS,
+                clock=SimClock(self.loop, 0.0),
+            ).run()
+
+        self.loop.start(process, lead())
+
+    async def _clients(self) -> None:
+        database = SimDatabase(self.server)
+        enqueuer = Enqueuer(database, 0, metrics=_METRICS)  # type: ignore[arg-type]
+        await asyncio.gather(*(self._ask(enqueuer, n, o) for n, o in enumerate(self.fate.orders)))
+        await enqueuer.close()
+
+    async def _ask(self, enqueuer: Enqueuer, number: int, order: Order) -> None:
+        """A client repeats with its key until it is answered, or gives up at the first trouble."""
+        await asyncio.sleep(order.at)
+        row = self._row(number, order)
+        while True:
+            try:
+                outcome = await enqueuer.enqueue(row)
+            except MaestroError:
+                if order.gives_up:
+                    return
+                await asyncio.sleep(0.1)
+                row = row._replace(id=self.entropy.uuid7(1_000 + int(self.loop.now * 1000)))
+                continue
+            self.accepted.append(outcome.id)
+            SimQueue(self.redis).add(0, [(outcome.id, 1)])
+            return
+
+    def _row(self, number: int, order: Order) -> EnqueueRow:
+        timeout = order.timeout
+        return EnqueueRow(
+            id=self.entropy.uuid7(1_000 + int(self.loop.now * 1000)),
+            tenant_id=TENANT, workflow_id=order.version, version_id=order.version,
+            namespace="default", region=None, priority=0, timeout_seconds=timeout, wake_at=None,
+            input="{}", meta="{}" if timeout is None else f'{{"timeout_ms": {timeout * 1000}}}',
+            key=f"order-{number}", digest=b"same", event="{}", labels=None,
+        )  # fmt: skip
+
+    # --- blows -----------------------------------------------------------------------------------
+
+    def _befall(self, blow: Blow, client: Process) -> None:
+        self._note(f"{blow.kind} {blow.choice:.3f}")
+        alive = [p for p in self.workers if not p.is_dead]
+        match blow.kind:
+            case chaos.RESTART:
+                self.server.restart(min(blow.seconds, 3.0))
+            case chaos.FORGET:
+                self.redis.flush_all()
+            case chaos.CANCEL | chaos.RETRY:
+                if self.accepted:
+                    one = self.accepted[int(blow.choice * len(self.accepted))]
+                    work = (
+                        self._cancel(one) if blow.kind == chaos.CANCEL else self._retry(one, blow)
+                    )
+                    self.operators.append(self.loop.start(client, work))
+            case _ if alive:
+                self._hit(alive[int(blow.choice * len(alive))], blow.kind, blow.seconds)
+
+    def _hit(self, process: Process, kind: str, seconds: float) -> None:
+        if kind == chaos.PAUSE:
+            process.is_paused = self.judge.has_paused = True
+            self.loop.call_later(seconds, self._resume, process, context=self.loop.ground.context)
+            return
+        worker = self.workers[process]
+        if kind == chaos.STOP and worker is not None:
+            self.loop.start(process, worker.stop(min(seconds, 2.0)))
+        else:
+            self.loop.kill(process)
+        self.loop.call_later(seconds, self._hire, context=self.loop.ground.context)
+
+    @staticmethod
+    def _resume(process: Process) -> None:
+        process.is_paused = False
+
+    def _strike(self, process: Process | None) -> None:
+        """At the worst moment: right at a call, or at a commit that its maker has not heard of."""
+        if process is None or process not in self.workers or process.is_dead or self.is_calm:
+            return
+        random = self.loop.random
+        if self._strikes < _MOST_STRIKES and random.random() < self.fate.strike:
+            self._strikes += 1
+            kind = random.choice((chaos.KILL, chaos.PAUSE))
+            self._note(f"struck {process.name}: {kind}")
+            self._hit(process, kind, random.choice((0.5, 5.0, 9.0)) * random.random())
+
+    def _flush_begun(self, arguments: Any, hold: float) -> None:
+        """Two more of the worst moments: a writer is lost while its flush hangs; a message as it parks."""
+        if hold > 1.0:
+            for _ in range(3):
+                self._strike(self._process_of(arguments[1]))
+        for one, status in zip(arguments[18], arguments[19], strict=True):
+            if status == ExecutionStatus.WAITING and self.loop.random.random() < self.fate.strike:
+                self._note(f"cancel {one} as it parks")
+                self.model.call("send", 0, TENANT, one, int(InboxKind.CANCEL), "{}", True)
+
+    def _process_of(self, me: int | None) -> Process | None:
+        seat = None if me is None else self.model.seats.get(me)
+        if seat is None:
+            return None
+        return next((process for process in self.workers if process.name == seat.host), None)
+
+    async def _cancel(self, one: UUID) -> None:
+        database = SimDatabase(self.server)
+        try:
+            async with database.engine() as connection:
+                await ExecutionStore(database).send(  # type: ignore[arg-type]
+                    0,
+                    TENANT,
+                    one,
+                    InboxKind.CANCEL,
+                    {"actor": None, "reason": "simulated"},
+                    connection,
+                )
+        except MaestroError:
+            return
+        SimWakeup(self.redis).publish_inbox(0, [one])
+        SimQueue(self.redis).add(0, [(one, 1)])
+
+    async def _retry(self, one: UUID, blow: Blow) -> None:
+        database = SimDatabase(self.server)
+        event = {"actor": None, "reason": "simulated", "from_failed_step": blow.seconds < 0.5}
+        try:
+            async with database.engine() as connection:
+                await ExecutionStore(database).retry(0, TENANT, one, event, connection)  # type: ignore[arg-type]
+        except MaestroError:
+            return
+        SimQueue(self.redis).add(0, [(one, 1)])
+
+    # --- the record ------------------------------------------------------------------------------
+
+    def _committed(self, commit: Commit) -> None:
+        before = len(self.judge.violations)
+        self.judge.committed(commit)
+        who = self._process_of(commit.me)
+        states = " ".join(self._state(one) for one in commit.touched)
+        self._note(f"{commit.name} by {who.name if who else '-'} {states}")
+        for words in self.judge.violations[before:]:
+            self._note(f"VIOLATION {words}")
+        if commit.name in {"flush", "claim", "takeover"}:
+            self._strike(who)
+
+    def _state(self, one: UUID) -> str:
+        e = self.model.executions[one]
+        steps = ",".join(f"{s}#{a}={status}" for (s, _, _, a), (status, _, _) in e.steps.items())
+        return f"[{str(one)[-4:]} status {e.status} epoch {e.epoch} gen {e.generation} {steps}]"
+
+    def _note(self, words: str) -> None:
+        line = f"{self.loop.now:9.4f} {words}"
+        self.journal.append(line)
+        if self.is_verbose:
+            sys.stdout.write(line + "\n")
+
+    def log(self, _logger: Any, _method: str, event: MutableMapping[str, Any]) -> NoReturn:
+        """The product's own log: an error in it is a defect, whatever else is well."""
+        if event.get("event") in _DEFECTS:
+            self.loop.faults.append(f"{event.get('event')}: {event.get('exc_info') or event}")
+        process = PROCESS.get(self.loop.ground)
+        self._note(f"{process.name}: {event.get('event')} {event.get('reason', '')}")
+        raise structlog.DropEvent
+
+    def _bury_all(self) -> None:
+        """End every task in good order, so that nothing of this seed speaks in the next."""
+        loop = self.loop
+        self.is_calm, self.server.is_down, loop._horizon = True, True, float("inf")
+        self.model.on_commit = lambda _commit: None
+        self.journal = list(self.journal)
+        for process in loop.processes:
+            process.is_dead = process.is_paused = False
+
+        async def end() -> None:
+            for _ in range(40):
+                left = [t for t in asyncio.all_tasks() if t is not asyncio.current_task()]
+                if not left:
+                    return
+                for task in left:
+                    task.cancel()
+                await asyncio.sleep(0.5)
+
+        loop.run_until_complete(end())
+        loop.close()
+
+
+@contextmanager
+def _listening(simulation: Simulation) -> Iterator[None]:
+    known: Any = structlog.get_config()
+    structlog.configure(
+        processors=[simulation.log],
+        wrapper_class=structlog.make_filtering_bound_logger(20),
+        logger_factory=structlog.ReturnLoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+    try:
+        yield
+    finally:
+        structlog.configure(**known)
+
+
+def simulate(seed: int, mutant: str | None = None, *, is_verbose: bool = False) -> Verdict:
+    """Run one seed; with a mutant, on a product that has this defect."""
+    simulation = Simulation(seed, frozenset([mutant] if mutant else ()), is_verbose)
+    with _listening(simulation), mutated(mutant):
+        return simulation.run()

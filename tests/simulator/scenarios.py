@@ -1,0 +1,246 @@
+"""Scenarios that run on the model and on real PostgreSQL: calls in a row, and what each of them answers.
+
+Everything goes through the product's own ExecutionStore and the statement of its Flusher; times are left
+out of the answers, because the two clocks differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from random import Random
+from typing import Any, Final
+from uuid import UUID
+
+import asyncpg
+
+from runtime.entropy import SeededEntropy
+from runtime.model.checkpoint import (
+    Checkpoint,
+    Closing,
+    EventRow,
+    InboxKind,
+    OwnedExecution,
+    StepRow,
+    Taken,
+)
+from runtime.model.errors import MaestroError
+from runtime.model.values import Json
+from runtime.store.execution import ExecutionStore
+from runtime.store.faults import sqlstate, translated
+from runtime.store.flush import _columns
+from runtime.store.statements import statements
+from tests import make
+from tests.simulator.model import Model
+from tests.simulator.server import NAMES
+
+_SEATS: Final = (101, 102, 103)
+_OFTEN: Final = ("claim", "flush", "close", "takeover", "expire", "bury")
+_SELDOM: Final = (
+    "flush", "due", "leave", "sweep_workers", "claim_alone", "suspects", "send", "retry",
+    "queued", "messages", "beat",
+)  # fmt: skip
+_CALLS: Final = 80
+_RESULT: Final = '{"output": 1}'
+
+
+class ModelDatabase:
+    """The model where a database stands, without any weather."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+
+    @asynccontextmanager
+    async def engine(self) -> AsyncIterator[ModelDatabase]:
+        with translated():
+            yield self
+
+    async def fetch(self, text: str, *arguments: Any) -> Any:
+        return self._model.call(NAMES[text], *arguments)
+
+    async def fetchrow(self, text: str, *arguments: Any) -> Any:
+        rows = await self.fetch(text, *arguments)
+        return rows[0] if rows else None
+
+    async def fetchval(self, text: str, *arguments: Any) -> Any:
+        return (await self.fetchrow(text, *arguments))[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a scenario; `seat` and `epoch` may well be wrong ones."""
+
+    kind: str
+    seat: int
+    epoch: int
+    ids: tuple[UUID, ...]
+    numbers: tuple[int, ...]
+
+
+def scenario(seed: int) -> tuple[list[UUID], list[Call]]:
+    """Executions, and calls about them that often hit and sometimes miss."""
+    random, entropy = Random(f"scenario {seed}"), SeededEntropy(seed)
+    now = int(make.now().timestamp() * 1000)
+    ids = sorted(entropy.uuid7(now + n) for n in range(4))
+    kinds = (_OFTEN * 2) + _SELDOM
+    calls = [Call("register", seat, 1, (), ()) for seat in _SEATS]
+    for number in range(_CALLS):
+        if number % 12 == 11:
+            # Seats end for good here: somebody must come after them.
+            calls.append(Call("register", 200 + number, 1, (), ()))
+        calls.append(
+            Call(
+                random.choice(kinds),
+                random.choice([call.seat for call in calls if call.kind == "register"][-4:]),
+                random.choice((1, 1, 1, 1, 2)),
+                tuple(random.sample(ids, random.randint(1, 3))),
+                tuple(random.randint(0, 9) for _ in range(6)),
+            )
+        )
+    return ids, calls
+
+
+class Stage:
+    """Plays a scenario on one database."""
+
+    def __init__(self, database: Any, expire: Any) -> None:
+        self._database = database
+        self._store = ExecutionStore(database)
+        self._expire = expire
+
+    async def play(self, ids: list[UUID], calls: list[Call]) -> list[Any]:
+        """What was answered, call by call, with all that is stored after each of them."""
+        rows = [make.enqueue_row(id=one, workflow=one, version=one, key=f"k{one}") for one in ids]
+        again = rows[0]._replace(id=rows[1].id)
+        answers = [await self._enqueue(rows), await self._enqueue([again])]
+        for call in calls:
+            try:
+                answer = await self._make(call)
+            except MaestroError as error:
+                answer = type(error).__name__
+            except asyncpg.PostgresError as error:
+                answer = sqlstate(error)
+            answers.append((call.kind, _plain(answer), await self._stored(ids)))
+        return answers
+
+    async def _enqueue(self, rows: list[Any]) -> Any:
+        async with self._database.engine() as connection:
+            columns = tuple(zip(*rows, strict=True))
+            found = await connection.fetch(statements("enqueue")["enqueue"], 0, *columns)
+        return [tuple(row)[:4] for row in found]
+
+    async def _stored(self, ids: list[UUID]) -> Any:
+        histories = await self._store.load_histories(ids)
+        return {
+            one: (
+                [tuple(row)[:6] + tuple(row)[7:] for row in found.steps],
+                found.last_sequence,
+                found.messages,
+                found.retries,
+                found.is_begun,
+            )
+            for one, found in histories.items()
+        }
+
+    async def _make(self, call: Call) -> Any:  # noqa: PLR0911 - one line per statement
+        store, seat, epoch = self._store, call.seat, call.epoch
+        match call.kind:
+            case "register":
+                return await store.register(0, seat, f"host {seat}", 600.0)
+            case "claim":
+                return await store.claim(0, seat, epoch, list(call.ids))
+            case "due" | "takeover":
+                return await getattr(store, call.kind)(0, seat, epoch, 10)
+            case "claim_alone":
+                return await store.claim_alone(0, seat, epoch)
+            case "suspects":
+                return await store.suspects(0, limit=9)
+            case "leave":
+                return await store.leave(0, seat, epoch)
+            case "expire":
+                return await self._expire(seat)
+            case "bury":
+                return await store.bury(0, seat)
+            case "sweep_workers":
+                return await store.sweep_workers(0)
+            case "messages":
+                return await store.messages(list(call.ids))
+            case "queued":
+                return await store.queued(0, older_than_seconds=-1.0, per_tenant=3, limit=5)
+        return await self._speak(call)
+
+    async def _speak(self, call: Call) -> Any:
+        one, numbers = call.ids[0], call.numbers
+        async with self._database.engine() as connection:
+            match call.kind:
+                case "beat":
+                    return await self._store.beat(connection, 0, call.seat, call.epoch, 600.0)
+                case "send":
+                    return await self._store.send(
+                        0, make.TENANT, one, InboxKind.CANCEL, {"n": numbers[0]}, connection
+                    )
+                case "retry":
+                    event: Json = {"from_failed_step": numbers[0] < 5}
+                    return await self._store.retry(0, make.TENANT, one, event, connection)
+            row = await connection.fetchrow(
+                statements("checkpoint")["flush"],
+                0,
+                call.seat,
+                call.epoch,
+                *_columns([_checkpoint(call)]),
+            )
+        return tuple(row)
+
+
+def _checkpoint(call: Call) -> Checkpoint:
+    """Steps and events that may be there already, and for `close` an end, a pause with an inbox, or a return."""
+    one, (step, attempt, sequence, status, wake, seen) = call.ids[0], call.numbers
+    closing = None
+    if call.kind == "close":
+        kind = (2, 3, 3, 4, 5, 7, 2, 3, 0, 4)[status]
+        wake_in = -1.0 if wake < 7 else 600.0
+        closing = Closing(
+            one, kind, 4 if kind == 3 else None, wake_in if kind == 3 else None, seen % 3
+        )
+    row = StepRow(
+        make.TENANT, one, step % 3, -1, 0, attempt % 3, 2 if wake > 6 else 6, 0.1, wake > 6, _RESULT
+    )
+    event = EventRow(make.TENANT, one, sequence + 2, 2 if wake > 4 else 20, None)
+    return Checkpoint(
+        one,
+        (row,),
+        (event,),
+        closing,
+        clears_takeovers=status > 5,
+        inbox_read=(seen,) if closing else (),
+    )
+
+
+def _plain(answer: Any) -> Any:
+    """Without times, and in an order of its own: SQL promises none."""
+    if isinstance(answer, list):
+        return sorted((_plain(one) for one in answer), key=repr)
+    if isinstance(answer, Taken):
+        return _plain(list(answer.owned)), set(answer.suspects), set(answer.dead)
+    if isinstance(answer, OwnedExecution):
+        a = answer
+        return (
+            a.id,
+            a.generation,
+            a.epoch,
+            a.takeovers,
+            a.inbox,
+            a.cancel_requested,
+            a.meta,
+            a.input,
+        )
+    if hasattr(answer, "inbox") and hasattr(answer, "live"):
+        return (
+            answer.live,
+            answer.dead_workers,
+            answer.due,
+            answer.queued,
+            tuple(sorted(answer.inbox)),
+        )
+    return answer

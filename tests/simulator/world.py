@@ -1,0 +1,140 @@
+"""The outside: what the steps call. It counts effects by Idempotency-Key and judges each call as it comes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from typing import Final
+from uuid import UUID
+
+from pydantic import BaseModel, RootModel
+
+from runtime.abi.connector import Connector, InlineConnector, StepContext
+from runtime.connectors.registry import Registry
+from runtime.model.errors import StepErrorKind, StepFailed
+from runtime.model.plan import Effect
+from runtime.registry import Found
+from tests.simulator.model import Model
+from tests.simulator.program import (
+    CALL,
+    HANG,
+    INLINE,
+    ONCE,
+    PERMANENT,
+    THROTTLED,
+    TRANSIENT,
+    Program,
+    value_of,
+)
+
+_GOOD: Final = frozenset({6, 8})
+
+
+class World:
+    """Everything outside, of one seed."""
+
+    def __init__(self, model: Model, programs: dict[UUID, Program]) -> None:
+        self.model = model
+        self.programs = programs
+        self.effects: Counter[str] = Counter()
+        self.calls: Counter[str] = Counter()
+        self.violations: list[str] = []
+        self.on_call: Callable[[], None] = lambda: None
+
+    def judge(self, context: StepContext, uses: str) -> str:
+        """How this call ends, after a look at whether it may be made at all."""
+        execution = self.model.executions[context.execution_id]
+        program = self.programs[execution.version]
+        step = program.steps[context.step]
+        key = f"{context.execution_id}.s.{context.step}.g{context.generation}"
+        if context.idempotency_key != key:
+            self.violations.append(f"I13: {context.idempotency_key} is not {key}")
+        durable = {
+            key[0]
+            for key, (status, _, _) in execution.steps.items()
+            if status in _GOOD and key[2] <= context.generation
+        }
+        if not durable.issuperset(step.needs):
+            missing = sorted(set(step.needs) - durable)
+            self.violations.append(f"I1: step {context.step} of {key} began before {missing}")
+        outcome = step.script(context.generation).outcome(context.attempt)
+        self.calls[key] += 1
+        self.on_call()
+        if uses == ONCE and outcome != THROTTLED:
+            self.effects[key] += 1
+            if self.effects[key] > 1:
+                self.violations.append(f"at most once: {key} had {self.effects[key]} effects")
+            if (context.step, -1, context.generation, context.attempt) not in execution.steps:
+                self.violations.append(f"at most once: {key} was called without an intent")
+        return outcome
+
+    def seconds(self, context: StepContext) -> float:
+        program = self.programs[self.model.executions[context.execution_id].version]
+        return program.steps[context.step].script(context.generation).seconds
+
+
+class Current:
+    """The world of the seed that runs now."""
+
+    world: World
+
+
+class Given(BaseModel):
+    step: int
+    seen: list[int | None]
+
+
+class Number(RootModel[int]):
+    pass
+
+
+_KINDS: Final = {
+    TRANSIENT: StepErrorKind.TRANSIENT,
+    THROTTLED: StepErrorKind.THROTTLED,
+    PERMANENT: StepErrorKind.PERMANENT,
+}
+
+
+def _end(outcome: str, given: Given) -> Number:
+    if outcome in _KINDS:
+        raise StepFailed(f"{outcome}, as written", kind=_KINDS[outcome], type=outcome)
+    return Number(value_of(given.step, list(given.seen)))
+
+
+class Inline(InlineConnector):
+    name = INLINE
+    version = "1.0.0"
+    summary = "Answer at once."
+    effect_class = Effect.PURE
+    Input = Given
+    Output = Number
+
+    def answer(self, context: StepContext, input: Given) -> Number:
+        return _end(Current.world.judge(context, INLINE), input)
+
+
+class Call(Connector):
+    name = CALL
+    version = "1.0.0"
+    summary = "Call, and call again if need be."
+    effect_class = Effect.IDEMPOTENT
+    Input = Given
+    Output = Number
+
+    async def execute(self, context: StepContext, input: Given) -> Number:
+        world = Current.world
+        outcome = world.judge(context, self.name)
+        await asyncio.sleep(1e9 if outcome == HANG else world.seconds(context))
+        return _end(outcome, input)
+
+
+class Once(Call):
+    name = ONCE
+    summary = "Call once."
+    effect_class = Effect.AT_MOST_ONCE
+
+
+REGISTRY: Final = Registry(
+    [Found(one, f"{__name__}:{type(one).__name__}") for one in (Inline(), Call(), Once())]
+)
