@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from runtime.model.errors import Invalid, Problem, Unavailable
+from runtime.store.execution import DAYS_AHEAD
 from runtime.store.faults import never_fits, sqlstate, translated, was_rolled_back
 from runtime.store.group_commit import Batcher
 from runtime.store.pool import Database
@@ -115,7 +116,7 @@ class Enqueuer:
             try:
                 outcomes = await self._call([item.row for item in part])
             except Exception as error:  # noqa: BLE001 - each kind is answered, none may end the loop
-                if never_fits(error) and len(part) > 1:
+                if never_fits(error) and not _is_misdated(error) and len(part) > 1:
                     half = len(part) // 2
                     todo += [part[half:], part[:half]]
                 else:
@@ -152,7 +153,9 @@ class Enqueuer:
         """Whether nothing was written and sending again can help: a deadlock, or a day without a partition."""
         cause = error.__cause__ or error
         if sqlstate(cause) == _NO_PARTITION and self._connection is not None:
-            await self._connection.fetchval(_MAKE_PARTITIONS, 8)
+            with translated():
+                for day in range(-1, DAYS_AHEAD + 1):
+                    await self._connection.fetchval(_MAKE_PARTITIONS, day)
             return True
         if was_rolled_back(cause):
             return True
@@ -167,9 +170,20 @@ class Enqueuer:
             self._connection = None
 
 
+def _is_misdated(error: Exception) -> bool:
+    """Whether an id carries a day that has no partition although all days around today have theirs."""
+    return sqlstate(error) == _NO_PARTITION and "no partition" in str(error)
+
+
 def _fail(part: list[_Waiting], error: Exception) -> None:
     told = error
-    if never_fits(error):
+    if _is_misdated(error):
+        told = Unavailable(
+            "The clock of this API process is days away from that of PostgreSQL, so nothing was "
+            "accepted: set the clock right, then try again.",
+            reason="CLOCK_WRONG",
+        )
+    elif never_fits(error):
         told = Invalid(
             [Problem("not-storable", f"This can't be stored: {error}", path=("input",))],
         )

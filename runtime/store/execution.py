@@ -23,14 +23,18 @@ from runtime.model.checkpoint import (
     StepRecord,
     Taken,
 )
+from runtime.model.errors import Unavailable
 from runtime.model.event import EventKind
 from runtime.model.execution import ExecutionStatus
 from runtime.model.values import Json
-from runtime.store.faults import translated
+from runtime.store.faults import translated, was_not_done
 from runtime.store.pool import Database
 from runtime.store.statements import statements
 
 _SQL: Final = statements("execution")
+
+DAYS_AHEAD: Final = 8
+_TRIES: Final = 3
 
 RETRYABLE: Final = (
     ExecutionStatus.FAILED,
@@ -49,7 +53,7 @@ class ExecutionStore:
 
     async def register(self, shard: int, me: int, host: str, lease_seconds: float) -> int:
         """Begin as a worker of a shard; the epoch that its statements must carry."""
-        async with self._database.engine() as connection:
+        async with self._database.worker() as connection:
             epoch: int = await connection.fetchval(_SQL["register"], shard, me, host, lease_seconds)
             return epoch
 
@@ -65,11 +69,11 @@ class ExecutionStore:
 
     async def leave(self, shard: int, me: int, epoch: int) -> int:
         """End in good order; how many executions are left for others to take over."""
-        return await self._value("leave", shard, me, epoch)
+        return await self._own_value("leave", shard, me, epoch)
 
     async def bury(self, shard: int, me: int) -> int:
         """Mark the workers whose lease has run out; how many."""
-        return await self._value("bury", shard, me)
+        return await self._own_value("bury", shard, me)
 
     async def sweep_workers(self, shard: int) -> int:
         """Forget dead workers to whom nothing refers; how many."""
@@ -92,8 +96,7 @@ class ExecutionStore:
 
         From the second owner lost without a checkpoint they become suspects, with the third dead.
         """
-        async with self._database.engine() as connection:
-            rows = await connection.fetch(_SQL["takeover"], shard, me, epoch, limit)
+        rows = await self._taken("takeover", shard, me, epoch, limit)
         found: defaultdict[int, list[Any]] = defaultdict(list)
         for row in rows:
             found[row["status"]].append(row)
@@ -118,7 +121,7 @@ class ExecutionStore:
         if not ids:
             return {}
         bounds = (min(ids), max(ids))
-        async with self._database.engine() as connection:
+        async with self._database.worker() as connection:
             steps = await connection.fetch(_SQL["history_steps"], shard, ids, *bounds)
             last = await connection.fetch(_SQL["history_sequence"], shard, ids)
             marked = await connection.fetch(_SQL["history_marks"], shard, ids, *bounds)
@@ -143,7 +146,7 @@ class ExecutionStore:
         self, ids: Sequence[UUID], *, shard: int = 0
     ) -> dict[UUID, tuple[InboxMessage, ...]]:
         """The unread messages of these executions, in order."""
-        async with self._database.engine() as connection:
+        async with self._database.worker() as connection:
             return _messages(await connection.fetch(_SQL["messages"], shard, ids))
 
     # --- what others ask for -----------------------------------------------------------------------
@@ -185,14 +188,14 @@ class ExecutionStore:
     async def queued(
         self, shard: int, *, older_than_seconds: float, per_tenant: int, limit: int
     ) -> list[tuple[UUID, int]]:
-        """Executions that wait for a worker, each tenant's first ones; with their priority."""
-        async with self._database.engine() as connection:
+        """Executions that wait for a worker, each tenant's share of them; with their priority."""
+        async with self._database.worker() as connection:
             rows = await connection.fetch(
                 _SQL["queued"], shard, older_than_seconds, per_tenant, limit
             )
         return [(row["id"], row["priority"]) for row in rows]
 
-    async def make_partitions(self, *, days_ahead: int = 8) -> int:
+    async def make_partitions(self, *, days_ahead: int = DAYS_AHEAD) -> int:
         """Make the daily partitions that are missing, each day in a transaction; how many."""
         made = 0
         for day in range(-1, days_ahead + 1):
@@ -214,10 +217,27 @@ class ExecutionStore:
             value: int = await connection.fetchval(_SQL[name], *arguments)
             return value
 
+    async def _own_value(self, name: str, *arguments: object) -> int:
+        """The same over the worker's connections, which nobody else can use up."""
+        async with self._database.worker() as connection:
+            value: int = await connection.fetchval(_SQL[name], *arguments)
+            return value
+
     async def _owned(self, name: str, *arguments: object) -> list[OwnedExecution]:
-        async with self._database.engine() as connection:
-            rows = await connection.fetch(_SQL[name], *arguments)
-        return [OwnedExecution(*row) for row in rows]
+        return [OwnedExecution(*row) for row in await self._taken(name, *arguments)]
+
+    async def _taken(self, name: str, *arguments: object) -> list[Any]:
+        """Rows of a statement that changes who owns what, sent again when it left nothing behind."""
+        for tried in range(1, _TRIES + 1):
+            try:
+                async with self._database.worker() as connection:
+                    rows: list[Any] = await connection.fetch(_SQL[name], *arguments)
+            except Unavailable as error:
+                if tried == _TRIES or not was_not_done(error):
+                    raise
+                continue
+            return rows
+        raise AssertionError("every attempt returns or raises")
 
 
 def _grouped(pairs: list[tuple[UUID, Any]]) -> defaultdict[UUID, list[Any]]:

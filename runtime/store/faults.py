@@ -24,6 +24,8 @@ _NEVER_FITS = ("21", "22", "23", "54")
 # Connection, resources, operator intervention, and the states of a server that starts or stops.
 _GONE = ("08", "53", "57", "58")
 _DISK_FULL = "53100"
+# A server that takes no writes: the primary became a standby, or was set so by its operator.
+_READ_ONLY = "25006"
 
 
 class Fenced(MaestroError):
@@ -31,6 +33,12 @@ class Fenced(MaestroError):
 
     code = "INTERNAL"
     reason = "FENCED"
+
+
+class Busy(Unavailable):
+    """No connection to PostgreSQL was free in time; nothing was sent, try again."""
+
+    reason = "DATABASE_BUSY"
 
 
 class ShardClosed(Unavailable):
@@ -49,6 +57,11 @@ def was_rolled_back(error: BaseException) -> bool:
     return sqlstate(error) in _ROLLED_BACK
 
 
+def was_not_done(error: BaseException) -> bool:
+    """Whether this refusal of ours stands for a statement that left nothing behind."""
+    return isinstance(error, Busy) or was_rolled_back(error.__cause__ or error)
+
+
 def never_fits(error: BaseException) -> bool:
     """Whether the statement was refused for what it carries: sending it again changes nothing."""
     state = sqlstate(error)
@@ -63,7 +76,10 @@ def is_gone(error: BaseException) -> bool:
         return True
     if isinstance(error, asyncpg.InterfaceError):
         return "clos" in str(error)
-    return isinstance(error, asyncpg.PostgresError) and sqlstate(error).startswith(_GONE)
+    state = sqlstate(error)
+    return isinstance(error, asyncpg.PostgresError) and (
+        state.startswith(_GONE) or state == _READ_ONLY
+    )
 
 
 @contextmanager

@@ -27,6 +27,7 @@ _SQL: Final = statements("log")
 _MOST_WAITING: Final = 20_000
 _TRIES: Final = 10
 _AGAIN_SECONDS: Final = 0.5
+_CLOSE_SECONDS: Final = 5.0
 _MAX_MESSAGE: Final = 8_192
 _UNIQUE: Final = "23505"
 
@@ -68,6 +69,7 @@ class LogWriter:
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._lost = 0
+        self._closing = False
         self._batcher = Batcher[_Stamped](
             self._send,
             size=lambda item: len(item.row.message) + len(item.row.fields or ""),
@@ -82,9 +84,15 @@ class LogWriter:
         else:
             self._loop.call_soon_threadsafe(self._add, stamped)
 
-    async def close(self) -> None:
-        """Write what waits, then end."""
-        await self._batcher.close()
+    async def close(self, seconds: float = _CLOSE_SECONDS) -> None:
+        """Write what waits, then end; when PostgreSQL does not take it in time, it is lost."""
+        self._closing = True
+        try:
+            async with asyncio.timeout(seconds):
+                await self._batcher.close()
+        except TimeoutError:
+            self._lost += len(self._batcher)
+            _log.warning("step_logs_lost", lines=self._lost, error="PostgreSQL does not answer")
 
     def _add(self, item: _Stamped) -> None:
         if len(self._batcher) >= _MOST_WAITING or self._batcher.is_closed:
@@ -119,7 +127,7 @@ class LogWriter:
                         _SQL["write"], self._shard, *head, ages, level, message, fields
                     )
             except Exception as error:
-                if attempt == _TRIES or not _may_pass(error):
+                if attempt == _TRIES or self._closing or not _may_pass(error):
                     raise
                 await asyncio.sleep(0 if _collided(error) else _AGAIN_SECONDS)
                 continue

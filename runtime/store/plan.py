@@ -46,7 +46,7 @@ class PlanStore:
             done.exception()  # seen, even when everybody who asked has gone
 
     async def _load(self, version_id: UUID) -> Plan:
-        async with self._database.engine() as connection:
+        async with self._database.worker() as connection:
             row = await connection.fetchrow(_PLAN, version_id)
         if row is None:
             raise NotFound(

@@ -1,6 +1,7 @@
 """Connections to one PostgreSQL, under the two roles.
 
-`engine()` serves every tenant and is for hot functions; `tenant(id)` is the face's, under row
+`engine()` serves every tenant and is for hot functions; `worker()` is the same with connections that
+only a worker uses, so that a rush of callers can't take its ownership away; `tenant(id)` is the face's, under row
 security. A face's connection remembers the tenant that it was set to and is set again only when it
 changes; whatever was interrupted on the way counts as unset. Connections are not reset when they
 come back: nothing in the house leaves state behind, and a reset costs a round trip.
@@ -19,7 +20,7 @@ import asyncpg
 import orjson
 
 from runtime.model.errors import SetupError, Unavailable
-from runtime.store.faults import is_gone, sqlstate, translated
+from runtime.store.faults import Busy, is_gone, sqlstate, translated
 
 OLDEST: Final = 16
 _CONNECT_SECONDS: Final = 5.0
@@ -28,6 +29,11 @@ _SETTINGS: Final = {
     "application_name": "maestro-composer",
     "jit": "off",
     "idle_in_transaction_session_timeout": "30000",
+    # A client that vanished without a word is noticed in seconds: it may hold the leader's lock.
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "2",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "11000",
 }
 
 
@@ -57,9 +63,17 @@ class Database:
     Made by `open`, which refuses what would not be safe.
     """
 
-    def __init__(self, url: str, engine: asyncpg.Pool, api: asyncpg.Pool, acquire: float) -> None:
+    def __init__(
+        self,
+        url: str,
+        engine: asyncpg.Pool,
+        worker: asyncpg.Pool,
+        api: asyncpg.Pool,
+        acquire: float,
+    ) -> None:
         self.url = url
         self._engine = engine
+        self._worker = worker
         self._api = api
         self._acquire_seconds = acquire
 
@@ -69,6 +83,7 @@ class Database:
         url: str,
         *,
         engine_connections: int = 8,
+        worker_connections: int = 3,
         api_connections: int = 12,
         command_seconds: float = 10.0,
         acquire_seconds: float = 5.0,
@@ -76,10 +91,14 @@ class Database:
         """Connect, and refuse an old server, a missing schema, or roles that bypass row security."""
         engine = _pool(url, "mc_engine", EngineConnection, engine_connections, command_seconds)
         api = _pool(url, "mc_api", TenantConnection, api_connections, command_seconds)
-        database = cls(url, engine, api, acquire_seconds)
+        worker = _pool(
+            url, "mc_engine", EngineConnection, worker_connections, command_seconds, ready=0
+        )
+        database = cls(url, engine, worker, api, acquire_seconds)
         try:
             await asyncio.wait_for(api, _CONNECT_SECONDS * 2)
             await asyncio.wait_for(engine, _CONNECT_SECONDS * 2)
+            await asyncio.wait_for(worker, _CONNECT_SECONDS * 2)
             async with api.acquire() as connection:
                 await _refuse_unprepared(connection, url)
                 await _refuse_open_rows(connection)
@@ -92,14 +111,21 @@ class Database:
     async def engine(self) -> AsyncIterator[Any]:
         """A connection under mc_engine; driver errors inside the block come out as ours."""
         with translated():
-            async with self._engine.acquire(timeout=self._acquire_seconds) as connection:
+            async with self._taken(self._engine) as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def worker(self) -> AsyncIterator[Any]:
+        """A connection under mc_engine that only workers and the scheduler take."""
+        with translated():
+            async with self._taken(self._worker) as connection:
                 yield connection
 
     @asynccontextmanager
     async def tenant(self, tenant: UUID) -> AsyncIterator[Any]:
         """A connection under mc_api that sees this tenant's rows and no others."""
         with translated():
-            async with self._api.acquire(timeout=self._acquire_seconds) as connection:
+            async with self._taken(self._api) as connection:
                 await connection.serve(tenant)
                 if connection.tenant != tenant:
                     raise AssertionError("a connection was handed out for another tenant")
@@ -120,12 +146,24 @@ class Database:
         """Close all connections; those that do not come back in time are cut."""
         try:
             async with asyncio.timeout(5):
-                await asyncio.gather(self._engine.close(), self._api.close())
+                await asyncio.gather(self._engine.close(), self._worker.close(), self._api.close())
         except TimeoutError:
             self._terminate()
 
+    @asynccontextmanager
+    async def _taken(self, pool: asyncpg.Pool) -> AsyncIterator[Any]:
+        """A connection of a pool; raises Busy when none comes in time."""
+        try:
+            connection = await pool.acquire(timeout=self._acquire_seconds)
+        except TimeoutError as error:
+            raise Busy from error
+        try:
+            yield connection
+        finally:
+            await pool.release(connection)
+
     def _terminate(self) -> None:
-        for pool in (self._engine, self._api):
+        for pool in (self._engine, self._worker, self._api):
             with suppress(asyncpg.InterfaceError):  # it never came to life
                 pool.terminate()
 
@@ -180,7 +218,9 @@ async def _become(connection: Any, role: str) -> None:
     await prepare(connection)
 
 
-def _pool(url: str, role: str, kind: type[Any], size: int, seconds: float) -> asyncpg.Pool:
+def _pool(
+    url: str, role: str, kind: type[Any], size: int, seconds: float, *, ready: int = 1
+) -> asyncpg.Pool:
     async def init(connection: Any) -> None:
         await _become(connection, role)
 
@@ -189,7 +229,7 @@ def _pool(url: str, role: str, kind: type[Any], size: int, seconds: float) -> as
 
     return asyncpg.create_pool(
         url,
-        min_size=1,
+        min_size=ready,
         max_size=size,
         max_inactive_connection_lifetime=300,
         timeout=_CONNECT_SECONDS,

@@ -23,7 +23,7 @@ from runtime.worker.tools import Seat, Tools
 CHUNK: Final = 500
 SILENCE_SECONDS: Final = 2.0
 FORGET_SECONDS: Final = 30.0
-PER_TENANT: Final = 64
+VAIN_CLAIMS: Final = 3
 
 _log = get_logger("worker")
 
@@ -169,19 +169,21 @@ class Duties:
                 return
 
     async def _claim(self) -> None:
-        """The database's own backlog, a fair slice of it, without Redis."""
-        store, seat, room = self._tools.store, self._seat, self._room()
-        if not room:
-            return
-        found = await store.queued(
-            seat.shard,
-            older_than_seconds=SILENCE_SECONDS,
-            per_tenant=PER_TENANT,
-            limit=min(room, CHUNK),
-        )
-        if found:
+        """The database's own backlog without Redis, each tenant's share, as long as there is room."""
+        store, seat = self._tools.store, self._seat
+        vain = 0
+        while (room := self._room()) and vain < VAIN_CLAIMS:
+            limit = min(room, CHUNK)
+            found = await store.queued(
+                seat.shard, older_than_seconds=SILENCE_SECONDS, per_tenant=limit, limit=limit
+            )
+            if not found:
+                return
             ids = [execution_id for execution_id, _ in found]
-            await self._admission.admit(await store.claim(seat.shard, seat.me, seat.epoch, ids))
+            owned = await store.claim(seat.shard, seat.me, seat.epoch, ids)
+            # Another worker was faster; behind what it took there may be more.
+            vain = 0 if owned else vain + 1
+            await self._admission.admit(owned)
 
     def _room(self) -> int:
         return max(0, self._tools.settings.max_executions - len(self._executor.runs))

@@ -9,7 +9,7 @@ from typing import Final
 from runtime.clock import Clock
 from runtime.connectors.registry import Registry
 from runtime.entropy import Entropy
-from runtime.model.errors import MaestroError, Unavailable
+from runtime.model.errors import MaestroError, SetupError
 from runtime.queue.stream import RedisQueue
 from runtime.queue.wakeup import Wakeup
 from runtime.secrets.file import FileSecrets
@@ -95,9 +95,12 @@ class Worker:
         while not self._stopping.is_set():
             try:
                 incarnation = await self._begin()
-            except Unavailable as error:
+            except SetupError:
+                raise
+            except Exception as error:  # noqa: BLE001 - what passes must not end a worker for ever
                 if not failures:
-                    _log.warning("worker_waits", reason=error.message)
+                    defect = None if isinstance(error, MaestroError) else error
+                    _log.warning("worker_waits", reason=str(error), exc_info=defect)
                 await self._pause(_AGAIN_SECONDS[min(failures, len(_AGAIN_SECONDS) - 1)])
                 failures += 1
                 continue

@@ -62,6 +62,8 @@ create function mc_enqueue(p_shard smallint, p_id uuid[], p_tenant uuid[], p_wor
 returns table (ordinal int, id uuid, fresh boolean, same boolean, at timestamptz)
 language plpgsql set search_path = maestro set enable_seqscan = off as $$
 begin
+  -- Whoever closes a shard takes its row `for update` before he sets `open`: a plain update of that column would pass
+  -- beside this `for key share`, and an enqueue under way would commit after the shard was thought to be still.
   perform 1 from shards s where s.shard = p_shard and s.open for key share;
   if not found then
     raise exception 'shard % is closed while it is being moved', p_shard using errcode = 'MC001';
@@ -74,7 +76,8 @@ begin
   insert into workflow_executions as e (id, shard, tenant_id, workflow_id, version_id, status, wait, wake_at, namespace, region,
       priority, deadline, input, meta)
     select x.i, s.shard, x.t, x.w, x.v, case when x.wk is null then 0 else 3 end, case when x.wk is null then null else 0 end,
-           x.wk, x.n, x.r, x.p, greatest(x.wk, pg_catalog.now()) + make_interval(secs => x.ti), x.inp::jsonb, x.m::jsonb
+           x.wk, x.n, x.r, x.p, case when x.ti is not null then least(greatest(x.wk, pg_catalog.now()) + make_interval(secs => x.ti), '9999-01-01') end,
+           x.inp::jsonb, x.m::jsonb
       from shards s, unnest(p_id, p_tenant, p_workflow, p_version, p_namespace, p_region, p_priority, p_timeout, p_wake,
                             p_input, p_meta, p_key) x (i, t, w, v, n, r, p, ti, wk, inp, m, k)
      where s.shard = p_shard and (x.k is null or exists (select 1 from idempotency_keys k where k.shard = p_shard
@@ -106,15 +109,18 @@ end $$;
 create function mc_claim(p_shard smallint, p_me bigint, p_epoch bigint, p_ids uuid[])
 returns setof workflow_executions
 language plpgsql set search_path = maestro set enable_seqscan = off as $$
-declare v_lo uuid := mc_lo(p_ids); v_hi uuid := mc_hi(p_ids);
+declare v_lo uuid := mc_lo(p_ids); v_hi uuid := mc_hi(p_ids); v_ids uuid[];
 begin
   perform 1 from workers w where w.shard = p_shard and w.id = p_me and w.epoch = p_epoch for key share;
   if not found then
     raise exception 'this worker was fenced off' using errcode = 'MC002';
   end if;
+  -- A row that another one holds (who claims, cancels or retries it) is passed by, not waited for: it is hinted at again.
+  select array_agg(d.id) into v_ids from (select e.id from workflow_executions e
+    where e.shard = p_shard and e.id between v_lo and v_hi and e.id = any (p_ids) and e.status = 0 for update skip locked) d;
   return query update workflow_executions e
      set status = 1, owner = p_me, epoch = e.epoch + 1, started_at = least(e.started_at, pg_catalog.now()), wait = null, wake_at = null
-   where e.shard = p_shard and e.id between v_lo and v_hi and e.id = any (p_ids) and e.status = 0
+   where e.shard = p_shard and e.id between v_lo and v_hi and e.id = any (v_ids) and e.status = 0
    returning e.*;
 end $$;
 
@@ -130,7 +136,7 @@ create function mc_flush(p_shard smallint, p_me bigint, p_epoch bigint,
   r_id uuid[], i_exec uuid[], i_n int[])
 returns table (live int, closed int)
 language plpgsql set search_path = maestro set enable_seqscan = off as $$
-declare v_closed int := 0; v_lo uuid := mc_lo(f_id); v_hi uuid := mc_hi(f_id);
+declare v_closed int := 0; v_lo uuid := mc_lo(f_id); v_hi uuid := mc_hi(f_id); v_ended uuid[];
 begin
   perform 1 from workers w where w.shard = p_shard and w.id = p_me and w.epoch = p_epoch for key share;
   if not found then
@@ -176,6 +182,9 @@ begin
     if v_closed <> cardinality(f_id) then
       raise exception 'only % of % executions to close are owned', v_closed, cardinality(f_id) using errcode = 'MC004';
     end if;
+    -- A message that came too late for what has ended is no word to a later generation. The rows are locked by now.
+    select array_agg(x.i) into v_ended from unnest(f_id, f_status) x (i, t) where x.t not in (0, 3);
+    delete from execution_inbox b where b.shard = p_shard and b.execution_id = any (v_ended);
   end if;
   return query select 1, v_closed;
 end $$;
@@ -280,8 +289,10 @@ begin
   end if;
   update workflow_executions e set status = 0, generation = e.generation + 1, cancel_requested = false, output = null, error = null,
          finished_at = null, wake_at = null, wait = null, takeovers = 0,
-         deadline = pg_catalog.now() + make_interval(secs => (e.meta ->> 'timeout_ms')::float8 / 1000)
+         deadline = case when e.meta ->> 'timeout_ms' is not null then
+           least(pg_catalog.now() + make_interval(secs => (e.meta ->> 'timeout_ms')::float8 / 1000), '9999-01-01') end
    where e.shard = p_shard and e.id = p_exec returning e.generation into v_generation;
+  delete from execution_inbox b where b.shard = p_shard and b.execution_id = p_exec;
   insert into execution_events as ev (shard, kind, seq, execution_id, tenant_id, ts, data)
     select s.shard, 11, (select max(p.seq) + 1 from execution_events p where p.shard = p_shard and p.execution_id = p_exec),
            p_exec, p_tenant, pg_catalog.now(), p_event::jsonb from shards s where s.shard = p_shard;

@@ -53,15 +53,17 @@ end $$;
 create function mc_claim_2(p_shard smallint, p_me bigint, p_epoch bigint, p_ids uuid[])
 returns setof workflow_executions
 language plpgsql set search_path = maestro set enable_seqscan = off as $$
-declare v_lo uuid := mc_lo(p_ids); v_hi uuid := mc_hi(p_ids);
+declare v_lo uuid := mc_lo(p_ids); v_hi uuid := mc_hi(p_ids); v_ids uuid[];
 begin
   perform 1 from workers w where w.shard = p_shard and w.id = p_me and w.epoch = p_epoch for key share;
   if not found then
     raise exception 'this worker was fenced off' using errcode = 'MC002';
   end if;
+  select array_agg(d.id) into v_ids from (select e.id from workflow_executions e where e.shard = p_shard
+    and e.id between v_lo and v_hi and e.id = any (p_ids) and e.status = 0 and e.takeovers < 2 for update skip locked) d;
   return query update workflow_executions e
      set status = 1, owner = p_me, epoch = e.epoch + 1, started_at = least(e.started_at, pg_catalog.now()), wait = null, wake_at = null
-   where e.shard = p_shard and e.id between v_lo and v_hi and e.id = any (p_ids) and e.status = 0 and e.takeovers < 2
+   where e.shard = p_shard and e.id between v_lo and v_hi and e.id = any (v_ids) and e.status = 0 and e.takeovers < 2
    returning e.*;
 end $$;
 

@@ -83,8 +83,8 @@ select b.execution_id, b.n, b.kind, b.data from execution_inbox b
  where b.shard = $1 and b.execution_id = any ($2) order by b.execution_id, b.n;
 
 -- name: queued
--- Safe: reads only. A loose index scan finds the tenants with backlog; each gives its first $3, so the cost does not
--- grow with the backlog and no tenant hides behind another.
+-- Safe: reads only. A loose index scan finds the tenants with backlog; each gives its share of $4, its first ones and at
+-- most $3, so the cost does not grow with the backlog and no tenant hides behind another.
 with recursive ring as (
   (select e.tenant_id from workflow_executions e where e.shard = $1 and e.status = 0 order by e.tenant_id limit 1)
   union all
@@ -93,11 +93,12 @@ with recursive ring as (
     from ring where ring.tenant_id is not null
 )
 select p.id, p.priority from ring cross join lateral (
-  select e.id, e.priority from workflow_executions e
+  select e.id, e.priority, row_number() over (order by e.priority desc, e.id) as place from workflow_executions e
    where e.shard = $1 and e.status = 0 and e.takeovers < 2 and e.tenant_id = ring.tenant_id
      and e.created_at < pg_catalog.now() - make_interval(secs => $2::float8)
-   order by e.priority desc, e.id limit $3
-) p where ring.tenant_id is not null limit $4;
+   order by e.priority desc, e.id
+   limit least($3::bigint, greatest(1, $4::bigint / (select count(tenant_id) from ring)))
+) p where ring.tenant_id is not null order by p.place, random() limit $4;
 
 -- name: send
 -- Safe: one row by its key, and a message beside it; the owner alone changes the state of what runs.

@@ -10,7 +10,8 @@ from runtime.model.execution import ExecutionStatus
 from runtime.scheduler.loop import Scheduler
 from runtime.scheduler.partitions import DAYS_AHEAD, Partitions
 from runtime.scheduler.retention import Retention
-from runtime.scheduler.sweep import AGAIN_SECONDS, PER_TENANT, Sweep
+from runtime.scheduler.sweep import AGAIN_SECONDS, ENOUGH_WAITING, PER_TENANT_WHEN_DEEP, Sweep
+from tests.integration.store.conftest import until
 from tests.support.engine_room import TENANT, EngineRoom
 
 NOOP = [{"id": "a", "uses": "core.noop@1"}]
@@ -64,17 +65,39 @@ async def test_what_was_added_lately_is_not_added_again(room: EngineRoom):
     assert await duty.run() == 1
 
 
-async def test_the_backlog_of_one_tenant_does_not_hide_another(room: EngineRoom):
+async def backlog(room: EngineRoom, count: int) -> None:
+    """Many executions of one tenant that nobody was told about, and a last one of another's."""
     version = await room.publish(NOOP)
-    for _ in range(PER_TENANT + 10):
-        await room.enqueue(version, hint=False)
-    last = await room.enqueue(version, hint=False)
+    ids = await asyncio.gather(*(room.enqueue(version, hint=False) for _ in range(count + 1)))
     await room.sql.execute(
-        "update workflow_executions set tenant_id = gen_random_uuid() where id = $1", last
+        "update workflow_executions set tenant_id = gen_random_uuid() where id = $1", ids[-1]
     )
     await room.sql.execute(OLD)
 
-    assert await sweep(room).run() == PER_TENANT + 1
+
+async def test_the_backlog_of_one_tenant_does_not_hide_another(room: EngineRoom):
+    await backlog(room, 600)
+
+    assert len(await room.store.queued(0, older_than_seconds=2, per_tenant=8, limit=500)) == 9
+    assert len(await room.store.queued(0, older_than_seconds=2, per_tenant=500, limit=500)) == 251
+
+
+async def test_a_backlog_is_told_of_as_fast_as_it_is_taken(room: EngineRoom):
+    await backlog(room, 300)
+
+    assert await sweep(room).run() == 301
+
+
+async def test_full_streams_do_not_silence_who_is_not_in_them(room: EngineRoom):
+    await backlog(room, PER_TENANT_WHEN_DEEP + 10)
+    room.queue.add(0, [(TENANT, 1)] * (ENOUGH_WAITING + 1))
+    await until(lambda: _is_deep(room))
+
+    assert await sweep(room).run() == PER_TENANT_WHEN_DEEP + 1
+
+
+async def _is_deep(room: EngineRoom) -> bool:
+    return (await room.queue.depth(0) or 0) > ENOUGH_WAITING
 
 
 async def test_partitions_are_made_ahead(room: EngineRoom):

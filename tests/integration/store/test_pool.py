@@ -10,6 +10,9 @@ import asyncpg
 import pytest
 
 from runtime.model.errors import SetupError, Unavailable
+from runtime.store.execution import ExecutionStore
+from runtime.store.faults import Busy
+from runtime.store.log import LogRow, LogWriter
 from runtime.store.migrate import migrate
 from runtime.store.pool import Database, refuse_old
 from tests import make
@@ -282,4 +285,63 @@ async def test_a_plain_login_user_is_enough(databases, room):
     database = await Database.open(as_plain)
 
     await database.ping()
+    await database.close()
+
+
+async def test_a_rush_of_callers_leaves_the_worker_its_connections(database_url):
+    database = await Database.open(database_url, engine_connections=1, acquire_seconds=0.2)
+
+    async with database.engine():
+        with pytest.raises(Busy):
+            async with database.engine():
+                pass
+        async with database.worker() as connection:
+            assert await connection.fetchval("select 1") == 1
+    await database.close()
+
+
+async def test_a_claim_waits_for_a_connection_more_than_once(database_url):
+    database = await Database.open(database_url, worker_connections=1, acquire_seconds=0.2)
+    store = ExecutionStore(database)
+    epoch = await store.register(0, 1, "host:1", 60.0)
+
+    async with database.worker():
+        claiming = asyncio.create_task(store.due(0, 1, epoch, 5))
+        await asyncio.wait([claiming], timeout=0.3)
+
+    assert await claiming == []
+    await database.close()
+
+
+async def test_a_claim_passes_a_row_by_that_another_session_holds(room):
+    epoch = await room.store.register(0, 1, "host:1", 60.0)
+    held, free = await room.queue(2)
+    async with room.sql.transaction():
+        await room.sql.execute("select 1 from workflow_executions where id = $1 for update", held)
+
+        async with asyncio.timeout(2):
+            owned = await room.store.claim(0, 1, epoch, [held, free])
+
+    assert [one.id for one in owned] == [free]
+
+
+async def test_a_server_that_takes_no_writes_counts_as_gone(room):
+    async with room.database.engine() as connection:
+        await connection.execute("set default_transaction_read_only = on")
+    try:
+        with pytest.raises(Unavailable):
+            async with room.database.engine() as connection:
+                await connection.execute("delete from outbox")
+    finally:
+        async with room.database.engine() as connection:
+            await connection.execute("reset default_transaction_read_only")
+
+
+async def test_the_log_writer_ends_although_nobody_takes_its_lines(database_url):
+    database = await Database.open(database_url, engine_connections=1)
+    writer = LogWriter(database, 0, wakeup_publish=lambda _: None)
+    writer.write(LogRow(TENANT, make.new_id(), 0, -1, 0, 1, "info", "said", None))
+
+    async with asyncio.timeout(3), database.engine():
+        await writer.close(0.2)
     await database.close()
