@@ -170,6 +170,7 @@ class Execution:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     worker_id: int | None = None
+    version: str | None = None
 
     @property
     def state(self) -> ExecutionState:

@@ -306,7 +306,7 @@ class ExecutionService:
             found[execution.id] = steps_of(
                 execution,
                 self._programs.get(plan),
-                str(plan.version) if plan.version else None,
+                execution.version or (str(plan.version) if plan.version else None),
                 who.tenant,
                 rows.get(execution.id, ()),
                 events.get(execution.id, ()),

@@ -42,6 +42,8 @@ from runtime.store.workflow import Target, WorkflowStore, actor_json
 _REMEMBER_SECONDS: Final = 1.0
 _MOST_REMEMBERED: Final = 2_000
 _INT4: Final = 2**31
+_MILLISECOND: Final = timedelta(milliseconds=1)
+_FARTHEST: Final = timedelta(days=3_653)
 _MOST_LABELS: Final = 64
 _LABEL_LENGTH: Final = 255
 _NUL: Final = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
@@ -87,29 +89,34 @@ class Intake:
         self._entropy = entropy
         self._max_input_bytes = max_input_bytes
         self._targets: OrderedDict[tuple[object, ...], tuple[float, Target]] = OrderedDict()
+        self._generation = 0
 
     def forget(self) -> None:
         """Look everything up again: something was published."""
         self._targets.clear()
+        self._generation += 1
 
     def digest(self, request: EnqueueRequest) -> bytes | None:
         """The digest of a request's body, when it carries a key."""
         if check_key(request.idempotency_key) is None:
             return None
-        return body_digest(
-            {
-                "workflow_id": str(request.workflow_id) if request.workflow_id else None,
-                "workflow_name": request.workflow_name,
-                "version": request.version,
-                "input": request.input,
-                "priority": request.priority,
-                "run_at": request.run_at.isoformat() if request.run_at else None,
-                "timeout_ms": request.timeout_ms,
-                "labels": request.labels,
-                "region": request.region,
-                "namespace": request.namespace,
-            }
-        )
+        body = {
+            "workflow_id": str(request.workflow_id) if request.workflow_id else None,
+            "workflow_name": request.workflow_name,
+            "version": request.version,
+            "input": request.input,
+            "priority": request.priority,
+            "run_at": request.run_at.isoformat() if request.run_at else None,
+            "timeout_ms": request.timeout_ms,
+            "labels": request.labels,
+            "region": request.region,
+            "namespace": request.namespace,
+        }
+        try:
+            return body_digest(body)
+        except (TypeError, ValueError, RecursionError) as error:
+            self._measure(request.input)
+            raise _unstorable(f"The request can't be stored as JSON: {error}.") from error
 
     async def prepare(
         self,
@@ -120,7 +127,7 @@ class Intake:
     ) -> Intent:
         """The row of a request; raises what is wrong with it, field by field."""
         self._measure(request.input)
-        _check(request)
+        _check(request, self._clock.now())
         target = await self._target(who, request)
         if target.version_id is None:
             raise _no_version(request, target)
@@ -160,6 +167,7 @@ class Intake:
         known = self._targets.get(key)
         if known is not None and known[0] > now:
             return known[1]
+        generation = self._generation
         target = await self._workflows.target(
             who.tenant_id,
             workflow=request.workflow_id,
@@ -175,7 +183,8 @@ class Intake:
                 path=("workflowName" if request.workflow_name else "workflowId",),
             )
         _refuse_archived(target)
-        if target.version_id is not None:
+        # What was read before a version was published may be the old one: it is not remembered.
+        if target.version_id is not None and generation == self._generation:
             self._targets[key] = (now + _REMEMBER_SECONDS, target)
             if len(self._targets) > _MOST_REMEMBERED:
                 self._targets.popitem(last=False)
@@ -200,13 +209,17 @@ class Intake:
         return text
 
 
-def _check(request: EnqueueRequest) -> None:
+def _check(request: EnqueueRequest, now: datetime) -> None:
     """Fields that need no look-up."""
     if request.priority is not None and not -_INT4 <= request.priority < _INT4:
         raise BadInput("A priority is a 32-bit integer.", reason="PRIORITY", path=("priority",))
-    if request.timeout_ms is not None and request.timeout_ms <= 0:
-        raise BadInput("A timeout is longer than nothing.", reason="TIMEOUT", path=("timeout",))
-    _check_time(request.run_at)
+    if request.timeout_ms is not None and not 0 < request.timeout_ms <= _FARTHEST / _MILLISECOND:
+        raise BadInput(
+            "A timeout is longer than nothing and at most ten years.",
+            reason="TIMEOUT",
+            path=("timeout",),
+        )
+    _check_time(request.run_at, now)
     if len(request.labels) > _MOST_LABELS:
         raise BadInput(
             f"An execution has at most {_MOST_LABELS} labels.", reason="LABELS", path=("labels",)
@@ -222,11 +235,15 @@ def _check(request: EnqueueRequest) -> None:
             )
 
 
-def _check_time(run_at: datetime | None) -> None:
-    if run_at is not None and run_at.tzinfo is None:
+def _check_time(run_at: datetime | None, now: datetime) -> None:
+    if run_at is None:
+        return
+    if run_at.tzinfo is None:
         raise BadInput(
             "A time needs an offset, e.g. 2026-01-01T00:00:00Z.", reason="RUN_AT", path=("runAt",)
         )
+    if run_at > now + _FARTHEST:
+        raise BadInput("An execution may wait ten years at most.", reason="RUN_AT", path=("runAt",))
 
 
 def _version(text: str | None) -> str | None:
@@ -302,6 +319,7 @@ def _execution(
         labels=plan.labels | request.labels,
         wake_at=wake_at,
         scheduled_for=request.run_at,
+        version=target.version,
     )
 
 

@@ -68,8 +68,7 @@ class Watcher:
                             yield event
                     if len(found) == _PAGE:
                         continue
-                    went_on = bool(found) and found[-1].kind is EventKind.EXECUTION_RETRIED
-                    if status.is_terminal and not went_on:
+                    if status.is_terminal and not went_on(found):
                         return
                     await bell.wait(self._poll)
 
@@ -100,6 +99,14 @@ class Watcher:
                     # Lines travel beside the checkpoints and may come just after the last of them.
                     settled = status.is_terminal
                     await bell.wait(_SETTLE_SECONDS if settled else self._poll)
+
+
+def went_on(found: Sequence[ExecutionEvent]) -> bool:
+    """Whether a retry came between the two reads; its generation may have got as far as it likes."""
+    for event in reversed(found):
+        if event.kind is EventKind.EXECUTION_RETRIED or event.kind.ends_execution:
+            return not event.kind.ends_execution
+    return False
 
 
 async def _patiently(read: Callable[[], Awaitable[T]]) -> T:

@@ -169,6 +169,7 @@ def execution_of(row: Any) -> Execution:
         started_at=row["started_at"],
         finished_at=row["finished_at"],
         worker_id=row["owner"],
+        version=meta.get("version"),
     )
 
 

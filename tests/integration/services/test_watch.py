@@ -8,6 +8,7 @@ import pytest
 
 from runtime.model.errors import NotFound
 from runtime.model.event import EventKind
+from runtime.services.watch import went_on
 from runtime.store.log import LogRow, LogWriter
 from tests import make
 from tests.integration.services.conftest import NOOP
@@ -182,3 +183,24 @@ async def test_logs_of_one_step(room):
         (2, "of 1", {"a": 1}),
         (4, "of 1", {"a": 1}),
     ]
+
+
+async def test_a_retry_between_status_and_events_does_not_end_a_stream(room):
+    gate = {"id": "g", "uses": "probe.gate@1", "with": {"marker": "retried"}}
+    await room.publish(steps=[gate])
+    execution = (await room.enqueue()).id
+    room.engine.worker()
+    await room.engine.reached(execution, lambda row: row["status"] == 1)
+    await room.executions.cancel(room.who, execution)
+    await room.engine.finished(execution)
+    await room.executions.retry(room.who, execution)
+    await room.engine.reached(execution, lambda row: row["status"] == 1)
+    # What the watcher saw when it had read the status before the retry, and the events after it.
+    found = await room.executions.events(room.who, execution, limit=1_000)
+
+    assert went_on(found)
+    assert not went_on([e for e in found if e.sequence <= _end_of(found)])
+
+
+def _end_of(events):
+    return max(event.sequence for event in events if event.kind.ends_execution)
