@@ -56,6 +56,12 @@ SECTIONS: Final[dict[str, tuple[VerbEntry, ...]]] = {
         ),
         VerbEntry("cancel", f"{_V}.change:cancel", "Cancel executions."),
         VerbEntry("retry", f"{_V}.change:retry", "Run failed executions again, from what failed."),
+        VerbEntry(
+            "deadletters",
+            f"{_V}.deadletters:deadletters",
+            "Judge executions that cost three workers.",
+            ("dl",),
+        ),
     ),
     "Tools": (
         VerbEntry("gql", f"{_V}.gql:gql", "Send a GraphQL operation."),

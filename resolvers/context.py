@@ -9,6 +9,7 @@ import strawberry
 
 from resolvers.dataloaders import Loaders
 from runtime.model.identity import Principal
+from runtime.services.dead_letter import DeadLetterService
 from runtime.services.execution import ExecutionService
 from runtime.services.workflow import WorkflowService
 
@@ -20,6 +21,7 @@ class Context:
     who: Principal
     workflows: WorkflowService
     executions: ExecutionService
+    dead_letters: DeadLetterService
     loaders: Loaders
 
 

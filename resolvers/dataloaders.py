@@ -12,9 +12,11 @@ from uuid import UUID
 
 from strawberry.dataloader import DataLoader
 
+from runtime.model.dead_letter import DeadLetter, DeadLetterId
 from runtime.model.execution import Execution, StepExecution
 from runtime.model.identity import Principal
 from runtime.model.workflow import Workflow, WorkflowVersion
+from runtime.services.dead_letter import DeadLetterService
 from runtime.services.execution import ExecutionService
 from runtime.services.workflow import WorkflowService
 
@@ -26,7 +28,11 @@ class Loaders:
     """One loader per look-up that lists make for each of their rows."""
 
     def __init__(
-        self, who: Principal, workflows: WorkflowService, executions: ExecutionService
+        self,
+        who: Principal,
+        workflows: WorkflowService,
+        executions: ExecutionService,
+        dead_letters: DeadLetterService,
     ) -> None:
         self.workflow: DataLoader[UUID, Workflow | None] = _by(
             lambda keys: workflows.get_many(who, keys)
@@ -49,6 +55,9 @@ class Loaders:
         self.steps: DataLoader[UUID, tuple[StepExecution, ...] | None] = _by(
             lambda keys: executions.steps(who, keys)
         )
+        self.dead_letter: DataLoader[DeadLetterId, DeadLetter | None] = _by(
+            lambda keys: dead_letters.get_many(who, keys)
+        )
 
     def forget(self) -> None:
         """Drop what was read: a subscription calls this before each event."""
@@ -57,6 +66,7 @@ class Loaders:
         self.workflow_by_name.clear_all()
         self.execution.clear_all()
         self.steps.clear_all()
+        self.dead_letter.clear_all()
 
 
 def _by(fetch: Callable[[list[K]], Awaitable[Mapping[K, V]]]) -> DataLoader[K, V | None]:

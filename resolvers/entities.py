@@ -13,17 +13,19 @@ from resolvers.ids import (
     ExecutionId,
     VersionId,
     WorkflowId,
+    dead_letter_id,
     parse_id,
     version_uuid,
     workflow_uuid,
 )
+from runtime.model.dead_letter import DeadLetter, DeadLetterId
 from runtime.model.errors import NotFound
 from runtime.model.execution import Execution, StepExecution
 from runtime.model.ids import StepExecutionId
 from runtime.model.workflow import Workflow, WorkflowVersion
 
 T = TypeVar("T", Workflow, WorkflowVersion)
-Record = Workflow | WorkflowVersion | Execution | StepExecution
+Record = Workflow | WorkflowVersion | Execution | StepExecution | DeadLetter
 
 
 async def workflow(context: Context, *, id: str | None, name: str | None) -> Workflow | None:
@@ -44,6 +46,12 @@ async def step_execution(context: Context, *, id: str) -> StepExecution | None:
     """The step behind a reference."""
     found = parse_id(id)
     return await _step(context, found) if isinstance(found, StepExecutionId) else None
+
+
+async def dead_letter(context: Context, *, id: str) -> DeadLetter | None:
+    """The dead letter behind a reference."""
+    key = dead_letter_id(id)
+    return await context.loaders.dead_letter.load(key) if key else None
 
 
 async def node(context: Context, *, id: str) -> Record | None:
@@ -84,6 +92,8 @@ async def _record(context: Context, id: AnyId | None) -> Record | None:
             return await context.loaders.execution.load(key)
         case StepExecutionId():
             return await _step(context, id)
+        case DeadLetterId():
+            return await context.loaders.dead_letter.load(id)
         case None:
             return None
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
+from runtime.model.dead_letter import DeadLetterId
 from runtime.model.ids import StepExecutionId
 
 WORKFLOW: Final = "wf_"
@@ -46,7 +47,7 @@ class ExecutionId:
         return str(self.id)
 
 
-AnyId = WorkflowId | VersionId | ExecutionId | StepExecutionId
+AnyId = WorkflowId | VersionId | ExecutionId | StepExecutionId | DeadLetterId
 
 
 def parse_id(text: str) -> AnyId | None:
@@ -58,7 +59,7 @@ def parse_id(text: str) -> AnyId | None:
         found = _uuid(text.removeprefix(WORKFLOW))
         return WorkflowId(found) if found else None
     if "." in text:
-        return _step(text)
+        return _step(text) or dead_letter_id(text)
     found = _uuid(text)
     return ExecutionId(found) if found else None
 
@@ -76,6 +77,14 @@ def version_uuid(text: str) -> UUID | None:
 def execution_uuid(text: str) -> UUID | None:
     """The key of an execution from its id."""
     return _uuid(text)
+
+
+def dead_letter_id(text: str) -> DeadLetterId | None:
+    """The key of a dead letter from its id."""
+    try:
+        return DeadLetterId.parse(text)
+    except ValueError:
+        return None
 
 
 def _uuid(text: str) -> UUID | None:

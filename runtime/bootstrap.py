@@ -13,6 +13,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 from runtime.abi.catalog import Catalog
 from runtime.clock import Clock, SystemClock
@@ -29,6 +30,7 @@ from runtime.queue.stream import RedisQueue
 from runtime.queue.wakeup import Wakeup
 from runtime.scheduler.loop import Scheduler
 from runtime.secrets.file import FileSecrets
+from runtime.services.dead_letter import DeadLetterService
 from runtime.services.execution import ExecutionService
 from runtime.services.health import HealthService
 from runtime.services.workflow import WorkflowService
@@ -56,6 +58,7 @@ class Services:
 
     workflows: WorkflowService
     executions: ExecutionService
+    dead_letters: DeadLetterService
     health: HealthService
 
 
@@ -159,9 +162,7 @@ async def open_runtime(
         )
         await registry.open()
         stack.push_async_callback(registry.close)
-        logs = LogWriter(
-            database, SHARD, wakeup_publish=lambda ids: wakeup.publish_logs(SHARD, ids)
-        )
+        logs = LogWriter(database, SHARD, wakeup_publish=partial(wakeup.publish_logs, SHARD))
         stack.push_async_callback(logs.close)
         enqueuer = Enqueuer(database, SHARD, metrics=metrics)
         stack.push_async_callback(enqueuer.close)
@@ -186,6 +187,7 @@ async def open_runtime(
             entropy=entropy,
             on_published=executions.forget_targets,
         )
+        dead_letters = DeadLetterService(database=database, queue=queue, wakeup=wakeup)
         health = HealthService(database=database, link=link, metrics=metrics)
         yield Runtime(
             settings=settings,
@@ -202,7 +204,7 @@ async def open_runtime(
             registry=registry,
             logs=logs,
             authenticator=_authenticator(settings, database, clock),
-            services=Services(workflows=workflows, executions=executions, health=health),
+            services=Services(workflows, executions, dead_letters, health),
         )
 
 

@@ -53,12 +53,14 @@ class Door:
 
     def context(self, who: Principal, document: DocumentNode, trace_id: str) -> OperationContext:
         """A fresh context for one operation."""
-        workflows, executions = self._rt.services.workflows, self._rt.services.executions
+        services = self._rt.services
+        workflows, executions = services.workflows, services.executions
         return OperationContext(
             who=who,
             workflows=workflows,
             executions=executions,
-            loaders=Loaders(who, workflows, executions),
+            dead_letters=services.dead_letters,
+            loaders=Loaders(who, workflows, executions, services.dead_letters),
             document=document,
             trace_id=trace_id,
         )

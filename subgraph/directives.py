@@ -21,6 +21,7 @@ ACCESS: Final[dict[str, str | None]] = {
     "Query.execution": None,
     "Query.executionByIdempotencyKey": None,
     "Query.executions": None,
+    "Query.deadLetters": "executions:admin",
     "Mutation.createWorkflow": "workflows:write",
     "Mutation.updateWorkflow": "workflows:write",
     "Mutation.publishWorkflow": "workflows:publish",
@@ -28,6 +29,8 @@ ACCESS: Final[dict[str, str | None]] = {
     "Mutation.enqueueExecutions": "executions:write",
     "Mutation.cancelExecution": "executions:write",
     "Mutation.retryExecution": "executions:write",
+    "Mutation.redriveDeadLetters": "executions:admin",
+    "Mutation.discardDeadLetters": "executions:admin",
     "Subscription.executionEvents": None,
     "Subscription.executionLogs": None,
 }

@@ -19,6 +19,7 @@ Scope = Literal[
 READ_WORKFLOWS: Final = "workflows:read"
 READ_EXECUTIONS: Final = "executions:read"
 WRITE_EXECUTIONS: Final = "executions:write"
+ADMIN_EXECUTIONS: Final = "executions:admin"
 
 
 def require(who: Principal, scope: Scope) -> None:

@@ -10,6 +10,7 @@ from graphql import GraphQLError
 from strawberry.federation.schema_directives import Key
 
 from resolvers.context import Info
+from subgraph.types.dead_letter import DeadLetter
 from subgraph.types.execution import Execution
 from subgraph.types.step_execution import StepExecution
 from subgraph.types.workflow import Workflow
@@ -17,7 +18,7 @@ from subgraph.types.workflow_version import WorkflowVersion
 
 MOST: Final = 1000
 ENTITIES: Final[dict[str, Any]] = {
-    cls.__name__: cls for cls in (Workflow, WorkflowVersion, Execution, StepExecution)
+    cls.__name__: cls for cls in (Workflow, WorkflowVersion, Execution, StepExecution, DeadLetter)
 }
 
 

@@ -5,16 +5,19 @@ from typing import Annotated
 import strawberry
 
 from resolvers.context import Info
+from resolvers.mutations import dead_letter as dead_letters_of
 from resolvers.mutations import execution as executions_of
 from resolvers.mutations import workflow as workflows_of
 from runtime.model.errors import BadInput, MaestroError
 from runtime.model.execution import Enqueued, EnqueueRequest
 from subgraph.directives import access, weight
+from subgraph.types.dead_letter_payload import DeadLettersPayload
 from subgraph.types.execution_payload import (
     EnqueueExecutionPayload,
     EnqueueExecutionsPayload,
     ExecutionPayload,
 )
+from subgraph.types.inputs.dead_letter import DeadLetterActionInput, DeadLetterFilter
 from subgraph.types.inputs.execution import (
     CancelExecutionInput,
     EnqueueExecutionInput,
@@ -185,6 +188,48 @@ class Mutation:
                 reason=input.reason,
                 from_failed_step=input.from_failed_step,
                 idempotency_key=input.idempotency_key,
+            )
+        )
+
+    @strawberry.mutation(
+        description="Run dead executions again, each as its next generation: all that are named, or none.",
+        directives=[access("Mutation.redriveDeadLetters"), weight(20)],
+    )
+    async def redrive_dead_letters(
+        self,
+        info: Info,
+        input: Annotated[DeadLetterActionInput, strawberry.argument(description="Which ones.")],
+    ) -> DeadLettersPayload:
+        """Run dead executions again."""
+        wanted = None if input.filter is None else DeadLetterFilter.record(input.filter)
+        return await DeadLettersPayload.answer(
+            dead_letters_of.redrive(
+                info.context,
+                ids=input.ids or (),
+                filter=wanted,
+                reason=input.reason,
+                limit=input.limit,
+            )
+        )
+
+    @strawberry.mutation(
+        description="Leave executions dead for good: all that are named, or none.",
+        directives=[access("Mutation.discardDeadLetters"), weight(20)],
+    )
+    async def discard_dead_letters(
+        self,
+        info: Info,
+        input: Annotated[DeadLetterActionInput, strawberry.argument(description="Which ones.")],
+    ) -> DeadLettersPayload:
+        """Leave executions dead."""
+        wanted = None if input.filter is None else DeadLetterFilter.record(input.filter)
+        return await DeadLettersPayload.answer(
+            dead_letters_of.discard(
+                info.context,
+                ids=input.ids or (),
+                filter=wanted,
+                reason=input.reason,
+                limit=input.limit,
             )
         )
 

@@ -6,13 +6,16 @@ import strawberry
 
 from resolvers import entities
 from resolvers.context import Info
+from resolvers.queries import dead_letter as dead_letters_of
 from resolvers.queries import execution as executions_of
 from resolvers.queries import workflow as workflows_of
 from runtime.model.errors import BadInput
 from subgraph.directives import access, paged, sized, weight
 from subgraph.faces import show
 from subgraph.schema.sdl import write_sdl
+from subgraph.types.dead_letter import DeadLetterConnection
 from subgraph.types.execution import Execution, ExecutionConnection
+from subgraph.types.inputs.dead_letter import DeadLetterFilter
 from subgraph.types.inputs.execution import ExecutionFilter, ExecutionOrder
 from subgraph.types.inputs.workflow import WorkflowFilter, WorkflowOrder
 from subgraph.types.node import Node
@@ -187,4 +190,26 @@ class Query:
         )
         return ExecutionConnection.of(
             page, count=lambda: executions_of.count_executions(info.context, filter=wanted)
+        )
+
+    @strawberry.field(
+        description="Executions that cost three workers, the newest first.",
+        directives=[access("Query.deadLetters"), paged()],
+    )
+    async def dead_letters(
+        self,
+        info: Info,
+        filter: Annotated[
+            DeadLetterFilter | None, strawberry.argument(description="Which of them.")
+        ] = None,
+        first: FIRST = 20,
+        after: AFTER = None,
+    ) -> DeadLetterConnection:
+        """Executions that cost three workers."""
+        wanted = DeadLetterFilter.record(filter)
+        page = await dead_letters_of.dead_letters(
+            info.context, filter=wanted, page=page_request(first, after)
+        )
+        return DeadLetterConnection.of(
+            page, count=lambda: dead_letters_of.count_dead_letters(info.context, filter=wanted)
         )

@@ -7,10 +7,11 @@ from typing import TypeAlias
 
 import strawberry
 
-from runtime.model import errors, event, execution, identity, plan, workflow
+from runtime.model import dead_letter, errors, event, execution, identity, plan, workflow
 
 ActorKind: TypeAlias = identity.ActorKind
 Backoff: TypeAlias = plan.Backoff
+DeadLetterStatus: TypeAlias = dead_letter.DeadLetterStatus
 DefinitionFormat: TypeAlias = workflow.DefinitionFormat
 Effect: TypeAlias = plan.Effect
 ExecutionEventType: TypeAlias = event.EventKind
@@ -25,6 +26,7 @@ WorkflowVersionState: TypeAlias = workflow.VersionState
 
 strawberry.enum(ActorKind, description="What kind of being acted.")
 strawberry.enum(Backoff, description="How the delay between attempts grows.")
+strawberry.enum(DeadLetterStatus, description="What was decided about a dead letter.")
 strawberry.enum(DefinitionFormat, description="The spelling that a document is written in.")
 strawberry.enum(Effect, description="What a second call of the same step would do outside.")
 strawberry.enum(

@@ -93,6 +93,7 @@ def test_it_is_federation_2_9() -> None:
         ("WorkflowVersion", ["id"]),
         ("Execution", ["id"]),
         ("StepExecution", ["id"]),
+        ("DeadLetter", ["id"]),
     ],
 )
 def test_entities_have_their_keys(entity: str, keys: list[str]) -> None:

@@ -139,3 +139,19 @@ def test_names_keep_a_shard_on_one_node():
     names = [*keys.streams(7), keys.channel(7, "events")]
 
     assert all(name.startswith("mc:{7}:") for name in names)
+
+
+@pytest.mark.parametrize("fields", [("id", "no id"), ("id", b"\xff\xfe"), ("other", "x")])
+async def test_a_message_that_names_no_execution_is_counted_and_deleted(room, groups, fields):
+    execution = make.new_id()
+    await room.link.client.xadd(keys.stream(0, 1), dict([fields]))
+    room.queue.add(0, [(execution, 1)])
+    await room.link.drained()
+
+    found = await room.queue.read(0, "c", 10, 1_000)
+    room.queue.ack(found)
+    await room.link.drained()
+
+    assert _ids(found) == [execution]
+    assert await room.queue.depth(0) == 0
+    assert room.metrics.undecodable._value.get() == 1

@@ -1,0 +1,184 @@
+"""DeadLetterService: look at executions that cost three workers; redrive or discard them.
+
+A decision is one transaction over all letters that it names: all of them or none. Repeating it changes
+nothing and gives the same letters.
+"""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from runtime.model.dead_letter import (
+    DeadLetter,
+    DeadLetterFilter,
+    DeadLetterId,
+    DeadLetterStatus,
+)
+from runtime.model.errors import BadInput, InvalidState, MaestroError, NotFound
+from runtime.model.identity import Principal
+from runtime.model.ids import shard_of
+from runtime.model.page import Page, PageRequest
+from runtime.model.values import Json
+from runtime.queue.keys import class_of
+from runtime.queue.stream import RedisQueue
+from runtime.queue.wakeup import Wakeup
+from runtime.services.access import ADMIN_EXECUTIONS, require
+from runtime.store.dead_letter import DeadLetterStore, Decided, Decision
+from runtime.store.pool import Database
+from runtime.store.workflow import actor_json
+
+_SHARDS: Final = 1
+_CAP: Final = 10_000
+MOST_AT_ONCE: Final = 1_000
+_OUTCOME: Final[dict[Decision, DeadLetterStatus]] = {
+    "redrive": DeadLetterStatus.REDRIVEN,
+    "discard": DeadLetterStatus.DISCARDED,
+}
+
+
+class DeadLetterService:
+    """What callers may do with dead letters."""
+
+    def __init__(self, *, database: Database, queue: RedisQueue, wakeup: Wakeup) -> None:
+        self._database = database
+        self._store = DeadLetterStore(database)
+        self._queue = queue
+        self._wakeup = wakeup
+
+    async def get_many(
+        self, who: Principal, ids: Sequence[DeadLetterId]
+    ) -> dict[DeadLetterId, DeadLetter]:
+        """Those of the caller's that exist, by id."""
+        require(who, ADMIN_EXECUTIONS)
+        return await self._store.get_many(who.tenant_id, ids)
+
+    async def list(
+        self, who: Principal, filter: DeadLetterFilter, page: PageRequest
+    ) -> Page[DeadLetter]:
+        """A page of the caller's dead letters, the newest first."""
+        require(who, ADMIN_EXECUTIONS)
+        return await self._store.page(who.tenant_id, filter, page)
+
+    async def count(
+        self, who: Principal, filter: DeadLetterFilter, cap: int = _CAP
+    ) -> tuple[int, bool]:
+        """How many there are, counted up to a cap, and whether there are more."""
+        require(who, ADMIN_EXECUTIONS)
+        return await self._store.count(who.tenant_id, filter, cap)
+
+    async def redrive(
+        self,
+        who: Principal,
+        *,
+        ids: Sequence[DeadLetterId] = (),
+        filter: DeadLetterFilter | None = None,
+        reason: str | None = None,
+        limit: int = 100,
+    ) -> tuple[builtins.list[DeadLetter], int]:
+        """Run them again, as their executions' next generation; the letters, and how many changed."""
+        changed, letters = await self._decide(who, "redrive", ids, filter, reason, limit)
+        for letter in changed:
+            shard = shard_of(letter.execution_id, _SHARDS)
+            self._queue.add(shard, [(letter.execution_id, class_of(0))])
+        return letters, len(changed)
+
+    async def discard(
+        self,
+        who: Principal,
+        *,
+        ids: Sequence[DeadLetterId] = (),
+        filter: DeadLetterFilter | None = None,
+        reason: str | None = None,
+        limit: int = 100,
+    ) -> tuple[builtins.list[DeadLetter], int]:
+        """Leave them dead for good; the letters, and how many changed."""
+        changed, letters = await self._decide(who, "discard", ids, filter, reason, limit)
+        return letters, len(changed)
+
+    async def _decide(
+        self,
+        who: Principal,
+        decision: Decision,
+        ids: Sequence[DeadLetterId],
+        filter: DeadLetterFilter | None,
+        reason: str | None,
+        limit: int,
+    ) -> tuple[builtins.list[DeadLetter], builtins.list[DeadLetter]]:
+        require(who, ADMIN_EXECUTIONS)
+        wanted = await self._wanted(who, ids, filter, limit)
+        changed: set[DeadLetterId] = set()
+        async with self._database.engine() as connection, connection.transaction():
+            # In order of their ids, so that two decisions over the same letters wait, not deadlock.
+            for one in sorted(wanted, key=str):
+                event: Json = {
+                    "actor": actor_json(who.actor),
+                    "reason": reason,
+                    "from_failed_step": True,
+                    "dead_letter": str(one),
+                }
+                done = await self._store.decide(
+                    connection,
+                    decision,
+                    shard_of(one.execution_id, _SHARDS),
+                    who.tenant_id,
+                    one,
+                    actor=who.actor,
+                    reason=reason,
+                    event=event,
+                )
+                if done.changed:
+                    changed.add(one)
+                elif done.status is not _OUTCOME[decision]:
+                    raise _refusal(one, decision, done)
+        for one in changed:
+            self._wakeup.publish_events(shard_of(one.execution_id, _SHARDS), [one.execution_id])
+        found = await self._store.get_many(who.tenant_id, wanted)
+        letters = [found[one] for one in wanted if one in found]
+        return [letter for letter in letters if letter.id in changed], letters
+
+    async def _wanted(
+        self,
+        who: Principal,
+        ids: Sequence[DeadLetterId],
+        filter: DeadLetterFilter | None,
+        limit: int,
+    ) -> builtins.list[DeadLetterId]:
+        """The letters that are meant: those named, or the newest open ones that a filter lets through."""
+        if bool(ids) == (filter is not None):
+            raise BadInput(
+                "Name dead letters by `ids` or by `filter`, one of both.", reason="IDS_OR_FILTER"
+            )
+        if len(ids) > MOST_AT_ONCE or not 1 <= limit <= MOST_AT_ONCE:
+            raise BadInput(
+                f"At most {MOST_AT_ONCE} dead letters are decided at once.", reason="TOO_MANY"
+            )
+        if filter is None:
+            return builtins.list(dict.fromkeys(ids))
+        if filter.status not in {(), (DeadLetterStatus.OPEN,)}:
+            raise BadInput(
+                "Only open dead letters are decided: leave `status` out of the filter.",
+                reason="NOT_OPEN",
+            )
+        only_open = replace(filter, status=(DeadLetterStatus.OPEN,))
+        page = await self._store.page(who.tenant_id, only_open, PageRequest(limit))
+        return [letter.id for letter in page.items]
+
+
+def _refusal(id: DeadLetterId, decision: Decision, done: Decided) -> MaestroError:
+    if done.status is None:
+        return NotFound(
+            f"There is no dead letter {id}.", reason="DEAD_LETTER_NOT_FOUND", path=("ids",)
+        )
+    if done.status is DeadLetterStatus.OPEN:
+        return InvalidState(
+            f"The execution of the dead letter {id} is gone; the letter can only be discarded.",
+            reason="EXECUTION_GONE",
+        )
+    return InvalidState(
+        f"The dead letter {id} was {done.status.name.lower()} already; it can't be "
+        f"{_OUTCOME[decision].name.lower()} any more.",
+        reason="DEAD_LETTER_DECIDED",
+    )

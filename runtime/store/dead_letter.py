@@ -1,0 +1,158 @@
+"""Dead letters in the database: read under row security, redriven and discarded by functions of the engine.
+
+They are written by the takeover itself (`mc_takeover_2`), in the transaction that ends the execution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Literal
+from uuid import UUID
+
+import orjson
+
+from runtime.model.dead_letter import (
+    DeadLetter,
+    DeadLetterFilter,
+    DeadLetterId,
+    DeadLetterStatus,
+    LostWorker,
+)
+from runtime.model.errors import BadInput
+from runtime.model.execution import ExecutionError
+from runtime.model.identity import Actor
+from runtime.model.page import Page, PageRequest
+from runtime.model.values import Json
+from runtime.store import cursor
+from runtime.store.execution_record import actor_of
+from runtime.store.pool import Database
+from runtime.store.statements import statements
+from runtime.store.workflow import actor_json
+
+_SQL: Final = statements("dead_letter")
+_LISTING: Final = "dead_letters"
+
+Decision = Literal["redrive", "discard"]
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What became of a decision: the letter's status (None: there is no such letter)."""
+
+    status: DeadLetterStatus | None
+    changed: bool
+
+
+class DeadLetterStore:
+    """The dead letters of one database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def get_many(
+        self, tenant: UUID, ids: Sequence[DeadLetterId]
+    ) -> dict[DeadLetterId, DeadLetter]:
+        """Those that exist, by id."""
+        if not ids:
+            return {}
+        async with self._database.tenant(tenant) as connection:
+            rows = await connection.fetch(
+                _SQL["get_many"], tenant, [i.execution_id for i in ids], [i.generation for i in ids]
+            )
+        return {found.id: found for found in map(_letter_of, rows)}
+
+    async def page(
+        self, tenant: UUID, wanted: DeadLetterFilter, request: PageRequest
+    ) -> Page[DeadLetter]:
+        """A page, the newest first."""
+        size = cursor.check_size(request)
+        after = _position(request.cursor)
+        async with self._database.tenant(tenant) as connection:
+            rows = await connection.fetch(
+                _SQL["page"], tenant, *_arguments(wanted), *after, size + 1
+            )
+        items = [_letter_of(row) for row in rows]
+        return cursor.page_of(request, items, [_cursor(item) for item in items])
+
+    async def count(self, tenant: UUID, wanted: DeadLetterFilter, cap: int) -> tuple[int, bool]:
+        """How many there are, counted up to a cap, and whether there are more."""
+        async with self._database.tenant(tenant) as connection:
+            found: int = await connection.fetchval(
+                _SQL["count"], tenant, *_arguments(wanted), cap + 1
+            )
+        return min(found, cap), found > cap
+
+    @staticmethod
+    async def decide(
+        connection: Any,
+        decision: Decision,
+        shard: int,
+        tenant: UUID,
+        id: DeadLetterId,
+        *,
+        actor: Actor,
+        reason: str | None,
+        event: Json,
+    ) -> Decided:
+        """Redrive or discard an open letter, within the caller's transaction."""
+        row = await connection.fetchrow(
+            _SQL[decision],
+            shard,
+            tenant,
+            id.execution_id,
+            id.generation,
+            orjson.dumps(actor_json(actor)).decode(),
+            reason,
+            orjson.dumps(event).decode(),
+        )
+        status = DeadLetterStatus(row["status"]) if row["known"] else None
+        return Decided(status, row["changed"])
+
+
+def _arguments(wanted: DeadLetterFilter) -> tuple[object, ...]:
+    status = [int(each) for each in wanted.status] or None
+    return status, wanted.execution_id, wanted.queue, wanted.created_from, wanted.created_to
+
+
+def _cursor(letter: DeadLetter) -> str:
+    at = letter.created_at.isoformat()
+    return cursor.encode(_LISTING, at, str(letter.execution_id), letter.generation)
+
+
+def _position(text: str | None) -> tuple[datetime | None, UUID | None, int | None]:
+    if text is None:
+        return None, None, None
+    at, execution, generation = cursor.decode(_LISTING, text, 3)
+    try:
+        return datetime.fromisoformat(at), UUID(execution), int(generation)
+    except (TypeError, ValueError):
+        raise BadInput("This is not a cursor of this list.", reason="BAD_CURSOR") from None
+
+
+def _letter_of(row: Any) -> DeadLetter:
+    error, evidence, by = row["error"], row["evidence"], row["decided_by"]
+    return DeadLetter(
+        execution_id=row["execution_id"],
+        generation=row["generation"],
+        tenant_id=row["tenant_id"],
+        queue=row["queue"],
+        status=DeadLetterStatus(row["status"]),
+        reason=row["reason"],
+        error=ExecutionError(error["type"], error["message"], retryable=error["retryable"]),
+        losses=row["losses"],
+        lost=tuple(
+            LostWorker(
+                each["worker"],
+                datetime.fromisoformat(each["started_at"]),
+                datetime.fromisoformat(each["lost_at"]),
+            )
+            for each in evidence["lost"] or ()
+        ),
+        events=tuple(evidence["events"] or ()),
+        created_at=row["created_at"],
+        decided_at=row["decided_at"],
+        decided_by=None if by is None else actor_of(by),
+        decision_reason=row["decision_reason"],
+    )

@@ -1,0 +1,86 @@
+"""Dead letters over the graph: listed, looked at, decided, and refused as data."""
+
+from __future__ import annotations
+
+from runtime.model.execution import EnqueueRequest
+from runtime.model.identity import Principal
+from tests.http.serving import Served
+
+LIST = """{ deadLetters(first: 5) { totalCount edges { node {
+  id status reason deliveries stepKey payload lostWorkers { name } execution { id status } } } } }"""
+REDRIVE = """mutation ($input: DeadLetterActionInput!) { redriveDeadLetters(input: $input) {
+  affected deadLetters { id status redrivenAt decidedBy { subject } } errors { code message } } }"""
+DISCARD = REDRIVE.replace("redriveDeadLetters", "discardDeadLetters")
+SOURCE = "name: doomed\nsteps:\n  - id: a\n    uses: core.noop@1\n"
+
+
+async def doomed(server: Served) -> str:
+    """The id of an execution that has cost three workers; the server has no worker of its own."""
+    who: Principal = await server.rt.authenticator.principal(server.bearer()["Authorization"], None)
+    workflows, store = server.rt.services.workflows, server.rt.store
+    made = await workflows.create(
+        who, name="doomed", source=SOURCE, format=None, display_name=None, description=None,
+        labels={}, namespace=None, idempotency_key=None,
+    )  # fmt: skip
+    await workflows.publish(
+        who, made.workflow.id, version=None, bump="major", expected_digest=None, changelog=None,
+        idempotency_key=None,
+    )  # fmt: skip
+    request = EnqueueRequest(workflow_name="doomed")
+    execution = (await server.rt.services.executions.enqueue(who, request)).execution.id
+    # Each registers with a lease that has run out already, and the next one buries it.
+    for me in (1, 2, 3, 4):
+        epoch = await store.register(0, me, f"host:{me}", -1.0)
+        await store.bury(0, me)
+        await store.takeover(0, me, epoch, 10)
+        if me == 1:
+            await store.claim(0, me, epoch, [execution])
+        await store.claim_alone(0, me, epoch)
+    return str(execution)
+
+
+async def test_a_dead_letter_is_seen_and_redriven(server: Served) -> None:
+    execution = await doomed(server)
+
+    page = (await server.ask(LIST, **server.bearer())).body["data"]["deadLetters"]
+    (node,) = (edge["node"] for edge in page["edges"])
+    meant = {"input": {"ids": [node["id"]], "reason": "mended"}}
+    done = (await server.ask(REDRIVE, meant, **server.bearer())).body["data"]["redriveDeadLetters"]
+
+    assert (page["totalCount"], node["id"]) == (1, f"{execution}.d.0")
+    assert node["execution"] == {"id": execution, "status": "DEAD_LETTERED"}
+    assert [lost["name"] for lost in node["lostWorkers"]] == ["host:1", "host:2", "host:3"]
+    assert node["payload"]["events"][-1]["type"] == "DEAD_LETTERED"
+    assert (done["affected"], done["errors"]) == (1, [])
+    assert done["deadLetters"][0]["status"] == "REDRIVEN"
+    assert done["deadLetters"][0]["decidedBy"] == {"subject": "alice"}
+
+
+async def test_a_decision_the_other_way_round_is_refused_as_data(server: Served) -> None:
+    execution = await doomed(server)
+    meant = {"input": {"ids": [f"{execution}.d.0"]}}
+    await server.ask(DISCARD, meant, **server.bearer())
+
+    answer = await server.ask(REDRIVE, meant, **server.bearer())
+
+    errors = answer.body["data"]["redriveDeadLetters"]["errors"]
+    assert [error["code"] for error in errors] == ["INVALID_STATE"]
+
+
+async def test_an_id_of_something_else_is_not_found(server: Served) -> None:
+    meant = {"input": {"ids": ["wf_1"]}}
+
+    answer = await server.ask(DISCARD, meant, **server.bearer())
+
+    errors = answer.body["data"]["discardDeadLetters"]["errors"]
+    assert [error["code"] for error in errors] == ["NOT_FOUND"]
+
+
+async def test_operators_neither_see_nor_decide(server: Served) -> None:
+    seen = await server.ask(LIST, **server.bearer("operator"))
+    meant = {"input": {"filter": {}}}
+    decided = await server.ask(REDRIVE, meant, **server.bearer("operator"))
+
+    assert seen.codes == ["FORBIDDEN"]
+    errors = decided.body["data"]["redriveDeadLetters"]["errors"]
+    assert [error["code"] for error in errors] == ["FORBIDDEN"]
