@@ -106,7 +106,7 @@ class Client:
                 code="TIMED_OUT",
                 hint="give it longer with --timeout",
             ) from error
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, UnicodeError, http.client.HTTPException) as error:
             raise CliError(
                 f"{self.server.url} can't be reached: {_reason(error)}.",
                 code="UNAVAILABLE",

@@ -15,6 +15,7 @@ from maestro_cli.groups import Root, VerbEntry
 from maestro_cli.options import Options
 
 _V: Final = "maestro_cli.verbs"
+_JSON: Final = frozenset({"json", "jsonl"})
 
 SECTIONS: Final[dict[str, tuple[VerbEntry, ...]]] = {
     "Run the engine": (
@@ -88,6 +89,7 @@ def root() -> Root:
 
 def main() -> None:
     """What the installed commands `mc` and `maestro` call."""
+    _open_missing_streams()
     name = Path(sys.argv[0]).name
     sys.exit(run(sys.argv[1:], program="mc" if name == "__main__.py" else name))
 
@@ -102,21 +104,27 @@ def run(arguments: Sequence[str], *, program: str = "mc") -> int:
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader went away (`mc ... | head`); nothing is wrong, and nothing may be written any more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_stdout()
+        return 0
+    except click.exceptions.NoArgsIsHelpError as bare:
+        print(bare.format_message())
         return 0
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
-    except Exception as error:
-        failure = _failure(error)
-        if failure is None or options.verbose > 1:
-            raise
-        as_json = options.is_document or _asks_for_json(arguments)
-        print(
-            render(failure, as_json=as_json, colored=options.is_colored(sys.stderr)),
-            file=sys.stderr,
-        )
-        return failure.exit_code
+    except Exception as error:  # noqa: BLE001 - the last place where a failure can become one line
+        return _show(error, options, arguments)
     return result if isinstance(result, int) else 0
+
+
+def _show(error: Exception, options: Options, arguments: Sequence[str]) -> int:
+    failure = _failure(error) or _unwritable(error) or _unexpected(error)
+    if options.verbose > 1:
+        import traceback
+
+        traceback.print_exception(error)
+    as_json = options.is_document or _asks_for_json(arguments)
+    print(render(failure, as_json=as_json, colored=options.is_colored(sys.stderr)), file=sys.stderr)
+    return failure.exit_code
 
 
 def _failure(error: Exception) -> CliError | None:
@@ -135,15 +143,49 @@ def _failure(error: Exception) -> CliError | None:
     return from_model(error)
 
 
+def _unwritable(error: Exception) -> CliError | None:
+    """What was printed could not be written, e.g. because the disk is full."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        _forget_stdout()
+        reason = error.strerror if isinstance(error, OSError) else None
+        return CliError(f"Standard output can't be written: {reason or error}.")
+    return None
+
+
+def _unexpected(error: Exception) -> CliError:
+    text = " ".join(str(error).split())
+    name = type(error).__name__
+    return CliError(
+        f"This should not happen: {name}{': ' if text else ''}{text}".rstrip(".") + ".",
+        hint="run it again with -vv to see where",
+    )
+
+
+def _forget_stdout() -> None:
+    """What is still buffered goes nowhere, so that Python's own last flush has nothing to complain of."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _open_missing_streams() -> None:
+    """A caller may have closed them (`>&-`); what is written there is lost, as it asked."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - for the whole process
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - for the whole process
+
+
 def _usage_hint(error: click.UsageError) -> str | None:
     return f"see `{error.ctx.command_path} --help`" if error.ctx else None
 
 
 def _asks_for_json(arguments: Sequence[str]) -> bool:
     """A command line that could not be parsed may still have said how it wants its errors."""
-    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
+    pairs = zip(arguments, [*arguments[1:], ""], strict=False)
     return any(
-        (word in {"-o", "--output"} and value == "json") or word in {"-ojson", "--output=json"}
+        (word in {"-o", "--output"} and value in _JSON)
+        or word.removeprefix("-o").removeprefix("--output=") in _JSON - {word}
         for word, value in pairs
     )
 

@@ -84,13 +84,15 @@ def find_server(options: Options) -> Server | None:
     if url is None:
         return None
     url = _checked(url, origin)
+    _check_header(options.purpose, "--purpose", encoding="latin-1")
     is_local = local is not None and url == local.url.rstrip("/")
-    token, _ = _first(
+    token, source = _first(
         (options.token, "--token"),
         (settings.token, "MC_TOKEN"),
         (profile.get("token"), "the profile"),
         (_local_token(settings.home) if is_local else None, "mc dev"),
     )
+    _check_header(token, source, encoding="ascii")
     return Server(url, token, options.namespace or profile.get("namespace"), origin)
 
 
@@ -112,10 +114,26 @@ def _first(*candidates: tuple[str | None, str]) -> tuple[str | None, str]:
 
 
 def _checked(url: str, origin: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        fits = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        fits = False
+    if not fits:
         raise usage(f"{origin} must be an http:// or https:// address, not {url!r}.")
     return url.rstrip("/")
+
+
+def _check_header(value: str | None, origin: str, *, encoding: str) -> None:
+    """Refuse what no HTTP header can carry; the value is not repeated, it may be a secret."""
+    if value is None:
+        return
+    try:
+        value.encode(encoding)
+    except UnicodeEncodeError:
+        raise usage(f"{origin} holds characters that a request can't carry.") from None
+    if not value.isprintable():
+        raise usage(f"{origin} holds control characters.")
 
 
 def _local_token(home: Path) -> str | None:

@@ -1,0 +1,85 @@
+"""Whatever is given and whatever breaks: one error, one hint, one exit code, and a traceback only when asked for."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from maestro_cli import main
+
+
+def sh(words, home):
+    """A command line of a shell, with `mc` in place of `$MC`."""
+    script = words.replace("mc ", f"{sys.executable} -m maestro_cli ")
+    return subprocess.run(
+        ["/bin/sh", "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"MC_HOME": str(home)},
+    )
+
+
+@pytest.mark.parametrize("arguments", [(), ("executions",), ("token",)])
+def test_no_verb_at_all_shows_the_help(cli, arguments):
+    done = cli(*arguments)
+
+    assert (done.code, done.stderr) == (0, "")
+    assert done.stdout == cli(*arguments, "--help").stdout
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        (("--endpoint", "http://[::1"), "--endpoint"),
+        (("--endpoint", "http://127.0.0.1:99999"), "--endpoint"),
+        (("--endpoint", "http://127.0.0.1:9", "--purpose", "a\nb"), "--purpose"),
+        (("--endpoint", "http://127.0.0.1:9", "--purpose", "\u65e5"), "--purpose"),
+        (("--endpoint", "http://127.0.0.1:9", "--token", "a\nb"), "--token"),
+    ],
+)
+def test_what_no_request_can_carry_is_a_usage_error(cli, flags, named):
+    done = cli("executions", "list", *flags, "-o", "json")
+
+    error = json.loads(done.stderr)["error"]
+    assert (done.code, error["code"]) == (2, "USAGE")
+    assert named in error["message"]
+
+
+def test_an_unexpected_exception_is_one_error_without_traceback(cli, monkeypatch):
+    monkeypatch.setattr(main, "SECTIONS", {"": (main.VerbEntry("x", "nowhere:x", "x"),)})
+
+    plain, document = cli("x"), cli("x", "-o", "json")
+
+    assert plain.code == document.code == 1
+    assert plain.stderr.startswith("error: ")
+    assert "-vv" in plain.stderr
+    assert "Traceback" not in plain.stderr
+    assert json.loads(document.stderr)["error"]["code"] == "INTERNAL"
+
+
+def test_an_unexpected_exception_shows_its_traceback_with_vv(cli, monkeypatch):
+    monkeypatch.setattr(main, "SECTIONS", {"": (main.VerbEntry("x", "nowhere:x", "x"),)})
+
+    done = cli("-vv", "x")
+
+    assert done.code == 1
+    assert "Traceback" in done.stderr
+
+
+def test_a_full_disk_behind_standard_output_is_one_line(home):
+    done = sh("mc --help >/dev/full", home)
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: Standard output can't be written: ")
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
+def test_closed_standard_streams_are_no_failure(home):
+    done = sh("mc version >&- 2>&-", home)
+
+    assert (done.returncode, done.stderr) == (0, "")
