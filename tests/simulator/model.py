@@ -367,11 +367,13 @@ class Model:
             if e.status == QUEUED and e.takeovers < _SUSPECT and e.created_at < now - older
         ]
         waiting.sort(key=lambda e: (e.tenant, -e.priority, e.id))
+        tenants = {e.tenant for e in self.executions.values() if e.status == QUEUED}
+        share = min(per_tenant, max(1, limit // max(1, len(tenants))))
         taken: dict[UUID, int] = {}
         found: list[tuple[UUID, int]] = []
         for e in waiting:
             taken[e.tenant] = taken.get(e.tenant, 0) + 1
-            if taken[e.tenant] <= per_tenant:
+            if taken[e.tenant] <= share:
                 found.append((e.id, e.priority))
         return _rows("id priority", found[:limit])
 

@@ -394,7 +394,7 @@ class Simulation:
 
     def log(self, _logger: Any, _method: str, event: MutableMapping[str, Any]) -> NoReturn:
         """The product's own log: an error in it is a defect, whatever else is well."""
-        if event.get("event") in _DEFECTS:
+        if event.get("event") in _DEFECTS or event.get("exc_info"):
             self.loop.faults.append(f"{event.get('event')}: {event.get('exc_info') or event}")
         process = PROCESS.get(self.loop.ground)
         self._note(f"{process.name}: {event.get('event')} {event.get('reason', '')}")

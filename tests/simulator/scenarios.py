@@ -56,6 +56,8 @@ class ModelDatabase:
         with translated():
             yield self
 
+    worker = engine
+
     async def fetch(self, text: str, *arguments: Any) -> Any:
         return self._model.call(NAMES[text], *arguments)
 

@@ -278,6 +278,8 @@ class SimDatabase:
         with translated():
             yield await self._connect()
 
+    worker = engine
+
     async def dedicated(self, *, command_seconds: float = 10.0) -> Connection:
         with translated():
             await asyncio.sleep(self._server.delay())
