@@ -18,6 +18,7 @@ from resolvers.ids import (
     version_uuid,
     workflow_uuid,
 )
+from resolvers.words import is_storable
 from runtime.model.dead_letter import DeadLetter, DeadLetterId
 from runtime.model.errors import NotFound
 from runtime.model.execution import Execution, StepExecution
@@ -33,7 +34,9 @@ async def workflow(context: Context, *, id: str | None, name: str | None) -> Wor
     if id is not None:
         key = workflow_uuid(id)
         return await context.loaders.workflow.load(key) if key else None
-    return await context.loaders.workflow_by_name.load(name) if name is not None else None
+    if name is None or not is_storable(name):
+        return None
+    return await context.loaders.workflow_by_name.load(name)
 
 
 async def version(context: Context, *, id: str) -> WorkflowVersion | None:

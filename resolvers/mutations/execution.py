@@ -7,6 +7,7 @@ from uuid import UUID
 
 from resolvers.context import Context
 from resolvers.ids import execution_uuid
+from resolvers.words import storable
 from runtime.model.errors import MaestroError, NotFound
 from runtime.model.execution import Enqueued, EnqueueRequest, Execution
 
@@ -32,7 +33,7 @@ async def cancel_execution(
 ) -> Execution:
     """Ask an execution to stop; it ends as soon as its owner has let go of its steps."""
     return await context.executions.cancel(
-        context.who, _key(id), reason=reason, key=idempotency_key
+        context.who, _key(id), reason=storable("reason", reason), key=idempotency_key
     )
 
 
@@ -48,7 +49,7 @@ async def retry_execution(
     return await context.executions.retry(
         context.who,
         _key(id),
-        reason=reason,
+        reason=storable("reason", reason),
         from_failed_step=from_failed_step,
         key=idempotency_key,
     )

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from resolvers.context import Context
 from resolvers.ids import workflow_uuid
+from resolvers.words import storable
 from runtime.model.errors import NotFound
 from runtime.model.values import Digest, SemVer
 from runtime.model.workflow import DefinitionFormat, WorkflowChange
@@ -27,13 +28,13 @@ async def create_workflow(
     """A new workflow with a draft."""
     return await context.workflows.create(
         context.who,
-        name=name,
+        name=storable("name", name),
         source=source,
         format=format,
-        display_name=display_name,
-        description=description,
+        display_name=storable("displayName", display_name),
+        description=storable("description", description),
         labels=labels,
-        namespace=namespace,
+        namespace=storable("namespace", namespace),
         idempotency_key=idempotency_key,
     )
 
@@ -55,8 +56,8 @@ async def update_workflow(
         _key(id),
         source=source,
         format=format,
-        display_name=display_name,
-        description=description,
+        display_name=storable("displayName", display_name),
+        description=storable("description", description),
         labels=labels,
         expected_digest=expected_digest,
     )
@@ -79,7 +80,7 @@ async def publish_workflow(
         version=version,
         bump=bump,
         expected_digest=expected_digest,
-        changelog=changelog,
+        changelog=storable("changelog", changelog),
         idempotency_key=idempotency_key,
     )
 

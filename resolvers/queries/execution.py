@@ -8,6 +8,7 @@ from uuid import UUID
 
 from resolvers.context import Context
 from resolvers.ids import execution_uuid
+from resolvers.words import is_storable, storable
 from runtime.model.event import EventKind, ExecutionEvent, LogLine
 from runtime.model.execution import Execution, ExecutionFilter, StepExecution
 from runtime.model.page import Page, PageRequest
@@ -23,7 +24,7 @@ async def execution(context: Context, *, id: str) -> Execution | None:
 
 async def execution_by_key(context: Context, *, key: str) -> Execution | None:
     """The execution that was enqueued with this idempotency key."""
-    return await context.executions.find_by_key(context.who, key)
+    return await context.executions.find_by_key(context.who, key) if is_storable(key) else None
 
 
 async def executions(
@@ -58,7 +59,11 @@ async def logs(
 ) -> Page[LogLine]:
     """Log lines after a position, in order."""
     found = await context.executions.logs(
-        context.who, execution_id, step_key=step_key, after=after, limit=limit + 1
+        context.who,
+        execution_id,
+        step_key=storable("stepKey", step_key),
+        after=after,
+        limit=limit + 1,
     )
     return _page(found[:limit], [str(line.position) for line in found], after, limit)
 

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from resolvers.context import Context
 from resolvers.ids import workflow_uuid
+from resolvers.words import is_storable
 from runtime.definition import Validation, compile_plan
 from runtime.model.errors import BadInput
 from runtime.model.page import Page, PageRequest
@@ -26,6 +27,8 @@ async def workflow(
     """The workflow of this id or name; raises BadInput when neither or both are given."""
     if (id is None) == (name is None):
         raise BadInput("Name the workflow by `id` or by `name`.", reason="WORKFLOW_REFERENCE")
+    if not is_storable(name, namespace):
+        return None
     if name is not None:
         return await context.workflows.find(context.who, name=name, namespace=namespace)
     key = workflow_uuid(id or "")

@@ -40,6 +40,7 @@ _COLUMNS: Final = tuple(column for column in _E if column.name not in _LEFT_OUT)
 _LISTING: Final = "executions"
 # Ids carry the clock of the API that made them, created_at that of the database: they may differ.
 _SKEW: Final = timedelta(hours=12)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _DISTANT: Final = datetime(2100, 1, 1, tzinfo=UTC)
 
 
@@ -200,13 +201,13 @@ def _label(number: int, key: str, value: str) -> Condition:
 def _by_time(wanted: ExecutionFilter) -> list[Condition]:
     found: list[Condition] = []
     if wanted.created_from is not None:
-        low = _floor(wanted.created_from - _SKEW)
+        low = _floor(wanted.created_from, -_SKEW)
         found += [
             _compared("created_from", _E.created_at, wanted.created_from, below=False),
             _compared("id_from", _E.id, low, below=False),
         ]
     if wanted.created_to is not None:
-        high = _floor(wanted.created_to + _SKEW)
+        high = _floor(wanted.created_to, _SKEW)
         found += [
             _compared("created_to", _E.created_at, wanted.created_to, below=True),
             _compared("id_to", _E.id, high, below=True),
@@ -240,9 +241,9 @@ def _has_key() -> ColumnElement[bool]:
     )
 
 
-def _floor(at: datetime) -> UUID:
-    """The smallest id of an instant."""
-    bounded = min(max(at, datetime(1970, 1, 1, tzinfo=UTC)), _DISTANT)
+def _floor(at: datetime, skew: timedelta) -> UUID:
+    """The smallest id of an instant, with room for the skew; bounded first, or the sum overflows."""
+    bounded = max(min(max(at, _EPOCH), _DISTANT) + skew, _EPOCH)
     return make_uuid7(unix_ms=int(bounded.timestamp() * 1000), slot=0, noise=0)
 
 

@@ -154,6 +154,9 @@ def _updated(name: str, value: datetime, *, below: bool) -> Condition:
 def _marks(field: WorkflowOrderField, found: list[Any]) -> dict[str, Any]:
     value, key = found
     try:
+        # A cursor is a caller's text: what no name can be must not reach the database.
+        if not isinstance(value, str) or "\0" in value:
+            raise ValueError("no name and no time")
         mark = value if field is WorkflowOrderField.NAME else datetime.fromisoformat(str(value))
         return {"mark": mark, "mark_id": UUID(str(key))}
     except ValueError:

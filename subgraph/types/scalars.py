@@ -51,6 +51,9 @@ def _reader(name: str, parse: Callable[[str], object], *, numbers: bool = False)
             return parse(value)
         except ValueError as error:
             raise GraphQLError(f"Not a {name}: {error}") from None
+        except ArithmeticError:
+            # The last day of year 9999 west of Greenwich is no instant in UTC.
+            raise GraphQLError(f"Not a {name}: it lies outside of what can be held.") from None
 
     return read
 

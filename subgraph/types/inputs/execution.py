@@ -9,10 +9,20 @@ import strawberry
 from strawberry.scalars import JSON
 
 from resolvers.ids import workflow_uuid
+from resolvers.words import storable
 from runtime.model import execution as model
 from runtime.model.errors import BadInput, NotFound
 from runtime.model.values import Duration, Json, SemVer
-from subgraph.types.inputs.filters import Label, SortDirection, TimeRange, label_dict, label_pairs
+from subgraph.types.inputs.filters import (
+    Label,
+    SortDirection,
+    TimeRange,
+    label_dict,
+    label_pairs,
+    listed,
+    word,
+    words,
+)
 from subgraph.types.status import ExecutionStatus, StepStatus, TriggerKind
 
 
@@ -53,16 +63,16 @@ class ExecutionFilter:
         if given is None:
             return model.ExecutionFilter(workflow_id=(workflow_id,) if workflow_id else ())
         created, finished = given.created or TimeRange(), given.finished or TimeRange()
-        wanted = tuple(_known(each) for each in given.workflow_id or ())
+        wanted = tuple(_known(each) for each in listed("workflowId", given.workflow_id))
         return model.ExecutionFilter(
-            state=tuple(given.status or ()),
+            state=listed("status", given.status),
             workflow_id=_narrow(wanted, workflow_id),
-            workflow_name=tuple(given.workflow_name or ()),
+            workflow_name=words("workflowName", given.workflow_name),
             version=str(given.version) if given.version else None,
-            trigger=tuple(given.trigger or ()),
+            trigger=listed("trigger", given.trigger),
             labels=label_pairs(given.labels),
-            namespace=tuple(given.namespace or ()),
-            idempotency_key=given.idempotency_key,
+            namespace=words("namespace", given.namespace),
+            idempotency_key=word("idempotencyKey", given.idempotency_key),
             created_from=created.from_,
             created_to=created.to,
             finished_from=finished.from_,
@@ -177,7 +187,7 @@ class EnqueueExecutionInput:
             )
         return model.EnqueueRequest(
             workflow_id=workflow_id,
-            workflow_name=self.workflow_name,
+            workflow_name=storable("workflowName", self.workflow_name),
             version=str(self.version) if self.version else None,
             input=cast("Json", self.input),
             idempotency_key=self.idempotency_key,
@@ -185,8 +195,8 @@ class EnqueueExecutionInput:
             run_at=self.run_at,
             timeout_ms=self.timeout.milliseconds if self.timeout else None,
             labels=label_dict(self.labels) or {},
-            region=self.region,
-            namespace=self.namespace,
+            region=storable("region", self.region),
+            namespace=storable("namespace", self.namespace),
         )
 
 

@@ -6,7 +6,15 @@ import strawberry
 
 from runtime.model import workflow as model
 from runtime.model.values import Digest, SemVer
-from subgraph.types.inputs.filters import Label, SortDirection, TimeRange, label_pairs
+from subgraph.types.inputs.filters import (
+    Label,
+    SortDirection,
+    TimeRange,
+    label_pairs,
+    listed,
+    word,
+    words,
+)
 from subgraph.types.status import DefinitionFormat, WorkflowOrderField, WorkflowStatus
 
 
@@ -46,10 +54,10 @@ class WorkflowFilter:
             return model.WorkflowFilter()
         updated = given.updated or TimeRange()
         return model.WorkflowFilter(
-            status=tuple(given.status or ()),
-            name_contains=given.name_contains,
+            status=listed("status", given.status),
+            name_contains=word("nameContains", given.name_contains),
             labels=label_pairs(given.labels),
-            namespace=tuple(given.namespace or ()),
+            namespace=words("namespace", given.namespace),
             updated_from=updated.from_,
             updated_to=updated.to,
         )

@@ -1,0 +1,139 @@
+"""Values that no database can hold and lists without an end: the caller's mistake, never a fault."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from runtime.store import cursor
+from tests.http.serving import GREET, Served
+
+NUL = "a\x00b"
+PERSON = """query($representations: [_Any!]!) { _entities(representations: $representations) {
+  ... on Workflow { id } } }"""
+ENQUEUE = """mutation($input: EnqueueExecutionInput!) { enqueueExecution(input: $input) {
+  errors { code path } } }"""
+CREATE = """mutation($input: CreateWorkflowInput!) { createWorkflow(input: $input) { errors { code path } } }"""
+CANCEL = """mutation($input: CancelExecutionInput!) { cancelExecution(input: $input) { errors { code path } } }"""
+EXECUTIONS = "query($filter: ExecutionFilter) { executions(filter: $filter) { totalCount } }"
+WORKFLOWS = "query($filter: WorkflowFilter) { workflows(filter: $filter) { totalCount } }"
+
+
+@pytest.mark.parametrize(
+    ("query", "variables"),
+    [
+        ("query($x: String) { found: workflow(name: $x) { id } }", {"x": NUL}),
+        ('query($x: String!) { found: workflow(name: "a", namespace: $x) { id } }', {"x": NUL}),
+        ("query($x: ID!) { found: workflow(id: $x) { id } }", {"x": NUL}),
+        ("query($x: ID!) { found: node(id: $x) { id } }", {"x": NUL}),
+        ("query($x: String!) { found: executionByIdempotencyKey(key: $x) { id } }", {"x": NUL}),
+    ],
+)
+async def test_nothing_is_named_with_a_nul(
+    server: Served, query: str, variables: dict[str, Any]
+) -> None:
+    answer = await server.ask(query, variables)
+
+    assert answer.body == {"data": {"found": None}}
+
+
+async def test_a_gateway_finds_nothing_by_a_name_with_a_nul(server: Served) -> None:
+    reference = {"__typename": "Workflow", "name": NUL}
+
+    answer = await server.ask(PERSON, {"representations": [reference]})
+
+    assert answer.body == {"data": {"_entities": [None]}}
+
+
+@pytest.mark.parametrize(
+    ("query", "filter"),
+    [
+        (WORKFLOWS, {"nameContains": NUL}),
+        (WORKFLOWS, {"namespace": ["ok", NUL]}),
+        (WORKFLOWS, {"labels": [{"key": "a", "value": NUL}]}),
+        (WORKFLOWS, {"labels": [{"key": str(n), "value": "a"} for n in range(17)]}),
+        (WORKFLOWS, {"namespace": ["a"] * 101}),
+        (WORKFLOWS, {"nameContains": "a" * 5_000}),
+        (EXECUTIONS, {"workflowName": [NUL]}),
+        (EXECUTIONS, {"namespace": [NUL]}),
+        (EXECUTIONS, {"idempotencyKey": NUL}),
+        (EXECUTIONS, {"labels": [{"key": NUL, "value": "a"}]}),
+        (EXECUTIONS, {"labels": [{"key": str(n), "value": "a"} for n in range(17)]}),
+        (EXECUTIONS, {"workflowName": ["a"] * 101}),
+        (EXECUTIONS, {"workflowId": ["a"] * 101}),
+        (EXECUTIONS, {"status": ["QUEUED"] * 101}),
+        (EXECUTIONS, {"trigger": ["API"] * 101}),
+        (EXECUTIONS, {"created": {"from": "9999-12-31T23:59:59-10:00"}}),
+    ],
+)
+async def test_a_filter_that_cannot_be_met_is_the_callers_mistake(
+    server: Served, query: str, filter: dict[str, Any]
+) -> None:
+    answer = await server.ask(query, {"filter": filter})
+
+    assert answer.codes == ["BAD_USER_INPUT"]
+
+
+@pytest.mark.parametrize(
+    "filter",
+    [
+        {"labels": [{"key": str(n), "value": "a"} for n in range(16)]},
+        {"workflowName": ["a"] * 100},
+        {"created": {"from": "0001-01-01T00:00:00Z", "to": "9999-12-31T23:59:59Z"}},
+        {"finished": {"from": "0001-01-01T00:00:00Z", "to": "9999-12-31T23:59:59Z"}},
+    ],
+)
+async def test_the_widest_filters_are_taken(server: Served, filter: dict[str, Any]) -> None:
+    answer = await server.ask(EXECUTIONS, {"filter": filter})
+
+    assert answer.body == {"data": {"executions": {"totalCount": 0}}}
+
+
+@pytest.mark.parametrize("field", ["workflowName", "namespace", "region", "idempotencyKey"])
+async def test_an_enqueue_with_a_nul_is_refused_as_data(server: Served, field: str) -> None:
+    await server.publish()
+
+    answer = await server.ask(ENQUEUE, {"input": {"workflowName": "greet", field: NUL}})
+
+    (error,) = answer.body["data"]["enqueueExecution"]["errors"]
+    assert error["code"] == "BAD_USER_INPUT"
+
+
+@pytest.mark.parametrize("field", ["name", "namespace", "displayName", "description"])
+async def test_a_workflow_with_a_nul_is_refused_as_data(server: Served, field: str) -> None:
+    answer = await server.ask(CREATE, {"input": {"name": "greet", "source": GREET, field: NUL}})
+
+    (error,) = answer.body["data"]["createWorkflow"]["errors"]
+    assert (error["code"], error["path"]) == ("BAD_USER_INPUT", ["input", field])
+
+
+async def test_a_reason_with_a_nul_is_refused_as_data(server: Served) -> None:
+    await server.publish()
+    async with server.client() as session:
+        execution = await server.enqueue(session)
+
+    answer = await server.ask(CANCEL, {"input": {"executionId": execution, "reason": NUL}})
+
+    (error,) = answer.body["data"]["cancelExecution"]["errors"]
+    assert error["code"] == "BAD_USER_INPUT"
+
+
+async def test_an_instant_that_utc_cannot_hold_is_the_callers_mistake(server: Served) -> None:
+    variables = {"input": {"workflowName": "a", "runAt": "9999-12-31T23:59:59-10:00"}}
+
+    answer = await server.ask(ENQUEUE, variables)
+
+    assert answer.codes == ["BAD_USER_INPUT"]
+
+
+@pytest.mark.parametrize("value", [5, NUL])
+async def test_a_forged_cursor_is_the_callers_mistake(server: Served, value: object) -> None:
+    key = "01890a5d-ac96-774b-bcce-b302099a8057"
+    after = cursor.encode("workflows:name:desc", value, key)
+    query = """query($after: String) {
+      workflows(after: $after, orderBy: {field: NAME}) { totalCount edges { cursor } } }"""
+
+    answer = await server.ask(query, {"after": after})
+
+    assert answer.codes == ["BAD_USER_INPUT"]
