@@ -44,6 +44,10 @@ class Template:
             result: Json = code(scope, meter)
         except RecursionError:
             raise ExpressionError("this value is nested too deeply") from None
+        except ExpressionError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whoever renders knows one kind of error
+            raise _no_value(error, 0) from None
         if self.is_heavy:
             weigh(result, meter)
         return result
@@ -205,11 +209,20 @@ def _guarded(
             raise ExpressionError(f"this expression has no value: {error}", offset).at(
                 path
             ) from None
+        except RecursionError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a defect of a filter must not end the engine
+            raise _no_value(error, offset).at(path) from None
         if type(value) in _JSON_TYPES:
             return value
         return _plain(value, offset, path, text)
 
     return run
+
+
+def _no_value(error: Exception, offset: int) -> ExpressionError:
+    """A foreign error in words; what it says itself may quote values and stays out."""
+    return ExpressionError(f"this expression can't be computed ({type(error).__name__})", offset)
 
 
 def _plain(value: Any, offset: int, path: tuple[str | int, ...], text: str) -> Any:

@@ -6,22 +6,17 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, quote_plus
 
-import jmespath
-from jmespath.exceptions import JMESPathError
-from jmespath.parser import ParsedResult
-
-from runtime.expression.budget import Meter, weigh
+from runtime.expression.budget import Meter
 from runtime.expression.error import ExpressionError
+from runtime.expression.filters.questions import ask
 from runtime.expression.filters.texts import need_count, need_text
 from runtime.expression.text import from_json, to_json, to_text
 
 _DIGESTS = ("sha256", "sha384", "sha512", "sha1", "md5")
 _MAX_INDENT = 8
-_MAX_QUESTION = 1_000
 
 
 def _tojson(meter: Meter, value: Any, indent: Any = None) -> str:
@@ -74,24 +69,6 @@ def _hash(meter: Meter, value: Any, algorithm: Any = "sha256") -> str:
     return hashlib.new(algorithm, text.encode(), usedforsecurity=False).hexdigest()
 
 
-@lru_cache(maxsize=256)
-def _question(text: str) -> ParsedResult:
-    return jmespath.compile(text)
-
-
-def _jmespath(meter: Meter, value: Any, question: Any) -> Any:
-    text = need_text(question, "jmespath")
-    if len(text) > _MAX_QUESTION:
-        raise ExpressionError(f"a JMESPath question has at most {_MAX_QUESTION} characters")
-    weigh(value, meter)
-    try:
-        answer = _question(text).search(value)
-    except JMESPathError as error:
-        raise ExpressionError(f"jmespath: {str(error).splitlines()[0]}") from None
-    weigh(answer, meter)
-    return answer
-
-
 FILTERS: Mapping[str, Callable[..., Any]] = {
     "tojson": _tojson,
     "json": _tojson,
@@ -100,5 +77,5 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "b64decode": _b64decode,
     "urlencode": _urlencode,
     "hash": _hash,
-    "jmespath": _jmespath,
+    "jmespath": ask,
 }

@@ -58,6 +58,10 @@ def _parse_date(_meter: Meter, value: Any, format: Any = None) -> str:
         return _write(_moment(value))
     try:
         found = datetime.strptime(need_text(value, "parse_date"), _format(format))  # noqa: DTZ007 - zone set below
+    except re.error:  # strptime makes a pattern of the format, and some formats twice name a group
+        raise ExpressionError(
+            "parse_date: every part of a date stands once in its format"
+        ) from None
     except ValueError as error:
         raise ExpressionError(f"parse_date: {error}") from None
     return _write(found if found.tzinfo else found.replace(tzinfo=UTC))

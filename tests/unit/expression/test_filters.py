@@ -96,3 +96,30 @@ def test_what_a_filter_cannot_do_is_an_error_in_words(text):
         parse_template("{{ " + text + " }}").render({})
 
     assert caught.value.message
+
+
+def test_a_date_format_that_names_a_part_twice_is_an_expression_error():
+    with pytest.raises(ExpressionError, match="parse_date"):
+        parse_template("{{ '2026 2026' | parse_date('%Y %Y') }}").render({})
+
+
+DOUBLED = "[1] | jmespath('" + " | ".join(["[@,@][]"] * 80) + "')"
+GROWING = [
+    DOUBLED,
+    DOUBLED.replace("[@,@][]", "[@,@]"),
+    "'ab' | jmespath('" + " | ".join(["join(@, [@,@,@,@])"] * 30) + "')",
+    "['a'] | jmespath('" + " | ".join(["to_string([@,@])"] * 40) + "')",
+    "[1] | jmespath('" + " | ".join(["[@,@]"] * 40) + " | [@, @] | @[0] == [@[1]]')",
+]
+
+
+@pytest.mark.parametrize("expression", GROWING)
+def test_a_question_that_doubles_its_value_is_stopped_while_it_runs(expression):
+    with pytest.raises(ExpressionError, match=r"elements|bytes"):
+        parse_template("{{ " + expression + " }}").render({})
+
+
+@pytest.mark.parametrize("question", ["to_number('nan')", "to_number('inf')", "[`NaN`]"])
+def test_a_question_answers_only_with_numbers_of_json(question):
+    with pytest.raises(ExpressionError, match="number"):
+        parse_template('{{ {} | jmespath("' + question + '") }}').render({})

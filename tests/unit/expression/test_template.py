@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from runtime.expression import ExpressionError, parse_condition, parse_template, truthy
+from runtime.expression.calls import FILTERS
 
 SCOPE = {
     "params": {
@@ -160,3 +161,14 @@ def test_a_view_of_the_scope_is_no_value():
 
     with pytest.raises(ExpressionError, match="is not a value"):
         parse_template("{{ secrets }}").render({"secrets": View(a="hush")})
+
+
+def test_any_failure_of_a_filter_is_an_expression_error_that_quotes_nothing(monkeypatch):
+    def broken(_meter, value):
+        raise RuntimeError(value)
+
+    monkeypatch.setitem(FILTERS, "broken", broken)
+    with pytest.raises(ExpressionError, match="RuntimeError") as caught:
+        parse_template("a {{ 'secret' | broken }}").render({})
+
+    assert "secret" not in str(caught.value)
