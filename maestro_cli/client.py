@@ -18,6 +18,8 @@ from maestro_cli.options import Options
 from maestro_cli.servers import Server, get_server
 
 DEFAULT_TIMEOUT_SECONDS: Final = 30.0
+# A socket's patience is counted in milliseconds of 32 bits.
+_LONGEST_REQUEST_SECONDS: Final = 86_400.0
 _OPERATIONS: Final = Path(__file__).parent / "operations"
 
 
@@ -32,7 +34,7 @@ class Client:
     def __init__(self, server: Server, options: Options) -> None:
         self.server = server
         self._options = options
-        self._timeout = options.timeout or DEFAULT_TIMEOUT_SECONDS
+        self._timeout = min(options.timeout or DEFAULT_TIMEOUT_SECONDS, _LONGEST_REQUEST_SECONDS)
 
     @classmethod
     def of(cls, options: Options) -> Client:

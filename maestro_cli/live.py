@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
 
 from gql import Client as GqlClient
@@ -35,10 +35,24 @@ def follow(client: Client, query: str, variables: Mapping[str, Any], show: Show)
 
 
 def follow_field(
-    client: Client, query: str, variables: Mapping[str, Any], field: str, show: Show
+    client: Client,
+    query: str,
+    variables: Mapping[str, Any],
+    field: str,
+    show: Show,
+    *,
+    seconds: float | None = None,
 ) -> None:
-    """Follow one field whose items carry a `cursor`, across lost connections; each item is shown once."""
-    asyncio.run(_resuming(client, query, dict(variables), field, show))
+    """Follow one field whose items carry a `cursor`, across lost connections; each item is shown once.
+
+    Raises TimeoutError after so many seconds.
+    """
+    asyncio.run(_limited(_resuming(client, query, dict(variables), field, show), seconds))
+
+
+async def _limited(body: Coroutine[Any, Any, None], seconds: float | None) -> None:
+    async with asyncio.timeout(seconds):
+        await body
 
 
 async def _resuming(

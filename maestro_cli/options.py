@@ -17,6 +17,7 @@ import click
 FORMATS: Final = ("table", "wide", "json", "jsonl", "yaml", "name")
 _DOCUMENTS: Final = frozenset({"json", "jsonl", "yaml"})
 _PREFIX: Final = "global_"
+_LONGEST_SECONDS: Final = 100 * 366 * 86_400.0
 
 
 @dataclass(slots=True)
@@ -108,25 +109,34 @@ def see_current_folder(imports: Sequence[str]) -> None:
 
 
 class DurationType(click.ParamType[float]):
-    """`30s`, `5m`, `1h30m`, `PT5M` or a bare number of seconds; becomes seconds."""
+    """`30s`, `5m`, `1h30m`, `PT5M` or a bare number of seconds; becomes seconds. Nought only if told so."""
 
     name = "duration"
+
+    def __init__(self, *, zero: bool = False) -> None:
+        self._zero = zero
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
         """Read one duration."""
-        if isinstance(value, int | float):
-            return float(value)
-        text = str(value)
+        seconds = self._read(value, param, ctx)
+        if seconds == 0 and self._zero:
+            return seconds
+        # Not-a-number fails the comparison too.
+        if not 0 < seconds <= _LONGEST_SECONDS:
+            self.fail(f"{value!r} is no length of time between 0 and 100 years.", param, ctx)
+        return seconds
+
+    def _read(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         try:
-            return float(text)
+            return float(value)
         except ValueError:
             pass
         from runtime.model.values import Duration
 
         try:
-            return Duration.parse(text).seconds
+            return Duration.parse(str(value)).seconds
         except ValueError as error:
             self.fail(str(error), param, ctx)
 

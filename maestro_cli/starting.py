@@ -12,7 +12,7 @@ from maestro_cli.errors import CliError
 from maestro_cli.moments import span
 from maestro_cli.options import Options
 from maestro_cli.output import print_document, word
-from maestro_cli.watching import TERMINAL, detached, exit_code_of
+from maestro_cli.watching import TERMINAL, detached, exit_code_of, still_going
 
 _FIRST_PAUSE_SECONDS: Final = 0.05
 _LONGEST_PAUSE_SECONDS: Final = 1.0
@@ -38,11 +38,7 @@ def wait(client: Client, options: Options, execution_id: str) -> dict[str, Any]:
             if word(found["status"]) in TERMINAL:
                 return found
             if deadline is not None and time.monotonic() >= deadline:
-                raise CliError(
-                    f"The execution is still {word(found['status'])} after {options.timeout:g} s.",
-                    code="TIMED_OUT",
-                    hint=f"it goes on; `mc executions watch {execution_id}` shows it",
-                )
+                raise still_going(execution_id, word(found["status"]), options.timeout)
             time.sleep(
                 pause if deadline is None else max(0.0, min(pause, deadline - time.monotonic()))
             )

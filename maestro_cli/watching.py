@@ -148,7 +148,7 @@ def event_line(event: Mapping[str, Any]) -> str:
 def watch(
     client: Client, options: Options, execution_id: str, *, after: str | None = None
 ) -> Progress:
-    """Follow until the end; raises CliError(INTERRUPTED) when the user detaches."""
+    """Follow until the end; raises CliError when the user detaches, or `--timeout` is over."""
     from maestro_cli.live import follow_field
 
     progress = Progress(execution_id)
@@ -162,9 +162,18 @@ def watch(
 
     variables = {"id": execution_id, **({"after": after} if after else {})}
     try:
-        follow_field(client, operation("watch_execution"), variables, "executionEvents", on_event)
+        follow_field(
+            client,
+            operation("watch_execution"),
+            variables,
+            "executionEvents",
+            on_event,
+            seconds=options.timeout,
+        )
     except KeyboardInterrupt:
         raise detached(execution_id) from None
+    except TimeoutError:
+        raise still_going(execution_id, progress.status, options.timeout) from None
     finally:
         if screen:
             screen.close()
@@ -177,6 +186,15 @@ def detached(execution_id: str) -> CliError:
         "Detached; the execution goes on.",
         code="INTERRUPTED",
         hint=f"attach again with `mc executions watch {execution_id}`, or stop it with `mc cancel {execution_id}`",
+    )
+
+
+def still_going(execution_id: str, status: str, seconds: float | None) -> CliError:
+    """What the end of `--timeout` says: nothing was stopped."""
+    return CliError(
+        f"The execution is still {status} after {seconds or 0:g} s.",
+        code="TIMED_OUT",
+        hint=f"it goes on; `mc executions watch {execution_id}` shows it",
     )
 
 

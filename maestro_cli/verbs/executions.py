@@ -140,7 +140,7 @@ def _follow_logs(client: Client, options: Options, id: str, step: str | None) ->
     """New lines as they come; in a document format one JSON object a line."""
     from maestro_cli.client import operation
     from maestro_cli.live import follow_field
-    from maestro_cli.watching import detached
+    from maestro_cli.watching import detached, still_going
 
     get_state(client, id)
 
@@ -153,9 +153,19 @@ def _follow_logs(client: Client, options: Options, id: str, step: str | None) ->
 
     variables = {"id": id, **({"stepKey": step} if step else {})}
     try:
-        follow_field(client, operation("follow_logs"), variables, "executionLogs", show)
+        follow_field(
+            client,
+            operation("follow_logs"),
+            variables,
+            "executionLogs",
+            show,
+            seconds=options.timeout,
+        )
     except KeyboardInterrupt:
         raise detached(id) from None
+    except TimeoutError:
+        status = word(get_state(client, id)["status"])
+        raise still_going(id, status, options.timeout) from None
 
 
 def _log_line(line: Mapping[str, Any]) -> str:

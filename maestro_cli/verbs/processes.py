@@ -49,7 +49,7 @@ def serve(options: Options, host: str | None, port: int | None, imports: tuple[s
 @click.option("--concurrency", type=click.IntRange(1), metavar="N", help="Steps at once.")
 @click.option(
     "--drain-timeout",
-    type=DurationType(),
+    type=DurationType(zero=True),
     metavar="TIME",
     help="Longest wait for running steps at the end.",
 )

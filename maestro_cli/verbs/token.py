@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import click
 
-from maestro_cli.errors import CliError
+from maestro_cli.errors import CliError, usage
 from maestro_cli.groups import VerbGroup
 from maestro_cli.options import DurationType, Options
 from maestro_cli.output import print_document
+
+_MAX_NAME: Final = 128
 
 
 @click.group(cls=VerbGroup)
@@ -51,6 +55,8 @@ def create(
     from runtime.identity.roles import ROLE_SCOPES
     from runtime.settings import Settings
 
+    _check_name(tenant, "--tenant")
+    _check_name(subject, "--subject")
     unknown = [role for role in roles if role not in ROLE_SCOPES]
     if unknown:
         raise CliError(
@@ -77,3 +83,8 @@ def create(
         )
     else:
         print(text)
+
+
+def _check_name(name: str, flag: str) -> None:
+    if not name.strip() or len(name) > _MAX_NAME or not name.isprintable():
+        raise usage(f"{flag} must be 1 to {_MAX_NAME} printable characters.")

@@ -83,3 +83,31 @@ def test_closed_standard_streams_are_no_failure(home):
     done = sh("mc version >&- 2>&-", home)
 
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("text", ["0", "0s", "-1", "nan", "inf", "1e300"])
+def test_a_timeout_that_is_no_length_of_time_is_refused(cli, text):
+    done = cli("executions", "list", "--timeout", text)
+
+    assert done.code == 2
+    assert "--timeout" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [
+        ("--tenant", ""),
+        ("--tenant", "a\nb"),
+        ("--tenant", "a" * 129),
+        ("--subject", ""),
+        ("--subject", "\x00"),
+        ("--ttl", "0s"),
+    ],
+)
+def test_a_token_for_nobody_or_no_time_is_refused(cli, home, flag, value):
+    words = {"--tenant": "t", "--subject": "s", "--ttl": "1h", "--role": "viewer", flag: value}
+
+    done = cli("token", "create", *(word for pair in words.items() for word in pair))
+
+    assert (done.code, done.stdout) == (2, "")
+    assert flag in done.stderr

@@ -189,11 +189,12 @@ async def test_the_same_key_is_the_same_execution_and_another_body_a_conflict(de
     assert other.code == 6
 
 
-async def test_waiting_ends_with_the_timeout_and_the_execution_goes_on(dev, publish):
+@pytest.mark.parametrize("flag", ["--wait", "--watch"])
+async def test_waiting_ends_with_the_timeout_and_the_execution_goes_on(dev, publish, flag):
     name = await publish(SLEEP)
 
-    done = await dev.run("execute", name, "--wait", "--timeout", "1s")
-    key = done.stdout.strip()
+    done = await dev.run("execute", name, flag, "--timeout", "1s")
+    key = done.stdout.split()[0]
 
     assert done.code == 8
     assert (await dev.run("cancel", key, "--reason", "enough")).code == 0
