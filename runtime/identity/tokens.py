@@ -24,6 +24,8 @@ from runtime.settings import AuthSettings
 ALGORITHMS: Final = ("RS256", "PS256", "ES256", "Ed25519")
 LEEWAY_SECONDS: Final = 30
 _MAX_TOKEN_CHARS: Final = 16_384
+_MAX_TENANT_CHARS: Final = 128
+_MAX_SUBJECT_CHARS: Final = 1_024
 _DOTS: Final = 2
 
 
@@ -90,19 +92,24 @@ class TokenVerifier:
             raise Unauthenticated(
                 "The bearer token was made for something else.", reason="TOKEN_WRONG_AUDIENCE"
             )
-        subject, tenant = claims.get("sub"), claims.get(self._auth.tenant_claim)
-        if not isinstance(subject, str) or not subject or not isinstance(tenant, str) or not tenant:
-            raise Unauthenticated(
-                "The bearer token names no subject or no tenant.", reason="TOKEN_INVALID"
-            )
         return Claims(
-            subject=subject,
-            tenant=tenant,
+            subject=_name("subject", claims.get("sub"), _MAX_SUBJECT_CHARS),
+            tenant=_name("tenant", claims.get(self._auth.tenant_claim), _MAX_TENANT_CHARS),
             scopes=_words(claims.get(self._auth.scope_claim)),
             roles=_words(claims.get(self._auth.roles_claim)),
             groups=_words(claims.get(self._auth.groups_claim)),
             expires_at=float(expires),
         )
+
+
+def _name(what: str, value: object, most: int) -> str:
+    """A name that is stored and shown: bounded, and without characters that can't be either."""
+    if not isinstance(value, str) or not 0 < len(value) <= most or not value.isprintable():
+        raise Unauthenticated(
+            f"The bearer token's {what} must be a name of 1 to {most} printable characters.",
+            reason="TOKEN_INVALID",
+        )
+    return value
 
 
 def _is_number(value: object) -> bool:

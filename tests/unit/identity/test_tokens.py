@@ -84,6 +84,12 @@ async def test_a_token_becomes_a_principal_with_the_scopes_of_its_roles(issuer, 
         ({"sub": None}, "TOKEN_INVALID"),
         ({"tenant": None}, "TOKEN_INVALID"),
         ({"tenant": 7}, "TOKEN_INVALID"),
+        ({"tenant": ""}, "TOKEN_INVALID"),
+        ({"tenant": "a\nb"}, "TOKEN_INVALID"),
+        ({"tenant": "a\0"}, "TOKEN_INVALID"),
+        ({"tenant": "a" * 129}, "TOKEN_INVALID"),
+        ({"sub": "a\0"}, "TOKEN_INVALID"),
+        ({"sub": "a" * 1_025}, "TOKEN_INVALID"),
     ],
 )
 async def test_a_signed_token_with_wrong_claims_is_refused(issuer, authenticator, changes, reason):
