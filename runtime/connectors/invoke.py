@@ -64,7 +64,13 @@ def answer_inline(connector: InlineConnector, context: StepContext, rendered_inp
 
 def effect_of(connector: Connector, rendered_input: Json, mask: Mask = as_is) -> Effect:
     """What a second call with this input would do to the outside; raises StepFailed on bad input."""
-    return connector.effect_class or connector.effect(read_input(connector, rendered_input, mask))
+    if connector.effect_class is not None:
+        return connector.effect_class
+    value = read_input(connector, rendered_input, mask)
+    try:
+        return connector.effect(value)
+    except Exception as error:  # noqa: BLE001 - a user's code: its step fails, nothing else
+        raise _unreadable(f"{connector.name} can't say what its effect is", error, mask) from None
 
 
 def read_input(connector: Connector, rendered_input: Json, mask: Mask = as_is) -> BaseModel:
@@ -78,6 +84,14 @@ def read_input(connector: Connector, rendered_input: Json, mask: Mask = as_is) -
             type="input.invalid",
             details={"problems": problems},
         ) from None
+    except Exception as error:  # noqa: BLE001 - a user's validator: its step fails, nothing else
+        raise _unreadable(f"{connector.name} can't read its input", error, mask) from None
+
+
+def _unreadable(what: str, error: Exception, mask: Mask) -> StepFailed:
+    """A validator or an effect that raised what it should not: words without secrets, no cause."""
+    text = str(mask(f"{what}: {type(error).__name__}: {error}"))
+    return StepFailed(text[:_MAX_MESSAGE], type="input.invalid")
 
 
 def _write_output(connector: Connector, context: StepContext, result: Any) -> Json:

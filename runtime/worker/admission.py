@@ -159,6 +159,8 @@ class Admission:
         executor.add(run)
         self._tools.traces.begin_run(run)
         self.receive(run, history.messages)
+        # What an earlier generation was told counts as seen: it must not keep this one from parking.
+        run.inbox_seen = max(run.inbox_seen, run.owned.inbox)
         self._watch_deadline(run)
         for due in rebuilt.due:
             if isinstance(due.event, RetryDue) and due.in_seconds > 0:

@@ -26,7 +26,7 @@ from runtime.model import errors
 from runtime.model.checkpoint import OwnedExecution
 from runtime.model.plan import Effect
 from runtime.model.values import Json
-from runtime.worker.encode import clean, digest, encode, error_of, stopped
+from runtime.worker.encode import clean, copied, digest, encode, error_of, stopped
 from runtime.worker.prepared import PreparedStep
 
 
@@ -71,6 +71,10 @@ class Attempt:
     def cut(self, now: float) -> StepFailed:
         """The attempt was stopped from outside."""
         return self._failure(stopped(self.stop_reason or "this worker stops"), now)
+
+    def broken(self, error: StepError, now: float) -> StepFailed:
+        """Something between the worker and the connector broke."""
+        return self._failure(error, now)
 
     def _failure(self, error: StepError, now: float) -> StepFailed:
         facts = Facts(now - self.started_at, "null", self._tail())
@@ -118,16 +122,15 @@ def _render(
     secrets: Mapping[str, str],
     mask: Callable[[Any], Any],
 ) -> tuple[Json, str]:
-    """The input with its secrets, and the digest of the one that people see."""
+    """The input with its secrets, and the digest of the one that people see.
+
+    What the connector gets is its own: it may change it, and neither plan nor state change with it.
+    """
     step = prepared.program
-    if prepared.constant_digest is not None:
-        return step.config.source, prepared.constant_digest
     try:
-        rendered = step.config.render(scope_of(state, secrets))
-        shown = rendered
+        rendered, input_digest = copied(step.config.render(scope_of(state, secrets)))
         if step.uses_secrets:
-            shown = step.config.render(scope_of(state, MASKED))
-        return rendered, digest(shown)
+            input_digest = digest(step.config.render(scope_of(state, MASKED)))
     except ExpressionError as problem:
         raise errors.StepFailed(
             mask(clean(f"`with` of step {step.plan.key!r}: {problem.message}")), type="expression"
@@ -137,6 +140,7 @@ def _render(
             f"`with` of step {step.plan.key!r} can't be written as JSON: {problem}.",
             type="expression",
         ) from None
+    return rendered, input_digest
 
 
 def context_of(

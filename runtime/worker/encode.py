@@ -47,6 +47,12 @@ def digest(value: Json) -> str:
     return _hash(orjson.dumps(value, option=orjson.OPT_SORT_KEYS))
 
 
+def copied(value: Json) -> tuple[Json, str]:
+    """A copy of the value that shares nothing with it, and the digest of both."""
+    raw = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    return orjson.loads(raw), _hash(raw)
+
+
 def text_of(value: Any) -> str:
     """JSON text of what is known to be encodable, and of what is not the best there is."""
     return orjson.dumps(value, default=str).decode()

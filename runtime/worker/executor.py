@@ -20,7 +20,7 @@ from runtime.connectors.invoke import answer_inline, invoke
 from runtime.connectors.registry import Registry
 from runtime.engine.advance import advance
 from runtime.engine.command import RunStep, ScheduleRetry, StopStep
-from runtime.engine.event import Event, RetryDue, StepFailed
+from runtime.engine.event import Event, RetryDue, StepError, StepFailed
 from runtime.engine.state import Phase
 from runtime.model import errors
 from runtime.model.checkpoint import Closing, FlushOutcome, FlushResult
@@ -87,6 +87,8 @@ class Executor:
         self._blocked: deque[tuple[Run, RunStep | Attempt]] = deque()
         self._dirty: list[Run] = []
         self._tasks: set[asyncio.Task[None]] = set()
+        # At-most-once calls that are recorded or being recorded, not begun: each holds a place.
+        self._intents: list[tuple[Run, Attempt]] = []
         self._turn_is_planned = False
         self._is_dropped = False
         self._never = CancelSignal()
@@ -133,11 +135,23 @@ class Executor:
 
     def unblock(self) -> None:
         """Try again what had no place, or no lease to act under: as many as there are places."""
-        places = self._settings.max_steps - len(self._tasks)
-        if self._blocked and places > 0:
-            for _ in range(min(places, len(self._blocked))):
-                self._ready.append(self._blocked.popleft())
+        held = [entry for entry in self._blocked if isinstance(entry[1], Attempt)]
+        if held:
+            self._blocked = deque(e for e in self._blocked if not isinstance(e[1], Attempt))
+            self._ready.extend(held)
+        places = self._settings.max_steps - self._taken
+        for _ in range(min(places, len(self._blocked))):
+            self._ready.append(self._blocked.popleft())
+        if self._ready:
             self._plan_turn()
+
+    def call_off_intents(self) -> None:
+        """Take back the calls that were announced and will not be made here, so nobody doubts them."""
+        intents, self._intents = self._intents, []
+        for run, attempt in intents:
+            if not run.is_over:
+                run.withdraw_intent(attempt)
+                self.touched(run)
 
     def _recall(self, run: Run) -> None:
         """What of this run waits for a place need not wait any more: it will be called off."""
@@ -161,6 +175,7 @@ class Executor:
             self._traces.end_run(run, None)
         self._ready.clear()
         self._blocked.clear()
+        self._intents.clear()
         self._dirty.clear()
         self._metrics.running.set(0)
 
@@ -170,8 +185,7 @@ class Executor:
             attempt.cancel.cancel("this worker no longer carries the execution")
             if attempt.task is not None:
                 attempt.task.cancel()
-        run.drop()
-        self.runs.pop(run.owned.id, None)
+        self._remove(run)
 
     async def join(self, seconds: float) -> None:
         """Wait until the tasks have ended; those that do not listen are left behind."""
@@ -194,7 +208,7 @@ class Executor:
         ready = self._ready
         while ready:
             run, action = ready.popleft()
-            self._start(run, action)
+            self._start_safely(run, action)
             if self._clock.monotonic() > end:
                 break
         dirty, self._dirty = self._dirty, []
@@ -222,11 +236,31 @@ class Executor:
         self.act(run, [*waiting.after])
 
     def _close(self, run: Run, closing: Closing) -> None:
-        run.drop()
-        self.runs.pop(run.owned.id, None)
+        self._remove(run)
         self._on_closed(run, closing)
 
+    def _remove(self, run: Run) -> None:
+        """This run and no other: a newer one of the same execution may be carried already."""
+        run.drop()
+        self._intents = [entry for entry in self._intents if entry[0] is not run]
+        if self.runs.get(run.owned.id) is run:
+            del self.runs[run.owned.id]
+
     # --- steps -----------------------------------------------------------------------------------
+
+    def _start_safely(self, run: Run, action: RunStep | Attempt) -> None:
+        """One step that can't be started fails; the others of this turn go on."""
+        try:
+            self._start(run, action)
+        except Exception as error:  # noqa: BLE001 - one step must not break the turn of all
+            number = action.number if isinstance(action, Attempt) else action.attempt
+            self.tell(run, StepFailed(action.step, number, self._defect(error), Effect.PURE))
+
+    def _defect(self, error: Exception) -> StepError:
+        """What should not have happened, without secrets: as the step's failure and in the log."""
+        words = str(self._secrets.mask(f"{type(error).__name__}: {error}"))
+        _log.error("step_defect", error=words)
+        return error_of(errors.StepFailed(f"The step broke: {words}", type="engine.defect"))
 
     def _start(self, run: Run, action: RunStep | Attempt) -> None:
         if run.is_over:
@@ -263,18 +297,31 @@ class Executor:
         if is_inline:
             self._answer(run, attempt)
         elif attempt.effect is Effect.AT_MOST_ONCE:
+            self._intents.append((run, attempt))
             run.record_intent(attempt)
             self.touched(run)
         else:
             self._go(run, attempt)
 
+    @property
+    def _taken(self) -> int:
+        return len(self._tasks) + len(self._intents)
+
     def _may_call(self) -> bool:
-        return len(self._tasks) < self._settings.max_steps and self._lease.allows_calls
+        return self._taken < self._settings.max_steps and self._lease.allows_calls
+
+    def _release(self, attempt: Attempt) -> bool:
+        """The announced call begins or never will: it holds no place any more. Whether it did."""
+        before = len(self._intents)
+        self._intents = [entry for entry in self._intents if entry[1] is not attempt]
+        return len(self._intents) < before
 
     def _call_off(self, run: Run, action: RunStep | Attempt) -> None:
         """The execution is stopping: what has not begun ends without a call."""
         number = action.number if isinstance(action, Attempt) else action.attempt
         error = stopped("the execution is stopping")
+        if isinstance(action, Attempt) and self._release(action):
+            self.unblock()
         self.tell(run, StepFailed(action.step, number, error, Effect.PURE))
 
     def _answer(self, run: Run, attempt: Attempt) -> None:
@@ -293,9 +340,10 @@ class Executor:
 
     def _go(self, run: Run, attempt: Attempt) -> None:
         """Make the call in a task of its own, if the lease still allows it."""
-        if not self._may_call():
+        if not self._lease.allows_calls:
             self._blocked.append((run, attempt))
             return
+        self._release(attempt)
         attempt.started_at = self._clock.monotonic()
         run.attempts[attempt.step] = attempt
         self._signals.fire(signals.CALLING)
@@ -316,6 +364,9 @@ class Executor:
                 if attempt.stop_reason is None:
                     raise
                 event = attempt.cut(self._clock.monotonic())
+            except Exception as error:  # noqa: BLE001 - the attempt must end, whatever broke
+                now = self._clock.monotonic()
+                event = attempt.broken(self._defect(error), now)
             else:
                 now, limit = self._clock.monotonic(), self._settings.max_output_bytes
                 self._report(run, attempt, attempt.succeeded(output, now, limit))

@@ -93,6 +93,7 @@ class Incarnation:
     async def drain(self, seconds: float) -> None:
         """Take nothing new, let calls under way end, make everything durable, hand the rest over."""
         self.executor.is_draining = True
+        self.executor.call_off_intents()
         await self._end_intake()
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):

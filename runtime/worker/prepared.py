@@ -13,14 +13,13 @@ from runtime.connectors.registry import Registry
 from runtime.engine.program import Program, StepProgram
 from runtime.store.plan import PlanStore
 from runtime.telemetry.metrics import Metrics
-from runtime.worker.encode import digest, text_of
+from runtime.worker.encode import text_of
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedStep:
     """One step with its connector (None when this worker has none that fits) and its metrics.
 
-    `constant_digest` is that of an input without expressions: it is rendered and hashed only once.
     `tail` is what the rows of all its attempts say alike, as JSON text that begins with a comma.
     """
 
@@ -28,7 +27,6 @@ class PreparedStep:
     connector: Any
     connector_name: str
     timeout_seconds: float | None
-    constant_digest: str | None
     tail: str
     completed: Counter
     seconds: Histogram
@@ -86,7 +84,6 @@ class Programs:
             connector=connector,
             connector_name=name,
             timeout_seconds=None if plan.timeout is None else plan.timeout.seconds,
-            constant_digest=digest(step.config.source) if step.config.is_constant else None,
             tail=f',"code":{text_of(name)},"worker":{text_of(self._worker)}',
             completed=self._metrics.steps.labels(name, "completed"),
             seconds=self._metrics.step_seconds.labels(name),

@@ -43,6 +43,7 @@ from runtime.worker.encode import encode, text_of
 from runtime.worker.prepared import PreparedProgram
 
 MAX_ROWS: Final = 1_000
+WITHDRAWN: Final = '{"stopped":true}'
 _COMPLETED: Final = StepStatus.COMPLETED
 
 Deferred: TypeAlias = RunStep | ScheduleRetry | Attempt
@@ -140,6 +141,12 @@ class Run:
         row = self._row(attempt.step, attempt.item, attempt.number, StepStatus.RUNNING, 0.0, "{}")
         self._steps.append(row._replace(is_open=True))
         self._after.append(attempt)
+
+    def withdraw_intent(self, attempt: Attempt) -> None:
+        """The announced call was not made: whoever comes next may make it."""
+        step, number, item = attempt.step, attempt.number, attempt.item
+        row = self._row(step, item, number, StepStatus.CANCELLED, 0.0, WITHDRAWN)
+        self._steps.append(row)
 
     def park(self, closing: Closing, data: dict[str, Json]) -> None:
         """Give the execution up until its time comes."""

@@ -6,7 +6,7 @@ import asyncio
 from collections import defaultdict
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, RootModel
+from pydantic import BaseModel, ConfigDict, RootModel, field_validator
 
 from runtime.abi.connector import Connector, InlineConnector, StepContext
 from runtime.model.errors import StepErrorKind, StepFailed
@@ -151,3 +151,62 @@ class Chatty(Connector):
         for number in range(input.root["lines"]):
             context.log.info("a line", number=number, secret=input.root.get("secret"))
         return None
+
+
+class PickyInput(BaseModel):
+    value: Any = None
+
+    @field_validator("value")
+    @classmethod
+    def _refuse(cls, value: Any) -> Any:
+        raise KeyError(f"no such thing as {value}")
+
+
+class Picky(Connector):
+    """Its input model raises what no validator should."""
+
+    name = "probe.picky"
+    version = "1.0.0"
+    summary = "Break while the input is read."
+    effect_class = Effect.PURE
+    Input = PickyInput
+    Output = Anything
+
+    async def execute(self, context: StepContext, input: PickyInput) -> Any:
+        return input.value
+
+
+class Unsure(Connector):
+    """Its effect can't be found out."""
+
+    name = "probe.unsure"
+    version = "1.0.0"
+    summary = "Break while the effect is asked for."
+    effect_class = None
+    Input = Anything
+    Output = Anything
+
+    def effect(self, input: BaseModel) -> Effect:
+        raise LookupError("nobody knows")
+
+    async def execute(self, context: StepContext, input: BaseModel) -> Any:
+        return 1
+
+
+class ListInput(BaseModel):
+    items: Any
+
+
+class Mutate(Connector):
+    """Changes the input it was given."""
+
+    name = "probe.mutate"
+    version = "1.0.0"
+    summary = "Append to the items of the input."
+    effect_class = Effect.PURE
+    Input = ListInput
+    Output = Anything
+
+    async def execute(self, context: StepContext, input: ListInput) -> Any:
+        input.items.append("changed")
+        return len(input.items)

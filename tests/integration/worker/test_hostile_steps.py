@@ -1,0 +1,102 @@
+"""Connectors that break the rules harm their own step only; a drain takes back calls that were not made."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from runtime.model.execution import ExecutionStatus, StepStatus
+from tests.support.engine_room import EngineRoom
+from tests.support.steps import CALLS
+
+
+async def started(room: EngineRoom, steps: list[dict[str, Any]]) -> UUID:
+    """An execution of these steps, not waited for."""
+    return await room.enqueue(await room.publish(steps))
+
+
+@pytest.mark.parametrize("name", ["probe.picky", "probe.unsure"])
+async def test_a_connector_that_breaks_before_the_call_fails_its_step(
+    room: EngineRoom, name: str
+) -> None:
+    room.worker()
+    bad = await started(room, [{"id": "a", "uses": f"{name}@1", "with": {"value": 1}}])
+    good = await started(room, [{"id": "a", "uses": "core.noop@1"}])
+    assert await room.finished(good) is ExecutionStatus.COMPLETED
+    assert await room.finished(bad) is ExecutionStatus.FAILED
+
+
+async def test_a_step_that_changes_its_input_changes_nothing_else(room: EngineRoom) -> None:
+    room.worker()
+    version = await room.publish(
+        [
+            {"id": "a", "uses": "probe.echo@1", "with": {"data": []}},
+            {
+                "id": "b",
+                "uses": "probe.mutate@1",
+                "with": {"items": "{{ steps.a.output.data }}"},
+                "depends_on": ["a"],
+            },
+            {
+                "id": "c",
+                "uses": "probe.echo@1",
+                "with": {"data": "{{ steps.a.output.data }}"},
+                "depends_on": ["b"],
+            },
+            {"id": "d", "uses": "probe.mutate@1", "with": {"items": []}, "depends_on": ["c"]},
+        ]
+    )
+    for _ in range(2):
+        execution = await room.enqueue(version)
+        assert await room.finished(execution) is ExecutionStatus.COMPLETED
+        outputs = [result["output"] for result in await room.results(execution)]
+        assert outputs == [{"data": []}, 1, {"data": []}, 1]
+
+
+async def test_a_drain_leaves_no_doubt_about_calls_that_were_not_made(room: EngineRoom) -> None:
+    worker = room.worker(max_steps=1)
+    step = {"id": "a", "uses": "probe.once@1", "with": {"marker": "g"}}
+    executions = [await started(room, [step]) for _ in range(5)]
+    await CALLS.begun["g"].wait()
+    CALLS.gates["g"].set()
+    await worker.stop(5)
+    room.worker()
+    for execution in executions:
+        assert await room.finished(execution) is ExecutionStatus.COMPLETED
+    assert len(CALLS.keys["g"]) == 5
+
+
+async def test_only_as_many_intents_are_open_as_calls_may_be_made(room: EngineRoom) -> None:
+    room.worker(max_steps=1)
+    step = {"id": "a", "uses": "probe.once@1", "with": {"marker": "g"}}
+    executions = [await started(room, [step]) for _ in range(5)]
+    await CALLS.begun["g"].wait()
+    for execution in executions:
+        await room.reached(execution, lambda row: row["status"] == ExecutionStatus.RUNNING)
+    rows = [row for execution in executions for row in await room.steps(execution)]
+    assert [row[-1] for row in rows] == [StepStatus.RUNNING]
+
+
+async def test_an_execution_retried_after_a_cancel_can_be_parked(room: EngineRoom) -> None:
+    room.worker()
+    execution = await started(
+        room,
+        [
+            {
+                "id": "a",
+                "uses": "probe.flaky@1",
+                "with": {"marker": "m", "failures": 9},
+                "retry": {"max_attempts": 5, "initial": "60s", "max": "60s"},
+            }
+        ],
+    )
+    await room.reached(execution, lambda row: row["status"] == ExecutionStatus.WAITING)
+    await room.cancel(execution)
+    await room.finished(execution)
+    await room.retry(execution)
+    await room.reached(
+        execution,
+        lambda row: row["status"] == ExecutionStatus.WAITING and row["generation"] == 1,
+    )
