@@ -58,8 +58,8 @@ class Options:
         return self.is_live(stream) and not os.environ.get("NO_COLOR")
 
     def say(self, text: str) -> None:
-        """One line of progress on standard error, unless `--quiet`."""
-        if not self.quiet:
+        """One line of progress on standard error, for people only: with a document there is none."""
+        if not self.quiet and not self.is_document:
             print(text, file=sys.stderr, flush=True)
 
 

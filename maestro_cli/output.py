@@ -44,6 +44,9 @@ COLORS: Final = {
     "dead_lettered": "red",
 }
 
+_WORDS: Final = frozenset({"status", "state", "kind"})
+_CONTENT: Final = frozenset({"input", "output", "fields", "data", "error"})
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -71,14 +74,11 @@ def show_rows(
     empty: str = "Nothing found.",
 ) -> None:
     """Show a list in the format asked for."""
-    if options.format == "jsonl":
-        for row in rows:
-            print(json.dumps(row, ensure_ascii=False))
-    elif options.format == "name":
+    if options.format == "name":
         for row in rows:
             print(row[name])
     elif options.is_document:
-        print_document(options, list(rows))
+        print_documents(options, [lowered(row) for row in rows])
     elif not rows:
         options.say(empty)
     else:
@@ -90,9 +90,33 @@ def show_one(options: Options, value: Row, draw: Callable[[], None], *, name: st
     if options.format == "name":
         print(value[name])
     elif options.is_document:
-        print_document(options, value)
+        print_document(options, lowered(value))
     else:
         draw()
+
+
+def lowered(value: Any) -> Any:
+    """A value of the graph with its words in this program's spelling; what users' workflows hold stays as it is."""
+    if isinstance(value, list):
+        return [lowered(item) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    return {name: _lowered_field(name, item) for name, item in value.items()}
+
+
+def _lowered_field(name: str, value: Any) -> Any:
+    if name in _WORDS and isinstance(value, str):
+        return word(value)
+    return value if name in _CONTENT else lowered(value)
+
+
+def print_documents(options: Options, values: Sequence[Any]) -> None:
+    """A list as one document; with jsonl one line for each."""
+    if options.format == "jsonl":
+        for value in values:
+            print(json.dumps(value, ensure_ascii=False))
+    else:
+        print_document(options, list(values))
 
 
 def print_document(options: Options, value: Any) -> None:

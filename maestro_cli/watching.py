@@ -211,7 +211,7 @@ def _is_screen(options: Options) -> bool:
 
 def _line_printer(options: Options) -> Callable[[Mapping[str, Any]], None]:
     if options.is_document:
-        return lambda event: options.say(event_line(event))
+        return lambda _: None
     return lambda event: print(event_line(event), flush=True)
 
 

@@ -11,7 +11,7 @@ import click
 from maestro_cli.errors import FAILED
 from maestro_cli.groups import Verb
 from maestro_cli.options import Options
-from maestro_cli.output import print_document
+from maestro_cli.output import print_documents
 
 _GLYPHS: Final = {"ok": "✓", "warning": "!", "failed": "✗", "skipped": "-"}
 
@@ -24,7 +24,9 @@ def doctor(options: Options) -> int:
 
     checks = [asdict(check) for check in all_checks(options)]
     if options.is_document:
-        print_document(options, checks)
+        print_documents(options, checks)
+    elif options.format == "name":
+        print("\n".join(check["name"] for check in checks))
     else:
         for check in checks:
             _show(check)

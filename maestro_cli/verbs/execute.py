@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from maestro_cli.documents import looks_like_file, read_input
-from maestro_cli.errors import usage
+from maestro_cli.errors import CliError, usage
 from maestro_cli.groups import Verb
 from maestro_cli.options import Options, see_current_folder
 from maestro_cli.output import print_document
@@ -121,15 +121,28 @@ def _on_server(options: Options, request: _Request) -> int:
     }
     answer = starting.enqueue(client, values)
     execution_id: str = answer["execution"]["id"]
-    _show_start(options, answer, stays=request.wait or request.watch)
-    if request.watch:
-        from maestro_cli.watching import watch as follow
+    stays = request.wait or request.watch
+    _show_start(options, answer, stays=stays)
+    if not stays:
+        return 0
+    try:
+        state = _stay(client, options, execution_id, watches=request.watch)
+    except CliError:
+        # Whoever reads documents must not lose the id of what goes on.
+        if options.is_document:
+            print_document(options, _start_document(answer))
+        raise
+    return starting.show_result(options, state)
 
-        follow(client, options, execution_id)
-        return starting.show_result(options, starting.get_state(client, execution_id))
-    if request.wait:
-        return starting.show_result(options, starting.wait(client, options, execution_id))
-    return 0
+
+def _stay(client: Any, options: Options, execution_id: str, *, watches: bool) -> dict[str, Any]:
+    from maestro_cli import starting
+    from maestro_cli.watching import watch as follow
+
+    if not watches:
+        return starting.wait(client, options, execution_id)
+    follow(client, options, execution_id)
+    return starting.get_state(client, execution_id)
 
 
 def _show_start(options: Options, answer: dict[str, Any], *, stays: bool) -> None:
@@ -137,21 +150,21 @@ def _show_start(options: Options, answer: dict[str, Any], *, stays: bool) -> Non
     started = answer["execution"]
     if not options.is_document:
         print(started["id"], flush=True)
-    elif stays:
-        options.say(started["id"])
-    else:
-        print_document(
-            options,
-            {
-                "id": started["id"],
-                "workflow": started["workflow"]["name"],
-                "version": started["workflowVersion"]["version"],
-                "status": started["status"].lower(),
-                "created": answer["created"],
-            },
-        )
+    elif not stays:
+        print_document(options, _start_document(answer))
     if not answer["created"]:
         options.say("the idempotency key was known: this is the execution it made")
+
+
+def _start_document(answer: dict[str, Any]) -> dict[str, Any]:
+    started = answer["execution"]
+    return {
+        "id": started["id"],
+        "workflow": started["workflow"]["name"],
+        "version": started["workflowVersion"]["version"],
+        "status": started["status"].lower(),
+        "created": answer["created"],
+    }
 
 
 def _named(target: str, version: str | None) -> tuple[str, str | None]:

@@ -14,7 +14,7 @@ from maestro_cli.documents import read_definition
 from maestro_cli.errors import INVALID, Finding, Place, excerpt
 from maestro_cli.groups import Verb
 from maestro_cli.options import Options, see_current_folder
-from maestro_cli.output import print_document
+from maestro_cli.output import print_documents
 
 FORMATS: Final = ("pretty", "json", "sarif", "github")
 _SARIF_SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
@@ -59,16 +59,22 @@ def validate(
     see_current_folder(imports)
     catalog = Registry.load(imports).catalog()
     reports = [_check(file, catalog) for file in files]
-    if form == "pretty" and not options.is_document:
+    _show(options, form, reports)
+    refused = any(report.errors or (strict and report.findings) for report in reports)
+    return INVALID if refused else 0
+
+
+def _show(options: Options, form: str, reports: Sequence[Report]) -> None:
+    if form == "pretty" and options.format == "name":
+        print("".join(f"{report.name}\n" for report in reports if report.name), end="")
+    elif form == "pretty" and not options.is_document:
         _print_lines(options, reports)
     elif form == "github":
         _print_github(reports)
     elif form == "sarif":
         print(json.dumps(_sarif(reports), ensure_ascii=False, indent=2))
     else:
-        print_document(options, [_document(report) for report in reports])
-    refused = any(report.errors or (strict and report.findings) for report in reports)
-    return INVALID if refused else 0
+        print_documents(options, [_document(report) for report in reports])
 
 
 def _check(file: str, catalog: Any) -> Report:

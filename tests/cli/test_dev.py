@@ -65,7 +65,7 @@ async def test_a_second_start_is_quick_and_finds_its_data(mc, tmp_path):
     assert min(took, worked.user + worked.system) < 5
     assert "example      has run in this folder" in second.output()
     listed = await mc.run("executions", "list", "-o", "json")
-    assert [row["status"] for row in json.loads(listed.stdout)] == ["COMPLETED"]
+    assert [row["status"] for row in json.loads(listed.stdout)] == ["completed"]
     assert await second.stop(signal.SIGTERM) == 0
 
 

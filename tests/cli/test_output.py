@@ -9,7 +9,7 @@ import yaml
 
 from maestro_cli.moments import ago, span, span_seconds
 from maestro_cli.options import Options
-from maestro_cli.output import Column, show_rows
+from maestro_cli.output import Column, show_one, show_rows
 
 ROWS = [
     {
@@ -51,7 +51,16 @@ def test_json_and_yaml_say_the_same(capsys):
     as_json = json.loads(capsys.readouterr().out)
     show_rows(Options(output="yaml"), ROWS, COLUMNS)
 
-    assert yaml.safe_load(capsys.readouterr().out) == as_json == ROWS
+    assert yaml.safe_load(capsys.readouterr().out) == as_json
+    assert [row["status"] for row in as_json] == ["completed", "timed_out"]
+
+
+def test_what_a_workflow_computed_is_shown_as_it_is(capsys):
+    row = {"id": "1", "status": "FAILED", "output": {"status": "SHOUTED"}}
+
+    show_one(Options(output="json"), row, lambda: None)
+
+    assert json.loads(capsys.readouterr().out) == {**row, "status": "failed"}
 
 
 def test_an_empty_list_is_still_a_document(capsys):

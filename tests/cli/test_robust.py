@@ -111,3 +111,19 @@ def test_a_token_for_nobody_or_no_time_is_refused(cli, home, flag, value):
 
     assert (done.code, done.stdout) == (2, "")
     assert flag in done.stderr
+
+
+GOOD = "name: {name}\nversion: 1.0.0\nsteps: [{{id: a, uses: core.noop@1}}]\n"
+
+
+def test_validate_gives_one_object_a_line_or_only_names(cli, tmp_path):
+    files = [tmp_path / f"{name}.yaml" for name in ("tea", "milk")]
+    for file in files:
+        file.write_text(GOOD.format(name=file.stem))
+    names = [str(file) for file in files]
+
+    lines, words = cli("validate", *names, "-o", "jsonl"), cli("validate", *names, "-o", "name")
+
+    assert [json.loads(line)["name"] for line in lines.stdout.splitlines()] == ["tea", "milk"]
+    assert words.stdout.split() == ["tea", "milk"]
+    assert lines.stderr == ""

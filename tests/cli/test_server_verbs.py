@@ -203,6 +203,26 @@ async def test_waiting_ends_with_the_timeout_and_the_execution_goes_on(dev, publ
     assert (await dev.run("cancel", key)).code == 0
 
 
+async def test_a_document_of_waiting_comes_alone_and_even_after_the_timeout(dev, publish):
+    done = await dev.run("execute", await publish(), "--wait", "-o", "json")
+    late = await dev.run("execute", await publish(SLEEP), "--wait", "--timeout", "1s", "-o", "json")
+
+    assert (done.stderr, json.loads(done.stdout)["status"]) == ("", "completed")
+    assert late.code == json.loads(late.stderr)["error"]["exit_code"] == 8
+    assert (await dev.run("cancel", json.loads(late.stdout)["id"])).code == 0
+
+
+async def test_documents_spell_statuses_as_tables_do(dev, publish):
+    name = await publish()
+    key = (await dev.run("execute", name, "--wait", "-q")).stdout.split()[0]
+
+    shown = json.loads((await dev.run("ex", "get", key, "-o", "json")).stdout)
+    listed = json.loads((await dev.run("wf", "list", "--name", name, "-o", "json")).stdout)
+
+    assert (shown["status"], shown["steps"][0]["status"]) == ("completed", "completed")
+    assert listed[0]["status"] == "published"
+
+
 @pytest.mark.parametrize("flag", ["--wait", "--watch"])
 async def test_ctrl_c_detaches_and_says_how_to_attach_again(dev, publish, flag):
     running = dev.start("execute", await publish(SLEEP), flag)
