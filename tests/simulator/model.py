@@ -325,6 +325,8 @@ class Model:
         parks = int(status) == WAITING
         if parks and e.inbox > seen and "park_blind" not in self._mutants:
             status, wait, wake = QUEUED, None, None
+        if status not in {QUEUED, WAITING}:
+            e.messages.clear()
         e.status, e.wait = int(status), int(wait) if parks and wait is not None else None
         e.wake_at = now + wake if parks and wake is not None else None
         e.output, e.error, e.owner, e.takeovers = _json(output), _json(error), None, 0
@@ -428,6 +430,7 @@ class Model:
             return _rows(names, [(True, e.status, None)])
         e.status, e.generation, e.cancel_requested = QUEUED, e.generation + 1, False
         e.output = e.error = e.wake_at = e.wait = None
+        e.messages.clear()
         e.takeovers = 0
         allowed = (e.meta or {}).get("timeout_ms")
         e.deadline = None if allowed is None else self._clock() + float(allowed) / 1000
