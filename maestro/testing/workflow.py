@@ -142,7 +142,7 @@ class LocalEngine:
         self._runs += 1
         namespace = f"run-{self._runs}"  # Definitions of one name do not meet.
         workflows, executions = runtime.services.workflows, runtime.services.executions
-        found = workflows.validate(who, source, None)
+        found = await workflows.validate(who, source, None)
         if not found.ok or found.name is None:
             raise Invalid(found.problems)
         made = await workflows.create(

@@ -63,7 +63,7 @@ async def version(
 
 async def validate(context: Context, *, source: str, format: DefinitionFormat | None) -> Validation:
     """The findings that publishing would have."""
-    return context.workflows.validate(context.who, source, format)
+    return await context.workflows.validate(context.who, source, format)
 
 
 def plan_of(version: WorkflowVersion) -> Plan | None:

@@ -6,6 +6,7 @@ caller's tenant. Documents are validated before the transaction begins.
 
 from __future__ import annotations
 
+import asyncio
 import builtins
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal
@@ -46,6 +47,7 @@ from runtime.store.workflow_list import WorkflowList
 Bump = Literal["major", "minor", "patch"]
 
 _CREATE: Final = "create_workflow"
+_LARGE: Final = 100_000
 _PUBLISH: Final = "publish_workflow"
 _CAP: Final = 10_000
 _FIRST: Final = SemVer(1)
@@ -146,10 +148,12 @@ class WorkflowService:
         require(who, READ_WORKFLOWS)
         return await self._store.drafts(who.tenant_id, workflow_ids)
 
-    def validate(self, who: Principal, source: str, format: DefinitionFormat | None) -> Validation:
+    async def validate(
+        self, who: Principal, source: str, format: DefinitionFormat | None
+    ) -> Validation:
         """The findings that publishing this document would have."""
         require(who, READ_WORKFLOWS)
-        return validate_document(source, format, self._registry.catalog(), publishing=True)
+        return await self._validated(source, format, publishing=True)
 
     # --- changes -----------------------------------------------------------------------------------
 
@@ -170,7 +174,7 @@ class WorkflowService:
         require(who, "workflows:write")
         key = check_key(idempotency_key)
         asked = [name, source, format, display_name, description, labels, namespace]
-        draft, validation = self._draft(source, format, name)
+        draft, validation = await self._draft(source, format, name)
         plan_labels = validation.plan.labels if validation.plan else {}
         plan_space = validation.plan.namespace if validation.plan else None
         made = self._new_id()
@@ -222,7 +226,7 @@ class WorkflowService:
         draft: Draft | None = None
         findings: tuple[Problem, ...] = ()
         if source is not None:
-            draft, validation = self._draft(source, format, before.name)
+            draft, validation = await self._draft(source, format, before.name)
             findings = validation.problems
         async with self._database.tenant(who.tenant_id) as connection, connection.transaction():
             await self._locked(connection, who, id, expected_digest)
@@ -261,9 +265,7 @@ class WorkflowService:
         if first is not None:
             return await self._publication(who, id, first, (), created=False)
         draft = await self._publishable(who, id)
-        validation = validate_document(
-            draft.source, draft.format, self._registry.catalog(), publishing=True
-        )
+        validation = await self._validated(draft.source, draft.format, publishing=True)
         if not validation.ok:
             raise Invalid(validation.problems)
         wanted = _wanted(version, validation.version)
@@ -373,11 +375,22 @@ class WorkflowService:
             raise _unknown(id)
         return workflow
 
-    def _draft(
+    async def _validated(
+        self, source: str, format: DefinitionFormat | None, *, publishing: bool = False
+    ) -> Validation:
+        """A large document is judged in a thread: it takes seconds, and others must not wait for it."""
+        catalog = self._registry.catalog()
+        if len(source) <= _LARGE:
+            return validate_document(source, format, catalog, publishing=publishing)
+        return await asyncio.to_thread(
+            validate_document, source, format, catalog, publishing=publishing
+        )
+
+    async def _draft(
         self, source: str, format: DefinitionFormat | None, name: str
     ) -> tuple[Draft, Validation]:
         """A document that can be saved; raises Invalid with every finding when it has errors."""
-        validation = validate_document(source, format, self._registry.catalog())
+        validation = await self._validated(source, format)
         problems = builtins.list(validation.problems)
         if validation.name is not None and validation.name != name:
             problems.append(

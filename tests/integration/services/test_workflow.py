@@ -349,4 +349,17 @@ async def test_nothing_without_its_scope(room, action):
 
 async def test_no_validation_without_its_scope(room):
     with pytest.raises(Denied):
-        room.workflows.validate(make.principal(scopes=frozenset()), "", JSON)
+        await room.workflows.validate(make.principal(scopes=frozenset()), "", JSON)
+
+
+async def test_a_large_document_does_not_hold_the_loop(room):
+    steps = [{"id": f"s{number}", "uses": "core.noop@1"} for number in range(4_000)]
+    judging = asyncio.create_task(room.workflows.validate(room.who, document(steps=steps), JSON))
+
+    turns = 0
+    while not judging.done():
+        await asyncio.sleep(0)
+        turns += 1
+
+    assert (await judging).ok
+    assert turns > 10
