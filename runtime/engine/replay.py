@@ -2,7 +2,8 @@
 
 Any order of the rows gives the same state. Rules: rows of the present generation decide; a step that was
 COMPLETED or SKIPPED in an older one still counts, unless a retry since then said `from_failed_step: false`;
-an attempt without a row never happened, so its step runs again under the same attempt number; an open
+an attempt without a row never happened, so its step runs again under the same attempt number; one that the
+engine stopped (its row says `stopped`) runs again, one that called itself cancelled has failed; an open
 row (an at-most-once call was about to be made) leaves its step in doubt.
 """
 
@@ -98,7 +99,7 @@ def _restore(state: ExecutionState, row: StepRecord, due: list[Due]) -> None:
         if row.status == COMPLETED:
             state.outputs[step] = result.get("output")
         complete(state, step, row.status)
-    elif row.status == int(StepStatus.CANCELLED):
+    elif row.status == int(StepStatus.CANCELLED) and result.get("stopped") is True:
         state.status[step] = PENDING
     else:
         _restore_failure(state, row, result, due)

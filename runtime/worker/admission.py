@@ -90,6 +90,7 @@ class Admission:
             self._refuse(old.owned, history, "checkpoint_rejected", words, refusals=2)
             return
         run, due = self._make(old.owned, old.prepared, history)
+        run.claimed_at = old.claimed_at
         lost = {
             step
             for step, status in enumerate(old.state.status)
@@ -202,6 +203,8 @@ class Admission:
         seconds = run.owned.deadline_in_seconds
         if seconds is None:
             return
+        # Counted from the claim; a run made again after a refusal keeps that moment.
+        seconds -= self._tools.clock.monotonic() - run.claimed_at
         if seconds <= 0:
             self._executor.tell(run, DeadlineReached())
             return

@@ -26,7 +26,7 @@ from runtime.model import errors
 from runtime.model.checkpoint import OwnedExecution
 from runtime.model.plan import Effect
 from runtime.model.values import Json
-from runtime.worker.encode import clean, copied, digest, encode, error_of, stopped
+from runtime.worker.encode import STOPPED_TAIL, clean, copied, digest, encode, error_of, stopped
 from runtime.worker.prepared import PreparedStep
 
 
@@ -70,14 +70,15 @@ class Attempt:
 
     def cut(self, now: float) -> StepFailed:
         """The attempt was stopped from outside."""
-        return self._failure(stopped(self.stop_reason or "this worker stops"), now)
+        error = stopped(self.stop_reason or "this worker stops")
+        return self._failure(error, now, STOPPED_TAIL)
 
     def broken(self, error: StepError, now: float) -> StepFailed:
         """Something between the worker and the connector broke."""
         return self._failure(error, now)
 
-    def _failure(self, error: StepError, now: float) -> StepFailed:
-        facts = Facts(now - self.started_at, "null", self._tail())
+    def _failure(self, error: StepError, now: float, more: str = "") -> StepFailed:
+        facts = Facts(now - self.started_at, "null", self._tail() + more)
         return StepFailed(self.step, self.number, error, self.effect, facts, self.item)
 
     def _tail(self) -> str:

@@ -17,6 +17,7 @@ from runtime.model.values import Json
 
 MAX_MESSAGE: Final = 4_000
 MAX_DETAILS: Final = 16_384
+STOPPED_TAIL: Final = ',"stopped":true'
 _NUL: Final = "\\u0000"
 
 

@@ -20,7 +20,7 @@ from runtime.connectors.invoke import answer_inline, invoke
 from runtime.connectors.registry import Registry
 from runtime.engine.advance import advance
 from runtime.engine.command import RunStep, ScheduleRetry, StopStep
-from runtime.engine.event import Event, RetryDue, StepError, StepFailed
+from runtime.engine.event import Event, Facts, RetryDue, StepError, StepFailed
 from runtime.engine.state import Phase
 from runtime.model import errors
 from runtime.model.checkpoint import Closing, FlushOutcome, FlushResult
@@ -33,7 +33,7 @@ from runtime.telemetry.log import get_logger
 from runtime.telemetry.metrics import Metrics
 from runtime.worker import signals
 from runtime.worker.attempt import Attempt, begin, context_of
-from runtime.worker.encode import error_of, stopped
+from runtime.worker.encode import STOPPED_TAIL, error_of, stopped
 from runtime.worker.lease import Lease
 from runtime.worker.run import Action, Run
 from runtime.worker.step_log import StepLogs
@@ -322,7 +322,8 @@ class Executor:
         error = stopped("the execution is stopping")
         if isinstance(action, Attempt) and self._release(action):
             self.unblock()
-        self.tell(run, StepFailed(action.step, number, error, Effect.PURE))
+        facts = Facts(tail=STOPPED_TAIL)
+        self.tell(run, StepFailed(action.step, number, error, Effect.PURE, facts))
 
     def _answer(self, run: Run, attempt: Attempt) -> None:
         """A connector that answers at once: no task, no await."""

@@ -134,6 +134,8 @@ class World:
             result = {"error": command.error.as_json()}
         if command.retry_in_ms is not None:
             result["retry_in_ms"] = command.retry_in_ms
+        if command.status is StepStatus.CANCELLED:
+            result["stopped"] = True
         status = int(command.status)
         return StepRecord(command.step, -1, 0, command.attempt, status, False, 0.0, result)
 

@@ -127,9 +127,17 @@ def test_reused_steps_need_no_place():
 
 
 def test_a_stopped_attempt_is_not_repeated_under_its_number():
-    state = rebuilt([row(0, StepStatus.CANCELLED)]).state
+    state = rebuilt([row(0, StepStatus.CANCELLED, result={"stopped": True})]).state
 
     assert runs(proceed(state)) == [(0, 2)]
+
+
+def test_a_step_that_called_itself_cancelled_has_failed():
+    cancelled = {"error": {"type": "X", "message": "no", "kind": "cancelled"}}
+    state = rebuilt([row(0, StepStatus.CANCELLED, result=cancelled)]).state
+
+    [finish] = [c for c in proceed(state) if isinstance(c, Finish)]
+    assert finish.status is ExecutionStatus.FAILED
 
 
 def test_when_all_steps_have_ended_only_the_end_is_left():
