@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from resolvers.context import Context
 from resolvers.ids import dead_letter_id
+from resolvers.words import storable
 from runtime.model.dead_letter import DeadLetter, DeadLetterFilter, DeadLetterId
 from runtime.model.errors import NotFound
 
@@ -20,7 +21,11 @@ async def redrive(
 ) -> tuple[list[DeadLetter], int]:
     """Run their executions again; the letters, and how many changed."""
     return await context.dead_letters.redrive(
-        context.who, ids=_keys(ids), filter=filter, reason=reason, limit=limit
+        context.who,
+        ids=_keys(ids),
+        filter=filter,
+        reason=storable("reason", reason),
+        limit=limit,
     )
 
 
@@ -34,7 +39,11 @@ async def discard(
 ) -> tuple[list[DeadLetter], int]:
     """Leave them dead; the letters, and how many changed."""
     return await context.dead_letters.discard(
-        context.who, ids=_keys(ids), filter=filter, reason=reason, limit=limit
+        context.who,
+        ids=_keys(ids),
+        filter=filter,
+        reason=storable("reason", reason),
+        limit=limit,
     )
 
 

@@ -19,7 +19,7 @@ from subgraph.types.inputs.dead_letter import DeadLetterFilter
 from subgraph.types.inputs.execution import ExecutionFilter, ExecutionOrder
 from subgraph.types.inputs.workflow import WorkflowFilter, WorkflowOrder
 from subgraph.types.node import Node
-from subgraph.types.pagination import AFTER, BEFORE, FIRST, LAST, MOST, page_request
+from subgraph.types.pagination import AFTER, BEFORE, FIRST, LAST, MOST, one_size, page_request
 from subgraph.types.status import DefinitionFormat
 from subgraph.types.workflow import Workflow, WorkflowConnection
 from subgraph.types.workflow_payload import WorkflowValidation
@@ -107,6 +107,7 @@ class Query:
         before: BEFORE = None,
     ) -> WorkflowConnection:
         """The tenant's workflows."""
+        one_size(info)
         wanted = WorkflowFilter.record(filter)
         page = await workflows_of.workflows(
             info.context,
@@ -181,6 +182,7 @@ class Query:
         before: BEFORE = None,
     ) -> ExecutionConnection:
         """The tenant's executions."""
+        one_size(info)
         wanted = ExecutionFilter.record(filter)
         page = await executions_of.executions(
             info.context,

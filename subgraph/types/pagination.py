@@ -3,7 +3,9 @@
 from typing import Annotated, Any, Final, Self, TypeAlias
 
 import strawberry
+from strawberry.types.nodes import convert_arguments
 
+from resolvers.context import Info
 from runtime.model.errors import BadInput
 from runtime.model.page import Page, PageRequest
 
@@ -59,6 +61,17 @@ def size_of(argument: str, size: int | None, *, default: int = 20, most: int = M
     if not 1 <= size <= most:
         raise BadInput(f"`{argument}` lies between 1 and {most}.", reason="PAGE_SIZE")
     return size
+
+
+def one_size(info: Info) -> None:
+    """Raise BadInput when a list was asked for both its first and its last items.
+
+    What was asked stands in the document: `first` has a default, so the argument alone does not tell.
+    """
+    raw = info._raw_info  # noqa: SLF001 - Strawberry has no door to a field's own arguments.
+    given = convert_arguments(raw, raw.field_nodes[0].arguments)
+    if given.get("first") is not None and given.get("last") is not None:
+        raise BadInput("Ask for `first` or for `last`, not for both.", reason="PAGE_ARGUMENTS")
 
 
 def page_request(

@@ -137,3 +137,42 @@ async def test_a_forged_cursor_is_the_callers_mistake(server: Served, value: obj
     answer = await server.ask(query, {"after": after})
 
     assert answer.codes == ["BAD_USER_INPUT"]
+
+
+@pytest.mark.parametrize("field", ["workflows", "executions"])
+@pytest.mark.parametrize(
+    ("first", "last", "codes"),
+    [(1, 1, ["BAD_USER_INPUT"]), (None, 1, []), (1, None, []), (None, None, [])],
+)
+async def test_a_page_has_one_size(
+    server: Served, field: str, first: int | None, last: int | None, codes: list[str]
+) -> None:
+    query = f"query($f: Int, $l: Int) {{ {field}(first: $f, last: $l) {{ totalCount }} }}"
+
+    answer = await server.ask(query, {"f": first, "l": last})
+
+    assert answer.codes == codes
+
+
+async def test_the_default_size_may_stand_beside_a_last(server: Served) -> None:
+    query = """query($f: Int) { workflows(first: $f, last: 1) { totalCount }
+      executions(last: 1, first: null) { totalCount } }"""
+
+    assert (await server.ask(query)).codes == []
+
+
+async def test_two_sizes_in_the_document_are_refused(server: Served) -> None:
+    answer = await server.ask("{ executions(first: 1, last: 1) { totalCount } }")
+
+    assert answer.codes == ["BAD_USER_INPUT"]
+
+
+@pytest.mark.parametrize("filter", [{"queue": NUL}, {"status": ["OPEN"] * 101}])
+async def test_a_filter_of_dead_letters_that_cannot_be_met_is_the_callers_mistake(
+    server: Served, filter: dict[str, Any]
+) -> None:
+    query = "query($filter: DeadLetterFilter) { deadLetters(filter: $filter) { totalCount } }"
+
+    answer = await server.ask(query, {"filter": filter})
+
+    assert answer.codes == ["BAD_USER_INPUT"]

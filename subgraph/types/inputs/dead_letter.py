@@ -6,7 +6,7 @@ import strawberry
 
 from resolvers.ids import execution_uuid
 from runtime.model import dead_letter as model
-from subgraph.types.inputs.filters import TimeRange
+from subgraph.types.inputs.filters import TimeRange, listed, word
 from subgraph.types.status import DeadLetterStatus
 
 
@@ -32,9 +32,9 @@ class DeadLetterFilter:
         # The nil UUID is nobody's: an id that can't exist matches nothing instead of restricting nothing.
         execution = given.execution_id and (execution_uuid(given.execution_id) or UUID(int=0))
         return model.DeadLetterFilter(
-            status=tuple(given.status or ()),
+            status=listed("status", given.status),
             execution_id=execution or None,
-            queue=given.queue,
+            queue=word("queue", given.queue),
             created_from=created.from_,
             created_to=created.to,
         )
