@@ -13,6 +13,7 @@ from graphql import FieldNode, GraphQLError
 
 from runtime.model.errors import Exhausted, MaestroError
 from runtime.telemetry.log import get_logger
+from subgraph.variables import without_value
 
 STATUS: Final[dict[str, int]] = {
     "UNAUTHENTICATED": 401,
@@ -77,7 +78,7 @@ def present(error: GraphQLError, trace_id: str) -> GraphQLError:
     if (error.extensions or {}).get("code"):
         return _shown(error, error.message, dict(error.extensions or {}), trace_id)
     if (origin is None or isinstance(origin, GraphQLError)) and _is_callers(error):
-        return _shown(error, error.message, {"code": "BAD_USER_INPUT"}, trace_id)
+        return _shown(error, without_value(error), {"code": "BAD_USER_INPUT"}, trace_id)
     _log.error(
         "graphql.fault", path=error.path, request_trace_id=trace_id, exc_info=origin or error
     )

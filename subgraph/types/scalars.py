@@ -39,8 +39,8 @@ def _big(text: str) -> int:
     return number
 
 
-def _reader(name: str, parse: Callable[[str], object], *, numbers: bool = False) -> Any:
-    """A parser whose refusal is a sentence of ours, never a traceback of a library."""
+def _reader(name: str, parse: Callable[[str], object], form: str, *, numbers: bool = False) -> Any:
+    """A parser whose refusal says the form in a sentence of ours; it never quotes the value, which may be a secret."""
 
     def read(value: object) -> object:
         if isinstance(value, int) and not isinstance(value, bool) and numbers:
@@ -49,11 +49,9 @@ def _reader(name: str, parse: Callable[[str], object], *, numbers: bool = False)
             raise GraphQLError(f"{name} is written as a string.")
         try:
             return parse(value)
-        except ValueError as error:
-            raise GraphQLError(f"Not a {name}: {error}") from None
-        except ArithmeticError:
-            # The last day of year 9999 west of Greenwich is no instant in UTC.
-            raise GraphQLError(f"Not a {name}: it lies outside of what can be held.") from None
+        # An overflow: the last day of year 9999 west of Greenwich is no instant in UTC.
+        except (ValueError, ArithmeticError):
+            raise GraphQLError(f"Not a {name}: write {form}.") from None
 
     return read
 
@@ -64,7 +62,9 @@ SCALARS: Final[dict[object, ScalarDefinition]] = {
         description="RFC 3339 instant, always with an offset.",
         specified_by_url="https://www.rfc-editor.org/rfc/rfc3339",
         serialize=_write_instant,
-        parse_value=_reader("DateTime", _instant),
+        parse_value=_reader(
+            "DateTime", _instant, "an instant with its offset, e.g. 2026-01-31T12:00:00Z"
+        ),
     ),
     JSON: strawberry.scalar(
         name="JSON",
@@ -76,25 +76,25 @@ SCALARS: Final[dict[object, ScalarDefinition]] = {
         name="Duration",
         description="A length of time as an ISO 8601 duration, e.g. PT1M30S; `90s` and `1m30s` are read too.",
         serialize=str,
-        parse_value=_reader("Duration", Duration.parse),
+        parse_value=_reader("Duration", Duration.parse, "30s, 5m, 2h30m or PT5M"),
     ),
     SemVer: strawberry.scalar(
         name="SemVer",
         description="Semantic version, e.g. 1.4.0. An integer N reads as N.0.0.",
         specified_by_url="https://semver.org/spec/v2.0.0.html",
         serialize=str,
-        parse_value=_reader("SemVer", SemVer.parse, numbers=True),
+        parse_value=_reader("SemVer", SemVer.parse, "major.minor.patch, e.g. 1.4.0", numbers=True),
     ),
     Digest: strawberry.scalar(
         name="Digest",
         description="Lower-case hex of a SHA-256, prefixed `sha256:`.",
         serialize=str,
-        parse_value=_reader("Digest", Digest),
+        parse_value=_reader("Digest", Digest, "`sha256:` and 64 lower-case hex digits"),
     ),
     BigInt: strawberry.scalar(
         name="BigInt",
         description="64-bit counter as a decimal string.",
         serialize=str,
-        parse_value=_reader("BigInt", _big, numbers=True),
+        parse_value=_reader("BigInt", _big, "an integer of at most 64 bits", numbers=True),
     ),
 }
