@@ -8,9 +8,10 @@ slowly, and finds the words.
 from __future__ import annotations
 
 import operator
-import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
+
+from runtime.definition.judge import BadPattern, linear_pattern
 
 Accept: TypeAlias = Callable[[Any], bool]
 
@@ -29,6 +30,7 @@ _NOTES: Final = frozenset(
      "readOnly", "writeOnly", "discriminator", "x-order")
 )  # fmt: skip
 _MAX_DEPTH: Final = 12
+_MAX_SCHEMAS: Final = 5_000
 _LENGTHS: Final[Mapping[str, tuple[type[str | list[Any]], Callable[[Any, Any], bool]]]] = {
     "minLength": (str, operator.ge),
     "maxLength": (str, operator.le),
@@ -55,12 +57,14 @@ def compile_accept(schema: Any) -> Accept:
 class _Compiler:
     def __init__(self, root: Any) -> None:
         self._root = root
+        self._left = _MAX_SCHEMAS
 
     def compile(self, schema: Any, depth: int) -> Accept:
         """The acceptance of one schema; recursive schemas end in `never`, which only costs time."""
         if schema is True or schema == {}:
             return lambda _value: True
-        if not isinstance(schema, dict) or depth > _MAX_DEPTH:
+        self._left -= 1
+        if not isinstance(schema, dict) or depth > _MAX_DEPTH or self._left < 0:
             return _never
         parts: list[Accept] = []
         grouped = {"properties", "required", "additionalProperties"} & schema.keys()
@@ -164,8 +168,11 @@ def _items(element: Accept) -> Accept:
 def _bound(keyword: str, expected: Any) -> Accept | None:
     """Bounds of texts, numbers and lists; each lets other kinds of values pass, as JSON Schema does."""
     if keyword == "pattern":
-        search = re.compile(expected).search
-        return lambda value: type(value) is not str or search(value) is not None
+        try:
+            matches = linear_pattern(expected)
+        except BadPattern:
+            return None
+        return lambda value: type(value) is not str or matches(value)
     if keyword in _LENGTHS:
         kind, fits = _LENGTHS[keyword]
         return lambda value: not isinstance(value, kind) or fits(len(value), expected)

@@ -73,7 +73,7 @@ class Version:
 
     def schema(self) -> Schema:
         """As Shape says."""
-        pattern = r"^(\d+|\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?)$"
+        pattern = r"^([0-9]{1,9}|[0-9]{1,9}\.[0-9]{1,9}\.[0-9]{1,9}(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?)$"
         return {
             "anyOf": [
                 {"type": "string", "pattern": pattern, "maxLength": 128},
@@ -174,7 +174,7 @@ COMPENSATE = Record(
     {
         "uses": Field(Uses(), "The connector that undoes the step.", required=True),
         "with": Field(Template("with", "mapping"), "Its input; may read this step's own output."),
-        "timeout": Field(DurationText(), "The longest one attempt may take."),
+        "timeout": Field(DurationText(positive=True), "The longest one attempt may take."),
         "retry": Field(RETRY, "When to repeat it."),
         "effect": Field(Choice(_names(Effect)), "What a second call would do."),
     },
@@ -256,7 +256,7 @@ _EVERY_STEP: Final[dict[str, Field]] = {
         ListOf(Text("a step id", longest=200), lone=True), "The steps it waits for."
     ),
     "when": Field(Condition(), "Run only if this holds; otherwise the step is skipped."),
-    "timeout": Field(DurationText(), "The longest one attempt may take."),
+    "timeout": Field(DurationText(positive=True), "The longest one attempt may take."),
     "retry": Field(RETRY, "When to repeat a failed attempt."),
     "cache": Field(CACHE, "Reuse an earlier result."),
     "on_error": Field(ON_ERROR, "What happens when it failed for good."),
@@ -288,7 +288,7 @@ _MAPPED: Final = Record(
     {
         "type": Field(Choice(("task",), "unknown-kind"), "task."),
         **_WORK,
-        "timeout": Field(DurationText(), "The longest one attempt may take."),
+        "timeout": Field(DurationText(positive=True), "The longest one attempt may take."),
         "retry": Field(RETRY, "When to repeat a failed attempt."),
     },
 )
@@ -355,7 +355,7 @@ _BODY: Final[dict[str, Field]] = {
     "params": Field(AnyJson(), "The input: JSON Schema, or a mapping of names to schemas."),
     "outputs": Field(Template("outputs", "mapping"), "The output of an execution."),
     "policy": Field(POLICY, "Why it may touch what it touches."),
-    "timeout": Field(DurationText(), "The longest an execution may take."),
+    "timeout": Field(DurationText(positive=True), "The longest an execution may take."),
     "retry": Field(RETRY, "The retry of every step that has none."),
     "concurrency": Field(CONCURRENCY, "How many executions may run at once."),
     "priority": Field(Whole(-32_000, 32_000), "Below 0 low, above 0 high."),

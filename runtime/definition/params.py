@@ -8,24 +8,28 @@ from __future__ import annotations
 
 import copy
 from functools import lru_cache
-from itertools import islice
 from typing import Any, Final
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError, ValidationError
 from jsonschema.protocols import Validator
-from referencing import Registry
 from referencing.exceptions import Unresolvable
 
 from runtime.definition.accept import Accept, compile_accept
 from runtime.definition.finding import Findings, Path, did_you_mean
+from runtime.definition.judge import FORMATS, BadPattern, TooCostly, judge, misfits
 from runtime.definition.shape import kind_of
+from runtime.definition.subschemas import Refusal, check_subschemas
 from runtime.model.errors import Invalid, Problem
 from runtime.model.plan import Plan
 from runtime.model.values import Json
 
 _TYPES: Final = ("string", "number", "integer", "boolean", "object", "array", "null")
 _SCHEMA_KEYS: Final = ("$schema", "$id", "$ref", "$defs", "allOf", "anyOf", "oneOf", "if")
+_PLAIN: Final = frozenset(
+    ("type", "default", "enum", "const", "title", "description", "minimum", "maximum",
+     "minLength", "maxLength")
+)  # fmt: skip
 _MAX_PROBLEMS: Final = 100
 _MAX_HINTS: Final = 10
 
@@ -44,7 +48,8 @@ def read_params(value: Json, path: Path, findings: Findings) -> Json:
     short = not is_schema(value)
     schema = _expand(value, path, findings) if short else value
     try:
-        Draft202012Validator.check_schema(schema)
+        Draft202012Validator.check_schema(schema, format_checker=FORMATS)
+        check_subschemas(schema)
     except SchemaError as error:
         findings.error(
             "params-schema",
@@ -52,7 +57,11 @@ def read_params(value: Json, path: Path, findings: Findings) -> Json:
             _place(path, list(error.path), short=short),
         )
         return schema
-    _check_references(schema, path, findings, short=short)
+    except Refusal as refused:
+        place = _place(path, list(refused.place), short=short)
+        findings.error("params-schema", refused.message, place, hint=refused.hint)
+        _check_defaults(_plain_part(schema), path, findings, short=short)
+        return schema
     _check_defaults(schema, path, findings, short=short)
     return schema
 
@@ -98,24 +107,15 @@ def _place(path: Path, inner: list[Any], *, short: bool) -> Path:
     return (*path, *inner)
 
 
-def _check_references(schema: Json, path: Path, findings: Findings, *, short: bool) -> None:
-    """Only references into the same document resolve; nothing is fetched."""
-    todo: list[tuple[Json, list[str | int]]] = [(schema, [])]
-    while todo:
-        one, inner = todo.pop()
-        if isinstance(one, dict):
-            for key in ("$ref", "$dynamicRef"):
-                target = one.get(key)
-                if isinstance(target, str) and not target.startswith("#"):
-                    findings.error(
-                        "params-schema",
-                        f"{target[:80]} lies outside of this document",
-                        _place(path, [*inner, key], short=short),
-                        hint="put it under $defs and refer to #/$defs/...",
-                    )
-            todo.extend((part, [*inner, key]) for key, part in one.items())
-        elif isinstance(one, list):
-            todo.extend((part, [*inner, index]) for index, part in enumerate(one))
+def _plain_part(schema: dict[str, Json]) -> dict[str, Json]:
+    """The params of a refused schema that can be judged alone and at little cost."""
+    properties = schema.get("properties")
+    if not isinstance(properties, dict):
+        return {}
+    plain: dict[str, Json] = {
+        n: one for n, one in properties.items() if isinstance(one, dict) and one.keys() <= _PLAIN
+    }
+    return {"properties": plain}
 
 
 def _check_defaults(
@@ -124,14 +124,15 @@ def _check_defaults(
     properties = schema.get("properties")
     if not isinstance(properties, dict):
         return
-    validator = _validator(schema)
+    validator = judge(schema)
     for name, one in properties.items():
         if not isinstance(one, dict) or "default" not in one:
             continue
         place = _place(path, ["properties", name, "default"], short=short)
         try:
-            errors = list(islice(validator.evolve(schema=one).iter_errors(one["default"]), 1))
-        except (Unresolvable, RecursionError):
+            errors = misfits(validator.evolve(schema=one), one["default"], 1)
+        except (TooCostly, RecursionError):
+            findings.error("params-schema", f"the default of {name} takes too long to check", place)
             continue
         if errors:
             findings.error(
@@ -139,14 +140,6 @@ def _check_defaults(
                 f"the default of {name} does not fit: {errors[0].message[:200]}",
                 place,
             )
-
-
-def _validator(schema: Json) -> Validator:
-    return Draft202012Validator(
-        schema,  # type: ignore[arg-type]  # the stub wants a Mapping; booleans are schemas too
-        registry=Registry(),
-        format_checker=Draft202012Validator.FORMAT_CHECKER,
-    )
 
 
 class _Carried:
@@ -164,7 +157,7 @@ class _Carried:
 
 @lru_cache(maxsize=512)
 def _compiled(digest: str, carried: _Carried) -> tuple[Accept, Validator]:  # noqa: ARG001 - the digest is the key
-    return compile_accept(carried.schema), _validator(carried.schema)
+    return compile_accept(carried.schema), judge(carried.schema)
 
 
 def apply_params(plan: Plan, input: Json) -> Json:
@@ -181,14 +174,17 @@ def apply_params(plan: Plan, input: Json) -> Json:
         return filled
     try:
         errors = sorted(
-            islice(validator.iter_errors(filled), _MAX_PROBLEMS),
+            misfits(validator, filled, _MAX_PROBLEMS),
             key=lambda one: [str(p) for p in one.absolute_path],
         )
     except RecursionError:
         raise Invalid(
             [Problem("params", "the input is nested too deeply", path=("input",))]
         ) from None
-    except Unresolvable as error:
+    except TooCostly:
+        message = "the input is too large for its schema: checking it takes too long"
+        raise Invalid([Problem("params", message, path=("input",))]) from None
+    except (Unresolvable, BadPattern) as error:
         raise Invalid([Problem("params", f"the params schema is broken: {error}")]) from None
     problems = [one for error in errors for one in _problems(error)]
     if problems:

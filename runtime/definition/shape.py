@@ -119,7 +119,9 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class DurationText:
-    """A length of time, as written."""
+    """A length of time, as written; `positive` where none at all would never be enough."""
+
+    positive: bool = False
 
     def read(self, value: Json, path: Path, reading: Reading) -> Any:
         """As Shape says."""
@@ -138,6 +140,9 @@ class DurationText:
             reading.findings.error(
                 "bad-duration", f"{value[:60]!r} is not a duration", path, hint=hint
             )
+            return MISSING
+        if self.positive and parse_duration(value) == Duration(0):
+            reading.findings.error("bad-duration", "this leaves no time at all", path, hint=hint)
             return MISSING
         return value.strip()
 

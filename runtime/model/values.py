@@ -80,8 +80,11 @@ class Duration:
         return "PT" + out
 
 
+_MAX_PART: Final = 10**9
+_PART: Final = "0|[1-9][0-9]{0,8}"
+_WHOLE = re.compile(r"[0-9]{1,9}")
 _SEMVER = re.compile(
-    r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(?:-([0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*))?(?:\+[0-9A-Za-z.-]+)?"
+    rf"({_PART})\.({_PART})\.({_PART})(?:-([0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*))?(?:\+[0-9A-Za-z.-]+)?"
 )
 
 
@@ -102,11 +105,11 @@ class SemVer:
     def parse(cls, text: str | int) -> SemVer:
         """Read `1.4.0`, `2.0.0-rc.1` or an integer; raises ValueError for anything else."""
         if isinstance(text, int):
-            return cls(text)
+            text = str(text) if abs(text) < _MAX_PART else "this number"
         if len(text) > _MAX_CHARS:
             raise ValueError("too long for a version")
-        if text.isascii() and text.isdigit():
-            return cls(int(text[:9]))
+        if _WHOLE.fullmatch(text):
+            return cls(int(text))
         match = _SEMVER.fullmatch(text)
         if not match:
             raise ValueError(f"{text!r} is not a version; write major.minor.patch, e.g. 1.4.0")

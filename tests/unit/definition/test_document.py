@@ -216,3 +216,22 @@ def test_a_stored_definition_compiles_to_the_same_plan(check):
     found = check(FLAT)
 
     assert compile_plan(found.definition, found.digest) == found.plan
+
+
+@pytest.mark.parametrize("version", ["-1", "'12345678901'", "12345678901", "1.9999999999.0"])
+def test_a_version_has_parts_of_at_most_nine_digits(version, rules):
+    assert rules(f"name: x\nversion: {version}\nsteps: [{{id: a, uses: core.noop@1}}]") == [
+        "bad-version"
+    ]
+
+
+def test_a_timeout_leaves_some_time(rules):
+    text = "name: x\ntimeout: 0s\nsteps: [{id: a, uses: core.noop@1, timeout: PT0S}]"
+
+    assert rules(text) == ["bad-duration", "bad-duration"]
+
+
+def test_a_pattern_that_no_engine_counts_does_not_end_validation(check):
+    text = "name: x\nparams: {a: {type: string, pattern: 'a{99999999999}', default: a}}\nsteps: [{id: a, uses: core.noop@1}]"
+
+    assert not check(text).ok

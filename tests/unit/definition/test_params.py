@@ -111,3 +111,59 @@ def test_a_broken_params_schema_is_refused_when_it_is_written(params, check):
 
 def test_a_param_may_be_called_type(plan_with):
     assert apply_params(plan_with("{type: string}"), {"type": "a"}) == {"type": "a"}
+
+
+FAN = ", ".join(
+    f"d{i}: {{allOf: [{{$ref: '#/$defs/d{i - 1}'}}, {{$ref: '#/$defs/d{i - 1}'}}]}}"
+    for i in range(1, 40)
+)
+UNUSABLE = [
+    "{type: object, properties: {a: {$ref: '#/$defs/d39'}}, $defs: {d0: {type: integer}, " + FAN + "}}",
+    "{type: object, properties: {a: {$ref: '#/$defs/nope'}}}",
+    "{type: object, properties: {a: {$ref: '#nope'}}}",
+    "{type: object, $id: 'http://[::1', properties: {a: {type: string}}}",
+    "{type: object, properties: {a: {$id: 'http://x/', type: string}}}",
+    "{a: {type: string, pattern: '(?=a)b'}}",
+    "{a: {type: string, pattern: '('}}",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("params", UNUSABLE)
+def test_a_schema_that_no_execution_could_be_judged_by_is_refused(params, rules):
+    text = f"name: x\nparams: {params}\nsteps: [{{id: a, uses: core.noop@1}}]"
+
+    assert rules(text) == ["params-schema"]
+
+
+@pytest.mark.parametrize(
+    ("params", "given"),
+    [
+        ("{a: {type: string, pattern: '^(a+)+$'}}", {"a": "a" * 40 + "b"}),
+        ("{type: object, patternProperties: {'^(a+)+$': true}, additionalProperties: false}", {"a" * 40 + "b": 1}),
+        ("{a: {type: array, uniqueItems: true}}", {"a": [*({"n": i} for i in range(20_000)), {"n": 1}]}),
+    ],
+)  # fmt: skip
+def test_a_hostile_input_is_refused_in_linear_time(params, given, plan_with):
+    with pytest.raises(Invalid):
+        apply_params(plan_with(params), given)
+
+
+def test_a_schema_that_branches_with_every_level_is_given_up(plan_with):
+    plan = plan_with(
+        "{type: object, properties: {t: {$ref: '#/$defs/t'}}, $defs: {t: {anyOf: "
+        "[{type: array, items: {$ref: '#/$defs/t'}}, {type: array, minItems: 1, items: {$ref: '#/$defs/t'}}]}}}"
+    )
+    deep: Any = 1
+    for _ in range(40):
+        deep = [deep]
+
+    with pytest.raises(Invalid, match=r"too long|too large"):
+        apply_params(plan, {"t": deep})
+
+
+def test_unique_tells_true_from_one_and_one_from_no_one_point_zero(plan_with):
+    plan = plan_with("{l: {type: array, uniqueItems: true}}")
+
+    assert apply_params(plan, {"l": [1, True, "1", [1], [True]]})
+    with pytest.raises(Invalid):
+        apply_params(plan, {"l": [{"a": 1}, {"a": 1.0}]})

@@ -1,0 +1,121 @@
+"""Walks the schemas inside a params schema, along its references, and says what can't be judged.
+
+A reference that leads nowhere, a pattern that RE2 does not take, and schemas that unfold into too
+many are refused when a workflow is validated: its executions would find out too late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError
+from referencing import Registry
+from referencing.exceptions import Unresolvable
+from referencing.jsonschema import DRAFT202012
+
+from runtime.definition.judge import FORMATS, BadPattern, linear_pattern
+from runtime.model.values import Json
+
+MAX_UNFOLDED: Final = 20_000
+_MAPS: Final = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
+_LISTS: Final = ("allOf", "anyOf", "oneOf", "prefixItems")
+_SINGLE: Final = (
+    "items", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames",
+    "unevaluatedItems", "unevaluatedProperties", "contentSchema",
+)  # fmt: skip
+_REFERENCES: Final = ("$ref", "$dynamicRef")
+
+Place = tuple[str | int, ...]
+
+
+class Refusal(Exception):
+    """Why a schema can't be used, and where in it."""
+
+    def __init__(self, message: str, place: Place, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message, self.place, self.hint = message, place, hint
+
+
+def check_subschemas(schema: dict[str, Json]) -> None:
+    """Raises Refusal for the first thing that can't be judged."""
+    try:
+        urlsplit(str(schema.get("$id", "")))
+        walk = _Walk(schema)
+        walk.size(schema, (), is_root=True)
+    except RecursionError:
+        raise Refusal("this schema is nested too deeply", ()) from None
+    except ValueError:
+        raise Refusal("this $id is not an address", ("$id",)) from None
+    if walk.has_pattern_keys and walk.has_unevaluated:
+        raise Refusal("patternProperties and unevaluatedProperties can't stand together", ())
+
+
+class _Walk:
+    def __init__(self, root: dict[str, Json]) -> None:
+        self._resolver = Registry().resolver_with_root(DRAFT202012.create_resource(root))
+        self._sizes: dict[int, int] = {}
+        self.has_pattern_keys = self.has_unevaluated = False
+
+    def size(self, schema: Any, place: Place, *, is_root: bool = False) -> int:
+        """How many schemas this one unfolds into; one that contains itself counts once."""
+        if not isinstance(schema, dict):
+            return 1
+        if id(schema) in self._sizes:
+            return self._sizes[id(schema)]
+        self._sizes[id(schema)] = 1
+        self._check_own(schema, place, is_root=is_root)
+        total = 1 + sum(self.size(one, (*place, *inner)) for one, inner in _parts(schema))
+        for key in _REFERENCES:
+            if isinstance(schema.get(key), str):
+                total += self._reference(schema[key], (*place, key))
+        if total > MAX_UNFOLDED:
+            raise Refusal(f"this unfolds into more than {MAX_UNFOLDED:,} schemas", place)
+        self._sizes[id(schema)] = total
+        return total
+
+    def _check_own(self, schema: dict[str, Any], place: Place, *, is_root: bool) -> None:
+        if "$id" in schema and not is_root:
+            raise Refusal("$id stands only at the top of params", (*place, "$id"))
+        self.has_pattern_keys |= "patternProperties" in schema
+        self.has_unevaluated |= "unevaluatedProperties" in schema
+        patterns = [
+            (one, (*place, "patternProperties", one)) for one in schema.get("patternProperties", ())
+        ]
+        if isinstance(schema.get("pattern"), str):
+            patterns.append((schema["pattern"], (*place, "pattern")))
+        for text, where in patterns:
+            try:
+                linear_pattern(text)
+            except BadPattern as error:
+                hint = "patterns are those of RE2: no lookaround, no backreferences, {n} up to 1000"
+                raise Refusal(f"this pattern can't be used: {error}", where, hint) from None
+
+    def _reference(self, target: str, place: Place) -> int:
+        if not target.startswith("#"):
+            hint = "put it under $defs and refer to #/$defs/..."
+            raise Refusal(f"{target[:80]} lies outside of this document", place, hint)
+        try:
+            found = self._resolver.lookup(target).contents
+            if id(found) not in self._sizes:
+                Draft202012Validator.check_schema(found, format_checker=FORMATS)
+        except (Unresolvable, SchemaError, LookupError, TypeError, ValueError):
+            raise Refusal(f"{target[:80]} leads to no schema", place) from None
+        try:
+            return self.size(found, place)
+        except Refusal as refused:  # what lies behind a reference is shown at the reference
+            raise Refusal(refused.message, place, refused.hint) from None
+
+
+def _parts(schema: dict[str, Any]) -> Iterator[tuple[Any, Place]]:
+    for key in _MAPS:
+        if isinstance(schema.get(key), dict):
+            yield from ((one, (key, name)) for name, one in schema[key].items())
+    for key in _LISTS:
+        if isinstance(schema.get(key), list):
+            yield from ((one, (key, index)) for index, one in enumerate(schema[key]))
+    for key in _SINGLE:
+        if key in schema:
+            yield schema[key], (key,)
