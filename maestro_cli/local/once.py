@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from maestro_cli.errors import INTERRUPTED
+from maestro_cli.errors import CliError
 from maestro_cli.local.logs import logging_to_stderr
 from maestro_cli.local.parts import bind
+from maestro_cli.local.scratch import scratch_folder
 from maestro_cli.local.signals import run_until_stopped
 from maestro_cli.local.stack import development_token, whole_engine
 from maestro_cli.local.threads import in_thread
@@ -19,6 +18,7 @@ from maestro_cli.options import Options
 from runtime.settings import ApiSettings, LogSettings, Settings
 
 _TOKEN_SECONDS: Final = 86_400.0
+_STOPPED: Final = -1
 
 
 def run_once(
@@ -26,12 +26,16 @@ def run_once(
 ) -> int:
     """Start an engine, let `work` talk to it as to any server, stop it, remove its folder."""
     logging_to_stderr(LogSettings(level="error"), replace(options, quiet=True, verbose=0))
-    return run_until_stopped(_once(options, work, imports), stopped=INTERRUPTED)
+    code = run_until_stopped(_once(options, work, imports), stopped=_STOPPED)
+    if code == _STOPPED:
+        raise CliError(
+            "Stopped; the execution ended with the engine that ran it.", code="INTERRUPTED"
+        )
+    return code
 
 
 async def _once(options: Options, work: Callable[[Options], int], imports: Sequence[str]) -> int:
-    home = Path(tempfile.mkdtemp(prefix="mc-"))
-    try:
+    with scratch_folder() as home:
         settings = _settings(home, imports)
         options.say("starting an engine on a temporary folder")
         with bind(settings.api) as listener:
@@ -40,8 +44,6 @@ async def _once(options: Options, work: Callable[[Options], int], imports: Seque
                 return await in_thread(
                     lambda: work(replace(options, endpoint=engine.url, token=token))
                 )
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
 
 
 def _settings(home: Path, imports: Sequence[str]) -> Settings:
@@ -55,5 +57,6 @@ def _settings(home: Path, imports: Sequence[str]) -> Settings:
         redis_url=None,
         auth=type(mine.auth)(),
         api=ApiSettings(port=0),
-        worker=replace(mine.worker, imports=(*mine.worker.imports, *imports)),
+        # Nobody takes over what runs here, so there is nothing to drain for.
+        worker=replace(mine.worker, imports=(*mine.worker.imports, *imports), drain_seconds=0.0),
     )

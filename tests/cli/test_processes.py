@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 
 import pytest
 
@@ -28,6 +29,15 @@ def brew(tea: Tea) -> Tea:
 def hello(tmp_path):
     file = tmp_path / "hello.yaml"
     file.write_text(HELLO)
+    return str(file)
+
+
+@pytest.fixture
+def nap(tmp_path):
+    file = tmp_path / "nap.yaml"
+    file.write_text(
+        "name: nap\nversion: 1.0.0\nsteps: [{id: rest, uses: core.sleep@1, with: {duration: 60s}}]\n"
+    )
     return str(file)
 
 
@@ -99,6 +109,35 @@ async def test_a_file_runs_without_any_server_and_leaves_nothing(mc, hello, tmp_
     assert json.loads(rest) == {"text": "hi"}
     assert list((tmp_path / "tmp").iterdir()) == []
     assert not (mc.home / "dev.json").exists()
+
+
+@pytest.mark.parametrize("flag", ["--wait", "--watch"])
+async def test_ctrl_c_ends_a_local_run_at_once_and_says_so(mc, nap, flag):
+    running = mc.start("execute", nap, flag)
+    await running.printed(r"^([0-9a-f-]{36})$")
+    if flag == "--watch":
+        await running.printed("step_started")
+    before = time.monotonic()
+
+    assert await running.stop(signal.SIGINT) == 130
+    assert time.monotonic() - before < 8
+    assert "Stopped; the execution ended" in running.output()
+    assert "Traceback" not in running.output()
+
+
+async def test_what_a_killed_local_run_left_is_swept_by_the_next(mc, nap, hello, tmp_path):
+    mc.environ = {"TMPDIR": str(tmp_path / "tmp")}
+    (tmp_path / "tmp").mkdir()
+    (tmp_path / "tmp" / "mc-mine").mkdir(mode=0o700)
+    other = mc.start("execute", nap)
+    await other.printed(r"^([0-9a-f-]{36})$")
+    killed = mc.start("execute", nap)
+    await killed.printed(r"^([0-9a-f-]{36})$")
+    killed.kill()
+
+    assert (await mc.run("execute", hello)).code == 0
+    assert len(list((tmp_path / "tmp").glob("mc-*"))) == 2
+    assert await other.stop(signal.SIGINT) == 130
 
 
 async def test_a_file_without_server_watched_as_json_is_one_document(mc, hello):
