@@ -104,6 +104,10 @@ def _map(
         return [
             collections.attribute(row, options["attribute"], **_fallback(options)) for row in rows
         ]
+    if name in {"default", "d"}:
+        raise ExpressionError(
+            "map can't apply default", hint="map(attribute='a.b', default=0) fills what is absent"
+        )
     function = bind_filter(_word(name, "a filter"), len(args), frozenset(options))
     return [function(meter, row, *args, **options) for row in rows]
 

@@ -7,7 +7,7 @@ and repeated within the budget; `%` is the remainder and never formats text.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from jinja2 import nodes
@@ -155,11 +155,22 @@ def _ordered(sign: str, operate: Callable[[Any, Any], bool]) -> Callable[[Meter,
 
 
 def equal(meter: Meter, left: Any, right: Any) -> bool:
-    """`==` as JSON understands it: true is not 1."""
+    """`==` as JSON understands it, at every depth: true is not 1."""
     if isinstance(left, bool) is not isinstance(right, bool):
         return False
-    if isinstance(left, Sequence | Mapping) and isinstance(right, Sequence | Mapping):
-        pay_for(meter, left)
+    if isinstance(left, str) and isinstance(right, str):
+        meter.produce(len(left))
+        return left == right
+    if isinstance(left, Mapping) and isinstance(right, Mapping):
+        meter.touch(len(left))
+        return len(left) == len(right) and all(
+            key in right and equal(meter, one, right[key]) for key, one in left.items()
+        )
+    if isinstance(left, list | tuple) and isinstance(right, list | tuple):
+        meter.touch(len(left))
+        return len(left) == len(right) and all(
+            equal(meter, one, other) for one, other in zip(left, right, strict=True)
+        )
     return bool(left == right)
 
 

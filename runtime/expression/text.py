@@ -8,10 +8,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from runtime.expression.budget import Meter, weigh
 from runtime.expression.error import ExpressionError
+
+_MAX_INTEGER: Final = 2**63 - 1
+_MAX_DIGITS: Final = 20
 
 
 def to_text(value: Any, meter: Meter) -> str:
@@ -39,7 +42,7 @@ def from_json(text: str, meter: Meter) -> Any:
     """The value that a JSON text describes."""
     meter.produce(len(text))
     try:
-        return json.loads(text, parse_constant=_refuse, parse_float=_finite)
+        return json.loads(text, parse_constant=_refuse, parse_float=_finite, parse_int=_fitting)
     except RecursionError:
         raise ExpressionError("this JSON is nested too deeply") from None
     except ValueError as error:
@@ -54,6 +57,12 @@ def _plain(value: Any) -> Any:
 
 def _refuse(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
+
+
+def _fitting(text: str) -> int:
+    if len(text) > _MAX_DIGITS or abs(number := int(text)) > _MAX_INTEGER:
+        raise ValueError("a number does not fit into 64 bits")
+    return number
 
 
 def _finite(text: str) -> float:

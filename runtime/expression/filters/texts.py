@@ -67,7 +67,7 @@ def _truncate(meter: Meter, value: Any, length: Any = 255, end: Any = "...") -> 
     if len(text) <= size:
         return text
     meter.produce(size + len(tail))
-    return text[: max(0, size - len(tail))].rstrip() + tail
+    return (text[: max(0, size - len(tail))].rstrip() + tail)[:size]
 
 
 def _starts(_meter: Meter, value: Any, start: Any) -> bool:

@@ -123,3 +123,24 @@ def test_a_question_that_doubles_its_value_is_stopped_while_it_runs(expression):
 def test_a_question_answers_only_with_numbers_of_json(question):
     with pytest.raises(ExpressionError, match="number"):
         parse_template('{{ {} | jmespath("' + question + '") }}').render({})
+
+
+DEEP_EXAMPLES = [
+    ("[1] == [true]", False), ("{'a': [0]} == {'a': [false]}", False), ("[1] in [[true]]", False),
+    ("[1, {'a': 2}] == [1.0, {'a': 2}]", True), ("[[1], [true]] | unique | length", 2),
+    ("'abcdefghij' | truncate(1, 'zzzzzzzz')", "z"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("expression", "expected"), DEEP_EXAMPLES)
+def test_values_are_compared_and_cut_at_every_depth(expression, expected):
+    assert parse_template("{{ " + expression + " }}").render({}) == expected
+
+
+@pytest.mark.parametrize(
+    ("expression", "said"),
+    [("'[9223372036854775808]' | fromjson", "64 bits"), ("[1] | map('default', 0)", "map can't")],
+)
+def test_what_a_filter_can_not_do_is_said(expression, said):
+    with pytest.raises(ExpressionError, match=said):
+        parse_template("{{ " + expression + " }}").render({})
