@@ -41,6 +41,7 @@ from runtime.worker.tools import Tools
 
 _NOTHING: Final = ExecutionHistory()
 _UNUSABLE: Final = "The published version of this workflow can't be run by this worker: {}"
+_DEFECT: Final = "The engine could not go on with this execution:"
 _EMPTY: Final = PreparedProgram(
     Program.of(Plan("unknown", Digest.of(b""), steps=(), successors=(), indegree=())), ()
 )
@@ -67,10 +68,13 @@ class Admission:
             except Exception as error:  # noqa: BLE001 - one broken version must not stop the others
                 self._refuse(one, history or _NOTHING, "version.unusable", _UNUSABLE.format(error))
                 continue
-            run, due = self._make(one, prepared, history)
             if history is None:
                 self._tools.metrics.queue_lag.observe(one.age_seconds)
-            self._begin(run, history or _NOTHING, due)
+            try:
+                run, due = self._make(one, prepared, history)
+                self._begin(run, history or _NOTHING, due)
+            except Exception as error:  # noqa: BLE001 - else it would break every worker in turn
+                self._break_off(one, history or _NOTHING, error)
         self._tools.metrics.running.set(len(self._executor.runs))
         self._tools.signals.fire(signals.CLAIMED, len(owned))
 
@@ -198,6 +202,16 @@ class Admission:
         event = RecordEvent(EventKind.EXECUTION_FAILED, data)
         finish = Finish(ExecutionStatus.FAILED, error=error)
         self._executor.act(run, run.take_in([event, finish]))
+
+    def _break_off(
+        self, owned: OwnedExecution, history: ExecutionHistory, defect: Exception
+    ) -> None:
+        """The core broke on this execution before it went on: it fails, and only it."""
+        begun = self._executor.runs.get(owned.id)
+        if begun is not None:
+            self._executor.fail(begun, defect)
+            return
+        self._refuse(owned, history, "engine.defect", f"{_DEFECT} {type(defect).__name__}.")
 
     def _watch_deadline(self, run: Run) -> None:
         seconds = run.owned.deadline_in_seconds

@@ -19,13 +19,15 @@ from runtime.connectors.cancel import CancelSignal
 from runtime.connectors.invoke import answer_inline, invoke
 from runtime.connectors.registry import Registry
 from runtime.engine.advance import advance
-from runtime.engine.command import RunStep, ScheduleRetry, StopStep
+from runtime.engine.command import Finish, RecordEvent, RunStep, ScheduleRetry, StopStep
 from runtime.engine.event import Event, Facts, RetryDue, StepError, StepFailed
 from runtime.engine.state import Phase
 from runtime.model import errors
 from runtime.model.checkpoint import Closing, FlushOutcome, FlushResult
-from runtime.model.execution import ExecutionStatus, WaitKind
+from runtime.model.event import EventKind
+from runtime.model.execution import ExecutionError, ExecutionStatus, WaitKind
 from runtime.model.plan import Effect
+from runtime.model.values import Json
 from runtime.secrets.file import FileSecrets
 from runtime.settings import WorkerSettings
 from runtime.store.flush import Flusher
@@ -33,7 +35,7 @@ from runtime.telemetry.log import get_logger
 from runtime.telemetry.metrics import Metrics
 from runtime.worker import signals
 from runtime.worker.attempt import Attempt, begin, context_of
-from runtime.worker.encode import STOPPED_TAIL, error_of, stopped
+from runtime.worker.encode import STOPPED_TAIL, clean, error_of, stopped
 from runtime.worker.lease import Lease
 from runtime.worker.run import Action, Run
 from runtime.worker.step_log import StepLogs
@@ -107,8 +109,28 @@ class Executor:
 
     def tell(self, run: Run, event: Event) -> None:
         """Something happened to a run."""
-        if not run.is_over and not self._is_dropped:
-            self.act(run, run.take_in(advance(run.state, event)))
+        if run.is_over or self._is_dropped:
+            return
+        try:
+            actions = run.take_in(advance(run.state, event))
+        except Exception as error:  # noqa: BLE001 - one execution must not stop the worker of all
+            self.fail(run, error)
+            return
+        self.act(run, actions)
+
+    def fail(self, run: Run, defect: Exception) -> None:
+        """The core itself broke on this execution: it fails as a whole, and only it."""
+        words = self._words(defect)
+        _log.error("execution_defect", execution=str(run.owned.id), error=words)
+        for attempt in run.attempts.values():
+            attempt.cancel.cancel("the execution failed")
+            if attempt.task is not None:
+                attempt.task.cancel()
+        run.state.phase = Phase.CLOSED
+        error = ExecutionError("engine.defect", f"The engine could not go on: {words}")
+        data: dict[str, Json] = {"error": {"type": error.type, "message": error.message}}
+        event = RecordEvent(EventKind.EXECUTION_FAILED, data)
+        self.act(run, run.take_in([event, Finish(ExecutionStatus.FAILED, error=error)]))
 
     def act(self, run: Run, actions: list[Action]) -> None:
         """Do what may be done now; what was recorded goes out at the end of this turn."""
@@ -258,9 +280,13 @@ class Executor:
 
     def _defect(self, error: Exception) -> StepError:
         """What should not have happened, without secrets: as the step's failure and in the log."""
-        words = str(self._secrets.mask(f"{type(error).__name__}: {error}"))
+        words = self._words(error)
         _log.error("step_defect", error=words)
         return error_of(errors.StepFailed(f"The step broke: {words}", type="engine.defect"))
+
+    def _words(self, error: Exception) -> str:
+        masked: str = self._secrets.mask(f"{type(error).__name__}: {error}")
+        return clean(masked)
 
     def _start(self, run: Run, action: RunStep | Attempt) -> None:
         if run.is_over:

@@ -7,6 +7,10 @@ from uuid import UUID
 
 import pytest
 
+from runtime.engine.advance import advance
+from runtime.engine.command import Command
+from runtime.engine.event import Event
+from runtime.engine.state import ExecutionState
 from runtime.model.execution import ExecutionStatus, StepStatus
 from tests.support.engine_room import EngineRoom
 from tests.support.steps import CALLS
@@ -100,3 +104,24 @@ async def test_an_execution_retried_after_a_cancel_can_be_parked(room: EngineRoo
         execution,
         lambda row: row["status"] == ExecutionStatus.WAITING and row["generation"] == 1,
     )
+
+
+@pytest.mark.parametrize(
+    "place", ["runtime.worker.executor.advance", "runtime.worker.admission.advance"]
+)
+async def test_a_defect_of_the_core_fails_its_execution_and_no_other(
+    room: EngineRoom, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    def broken(state: ExecutionState, event: Event) -> list[Command]:
+        if any(step.plan.key == "poisoned" for step in state.program.steps):
+            raise RuntimeError("a defect")
+        return advance(state, event)
+
+    monkeypatch.setattr(place, broken)
+    room.worker()
+    steps = [
+        [{"id": key, "uses": "core.noop@1"}] for key in ("poisoned", "sound", "poisoned", "sound")
+    ]
+    executions = [await started(room, step) for step in steps]
+    ends = [await room.finished(execution) for execution in executions]
+    assert ends == [ExecutionStatus.FAILED, ExecutionStatus.COMPLETED] * 2
