@@ -97,7 +97,7 @@ def _map(
     meter: Meter, value: Any, name: str | None = None, *args: Any, **options: Any
 ) -> list[Any]:
     """`map(attribute='a.b')` or `map('upper')`."""
-    rows = collections.rows(meter, value)
+    rows = collections.rows(meter, value, "map")
     if name is None:
         if "attribute" not in options or options.keys() - {"attribute", "default"} or args:
             raise ExpressionError("map takes attribute=, or the name of a filter")
@@ -117,6 +117,8 @@ def _fallback(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _picker(*, by_attribute: bool, wanted: bool) -> Callee:
+    verb = ("select" if wanted else "reject") + ("attr" if by_attribute else "")
+
     def pick(meter: Meter, value: Any, *args: Any) -> list[Any]:
         rest = list(args)
         if by_attribute and not rest:
@@ -125,7 +127,7 @@ def _picker(*, by_attribute: bool, wanted: bool) -> Callee:
         name = _word(rest.pop(0), "a test") if rest else None
         test = _test(name, len(rest))
         kept = []
-        for row in collections.rows(meter, value):
+        for row in collections.rows(meter, value, verb):
             subject = collections.attribute(row, path, default=None) if by_attribute else row
             if bool(test(meter, subject, *rest)) is wanted:
                 kept.append(row)

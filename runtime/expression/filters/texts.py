@@ -25,9 +25,9 @@ def need_count(value: Any, what: str) -> int:
     return value
 
 
-def _simple(change: Callable[[str], str]) -> Callable[[Meter, Any], str]:
+def _simple(name: str, change: Callable[[str], str]) -> Callable[[Meter, Any], str]:
     def run(meter: Meter, value: Any) -> str:
-        text = need_text(value)
+        text = need_text(value, name)
         meter.produce(len(text))
         return change(text)
 
@@ -83,10 +83,10 @@ def _string(meter: Meter, value: Any) -> str:
 
 
 FILTERS: Mapping[str, Callable[..., Any]] = {
-    "upper": _simple(str.upper),
-    "lower": _simple(str.lower),
-    "capitalize": _simple(str.capitalize),
-    "title": _simple(str.title),
+    "upper": _simple("upper", str.upper),
+    "lower": _simple("lower", str.lower),
+    "capitalize": _simple("capitalize", str.capitalize),
+    "title": _simple("title", str.title),
     "trim": _trim,
     "replace": _replace,
     "split": _split,

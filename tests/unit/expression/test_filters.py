@@ -144,3 +144,9 @@ def test_values_are_compared_and_cut_at_every_depth(expression, expected):
 def test_what_a_filter_can_not_do_is_said(expression, said):
     with pytest.raises(ExpressionError, match=said):
         parse_template("{{ " + expression + " }}").render({})
+
+
+@pytest.mark.parametrize("name", ["upper", "title", "map('upper')", "select", "rejectattr('a')"])
+def test_a_filter_names_itself_when_its_value_does_not_fit(name):
+    with pytest.raises(ExpressionError, match="^" + name.partition("(")[0] + " needs"):
+        parse_template("{{ 1 | " + name + " }}").render({})
