@@ -47,8 +47,9 @@ def shared_services(settings: Settings) -> Settings:
             )
             if value is None
         ]
+        verb = "is" if len(missing) == 1 else "are"
         raise CliError(
-            f"{' and '.join(missing)} is not set, and no `mc dev` runs on {settings.home}.",
+            f"{' and '.join(missing)} {verb} not set, and no `mc dev` runs on {settings.home}.",
             code="UNAVAILABLE",
             reason="NO_SERVICES",
             hint="name the servers with these variables, or start `mc dev` first",

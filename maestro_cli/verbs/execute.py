@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -17,6 +17,8 @@ from maestro_cli.errors import CliError, usage
 from maestro_cli.groups import Verb
 from maestro_cli.options import Options, see_current_folder
 from maestro_cli.output import print_document
+
+_PRIORITIES: Final = 1 << 31
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,7 @@ def execute(
 ) -> int:
     """Start a workflow by its name, or from a definition file. Prints the execution's id first."""
     value = read_input(flags["input_file"], flags["pairs"])
+    _check_flags(target, flags["version"], flags["priority"])
     is_file = looks_like_file(target)
     if is_file and target != "-" and not Path(target).exists():
         raise usage(f"There is no file {target}.")
@@ -89,6 +92,20 @@ def execute(
     if local or flags["imports"]:
         raise usage("--local and --import are for running a FILE in this process.")
     return _on_server(options, request)
+
+
+def _check_flags(target: str, version: str | None, priority: int | None) -> None:
+    """What no server could accept is refused in the words that were typed."""
+    if priority is not None and not -_PRIORITIES <= priority < _PRIORITIES:
+        raise usage(f"--priority {priority} is no 32-bit integer.")
+    if version is None:
+        return
+    from runtime.model.values import SemVer
+
+    try:
+        SemVer.parse(version)
+    except ValueError as error:
+        raise usage(f"{target}, version {version!r}: {error}.") from error
 
 
 def _has_no_server(options: Options) -> bool:

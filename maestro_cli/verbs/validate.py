@@ -64,6 +64,13 @@ def validate(
     return INVALID if refused else 0
 
 
+def _hint(rule: str, hint: str | None) -> str | None:
+    """A connector that is not known here may stand in a package that was not named."""
+    if rule == "unknown-connector" and hint is None:
+        return "name the package it comes from with --import"
+    return hint
+
+
 def _show(options: Options, form: str, reports: Sequence[Report]) -> None:
     if form == "pretty" and options.format == "name":
         print("".join(f"{report.name}\n" for report in reports if report.name), end="")
@@ -90,7 +97,7 @@ def _check(file: str, catalog: Any) -> Report:
             severity=problem.severity.value,
             path=problem.path,
             place=Place(file, problem.line or 1, problem.column or 1),
-            hint=problem.hint,
+            hint=_hint(problem.rule, problem.hint),
         )
         for problem in result.problems
     )

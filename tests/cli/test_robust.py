@@ -127,3 +127,33 @@ def test_validate_gives_one_object_a_line_or_only_names(cli, tmp_path):
     assert [json.loads(line)["name"] for line in lines.stdout.splitlines()] == ["tea", "milk"]
     assert words.stdout.split() == ["tea", "milk"]
     assert lines.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        (("--version", "1.x"), "1.x"),
+        (("--priority", "9999999999"), "--priority"),
+    ],
+)
+def test_a_flag_of_execute_that_can_mean_nothing_is_refused_before_asking(cli, flags, named):
+    done = cli("execute", "tea", *flags, "--endpoint", "http://127.0.0.1:9")
+
+    assert done.code == 2
+    assert named in done.stderr
+
+
+def test_two_missing_services_are_named_in_the_plural(cli):
+    done = cli("worker")
+
+    assert "MC_DATABASE_URL and MC_REDIS_URL are not set" in done.stderr
+
+
+def test_a_connector_that_is_not_known_hints_at_import(cli, tmp_path):
+    file = tmp_path / "tea.yaml"
+    file.write_text(GOOD.format(name="tea").replace("core.noop@1", "tea.brew@1"))
+
+    done = cli("validate", str(file))
+
+    assert done.code == 4
+    assert "--import" in done.stdout
