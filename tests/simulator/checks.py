@@ -109,8 +109,13 @@ class Judge:
             key = (e.id, step, generation, attempt)
             if ended == inf:
                 self._intents.setdefault(key, commit.me or 0)
-            elif (status == StepStatus.IN_DOUBT and self._intents.get(key) != commit.me) or (
-                self.has_paused and result.get("error", {}).get("type") == "step.timeout"
+            elif (
+                (status == StepStatus.IN_DOUBT and self._intents.get(key) != commit.me)
+                or (
+                    # A withdrawn attempt counts as one of `max_attempts`.
+                    status == StepStatus.CANCELLED and result.get("stopped")
+                )
+                or (self.has_paused and result.get("error", {}).get("type") == "step.timeout")
             ):
                 self._excused.add((e.id, generation))
             good[step, generation] += status == COMPLETED

@@ -48,7 +48,7 @@ _METRICS: Final = Metrics()
 _TRACING: Final = Tracing(service="simulator")
 _SECRETS: Final = FileSecrets(Path("/nowhere/secrets.yaml"))
 _MOST_STRIKES: Final = 8
-_DEFECTS: Final = frozenset({"worker_defect", "execution_stuck"})
+_DEFECTS: Final = frozenset({"worker_defect", "execution_stuck", "execution_defect"})
 
 
 @dataclass(frozen=True, slots=True)
