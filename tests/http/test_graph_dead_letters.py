@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from runtime.model.execution import EnqueueRequest
 from runtime.model.identity import Principal
 from tests.http.serving import Served
@@ -22,6 +24,7 @@ async def doomed(server: Served) -> str:
         who, name="doomed", source=SOURCE, format=None, display_name=None, description=None,
         labels={}, namespace=None, idempotency_key=None,
     )  # fmt: skip
+    assert made.workflow is not None
     await workflows.publish(
         who, made.workflow.id, version=None, bump="major", expected_digest=None, changelog=None,
         idempotency_key=None,
@@ -78,7 +81,7 @@ async def test_an_id_of_something_else_is_not_found(server: Served) -> None:
 
 async def test_operators_neither_see_nor_decide(server: Served) -> None:
     seen = await server.ask(LIST, **server.bearer("operator"))
-    meant = {"input": {"filter": {}}}
+    meant: dict[str, Any] = {"input": {"filter": {}}}
     decided = await server.ask(REDRIVE, meant, **server.bearer("operator"))
 
     assert seen.codes == ["FORBIDDEN"]
