@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from maestro_cli import main
+from maestro_cli.groups import VerbEntry
 
 
 def sh(words, home):
@@ -50,7 +51,7 @@ def test_what_no_request_can_carry_is_a_usage_error(cli, flags, named):
 
 
 def test_an_unexpected_exception_is_one_error_without_traceback(cli, monkeypatch):
-    monkeypatch.setattr(main, "SECTIONS", {"": (main.VerbEntry("x", "nowhere:x", "x"),)})
+    monkeypatch.setattr(main, "SECTIONS", {"": (VerbEntry("x", "nowhere:x", "x"),)})
 
     plain, document = cli("x"), cli("x", "-o", "json")
 
@@ -62,7 +63,7 @@ def test_an_unexpected_exception_is_one_error_without_traceback(cli, monkeypatch
 
 
 def test_an_unexpected_exception_shows_its_traceback_with_vv(cli, monkeypatch):
-    monkeypatch.setattr(main, "SECTIONS", {"": (main.VerbEntry("x", "nowhere:x", "x"),)})
+    monkeypatch.setattr(main, "SECTIONS", {"": (VerbEntry("x", "nowhere:x", "x"),)})
 
     done = cli("-vv", "x")
 
