@@ -17,6 +17,7 @@ from runtime.expression.error import ExpressionError
 from runtime.expression.operators import kind_of
 from runtime.expression.scan import Piece, has_expression, single, split
 from runtime.expression.text import to_text
+from runtime.model.errors import MaestroError
 from runtime.model.values import Json
 
 _FAULTS = (TypeError, ValueError, ArithmeticError, LookupError, AttributeError)
@@ -44,7 +45,8 @@ class Template:
             result: Json = code(scope, meter)
         except RecursionError:
             raise ExpressionError("this value is nested too deeply") from None
-        except ExpressionError:
+        except (ExpressionError, MaestroError):
+            # What a scope refuses by itself (a secret that is not there) says more than we could.
             raise
         except Exception as error:  # noqa: BLE001 - whoever renders knows one kind of error
             raise _no_value(error, 0) from None
@@ -209,7 +211,7 @@ def _guarded(
             raise ExpressionError(f"this expression has no value: {error}", offset).at(
                 path
             ) from None
-        except RecursionError:
+        except (RecursionError, MaestroError):
             raise
         except Exception as error:  # noqa: BLE001 - a defect of a filter must not end the engine
             raise _no_value(error, offset).at(path) from None

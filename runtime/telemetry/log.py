@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from collections.abc import MutableMapping
@@ -46,7 +47,7 @@ def configure_logging(
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        logger_factory=structlog.PrintLoggerFactory(target),
+        logger_factory=_Lines(target),
         cache_logger_on_first_use=False,
     )
 
@@ -60,6 +61,24 @@ def _add_trace(
         event.setdefault("trace_id", f"{context.trace_id:032x}")
         event.setdefault("span_id", f"{context.span_id:016x}")
     return event
+
+
+class _Lines:
+    """Writes lines to a stream that may be gone: a log must not stop what it speaks of."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __call__(self, *_names: object) -> _Lines:
+        return self
+
+    def msg(self, message: str) -> None:
+        """Write one line; a closed stream or a full disk swallows it."""
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(message + "\n")
+            self._stream.flush()
+
+    log = debug = info = warn = warning = error = critical = exception = fatal = msg
 
 
 class _JsonLine:

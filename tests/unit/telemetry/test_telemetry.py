@@ -68,3 +68,11 @@ def test_without_an_exporter_there_are_no_spans_and_no_headers():
     with tracing.span("step.run") as span:
         assert not span.is_recording()
         assert tracing.headers() == {}
+
+
+def test_a_log_whose_stream_is_closed_stops_nobody():
+    stream = io.StringIO()
+    configure_logging(form="json", stream=stream)
+    stream.close()
+
+    get_logger("test").error("nobody hears this")
