@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from asyncio import Task, TimerHandle
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +27,16 @@ from runtime.model import errors
 from runtime.model.checkpoint import OwnedExecution
 from runtime.model.plan import Effect
 from runtime.model.values import Json
-from runtime.worker.encode import STOPPED_TAIL, clean, copied, digest, encode, error_of, stopped
+from runtime.worker.encode import (
+    STOPPED_TAIL,
+    clean,
+    copied,
+    digest,
+    encode,
+    error_of,
+    settled,
+    stopped,
+)
 from runtime.worker.prepared import PreparedStep
 
 
@@ -55,6 +65,9 @@ class Attempt:
         """The attempt returned; an output that can't be stored is a failure of the step."""
         try:
             key = self.prepared.program.plan.key
+            # What can't be settled can't be encoded either, and `encode` says why.
+            with suppress(AttributeError, ValueError, RecursionError):
+                output = settled(output)
             text, output_digest = encode(output, f"The output of step {key!r}", limit)
         except errors.StepFailed as failed:
             return self.failed(failed, now)

@@ -19,6 +19,9 @@ MAX_MESSAGE: Final = 4_000
 MAX_DETAILS: Final = 16_384
 STOPPED_TAIL: Final = ',"stopped":true'
 _NUL: Final = "\\u0000"
+# From here on orjson writes a float with an exponent; up to there jsonb keeps its `.0`.
+_EXPONENT: Final = 1e16
+_INT: Final = 2**63
 
 
 def encode(value: Json, what: str, limit: int) -> tuple[str, str]:
@@ -41,6 +44,30 @@ def encode(value: Json, what: str, limit: int) -> tuple[str, str]:
     if _NUL in text and has_nul(value):
         raise _unstorable(f"{what} holds the character U+0000, which PostgreSQL can't store.")
     return text, _hash(raw)
+
+
+def settled(value: Json) -> Json:
+    """The value as jsonb gives it back, so that memory and a rebuilt state never differ.
+
+    jsonb orders keys by length, then by bytes; it writes whole numbers without an exponent, which
+    read as integers up to 64 bits; and it knows no negative zero.
+    """
+    if isinstance(value, dict):
+        keys = sorted(value, key=_jsonb_order)
+        return {key: settled(value[key]) for key in keys}
+    if isinstance(value, list):
+        return [settled(item) for item in value]
+    if isinstance(value, float):
+        if value == 0:
+            return 0.0
+        if value.is_integer() and abs(value) >= _EXPONENT and -_INT <= value < 2 * _INT:
+            return int(value)
+    return value
+
+
+def _jsonb_order(key: str) -> tuple[int, bytes]:
+    raw = key.encode()
+    return len(raw), raw
 
 
 def digest(value: Json) -> str:
