@@ -119,7 +119,9 @@ def install(name: str) -> None:
         if subprocess.run([PYTHON, "-m", "pip", "-V"], capture_output=True, check=False).returncode:
             run([PYTHON, "-m", "ensurepip", "--default-pip"])
         command = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    run([*command, "--require-hashes", "-r", file])
+    # The file is complete, so nothing is resolved anew: older pips take `name[extra]>=x` of a dependency for unpinned
+    # as soon as the index holds a newer release, and refuse it under --require-hashes.
+    run([*command, "--no-deps", "--require-hashes", "-r", file])
 
 
 def run(command: list[str | Path]) -> None:
