@@ -144,6 +144,25 @@ async def test_many_executions_survive_repeated_kills(room: EngineRoom, start, h
         assert (await room.events(execution)).count("execution_completed") == 1
 
 
+async def test_what_lost_two_owners_by_chance_ends_like_the_others(
+    room: EngineRoom, start, home: Path
+):
+    version = await room.publish(chain(home, gated="a"))
+    executions = [await room.enqueue(version) for _ in range(3)]
+    for name, wanted in (("first", 3), ("second", 6)):
+        worker = await start(name)
+        await until(partial(lambda least: len(calls(home)) >= least, wanted))
+        worker.send_signal(signal.SIGKILL)
+    (home / "gate").touch()
+    await start("third")
+
+    ends = [await room.finished(execution, WAIT) for execution in executions]
+
+    assert ends == [ExecutionStatus.COMPLETED] * 3
+    for execution in executions:
+        assert (await room.events(execution)).count("execution_taken_over") == 2
+
+
 async def test_a_zombie_that_wakes_up_writes_nothing(room: EngineRoom, start, home: Path):
     zombie = await start("zombie")
     execution = await room.enqueue(await room.publish(chain(home, gated="b")))

@@ -1,6 +1,7 @@
 """A worker in a process of its own, for tests that kill it: `python -m tests.support.worker_process DATABASE REDIS HOME NAME LEASE`.
 
 Its one connector, probe.file, writes a line per call into a file of the data folder and returns when the gate file exists.
+What has lost two owners runs in a child of it, as in the product: the same command with `alone` at its end.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from pydantic import BaseModel, ConfigDict, RootModel
 
 from runtime.abi.connector import Connector, StepContext
 from runtime.model.plan import Effect
+from runtime.settings import Settings
 from runtime.store.log import LogWriter
 from runtime.store.plan import PlanStore
 from runtime.worker.loop import Worker
+from runtime.worker.quarantine import Quarantine, parent_gone
 from tests.support.engine_room import engine_room
 
 
@@ -50,13 +53,16 @@ class FileStep(Connector):
         return context.step_key
 
 
-async def main(database: str, redis: str, home: str, name: str, lease: str) -> None:
+async def main(
+    database: str, redis: str, home: str, name: str, lease: str, alone: str = ""
+) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     async with engine_room(
         database, redis, Path(home), packages=("tests.support.worker_process",)
     ) as room:
         seconds = float(lease)
+        command = (sys.executable, "-m", "tests.support.worker_process", *sys.argv[1:6], "alone")
         worker = Worker(
             database=room.database,
             store=room.store,
@@ -73,12 +79,18 @@ async def main(database: str, redis: str, home: str, name: str, lease: str) -> N
             metrics=room.metrics,
             clock=room.clock,
             entropy=room.entropy,
-            host=name,
+            host=f"{name}:alone" if alone else name,
+            quarantine=None if alone else Quarantine(Settings(home=Path(home)), command),
+            is_alone=bool(alone),
         )
         task = asyncio.create_task(worker.run())
-        sys.stdout.write("ready\n")
-        sys.stdout.flush()
-        await stop.wait()
+        if not alone:
+            sys.stdout.write("ready\n")
+            sys.stdout.flush()
+        ends: set[asyncio.Task[Any]] = {asyncio.create_task(stop.wait())}
+        if alone:
+            ends |= {task, asyncio.create_task(parent_gone())}
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         await worker.stop(5.0)
         await task
         await logs.close()
