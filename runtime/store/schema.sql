@@ -30,9 +30,63 @@ create table domain_events (
   ts timestamp with time zone not null default now(),
   actor jsonb not null,
   data jsonb,
+  xact xid8 not null default pg_current_xact_id(),
+  after xid8 not null default pg_snapshot_xmax(pg_current_snapshot()),
   constraint domain_events_pkey PRIMARY KEY (tenant_id, noun, id, seq)
 );
+CREATE INDEX domain_events_feed ON maestro.domain_events USING btree (xact);
 alter table domain_events enable row level security;
+
+create table event_cursors (
+  handler text not null,
+  stream text not null,
+  shard smallint not null,
+  kinds bigint not null,
+  xact xid8 not null,
+  since xid8,
+  backfill uuid,
+  backfill_seq integer not null default 0,
+  owner bigint,
+  lease_until timestamp with time zone not null default now(),
+  attempts integer not null default 0,
+  error text,
+  failed_at timestamp with time zone,
+  created_at timestamp with time zone not null default now(),
+  moved_at timestamp with time zone not null default now(),
+  constraint event_cursors_pkey PRIMARY KEY (handler, stream, shard),
+  constraint event_cursors_stream_check CHECK ((stream = ANY (ARRAY['execution'::text, 'domain'::text])))
+) with (fillfactor=50);
+
+create table event_failures (
+  handler text not null,
+  stream text not null,
+  shard smallint not null,
+  tenant_id uuid not null,
+  noun text not null,
+  id uuid not null,
+  seq integer not null,
+  kind text not null,
+  reason text not null,
+  attempts integer not null,
+  error text not null,
+  at timestamp with time zone not null default now(),
+  constraint event_failures_pkey PRIMARY KEY (handler, stream, id, seq, noun, shard)
+);
+CREATE INDEX event_failures_age ON maestro.event_failures USING btree (at);
+alter table event_failures enable row level security;
+
+create table event_feed (
+  shard smallint not null,
+  xact xid8 not null,
+  n integer not null,
+  after xid8,
+  at timestamp with time zone not null default now(),
+  executions uuid[] not null,
+  firsts integer[] not null,
+  lasts integer[] not null,
+  kinds bigint[] not null,
+  constraint event_feed_pkey PRIMARY KEY (shard, xact, n)
+) with (autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=2000, autovacuum_vacuum_insert_scale_factor=0.5);
 
 create table execution_events (
   shard smallint not null,
@@ -638,6 +692,8 @@ begin
     insert into execution_events as ev (shard, kind, seq, execution_id, tenant_id, ts, data)
       select s.shard, 15, (select max(p.seq) + 1 from execution_events p where p.shard = p_shard and p.execution_id = p_exec),
              p_exec, p_tenant, pg_catalog.now(), p_event::jsonb from shards s where s.shard = p_shard;
+    perform mc_feed(p_shard, array[p_exec], array[(select max(p.seq) from execution_events p where p.shard = p_shard and p.execution_id = p_exec)],
+      array[15]::smallint[], true);
   end if;
   return query select true, 2::smallint, true;
 end $function$;
@@ -719,6 +775,8 @@ begin
       from shards s, unnest(p_id, p_tenant, p_key, p_labels) x (i, t, k, l) cross join lateral jsonb_each_text(x.l::jsonb) j
      where s.shard = p_shard and x.l is not null and (x.k is null or exists (select 1 from idempotency_keys k
        where k.shard = p_shard and k.tenant_id = x.t and k.operation = 'enqueue_execution' and k.key = x.k and k.result_id = x.i));
+  -- With a known key nothing was written and the feed's row finds nothing: cheaper than asking again.
+  perform mc_feed(p_shard, p_id, array_fill(1, array[cardinality(p_id)]), array_fill(1::smallint, array[cardinality(p_id)]), false);
   -- A key that was there at the insert and is gone now was deleted by retention in between; the caller sends again.
   if exists (select 1 from unnest(p_tenant, p_key) x (t, k) where x.k is not null and not exists (select 1 from idempotency_keys k
       where k.shard = p_shard and k.tenant_id = x.t and k.operation = 'enqueue_execution' and k.key = x.k)) then
@@ -729,6 +787,26 @@ begin
       from unnest(p_id, p_tenant, p_key, p_digest) with ordinality x (i, t, k, d, o)
       left join idempotency_keys k on k.shard = p_shard and k.tenant_id = x.t and k.operation = 'enqueue_execution' and k.key = x.k
      order by x.o;
+end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_feed(p_shard smallint, p_exec uuid[], p_seq integer[], p_kind smallint[], p_late boolean)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+declare v_wanted bigint;
+begin
+  select bit_or(c.kinds) into v_wanted from maestro.event_cursors c where c.shard = p_shard and c.stream = 'execution';
+  if v_wanted is null then
+    return;
+  end if;
+  insert into maestro.event_feed as f (shard, xact, n, after, executions, firsts, lasts, kinds)
+    select s.shard, pg_current_xact_id(),
+           coalesce((select max(p.n) + 1 from maestro.event_feed p where p.shard = p_shard and p.xact = pg_current_xact_id()), 1),
+           case when p_late then pg_snapshot_xmax(pg_current_snapshot()) end, y.e, y.a, y.z, y.k
+      from maestro.shards s, (select array_agg(x.e), array_agg(x.a), array_agg(x.z), array_agg(x.k) from
+             (select u.e, min(u.n), max(u.n), bit_or(1::bigint << u.k) from unnest(p_exec, p_seq, p_kind) u (e, n, k)
+               where (1::bigint << u.k) & v_wanted <> 0 group by u.e) x (e, a, z, k)) y (e, a, z, k)
+     where s.shard = p_shard and y.e is not null;
 end $function$;
 
 CREATE OR REPLACE FUNCTION maestro.mc_flush(p_shard smallint, p_me bigint, p_epoch bigint, s_tenant uuid[], s_exec uuid[], s_step integer[], s_item integer[], s_gen smallint[], s_attempt integer[], s_status smallint[], s_age double precision[], s_open boolean[], s_result text[], v_tenant uuid[], v_exec uuid[], v_seq integer[], v_kind smallint[], v_data text[], f_id uuid[], f_status smallint[], f_wait smallint[], f_wake double precision[], f_seen integer[], f_output text[], f_error text[], r_id uuid[], i_exec uuid[], i_n integer[])
@@ -760,6 +838,7 @@ begin
       select w.shard, x.k, x.n, x.e, x.t, pg_catalog.now(), x.d::jsonb
         from workers w, unnest(v_tenant, v_exec, v_seq, v_kind, v_data) x (t, e, n, k, d)
        where w.shard = p_shard and w.id = p_me;
+    perform mc_feed(p_shard, v_exec, v_seq, v_kind, false);
   end if;
   if cardinality(i_exec) > 0 then
     delete from execution_inbox b using unnest(i_exec, i_n) x (e, n)
@@ -1000,6 +1079,8 @@ begin
   insert into execution_events as ev (shard, kind, seq, execution_id, tenant_id, ts, data)
     select s.shard, 11, (select max(p.seq) + 1 from execution_events p where p.shard = p_shard and p.execution_id = p_exec),
            p_exec, p_tenant, pg_catalog.now(), p_event::jsonb from shards s where s.shard = p_shard;
+  perform mc_feed(p_shard, array[p_exec], array[(select max(p.seq) from execution_events p where p.shard = p_shard and p.execution_id = p_exec)],
+    array[11]::smallint[], true);
   return query select true, 0::smallint, v_generation;
 end $function$;
 
@@ -1127,6 +1208,9 @@ begin
        where w.shard = p_shard and w.id = p_me
          and e.shard = p_shard and e.id between v_lo and v_hi and e.id = any (v_dead);
   end if;
+  perform mc_feed(p_shard, array_agg(v.execution_id), array_agg(v.seq), array_agg(v.kind), true) from execution_events v
+   where v.shard = p_shard and v.execution_id between v_lo and v_hi and v.execution_id = any (v_ids) and v.kind in (13, 14)
+     and v.ts = pg_catalog.now();
   return query select e.* from workflow_executions e
    where e.shard = p_shard and e.id between v_lo and v_hi and e.id = any (v_ids);
 end $function$;
@@ -1164,6 +1248,8 @@ create policy engine on dead_letters to mc_engine using (true) with check (true)
 create policy tenant on dead_letters to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
 create policy engine on domain_events to mc_engine using (true) with check (true);
 create policy tenant on domain_events to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
+create policy engine on event_failures to mc_engine using (true) with check (true);
+create policy tenant on event_failures to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
 create policy engine on execution_events to mc_engine using (true) with check (true);
 create policy tenant on execution_events to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
 create policy engine on execution_inbox to mc_engine using (true) with check (true);
@@ -1193,6 +1279,10 @@ grant select on dead_letters to mc_api;
 grant delete, insert, select, update on dead_letters to mc_engine;
 grant insert, select on domain_events to mc_api;
 grant delete, insert, select, update on domain_events to mc_engine;
+grant delete, insert, select, update on event_cursors to mc_engine;
+grant select on event_failures to mc_api;
+grant delete, insert, select, update on event_failures to mc_engine;
+grant delete, insert, select, update on event_feed to mc_engine;
 grant select on execution_events to mc_api;
 grant delete, insert, select, update on execution_events to mc_engine;
 grant delete, insert, select, update on execution_inbox to mc_engine;
@@ -1213,6 +1303,7 @@ grant execute on function mc_discard(p_shard smallint, p_tenant uuid, p_exec uui
 grant execute on function mc_drop_logs(p_before date) to mc_engine;
 grant execute on function mc_due(p_shard smallint, p_me bigint, p_epoch bigint, p_limit integer) to mc_engine;
 grant execute on function mc_enqueue(p_shard smallint, p_id uuid[], p_tenant uuid[], p_workflow uuid[], p_version uuid[], p_namespace text[], p_region text[], p_priority integer[], p_timeout double precision[], p_wake timestamp with time zone[], p_input text[], p_meta text[], p_key text[], p_digest bytea[], p_event text[], p_labels text[]) to mc_engine;
+grant execute on function mc_feed(p_shard smallint, p_exec uuid[], p_seq integer[], p_kind smallint[], p_late boolean) to mc_engine;
 grant execute on function mc_flush(p_shard smallint, p_me bigint, p_epoch bigint, s_tenant uuid[], s_exec uuid[], s_step integer[], s_item integer[], s_gen smallint[], s_attempt integer[], s_status smallint[], s_age double precision[], s_open boolean[], s_result text[], v_tenant uuid[], v_exec uuid[], v_seq integer[], v_kind smallint[], v_data text[], f_id uuid[], f_status smallint[], f_wait smallint[], f_wake double precision[], f_seen integer[], f_output text[], f_error text[], r_id uuid[], i_exec uuid[], i_n integer[]) to mc_engine;
 grant execute on function mc_forget_keys(p_shard smallint, p_age interval, p_limit integer) to mc_engine;
 grant execute on function mc_hi(p_ids uuid[]) to mc_engine;
