@@ -36,12 +36,15 @@ _STEP_WORDS: Final = {
     "step_cancelled": "cancelled",
     "step_timed_out": "timed_out",
     "step_in_doubt": "in_doubt",
+    "timer_set": "waiting",
+    "signal_awaited": "waiting",
 }
 _URGENCY: Final = (
     "failed",
     "timed_out",
     "in_doubt",
     "retrying",
+    "waiting",
     "running",
     "completed",
     "cancelled",
@@ -95,6 +98,8 @@ class Progress:
         row.note = note_of(event)
         if word == "step_started":
             row.started, row.finished = event["at"], None
+        elif row.status == "waiting":
+            row.finished = None
         elif word == "step_retrying":
             self.retries += 1
         else:
@@ -129,6 +134,10 @@ def note_of(event: Mapping[str, Any]) -> str:
         text = f"again in {span_seconds(float(data['delay_ms']) / 1000)}" + (
             f": {text}" if text else ""
         )
+    if "for_ms" in data:
+        text = f"for {span_seconds(float(data['for_ms']) / 1000)}"
+    elif "until" in data:
+        text = f"until {data['until']}"
     return text
 
 

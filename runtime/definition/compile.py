@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 from runtime.definition.canonical import canonical_digest, is_plain
 from runtime.definition.connector import parse_ref
@@ -23,8 +23,11 @@ from runtime.model.plan import (
     RetryPolicy,
     StepKind,
     StepPlan,
+    WaitPlan,
 )
 from runtime.model.values import Digest, Duration, Json, SemVer
+
+_WAIT: Final = ("signal", "for", "until", "timeout", "default")
 
 
 def compile_plan(definition: Mapping[str, Json], digest: Digest) -> Plan:
@@ -81,20 +84,34 @@ def _step(
 ) -> StepPlan:
     uses, effect = step.get("uses"), step.get("effect")
     needs = dict.fromkeys(index_of[name] for name in step.get("depends_on", ()))
+    kind = StepKind(step.get("type", "task"))
+    is_wait = kind is StepKind.WAIT
+    if "retry" in step or is_wait:
+        retry = read_retry(step.get("retry"))
     return StepPlan(
         index=index,
         key=step["id"],
-        kind=StepKind(step.get("type", "task")),
+        kind=kind,
         depends_on=tuple(needs),
         uses=parse_ref(uses) if uses else None,
         name=step.get("name"),
-        config=step.get("with"),
+        config={k: step[k] for k in _WAIT if k in step} if is_wait else step.get("with"),
         when=step.get("when"),
         timeout=_duration(step.get("timeout")),
-        retry=read_retry(step["retry"]) if "retry" in step else retry,
+        retry=retry,
         effect=Effect(effect) if effect else None,
+        wait=_wait(step) if is_wait else None,
         config_hash=canonical_digest(step, plain=plain or None),
         canonical=step,
+    )
+
+
+def _wait(step: dict[str, Any]) -> WaitPlan:
+    return WaitPlan(
+        signal=step.get("signal"),
+        delay=_duration(step.get("for", step.get("timeout"))),
+        is_dated="until" in step,
+        has_default="default" in step,
     )
 
 

@@ -318,9 +318,12 @@ _OWN: Final[dict[StepKind, dict[str, Field]]] = {
         "task": Field(_MAPPED, "What is done with each element.", required=True),
     },
     StepKind.WAIT: {
-        "signal": Field(_WORD, "The signal that ends the waiting."),
+        "signal": Field(_WORD, "The signal that ends the waiting; its payload is the output."),
         "for": Field(DurationText(), "How long."),
-        "until": Field(Template("text", "text"), "Until when."),
+        "until": Field(
+            Template("text", "text"), "Until when: an instant, like 2026-01-31T12:00:00Z."
+        ),
+        "default": Field(Template("text"), "The output when the signal's timeout is over."),
     },
     StepKind.WORKFLOW: {
         "workflow": Field(_WORKFLOW_REF, "The workflow: name, or name@^1.", required=True),
@@ -388,6 +391,6 @@ SPEC: Final = Record("spec", {**_BODY, "tasks": _STEPS})
 SPEC_STEPS: Final = Record("spec", {**_BODY, "steps": _STEPS})
 
 # What this version of the engine does not run yet. Publishing refuses it by name; nothing is ignored.
-NOT_RUN_KINDS: Final = frozenset(kind for kind in StepKind if kind is not StepKind.TASK)
+NOT_RUN_KINDS: Final = frozenset(StepKind) - {StepKind.TASK, StepKind.WAIT}
 NOT_RUN_STEP_KEYS: Final = ("cache", "on_error", "compensate", "runs_on", "policy")
 NOT_RUN_KEYS: Final = ("concurrency", "triggers", "on_failure")

@@ -10,6 +10,7 @@ from runtime.definition.finding import Findings, Path
 from runtime.definition.graph import Graph
 from runtime.definition.language import NOT_RUN_KEYS, NOT_RUN_KINDS, NOT_RUN_STEP_KEYS
 from runtime.definition.shape import kind_of, parse_duration
+from runtime.definition.waits import check_wait
 from runtime.expression import (
     ExpressionError,
     constant_condition,
@@ -40,7 +41,7 @@ def check_meaning(
             case StepKind.MAP:
                 _check_map(document, step, findings)
             case StepKind.WAIT:
-                _check_wait(step, findings)
+                check_wait(document, step, findings)
             case StepKind.WORKFLOW:
                 _check_workflow(document, step, findings)
             case _:
@@ -72,6 +73,9 @@ def _check_runs(step: Step, findings: Findings, *, publishing: bool) -> None:
     if step.kind in NOT_RUN_KINDS:
         message = f"{step.kind.value} steps are not run by this version; they can be validated, not published"
         _not_yet(findings, message, step.place("type"), publishing=publishing, on_key=False)
+    if step.kind is StepKind.WAIT and "signal" in step.value:
+        message = "signals are not sent by this version; the step can be validated, not published"
+        _not_yet(findings, message, step.place("signal"), publishing=publishing, on_key=True)
     for key in NOT_RUN_STEP_KEYS:
         if key in step.value:
             message = (
@@ -232,14 +236,6 @@ def _known_type(document: Document, text: str) -> str | None:
     schema = properties.get(str(path[1]))
     kind = schema.get("type") if isinstance(schema, dict) else None
     return kind if isinstance(kind, str) else None
-
-
-def _check_wait(step: Step, findings: Findings) -> None:
-    given = [key for key in ("signal", "for", "until") if key in step.value]
-    if not given:
-        findings.error("missing-key", "a wait step needs signal, for or until", step.path)
-    if "for" in given and "until" in given:
-        findings.error("wait", "for and until can't stand together", step.place("until"))
 
 
 def _check_workflow(document: Document, step: Step, findings: Findings) -> None:

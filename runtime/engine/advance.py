@@ -11,6 +11,7 @@ from heapq import heappop, heappush
 from typing import assert_never
 
 from runtime.engine.command import (
+    BeginWait,
     Command,
     Finish,
     RecordEvent,
@@ -21,16 +22,20 @@ from runtime.engine.command import (
 )
 from runtime.engine.event import (
     NO_FACTS,
+    WAITED,
     CancelRequested,
     DeadlineReached,
     Event,
     Facts,
     RetryDue,
+    Signal,
+    SignalReceived,
     Started,
     StepError,
     StepFailed,
     StepInDoubt,
     StepSucceeded,
+    TimerDue,
 )
 from runtime.engine.retry import delay_ms, is_repeated
 from runtime.engine.scope import scope_of
@@ -41,15 +46,26 @@ from runtime.engine.state import (
     RETRYING,
     RUNNING,
     SKIPPED,
+    WAITING,
     Ending,
     ExecutionState,
     Phase,
+)
+from runtime.engine.waiting import (
+    begin_data,
+    instant_of,
+    keep,
+    listen,
+    match,
+    stop_listening,
+    take,
+    timed_out,
 )
 from runtime.expression import ExpressionError, truthy
 from runtime.model.errors import StepErrorKind
 from runtime.model.event import EventKind
 from runtime.model.execution import ExecutionError, ExecutionStatus, StepStatus
-from runtime.model.plan import Effect
+from runtime.model.plan import Effect, WaitPlan
 from runtime.model.values import Json
 
 
@@ -69,6 +85,10 @@ def advance(state: ExecutionState, event: Event) -> list[Command]:
             _in_doubt(state, event, out)
         case RetryDue():
             _retry_due(state, event, out)
+        case TimerDue():
+            _timer_due(state, event, out)
+        case SignalReceived():
+            _signalled(state, event, out)
         case CancelRequested():
             _cancelled(state, event, out)
         case DeadlineReached():
@@ -196,6 +216,44 @@ def _retry_due(state: ExecutionState, event: RetryDue, out: list[Command]) -> No
     _run(state, step, out)
 
 
+def _timer_due(state: ExecutionState, event: TimerDue, out: list[Command]) -> None:
+    step, wait = event.step, state.program.steps[event.step].wait
+    if (
+        wait is None
+        or state.phase is not Phase.GOING
+        or state.status[step] != WAITING
+        or state.attempt[step] != event.attempt
+    ):
+        return
+    stop_listening(state, step)
+    out.append(RecordEvent(EventKind.TIMER_FIRED, _about(state, step)))
+    error = event.error or timed_out(state, step, wait)
+    if error is None:
+        _end_wait(state, step, event.output, event.facts, {}, out)
+    else:
+        state.busy -= 1
+        _end_badly(state, step, _status_of(error), error, _NO_ATTEMPT, out)
+    _go_on(state, out)
+
+
+def _signalled(state: ExecutionState, event: SignalReceived, out: list[Command]) -> None:
+    signal = event.signal
+    data: dict[str, Json] = {
+        "n": signal.n,
+        "name": signal.name,
+        "payload": signal.payload,
+        "actor": event.actor,
+    }
+    out.append(RecordEvent(EventKind.SIGNAL_RECEIVED, data))
+    keep(state, signal)
+    if state.phase is not Phase.GOING:
+        return
+    found = match(state, signal.name)
+    if found is not None:
+        _take_signal(state, *found, out)
+        _go_on(state, out)
+
+
 def _cancelled(state: ExecutionState, event: CancelRequested, out: list[Command]) -> None:
     if state.ending is not None:
         return
@@ -286,11 +344,59 @@ def _holds(state: ExecutionState, step: int, out: list[Command]) -> bool:
 def _run(state: ExecutionState, step: int, out: list[Command]) -> None:
     attempt = state.attempt[step] + 1
     state.attempt[step] = attempt
+    wait = state.program.steps[step].wait
+    if wait is not None:
+        _wait(state, step, wait, out)
+        return
     state.status[step] = RUNNING
     state.running += 1
     state.busy += 1
     out.append(RecordEvent(EventKind.STEP_STARTED, _about(state, step)))
     out.append(RunStep(step, attempt))
+
+
+def _wait(state: ExecutionState, step: int, wait: WaitPlan, out: list[Command]) -> None:
+    """Begin to wait; a signal that came early ends it at once."""
+    state.status[step] = WAITING
+    state.busy += 1
+    out.append(RecordEvent(EventKind.STEP_STARTED, _about(state, step)))
+    signal = None if wait.signal is None else take(state, wait.signal)
+    if signal is not None:
+        _take_signal(state, step, signal, out)
+        return
+    until = instant_of(state, step)
+    if isinstance(until, StepError):
+        state.busy -= 1
+        _end_badly(state, step, StepStatus.FAILED, until, _NO_ATTEMPT, out)
+        return
+    if wait.signal is not None:
+        listen(state, step, wait.signal)
+        data = {**_about(state, step), "signal": wait.signal}
+        out.append(RecordEvent(EventKind.SIGNAL_AWAITED, data))
+    when = begin_data(wait, until)
+    if when:
+        out.append(RecordEvent(EventKind.TIMER_SET, {**_about(state, step), **when}))
+    delay = None if wait.delay is None else wait.delay.milliseconds
+    out.append(BeginWait(step, state.attempt[step], delay, until))
+
+
+def _take_signal(state: ExecutionState, step: int, signal: Signal, out: list[Command]) -> None:
+    _end_wait(state, step, signal.payload, signal.facts, {"signal": signal.n}, out)
+
+
+def _end_wait(
+    state: ExecutionState,
+    step: int,
+    output: Json,
+    facts: Facts,
+    more: dict[str, Json],
+    out: list[Command],
+) -> None:
+    state.busy -= 1
+    state.outputs[step] = output
+    out.append(RecordStep(step, state.attempt[step], StepStatus.COMPLETED, facts=facts))
+    out.append(RecordEvent(EventKind.STEP_COMPLETED, {**_about(state, step), **more}))
+    complete(state, step, COMPLETED)
 
 
 def _skip(state: ExecutionState, step: int, reason: str, out: list[Command]) -> None:
@@ -361,6 +467,7 @@ def _status_of(error: StepError) -> StepStatus:
     return StepStatus.CANCELLED if error.kind is StepErrorKind.CANCELLED else StepStatus.FAILED
 
 
+_NO_ATTEMPT = Facts(WAITED)
 _CUT = frozenset({StepErrorKind.TIMEOUT, StepErrorKind.CANCELLED})
 _EVENT_OF = {
     StepStatus.FAILED: EventKind.STEP_FAILED,

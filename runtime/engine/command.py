@@ -1,13 +1,15 @@
 """What the core asks for: a closed union. The worker's executor carries commands out, in order.
 
 RecordStep, RecordEvent and Finish of one advance() become one checkpoint. RunStep and ScheduleRetry are
-carried out only after the completions recorded before them are committed (durable order).
+carried out only after the completions recorded before them are committed (durable order), BeginWait only
+after the events beside it are: the database's clock says when a wait began.
 Those that every step needs are tuples: they are made tens of thousands of times a second.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import NamedTuple, TypeAlias
 
 from runtime.engine.event import NO_FACTS, Facts, StepError
@@ -43,6 +45,17 @@ class ScheduleRetry:
     item: int = -1
 
 
+@dataclass(frozen=True, slots=True)
+class BeginWait:
+    """Report TimerDue after a delay or at an instant, if there is one; counted from the commit."""
+
+    step: int
+    attempt: int
+    delay_ms: int | None = None
+    until: datetime | None = None
+    item: int = -1
+
+
 class RecordStep(NamedTuple):
     """Make the outcome of an attempt durable. `retry_in_ms` is set when it will be repeated."""
 
@@ -71,4 +84,6 @@ class Finish:
     error: ExecutionError | None = None
 
 
-Command: TypeAlias = RunStep | StopStep | ScheduleRetry | RecordStep | RecordEvent | Finish
+Command: TypeAlias = (
+    RunStep | StopStep | ScheduleRetry | BeginWait | RecordStep | RecordEvent | Finish
+)

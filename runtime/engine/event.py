@@ -28,6 +28,8 @@ class Facts(NamedTuple):
 
 
 NO_FACTS: Final = Facts()
+# The age of what was no attempt but a wait: the worker knows when it began.
+WAITED: Final = -1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,35 @@ class RetryDue:
     item: int = -1
 
 
+class Signal(NamedTuple):
+    """A signal; `n` is the number of its message, unique within the execution."""
+
+    n: int
+    name: str
+    payload: Json
+    facts: Facts = NO_FACTS
+
+
+@dataclass(frozen=True, slots=True)
+class TimerDue:
+    """The time of a wait step has come; `output` is what its config says, unless `error` says why not."""
+
+    step: int
+    attempt: int
+    output: Json = None
+    facts: Facts = NO_FACTS
+    error: StepError | None = None
+    item: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class SignalReceived:
+    """Somebody sent a signal."""
+
+    signal: Signal
+    actor: Json = None
+
+
 @dataclass(frozen=True, slots=True)
 class CancelRequested:
     """Somebody asked to stop the execution."""
@@ -147,6 +178,8 @@ Event: TypeAlias = (
     | StepFailed
     | StepInDoubt
     | RetryDue
+    | TimerDue
+    | SignalReceived
     | CancelRequested
     | DeadlineReached
 )

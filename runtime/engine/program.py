@@ -6,7 +6,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from runtime.expression import Template, parse_condition, parse_template
-from runtime.model.plan import Plan, StepPlan
+from runtime.model.plan import Plan, StepPlan, WaitPlan
 from runtime.model.values import Digest
 
 
@@ -18,6 +18,7 @@ class StepProgram:
     config: Template
     condition: Template | None
     uses_secrets: bool
+    wait: WaitPlan | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,4 +67,5 @@ def _step(plan: StepPlan) -> StepProgram:
         config=config,
         condition=None if plan.when is None else parse_condition(plan.when),
         uses_secrets=any(reference.path[:1] == ("secrets",) for reference in config.references),
+        wait=plan.wait,
     )

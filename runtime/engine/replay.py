@@ -4,16 +4,19 @@ Any order of the rows gives the same state. Rules: rows of the present generatio
 COMPLETED or SKIPPED in an older one still counts, unless a retry since then said `from_failed_step: false`;
 an attempt without a row never happened, so its step runs again under the same attempt number; one that the
 engine stopped (its row says `stopped`) runs again, one that called itself cancelled has failed; an open
-row (an at-most-once call was about to be made) leaves its step in doubt.
+row (an at-most-once call was about to be made) leaves its step in doubt. A wait that its events have begun
+goes on from then; signals that no row has taken are still there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 
 from runtime.engine.advance import complete, fail
-from runtime.engine.event import Event, RetryDue, StepError, StepInDoubt
+from runtime.engine.event import Event, RetryDue, StepError, StepInDoubt, TimerDue
+from runtime.engine.marks import begun_waits, kept_signals
 from runtime.engine.program import Program
 from runtime.engine.state import (
     COMPLETED,
@@ -21,11 +24,13 @@ from runtime.engine.state import (
     PENDING,
     RETRYING,
     SKIPPED,
+    WAITING,
     ExecutionState,
     Phase,
     RunInfo,
 )
-from runtime.model.checkpoint import StepRecord
+from runtime.engine.waiting import keep, listen
+from runtime.model.checkpoint import Mark, StepRecord
 from runtime.model.execution import StepStatus
 from runtime.model.values import Json
 
@@ -42,10 +47,14 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """A state, and what has to be told to it (doubts at once, retries when their delay is over)."""
+    """A state, and what has to be told to it (doubts at once, retries and timers when they are due).
+
+    `waiting` says of steps that wait how many seconds ago they began.
+    """
 
     state: ExecutionState
     due: tuple[Due, ...] = ()
+    waiting: Mapping[int, float] = field(default_factory=dict)
 
 
 def rebuild(
@@ -55,11 +64,14 @@ def rebuild(
     retries: Sequence[Json] = (),
     *,
     is_begun: bool = True,
+    marks: Sequence[Mark] = (),
+    now: datetime | None = None,
 ) -> Rebuilt:
-    """The state that these rows leave; not `is_begun`, it waits for Started."""
+    """The state that these rows and marks leave; not `is_begun`, it waits for Started."""
     state = ExecutionState(program, run)
     first = _first_generation(retries)
     newest: dict[int, StepRecord] = {}
+    taken: set[int] = set()
     for row in rows:
         kept = row.generation == run.generation or (
             first <= row.generation < run.generation and row.status in _ENDED_WELL
@@ -67,12 +79,38 @@ def rebuild(
         known = newest.get(row.step)
         if kept and (known is None or _order(row) > _order(known)):
             newest[row.step] = row
+        if kept and marks and isinstance(row.result, dict):
+            number = row.result.get("signal")
+            taken.update([number] if isinstance(number, int) else ())
     due: list[Due] = []
     for row in newest.values():
         _restore(state, row, due)
+    for signal in kept_signals(marks, taken):
+        keep(state, signal)
+    waiting = _restore_waits(state, marks, now, due)
     if is_begun and state.ending is None:
         state.phase = Phase.GOING
-    return Rebuilt(state, tuple(due))
+    return Rebuilt(state, tuple(due), waiting)
+
+
+def _restore_waits(
+    state: ExecutionState, marks: Sequence[Mark], now: datetime | None, due: list[Due]
+) -> dict[int, float]:
+    """Steps that wait, since when, and when their time comes."""
+    waiting: dict[int, float] = {}
+    for wait in begun_waits(marks):
+        step = wait.step
+        if state.status[step] != PENDING or state.attempt[step] >= wait.attempt:
+            continue
+        state.status[step], state.attempt[step] = WAITING, wait.attempt
+        state.busy += 1
+        waiting[step] = wait.ago
+        if wait.signal is not None:
+            listen(state, step, wait.signal)
+        remaining = wait.remaining(now)
+        if remaining is not None:
+            due.append(Due(TimerDue(step, wait.attempt), remaining))
+    return waiting
 
 
 def _first_generation(retries: Sequence[Json]) -> int:

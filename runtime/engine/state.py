@@ -7,12 +7,13 @@ until then item is -1 and the step alone is the key.
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 from uuid import UUID
 
-from runtime.engine.event import StepError
+from runtime.engine.event import Signal, StepError
 from runtime.engine.program import Program
 from runtime.model.event import EventKind
 from runtime.model.execution import ExecutionError, ExecutionStatus, StepStatus
@@ -20,6 +21,7 @@ from runtime.model.values import Json
 
 PENDING: Final = int(StepStatus.PENDING)
 RUNNING: Final = int(StepStatus.RUNNING)
+WAITING: Final = int(StepStatus.WAITING)
 RETRYING: Final = int(StepStatus.RETRYING)
 IN_DOUBT: Final = int(StepStatus.IN_DOUBT)
 COMPLETED: Final = int(StepStatus.COMPLETED)
@@ -65,7 +67,8 @@ class ExecutionState:
     `pending[i]` counts dependencies of step i that have not ended, `skipped_needs` those that were
     skipped; `attempt[i]` is the number of its newest attempt, `ready` a heap of steps that may start
     (entries that are no longer PENDING are dropped when met), `busy` the number of steps that hold a
-    place: running or between two attempts.
+    place: running, waiting or between two attempts. `listening` are the steps that wait for a signal,
+    by its name, in the order in which they began; `signals` are those that nobody has taken yet.
     """
 
     __slots__ = (
@@ -74,6 +77,7 @@ class ExecutionState:
         "edge_visits",
         "ending",
         "errors",
+        "listening",
         "open_steps",
         "outputs",
         "pending",
@@ -82,6 +86,7 @@ class ExecutionState:
         "ready",
         "run",
         "running",
+        "signals",
         "skipped_needs",
         "status",
     )
@@ -103,10 +108,12 @@ class ExecutionState:
         self.open_steps = count
         self.edge_visits = 0
         self.ending: Ending | None = None
+        self.listening: dict[str, list[int]] = {}
+        self.signals: dict[str, deque[Signal]] = {}
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing happens until a retry is due: the state could be parked."""
+        """Whether nothing happens until a timer or a message comes: the state could be parked."""
         return self.phase is Phase.GOING and self.running == 0 and self.busy > 0
 
     @property

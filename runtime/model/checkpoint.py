@@ -8,12 +8,14 @@ already: the worker encodes an output once, for its size, its digest and its row
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum, StrEnum
 from typing import NamedTuple
 from uuid import UUID
 
+from runtime.model.event import EventKind
 from runtime.model.values import Json
 
 
@@ -123,6 +125,14 @@ class StepRecord(NamedTuple):
     result: Json
 
 
+class Mark(NamedTuple):
+    """An event that replay reads; `ago` is how many seconds ago it was committed, by the database."""
+
+    kind: int
+    data: Json = None
+    ago: float = 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class OwnedExecution:
     """An execution as the claim hands it to its new owner; durations are by the database's clock.
@@ -176,15 +186,31 @@ class Taken:
 class ExecutionHistory:
     """What is stored for an execution: enough to rebuild its state.
 
-    `retries` is the data of its EXECUTION_RETRIED events, in order; `is_begun` says whether an
-    EXECUTION_STARTED stands after the last of them.
+    `marks` are its events of the kinds that replay reads, in order.
     """
 
     steps: tuple[StepRecord, ...] = ()
     last_sequence: int = 1
     messages: tuple[InboxMessage, ...] = ()
-    retries: tuple[Json, ...] = ()
-    is_begun: bool = False
+    marks: tuple[Mark, ...] = ()
+
+    @property
+    def retries(self) -> tuple[Json, ...]:
+        """What each retry said, in order."""
+        return tuple(m.data for m in self.marks if m.kind == EventKind.EXECUTION_RETRIED)
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether a worker has started the present generation."""
+        return EventKind.EXECUTION_STARTED in {m.kind for m in since_retry(self.marks)}
+
+
+def since_retry(marks: Sequence[Mark]) -> Sequence[Mark]:
+    """The marks of the present generation."""
+    for place in range(len(marks), 0, -1):
+        if marks[place - 1].kind == EventKind.EXECUTION_RETRIED:
+            return marks[place:]
+    return marks
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,10 @@ class EventKind(IntEnum):
     STEP_TIMED_OUT = 26
     STEP_IN_DOUBT = 27
     STEP_COMPENSATED = 28
+    TIMER_SET = 30
+    TIMER_FIRED = 31
+    SIGNAL_AWAITED = 32
+    SIGNAL_RECEIVED = 33
 
     @property
     def word(self) -> str:
@@ -52,6 +56,14 @@ class EventKind(IntEnum):
         return self in _FINAL
 
 
+# What replay must know beside the rows of steps.
+MARKS = (
+    EventKind.EXECUTION_STARTED,
+    EventKind.EXECUTION_RETRIED,
+    EventKind.TIMER_SET,
+    EventKind.SIGNAL_AWAITED,
+    EventKind.SIGNAL_RECEIVED,
+)
 _FINAL = frozenset(
     {
         EventKind.EXECUTION_COMPLETED,

@@ -84,10 +84,24 @@ class ConnectorRef:
 
 
 @dataclass(frozen=True, slots=True)
+class WaitPlan:
+    """What a wait step waits for: `delay` is its `for`, or the timeout of its signal.
+
+    Whether it `is_dated` (until an instant) or `has_default`, its config says what.
+    """
+
+    signal: str | None = None
+    delay: Duration | None = None
+    is_dated: bool = False
+    has_default: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class StepPlan:
     """One step of a plan.
 
-    `config` is the `with` block as written; `when` the condition's text or None.
+    `config` is the `with` block as written (of a wait step what it waits for); `when` the
+    condition's text or None.
     """
 
     index: int
@@ -101,6 +115,7 @@ class StepPlan:
     timeout: Duration | None = None
     retry: RetryPolicy = NO_RETRY
     effect: Effect | None = None
+    wait: WaitPlan | None = None
     line: int | None = None
     config_hash: Digest | None = None
     canonical: Json = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import total_ordering
 from typing import Final, TypeAlias
 
@@ -78,6 +79,21 @@ class Duration:
         if seconds or ms or not out:
             out += f"{seconds}{fraction}S"
         return "PT" + out
+
+
+def parse_instant(value: Json) -> datetime:
+    """A point in time from ISO 8601 text, or from seconds since 1970; without a zone it is UTC."""
+    found: datetime | None = None
+    try:
+        if isinstance(value, str):
+            found = datetime.fromisoformat(value.strip()[:_MAX_CHARS])
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            found = datetime.fromtimestamp(value, UTC)
+        if found is not None:
+            return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError, OSError):
+        pass
+    raise ValueError(f"{str(value)[:60]!r} is not an instant; write 2026-01-31T12:00:00Z")
 
 
 _MAX_PART: Final = 10**9

@@ -153,6 +153,8 @@ def _status(
     status = StepStatus(state.status[index])
     ended = max((row.attempt for row in rows if not row.is_open), default=0)
     is_begun = started is not None and _number(started.field("attempt")) > ended
+    if state.program.steps[index].wait is not None and is_begun and status is StepStatus.PENDING:
+        status = StepStatus.WAITING
     if execution.status is not ExecutionStatus.RUNNING:
         is_begun = False
     if status in {StepStatus.PENDING, StepStatus.RETRYING, StepStatus.IN_DOUBT} and is_begun:
@@ -172,7 +174,7 @@ def _at_the_end(
     """Nothing goes on in an execution that has ended: what was under way or waiting was stopped."""
     if status is StepStatus.PENDING and rows:
         return rows[-1].status
-    under_way = status is StepStatus.RETRYING or (
+    under_way = status in {StepStatus.RETRYING, StepStatus.WAITING} or (
         status is StepStatus.PENDING and started is not None
     )
     return StepStatus.CANCELLED if under_way else status
@@ -193,10 +195,10 @@ def _attempts(
         for row in rows
     ]
     last = found[-1].attempt if found else 0
-    if status is StepStatus.RUNNING and started is not None:
+    if status in {StepStatus.RUNNING, StepStatus.WAITING} and started is not None:
         number = _number(started.field("attempt"))
         if number > last:
-            found.append(StepAttempt(number, StepStatus.RUNNING, started.at))
+            found.append(StepAttempt(number, status, started.at))
     return tuple(found)
 
 

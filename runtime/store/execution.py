@@ -19,12 +19,13 @@ from runtime.model.checkpoint import (
     ExecutionHistory,
     InboxKind,
     InboxMessage,
+    Mark,
     OwnedExecution,
     StepRecord,
     Taken,
 )
 from runtime.model.errors import Unavailable
-from runtime.model.event import EventKind
+from runtime.model.event import MARKS
 from runtime.model.execution import ExecutionStatus
 from runtime.model.values import Json
 from runtime.store.faults import translated, was_not_done
@@ -124,20 +125,17 @@ class ExecutionStore:
         async with self._database.worker() as connection:
             steps = await connection.fetch(_SQL["history_steps"], shard, ids, *bounds)
             last = await connection.fetch(_SQL["history_sequence"], shard, ids)
-            marked = await connection.fetch(_SQL["history_marks"], shard, ids, *bounds)
+            marked = await connection.fetch(_SQL["history_marks"], shard, ids, *bounds, MARKS)
             inbox = await connection.fetch(_SQL["messages"], shard, ids)
         rows = _grouped([(row["execution_id"], StepRecord(*tuple(row)[1:])) for row in steps])
-        marks = _grouped([(row["execution_id"], (row["kind"], row["data"])) for row in marked])
+        marks = _grouped([(row["execution_id"], Mark(*tuple(row)[1:])) for row in marked])
         messages = _messages(inbox)
         return {
             row["id"]: ExecutionHistory(
                 tuple(rows[row["id"]]),
                 row["last"] or 0,
                 messages.get(row["id"], ()),
-                tuple(
-                    data for kind, data in marks[row["id"]] if kind == EventKind.EXECUTION_RETRIED
-                ),
-                bool(marks[row["id"]]) and marks[row["id"]][-1][0] == EventKind.EXECUTION_STARTED,
+                tuple(marks[row["id"]]),
             )
             for row in last
         }

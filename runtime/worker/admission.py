@@ -16,6 +16,7 @@ from runtime.engine.event import (
     Started,
     StepError,
     StepFailed,
+    TimerDue,
 )
 from runtime.engine.program import Program
 from runtime.engine.replay import Rebuilt, rebuild
@@ -38,6 +39,7 @@ from runtime.worker.executor import Executor
 from runtime.worker.prepared import PreparedProgram
 from runtime.worker.run import Run
 from runtime.worker.tools import Tools
+from runtime.worker.waiting import database_now
 
 _NOTHING: Final = ExecutionHistory()
 _UNUSABLE: Final = "The published version of this workflow can't be run by this worker: {}"
@@ -93,8 +95,7 @@ class Admission:
                 return
             self._refuse(old.owned, history, "checkpoint_rejected", words, refusals=2)
             return
-        run, due = self._make(old.owned, old.prepared, history)
-        run.claimed_at = old.claimed_at
+        run, due = self._make(old.owned, old.prepared, history, old.claimed_at)
         lost = {
             step
             for step, status in enumerate(old.state.status)
@@ -126,9 +127,15 @@ class Admission:
         return await self._tools.store.load_histories(known) if known else {}
 
     def _make(
-        self, owned: OwnedExecution, prepared: PreparedProgram, history: ExecutionHistory | None
+        self,
+        owned: OwnedExecution,
+        prepared: PreparedProgram,
+        history: ExecutionHistory | None,
+        claimed_at: float | None = None,
     ) -> tuple[Run, Rebuilt]:
         info = _info(owned, prepared)
+        now = self._tools.clock.monotonic()
+        claimed_at = now if claimed_at is None else claimed_at
         if history is None:
             rebuilt = Rebuilt(ExecutionState(prepared.program, info))
         else:
@@ -138,6 +145,8 @@ class Admission:
                 history.steps,
                 history.retries,
                 is_begun=history.is_begun,
+                marks=history.marks,
+                now=database_now(owned, now - claimed_at),
             )
         run = Run(
             owned=owned,
@@ -146,8 +155,9 @@ class Admission:
             max_output_bytes=self._tools.settings.max_output_bytes,
             sequence=1 if history is None else history.last_sequence,
             clears_takeovers=owned.takeovers > 0,
-            claimed_at=self._tools.clock.monotonic(),
+            claimed_at=claimed_at,
         )
+        run.waiting = {step: now - ago for step, ago in rebuilt.waiting.items()}
         return run, rebuilt
 
     def _begin(
@@ -170,6 +180,8 @@ class Admission:
         for due in rebuilt.due:
             if isinstance(due.event, RetryDue) and due.in_seconds > 0:
                 executor.retry_at(run, due.event, due.in_seconds)
+            elif isinstance(due.event, TimerDue):
+                executor.fire_at(run, due.event, due.in_seconds)
             else:
                 executor.tell(run, due.event)
         state = run.state

@@ -19,13 +19,21 @@ from runtime.connectors.cancel import CancelSignal
 from runtime.connectors.invoke import answer_inline, invoke
 from runtime.connectors.registry import Registry
 from runtime.engine.advance import advance
-from runtime.engine.command import Finish, RecordEvent, RunStep, ScheduleRetry, StopStep
-from runtime.engine.event import Event, Facts, RetryDue, StepError, StepFailed
+from runtime.engine.command import (
+    BeginWait,
+    Finish,
+    RecordEvent,
+    RecordStep,
+    RunStep,
+    ScheduleRetry,
+    StopStep,
+)
+from runtime.engine.event import Event, Facts, RetryDue, StepError, StepFailed, TimerDue
 from runtime.engine.state import Phase
 from runtime.model import errors
 from runtime.model.checkpoint import Closing, FlushOutcome, FlushResult
 from runtime.model.event import EventKind
-from runtime.model.execution import ExecutionError, ExecutionStatus, WaitKind
+from runtime.model.execution import ExecutionError, ExecutionStatus
 from runtime.model.plan import Effect
 from runtime.model.values import Json
 from runtime.secrets.file import FileSecrets
@@ -40,8 +48,8 @@ from runtime.worker.lease import Lease
 from runtime.worker.run import Action, Run
 from runtime.worker.step_log import StepLogs
 from runtime.worker.trace import Traces
+from runtime.worker.waiting import parking_of, seconds_until, timer_due, waited
 
-PARK_SECONDS: Final = 5.0
 STOP_SECONDS: Final = 1.0
 ABANDON_SECONDS: Final = 5.0
 TURN_SECONDS: Final = 0.01
@@ -50,7 +58,7 @@ _log = get_logger("worker")
 
 
 class Executor:
-    """Owns the runs, the tasks of their steps, and the timers of their retries."""
+    """Owns the runs, the tasks of their steps, and the timers of their retries and waits."""
 
     def __init__(
         self,
@@ -105,6 +113,7 @@ class Executor:
     def add(self, run: Run) -> None:
         """Begin to carry a run."""
         run.on_flushed = partial(self._flushed, run)
+        run.facts_of_wait = partial(self._waited, run)
         self.runs[run.owned.id] = run
 
     def tell(self, run: Run, event: Event) -> None:
@@ -141,6 +150,8 @@ class Executor:
                     self._ready.append((run, action))
                 case ScheduleRetry():
                     self._schedule(run, action)
+                case BeginWait():
+                    self._begin_wait(run, action)
                 case StopStep():
                     is_stopping = True
                     self._stop(run, action)
@@ -188,6 +199,14 @@ class Executor:
         when = self._loop.time() + seconds
         timer = self._loop.call_at(when, self._retry, run, due)
         run.retries[due.step] = (when, timer)
+
+    def fire_at(self, run: Run, due: TimerDue, seconds: float) -> None:
+        """Tell the run that the time of a wait has come, now or later."""
+        if seconds <= 0:
+            self._fire(run, due)
+            return
+        when = self._loop.time() + seconds
+        run.timers[due.step] = (when, self._loop.call_at(when, self._fire, run, due))
 
     def drop(self) -> None:
         """Forget all runs: another worker owns them now. Calls are stopped, their ends ignored."""
@@ -472,20 +491,35 @@ class Executor:
         run.retries.pop(due.step, None)
         self.tell(run, due)
 
+    def _begin_wait(self, run: Run, command: BeginWait) -> None:
+        """The begin of the wait is committed: from now on its time counts."""
+        now = self._clock.monotonic()
+        run.waiting[command.step] = now
+        seconds = seconds_until(run, command, now)
+        if seconds is not None:
+            self.fire_at(run, TimerDue(command.step, command.attempt), seconds)
+
+    def _fire(self, run: Run, due: TimerDue) -> None:
+        run.timers.pop(due.step, None)
+        self.tell(run, timer_due(run, due, self._settings.max_output_bytes))
+
+    def _waited(self, run: Run, command: RecordStep) -> Facts:
+        name = run.prepared.steps[command.step].connector_name
+        self._metrics.steps.labels(name, command.status.name.lower()).inc()
+        _, timer = run.timers.pop(command.step, (0.0, None))
+        if timer is not None:
+            timer.cancel()
+        return waited(run, command, self._clock.monotonic())
+
     def _park_if_idle(self, run: Run) -> None:
         """Only long waits are left: give the execution up until the first of them is over."""
-        if run.is_over or not run.retries or not run.state.is_idle or not run.is_quiet:
+        parking = None if run.is_over else parking_of(run, self._loop.time())
+        if parking is None:
             return
-        first = min(when for when, _ in run.retries.values()) - self._loop.time()
-        if first <= PARK_SECONDS:
-            return
-        if run.deadline is not None:
-            first = min(first, max(0.0, run.deadline.when() - self._loop.time()))
-        closing = Closing(
-            run.owned.id, ExecutionStatus.WAITING, WaitKind.RETRY_BACKOFF, first, run.inbox_seen
-        )
-        run.park(
-            closing,
-            {"wait": WaitKind.RETRY_BACKOFF.name.lower(), "wake_in_ms": round(first * 1000)},
-        )
+        kind, seconds = parking
+        closing = Closing(run.owned.id, ExecutionStatus.WAITING, kind, seconds, run.inbox_seen)
+        data: dict[str, Json] = {"wait": kind.name.lower()}
+        if seconds is not None:
+            data["wake_in_ms"] = round(seconds * 1000)
+        run.park(closing, data)
         self.touched(run)

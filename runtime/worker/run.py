@@ -16,6 +16,7 @@ from typing import Final, TypeAlias
 from opentelemetry.trace import Span
 
 from runtime.engine.command import (
+    BeginWait,
     Command,
     Finish,
     RecordEvent,
@@ -46,12 +47,17 @@ MAX_ROWS: Final = 1_000
 WITHDRAWN: Final = '{"stopped":true}'
 _COMPLETED: Final = StepStatus.COMPLETED
 
-Deferred: TypeAlias = RunStep | ScheduleRetry | Attempt
-Action: TypeAlias = RunStep | ScheduleRetry | StopStep | Attempt
+Deferred: TypeAlias = RunStep | ScheduleRetry | BeginWait | Attempt
+Action: TypeAlias = RunStep | ScheduleRetry | BeginWait | StopStep | Attempt
 
 
 def _nowhere(_result: FlushResult) -> None:
     """A run that no executor carries."""
+
+
+def _as_they_are(command: RecordStep) -> Facts:
+    """A run that no executor carries."""
+    return command.facts._replace(age_seconds=0.0)
 
 
 @dataclass(slots=True)
@@ -75,6 +81,9 @@ class Run:
     inbox_read: list[int] = field(default_factory=list)
     attempts: dict[int, Attempt] = field(default_factory=dict)
     retries: dict[int, tuple[float, TimerHandle]] = field(default_factory=dict)
+    # Steps that wait: when that began, by the worker's clock, and their timers by the loop's.
+    waiting: dict[int, float] = field(default_factory=dict)
+    timers: dict[int, tuple[float, TimerHandle]] = field(default_factory=dict)
     deadline: TimerHandle | None = None
     span: Span | None = None
     trace: dict[str, str] = field(default_factory=dict)
@@ -85,6 +94,7 @@ class Run:
     claimed_at: float = 0.0
     error: ExecutionError | None = None
     on_flushed: Callable[[FlushResult], None] = _nowhere
+    facts_of_wait: Callable[[RecordStep], Facts] = _as_they_are
     _steps: list[StepRow] = field(default_factory=list)
     _events: list[EventRow] = field(default_factory=list)
     _after: list[Deferred] = field(default_factory=list)
@@ -117,6 +127,8 @@ class Run:
                     self._record_step(command)
                 case RunStep() | ScheduleRetry():
                     later.append(command)
+                case BeginWait():
+                    self._after.append(command)
                 case StopStep():
                     now.append(command)
                 case Finish():
@@ -167,14 +179,17 @@ class Run:
     def drop(self) -> None:
         """Forget everything: timers are stopped, answers that still come are ignored."""
         self.is_over = True
-        for _, timer in self.retries.values():
+        for _, timer in (*self.retries.values(), *self.timers.values()):
             timer.cancel()
         self.retries.clear()
+        self.timers.clear()
         if self.deadline is not None:
             self.deadline.cancel()
 
     def _record_step(self, command: RecordStep) -> None:
         facts = command.facts
+        if facts.age_seconds < 0:
+            facts = self.facts_of_wait(command)
         result = _result(command, facts)
         self._size += len(result)
         self._steps.append(

@@ -25,7 +25,7 @@ _OWNED = (
     "cancel_requested created_at age_seconds deadline_in_seconds meta input"
 )
 _OPEN = (QUEUED, RUNNING, WAITING)
-_STARTED, _RETRIED, _PAUSED = 2, 11, 5
+_RETRIED, _PAUSED = 11, 5
 _TAKEN_OVER, _DEAD_LETTERED, _SUSPECT, _POISON = 13, 14, 2, 3
 
 
@@ -94,6 +94,7 @@ class Execution:
     error: Any = None
     steps: dict[tuple[int, int, int, int], tuple[int, float, Any]] = field(default_factory=dict)
     events: dict[int, tuple[int, Any]] = field(default_factory=dict)
+    written: dict[int, float] = field(default_factory=dict)
     messages: dict[int, tuple[int, Any]] = field(default_factory=dict)
 
 
@@ -295,6 +296,7 @@ class Model:
                 rows[key] = (int(status), inf if is_open else now, orjson.loads(result))
         for _, one, sequence, kind, data in events:
             self.executions[one].events[sequence] = (int(kind), _json(data))
+            self.executions[one].written[sequence] = now
         for one, number in zip(*columns[23:25], strict=True):
             self.executions[one].messages.pop(number, None)
         for one in columns[22]:
@@ -348,14 +350,17 @@ class Model:
         last = [(one, max(self.executions[one].events, default=None)) for one in ids]
         return _rows("id last", last)
 
-    def history_marks(self, shard: int, ids: Sequence[UUID], *_bounds: Any) -> list[Row]:
+    def history_marks(
+        self, shard: int, ids: Sequence[UUID], _low: UUID, _high: UUID, kinds: Sequence[int]
+    ) -> list[Row]:
+        now = self._clock()
         found = [
-            (e.id, *event)
+            (e.id, *event, now - e.written.get(sequence, now))
             for e in self._of(ids)
-            for _, event in sorted(e.events.items())
-            if event[0] in {_STARTED, _RETRIED}
+            for sequence, event in sorted(e.events.items())
+            if event[0] in kinds
         ]
-        return _rows("execution_id kind data", found)
+        return _rows("execution_id kind data ago", found)
 
     def messages(self, shard: int, ids: Sequence[UUID]) -> list[Row]:
         found = [(e.id, n, *m) for e in self._of(ids) for n, m in sorted(e.messages.items())]

@@ -139,8 +139,7 @@ class Stage:
                 [tuple(row)[:6] + tuple(row)[7:] for row in found.steps],
                 found.last_sequence,
                 found.messages,
-                found.retries,
-                found.is_begun,
+                [mark[:2] for mark in found.marks],
             )
             for one, found in histories.items()
         }

@@ -40,11 +40,14 @@ def plan_of(
             StepPlan(
                 index=i,
                 key=key,
-                kind=StepKind.TASK,
                 depends_on=tuple(index[need] for need in graph[key]),
                 when=(when or {}).get(key),
                 retry=(retry or {}).get(key, NO_RETRY),
-                **{"uses": ConnectorRef("core.noop", 1), **(steps or {}).get(key, {})},
+                **{
+                    "kind": StepKind.TASK,
+                    "uses": ConnectorRef("core.noop", 1),
+                    **(steps or {}).get(key, {}),
+                },
             )
             for i, key in enumerate(keys)
         ),

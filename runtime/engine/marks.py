@@ -1,0 +1,80 @@
+"""What events say beside the rows of steps: which waits have begun, and which signals nobody has taken.
+
+A wait has no row before its end; the event that began it says since when it waits, by the database's
+clock, so that a takeover or a wake-up never begins it anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from runtime.engine.event import Signal
+from runtime.model.checkpoint import Mark, since_retry
+from runtime.model.event import EventKind
+from runtime.model.values import Json, parse_instant
+
+
+@dataclass(slots=True)
+class BegunWait:
+    """A wait that has begun; `ago` seconds ago. Without a time it ends by its signal alone."""
+
+    step: int
+    attempt: int
+    ago: float
+    signal: str | None = None
+    for_ms: int | None = None
+    until: datetime | None = None
+
+    def remaining(self, now: datetime | None) -> float | None:
+        """In how many seconds its time comes; None: never."""
+        if self.until is not None:
+            return 0.0 if now is None else max(0.0, (self.until - now).total_seconds())
+        return None if self.for_ms is None else max(0.0, self.for_ms / 1000 - self.ago)
+
+
+def begun_waits(marks: Sequence[Mark]) -> tuple[BegunWait, ...]:
+    """The waits of the present generation in the order in which they began, ended ones too."""
+    found: dict[int, BegunWait] = {}
+    for mark in since_retry(marks):
+        if mark.kind not in _BEGIN or not isinstance(mark.data, dict):
+            continue
+        data = mark.data
+        step, attempt = _number(data.get("step")), _number(data.get("attempt"))
+        wait = found.setdefault(step, BegunWait(step, attempt, mark.ago))
+        wait.attempt, wait.ago = attempt, mark.ago
+        signal, for_ms, until = data.get("signal"), data.get("for_ms"), data.get("until")
+        if isinstance(signal, str):
+            wait.signal = signal
+        if isinstance(for_ms, int):
+            wait.for_ms = for_ms
+        if isinstance(until, str):
+            wait.until = parse_instant(until)
+    return tuple(found.values())
+
+
+def kept_signals(marks: Sequence[Mark], taken: Collection[int]) -> Iterator[Signal]:
+    """The signals that came since the last retry from the start and that no step has taken."""
+    for mark in _since_start(marks):
+        if mark.kind != EventKind.SIGNAL_RECEIVED or not isinstance(mark.data, dict):
+            continue
+        n, name = _number(mark.data.get("n")), mark.data.get("name")
+        if n not in taken and isinstance(name, str):
+            yield Signal(n, name, mark.data.get("payload"))
+
+
+def _since_start(marks: Sequence[Mark]) -> Sequence[Mark]:
+    for place in range(len(marks), 0, -1):
+        mark = marks[place - 1]
+        data = mark.data if isinstance(mark.data, dict) else {}
+        if mark.kind == EventKind.EXECUTION_RETRIED and data.get("from_failed_step") is False:
+            return marks[place:]
+    return marks
+
+
+def _number(value: Json) -> int:
+    return value if isinstance(value, int) else 0
+
+
+_BEGIN = frozenset({EventKind.TIMER_SET, EventKind.SIGNAL_AWAITED})

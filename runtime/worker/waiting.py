@@ -1,0 +1,99 @@
+"""Wait steps in a worker: their timers, what their rows say, and when an execution that only waits is parked.
+
+The database's clock decides: the worker knows its time from the claim (created then, so long ago), and adds
+what its own monotonic clock has counted since. That is late by the way of the answer, never early.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
+
+from runtime.engine.command import BeginWait, RecordStep
+from runtime.engine.event import WAITED, Facts, TimerDue
+from runtime.engine.scope import MASKED, scope_of
+from runtime.expression import ExpressionError
+from runtime.model import errors
+from runtime.model.checkpoint import OwnedExecution
+from runtime.model.execution import WaitKind
+from runtime.model.values import Json
+from runtime.worker.encode import clean, digest, encode, error_of, settled
+from runtime.worker.run import Run
+
+PARK_SECONDS: Final = 5.0
+# Beyond this an execution is woken and parked again; PostgreSQL's own times end somewhere.
+MOST_SECONDS: Final = 315_360_000.0
+
+
+class Parking(NamedTuple):
+    """Why an execution is given up, and in how many seconds it must be taken up again."""
+
+    kind: WaitKind
+    seconds: float | None
+
+
+def database_now(owned: OwnedExecution, elapsed: float) -> datetime:
+    """The database's time, `elapsed` seconds after the claim was answered."""
+    return owned.created_at + timedelta(seconds=owned.age_seconds + elapsed)
+
+
+def seconds_until(run: Run, command: BeginWait, now: float) -> float | None:
+    """In how many seconds the time of a wait comes that has just been committed; None: never."""
+    if command.until is not None:
+        here = database_now(run.owned, now - run.claimed_at)
+        return max(0.0, (command.until - here).total_seconds())
+    return None if command.delay_ms is None else command.delay_ms / 1000
+
+
+def timer_due(run: Run, due: TimerDue, limit: int) -> TimerDue:
+    """The same with the output that the step then has, which is its default or nothing."""
+    step = run.prepared.program.steps[due.step]
+    output: Json = None
+    try:
+        if step.wait is not None and step.wait.has_default:
+            rendered = step.config.render(scope_of(run.state))
+            output = settled(rendered.get("default") if isinstance(rendered, dict) else None)
+        text, out = encode(output, f"The default of step {step.plan.key!r}", limit)
+    except ExpressionError as problem:
+        words = clean(f"`default` of step {step.plan.key!r}: {problem.message}")
+        return due_with(due, errors.StepFailed(words, type="expression"))
+    except errors.StepFailed as failed:
+        return due_with(due, failed)
+    return TimerDue(due.step, due.attempt, output, Facts(WAITED, text, f',"out":"{out}"'))
+
+
+def due_with(due: TimerDue, failed: errors.StepFailed) -> TimerDue:
+    """The same, and why the step has no output."""
+    return TimerDue(due.step, due.attempt, error=error_of(failed))
+
+
+def waited(run: Run, command: RecordStep, now: float) -> Facts:
+    """What the row of a wait says: since when, for what, and who saw its end."""
+    facts, prepared = command.facts, run.prepared.steps[command.step]
+    age = now - run.waiting.pop(command.step, now)
+    try:
+        rendered = f',"in":"{digest(prepared.program.config.render(scope_of(run.state, MASKED)))}"'
+    except (ExpressionError, TypeError):
+        rendered = ""
+    return Facts(age, facts.output, rendered + prepared.tail + facts.tail)
+
+
+def parking_of(run: Run, now: float) -> Parking | None:
+    """Whether only long waits are left, and until when; the nearest of all timers and the deadline."""
+    if not run.state.is_idle or not run.is_quiet:
+        return None
+    steps = run.prepared.program.steps
+    timers = [(when, WaitKind.RETRY_BACKOFF) for when, _ in run.retries.values()]
+    for step, (when, _) in run.timers.items():
+        wait = steps[step].wait
+        is_signal = wait is not None and wait.signal is not None
+        timers.append((when, WaitKind.SIGNAL if is_signal else WaitKind.TIMER))
+    if not timers and not run.state.listening:
+        return None
+    first, kind = min(timers, default=(None, WaitKind.SIGNAL))
+    if first is not None and first - now <= PARK_SECONDS:
+        return None
+    if run.deadline is not None:
+        first = run.deadline.when() if first is None else min(first, run.deadline.when())
+    seconds = None if first is None else min(max(0.0, first - now), MOST_SECONDS)
+    return Parking(kind, seconds)
