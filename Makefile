@@ -32,8 +32,9 @@ bench: test-set  ## Run the benchmarks, or one: make bench BENCH=name
 check: test-set  ## Format, lint, types, doors, sizes, schema, composition
 	@exec sh scripts/check.sh
 
-schema: runtime-set  ## Write schema.graphql from the code
-	@exec $(BIN)/python -m subgraph.print_schema
+schema: runtime-set  ## Write schema.graphql from the code, and the manifest of trusted documents
+	@$(BIN)/python -m subgraph.print_schema
+	@PYTHONPATH=. $(BIN)/python scripts/make_trusted_documents.py
 
 docs: runtime-set  ## Write the generated reference pages
 	@PYTHONPATH=. exec $(BIN)/python scripts/make_reference.py
@@ -41,6 +42,7 @@ docs: runtime-set  ## Write the generated reference pages
 verify: test-set  ## Fail if anything generated is stale: schema.graphql, docs/reference
 	@$(BIN)/python -m subgraph.print_schema --check
 	@PYTHONPATH=. $(BIN)/python scripts/make_reference.py --check
+	@PYTHONPATH=. $(BIN)/python scripts/make_trusted_documents.py --check
 
 lock: test-set  ## Compile requirements/*.in to pinned files (UPGRADE=1 or UPGRADE=name to move pins)
 	@exec env UPGRADE=$(UPGRADE) sh scripts/lock.sh

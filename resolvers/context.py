@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import strawberry
@@ -14,7 +14,14 @@ from runtime.services.execution import ExecutionService
 from runtime.services.workflow import WorkflowService
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
+class Resume:
+    """Where a stream that carries its own place goes on: the last cursor that its client has seen."""
+
+    after: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
     """One request's view of the engine, already narrowed to one caller and one tenant."""
 
@@ -23,6 +30,7 @@ class Context:
     executions: ExecutionService
     dead_letters: DeadLetterService
     loaders: Loaders
+    resume: Resume = field(default_factory=Resume)
 
 
 Info: TypeAlias = strawberry.Info[Context, None]

@@ -35,6 +35,8 @@ TABLE: Final[dict[str, str]] = {
     "MC_AUTH_GROUPS_CLAIM": "Name of the claim that holds groups (RFC 9068). Default: groups.",
     "MC_SECRETS_FILE": "Secrets of steps: YAML, mode 0600. Default: `$MC_HOME/secrets.yaml`.",
     "MC_EGRESS_ALLOW": "Private hosts, addresses, networks that steps may call (commas).",
+    "MC_TRUSTED_DOCUMENTS": "`off`, `log` what is in no manifest, or `only` trusted. Default: off.",
+    "MC_TRUSTED_DOCUMENTS_FILES": "Your manifests of trusted documents, beside our own (commas).",
     "MC_URL": "Where `mc` looks for a server. Default: the local `mc dev`.",
     "MC_TOKEN": "The token that `mc` sends. Default: that of the local `mc dev`.",
     "MC_LOG_FORMAT": "`json` or `console`. Default: console on a terminal, json elsewhere.",
@@ -63,6 +65,14 @@ class AuthSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class TrustedDocuments:
+    """Which documents the graph runs: all (`off`, `log`) or those of the manifests (`only`)."""
+
+    mode: str = "off"
+    files: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ApiSettings:
     """Where the API listens, and the sizes that it takes."""
 
@@ -70,6 +80,7 @@ class ApiSettings:
     port: int = 8000
     max_body_bytes: int = 1_572_864
     max_input_bytes: int = 1_048_576
+    trusted_documents: TrustedDocuments = TrustedDocuments()
 
     @property
     def is_loopback(self) -> bool:
@@ -144,15 +155,16 @@ class Settings:
             home=Path(env.get("MC_HOME") or ".mc").expanduser().absolute(),
             database_url=_url(env, "MC_DATABASE_URL", ("postgresql://", "postgres://")),
             redis_url=_url(env, "MC_REDIS_URL", ("redis://", "rediss://", "unix://")),
-            api=ApiSettings(host=host, port=_port(env.get("MC_PORT") or "8000")),
-            auth=_auth(env),
-            egress=EgressSettings(
-                tuple(
-                    part.strip()
-                    for part in env.get("MC_EGRESS_ALLOW", "").split(",")
-                    if part.strip()
-                )
+            api=ApiSettings(
+                host=host,
+                port=_port(env.get("MC_PORT") or "8000"),
+                trusted_documents=TrustedDocuments(
+                    _choice(env, "MC_TRUSTED_DOCUMENTS", "off", ("off", "log", "only")),
+                    tuple(map(Path, _parts(env, "MC_TRUSTED_DOCUMENTS_FILES"))),
+                ),
             ),
+            auth=_auth(env),
+            egress=EgressSettings(_parts(env, "MC_EGRESS_ALLOW")),
             log=LogSettings(
                 _choice(env, "MC_LOG_FORMAT", "auto", ("auto", "json", "console")),
                 _choice(env, "MC_LOG_LEVEL", "info", ("debug", "info", "warning", "error")),
@@ -190,6 +202,10 @@ def _port(text: str) -> int:
             f"MC_PORT must be a port number from 0 to 65535, not {text!r}.", reason="BAD_VARIABLE"
         )
     return int(text)
+
+
+def _parts(env: Mapping[str, str], name: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in env.get(name, "").split(",") if part.strip())
 
 
 def _choice(env: Mapping[str, str], name: str, default: str, allowed: tuple[str, ...]) -> str:

@@ -30,6 +30,7 @@ check doors "$bin/lint-imports" --no-cache
 check house "$bin/python" -m pytest -q -p no:randomly -p no:cacheprovider tests/unit/test_house.py
 check schema "$bin/python" -m subgraph.print_schema --check
 check reference env PYTHONPATH=. "$bin/python" scripts/make_reference.py --check
+check documents env PYTHONPATH=. "$bin/python" scripts/make_trusted_documents.py --check
 check composition sh scripts/compose.sh
 
 set -- $failed

@@ -6,6 +6,8 @@ origin gets nothing. What is open without a token is listed here by mount; every
 
 from __future__ import annotations
 
+from typing import Final
+
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -21,15 +23,20 @@ from subgraph.http.graphql import GraphQLOverHttp
 from subgraph.http.middleware import Surroundings
 from subgraph.http.problem import problem
 from subgraph.http.websocket import GraphQLOverWebSocket
+from subgraph.persisted import PersistedDocuments
 from subgraph.schema.build import build_schema
+
+METHODS: Final = ("PUT", "PATCH", "DELETE")
 
 
 def create_app(rt: Runtime) -> Starlette:
     """The application over an open runtime."""
     schema, door = build_schema(), Door(rt)
     documents = Documents(schema)
-    http = GraphQLOverHttp(rt, schema, documents, door)
-    sockets = GraphQLOverWebSocket(rt, schema, documents, door)
+    trusted = rt.settings.api.trusted_documents
+    persisted = PersistedDocuments(trusted.mode, trusted.files)
+    http = GraphQLOverHttp(rt, schema, documents, persisted, door)
+    sockets = GraphQLOverWebSocket(rt, schema, documents, persisted, door)
 
     async def elsewhere(request: Request) -> Response:
         """Ask who it is before saying that there is nothing."""
@@ -44,13 +51,13 @@ def create_app(rt: Runtime) -> Starlette:
 
     return Starlette(
         routes=[
-            Route("/graphql", http.answer, methods=["GET", "POST"]),
+            Route("/graphql", http.answer, methods=[*METHODS, "GET", "POST"]),
             WebSocketRoute("/graphql", sockets),
             *graphiql.routes(),
             *health.routes(rt),
             *metrics.routes(rt, door),
             *schemas.routes(rt),
-            Route("/{path:path}", elsewhere, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
+            Route("/{path:path}", elsewhere, methods=[*METHODS, "GET", "POST"]),
         ],
         middleware=[Middleware(Surroundings, rt=rt)],
     )

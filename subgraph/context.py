@@ -21,7 +21,7 @@ from runtime.telemetry.tracing import Tracing
 PURPOSE: Final = "x-purpose"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OperationContext(Context):
     """What resolvers see, and what the machinery around them needs."""
 

@@ -29,10 +29,13 @@ STATUS: Final[dict[str, int]] = {
     "QUERY_TOO_COMPLEX": 400,
     "GRAPHQL_PARSE_FAILED": 400,
     "GRAPHQL_VALIDATION_FAILED": 400,
+    "PERSISTED_QUERY_NOT_FOUND": 200,
     "PERSISTED_QUERY_NOT_SUPPORTED": 400,
     "INTERNAL": 500,
     "UNAVAILABLE": 503,
 }
+# What says more than its code: the media of a request is not what this server takes (RFC 9110, 15.5.16).
+_STATUS_OF_REASON: Final = {"CONTENT_TYPE": 415, "CONTENT_ENCODING": 415}
 # Codes that name a condition inside; a caller gets INTERNAL instead.
 _INNER: Final = frozenset({"INTERNAL", "SETUP", "STEP_FAILED"})
 _FAULT: Final = "Something went wrong on our side; nothing acknowledged is lost. Quote the trace id when you report it."
@@ -42,7 +45,7 @@ _log = get_logger("graphql")
 
 def status_of(error: MaestroError) -> int:
     """The HTTP status of a whole request refused by this error."""
-    return STATUS.get(error.code, 500)
+    return _STATUS_OF_REASON.get(error.reason or "", STATUS.get(error.code, 500))
 
 
 def headers_of(error: MaestroError) -> dict[str, str]:

@@ -74,6 +74,8 @@ async def serving(app: Any, listener: socket.socket) -> AsyncIterator[asyncio.Ta
         lifespan="off",
         timeout_graceful_shutdown=_CLOSE_SECONDS,
         ws="websockets-sansio",
+        # A compressor per socket costs some 300 KiB, and one message can unpack to gigabytes.
+        ws_per_message_deflate=False,
         server_header=False,
     )
     server = ApiServer(config)

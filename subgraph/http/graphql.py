@@ -6,7 +6,6 @@ refused before it is read, a document is checked before anything runs. A browser
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
@@ -18,33 +17,34 @@ from runtime.bootstrap import Runtime
 from runtime.model.errors import BadInput, MaestroError
 from subgraph.context import Door
 from subgraph.documents import Documents, Operation
-from subgraph.errors import STATUS, body_of, headers_of, present_all, status_of
+from subgraph.errors import STATUS, body_of, headers_of, present, status_of
+from subgraph.http.asked import read_asked, read_query
 from subgraph.http.body import parse_object, read_body
 from subgraph.http.graphiql import graphiql_page
 from subgraph.http.observe import observed
-from subgraph.http.sse import MEDIA_TYPE, EventStream
+from subgraph.http.stream import EVENTS, Stream, framing_of
+from subgraph.persisted import PersistedDocuments
 from subgraph.schema.build import Schema
 
 JSON: Final = "application/json"
 GRAPHQL_JSON: Final = "application/graphql-response+json"
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What a request's body or query string says."""
-
-    text: str
-    variables: dict[str, Any] | None
-    operation_name: str | None
-
-
 class GraphQLOverHttp:
     """`POST /graphql`, and `GET` for queries and for people."""
 
-    def __init__(self, rt: Runtime, schema: Schema, documents: Documents, door: Door) -> None:
+    def __init__(
+        self,
+        rt: Runtime,
+        schema: Schema,
+        documents: Documents,
+        persisted: PersistedDocuments,
+        door: Door,
+    ) -> None:
         self._rt = rt
         self._schema = schema
         self._documents = documents
+        self._persisted = persisted
         self._door = door
 
     async def answer(self, request: Request) -> Response:
@@ -52,6 +52,8 @@ class GraphQLOverHttp:
         if wants_page(request):
             return await graphiql_page(request)
         trace_id = self._door.trace_id(request.headers)
+        if request.method not in {"GET", "POST"}:
+            return not_allowed(request, trace_id, "GET, POST", "This address takes GET and POST.")
         try:
             return await self._run(request, trace_id)
         except MaestroError as error:
@@ -70,38 +72,47 @@ class GraphQLOverHttp:
             asked = read_asked(
                 parse_object(await read_json(request, self._rt.settings.api.max_body_bytes))
             )
-        operation = self._documents.operation(asked.text, asked.operation_name, asked.variables)
+        text = self._persisted.text_of(asked.text, asked.sha256)
+        operation = self._documents.operation(text, asked.operation_name, asked.variables)
         if not isinstance(operation, Operation):
             return refuse(operation, request, trace_id)
+        self._persisted.remember(text, asked.sha256)
         if not operation.is_query and request.method == "GET":
-            return not_allowed(request, trace_id)
-        if wants_events(request):
-            return EventStream(
+            return not_allowed(
+                request, trace_id, "POST", "GET is for queries; send this with POST."
+            )
+        framing = framing_of(request.headers.get("accept", ""), operation)
+        if framing is not None:
+            return Stream(
                 self._rt,
                 self._schema,
                 self._door,
+                framing=framing,
                 request=request,
                 who=who,
                 operation=operation,
-                text=asked.text,
+                text=text,
                 variables=asked.variables,
                 operation_name=asked.operation_name,
             )
         if operation.is_subscription:
             raise BadInput(
-                "Subscriptions go over the WebSocket (graphql-transport-ws) on the same address, or "
-                "with `Accept: text/event-stream`.",
+                "Subscriptions go over the WebSocket (graphql-transport-ws) on the same address, or with `Accept: "
+                'text/event-stream` or `Accept: multipart/mixed;subscriptionSpec="1.0"`.',
                 reason="SUBSCRIPTION_OVER_HTTP",
             )
         with observed(self._rt, operation, request.headers, who) as seen:
             trace_id = self._door.trace_id(request.headers)
             result = await self._schema.execute(
-                asked.text,
+                text,
                 variable_values=asked.variables,
                 context_value=self._door.context(who, operation.document, trace_id),
                 operation_name=asked.operation_name,
             )
             seen.errors = result.errors or ()
+        if result.errors and result.data is None and not any(e.path for e in result.errors):
+            # Variables that don't fit: the operation never began, so there is no data to speak of.
+            return refuse(tuple(result.errors), request, trace_id)
         answer: dict[str, Any] = {"data": result.data}
         if result.errors:
             answer = {"errors": [error.formatted for error in result.errors], **answer}
@@ -117,11 +128,6 @@ def wants_page(request: Request) -> bool:
     )
 
 
-def wants_events(request: Request) -> bool:
-    """Whether the answer is to be a stream of events."""
-    return MEDIA_TYPE in request.headers.get("accept", "")
-
-
 async def read_json(request: Request, limit: int) -> bytes:
     """The body of a request that says it is JSON."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -132,49 +138,20 @@ async def read_json(request: Request, limit: int) -> bytes:
     return await read_body(request, limit)
 
 
-def read_query(request: Request) -> Asked:
-    """What a GET asks."""
-    found: dict[str, Any] = dict(request.query_params)
-    for name in ("variables", "extensions"):
-        if found.get(name):
-            found[name] = parse_object(found[name].encode())
-    return read_asked(found)
-
-
-def read_asked(found: dict[str, Any]) -> Asked:
-    """What a body asks; raises BadInput when it is not of the form of GraphQL over HTTP."""
-    text, variables, name = (found.get(key) for key in ("query", "variables", "operationName"))
-    extensions = found.get("extensions")
-    if text is None and isinstance(extensions, dict) and "persistedQuery" in extensions:
-        raise PersistedQueryNotSupported
-    if not isinstance(text, str) or not text.strip():
-        raise BadInput("`query` must hold a GraphQL document.", reason="QUERY_MISSING")
-    if not isinstance(variables, dict | None):
-        raise BadInput("`variables` must be an object.", reason="VARIABLES")
-    if not isinstance(name, str | None):
-        raise BadInput("`operationName` must be a string.", reason="OPERATION_NAME")
-    return Asked(text, variables, name or None)
-
-
-class PersistedQueryNotSupported(MaestroError):
-    """Persisted queries are not taken; send the document."""
-
-    code = "PERSISTED_QUERY_NOT_SUPPORTED"
-
-
 def refuse(errors: tuple[GraphQLError, ...], request: Request, trace_id: str) -> Response:
     """The answer to a document that can't run: data is absent, so strict clients get a 4xx."""
-    shown = present_all(errors, trace_id)
+    shown = [e if "trace_id" in (e.extensions or {}) else present(e, trace_id) for e in errors]
     status = 200
-    if media_type(request) == GRAPHQL_JSON or wants_events(request):
+    accept = request.headers.get("accept", "")
+    if media_type(request) == GRAPHQL_JSON or EVENTS.media_type in accept:
         status = STATUS.get((shown[0].extensions or {}).get("code", ""), 400)
     return respond({"errors": [error.formatted for error in shown]}, request, status=status)
 
 
-def not_allowed(request: Request, trace_id: str) -> Response:
-    """The answer to a GET that would change something."""
-    error = BadInput("GET is for queries; send this with POST.", reason="GET_QUERY_ONLY")
-    return respond(body_of(error, trace_id), request, status=405, headers={"Allow": "POST"})
+def not_allowed(request: Request, trace_id: str, allowed: str, message: str) -> Response:
+    """The answer to a method that this request can't be sent with."""
+    error = BadInput(message, reason="METHOD_NOT_ALLOWED")
+    return respond(body_of(error, trace_id), request, status=405, headers={"Allow": allowed})
 
 
 def media_type(request: Request) -> str:

@@ -38,14 +38,16 @@ from runtime.model.identity import Principal
 from subgraph.context import Door
 from subgraph.documents import Documents, Operation
 from subgraph.errors import body_of, present_all
-from subgraph.http.graphql import read_asked
+from subgraph.http.asked import read_asked
 from subgraph.http.observe import observed
+from subgraph.persisted import PersistedDocuments
 from subgraph.schema.build import Schema
 
 UNAUTHORIZED: Final = 4401
 FORBIDDEN: Final = 4403
+TOO_MANY: Final = 4429
 TRY_LATER: Final = 1013
-_INIT_WAIT: Final = timedelta(seconds=10)
+_INIT_WAIT: Final = timedelta(seconds=3)
 _LONGEST_SLEEP: Final = 86_400.0
 
 
@@ -58,14 +60,37 @@ class Connection:
     who: Principal | None = None
 
 
+@dataclass(slots=True)
+class Pace:
+    """How many messages a connection may send: `burst` at once, `rate` a second in the long run."""
+
+    burst: float = 500.0
+    rate: float = 100.0
+    left: float = 500.0
+    at: float = 0.0
+
+    def allows(self, now: float) -> bool:
+        """Take one message; whether it is within the pace."""
+        self.left = min(self.burst, self.left + (now - self.at) * self.rate) - 1
+        self.at = now
+        return self.left >= 0
+
+
 class Handler(BaseGraphQLTransportWSHandler[Connection, None]):
     """One connection: admits it once, then runs each operation as HTTP would."""
 
     view: GraphQLOverWebSocket
     _expiry: asyncio.Task[None] | None = None
 
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self._pace = Pace()
+
     async def handle_message(self, message: Message) -> None:
         """Take one frame; what is no message of the protocol ends the connection."""
+        if not self._pace.allows(self.view.rt.clock.monotonic()):
+            await self.websocket.close(TOO_MANY, "Too many messages")
+            return
         # Strawberry believes the types it declares: a frame of another form would end the task, not the connection.
         if is_message(message):
             await super().handle_message(message)
@@ -80,7 +105,10 @@ class Handler(BaseGraphQLTransportWSHandler[Connection, None]):
             await super().handle_subscribe(message)
             return
         try:
-            read_asked(dict(message["payload"]))
+            asked = read_asked(dict(message["payload"]))
+            text = self.view.persisted.text_of(asked.text, asked.sha256)
+            if asked.sha256 and not self.view.documents.prepare(text).errors:
+                self.view.persisted.remember(text, asked.sha256)
             if most is not None and len(self.operations) >= most:
                 raise Exhausted(
                     f"A connection takes {most} operations at once.", reason="TOO_MANY_OPERATIONS"
@@ -89,7 +117,9 @@ class Handler(BaseGraphQLTransportWSHandler[Connection, None]):
             refusal = body_of(error, self.view.door.trace_id(self.context.headers))["errors"]
             await self.send_message({"id": message["id"], "type": "error", "payload": refusal})
             return
-        await super().handle_subscribe(message)
+        await super().handle_subscribe(
+            {**message, "payload": {**message["payload"], "query": text}}
+        )
 
     async def handle_connection_init(self, message: ConnectionInitMessage) -> None:
         """Let the caller in, or close with the code that says why not."""
@@ -163,7 +193,14 @@ class GraphQLOverWebSocket(GraphQL[Connection, None]):
 
     graphql_transport_ws_handler_class = Handler
 
-    def __init__(self, rt: Runtime, schema: Schema, documents: Documents, door: Door) -> None:
+    def __init__(
+        self,
+        rt: Runtime,
+        schema: Schema,
+        documents: Documents,
+        persisted: PersistedDocuments,
+        door: Door,
+    ) -> None:
         super().__init__(
             schema,
             graphql_ide=None,
@@ -172,6 +209,7 @@ class GraphQLOverWebSocket(GraphQL[Connection, None]):
         )
         self.rt = rt
         self.documents = documents
+        self.persisted = persisted
         self.door = door
 
     async def get_context(self, request: Any, response: Any) -> Connection:  # noqa: ARG002 - their signature

@@ -37,12 +37,14 @@ class Subscription:
         ] = None,
     ) -> AsyncGenerator[ExecutionEvent, None]:
         """Every event of one execution."""
+        resume = info.context.resume
         events = resolve.execution_events(
-            info.context, id=id, after=position(after), kinds=tuple(types or ())
+            info.context, id=id, after=position(resume.after or after), kinds=tuple(types or ())
         )
         async for event in events:
             # What hangs on an event is asked for anew: the execution has moved on since the last one.
             info.context.loaders.forget()
+            resume.after = str(event.sequence)
             yield ExecutionEvent.of(event)
 
     @strawberry.subscription(
@@ -62,8 +64,10 @@ class Subscription:
         ] = None,
     ) -> AsyncGenerator[LogLine, None]:
         """What the steps of one execution log."""
+        resume = info.context.resume
         lines = resolve.execution_logs(
-            info.context, id=id, after=position(after), step_key=step_key
+            info.context, id=id, after=position(resume.after or after), step_key=step_key
         )
         async for line in lines:
+            resume.after = str(line.position)
             yield LogLine.of(line)

@@ -203,7 +203,12 @@ async def listening(app: Any) -> AsyncIterator[str]:
     """An application under uvicorn on a free port of loopback; its address."""
     opened = loopback_socket()
     config = uvicorn.Config(
-        app, log_config=None, lifespan="off", ws="websockets-sansio", timeout_graceful_shutdown=1
+        app,
+        log_config=None,
+        lifespan="off",
+        ws="websockets-sansio",
+        ws_per_message_deflate=False,
+        timeout_graceful_shutdown=1,
     )
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve([opened]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 from typing import Any
@@ -106,8 +107,23 @@ async def test_the_access_table_names_what_services_ask_for(server: Served) -> N
         (b'{"query": 5}', {}, 400, "BAD_USER_INPUT"),
         (b'{"query": "{ a }", "variables": []}', {}, 400, "BAD_USER_INPUT"),
         (b'{"query": "{ a }", "operationName": 5}', {}, 400, "BAD_USER_INPUT"),
-        (b'{"query": "{ a }"}', {"Content-Type": "text/plain"}, 400, "BAD_USER_INPUT"),
-        (b'{"extensions": {"persistedQuery": {}}}', {}, 400, "PERSISTED_QUERY_NOT_SUPPORTED"),
+        (b'{"query": "{ a }"}', {"Content-Type": "text/plain"}, 415, "BAD_USER_INPUT"),
+        (b'{"query": "{ a }"}', {"Content-Encoding": "br"}, 415, "BAD_USER_INPUT"),
+        (b'{"query": "{ a }"}', {"Content-Encoding": "gzip"}, 415, "BAD_USER_INPUT"),
+        (b"null", {}, 400, "BAD_USER_INPUT"),
+        (b'"{ a }"', {}, 400, "BAD_USER_INPUT"),
+        (b"5", {}, 400, "BAD_USER_INPUT"),
+        (b'{"query": "{ a }", "variables": {"a": NaN}}', {}, 400, "BAD_USER_INPUT"),
+        (b'{"query": "\xff"}', {}, 400, "BAD_USER_INPUT"),
+        (b"[" * 100_000 + b"]" * 100_000, {}, 400, "BAD_USER_INPUT"),
+        (b'{"query": ' + b"9" * 100_000 + b"}", {}, 400, "BAD_USER_INPUT"),
+        (b'{"query": "{ a }", "extensions": 5}', {}, 400, "BAD_USER_INPUT"),
+        (
+            b'{"extensions": {"persistedQuery": {"version": 2}}}',
+            {},
+            400,
+            "PERSISTED_QUERY_NOT_SUPPORTED",
+        ),
         (b'{"query": "subscription { executionEvents(id: 1) { id } }"}', {}, 400, "BAD_USER_INPUT"),
     ],
 )
@@ -183,6 +199,42 @@ async def test_a_body_of_unknown_length_is_cut_at_the_limit(server: Served) -> N
     answer = await server.request("POST", "/graphql", data=parts(), headers=headers)
 
     assert answer.status == 413
+
+
+async def test_a_packed_body_counts_by_what_it_unpacks_to(server: Served) -> None:
+    def packed(query: str, size: int) -> bytes:
+        return gzip.compress(json.dumps({"query": query, "x": "x" * size}).encode())
+
+    sent = {**server.bearer(), "Content-Type": "application/json", "Content-Encoding": "gzip"}
+    fits = await server.request("POST", "/graphql", data=packed(QUERY, 10), headers=sent)
+    bomb = await server.request("POST", "/graphql", data=packed(QUERY, 200_000_000), headers=sent)
+
+    assert fits.body == {"data": {"workflows": {"totalCount": 0}}}
+    assert (bomb.status, bomb.codes) == (413, ["PAYLOAD_TOO_LARGE"])
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+async def test_other_methods_are_told_which_are_taken(server: Served, method: str) -> None:
+    answer = await server.request(method, "/graphql", headers=server.bearer())
+
+    assert (answer.status, answer.headers["Allow"]) == (405, "GET, POST")
+
+
+async def test_variables_that_do_not_fit_leave_no_data(server: Served) -> None:
+    body = {
+        "query": "query($first: Int!) { workflows(first: $first) { totalCount } }",
+        "variables": {"first": "many"},
+    }
+    loose = await server.request("POST", "/graphql", json=body, headers=server.bearer())
+    strict = await server.request(
+        "POST", "/graphql", json=body, headers={**server.bearer(), "Accept": STRICT}
+    )
+
+    assert (loose.status, strict.status) == (200, 400)
+    assert "data" not in loose.body
+    assert "data" not in strict.body
+    assert strict.codes == ["BAD_USER_INPUT"]
+    assert "many" not in json.dumps(strict.body)
 
 
 async def test_a_fault_shows_nothing_of_its_inside(

@@ -62,6 +62,64 @@ async def test_an_execution_is_watched_to_its_end(server: Served, worker: None) 
     assert [data for name, data in rest if name == "next"] == [data for _, data in found[2:-1]]
 
 
+async def test_a_browser_that_was_cut_off_goes_on_after_the_last_event_it_saw(
+    server: Served, worker: None
+) -> None:
+    await server.publish()
+    async with server.client() as session:
+        execution_id = await server.enqueue(session)
+    query = "subscription($id: ID!) { executionEvents(id: $id) { sequence } }"
+    body = {"query": query, "variables": {"id": execution_id}}
+
+    async def lines(**headers: str) -> list[str]:
+        sent = {**server.bearer(), **ACCEPT, **headers}
+        answer = await server.request("POST", "/graphql", json=body, headers=sent)
+        return str(answer.body).split("\n")
+
+    whole = [line for line in await lines() if line.startswith("id: ")]
+    rest = [line for line in await lines(**{"Last-Event-ID": "3"}) if line.startswith("id: ")]
+
+    assert whole == [f"id: {n + 1}" for n in range(len(whole))]
+    assert rest == whole[3:]
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        'multipart/mixed;subscriptionSpec="1.0", application/json',
+        'application/json, multipart/mixed; boundary="x"; subscriptionSpec=1.0',
+    ],
+)
+async def test_a_router_gets_parts(server: Served, worker: None, accept: str) -> None:
+    await server.publish()
+    async with server.client() as session:
+        execution_id = await server.enqueue(session)
+
+    answer = await server.request(
+        "POST",
+        "/graphql",
+        json={"query": WATCH, "variables": {"id": execution_id}},
+        headers={**server.bearer(), "Accept": accept},
+    )
+    plain = await server.request(
+        "POST",
+        "/graphql",
+        json={"query": "{ __typename }"},
+        headers={**server.bearer(), "Accept": accept},
+    )
+
+    kind = answer.headers["Content-Type"]
+    assert kind == 'multipart/mixed;boundary="graphql";subscriptionSpec="1.0"'
+    assert answer.body.endswith("\r\n--graphql--\r\n")
+    parts = [
+        part.partition("\r\n\r\n")[2] for part in str(answer.body).split("\r\n--graphql")[1:-1]
+    ]
+    seen = [json.loads(part)["payload"]["data"]["executionEvents"] for part in parts]
+    assert [event["cursor"] for event in seen] == [str(n + 1) for n in range(len(seen))]
+    assert seen[-1]["type"] == "EXECUTION_COMPLETED"
+    assert plain.headers["Content-Type"] == "application/json"
+
+
 async def test_a_query_is_a_stream_of_one(server: Served) -> None:
     found = await events(server, query="{ workflows { totalCount } }")
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
 import websockets
 from gql import gql
 
+from subgraph.persisted import digest_of
 from tests.http.serving import Served, asking
 
 PROTOCOL = "graphql-transport-ws"
@@ -188,6 +190,90 @@ async def test_an_operation_is_refused_as_over_http(
     assert refused["type"] == "error"
     assert refused["payload"][0]["extensions"]["code"] == "BAD_USER_INPUT"
     assert refused["payload"][0]["extensions"]["reason"] == reason
+
+
+async def test_other_subprotocols_are_not_spoken(server: Served) -> None:
+    url = f"{server.url.replace('http', 'ws', 1)}/graphql"
+    for offered in (["graphql-ws"], ["graphql-transport-ws-2"], []):
+        protocols = [websockets.Subprotocol(each) for each in offered] or None
+        socket = await websockets.connect(url, subprotocols=protocols)
+
+        assert await close_code(socket) == 4406
+
+
+async def test_who_does_not_say_hello_is_left(server: Served) -> None:
+    socket = await connect(server)
+
+    assert await close_code(socket) == 4408
+
+
+async def test_hello_is_said_once(server: Served) -> None:
+    socket = await initialised(server, {"authorization": server.bearer()["Authorization"]})
+    await socket.send(json.dumps({"type": "connection_init"}))
+
+    assert await close_code(socket) == 4429
+
+
+async def test_an_id_is_used_by_one_operation_at_a_time(server: Served) -> None:
+    await server.publish()
+    async with server.client() as session:
+        execution = await server.enqueue(session)
+    query = f'subscription {{ executionEvents(id: "{execution}") {{ sequence }} }}'
+    socket = await initialised(server, {"authorization": server.bearer()["Authorization"]})
+    for _ in range(2):
+        message = {"type": "subscribe", "id": "1", "payload": {"query": query}}
+        await socket.send(json.dumps(message))
+
+    assert await close_code(socket) == 4409
+
+
+async def test_a_ping_is_answered_and_a_bad_document_ends_itself_only(server: Served) -> None:
+    socket = await initialised(server, {"authorization": server.bearer()["Authorization"]})
+    async with socket:
+        assert json.loads(await socket.recv()) == {"type": "connection_ack"}
+        await socket.send('{"type": "pong"}')
+        await socket.send('{"type": "ping"}')
+        assert json.loads(await socket.recv()) == {"type": "pong"}
+        for key, query in (("bad", "{"), ("good", QUERY)):
+            message = {"type": "subscribe", "id": key, "payload": {"query": query}}
+            await socket.send(json.dumps(message))
+        (refused,) = await answers(socket, "bad")
+        good = await answers(socket, "good")
+
+    assert refused["payload"][0]["extensions"]["code"] == "GRAPHQL_PARSE_FAILED"
+    assert [message["type"] for message in good] == ["next", "complete"]
+
+
+async def test_too_many_messages_end_the_connection(server: Served) -> None:
+    socket = await initialised(server, {"authorization": server.bearer()["Authorization"]})
+    with suppress(websockets.ConnectionClosed):
+        for _ in range(5_000):
+            await socket.send('{"type": "pong"}')
+
+    assert await close_code(socket) == 4429
+
+
+async def test_messages_are_not_compressed(server: Served) -> None:
+    socket = await connect(server)
+    async with socket:
+        response = socket.response
+
+    assert response is not None
+    assert "Sec-WebSocket-Extensions" not in response.headers
+
+
+async def test_a_document_is_named_by_its_digest(server: Served) -> None:
+    socket = await initialised(server, {"authorization": server.bearer()["Authorization"]})
+    extensions = {"persistedQuery": {"version": 1, "sha256Hash": digest_of(QUERY)}}
+    async with socket:
+        for key, more in (("1", {}), ("2", {"query": QUERY}), ("3", {})):
+            payload = {"extensions": extensions, **more}
+            await socket.send(json.dumps({"type": "subscribe", "id": key, "payload": payload}))
+            found = await answers(socket, key)
+            if key == "1":
+                assert found[0]["payload"][0]["extensions"]["code"] == "PERSISTED_QUERY_NOT_FOUND"
+            else:
+                assert [message["type"] for message in found] == ["next", "complete"]
 
 
 async def test_one_operation_too_many_is_refused_with_a_code(server: Served) -> None:

@@ -1,0 +1,25 @@
+"""Writes subgraph/trusted_documents.json, the manifest of what our own clients send; with --check, compares it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from subgraph.persisted import PRODUCT, manifest_of
+
+OPERATIONS = Path(__file__).resolve().parents[1] / "maestro_cli" / "operations"
+
+
+def main() -> int:
+    """Write or compare; 1 when the manifest is stale."""
+    text = manifest_of(path.read_text("utf-8") for path in sorted(OPERATIONS.glob("*.graphql")))
+    if "--check" not in sys.argv:
+        PRODUCT.write_text(text, "utf-8")
+    elif not PRODUCT.exists() or PRODUCT.read_text("utf-8") != text:
+        sys.stderr.write("subgraph/trusted_documents.json is stale: run `make schema`\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,178 @@
+"""Subscriptions over plain HTTP, for clients behind proxies that let no WebSocket through.
+
+Two framings of one stream: server-sent events (`Accept: text/event-stream`, distinct connections mode) and parts
+(`Accept: multipart/mixed;subscriptionSpec="1.0"`, Apollo's protocol between router and subgraph). The whole stream
+lives in one task, so that its span and its subscription end where they began, whether the operation, the client or
+the server ends it; a heartbeat now and then keeps intermediaries from taking silence for death, and the stream ends
+with the caller's token. Events carry the cursor of what they show as their id, so a browser that was cut off goes on
+after it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+from strawberry.types.execution import ExecutionResult
+
+from runtime.bootstrap import Runtime
+from runtime.model.identity import Principal
+from subgraph.context import Door
+from subgraph.documents import Operation
+from subgraph.http.observe import observed
+from subgraph.schema.build import Schema
+
+_ALIVE_SECONDS: Final = 12.0
+_SUBSCRIPTION_SPEC: Final = re.compile(r"""subscriptionSpec\s*=\s*"?1\.0"?""", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Framing:
+    """How results are told apart on the wire.
+
+    `media_type` is what a client names, `content_type` what the answer says.
+    """
+
+    media_type: str
+    content_type: str
+    before: bytes
+    after: bytes
+    alive: bytes
+    end: bytes
+    is_wrapped: bool = False
+
+    def frame(self, answer: dict[str, Any], cursor: str | None = None) -> bytes:
+        """One result, and where a client that was cut off after it goes on."""
+        body = {"payload": answer} if self.is_wrapped else answer
+        place = b"" if cursor is None or self.is_wrapped else f"id: {cursor}\n".encode()
+        return place + self.before + orjson.dumps(body, default=str) + self.after
+
+
+EVENTS: Final = Framing(
+    media_type="text/event-stream",
+    content_type="text/event-stream",
+    before=b"event: next\ndata: ",
+    after=b"\n\n",
+    alive=b":\n\n",
+    end=b"event: complete\ndata:\n\n",
+)
+PARTS: Final = Framing(
+    media_type="multipart/mixed",
+    content_type='multipart/mixed;boundary="graphql";subscriptionSpec="1.0"',
+    before=b"\r\n--graphql\r\nContent-Type: application/json\r\n\r\n",
+    after=b"",
+    alive=b"\r\n--graphql\r\nContent-Type: application/json\r\n\r\n{}",
+    end=b"\r\n--graphql--\r\n",
+    is_wrapped=True,
+)
+
+
+def framing_of(accept: str, operation: Operation) -> Framing | None:
+    """The framing that a client asks for, in whatever order its `Accept` names things; None for a single answer.
+
+    A client that takes parts gets them for subscriptions only: it takes a plain answer for everything else.
+    """
+    if EVENTS.media_type in accept:
+        return EVENTS
+    if operation.is_subscription and PARTS.media_type in accept:
+        return PARTS if _SUBSCRIPTION_SPEC.search(accept) else None
+    return None
+
+
+class Stream(Response):
+    """The answer to one operation as a stream of results and an end."""
+
+    def __init__(
+        self,
+        rt: Runtime,
+        schema: Schema,
+        door: Door,
+        *,
+        framing: Framing,
+        request: Request,
+        who: Principal,
+        operation: Operation,
+        text: str,
+        variables: dict[str, Any] | None,
+        operation_name: str | None,
+    ) -> None:
+        super().__init__(
+            headers={
+                "Content-Type": framing.content_type,
+                "Cache-Control": "no-store",
+                "X-Accel-Buffering": "no",
+            }
+        )
+        del self.headers["content-length"]
+        self._framing = framing
+        self._rt, self._schema, self._door = rt, schema, door
+        self._request, self._who, self._operation = request, who, operation
+        self._text, self._variables, self._name = text, variables, operation_name
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        """Stream until the operation, the client or the token comes to its end."""
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        tasks = [
+            asyncio.create_task(work)
+            for work in (self._results(send), self._alive(send), _gone(receive), self._expired())
+        ]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        with suppress(OSError):
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _results(self, send: Send) -> None:
+        headers = self._request.headers
+        with observed(self._rt, self._operation, headers, self._who) as seen:
+            trace_id = self._door.trace_id(headers)
+            context = self._door.context(self._who, self._operation.document, trace_id)
+            context.resume.after = headers.get("last-event-id") or None
+            results = await self._schema.stream(
+                self._text,
+                variable_values=self._variables,
+                context_value=context,
+                operation_name=self._name,
+            )
+            async with aclosing(results):
+                async for result in results:
+                    if isinstance(result, ExecutionResult):
+                        seen.errors = result.errors or seen.errors
+                        cursor = context.resume.after
+                        await send(_chunk(self._framing.frame(_answer(result), cursor)))
+            await send(_chunk(self._framing.end))
+
+    async def _alive(self, send: Send) -> None:
+        while True:
+            await asyncio.sleep(_ALIVE_SECONDS)
+            await send(_chunk(self._framing.alive))
+
+    async def _expired(self) -> None:
+        while (left := self._who.expires_at - self._rt.clock.now().timestamp()) > 0:
+            await asyncio.sleep(min(left, 86_400.0))
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _chunk(body: bytes) -> dict[str, Any]:
+    return {"type": "http.response.body", "body": body, "more_body": True}
+
+
+def _answer(result: ExecutionResult) -> dict[str, Any]:
+    answer: dict[str, Any] = {"data": result.data}
+    if result.errors:
+        answer["errors"] = [error.formatted for error in result.errors]
+    return answer

@@ -1,0 +1,9 @@
+// One subscription by the reference client of GraphQL over SSE: node watch_sse.mjs URL TOKEN QUERY VARIABLES
+import { createClient } from 'graphql-sse';
+
+const [url, token, query, variables] = process.argv.slice(2);
+const client = createClient({ url, retryAttempts: 0, headers: { authorization: `Bearer ${token}` } });
+for await (const result of client.iterate({ query, variables: JSON.parse(variables) })) {
+  console.log(JSON.stringify(result));
+}
+client.dispose();
