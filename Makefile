@@ -26,8 +26,8 @@ test-long: test-set  ## Run the test suite with the long runs
 simulate: test-set  ## Run the simulator: make simulate SEEDS=400000
 	@exec $(BIN)/python -m tests.simulator --seeds $(or $(SEEDS),10000)
 
-bench: test-set  ## Run the benchmarks, or one: make bench BENCH=name
-	@exec $(BIN)/python -m benchmarks $(BENCH)
+bench: test-set  ## Run the benchmarks and keep their results, or one: make bench BENCH=name
+	@exec $(BIN)/python -m benchmarks --keep $(BENCH)
 
 check: test-set  ## Format, lint, types, doors, sizes, schema, composition
 	@exec sh scripts/check.sh

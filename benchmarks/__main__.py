@@ -1,63 +1,122 @@
-"""`python -m benchmarks [NAME] [--seconds S] [--runs N] [--executions N]`: one JSON line each, then a table."""
+"""`python -m benchmarks [NAME ...] [--quick] [--keep]`: one JSON line each on stdout, then a table on stderr."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import json
+import os
 import platform
 import sys
-from typing import Any
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
 
-from benchmarks import latency, retention, throughput
+import uvloop
+
+from benchmarks import (
+    acceptance,
+    commits,
+    cpu,
+    fan_out,
+    gap,
+    latency,
+    listing,
+    observability,
+    parked,
+    pickup,
+    retention,
+    takeover,
+    throughput,
+)
+from benchmarks.line import Effort
 from benchmarks.surroundings import surroundings
 from runtime.telemetry.log import configure_logging
 
+BENCHES: Final = {
+    module.NAME: module.measure
+    for module in (
+        throughput,
+        commits,
+        latency,
+        pickup,
+        gap,
+        acceptance,
+        fan_out,
+        takeover,
+        parked,
+        listing,
+        cpu,
+        observability,
+        retention,
+    )
+}
+RESULTS: Final = Path(__file__).parent / "results"
 
-async def run(
-    names: list[str], *, seconds: float, runs: int, executions: int
-) -> list[dict[str, Any]]:
+
+async def run(names: list[str], effort: Effort) -> list[dict[str, Any]]:
     """Each measurement on servers of its own, so that none inherits another's tables."""
-    results = []
+    found = []
     for name in names:
         async with surroundings() as around:
-            if name == throughput.NAME:
-                result = await throughput.measure(around, seconds=seconds)
-            elif name == retention.NAME:
-                result = await retention.measure(around, executions=executions)
-            else:
-                result = await latency.measure(around, runs=runs)
-        result["python"] = platform.python_version()
-        print(json.dumps(result), flush=True)
-        results.append(result)
-    return results
+            line = (await BENCHES[name](around, effort)).as_json()
+        line |= {
+            "quick": effort.is_quick,
+            "python": platform.python_version(),
+            "cores": os.cpu_count(),
+            "load": round(os.getloadavg()[0], 1),
+        }
+        print(json.dumps(line), flush=True)
+        found.append(line)
+    return found
+
+
+def table(found: list[dict[str, Any]]) -> str:
+    """One row each: letter, name, measured, raw, ratio, target, whether it holds."""
+    heads = ("line", "bench", "measured", "unit", "raw", "ratio", "target", "holds")
+    rows = [heads] + [
+        (
+            one["line"],
+            one["bench"],
+            f"{one['measured']:g}",
+            one["unit"],
+            "" if one["raw"] is None else f"{one['raw']:g}",
+            "" if one["ratio"] is None else f"{one['ratio']:g}",
+            one["target"],
+            "yes" if one["pass"] else "NO",
+        )
+        for one in found
+    ]
+    widths = [max(len(row[place]) for row in rows) for place in range(len(heads))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
+
+
+def keep(found: list[dict[str, Any]]) -> Path:
+    """Add the lines to the day's results."""
+    path = RESULTS / f"{datetime.now(UTC):%Y-%m-%d}.jsonl"
+    with path.open("a", encoding="utf-8") as file:
+        file.writelines(json.dumps(line) + "\n" for line in found)
+    return path
 
 
 def main() -> int:
     """Parse, measure, print."""
-    known = [throughput.NAME, latency.NAME, retention.NAME]
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
-    parser.add_argument("name", nargs="?", choices=known)
-    parser.add_argument("--seconds", type=float, default=20.0)
-    parser.add_argument("--runs", type=int, default=300)
-    parser.add_argument(
-        "--executions", type=int, default=100_000, help="in the day that is dropped"
-    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHES))
+    parser.add_argument("--quick", action="store_true", help="little of everything: does it run?")
+    parser.add_argument("--keep", action="store_true", help="add to benchmarks/results")
     options = parser.parse_args()
+    if unknown := set(options.names) - set(BENCHES):
+        parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(BENCHES)}")
     configure_logging(form="json", level="warning")
-    results = asyncio.run(
-        run(
-            [options.name] if options.name else known,
-            seconds=options.seconds,
-            runs=options.runs,
-            executions=options.executions,
-        )
-    )
-    for result in results:
-        print(f"\n{result['bench']}", file=sys.stderr)
-        for key, value in result.items():
-            if key != "bench":
-                print(f"  {key:<36} {value}", file=sys.stderr)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        found = runner.run(run(options.names or list(BENCHES), Effort(options.quick)))
+    print(f"\n{table(found)}", file=sys.stderr)
+    if options.keep:
+        print(f"\nkept in {keep(found)}", file=sys.stderr)
     return 0
 
 

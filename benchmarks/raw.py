@@ -1,7 +1,8 @@
 """The raw limit: the rows of a 3-step execution written by bare asyncpg, grouped and one after the other.
 
-Five commits an execution, as the engine needs: acceptance (execution, event), claim, then three checkpoints, the last
-of which also ends the execution. Nine events and three step rows; same tables, same indexes, no validation, no engine.
+As many commits as the engine makes: acceptance (execution, event), claim unless it is born owned, then three
+checkpoints, the last of which also ends the execution. Nine events and three step rows; same tables, same indexes,
+no validation, no engine.
 """
 
 from __future__ import annotations
@@ -15,14 +16,15 @@ import asyncpg
 from runtime.entropy import SystemEntropy
 
 STEPS = 3
-COMMITS = 2 + STEPS
 _TENANT = UUID(int=1)
 _DATA = '{"step": 0, "key": "a", "item": -1, "attempt": 1}'
 _RESULT = '{"output": {"ok": true}, "in": "sha256:0", "out": "sha256:0", "code": "sha256:0", "worker": "host:1"}'
 
 ACCEPT = """
-with e as (insert into workflow_executions (id, shard, tenant_id, workflow_id, version_id, status, input, meta)
-  select i, 0, $2, $2, $2, 0, '{}', '{}' from unnest($1::uuid[]) i)
+with e as (insert into workflow_executions
+    (id, shard, tenant_id, workflow_id, version_id, status, owner, epoch, started_at, input, meta)
+  select i, 0, $2, $2, $2, case when $4 then 1 else 0 end, case when $4 then 1 end, case when $4 then 1 else 0 end,
+         case when $4 then now() end, '{}', '{}' from unnest($1::uuid[]) i)
 insert into execution_events (shard, kind, seq, execution_id, tenant_id, ts, data)
   select 0, 1, 1, i, $2, now(), $3::jsonb from unnest($1::uuid[]) i"""
 CLAIM = """
@@ -47,20 +49,30 @@ async def open_raw(url: str) -> asyncpg.Connection:
     return connection
 
 
-async def write(connection: asyncpg.Connection, ids: list[UUID]) -> None:
-    """Everything that a 3-step execution leaves behind, for each id, in five commits for all of them."""
-    low, high = min(ids), max(ids)
-    await connection.execute(ACCEPT, ids, _TENANT, _DATA)
-    await connection.execute(CLAIM, ids, low, high)
+async def accept(connection: asyncpg.Connection, ids: list[UUID], *, born_owned: bool) -> None:
+    """Queued, or running at once."""
+    await connection.execute(ACCEPT, ids, _TENANT, _DATA, born_owned)
+
+
+async def checkpoint(connection: asyncpg.Connection, ids: list[UUID], step: int) -> None:
+    """One step of each: its row, its events, and after the last one the end."""
+    async with connection.transaction():
+        await connection.execute(STEP, ids, step, _TENANT, _RESULT)
+        # Started and the first step go with the first checkpoint, the end with the last.
+        first = 2 if step == 0 else 4 + 2 * step - 1
+        last = 4 + 2 * step if step < STEPS - 1 else 9
+        await connection.execute(EVENTS, ids, _TENANT, _DATA, first, last)
+        if step == STEPS - 1:
+            await connection.execute(CLOSE, ids, min(ids), max(ids))
+
+
+async def write(connection: asyncpg.Connection, ids: list[UUID], *, born_owned: bool) -> None:
+    """Everything that a 3-step execution leaves behind, for each id, in 4 or 5 commits for all of them."""
+    await accept(connection, ids, born_owned=born_owned)
+    if not born_owned:
+        await connection.execute(CLAIM, ids, min(ids), max(ids))
     for step in range(STEPS):
-        async with connection.transaction():
-            await connection.execute(STEP, ids, step, _TENANT, _RESULT)
-            # Started and the first step go with the first checkpoint, the end with the last.
-            first = 2 if step == 0 else 4 + 2 * step - 1
-            last = 4 + 2 * step if step < STEPS - 1 else 9
-            await connection.execute(EVENTS, ids, _TENANT, _DATA, first, last)
-            if step == STEPS - 1:
-                await connection.execute(CLOSE, ids, low, high)
+        await checkpoint(connection, ids, step)
 
 
 def make_ids(count: int) -> list[UUID]:
@@ -69,30 +81,48 @@ def make_ids(count: int) -> list[UUID]:
     return [entropy.uuid7(now) for _ in range(count)]
 
 
-async def grouped_per_second(url: str, *, seconds: float, group: int = 1000) -> float:
+async def grouped_per_second(
+    url: str, *, seconds: float, group: int = 1000, born_owned: bool = False
+) -> float:
     """Executions per second when `group` of them share each commit."""
     connection = await open_raw(url)
     try:
-        await write(connection, make_ids(group))
+        await write(connection, make_ids(group), born_owned=born_owned)
         done, begin = 0, time.perf_counter()
         while time.perf_counter() - begin < seconds:
-            await write(connection, make_ids(group))
+            await write(connection, make_ids(group), born_owned=born_owned)
             done += group
         return done / (time.perf_counter() - begin)
     finally:
         await connection.close()
 
 
-async def serial_seconds(url: str, *, runs: int) -> list[float]:
-    """How long the five commits of one execution take, alone on an idle system; sorted."""
+async def serial_seconds(url: str, *, runs: int, born_owned: bool = False) -> list[float]:
+    """How long the commits of one execution take, alone on an idle system; sorted."""
     connection = await open_raw(url)
     try:
-        await write(connection, make_ids(1))
+        await write(connection, make_ids(1), born_owned=born_owned)
         times = []
         for _ in range(runs):
             ids = make_ids(1)
             begin = time.perf_counter()
-            await write(connection, ids)
+            await write(connection, ids, born_owned=born_owned)
+            times.append(time.perf_counter() - begin)
+        return sorted(times)
+    finally:
+        await connection.close()
+
+
+async def checkpoint_seconds(url: str, *, runs: int) -> list[float]:
+    """How long one durable write of one step's rows takes, alone; sorted."""
+    connection = await open_raw(url)
+    try:
+        times = []
+        for _ in range(runs):
+            ids = make_ids(1)
+            await accept(connection, ids, born_owned=True)
+            begin = time.perf_counter()
+            await checkpoint(connection, ids, 1)
             times.append(time.perf_counter() - begin)
         return sorted(times)
     finally:

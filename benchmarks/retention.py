@@ -1,4 +1,4 @@
-"""How long it takes to drop a day of executions, what that gives back to the disk, and how long others wait for it.
+"""R: how long it takes to drop a day of executions, what that gives back to the disk, and how long others wait for it.
 
 A day 40 days ago is filled with 3-step executions (three step rows, nine events, a log line, a label each); one in a
 thousand has not ended and is kept. Meanwhile a reader looks up an execution of that day again and again.
@@ -10,12 +10,12 @@ import asyncio
 import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 import asyncpg
 
 from benchmarks import raw
+from benchmarks.line import Effort, Line, at_most
 from benchmarks.surroundings import Surroundings
 from runtime.clock import SystemClock
 from runtime.scheduler.days import DEFAULT_DAYS, Days
@@ -56,8 +56,9 @@ ROWS = (
 )
 
 
-async def measure(around: Surroundings, *, executions: int) -> dict[str, Any]:
-    """One JSON object: seconds, bytes, and the longest wait of a reader beside it."""
+async def measure(around: Surroundings, effort: Effort) -> Line:
+    """Seconds, bytes, and the longest wait of a reader beside it."""
+    executions = effort.of(100_000, 5_000)
     sql = await raw.open_raw(around.database_url)
     database = await Database.open(around.database_url)
     store = RetentionStore(database, default_days=DEFAULT_DAYS)
@@ -76,17 +77,22 @@ async def measure(around: Surroundings, *, executions: int) -> dict[str, Any]:
     finally:
         await database.close()
         await sql.close()
-    return {
-        "bench": NAME,
-        "executions": executions,
-        "dropped": dropped,
-        "kept": executions - dropped,
-        "seconds": round(seconds, 3),
-        "bytes_before": before,
-        "bytes_given_back": before - after,
-        "longest_read_ms": round(max(waits) * 1000, 1),
-        "reads": len(waits),
-    }
+    return Line(
+        bench=NAME,
+        letter="R",
+        unit="s",
+        measured=seconds,
+        goals=[at_most("measured", 10.0), at_most("longest_read_ms", 1_000.0)],
+        facts={
+            "executions": executions,
+            "dropped": dropped,
+            "kept": executions - dropped,
+            "bytes_before": before,
+            "bytes_given_back": before - after,
+            "longest_read_ms": max(waits) * 1000,
+            "reads": len(waits),
+        },
+    )
 
 
 async def _fill(sql: asyncpg.Connection, executions: int) -> None:

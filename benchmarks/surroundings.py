@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import tempfile
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import asyncpg
+import psutil
 
-from runtime.bootstrap import Runtime
+from runtime.bootstrap import Runtime, open_runtime
 from runtime.embedded.services import embedded_services
 from runtime.model.identity import Principal
 from runtime.model.workflow import DefinitionFormat
 from runtime.settings import Settings
 from runtime.store.migrate import migrate
+from runtime.telemetry.metrics import Metrics
+from runtime.telemetry.tracing import Tracing
+from runtime.worker.loop import Worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,9 @@ async def surroundings() -> AsyncIterator[Surroundings]:
                 raise RuntimeError("the embedded servers gave no address")
             await migrate(database_url)
             settings = Settings(home=home, database_url=database_url, redis_url=redis_url)
+            settings = replace(
+                settings, worker=replace(settings.worker, imports=("benchmarks.steps",))
+            )
             yield Surroundings(home, database_url, redis_url, settings)
 
 
@@ -92,3 +100,44 @@ async def publish(runtime: Runtime, name: str, source: str) -> tuple[Principal, 
         raise RuntimeError(str(made.findings))
     await runtime.services.workflows.publish(who, made.workflow.id)
     return who, name
+
+
+@contextlib.asynccontextmanager
+async def one_process(
+    around: Surroundings,
+    *,
+    born_owned: bool = True,
+    metrics: Metrics | None = None,
+    tracing: Tracing | None = None,
+) -> AsyncIterator[tuple[Runtime, Worker]]:
+    """API services, worker and scheduler in this process, as in `mc dev`."""
+    settings = replace(
+        around.settings, worker=replace(around.settings.worker, born_owned=born_owned)
+    )
+    async with open_runtime(settings, metrics=metrics, tracing=tracing) as runtime:
+        worker, scheduler = runtime.make_worker(), runtime.make_scheduler()
+        tasks = [asyncio.create_task(worker.run()), asyncio.create_task(scheduler.run())]
+        try:
+            await worker.signals.wait("beat")
+            yield runtime, worker
+        finally:
+            await scheduler.stop()
+            await worker.stop()
+            await asyncio.gather(*tasks)
+
+
+def cpu_seconds() -> float:
+    """Processor time of this process and all that it started: the embedded servers and their backends."""
+    me = psutil.Process()
+    total = 0.0
+    for process in [me, *me.children(recursive=True)]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            spent = process.cpu_times()
+            total += spent.user + spent.system + spent.children_user + spent.children_system
+    return total
+
+
+def memory_bytes() -> int:
+    """Resident memory of this process."""
+    size: int = psutil.Process().memory_info().rss
+    return size

@@ -134,6 +134,7 @@ async def open_runtime(
     clock: Clock | None = None,
     entropy: Entropy | None = None,
     tracing: Tracing | None = None,
+    metrics: Metrics | None = None,
 ) -> AsyncIterator[Runtime]:
     """Connect everything; raises SetupError or Unavailable when a dependency is not as it must be."""
     if settings.database_url is None or settings.redis_url is None:
@@ -142,7 +143,7 @@ async def open_runtime(
             reason="NO_SERVICES",
         )
     clock, entropy = clock or SystemClock(), entropy or SystemEntropy()
-    metrics = Metrics()
+    metrics = metrics or Metrics()
     async with contextlib.AsyncExitStack() as stack:
         if tracing is None:
             tracing = Tracing.from_environment(service, enabled=settings.telemetry_enabled)

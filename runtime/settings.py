@@ -95,7 +95,10 @@ class ApiSettings:
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """How much one worker takes on, and how long its lease lasts (seconds)."""
+    """How much one worker takes on, and how long its lease lasts (seconds).
+
+    `born_owned`: what the same process accepts while nothing waits is its own from the first commit on.
+    """
 
     max_executions: int = 5_000
     max_steps: int = 1_000
@@ -104,6 +107,7 @@ class WorkerSettings:
     lease_margin_seconds: float = 1.5
     drain_seconds: float = 20.0
     max_output_bytes: int = 1_048_576
+    born_owned: bool = True
     imports: tuple[str, ...] = ()
 
 

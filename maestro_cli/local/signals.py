@@ -13,6 +13,8 @@ import sys
 from collections.abc import Coroutine
 from typing import Any, Final, NoReturn
 
+import uvloop
+
 from maestro_cli.errors import INTERRUPTED
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -20,7 +22,8 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 def run_until_stopped(body: Coroutine[Any, Any, int], *, stopped: int = 0) -> int:
     """Run until the body returns or a signal comes; a clean end by signal gives `stopped`."""
-    return asyncio.run(_supervised(body, stopped))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_supervised(body, stopped))
 
 
 async def _supervised(body: Coroutine[Any, Any, int], stopped: int) -> int:

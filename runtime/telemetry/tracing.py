@@ -18,6 +18,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.sampling import Sampler
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -30,9 +31,17 @@ class Tracing:
     `enabled` is False without a processor; then `span` yields a span that does nothing.
     """
 
-    def __init__(self, *, service: str, processors: tuple[SpanProcessor, ...] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        service: str,
+        processors: tuple[SpanProcessor, ...] = (),
+        sampler: Sampler | None = None,
+    ) -> None:
         self.enabled = bool(processors)
-        self._provider = TracerProvider(resource=Resource.create({"service.name": service}))
+        self._provider = TracerProvider(
+            resource=Resource.create({"service.name": service}), sampler=sampler
+        )
         for processor in processors:
             self._provider.add_span_processor(processor)
         self._tracer = self._provider.get_tracer("maestro-composer")

@@ -1,0 +1,102 @@
+"""K: the first page of a filtered list when the tenant has 1,000,000 executions, against 10,000.
+
+The filters are those of a page that people open: what failed, what failed of one workflow, what carries a label.
+Medians of many pages each; the ratio that counts is the worst one.
+"""
+
+from __future__ import annotations
+
+import time
+
+import asyncpg
+
+from benchmarks.line import Effort, Line, at_most, middle
+from benchmarks.raw import open_raw
+from benchmarks.surroundings import Surroundings, publish
+from runtime.bootstrap import Runtime, open_runtime
+from runtime.model.execution import ExecutionFilter, ExecutionState
+from runtime.model.identity import Principal
+from runtime.model.page import PageRequest
+
+NAME = "listing"
+_WORKFLOW = """
+name: listed
+version: 1.0.0
+steps:
+  - {id: a, uses: core.noop@1}
+"""
+_CHUNK = 50_000
+# One in twenty failed, one in a hundred carries the label; ids within this day.
+_FILL = """
+with i as (select n, (substr(maestro.mc_uuid_floor(now())::text, 1, 13) || '-7' || substr(md5(n::text), 1, 3) || '-a'
+  || substr(md5(n::text), 4, 3) || '-' || substr(md5(n::text), 7, 12))::uuid as id
+  from generate_series($1::int, $2::int) n),
+l as (insert into execution_labels (tenant_id, shard, key, value, execution_id)
+  select $3, 0, 'team', 'pay', id from i where n % 100 = 0)
+insert into workflow_executions (id, shard, tenant_id, workflow_id, version_id, status, input, output, meta,
+    created_at, started_at, finished_at)
+  select id, 0, $3, $4, $4, case when n % 20 = 0 then 4 else 2 end, '{}', '{}', $5::jsonb, now(), now(), now() from i"""
+_META = '{"workflow": "listed", "version": "1.0.0", "tenant": "bench", "trigger": "api"}'
+
+
+async def measure(around: Surroundings, effort: Effort) -> Line:
+    """The worst ratio of the medians."""
+    small, large, pages = effort.of(10_000, 500), effort.of(1_000_000, 5_000), effort.of(200, 20)
+    async with open_runtime(around.settings) as runtime:
+        who, _ = await publish(runtime, "listed", _WORKFLOW)
+        workflow = (await runtime.services.workflows.get_many_by_name(who, ["listed"]))["listed"]
+        filters = {
+            "failed": ExecutionFilter(state=(ExecutionState.FAILED,)),
+            "failed_of_workflow": ExecutionFilter(
+                state=(ExecutionState.FAILED,), workflow_id=(workflow.id,)
+            ),
+            "labelled": ExecutionFilter(labels=(("team", "pay"),)),
+        }
+        sql = await open_raw(around.database_url)
+        try:
+            await _fill(sql, who, workflow.id, 1, small)
+            few = await _pages(runtime, who, filters, pages)
+            await _fill(sql, who, workflow.id, small + 1, large)
+            many = await _pages(runtime, who, filters, pages)
+        finally:
+            await sql.close()
+    ratios = {name: many[name] / few[name] for name in filters}
+    worst = max(ratios, key=lambda name: ratios[name])
+    return Line(
+        bench=NAME,
+        letter="K",
+        unit="ms",
+        measured=many[worst] * 1000,
+        raw=few[worst] * 1000,
+        ratio=ratios[worst],
+        goals=[at_most("ratio", 1.5)],
+        facts={
+            "small": small,
+            "large": large,
+            **{f"ratio_{name}": ratio for name, ratio in ratios.items()},
+        },
+    )
+
+
+async def _fill(
+    sql: asyncpg.Connection, who: Principal, workflow: object, first: int, last: int
+) -> None:
+    await sql.execute("set synchronous_commit = off; set enable_seqscan = on")
+    for begin in range(first, last + 1, _CHUNK):
+        end = min(begin + _CHUNK - 1, last)
+        await sql.execute(_FILL, begin, end, who.tenant_id, workflow, _META)
+    await sql.execute("analyze workflow_executions; analyze execution_labels; checkpoint")
+
+
+async def _pages(
+    runtime: Runtime, who: Principal, filters: dict[str, ExecutionFilter], pages: int
+) -> dict[str, float]:
+    page, found = PageRequest(size=50), {}
+    for name, wanted in filters.items():
+        times = []
+        for _ in range(pages + 5):
+            begin = time.perf_counter()
+            await runtime.services.executions.list(who, wanted, page)
+            times.append(time.perf_counter() - begin)
+        found[name] = middle(times[5:])
+    return found

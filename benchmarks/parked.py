@@ -1,0 +1,106 @@
+"""I: 100,000 parked executions: what an idle process asks of PostgreSQL, whether it grows, and how fast they wake.
+
+Statements are transactions: API, worker and scheduler in one process send each statement as its own. Waking is
+measured from the moment at which all are due to the moment at which the last has been claimed and has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from benchmarks.line import Effort, Line, at_least, at_most
+from benchmarks.raw import open_raw
+from benchmarks.surroundings import (
+    Surroundings,
+    database_work,
+    memory_bytes,
+    one_process,
+    publish,
+)
+from runtime.model.execution import EnqueueRequest
+from runtime.model.identity import Principal
+from runtime.worker import signals
+
+NAME = "parked"
+_WORKFLOW = """
+name: parked
+version: 1.0.0
+steps:
+  - {id: a, uses: core.noop@1}
+"""
+# As `runAt` leaves them: waiting for a time, nobody's.
+_PARK = """
+with i as (select n, (substr(maestro.mc_uuid_floor(now())::text, 1, 13) || '-7' || substr(md5(n::text), 1, 3) || '-a'
+  || substr(md5(n::text), 4, 3) || '-' || substr(md5(n::text), 7, 12))::uuid as id from generate_series(1, $1::int) n),
+t as (select e.* from workflow_executions e where e.tenant_id = $2 order by e.id limit 1),
+e as (insert into workflow_executions
+    (id, shard, tenant_id, workflow_id, version_id, status, wait, wake_at, input, meta)
+  select i.id, 0, t.tenant_id, t.workflow_id, t.version_id, 3, 0, now() + interval '1 day', t.input, t.meta from i, t)
+insert into execution_events (shard, kind, seq, execution_id, tenant_id, ts, data)
+  select 0, 1, 1, i.id, t.tenant_id, now(), '{}' from i, t"""
+
+
+async def measure(around: Surroundings, effort: Effort) -> Line:
+    """Statements per second of an idle process, growth, and the rate of waking."""
+    count, seconds = effort.of(100_000, 2_000), effort.of(30, 3)
+    async with one_process(around) as (runtime, worker):
+        who, name = await publish(runtime, "parked", _WORKFLOW)
+        await runtime.services.executions.enqueue(who, EnqueueRequest(workflow_name=name))
+        await worker.signals.wait(signals.CLOSED, 1)
+        before = memory_bytes()
+        await _park(around.database_url, who, count)
+        idle = await _statements_per_second(around.database_url, seconds)
+        grown = memory_bytes() - before
+        carried = worker.executions
+        begin = time.perf_counter()
+        await _wake(around.database_url)
+        await worker.signals.wait(signals.CLOSED, 1 + count, timeout=600)
+        wake_seconds = time.perf_counter() - begin
+    return Line(
+        bench=NAME,
+        letter="I",
+        unit="statements/s",
+        measured=idle,
+        goals=[
+            at_most("measured", 2.0),
+            at_most("carried", 0),
+            at_most("grown_mb", 5),
+            at_least("woken_per_second", 5_000),
+        ],
+        facts={
+            "parked": count,
+            "carried": carried,
+            "grown_mb": grown / 2**20,
+            "woken_per_second": count / wake_seconds,
+        },
+    )
+
+
+async def _park(url: str, who: Principal, count: int) -> None:
+    sql = await open_raw(url)
+    try:
+        await sql.execute(_PARK, count, who.tenant_id)
+        await sql.execute("analyze")
+    finally:
+        await sql.close()
+
+
+async def _statements_per_second(url: str, seconds: float) -> float:
+    """Without those of the measurement itself: how many that are is measured first."""
+    first = await database_work(url)
+    second = await database_work(url)
+    begin = time.perf_counter()
+    await asyncio.sleep(seconds)
+    elapsed = time.perf_counter() - begin
+    third = await database_work(url)
+    pause = (second - first).commits
+    return max(0.0, (third - second).commits - pause) / elapsed
+
+
+async def _wake(url: str) -> None:
+    sql = await open_raw(url)
+    try:
+        await sql.execute("update workflow_executions set wake_at = now() where status = 3")
+    finally:
+        await sql.close()
