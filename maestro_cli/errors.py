@@ -63,6 +63,9 @@ class Place:
     line: int | None = None
     column: int | None = None
 
+    end_line: int | None = None
+    end_column: int | None = None
+
     def __str__(self) -> str:
         return ":".join(
             str(part) for part in (self.file, self.line, self.column) if part is not None
@@ -80,6 +83,7 @@ class Finding:
     path: tuple[str, ...] = ()
     place: Place | None = None
     hint: str | None = None
+    docs: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As a program reads it; empty fields are left out."""
@@ -93,7 +97,10 @@ class Finding:
             "file": place.file if place else None,
             "line": place.line if place else None,
             "column": place.column if place else None,
+            "end_line": place.end_line if place else None,
+            "end_column": place.end_column if place else None,
             "hint": self.hint,
+            "docs": self.docs,
         }
         return {name: value for name, value in fields.items() if value is not None}
 

@@ -96,8 +96,11 @@ def _check(file: str, catalog: Any) -> Report:
             rule=problem.rule,
             severity=problem.severity.value,
             path=problem.path,
-            place=Place(file, problem.line or 1, problem.column or 1),
+            place=Place(
+                file, problem.line or 1, problem.column or 1, problem.end_line, problem.end_column
+            ),
             hint=_hint(problem.rule, problem.hint),
+            docs=problem.docs,
         )
         for problem in result.problems
     )
@@ -171,7 +174,13 @@ def _sarif(reports: Sequence[Report]) -> dict[str, Any]:
                 "tool": {
                     "driver": {
                         "name": "maestro-composer",
-                        "rules": [{"id": rule} for rule in rules],
+                        "rules": [
+                            {
+                                "id": rule,
+                                "help": {"text": f"docs/language/findings.md#{rule}"},
+                            }
+                            for rule in rules
+                        ],
                     }
                 },
                 "results": [_sarif_result(finding) for finding in findings],
@@ -190,8 +199,18 @@ def _sarif_result(finding: Finding) -> dict[str, Any]:
             {
                 "physicalLocation": {
                     "artifactLocation": {"uri": place.file},
-                    "region": {"startLine": place.line, "startColumn": place.column},
+                    "region": _region(place),
                 }
             }
         ],
     }
+
+
+def _region(place: Place) -> dict[str, Any]:
+    region = {
+        "startLine": place.line,
+        "startColumn": place.column,
+        "endLine": place.end_line,
+        "endColumn": place.end_column,
+    }
+    return {name: value for name, value in region.items() if value is not None}

@@ -8,27 +8,45 @@ slowly, and finds the words.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeAlias
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final, TypeAlias, cast
 
 from runtime.definition.judge import BadPattern, linear_pattern
+from runtime.expression import Kinds
 
 Accept: TypeAlias = Callable[[Any], bool]
 
 
 class Unknown:
-    """Stands for a value that only the execution knows; `is_text` if it will surely be text."""
+    """Stands for a value that only the execution knows, of which the types may be known."""
 
-    __slots__ = ("is_text",)
+    __slots__ = ("_find", "_found")
 
-    def __init__(self, *, is_text: bool) -> None:
-        self.is_text = is_text
+    def __init__(self, find: Callable[[], Kinds]) -> None:
+        self._find = find
+        self._found: list[Kinds] = []
+
+    @property
+    def kinds(self) -> Kinds:
+        """The types that it can have; looked for only when somebody asks."""
+        if not self._found:
+            self._found.append(self._find())
+        return self._found[0]
+
+    def may_be(self, names: Collection[str]) -> bool:
+        """Whether it can be of one of these types."""
+        kinds = self.kinds
+        if kinds is None or not kinds.isdisjoint(names):
+            return True
+        # A number may turn out to be whole, and a whole number is a number.
+        return bool(kinds & _NUMBERS and _NUMBERS & frozenset(names))
 
 
 _NOTES: Final = frozenset(
     ("$schema", "$id", "$defs", "$comment", "title", "description", "default", "examples", "deprecated",
      "readOnly", "writeOnly", "discriminator", "x-order")
 )  # fmt: skip
+_NUMBERS: Final = frozenset(("integer", "number"))
 _MAX_DEPTH: Final = 12
 _MAX_SCHEMAS: Final = 5_000
 _LENGTHS: Final[Mapping[str, tuple[type[str | list[Any]], Callable[[Any, Any], bool]]]] = {
@@ -145,7 +163,7 @@ def _types(expected: Any) -> Accept:
         if kind is float:
             return "number" in names or ("integer" in names and value.is_integer())
         if kind is Unknown:
-            return not value.is_text or "string" in names
+            return cast("Unknown", value).may_be(names)
         return value is None and "null" in names
 
     return accept

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from runtime.definition.canonical import canonical_digest, is_plain
-from runtime.definition.connector import parse_ref
+from runtime.definition.outputs import parse_ref
 from runtime.model.errors import Invalid, Problem
 from runtime.model.plan import (
     NO_POLICY,

@@ -21,7 +21,9 @@ from runtime.abi.catalog import Catalog, ConnectorInfo
 from runtime.definition.accept import Accept, Unknown, compile_accept
 from runtime.definition.document import Step
 from runtime.definition.finding import Findings, Path
-from runtime.expression import has_expression, is_single
+from runtime.definition.outputs import find_info, parse_ref
+from runtime.definition.types import Types
+from runtime.expression import has_expression
 from runtime.model.plan import ConnectorRef
 from runtime.model.values import Json
 
@@ -36,32 +38,15 @@ _WHOLE: Final = ("not", "oneOf", "if", "const", "enum", "uniqueItems", "contains
                  "dependentRequired", "unevaluatedProperties", "unevaluatedItems")  # fmt: skip
 
 
-_ANYTHING: Final = Unknown(is_text=False)
-_SOME_TEXT: Final = Unknown(is_text=True)
-
-
-def parse_ref(uses: str) -> ConnectorRef:
-    """`http.request@1.2` as a reference; the form was checked before."""
-    name, _, version = uses.removeprefix("tasks/").partition("@")
-    parts = [int(part) for part in version.split(".")]
-    return ConnectorRef(name, *parts)
-
-
-def find_info(uses: Json, catalog: Catalog) -> ConnectorInfo | None:
-    """The newest connector that a step's `uses` names."""
-    if not isinstance(uses, str) or "@" not in uses:
-        return None
-    ref = parse_ref(uses)
-    fitting = [one for one in catalog.get(ref.name, ()) if one.answers(ref)]
-    return max(fitting, key=lambda one: (not one.version.prerelease, one.version), default=None)
-
-
 class ConnectorCheck:
     """All uses of connectors in one document."""
 
-    def __init__(self, catalog: Catalog, findings: Findings, *, publishing: bool) -> None:
+    def __init__(
+        self, catalog: Catalog, findings: Findings, types: Types, *, publishing: bool
+    ) -> None:
         self._catalog = catalog
         self._findings = findings
+        self._types = types
         self._publishing = publishing
         self._infos: dict[str, ConnectorInfo | None] = {}
 
@@ -87,7 +72,20 @@ class ConnectorCheck:
                 parse_ref(uses), step.place(*inside, "uses"), declared=info is not None
             )
             return
-        check_input(info, value.get("with", {}), step, (*inside, "with"), self._findings)
+        known = self._unknowing(value.get("with", {}), step, (*inside, "with"))
+        check_input(info, known, step, (*inside, "with"), self._findings)
+
+    def _unknowing(self, value: Json, step: Step, inside: Path) -> Any:
+        """The value with Unknown where an execution will put something."""
+        if isinstance(value, str):
+            if not has_expression(value):
+                return value
+            return Unknown(lambda: self._types.of(value, step, is_mapped=inside[0] == "task"))
+        if isinstance(value, dict):
+            return {key: self._unknowing(one, step, inside) for key, one in value.items()}
+        if isinstance(value, list):
+            return [self._unknowing(one, step, inside) for one in value]
+        return value
 
     def _report_absent(self, ref: ConnectorRef, place: Path, *, declared: bool) -> None:
         if declared or (ref.name in DECLARED and ref.name not in self._catalog):
@@ -112,11 +110,10 @@ class ConnectorCheck:
 
 
 def check_input(
-    info: ConnectorInfo, written: Json, step: Step, inside: Path, findings: Findings
+    info: ConnectorInfo, value: Any, step: Step, inside: Path, findings: Findings
 ) -> None:
     """Compare a `with` block with the input that the connector takes."""
     accepts, validator = _judges(_Schema(info))
-    value = _unknowing(written)
     if accepts(value):
         return
     try:
@@ -166,24 +163,18 @@ def _place(step: Step, path: Path) -> Path:
 def _in_words(error: ValidationError) -> str:
     if error.validator == "type":
         wanted = error.validator_value
-        return f"{' or '.join(wanted) if isinstance(wanted, list) else wanted} is expected here"
+        expected = f"{' or '.join(wanted) if isinstance(wanted, list) else wanted} is expected here"
+        if isinstance(error.instance, Unknown):
+            return f"{expected}, and {_will_be(error.instance)}"
+        return expected
     if error.validator == "anyOf":
         best = min(error.context or [], key=lambda one: len(one.message), default=None)
         return f"no allowed form fits ({best.message[:150]})" if best else "no allowed form fits"
     return error.message[:200]
 
 
-def _unknowing(value: Json) -> Any:
-    """The value with Unknown where an execution will put something."""
-    if isinstance(value, str):
-        if not has_expression(value):
-            return value
-        return _ANYTHING if is_single(value) else _SOME_TEXT
-    if isinstance(value, dict):
-        return {key: _unknowing(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [_unknowing(one) for one in value]
-    return value
+def _will_be(value: Unknown) -> str:
+    return f"this will be {' or '.join(sorted(value.kinds or ()))}"
 
 
 def _holds_unknown(value: Any) -> bool:
@@ -224,10 +215,9 @@ def _lenient(name: str, check: _Keyword) -> _Keyword:
 
     def run(validator: Any, expected: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
         if isinstance(instance, Unknown):
-            if name == "type" and instance.is_text:
-                wanted = expected if isinstance(expected, list) else [expected]
-                if "string" not in wanted:
-                    yield ValidationError("this will be text")
+            if name == "type":
+                if not instance.may_be(expected if isinstance(expected, list) else [expected]):
+                    yield ValidationError(_will_be(instance))
             elif name in {"anyOf", "allOf", "$ref"}:
                 yield from check(validator, expected, instance, schema) or ()
             return

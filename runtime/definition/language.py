@@ -10,19 +10,21 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from runtime.definition.finding import Path
+from runtime.definition.params import check_schema
 from runtime.definition.shape import (
     MISSING,
     Choice,
     DurationText,
+    Either,
     Field,
     Flag,
     ListOf,
     MapOf,
+    MoneyText,
     Number,
     Reading,
     Record,
     Schema,
-    Shape,
     Template,
     Text,
     Whole,
@@ -36,7 +38,7 @@ API_VERSION: Final = "composer/v1"
 NAME: Final = r"[a-z0-9](?:[a-z0-9._-]{0,98}[a-z0-9])?"
 STEP_ID: Final = r"[A-Za-z_][A-Za-z0-9_.-]{0,199}"
 USES: Final = r"(?:tasks/)?[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*@\d{1,9}(?:\.\d{1,9}){0,2}"
-WORKFLOW_REF: Final = rf"{NAME}(?:@\^?\d{{1,9}}(?:\.\d{{1,9}}){{0,2}})?"
+WORKFLOW_REF: Final = rf"{NAME}(?:@[\^~]?\d{{1,9}}(?:\.\d{{1,9}}){{0,2}})?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +100,24 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
+class SchemaJson:
+    """A JSON Schema that an execution will judge by: it must be one, and one that can be run."""
+
+    def read(self, value: Json, path: Path, reading: Reading) -> Any:
+        """As Shape says."""
+        if not isinstance(value, dict):
+            return wrong("a JSON Schema", value, path, reading)
+        check_schema(value, path, reading.findings)
+        return value
+
+    def schema(self) -> Schema:
+        """As Shape says."""
+        return {"type": "object"}
+
+
+@dataclass(frozen=True, slots=True)
 class AnyJson:
-    """A JSON Schema or other data that is checked elsewhere."""
+    """Data that is checked elsewhere."""
 
     def read(self, value: Json, path: Path, reading: Reading) -> Any:
         """As Shape says."""
@@ -110,26 +128,6 @@ class AnyJson:
     def schema(self) -> Schema:
         """As Shape says."""
         return {"type": "object"}
-
-
-@dataclass(frozen=True, slots=True)
-class TextOr:
-    """A word, or a record for those who need more; the word is short for a record."""
-
-    word: Shape
-    record: Record
-    key: str
-
-    def read(self, value: Json, path: Path, reading: Reading) -> Any:
-        """As Shape says."""
-        if isinstance(value, dict):
-            return self.record.read(value, path, reading)
-        found = self.word.read(value, path, reading)
-        return found if found is MISSING else {self.key: found}
-
-    def schema(self) -> Schema:
-        """As Shape says."""
-        return {"anyOf": [self.word.schema(), self.record.schema()]}
 
 
 def _names(enum: Any) -> tuple[str, ...]:
@@ -186,15 +184,14 @@ CACHE = Record(
         "key": Field(Template("text"), "What makes two calls the same; the input if absent."),
     },
 )
-ON_ERROR = TextOr(
+ON_ERROR = Either(
     Choice(("fail", "continue")),
     Record(
         "on_error",
         {
-            "action": Field(
-                Choice(("fail", "continue")), "What to do when it failed for good.", required=True
-            ),
+            "action": Field(Choice(("fail", "continue")), "What to do when it failed for good."),
             "output": Field(Template("text"), "The output to go on with."),
+            "goto": Field(_STEP_ID, "The step to go on with; it must come after this one."),
         },
     ),
     "action",
@@ -204,7 +201,9 @@ CONCURRENCY = Record(
     {
         "key": Field(Template("start", "text"), "Executions with the same key share the limit."),
         "limit": Field(Whole(1, 100_000), "How many may run at once.", required=True),
-        "on_conflict": Field(Choice(("queue", "reject", "replace")), "What to do with one more."),
+        "on_conflict": Field(
+            Choice(("queue", "reject", "cancel_oldest")), "What to do with one more."
+        ),
     },
 )
 TRIGGER = Record(
@@ -234,9 +233,22 @@ ON_FAILURE = Record(
 _ESCALATION = Record(
     "escalate",
     {
-        "after": Field(DurationText(), "When.", required=True),
-        "to": Field(Template("text", "text"), "To whom.", required=True),
+        "after": Field(DurationText(), "When, counted from the task's beginning.", required=True),
+        "to": Field(Template("text", "text"), "Who gets it."),
+        "candidate_groups": Field(_TEXTS, "Groups whose members may answer from then on."),
+        "notify": Field(_TEXTS, "Who is told."),
+        "outcome": Field(_WORD, "The outcome that it is decided with."),
     },
+)
+_ON_EXPIRY = Either(
+    Choice(("fail",)),
+    Record(
+        "on_expiry",
+        {
+            "outcome": Field(_WORD, "The outcome that it is decided with."),
+            "goto": Field(_STEP_ID, "The step to go on with; it must come after this one."),
+        },
+    ),
 )
 _CASE = Record(
     "cases",
@@ -255,6 +267,10 @@ _EVERY_STEP: Final[dict[str, Field]] = {
     "depends_on": Field(
         ListOf(Text("a step id", longest=200), lone=True), "The steps it waits for."
     ),
+    "join": Field(
+        Either(Choice(("all", "any")), Whole(1, 10_000)),
+        "How many of them must have ended well: all, any, or a number; all if absent.",
+    ),
     "when": Field(Condition(), "Run only if this holds; otherwise the step is skipped."),
     "timeout": Field(DurationText(positive=True), "The longest one attempt may take."),
     "retry": Field(RETRY, "When to repeat a failed attempt."),
@@ -270,18 +286,42 @@ _WORK: Final[dict[str, Field]] = {
     "with": Field(Template("with", "mapping"), "Its input; strings may hold expressions."),
     "effect": Field(Choice(_names(Effect)), "What a second call would do to the outside."),
 }
-_HUMAN: Final[dict[str, Field]] = {
+HUMAN: Final[dict[str, Field]] = {
+    "title": Field(Template("text", "text"), "What stands in lists of tasks; the name if absent."),
     "message": Field(Template("text", "text"), "What is asked."),
     "assignees": Field(_TEXTS, "People who may answer."),
     "candidate_groups": Field(_TEXTS, "Groups whose members may answer."),
-    "form": Field(AnyJson(), "What is to be filled in, as JSON Schema."),
+    "form": Field(SchemaJson(), "What is to be filled in, as JSON Schema."),
     "outcomes": Field(
         ListOf(_WORD, least=1), "The possible answers; approved and rejected if absent."
     ),
     "quorum": Field(Whole(1, 100), "How many people must agree."),
-    "separation_of_duties": Field(Flag(), "Who started it may not answer."),
-    "sla": Field(DurationText(), "When an answer is due."),
-    "escalate": Field(ListOf(_ESCALATION), "Who is asked when it is late."),
+    "separation_of_duties": Field(
+        Flag(), "Neither who started it nor who approved earlier may answer."
+    ),
+    "delegation": Field(Flag(), "Whether a task may be handed on; true if absent."),
+    "priority": Field(Whole(-32_000, 32_000), "Below 0 low, above 0 high."),
+    "due": Field(Template("text", "text"), "The point in time by which an answer is wanted."),
+    "sla": Field(
+        Either(
+            DurationText(positive=True),
+            Record(
+                "sla",
+                {
+                    "due": Field(
+                        DurationText(positive=True), "When an answer is due.", required=True
+                    ),
+                    "warn": Field(DurationText(), "How long before that a warning is given."),
+                },
+            ),
+        ),
+        "When an answer is due, counted from the task's beginning.",
+    ),
+    "escalate": Field(ListOf(_ESCALATION), "What happens when it is late, step by step."),
+    "on_expiry": Field(
+        _ON_EXPIRY, "What happens when the timeout passes; the step fails if absent."
+    ),
+    "attachments": Field(_TEXTS, "Where what belongs to it lies."),
 }
 _MAPPED: Final = Record(
     "the task of a map",
@@ -298,16 +338,33 @@ _OWN: Final[dict[StepKind, dict[str, Field]]] = {
         "agent": Field(_WORD, "The agent's name.", required=True),
         "message": Field(Template("text", "text"), "What it is asked.", required=True),
         "tools": Field(ListOf(_WORD), "The tools it may use."),
-        "output_schema": Field(AnyJson(), "What it must answer, as JSON Schema."),
-        "budget": Field(Whole(1, 100_000_000), "How many tokens it may use."),
+        "output_schema": Field(SchemaJson(), "What it must answer, as JSON Schema."),
+        "budget": Field(
+            Either(
+                Whole(1, 100_000_000),
+                Record(
+                    "budget",
+                    {
+                        "tokens": Field(Whole(1, 100_000_000), "How many tokens it may use."),
+                        "cost": Field(MoneyText(), "What it may cost, like 1.50 EUR."),
+                    },
+                ),
+                "tokens",
+            ),
+            "How much it may use: tokens, or a mapping of tokens and cost.",
+        ),
     },
-    StepKind.HUMAN_APPROVAL: _HUMAN,
-    StepKind.HUMAN_TASK: _HUMAN,
+    StepKind.HUMAN_APPROVAL: HUMAN,
+    StepKind.HUMAN_TASK: HUMAN,
     StepKind.GATEWAY: {
         "cases": Field(
             ListOf(_CASE, least=1),
-            "The cases, tried in order; the first that holds wins.",
+            "The cases, tried in order.",
             required=True,
+        ),
+        "mode": Field(
+            Choice(("exclusive", "inclusive")),
+            "exclusive: the first case that holds wins; inclusive: every case that holds.",
         ),
     },
     StepKind.MAP: {
@@ -315,6 +372,10 @@ _OWN: Final[dict[StepKind, dict[str, Field]]] = {
             Template("text"), "The list; each element is `item`, its place `index`.", required=True
         ),
         "max_concurrency": Field(Whole(1, 10_000), "How many run at once."),
+        "failure_policy": Field(
+            Choice(("fail_fast", "collect")),
+            "fail_fast: the first failure ends the map; collect: all run, failures are listed.",
+        ),
         "task": Field(_MAPPED, "What is done with each element.", required=True),
     },
     StepKind.WAIT: {
@@ -392,5 +453,5 @@ SPEC_STEPS: Final = Record("spec", {**_BODY, "steps": _STEPS})
 
 # What this version of the engine does not run yet. Publishing refuses it by name; nothing is ignored.
 NOT_RUN_KINDS: Final = frozenset(StepKind) - {StepKind.TASK, StepKind.WAIT}
-NOT_RUN_STEP_KEYS: Final = ("cache", "on_error", "compensate", "runs_on", "policy")
+NOT_RUN_STEP_KEYS: Final = ("join", "cache", "on_error", "compensate", "runs_on", "policy")
 NOT_RUN_KEYS: Final = ("concurrency", "triggers", "on_failure")

@@ -9,15 +9,17 @@ from runtime.definition.document import Document, Step
 from runtime.definition.finding import Findings, Path
 from runtime.definition.graph import Graph
 from runtime.definition.language import NOT_RUN_KEYS, NOT_RUN_KINDS, NOT_RUN_STEP_KEYS
-from runtime.definition.shape import kind_of, parse_duration
-from runtime.definition.waits import check_wait
-from runtime.expression import (
-    ExpressionError,
-    constant_condition,
-    has_expression,
-    inspect_template,
-    write_path,
+from runtime.definition.people import check_human
+from runtime.definition.routes import (
+    check_gateway,
+    check_gotos,
+    check_join,
+    check_unchosen,
+    never_holds,
 )
+from runtime.definition.shape import parse_duration
+from runtime.definition.starting import check_triggers
+from runtime.definition.waits import check_wait
 from runtime.model.plan import StepKind
 from runtime.model.values import Duration, Json
 
@@ -35,11 +37,13 @@ def check_meaning(
         _check_runs(step, findings, publishing=publishing)
         _check_condition(step, findings)
         _check_times(document, step, findings)
+        check_gotos(graph, position, step, findings)
+        check_join(graph, position, step, findings)
         match step.kind:
             case StepKind.GATEWAY:
-                _check_gateway(graph, position, step, findings)
-            case StepKind.MAP:
-                _check_map(document, step, findings)
+                check_gateway(graph, position, step, findings)
+            case StepKind.HUMAN_APPROVAL | StepKind.HUMAN_TASK:
+                check_human(step, findings)
             case StepKind.WAIT:
                 check_wait(document, step, findings)
             case StepKind.WORKFLOW:
@@ -47,7 +51,7 @@ def check_meaning(
             case _:
                 pass
     findings.step = None
-    _check_unchosen(graph, findings)
+    check_unchosen(graph, findings)
 
 
 def _not_yet(
@@ -67,6 +71,7 @@ def _check_top(document: Document, findings: Findings, *, publishing: bool) -> N
     retry = document.value.get("retry")
     if isinstance(retry, dict):
         _check_retry(retry, document.place("retry"), findings)
+    check_triggers(document, findings)
 
 
 def _check_runs(step: Step, findings: Findings, *, publishing: bool) -> None:
@@ -85,18 +90,11 @@ def _check_runs(step: Step, findings: Findings, *, publishing: bool) -> None:
 
 
 def _check_condition(step: Step, findings: Findings) -> None:
-    if "when" in step.value and _always(step.value["when"]) is False:
+    if "when" in step.value and never_holds(step.value["when"]):
         findings.error(
             "unreachable-step", "this step can never run: its condition is always false",
             step.place("when"), hint="remove the step or its condition",
         )  # fmt: skip
-
-
-def _always(condition: Json) -> bool | None:
-    try:
-        return constant_condition(condition)
-    except ExpressionError:
-        return None
 
 
 def _check_times(document: Document, step: Step, findings: Findings) -> None:
@@ -116,11 +114,13 @@ def _check_times(document: Document, step: Step, findings: Findings) -> None:
             f"({document.value['timeout']})",
             step.place("timeout"),
         )
-    sla = _duration(step.value.get("sla"))
+    due = step.value.get("sla")
+    due = due.get("due") if isinstance(due, dict) else due
+    sla = _duration(due)
     if sla and own and sla > own:
         findings.warning(
             "timeout-contradiction",
-            f"an answer is due (sla {step.value['sla']}) only after the step has timed out "
+            f"an answer is due (sla {due}) only after the step has timed out "
             f"({step.value['timeout']})",
             step.place("sla"),
         )
@@ -140,102 +140,6 @@ def _check_retry(retry: dict[str, Json], place: Path, findings: Findings) -> Non
 
 def _duration(text: Json) -> Duration | None:
     return parse_duration(text) if isinstance(text, str) else None
-
-
-def targets(step: Step) -> list[tuple[str, Path]]:
-    """The steps that a gateway's cases name, and where."""
-    out: list[tuple[str, Path]] = []
-    cases = step.raw.get("cases")
-    for index, case in enumerate(cases if isinstance(cases, list) else []):
-        for key in ("then", "else"):
-            written = case.get(key) if isinstance(case, dict) else None
-            place = step.place("cases", index, key)
-            if isinstance(written, list):
-                out += [(one, (*place, i)) for i, one in enumerate(written) if isinstance(one, str)]
-            elif isinstance(written, str):
-                out.append((written, place))
-    return out
-
-
-def _check_gateway(graph: Graph, position: int, step: Step, findings: Findings) -> None:
-    for name, place in targets(step):
-        target = graph.index_of.get(name)
-        if target is None:
-            findings.error(
-                "unknown-step", f"there is no step {name!r}", place,
-                hint=findings.near(name, graph.index_of),
-            )  # fmt: skip
-        elif not graph.is_upstream(position, target):
-            findings.error(
-                "gateway-target", f"{name} does not come after {step.id}, so {step.id} can't choose it",
-                place, hint=f"write depends_on: [{step.id}] at {name}",
-            )  # fmt: skip
-    cases = step.value.get("cases")
-    listed = [one for one in cases if isinstance(one, dict)] if isinstance(cases, list) else []
-    for index, case in enumerate(listed):
-        if "else" in case and ("when" in case or "then" in case or index != len(listed) - 1):
-            findings.error(
-                "gateway-case", "else stands alone, in the last case", step.place("cases", index)
-            )
-        elif "else" not in case and not ("when" in case and "then" in case):
-            findings.error("gateway-case", "a case has when and then", step.place("cases", index))
-
-
-def _check_unchosen(graph: Graph, findings: Findings) -> None:
-    """A step right behind a gateway that no case leads to would wait for ever."""
-    for position, gateway in enumerate(graph.steps):
-        if gateway.kind is not StepKind.GATEWAY:
-            continue
-        chosen = {name for name, _ in targets(gateway)}
-        for successor in graph.successors[position]:
-            step = graph.steps[successor]
-            if (
-                step.id in chosen
-                or len(graph.needs[successor]) > 1
-                or _always(step.value.get("when")) is False
-            ):
-                continue
-            findings.step = step.id
-            findings.error(
-                "unreachable-step", f"this step can never run: no case of {gateway.id} leads to it",
-                step.place("depends_on"), hint=f"name it in a case of {gateway.id}",
-            )  # fmt: skip
-    findings.step = None
-
-
-def _check_map(document: Document, step: Step, findings: Findings) -> None:
-    value = step.value.get("for_each")
-    if value is None:
-        return
-    if isinstance(value, str) and has_expression(value):
-        kind = _known_type(document, value)
-        if kind is not None and kind != "array":
-            findings.error(
-                "map-without-list", f"this is of type {kind}, not a list", step.place("for_each")
-            )
-    elif not isinstance(value, list):
-        findings.error(
-            "map-without-list", f"a map goes over a list, not {kind_of(value)}", step.place("for_each"),
-            hint="write an expression that gives a list",
-        )  # fmt: skip
-
-
-def _known_type(document: Document, text: str) -> str | None:
-    """The declared type of a template that is one param."""
-    try:
-        references = inspect_template(text).references
-    except ExpressionError:
-        return None
-    params = document.value.get("params")
-    properties = params.get("properties") if isinstance(params, dict) else None
-    if len(references) != 1 or not isinstance(properties, dict):
-        return None
-    path = references[0].path
-    if path[:1] != ("params",) or text.strip() != "{{ " + write_path(path[:2]) + " }}":
-        return None
-    schema = properties.get(str(path[1]))
-    kind = schema.get("type") if isinstance(schema, dict) else None
-    return kind if isinstance(kind, str) else None
 
 
 def _check_workflow(document: Document, step: Step, findings: Findings) -> None:

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from runtime.abi.catalog import Catalog
-from runtime.definition.connector import find_info
 from runtime.definition.document import Document, Step
 from runtime.definition.finding import Findings
 from runtime.definition.graph import Graph
-from runtime.definition.meaning import targets
+from runtime.definition.outputs import output_schema, resolved
+from runtime.definition.routes import chosen
 from runtime.definition.template import Use
 from runtime.expression import Reference, write_path
 from runtime.model.plan import StepKind
@@ -161,16 +161,12 @@ class NameCheck:
 
     def _check_output(self, use: Use, target: int, rest: list[Any]) -> None:
         step = self._graph.steps[target]
-        if step.kind is not StepKind.TASK:
-            return
-        info = find_info(step.value.get("uses"), self._catalog)
-        if info is None or not info.installed:
-            return
-        found = unknown_key(info.output_schema, rest)
+        found = unknown_key(output_schema(step, self._catalog), rest)
         if found is not None:
             key, known = found
+            name = str(step.value.get("uses", step.kind.value)).partition("@")[0]
             self._findings.warning(
-                "unknown-output", f"{info.name} has no {key!r} in its output", use.path,
+                "unknown-output", f"{name} has no {key!r} in its output", use.path,
                 hint=self._findings.near(key, known) or f"known here: {', '.join(known)}",
             )  # fmt: skip
 
@@ -226,15 +222,12 @@ class NameCheck:
         }
 
     def _find_choosers(self) -> set[int]:
-        """Steps that a gateway may leave out."""
-        chosen: set[int] = set()
+        """Steps that a gateway may leave out, or that run only after an error."""
+        found: set[int] = set()
         for step in self._graph.steps:
-            if step.kind is StepKind.GATEWAY:
-                names = [name for name, _ in targets(step)]
-                chosen.update(
-                    self._graph.index_of[one] for one in names if one in self._graph.index_of
-                )
-        return chosen
+            names = chosen(step)
+            found.update(self._graph.index_of[one] for one in names if one in self._graph.index_of)
+        return found
 
     def _may_be_skipped(self, target: int) -> bool:
         """Whether a step has a condition, or waits only for steps that may all be skipped."""
@@ -276,7 +269,7 @@ def unknown_key(schema: Any, path: list[Any]) -> tuple[str, list[str]] | None:
     """The first key of a path that a closed schema does not have, and the keys it has."""
     root = schema
     for key in path:
-        schema = _resolved(schema, root)
+        schema = resolved(schema, root)
         if not isinstance(schema, dict):
             return None
         if isinstance(key, int):
@@ -293,16 +286,4 @@ def unknown_key(schema: Any, path: list[Any]) -> tuple[str, list[str]] | None:
             )
             return (str(key), list(properties)) if closed else None
         schema = properties[key]
-    return None
-
-
-def _resolved(schema: Any, root: Any) -> Any:
-    """A schema with its `$ref` into the same document followed."""
-    for _ in range(8):
-        if not isinstance(schema, dict) or "$ref" not in schema:
-            return schema
-        target: Any = root
-        for part in str(schema["$ref"]).removeprefix("#/").split("/"):
-            target = target.get(part) if isinstance(target, dict) else None
-        schema = target
     return None

@@ -66,6 +66,19 @@ def read_params(value: Json, path: Path, findings: Findings) -> Json:
     return schema
 
 
+def check_schema(schema: dict[str, Json], path: Path, findings: Findings) -> None:
+    """Say whether a JSON Schema beside params can't be used."""
+    try:
+        Draft202012Validator.check_schema(schema, format_checker=FORMATS)
+        check_subschemas(schema)
+    except SchemaError as error:
+        message = f"this is not a JSON Schema: {error.message[:200]}"
+        findings.error("json-schema", message, (*path, *error.path))
+    except Refusal as refused:
+        place = (*path, *refused.place)
+        findings.error("json-schema", refused.message, place, hint=refused.hint)
+
+
 def _expand(value: dict[str, Json], path: Path, findings: Findings) -> dict[str, Json]:
     properties: dict[str, Json] = {}
     required: list[Json] = []

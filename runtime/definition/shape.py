@@ -14,9 +14,10 @@ from typing import Any, Final, Protocol, TypeAlias
 
 from runtime.definition.finding import Findings, Path
 from runtime.definition.template import Use, read_template
-from runtime.model.values import Duration, Json
+from runtime.model.values import Duration, Json, Money
 
 MISSING: Final[Any] = object()
+MONEY: Final = r"^[0-9]{1,15}(\.[0-9]{1,6})? ?[A-Z]{3}$"
 _HUMP = re.compile(r"(?<=[a-z0-9])([A-Z])")
 
 Schema: TypeAlias = dict[str, Any]
@@ -402,3 +403,50 @@ class Record:
         required = [name for name, one in self.fields.items() if one.required]
         out: Schema = {"type": "object", "properties": properties, "additionalProperties": False}
         return out | ({"required": required} if required else {})
+
+
+@dataclass(frozen=True, slots=True)
+class Either:
+    """A plain form, or another for those who need more. With a key, the plain form is short for a mapping."""
+
+    plain: Shape
+    other: Shape
+    key: str | None = None
+
+    def read(self, value: Json, path: Path, reading: Reading) -> Any:
+        """As Shape says."""
+        if self._is_other(value):
+            return self.other.read(value, path, reading)
+        found = self.plain.read(value, path, reading)
+        return found if found is MISSING or self.key is None else {self.key: found}
+
+    def _is_other(self, value: Json) -> bool:
+        if isinstance(self.other, Record):
+            return isinstance(value, dict)
+        return not isinstance(value, str)
+
+    def schema(self) -> Schema:
+        """As Shape says."""
+        return {"anyOf": [self.plain.schema(), self.other.schema()]}
+
+
+@dataclass(frozen=True, slots=True)
+class MoneyText:
+    """An amount with its currency: `12.50 EUR`."""
+
+    def read(self, value: Json, path: Path, reading: Reading) -> Any:
+        """As Shape says."""
+        hint = "write 12.50 EUR"
+        if not isinstance(value, str):
+            return wrong("an amount of money", value, path, reading, hint)
+        try:
+            return str(Money.parse(value))
+        except ValueError:
+            reading.findings.error(
+                "bad-money", f"{value[:60]!r} is not an amount of money", path, hint=hint
+            )
+            return MISSING
+
+    def schema(self) -> Schema:
+        """As Shape says."""
+        return {"type": "string", "pattern": MONEY, "maxLength": 40}

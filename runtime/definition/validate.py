@@ -13,12 +13,14 @@ from runtime.definition.canonical import canonical_digest
 from runtime.definition.compile import compile_plan
 from runtime.definition.connector import ConnectorCheck
 from runtime.definition.document import Document, read_document
+from runtime.definition.fan_out import check_maps
 from runtime.definition.finding import Findings
 from runtime.definition.graph import MAX_STEPS, read_graph
 from runtime.definition.meaning import check_meaning
 from runtime.definition.names import NameCheck
 from runtime.definition.source import Source, read_source
 from runtime.definition.template import TooMuch
+from runtime.definition.types import Types
 from runtime.expression import MAX_CHARACTERS
 from runtime.model.errors import Problem, Severity
 from runtime.model.plan import Plan
@@ -73,7 +75,9 @@ def validate(
 def _check(document: Document, catalog: Catalog, findings: Findings, *, publishing: bool) -> None:
     graph = read_graph(document, findings)
     check_meaning(document, graph, findings, publishing=publishing)
-    connectors = ConnectorCheck(catalog, findings, publishing=publishing)
+    types = Types(document, graph, catalog)
+    check_maps(graph, types, findings)
+    connectors = ConnectorCheck(catalog, findings, types, publishing=publishing)
     for step in document.steps:
         connectors.run(step)
     NameCheck(document, graph, catalog, findings).run()

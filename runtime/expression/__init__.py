@@ -15,6 +15,7 @@ from runtime.expression.inspection import (
     inspect_condition,
     inspect_template,
 )
+from runtime.expression.kinds import TEXT, Kinds, kinds_of_template
 from runtime.expression.read import write_path
 from runtime.expression.scan import has_expression, is_single
 from runtime.expression.template import (
@@ -28,8 +29,10 @@ from runtime.expression.template import (
 __all__ = [
     "DEFAULT",
     "MAX_CHARACTERS",
+    "TEXT",
     "ExpressionError",
     "Inspection",
+    "Kinds",
     "Limits",
     "Reference",
     "Template",
@@ -38,6 +41,7 @@ __all__ = [
     "inspect_condition",
     "inspect_template",
     "is_single",
+    "kinds_of_template",
     "nearest",
     "parse_condition",
     "parse_template",

@@ -72,7 +72,7 @@ def compile_expression(text: str, offset: int = 0) -> Expression:
     if path is not None:
         return Expression(path_reader(path), (Reference(path),), is_path=True)
     check_nesting(text, offset)
-    tree = _parse(text, offset)
+    tree = parse_expression(text, offset)
     compiler = _Compiler(offset)
     try:
         code = compiler.compile(tree)
@@ -101,7 +101,8 @@ def plain_path(text: str) -> tuple[Key, ...] | None:
     return None if keys[0] in _WORDS else tuple(keys)
 
 
-def _parse(text: str, offset: int) -> nodes.Expr:
+def parse_expression(text: str, offset: int) -> nodes.Expr:
+    """Jinja's tree of one expression; raises ExpressionError."""
     try:
         parser = Parser(_ENVIRONMENT, text, state="variable")
         tree = parser.parse_expression()
@@ -154,7 +155,7 @@ class _Compiler:
         """A name with keys behind it; or keys behind something that was computed."""
         keys: list[Key] = []
         base: nodes.Node = node
-        while (found := _constant_key(base)) is not None:
+        while (found := constant_key(base)) is not None:
             base, key = found
             keys.append(key)
         keys.reverse()
@@ -337,7 +338,7 @@ def _value_of(pair: nodes.Pair | nodes.Keyword) -> nodes.Expr:
     return pair.value
 
 
-def _constant_key(node: nodes.Node) -> tuple[nodes.Node, Key] | None:
+def constant_key(node: nodes.Node) -> tuple[nodes.Node, Key] | None:
     """The base and the key of `base.key`, `base['key']`, `base[3]`; None for anything else."""
     if isinstance(node, nodes.Getattr):
         return node.node, node.attr

@@ -136,6 +136,11 @@ class Problem:
     end_column: int | None = None
     hint: str | None = None
 
+    @property
+    def docs(self) -> str:
+        """Where the manual explains the rule."""
+        return f"docs/language/findings.md#{self.rule}"
+
 
 class Invalid(MaestroError):
     """This does not fit what is expected; see the problems."""

@@ -1,4 +1,4 @@
-"""Value objects that several rooms share: JSON, Duration, SemVer, Digest.
+"""Value objects that several rooms share: JSON, Duration, SemVer, Digest, Money.
 
 Immutable and validated at birth.
 """
@@ -9,6 +9,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from functools import total_ordering
 from typing import Final, TypeAlias
 
@@ -165,3 +166,69 @@ class Digest:
 
     def __str__(self) -> str:
         return self.text
+
+
+_MONEY = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?) ?([A-Z]{3})")
+_CURRENCY = re.compile(r"[A-Z]{3}")
+_CENTS: Final = Decimal("0.01")
+_MICRO: Final = Decimal("0.000001")
+_MAX_AMOUNT: Final = Decimal(10) ** 15
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """An amount of one currency, exact to a millionth, never negative.
+
+    Written `12.50 EUR`; amounts of different currencies can't be added or compared.
+    """
+
+    amount: Decimal
+    currency: str
+
+    def __post_init__(self) -> None:
+        if not _CURRENCY.fullmatch(self.currency):
+            raise ValueError("a currency is three capital letters, like EUR")
+        if not self.amount.is_finite() or not 0 <= self.amount < _MAX_AMOUNT:
+            raise ValueError("an amount of money lies between 0 and 10^15")
+        if self.amount != self.amount.quantize(_MICRO):
+            raise ValueError("an amount of money has at most six decimals")
+        object.__setattr__(self, "amount", _plain_amount(self.amount))
+
+    @classmethod
+    def parse(cls, text: str) -> Money:
+        """Read `12.50 EUR`; raises ValueError for anything else."""
+        match = _MONEY.fullmatch(text.strip()) if len(text) <= _MAX_CHARS else None
+        if match is None:
+            raise ValueError("money is written like 12.50 EUR")
+        return cls(Decimal(match[1]), match[2])
+
+    def __str__(self) -> str:
+        return f"{self.amount} {self.currency}"
+
+    def __add__(self, other: Money) -> Money:
+        return Money(self.amount + self._same(other).amount, self.currency)
+
+    def __lt__(self, other: Money) -> bool:
+        return self.amount < self._same(other).amount
+
+    def __le__(self, other: Money) -> bool:
+        return self.amount <= self._same(other).amount
+
+    def __gt__(self, other: Money) -> bool:
+        return self.amount > self._same(other).amount
+
+    def __ge__(self, other: Money) -> bool:
+        return self.amount >= self._same(other).amount
+
+    def _same(self, other: Money) -> Money:
+        if other.currency != self.currency:
+            raise ValueError(f"{self.currency} and {other.currency} are different currencies")
+        return other
+
+
+def _plain_amount(amount: Decimal) -> Decimal:
+    """One way to write each amount: two decimals, or as many more as it needs."""
+    short = amount.quantize(_CENTS)
+    if short == amount:
+        return short
+    return Decimal(f"{amount.quantize(_MICRO):f}".rstrip("0"))

@@ -78,7 +78,10 @@ class DefinitionError(UserError):
     step_key: str | None = strawberry.field(description="The step concerned, when it is one.")
     line: int | None = strawberry.field(description="Line in the source, from 1.")
     column: int | None = strawberry.field(description="Column in the line, from 1.")
+    end_line: int | None = strawberry.field(description="Line in which it ends.")
+    end_column: int | None = strawberry.field(description="Column behind its last character.")
     hint: str | None = strawberry.field(description="What to write instead.")
+    docs: str = strawberry.field(description="Where the manual explains the rule.")
 
     @classmethod
     def of(cls, problem: model.Problem) -> Self:
@@ -92,7 +95,10 @@ class DefinitionError(UserError):
             step_key=problem.step_key,
             line=problem.line,
             column=problem.column,
+            end_line=problem.end_line,
+            end_column=problem.end_column,
             hint=problem.hint,
+            docs=problem.docs,
         )
 
 

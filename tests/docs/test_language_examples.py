@@ -14,7 +14,7 @@ from runtime.definition import apply_params, validate
 from runtime.definition.language import FLAT, RETRY, STEPS
 from runtime.expression import parse_template
 from runtime.expression.calls import FILTERS, TESTS
-from runtime.model.errors import Invalid
+from runtime.model.errors import Invalid, Problem
 from runtime.model.plan import StepKind
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,7 +45,7 @@ EXPRESSIONS = [
 RULES = [
     (re.findall(r"`([a-z-]+)`", row[0])[0], row[1][1:-1].replace("\\n", "\n").replace("\\t", "\t"))
     for row in cells("findings.md")
-    if row[0].startswith("`") and row[1].startswith("`")
+    if row[0].startswith("<a id") and row[1].startswith("`")
 ]
 
 
@@ -102,9 +102,12 @@ def test_no_rule_is_without_its_line():
             code,
         )
     )
-    written = set(re.findall(r"`([a-z-]+)`", (PAGES / "findings.md").read_text("utf-8")))
+    written = set(
+        re.findall(r'<a id="([a-z-]+)"></a>`\1`', (PAGES / "findings.md").read_text("utf-8"))
+    )
 
     assert raised - written == set()
+    assert Problem("cycle", "").docs == "docs/language/findings.md#cycle"
 
 
 def test_no_key_filter_test_or_kind_is_without_its_word():

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.model.values import Digest, Duration, SemVer
+from runtime.model.values import Digest, Duration, Money, SemVer
 
 
 @pytest.mark.parametrize(
@@ -72,3 +72,32 @@ def test_a_digest_names_its_algorithm_and_refuses_others():
     assert Digest.of(b"").text.startswith("sha256:e3b0c442")
     with pytest.raises(ValueError):
         Digest("md5:abc")
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [("12.5 EUR", "12.50 EUR"), ("0USD", "0.00 USD"), ("1.000100 JPY", "1.0001 JPY"), (" 3 EUR ", "3.00 EUR")],
+)  # fmt: skip
+def test_money_has_one_way_to_be_written(text, written):
+    assert str(Money.parse(text)) == written
+    assert Money.parse(written) == Money.parse(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "5", "EUR", "-1 EUR", "1.1234567 EUR", "1 eur", "1 EURO", "1,5 EUR", "9" * 16 + " EUR"]
+)  # fmt: skip
+def test_what_is_no_money_is_refused(text):
+    with pytest.raises(ValueError):
+        Money.parse(text)
+
+
+def test_money_adds_and_compares_within_one_currency():
+    one, two = Money.parse("1.10 EUR"), Money.parse("2.20 EUR")
+
+    assert one + two == Money.parse("3.30 EUR")
+    assert one < two
+    assert two >= one
+    with pytest.raises(ValueError, match="different currencies"):
+        one + Money.parse("1 USD")
+    with pytest.raises(ValueError):
+        Money(one.amount, "euro")

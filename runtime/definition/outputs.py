@@ -1,0 +1,86 @@
+"""What steps give: connectors by their schema, people by their form, maps a list.
+
+The one place that says so; references are followed into it and types come from it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from runtime.abi.catalog import Catalog, ConnectorInfo
+from runtime.definition.document import Step
+from runtime.model.plan import ConnectorRef, StepKind
+from runtime.model.values import Json
+
+_TEXT: Final[Json] = {"type": "string"}
+
+
+def parse_ref(uses: str) -> ConnectorRef:
+    """`http.request@1.2` as a reference; the form was checked before."""
+    name, _, version = uses.removeprefix("tasks/").partition("@")
+    parts = [int(part) for part in version.split(".")]
+    return ConnectorRef(name, *parts)
+
+
+def find_info(uses: Json, catalog: Catalog) -> ConnectorInfo | None:
+    """The newest connector that a step's `uses` names."""
+    if not isinstance(uses, str) or "@" not in uses:
+        return None
+    ref = parse_ref(uses)
+    fitting = [one for one in catalog.get(ref.name, ()) if one.answers(ref)]
+    return max(fitting, key=lambda one: (not one.version.prerelease, one.version), default=None)
+
+
+def output_schema(step: Step, catalog: Catalog) -> Json:
+    """The JSON Schema of a step's output; None when nobody knows it."""
+    match step.kind:
+        case StepKind.TASK:
+            info = find_info(step.value.get("uses"), catalog)
+            return info.output_schema if info is not None and info.installed else None
+        case StepKind.HUMAN_APPROVAL | StepKind.HUMAN_TASK:
+            return _answer(step)
+        case StepKind.MAP:
+            return {"type": "array"}
+        case _:
+            return None
+
+
+def _answer(step: Step) -> Json:
+    """What people answer; `decision` is another word for the outcome."""
+    form = step.value.get("form")
+    properties: dict[str, Json] = {
+        "outcome": _TEXT,
+        "decision": _TEXT,
+        "response": form if isinstance(form, dict) else {},
+        "by": {},
+        "at": _TEXT,
+    }
+    return {"type": "object", "properties": properties, "additionalProperties": False}
+
+
+def schema_at(root: Any, path: tuple[Any, ...]) -> Any:
+    """The schema of what lies at a path; None when it does not say."""
+    schema = root
+    for key in path:
+        schema = resolved(schema, root)
+        if not isinstance(schema, dict):
+            return None
+        below = schema.get("items") if isinstance(key, int) else schema.get("properties")
+        schema = below if isinstance(key, int) else _property(below, key)
+    return resolved(schema, root)
+
+
+def _property(properties: Any, key: Any) -> Any:
+    return properties.get(key) if isinstance(properties, dict) else None
+
+
+def resolved(schema: Any, root: Any) -> Any:
+    """A schema with its `$ref` into the same document followed."""
+    for _ in range(8):
+        if not isinstance(schema, dict) or "$ref" not in schema:
+            return schema
+        target: Any = root
+        for part in str(schema["$ref"]).removeprefix("#/").split("/"):
+            target = target.get(part) if isinstance(target, dict) else None
+        schema = target
+    return None
