@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from runtime.abi.catalog import Catalog
+from runtime.bus import registry as handlers
+from runtime.bus.loop import Bus
 from runtime.clock import Clock, SystemClock
 from runtime.connectors.registry import Registry
 from runtime.connectors.threads import StepThreads
@@ -36,6 +38,7 @@ from runtime.services.health import HealthService
 from runtime.services.workflow import WorkflowService
 from runtime.settings import Settings
 from runtime.store.enqueue import Enqueuer
+from runtime.store.event_bus import EventBusStore
 from runtime.store.execution import ExecutionStore
 from runtime.store.log import LogWriter
 from runtime.store.plan import PlanStore
@@ -118,6 +121,19 @@ class Runtime:
             queue=self.queue,
             metrics=self.metrics,
             clock=self.clock,
+        )
+
+    def make_bus(self) -> Bus:
+        """A bus for the event handlers of this process; of many, each handler is run by one."""
+        return Bus(
+            handlers.load(self.settings.worker.imports),
+            store=EventBusStore(self.database),
+            wakeup=self.wakeup,
+            metrics=self.metrics,
+            clock=self.clock,
+            entropy=self.entropy,
+            shards=(SHARD,),
+            mask=FileSecrets(self.settings.secrets_path).mask,
         )
 
     def dev_token(self, *, tenant: str, subject: str, roles: Iterable[str]) -> str:

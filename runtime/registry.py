@@ -12,6 +12,7 @@ import pkgutil
 import traceback
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 from typing import Generic, TypeVar
 
@@ -43,6 +44,16 @@ def scan(package: str, pick: Callable[[ModuleType], Iterable[tuple[str, T]]]) ->
             if id(value) not in seen:
                 seen.add(id(value))
                 found.append(Found(value, f"{module.__name__}:{name}"))
+    return found
+
+
+def offered(
+    group: str, pick: Callable[[ModuleType], Iterable[tuple[str, T]]], what: str
+) -> list[Found[T]]:
+    """What installed packages offer by the entry points of a group: a module to scan, or one thing."""
+    found: list[Found[T]] = []
+    for point in sorted(entry_points(group=group), key=lambda point: point.name):
+        found += _of_entry_point(point, pick, what)
     return found
 
 
@@ -85,6 +96,29 @@ def import_one(name: str) -> ModuleType:
             f"({_where(error)}). Mend it, or leave it out.",
             reason="PACKAGE_BROKEN",
         ) from error
+
+
+def _of_entry_point(
+    point: EntryPoint, pick: Callable[[ModuleType], Iterable[tuple[str, T]]], what: str
+) -> list[Found[T]]:
+    try:
+        if not point.attr:
+            return scan(point.module, pick)
+        value = getattr(import_one(point.module), point.attr, None)
+    except SetupError as error:
+        dist = point.dist.name if point.dist else "an unknown package"
+        raise SetupError(
+            f"The installed package {dist} offers {what} by the entry point {point.name!r}, but: "
+            f"{error.message}",
+            reason=error.reason,
+        ) from error
+    if value is None:
+        raise SetupError(
+            f"The entry point {point.name!r} of {point.group} names {point.value!r}, and "
+            f"{point.module!r} has no {point.attr!r}.",
+            reason="PACKAGE_BROKEN",
+        )
+    return [Found(value, f"{point.module}:{point.attr}")]
 
 
 def _where(error: BaseException) -> str:

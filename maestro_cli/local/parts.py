@@ -90,12 +90,15 @@ async def serving(app: Any, listener: socket.socket) -> AsyncIterator[asyncio.Ta
 
 @contextlib.asynccontextmanager
 async def working(runtime: Runtime, drain_seconds: float) -> AsyncIterator[asyncio.Task[None]]:
-    """A worker; when left it finishes the steps that run, no longer than `drain_seconds`."""
-    worker = runtime.make_worker()
+    """A worker, and event handlers; when left it finishes what runs, no longer than `drain_seconds`."""
+    worker, bus = runtime.make_worker(), runtime.make_bus()
     task = asyncio.create_task(worker.run(), name="worker")
+    telling = asyncio.create_task(bus.run(), name="event handlers")
     try:
         yield task
     finally:
+        await bus.stop()
+        await asyncio.wait([telling])
         await worker.stop(drain_seconds)
         await asyncio.wait([task])
 

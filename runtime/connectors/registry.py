@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 from typing import Any, cast
 
@@ -18,10 +17,10 @@ from pydantic.errors import PydanticUserError
 
 from runtime.abi.catalog import Catalog, ConnectorInfo
 from runtime.abi.connector import Connector, InlineConnector, OpenConnector
-from runtime.model.errors import MaestroError, SetupError
+from runtime.model.errors import SetupError
 from runtime.model.plan import ConnectorRef
 from runtime.model.values import Json, SemVer
-from runtime.registry import Found, import_one, index, scan
+from runtime.registry import Found, index, offered, scan
 
 GROUP = "maestro.connectors"
 BUILT_IN = "runtime.connectors"
@@ -50,8 +49,7 @@ class Registry:
         `services` is what steps share (`http`, `threads`); a process that only validates needs none.
         """
         found = scan(BUILT_IN, _pick)
-        for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
-            found += _of_entry_point(point)
+        found += offered(GROUP, _pick, "connectors")
         for package in extra:
             found += scan(package, _pick)
         return cls(_instances(found), services=services)
@@ -114,27 +112,6 @@ def _pick(module: ModuleType) -> Iterator[tuple[str, Any]]:
 def _is_meant(cls: type) -> bool:
     """Whether a class wants to be a connector: it has a name of its own and can execute."""
     return isinstance(getattr(cls, "name", None), str) and callable(getattr(cls, "execute", None))
-
-
-def _of_entry_point(point: EntryPoint) -> list[Found[Any]]:
-    try:
-        if not point.attr:
-            return scan(point.module, _pick)
-        value = getattr(import_one(point.module), point.attr, None)
-    except MaestroError as error:
-        dist = point.dist.name if point.dist else "an unknown package"
-        raise SetupError(
-            f"The installed package {dist} offers connectors by the entry point {point.name!r}, but: "
-            f"{error.message}",
-            reason=error.reason,
-        ) from error
-    if value is None:
-        raise SetupError(
-            f"The entry point {point.name!r} of {GROUP} names {point.value!r}, and {point.module!r} "
-            f"has no {point.attr!r}.",
-            reason="PACKAGE_BROKEN",
-        )
-    return [Found(value, f"{point.module}:{point.attr}")]
 
 
 def _instances(found: Iterable[Found[Any]]) -> Iterator[Found[Connector]]:

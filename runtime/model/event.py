@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
+from typing import Final
 from uuid import UUID
 
 from runtime.model.values import Json
@@ -73,6 +74,10 @@ _FINAL = frozenset(
         EventKind.DEAD_LETTERED,
     }
 )
+
+
+DOMAIN_EVENTS: Final = frozenset({"workflow_created", "workflow_updated", "workflow_published"})
+"""The words of what happens to other nouns: `<noun>_<kind>` of a row of `domain_events`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,7 @@ class Wakeup:
         }
         self._bells: defaultdict[tuple[str, UUID], set[Bell]] = defaultdict(set)
         self._inbox: list[Callable[[Sequence[UUID]], None]] = []
+        self._any: list[Callable[[], None]] = []
         self._closing = False
         self._reader = asyncio.get_running_loop().create_task(self._read(), name="wakeup")
         self.connected = asyncio.Event()
@@ -88,6 +89,11 @@ class Wakeup:
         """Call back with the executions that have messages; returns how to stop that."""
         self._inbox.append(callback)
         return lambda: self._inbox.remove(callback)
+
+    def on_events(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call back when any execution has new events; returns how to stop that."""
+        self._any.append(callback)
+        return lambda: self._any.remove(callback)
 
     async def close(self) -> None:
         """Stop hearing; whoever waits at a bell is woken."""
@@ -142,6 +148,9 @@ class Wakeup:
 
     def _dispatch(self, channel: str, payload: bytes) -> None:
         topic = self._topics.get(channel)
+        if topic == "events":
+            for call in tuple(self._any):
+                call()
         if topic is None or (topic != "inbox" and not self._bells):
             return
         ids = [
@@ -157,6 +166,8 @@ class Wakeup:
                 bell.ring()
 
     def _ring_all(self) -> None:
+        for call in tuple(self._any):
+            call()
         for bells in tuple(self._bells.values()):
             for bell in tuple(bells):
                 bell.ring()

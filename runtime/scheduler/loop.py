@@ -15,9 +15,11 @@ from runtime.clock import Clock
 from runtime.model.errors import MaestroError
 from runtime.queue.stream import RedisQueue
 from runtime.scheduler.days import DEFAULT_DAYS, Days
+from runtime.scheduler.feed import Feed
 from runtime.scheduler.partitions import Partitions
 from runtime.scheduler.retention import Retention
 from runtime.scheduler.sweep import Sweep
+from runtime.store.event_bus import EventBusStore
 from runtime.store.execution import ExecutionStore
 from runtime.store.leadership import Leadership
 from runtime.store.pool import Database
@@ -59,6 +61,7 @@ class Scheduler:
             Sweep(store, queue, metrics, clock),
             Partitions(store),
             Retention(store, queue),
+            Feed(EventBusStore(database)),
             Days(RetentionStore(database, default_days=DEFAULT_DAYS), metrics, clock),
         )
         self._stopping = asyncio.Event()

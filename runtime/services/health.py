@@ -9,7 +9,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from runtime.model.errors import MaestroError
+from runtime.model.values import Json
 from runtime.queue.link import RedisLink
+from runtime.store.event_bus import EventBusStore, HandlerLag
 from runtime.store.migrate import pending_on
 from runtime.store.pool import Database
 from runtime.telemetry.metrics import Metrics
@@ -23,6 +25,7 @@ class HealthService:
     def __init__(self, *, database: Database, link: RedisLink, metrics: Metrics) -> None:
         self._database = database
         self._link = link
+        self._bus = EventBusStore(database)
         self._postgres_up = metrics.dependency_up.labels("postgresql")
 
     async def check(self) -> dict[str, str | None]:
@@ -33,11 +36,36 @@ class HealthService:
         self._postgres_up.set(postgres is None)
         return {"postgresql": postgres, "redis": redis, "schema": schema}
 
+    async def handlers(self) -> list[dict[str, Json]]:
+        """How each event handler does; nothing when PostgreSQL can't say. It takes no readiness away."""
+        try:
+            async with asyncio.timeout(_SECONDS):
+                lags = await self._bus.lags()
+        except (TimeoutError, MaestroError):
+            return []
+        return [
+            {
+                "handler": one.handler,
+                "stream": one.stream,
+                "shard": one.shard,
+                "status": _handler_status(one),
+                "lag_seconds": round(one.lag_seconds, 1),
+                "failures_in_a_row": one.attempts,
+            }
+            for one in lags
+        ]
+
     async def _schema(self) -> None:
         async with self._database.engine() as connection:
             missing = await pending_on(connection)
         if missing:
             raise MaestroError(f"Migrations are pending: {', '.join(missing)}. Run `mc migrate`.")
+
+
+def _handler_status(lag: HandlerLag) -> str:
+    if not lag.is_run:
+        return "not_run"
+    return "failing" if lag.attempts else "in_the_past" if lag.is_in_past else "ok"
 
 
 async def _asked(question: Callable[[], Awaitable[None]]) -> str | None:

@@ -53,6 +53,7 @@ create table event_cursors (
   failed_at timestamp with time zone,
   created_at timestamp with time zone not null default now(),
   moved_at timestamp with time zone not null default now(),
+  missed_until timestamp with time zone,
   constraint event_cursors_pkey PRIMARY KEY (handler, stream, shard),
   constraint event_cursors_stream_check CHECK ((stream = ANY (ARRAY['execution'::text, 'domain'::text])))
 ) with (fillfactor=50);
@@ -1221,6 +1222,27 @@ CREATE OR REPLACE FUNCTION maestro.mc_tenant()
  STABLE
 AS $function$ select nullif(current_setting('mc.tenant', true), '')::uuid $function$;
 
+CREATE OR REPLACE FUNCTION maestro.mc_trim_feed(p_shard smallint, p_age interval, p_limit integer)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare v_slowest xid8; v_last xid8; v_at timestamptz; v_count int;
+begin
+  select min(c.xact) into v_slowest from event_cursors c where c.shard = p_shard and c.stream = 'execution';
+  select max(x.xact), max(x.at) into v_last, v_at from (select f.xact, f.at from event_feed f where f.shard = p_shard order by f.xact, f.n limit p_limit) x
+   where x.xact < coalesce(v_slowest, pg_snapshot_xmin(pg_current_snapshot())) or x.at < pg_catalog.now() - p_age;
+  if v_last is null then
+    return 0;
+  end if;
+  update event_cursors c set xact = (v_last::text::bigint + 1)::text::xid8, missed_until = v_at, moved_at = pg_catalog.now()
+   where c.shard = p_shard and c.stream = 'execution' and c.xact <= v_last;
+  delete from event_feed f where f.shard = p_shard and f.xact <= v_last;
+  get diagnostics v_count = row_count;
+  return v_count;
+end $function$;
+
 CREATE OR REPLACE FUNCTION maestro.mc_uuid_floor(p_at timestamp with time zone)
  RETURNS uuid
  LANGUAGE sql
@@ -1323,6 +1345,7 @@ grant execute on function mc_takeover(p_shard smallint, p_me bigint, p_epoch big
 grant execute on function mc_takeover_2(p_shard smallint, p_me bigint, p_epoch bigint, p_limit integer) to mc_engine;
 grant execute on function mc_tenant() to mc_api;
 grant execute on function mc_tenant() to mc_engine;
+grant execute on function mc_trim_feed(p_shard smallint, p_age interval, p_limit integer) to mc_engine;
 grant execute on function mc_uuid_floor(p_at timestamp with time zone) to mc_api;
 grant execute on function mc_uuid_floor(p_at timestamp with time zone) to mc_engine;
 grant execute on function mc_version_is_immutable() to mc_engine;

@@ -53,6 +53,10 @@ class Metrics:
         self.days_dropped = self._counter("maestro_days_dropped_total")
         self.executions_dropped = self._counter("maestro_executions_dropped_total")
         self.bytes_freed = self._counter("maestro_bytes_freed_total")
+        self.handler_events = self._counter("maestro_handler_events_total", "handler")
+        self.handler_failures = self._counter("maestro_handler_failures_total", "handler")
+        self.handler_skipped = self._counter("maestro_handler_skipped_total", "handler")
+        self.handler_lag = self._gauge("maestro_handler_lag_seconds", "handler", "stream", "shard")
         self.subscribers = self._gauge("maestro_subscribers")
         self.dependency_up = self._gauge("maestro_dependency_up", "dependency")
 

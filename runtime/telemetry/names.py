@@ -59,6 +59,10 @@ METRICS: Final[dict[str, str]] = {
     "maestro_days_dropped_total": "Days of executions that retention replaced by what is kept of them.",
     "maestro_executions_dropped_total": "Executions that retention dropped.",
     "maestro_bytes_freed_total": "Bytes that retention gave back to the disk.",
+    "maestro_handler_events_total": "Events that event handlers have taken, by handler.",
+    "maestro_handler_failures_total": "Calls of event handlers that failed, by handler.",
+    "maestro_handler_skipped_total": "Events recorded and passed by because a handler went on failing on them.",
+    "maestro_handler_lag_seconds": "Age of the oldest event that a handler run here has not had.",
     "maestro_subscribers": "Open subscriptions.",
     "maestro_dependency_up": "Whether PostgreSQL and Redis answer.",
 }

@@ -30,6 +30,7 @@ def routes(rt: Runtime) -> list[Route]:
                 else {"status": "failed", "detail": problem}
                 for name, problem in found.items()
             },
+            "handlers": await rt.services.health.handlers() if found["postgresql"] is None else [],
         }
         return JSONResponse(body, 200 if is_ready else 503, headers=_HEADERS)
 

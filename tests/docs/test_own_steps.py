@@ -18,7 +18,8 @@ from tests.support.processes import Mc, clean_environment
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "own_steps"
 GUIDE = (ROOT / "docs" / "guides" / "own-steps.md").read_text("utf-8")
-BLOCKS = re.findall(r"^```(\w+) ([\w./]+)\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
+HANDLERS = (ROOT / "docs" / "guides" / "event-handlers.md").read_text("utf-8")
+BLOCKS = re.findall(r"^```(\w+) ([\w./]+)\n(.*?)^```", GUIDE + HANDLERS, re.MULTILINE | re.DOTALL)
 
 
 def run(*command: str, path: tuple[Path, ...]) -> subprocess.CompletedProcess[str]:

@@ -1,1 +1,1 @@
-"""Steps of a small warehouse: two functions and a connector."""
+"""Steps of a small warehouse: two functions and a connector; and an event handler."""

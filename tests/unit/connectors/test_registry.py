@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from runtime import registry as points
 from runtime.connectors import registry as under_test
 from runtime.connectors.registry import Registry
 from runtime.model.errors import SetupError
@@ -194,7 +195,7 @@ def test_the_catalogue_holds_schemas_and_effects():
 
 def entry_point(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     point = EntryPoint(name="mine", value=value, group=under_test.GROUP)
-    monkeypatch.setattr(under_test, "entry_points", lambda group: [point])
+    monkeypatch.setattr(points, "entry_points", lambda group: [point])
 
 
 @pytest.mark.parametrize("value", ["pointed", "pointed.steps", "pointed.steps:one"])
