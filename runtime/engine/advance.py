@@ -62,6 +62,7 @@ from runtime.engine.waiting import (
     timed_out,
 )
 from runtime.expression import ExpressionError, truthy
+from runtime.model.checkpoint import Mark
 from runtime.model.errors import StepErrorKind
 from runtime.model.event import EventKind
 from runtime.model.execution import ExecutionError, ExecutionStatus, StepStatus
@@ -136,6 +137,16 @@ def fail(state: ExecutionState, step: int, status: StepStatus, error: StepError)
             {"error": {**error.as_json(), "step": state.key(step)}},
             cause,
         )
+
+
+def ending_by(stop: Mark) -> Ending:
+    """How an execution ends that something from outside of its steps began to stop."""
+    data = stop.data if isinstance(stop.data, dict) else {}
+    if stop.kind == EventKind.EXECUTION_CANCEL_REQUESTED:
+        return Ending(ExecutionStatus.CANCELLED, EventKind.EXECUTION_CANCELLED, data)
+    error = ExecutionError("deadline", "The execution did not end within the time allowed for it.")
+    data = {"error": {"type": error.type, "message": error.message}}
+    return Ending(ExecutionStatus.TIMED_OUT, EventKind.EXECUTION_TIMED_OUT, data, error)
 
 
 def _started(state: ExecutionState, event: Started, out: list[Command]) -> None:
@@ -259,25 +270,16 @@ def _cancelled(state: ExecutionState, event: CancelRequested, out: list[Command]
         return
     data: dict[str, Json] = {"actor": event.actor, "reason": event.reason}
     out.append(RecordEvent(EventKind.EXECUTION_CANCEL_REQUESTED, data))
-    _stop(
-        state,
-        Ending(ExecutionStatus.CANCELLED, EventKind.EXECUTION_CANCELLED, data),
-        "the execution was cancelled",
-        out,
-    )
+    ending = ending_by(Mark(EventKind.EXECUTION_CANCEL_REQUESTED, data))
+    _stop(state, ending, "the execution was cancelled", out)
 
 
 def _timed_out(state: ExecutionState, out: list[Command]) -> None:
     if state.ending is not None:
         return
-    error = ExecutionError("deadline", "The execution did not end within the time allowed for it.")
-    data: dict[str, Json] = {"error": {"type": error.type, "message": error.message}}
-    _stop(
-        state,
-        Ending(ExecutionStatus.TIMED_OUT, EventKind.EXECUTION_TIMED_OUT, data, error),
-        "the execution's deadline has passed",
-        out,
-    )
+    out.append(RecordEvent(EventKind.EXECUTION_DEADLINE_REACHED))
+    ending = ending_by(Mark(EventKind.EXECUTION_DEADLINE_REACHED))
+    _stop(state, ending, "the execution's deadline has passed", out)
 
 
 def _stop(state: ExecutionState, ending: Ending, reason: str, out: list[Command]) -> None:
@@ -415,7 +417,7 @@ def _end_badly(
 ) -> None:
     """Record the final failure of a step and stop its siblings: they are told, and their ends awaited."""
     attempt, first = state.attempt[step], state.ending is None
-    out.append(RecordStep(step, attempt, status, error, None, facts))
+    out.append(RecordStep(step, attempt, status, error, None, facts, is_late=not first))
     data = {**_about(state, step), "error": error.as_json()}
     out.append(RecordEvent(_EVENT_OF[status], data))
     fail(state, step, status, error)

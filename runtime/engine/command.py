@@ -57,7 +57,10 @@ class BeginWait:
 
 
 class RecordStep(NamedTuple):
-    """Make the outcome of an attempt durable. `retry_in_ms` is set when it will be repeated."""
+    """Make the outcome of an attempt durable. `retry_in_ms` is set when it will be repeated.
+
+    `is_late`: the execution was ending already, so this failure is not why it ends.
+    """
 
     step: int
     attempt: int
@@ -66,6 +69,7 @@ class RecordStep(NamedTuple):
     retry_in_ms: int | None = None
     facts: Facts = NO_FACTS
     item: int = -1
+    is_late: bool = False
 
 
 class RecordEvent(NamedTuple):

@@ -2,10 +2,12 @@
 
 Any order of the rows gives the same state. Rules: rows of the present generation decide; a step that was
 COMPLETED or SKIPPED in an older one still counts, unless a retry since then said `from_failed_step: false`;
-an attempt without a row never happened, so its step runs again under the same attempt number; one that the
-engine stopped (its row says `stopped`) runs again, one that called itself cancelled has failed; an open
-row (an at-most-once call was about to be made) leaves its step in doubt. A wait that its events have begun
-goes on from then; signals that no row has taken are still there.
+an attempt without a row never happened, so its step runs again under the same attempt number, and so does
+one whose intent was taken back; one that the engine stopped (its row says `stopped`) runs again, one that
+called itself cancelled has failed; any other open row (an at-most-once call was about to be made) leaves its
+step in doubt. A wait that its events have begun goes on from then; signals that no row has taken are still
+there. What ends the execution is the cancel or the deadline that its events tell of, else the failure that
+is not `late`: a step that fails while the others are stopped is no cause.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from runtime.engine.advance import complete, fail
+from runtime.engine.advance import complete, ending_by, fail
 from runtime.engine.event import Event, RetryDue, StepError, StepInDoubt, TimerDue
 from runtime.engine.marks import begun_waits, kept_signals
 from runtime.engine.program import Program
@@ -30,11 +32,13 @@ from runtime.engine.state import (
     RunInfo,
 )
 from runtime.engine.waiting import keep, listen
-from runtime.model.checkpoint import Mark, StepRecord
+from runtime.model.checkpoint import Mark, StepRecord, since_retry
+from runtime.model.event import EventKind
 from runtime.model.execution import StepStatus
 from runtime.model.values import Json
 
 _ENDED_WELL = frozenset({COMPLETED, SKIPPED})
+_STOPS = frozenset({EventKind.EXECUTION_CANCEL_REQUESTED, EventKind.EXECUTION_DEADLINE_REACHED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +73,14 @@ def rebuild(
 ) -> Rebuilt:
     """The state that these rows and marks leave; not `is_begun`, it waits for Started."""
     state = ExecutionState(program, run)
+    stops = (mark for mark in since_retry(marks) if mark.kind in _STOPS)
+    state.ending = next((ending_by(mark) for mark in stops), None)
     first = _first_generation(retries)
     newest: dict[int, StepRecord] = {}
     taken: set[int] = set()
     for row in rows:
+        if row.is_withdrawn:
+            continue
         kept = row.generation == run.generation or (
             first <= row.generation < run.generation and row.status in _ENDED_WELL
         )
@@ -83,12 +91,14 @@ def rebuild(
             number = row.result.get("signal")
             taken.update([number] if isinstance(number, int) else ())
     due: list[Due] = []
-    for row in newest.values():
+    for row in sorted(newest.values(), key=_cause):
         _restore(state, row, due)
     for signal in kept_signals(marks, taken):
         keep(state, signal)
     waiting = _restore_waits(state, marks, now, due)
-    if is_begun and state.ending is None:
+    if state.ending is not None:
+        state.phase = Phase.STOPPING
+    elif is_begun:
         state.phase = Phase.GOING
     return Rebuilt(state, tuple(due), waiting)
 
@@ -124,6 +134,12 @@ def _first_generation(retries: Sequence[Json]) -> int:
 
 def _order(row: StepRecord) -> tuple[int, int]:
     return row.generation, row.attempt
+
+
+def _cause(row: StepRecord) -> tuple[bool, float, int]:
+    """Of several failures the one that began the end comes first."""
+    is_late = isinstance(row.result, dict) and row.result.get("late") is True
+    return is_late, -row.ended_ago, row.step
 
 
 def _restore(state: ExecutionState, row: StepRecord, due: list[Due]) -> None:

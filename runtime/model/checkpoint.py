@@ -16,11 +16,16 @@ from typing import NamedTuple
 from uuid import UUID
 
 from runtime.model.event import EventKind
+from runtime.model.execution import StepStatus
 from runtime.model.values import Json
 
 
 class StepRow(NamedTuple):
-    """The outcome of an attempt, or (`is_open`, status RUNNING) the intent of an effectful call."""
+    """The outcome of an attempt, or (`is_open`) the intent of an effectful call.
+
+    An open row is RUNNING, or CANCELLED when the intent was taken back: whoever comes next may make the
+    call, under the same number.
+    """
 
     tenant_id: UUID
     execution_id: UUID
@@ -123,6 +128,11 @@ class StepRecord(NamedTuple):
     is_open: bool
     ended_ago: float
     result: Json
+
+    @property
+    def is_withdrawn(self) -> bool:
+        """Whether this is an intent that was taken back: the attempt never happened."""
+        return self.is_open and self.status == StepStatus.CANCELLED
 
 
 class Mark(NamedTuple):

@@ -48,6 +48,7 @@ def steps_of(
     events: Sequence[ExecutionEvent],
 ) -> tuple[StepExecution, ...]:
     """Every step of the newest generation, in the order of the plan."""
+    rows = [row for row in rows if not row.is_withdrawn]
     retried = [event for event in events if event.kind is EventKind.EXECUTION_RETRIED]
     begins = retried[-1].sequence if retried else 0
     started = {

@@ -50,6 +50,11 @@ class AttemptRow:
         """Whether a call was about to be made and its outcome was never written."""
         return self.finished_at is None
 
+    @property
+    def is_withdrawn(self) -> bool:
+        """Whether it was taken back before it was made: the attempt never happened."""
+        return self.is_open and self.status is StepStatus.CANCELLED
+
 
 class ExecutionRecords:
     """Reads of one database."""

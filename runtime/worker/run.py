@@ -155,10 +155,10 @@ class Run:
         self._after.append(attempt)
 
     def withdraw_intent(self, attempt: Attempt) -> None:
-        """The announced call was not made: whoever comes next may make it."""
+        """The announced call was not made: whoever comes next may make it, as the same attempt."""
         step, number, item = attempt.step, attempt.number, attempt.item
         row = self._row(step, item, number, StepStatus.CANCELLED, 0.0, WITHDRAWN)
-        self._steps.append(row)
+        self._steps.append(row._replace(is_open=True))
 
     def park(self, closing: Closing, data: dict[str, Json]) -> None:
         """Give the execution up until its time comes."""
@@ -278,7 +278,8 @@ def _result(command: RecordStep, facts: Facts) -> str:
     if command.error is None:
         return "{}"
     retry = "" if command.retry_in_ms is None else f',"retry_in_ms":{command.retry_in_ms}'
-    return '{"error":' + text_of(command.error.as_json()) + retry + facts.tail + "}"
+    late = ',"late":true' if command.is_late else ""
+    return '{"error":' + text_of(command.error.as_json()) + retry + late + facts.tail + "}"
 
 
 def _error_json(error: ExecutionError) -> dict[str, Json]:

@@ -9,7 +9,8 @@ from uuid import UUID
 
 from runtime.engine.replay import rebuild
 from runtime.engine.state import COMPLETED, PENDING, SKIPPED, Phase
-from runtime.model.checkpoint import StepRecord
+from runtime.model.checkpoint import Mark, StepRecord
+from runtime.model.event import MARKS, EventKind
 from runtime.model.execution import ExecutionStatus as Status
 from runtime.model.execution import StepStatus
 from runtime.worker.run import Run
@@ -18,6 +19,10 @@ from tests.simulator.program import Program
 from tests.simulator.world import World
 
 FINAL = frozenset({2, 4, 5, 6, 7})
+_ENDS = {
+    EventKind.EXECUTION_CANCEL_REQUESTED: Status.CANCELLED,
+    EventKind.EXECUTION_DEADLINE_REACHED: Status.TIMED_OUT,
+}
 _WORDS = {COMPLETED: "completed", SKIPPED: "skipped"}
 
 
@@ -94,6 +99,16 @@ class Judge:
             wanted = (e.id, e.generation) in self.must_cancel
             if wanted and e.status not in {Status.CANCELLED, Status.TIMED_OUT}:
                 self.say(f"cancel: {e.id} was told while nobody ran it, and ended as {e.status}")
+            self._first_cause(e)
+
+    def _first_cause(self, e: Execution) -> None:
+        """What is recorded to have begun the end is what ended it, and is recorded once."""
+        since = [EventKind(mark.kind) for mark in marks(e)]
+        while EventKind.EXECUTION_RETRIED in since:
+            del since[: since.index(EventKind.EXECUTION_RETRIED) + 1]
+        stops = [_ENDS[kind] for kind in since if kind in _ENDS]
+        if stops and stops != [e.status] and e.status != Status.DEAD_LETTERED:
+            self.say(f"cause: {e.id} ended as {e.status}, and its events tell of {stops}")
 
     def _numbers(self, e: Execution, commit: Commit) -> None:
         if len(e.events) != max(e.events):
@@ -109,13 +124,8 @@ class Judge:
             key = (e.id, step, generation, attempt)
             if ended == inf:
                 self._intents.setdefault(key, commit.me or 0)
-            elif (
-                (status == StepStatus.IN_DOUBT and self._intents.get(key) != commit.me)
-                or (
-                    # A withdrawn attempt counts as one of `max_attempts`.
-                    status == StepStatus.CANCELLED and result.get("stopped")
-                )
-                or (self.has_paused and result.get("error", {}).get("type") == "step.timeout")
+            elif (status == StepStatus.IN_DOUBT and self._intents.get(key) != commit.me) or (
+                self.has_paused and result.get("error", {}).get("type") == "step.timeout"
             ):
                 self._excused.add((e.id, generation))
             good[step, generation] += status == COMPLETED
@@ -130,11 +140,12 @@ class Judge:
     def compare(self, run: Run, me: int) -> None:
         """I6: what is in memory and what its rows say, when nothing is under way between them."""
         e, state = self.model.executions[run.owned.id], run.state
-        if e.owner != me or not run.is_quiet or run.is_over or state.phase is not Phase.GOING:
+        is_comparable = state.phase in {Phase.GOING, Phase.STOPPING}
+        if e.owner != me or not run.is_quiet or run.is_over or not is_comparable:
             return
         if state.edge_visits > sum(map(len, state.program.plan.successors)):
             self.say(f"I9: {e.id} visited {state.edge_visits} edges")
-        again = rebuild(state.program, state.run, records(e), retries(e)).state
+        again = rebuild(state.program, state.run, records(e), retries(e), marks=marks(e)).state
         live, stored = _durable(state), _durable(again)
         if live != stored:
             self.say(f"I6: {e.id} is {live} in memory and {stored} by its rows")
@@ -210,7 +221,15 @@ def retries(e: Execution) -> list[Any]:
     return [data for _, (kind, data) in sorted(e.events.items()) if kind == 11]
 
 
+def marks(e: Execution) -> list[Mark]:
+    """The events by which replay reads the rows."""
+    found = [(EventKind(kind), data) for _, (kind, data) in sorted(e.events.items())]
+    return [Mark(kind, data) for kind, data in found if kind in MARKS]
+
+
 def _durable(state: Any) -> tuple[Any, ...]:
     """What must be equal: how steps ended, and what follows from that. Running ones have no row yet."""
     ended = [s if s in {COMPLETED, SKIPPED} else PENDING for s in state.status]
-    return ended, state.outputs, state.pending, state.skipped_needs, state.open_steps
+    # In one that ends, it makes no difference whether a step was stopped or had not begun.
+    left = state.open_steps if state.ending is None else None
+    return ended, state.outputs, state.pending, state.skipped_needs, left, state.ending

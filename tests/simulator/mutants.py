@@ -12,7 +12,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from runtime.engine.command import Command, RunStep, ScheduleRetry
-from runtime.engine.replay import Rebuilt
+from runtime.engine.replay import _STOPS, Rebuilt
 from runtime.engine.replay import rebuild as _rebuild
 from runtime.model.checkpoint import FlushOutcome, FlushResult
 from runtime.model.plan import Effect
@@ -62,6 +62,11 @@ def _amnesia(program: Any, run: Any, rows: Any, retries: Any = (), **more: Any) 
     return _rebuild(program, run, kept[:-1] if len(kept) > 1 else kept, retries, **more)
 
 
+def _deaf(*arguments: Any, marks: Any = (), **more: Any) -> Rebuilt:
+    heard = [mark for mark in marks if mark.kind not in _STOPS]
+    return _rebuild(*arguments, marks=heard, **more)
+
+
 IN_CODE: Final[dict[str, tuple[str, Any, str, Any]]] = {
     "early_start": ("steps start before the flush is committed", Run, "take_in", _early),
     "resend": ("a flush of unknown outcome is sent again", Flusher, "_call", _resend),
@@ -73,6 +78,12 @@ IN_CODE: Final[dict[str, tuple[str, Any, str, Any]]] = {
         _key_of_attempt,
     ),
     "lossy_replay": ("a takeover forgets the last row", admission, "rebuild", _amnesia),
+    "deaf_replay": (
+        "a takeover does not read that a cancel was taken in, or that the deadline was reached",
+        admission,
+        "rebuild",
+        _deaf,
+    ),
 }
 
 MUTANTS: Final = (*IN_SQL, *IN_CODE)

@@ -19,6 +19,7 @@ import structlog
 from runtime.entropy import SeededEntropy
 from runtime.model.checkpoint import InboxKind
 from runtime.model.errors import MaestroError
+from runtime.model.event import EventKind
 from runtime.model.execution import ExecutionStatus
 from runtime.model.plan import Plan
 from runtime.scheduler.loop import Scheduler
@@ -48,6 +49,7 @@ _METRICS: Final = Metrics()
 _TRACING: Final = Tracing(service="simulator")
 _SECRETS: Final = FileSecrets(Path("/nowhere/secrets.yaml"))
 _MOST_STRIKES: Final = 8
+_STOPS: Final = {EventKind.EXECUTION_CANCEL_REQUESTED, EventKind.EXECUTION_DEADLINE_REACHED}
 _DEFECTS: Final = frozenset({"worker_defect", "execution_stuck", "execution_defect"})
 
 
@@ -380,6 +382,16 @@ class Simulation:
             self._note(f"VIOLATION {words}")
         if commit.name in {"flush", "claim", "takeover"}:
             self._strike(who)
+        if commit.name == "flush" and any(map(self._is_stopping, commit.touched)):
+            for _ in range(3):
+                self._strike(who)
+
+    def _is_stopping(self, one: UUID) -> bool:
+        """One more of the worst moments: a cancel or a deadline is recorded, and steps still run."""
+        e = self.model.executions[one]
+        return e.status == ExecutionStatus.RUNNING and any(
+            kind in _STOPS for kind, _ in e.events.values()
+        )
 
     def _state(self, one: UUID) -> str:
         e = self.model.executions[one]

@@ -59,19 +59,15 @@ class World:
         if not durable.issuperset(step.needs):
             missing = sorted(set(step.needs) - durable)
             self.violations.append(f"I1: step {context.step} of {key} began before {missing}")
-        # An attempt that a drain withdrew made no call: the outside has not seen it.
-        withdrawn = sum(
-            status == _CANCELLED and row[0] == context.step and row[2] == context.generation
-            for row, (status, _, _) in execution.steps.items()
-        )
-        outcome = step.script(context.generation).outcome(context.attempt - withdrawn)
+        outcome = step.script(context.generation).outcome(context.attempt)
         self.calls[key] += 1
         self.on_call()
         if uses == ONCE and outcome != THROTTLED:
             self.effects[key] += 1
             if self.effects[key] > 1:
                 self.violations.append(f"at most once: {key} had {self.effects[key]} effects")
-            if (context.step, -1, context.generation, context.attempt) not in execution.steps:
+            intent = (context.step, -1, context.generation, context.attempt)
+            if execution.steps.get(intent, (_CANCELLED,))[0] == _CANCELLED:
                 self.violations.append(f"at most once: {key} was called without an intent")
         return outcome
 
@@ -131,7 +127,15 @@ class Call(Connector):
     async def execute(self, context: StepContext, input: Given) -> Number:
         world = Current.world
         outcome = world.judge(context, self.name)
-        await asyncio.sleep(1e9 if outcome == HANG else world.seconds(context))
+        try:
+            await asyncio.sleep(1e9 if outcome == HANG else world.seconds(context))
+        except asyncio.CancelledError:
+            # A step of the stubborn kind answers being stopped with a failure of its own.
+            if input.step % 2 and context.cancel.reason is not None:
+                await asyncio.sleep(world.seconds(context))
+                outcome = PERMANENT
+            else:
+                raise
         return _end(outcome, input)
 
 

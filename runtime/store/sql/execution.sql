@@ -72,8 +72,8 @@ select x.id, (select max(v.seq) from execution_events v where v.shard = $1 and v
   from unnest($2::uuid[]) x (id);
 
 -- name: history_marks
--- Safe: reads the events of the executions by primary key: where each generation began and why, what it waits for and
--- since when, what it was told.
+-- Safe: reads the events of the executions by primary key: where each generation began and why, what began to end
+-- it, what it waits for and since when, what it was told.
 select v.execution_id, v.kind, v.data, extract(epoch from pg_catalog.now() - v.ts)::float8 as ago from execution_events v
  where v.shard = $1 and v.execution_id between $3 and $4 and v.execution_id = any ($2) and v.kind = any ($5::smallint[])
  order by v.execution_id, v.seq;

@@ -188,6 +188,13 @@ async def test_heartbeat_passes_a_flush_that_holds_the_fence(room):
     assert answer.live
 
 
+MARKS = [
+    (EventKind.EXECUTION_STARTED, None),
+    (EventKind.EXECUTION_CANCEL_REQUESTED, {"reason": "r"}),
+    (EventKind.EXECUTION_DEADLINE_REACHED, None),
+]
+
+
 async def test_history_is_all_that_was_stored(room):
     epoch, (execution,) = await room.own(1)
     steps = [
@@ -197,6 +204,8 @@ async def test_history_is_all_that_was_stored(room):
     events = [
         make.event_row(execution, 2, EventKind.EXECUTION_STARTED),
         make.event_row(execution, 3),
+        make.event_row(execution, 4, EventKind.EXECUTION_CANCEL_REQUESTED, data={"reason": "r"}),
+        make.event_row(execution, 5, EventKind.EXECUTION_DEADLINE_REACHED),
     ]
     await room.flush(1, epoch, make.checkpoint(execution, steps=steps, events=events))
     await _send(room, execution)
@@ -207,7 +216,7 @@ async def test_history_is_all_that_was_stored(room):
         (0, 6, 0),
         (1, 7, 0),
     ]
-    assert (history.last_sequence, history.is_begun, history.retries) == (3, True, ())
+    assert (history.last_sequence, [mark[:2] for mark in history.marks]) == (5, MARKS)
     assert history.messages == (InboxMessage(1, InboxKind.CANCEL, {"reason": "r"}),)
 
 

@@ -69,6 +69,8 @@ async def test_a_drain_leaves_no_doubt_about_calls_that_were_not_made(room: Engi
     room.worker()
     for execution in executions:
         assert await room.finished(execution) is ExecutionStatus.COMPLETED
+        # What was taken back never happened: it is not one of the attempts.
+        assert await room.steps(execution) == [(0, 0, 1, StepStatus.COMPLETED)]
     assert len(CALLS.keys["g"]) == 5
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
+
 from runtime.engine.advance import advance, proceed
 from runtime.engine.command import Finish, RecordStep, RunStep
 from runtime.engine.event import RetryDue, Started, StepInDoubt, StepSucceeded
 from runtime.engine.program import Program
 from runtime.engine.replay import Due, rebuild
 from runtime.engine.state import Phase, RunInfo
-from runtime.model.checkpoint import StepRecord
+from runtime.model.checkpoint import Mark, StepRecord
+from runtime.model.event import EventKind
 from runtime.model.execution import ExecutionStatus, StepStatus
 from tests.support.plans import EXECUTION, plan_of
 
@@ -20,9 +23,10 @@ def row(step, status, *, generation=0, attempt=1, result=None, ago=0.0, is_open=
     return StepRecord(step, -1, generation, attempt, int(status), is_open, ago, result or {})
 
 
-def rebuilt(rows, *, plan=CHAIN, generation=0, retries=(), is_begun=True):
+def rebuilt(rows, *, plan=CHAIN, generation=0, retries=(), is_begun=True, stop=None):
     run = RunInfo(EXECUTION, {}, generation)
-    return rebuild(Program.of(plan), run, rows, retries, is_begun=is_begun)
+    marks = [stop] if stop else []
+    return rebuild(Program.of(plan), run, rows, retries, is_begun=is_begun, marks=marks)
 
 
 def runs(commands):
@@ -145,3 +149,54 @@ def test_when_all_steps_have_ended_only_the_end_is_left():
 
     [finish] = [c for c in proceed(state) if isinstance(c, Finish)]
     assert finish.status is ExecutionStatus.COMPLETED
+
+
+PAIR = plan_of({"a": [], "b": []})
+HARD = {"error": {"type": "Broken", "message": "no"}}
+LATE = {"error": {"type": "Late", "message": "while stopping"}, "late": True}
+CANCEL = Mark(EventKind.EXECUTION_CANCEL_REQUESTED, {"actor": None, "reason": "enough"})
+DEADLINE = Mark(EventKind.EXECUTION_DEADLINE_REACHED)
+
+
+@pytest.mark.parametrize(
+    ("stop", "status"),
+    [(CANCEL, ExecutionStatus.CANCELLED), (DEADLINE, ExecutionStatus.TIMED_OUT)],
+)
+def test_what_began_the_end_stays_its_cause_when_a_step_fails_while_stopping(stop, status):
+    state = rebuilt([row(0, StepStatus.FAILED, result=LATE)], plan=PAIR, stop=stop).state
+
+    [ending] = [c for c in proceed(state) if isinstance(c, Finish)]
+
+    assert ending.status is status
+    assert state.ending is not None
+
+
+def test_a_cancel_of_an_earlier_generation_ends_no_later_one():
+    run = RunInfo(EXECUTION, {}, 1)
+    marks = [CANCEL, Mark(EventKind.EXECUTION_RETRIED, {}), Mark(EventKind.EXECUTION_STARTED)]
+
+    state = rebuild(Program.of(PAIR), run, [], [{}], marks=marks).state
+
+    assert runs(proceed(state)) == [(0, 1), (1, 1)]
+
+
+def test_the_failure_that_began_the_end_is_its_cause_in_any_order_of_rows():
+    rows = [row(0, StepStatus.FAILED, result=LATE), row(1, StepStatus.FAILED, result=HARD)]
+
+    for order in (rows, rows[::-1]):
+        state = rebuilt(order, plan=PAIR).state
+        assert state.ending is not None
+        assert state.ending.error is not None
+        assert (state.ending.error.type, state.ending.error.step_key) == ("Broken", "b")
+
+
+def test_an_intent_that_was_taken_back_uses_up_no_attempt():
+    rows = [
+        row(0, StepStatus.FAILED, attempt=1, result={**FAILED, "retry_in_ms": 10}, ago=9.0),
+        row(0, StepStatus.CANCELLED, attempt=2, is_open=True, result={"stopped": True}),
+    ]
+
+    found = rebuilt(rows)
+
+    assert [due.event for due in found.due] == [RetryDue(0, 1)]
+    assert runs(advance(found.state, RetryDue(0, 1))) == [(0, 2)]
