@@ -9,7 +9,7 @@ BIN = .venv/bin
 WORKERS = 2
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(PYTEST_FLAGS)
 
-.PHONY: help run test test-long simulate bench check schema docs verify lock clean runtime-set test-set
+.PHONY: help run test test-long simulate bench soak check schema docs verify lock clean runtime-set test-set
 
 help:  ## List these targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -28,6 +28,9 @@ simulate: test-set  ## Run the simulator: make simulate SEEDS=400000
 
 bench: test-set  ## Run the benchmarks and keep their results, or one: make bench BENCH=name
 	@exec $(BIN)/python -m benchmarks --keep $(BENCH)
+
+soak: test-set  ## A steady load for hours, with kills: make soak HOURS=6; the result is kept
+	@exec $(BIN)/python -m benchmarks.soak --keep --seconds $$(( $(or $(HOURS),6) * 3600 ))
 
 check: test-set  ## Format, lint, types, doors, sizes, schema, composition
 	@exec sh scripts/check.sh

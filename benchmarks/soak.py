@@ -1,0 +1,345 @@
+"""The soak: the product in four processes under a steady load for minutes or hours; what must stay flat stays flat.
+
+`make soak HOURS=6`, or `python -m benchmarks.soak --seconds 300 [--keep]`. One API, two workers and a scheduler, each
+a process of its own. The load is steps that answer at once, a step that fails and is retried, and a wait that parks.
+One of the workers is killed and started again now and then, as deployments and crashes do. Samples are compared third
+by third: a leak shows as a slope, whatever its size, and the noise of one sample does not.
+
+History grows with what is run and goes by retention, so its tables are judged by bytes per execution; what holds only
+what is under way (queue, due and owner indexes, inbox, workers) by its size.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+import orjson
+import psutil
+
+from benchmarks.line import Line, at_most, middle
+from benchmarks.raw import open_raw
+from benchmarks.surroundings import Surroundings, database_work, publish, surroundings
+from maestro_cli.local.parts import bind
+from runtime.bootstrap import open_runtime
+from runtime.settings import ApiSettings
+
+NAME: Final = "soak"
+BATCH: Final = 50
+SAMPLES: Final = 60
+KILL_EVERY_SECONDS: Final = 45.0
+RESULTS: Final = Path(__file__).parent / "results"
+_READY_SECONDS: Final = 60.0
+_WORKFLOW: Final = """
+name: soak
+version: 1.0.0
+params: {n: integer}
+steps:
+  - {id: a, uses: core.noop@1}
+  - {id: b, uses: core.set@1, depends_on: [a], with: {n: "{{ params.n }}"}}
+  - id: c
+    uses: core.fail@1
+    depends_on: [a]
+    when: "{{ params.n % 10 == 0 }}"
+    with: {kind: transient, until_attempt: 2}
+    retry: {max_attempts: 3, initial: 10ms, jitter: none}
+  - {id: d, type: wait, depends_on: [b], for: 1s}
+  - {id: e, uses: core.noop@1, depends_on: [d]}
+"""
+_ENQUEUE: Final = """mutation Enqueue($input: [EnqueueExecutionInput!]!) {
+  enqueueExecutions(input: $input) { createdCount errors { code message } } }"""
+_PROCESSES: Final = ("serve", "worker", "worker", "scheduler")
+_UNDER_WAY: Final = """
+select coalesce(sum(pg_relation_size(i.indexrelid)), 0)::bigint
+  from pg_index i join pg_class c on c.oid = i.indexrelid join pg_class t on t.oid = i.indrelid
+ where i.indpred is not null and t.relname like 'workflow_executions_%'"""
+_SMALL: Final = """
+select coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint
+  from pg_class c join pg_namespace n on n.oid = c.relnamespace
+ where n.nspname = 'maestro' and c.relname in ('workers', 'execution_inbox', 'outbox', 'dead_letters')"""
+_HISTORY: Final = """
+select coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint
+  from pg_class c join pg_namespace n on n.oid = c.relnamespace
+ where n.nspname = 'maestro' and c.relispartition"""
+_OPEN: Final = "select count(*) from workflow_executions where status in (0, 1, 3)"
+_ENDED: Final = "select status, count(*) from workflow_executions group by 1"
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One look: `memory` is the largest process of each kind, in MiB; sizes are bytes."""
+
+    memory: dict[str, float]
+    connections: int
+    under_way_bytes: int
+    small_bytes: int
+    history_bytes: int
+    accepted: int
+
+
+@dataclass(slots=True)
+class Product:
+    """The processes, and how to reach them."""
+
+    environment: dict[str, str]
+    url: str
+    running: list[tuple[str, asyncio.subprocess.Process]] = field(default_factory=list)
+    kills: int = 0
+
+    async def start(self, verb: str) -> None:
+        """One more process."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "maestro_cli", verb, env=self.environment,
+            stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+        self.running.append((verb, process))
+
+    async def replace_a_worker(self) -> None:
+        """Kill the oldest worker, and start another one."""
+        place = next(i for i, (verb, _) in enumerate(self.running) if verb == "worker")
+        _, process = self.running.pop(place)
+        process.kill()
+        await process.wait()
+        self.kills += 1
+        await self.start("worker")
+
+    def memory(self) -> dict[str, float]:
+        """Resident MiB by kind."""
+        found: dict[str, float] = {}
+        for verb, process in self.running:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                size = psutil.Process(process.pid).memory_info().rss / 2**20
+                found[verb] = max(found.get(verb, 0.0), size)
+        return found
+
+    async def stop(self) -> None:
+        """End all, in good order."""
+        for _, process in self.running:
+            with contextlib.suppress(ProcessLookupError):
+                process.terminate()
+        await asyncio.gather(*(process.wait() for _, process in self.running))
+
+
+async def measure(around: Surroundings, seconds: float, per_second: int) -> Line:
+    """The whole run."""
+    samples: list[Sample] = []
+    async with _product(around) as (product, session):
+        load = Load(product, session, per_second)
+        # The first stretch fills caches and pools; it counts for nothing.
+        await load.run(min(30.0, seconds / 5))
+        for _ in range(SAMPLES):
+            await load.run(seconds / SAMPLES)
+            samples.append(await _sample(around, product, load.accepted))
+        ended = await _settle(around, load.accepted)
+        idle = await _idle_statements(around, min(20.0, max(5.0, seconds / 10)))
+        errors = load.errors
+    return _judged(samples, ended, idle, errors=errors, kills=product.kills, seconds=seconds)
+
+
+class Load:
+    """So many executions a second, in batches; a worker is replaced now and then."""
+
+    def __init__(self, product: Product, session: aiohttp.ClientSession, per_second: int) -> None:
+        self.accepted = 0
+        self.errors = 0
+        self._product = product
+        self._session = session
+        self._pause = BATCH / per_second
+        self._killed_at = time.monotonic()
+
+    async def run(self, seconds: float) -> None:
+        """A stretch of it."""
+        end = time.monotonic() + seconds
+        while (now := time.monotonic()) < end:
+            await self._post()
+            if now - self._killed_at > KILL_EVERY_SECONDS:
+                self._killed_at = now
+                await self._product.replace_a_worker()
+            await asyncio.sleep(max(0.0, self._pause - (time.monotonic() - now)))
+
+    async def _post(self) -> None:
+        batch = [{"workflowName": NAME, "input": {"n": self.accepted + n}} for n in range(BATCH)]
+        body = orjson.dumps({"query": _ENQUEUE, "variables": {"input": batch}})
+        async with self._session.post(f"{self._product.url}/graphql", data=body) as answer:
+            found = orjson.loads(await answer.read())
+        made = (found.get("data") or {}).get("enqueueExecutions") or {}
+        self.accepted += made.get("createdCount", 0)
+        self.errors += made.get("createdCount", 0) != BATCH
+
+
+@contextlib.asynccontextmanager
+async def _product(
+    around: Surroundings,
+) -> AsyncIterator[tuple[Product, aiohttp.ClientSession]]:
+    async with open_runtime(around.settings) as runtime:
+        await publish(runtime, NAME, _WORKFLOW)
+        token = runtime.dev_token(tenant="bench", subject="bench", roles=["admin"])
+    with bind(ApiSettings(port=0)) as listener:
+        port = listener.getsockname()[1]
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("MC_")},
+        "MC_HOME": str(around.home),
+        "MC_PORT": str(port),
+        "MC_DATABASE_URL": around.database_url,
+        "MC_REDIS_URL": around.redis_url,
+        "MC_LOG_LEVEL": "error",
+    }
+    product = Product(environment, f"http://127.0.0.1:{port}")
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    try:
+        for verb in _PROCESSES:
+            await product.start(verb)
+        async with aiohttp.ClientSession(headers=headers) as session:
+            await _ready(session, product.url)
+            yield product, session
+    finally:
+        await product.stop()
+
+
+async def _ready(session: aiohttp.ClientSession, url: str) -> None:
+    async with asyncio.timeout(_READY_SECONDS):
+        while True:
+            with contextlib.suppress(aiohttp.ClientError):
+                async with session.get(f"{url}/readyz") as answer:
+                    if answer.ok:
+                        return
+            await asyncio.sleep(0.1)
+
+
+async def _sample(around: Surroundings, product: Product, accepted: int) -> Sample:
+    sql = await open_raw(around.database_url)
+    try:
+        return Sample(
+            memory=product.memory(),
+            connections=await sql.fetchval(
+                "select count(*) from pg_stat_activity where datname = current_database()"
+            ),
+            under_way_bytes=await sql.fetchval(_UNDER_WAY),
+            small_bytes=await sql.fetchval(_SMALL),
+            history_bytes=await sql.fetchval(_HISTORY),
+            accepted=accepted,
+        )
+    finally:
+        await sql.close()
+
+
+async def _settle(around: Surroundings, accepted: int) -> dict[int, int]:
+    """Wait until nothing is under way; how executions ended."""
+    sql = await open_raw(around.database_url)
+    try:
+        async with asyncio.timeout(300):
+            while await sql.fetchval(_OPEN):
+                await asyncio.sleep(0.5)
+        ended = {row["status"]: row["count"] for row in await sql.fetch(_ENDED)}
+    finally:
+        await sql.close()
+    return ended | {-1: accepted - sum(ended.values())}
+
+
+async def _idle_statements(around: Surroundings, seconds: float) -> float:
+    """Transactions per second and process while nothing happens."""
+    first = await database_work(around.database_url)
+    second = await database_work(around.database_url)
+    begin = time.perf_counter()
+    await asyncio.sleep(seconds)
+    elapsed = time.perf_counter() - begin
+    third = await database_work(around.database_url)
+    spent = (third - second).commits - (second - first).commits
+    return max(0.0, spent) / elapsed / len(_PROCESSES)
+
+
+def _judged(
+    samples: Sequence[Sample],
+    ended: dict[int, int],
+    idle: float,
+    *,
+    errors: int,
+    kills: int,
+    seconds: float,
+) -> Line:
+    third = len(samples) // 3
+    early, late = samples[:third], samples[-third:]
+    hours = seconds * 2 / 3 / 3600
+    grown = {
+        kind: middle([s.memory.get(kind, 0.0) for s in late])
+        - middle([s.memory.get(kind, 0.0) for s in early])
+        for kind in set(_PROCESSES)
+    }
+    facts: dict[str, Any] = {
+        f"{kind}_grown_mb": round(value, 1) for kind, value in sorted(grown.items())
+    }
+    per_execution = [middle([s.history_bytes / s.accepted for s in part]) for part in (early, late)]
+    facts |= {
+        "connections": [min(s.connections for s in late), max(s.connections for s in late)],
+        "connections_ratio": _ratio(early, late, "connections"),
+        "under_way_ratio": _ratio(early, late, "under_way_bytes"),
+        "small_ratio": _ratio(early, late, "small_bytes"),
+        "bytes_per_execution": round(per_execution[1]),
+        "bytes_per_execution_ratio": per_execution[1] / per_execution[0],
+        "idle_statements": idle,
+        "lost": abs(ended.pop(-1)),
+        "not_completed": sum(count for status, count in ended.items() if status != 2),
+        "errors": errors,
+        "executions": samples[-1].accepted,
+        "kills": kills,
+        "seconds": round(seconds),
+    }
+    return Line(
+        bench=NAME,
+        letter="Z",
+        unit="MiB grown",
+        measured=max(grown.values()),
+        goals=[
+            # A process may still be filling its pools in a short run; over hours, 8 MiB an hour is a leak.
+            at_most("measured", max(16.0, 8.0 * hours)),
+            at_most("connections_ratio", 1.5),
+            at_most("under_way_ratio", 2.0),
+            at_most("small_ratio", 2.0),
+            at_most("bytes_per_execution_ratio", 1.2),
+            at_most("idle_statements", 2.0),
+            at_most("lost", 0),
+            at_most("not_completed", 0),
+            at_most("errors", 0),
+        ],
+        facts=facts,
+    )
+
+
+def _ratio(early: Sequence[Sample], late: Sequence[Sample], name: str) -> float:
+    before, after = (middle([getattr(s, name) for s in part]) for part in (early, late))
+    return after / max(1, before)
+
+
+async def run(seconds: float, per_second: int) -> dict[str, Any]:
+    """On servers of its own; the line as it is kept."""
+    async with surroundings() as around:
+        return (await measure(around, seconds, per_second)).as_json()
+
+
+def main() -> int:
+    """Parse, soak, print; 1 when something was not flat."""
+    parser = argparse.ArgumentParser(prog="benchmarks.soak", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=21_600.0)
+    parser.add_argument("--per-second", type=int, default=100, help="executions a second")
+    parser.add_argument("--keep", action="store_true", help="add to benchmarks/results")
+    options = parser.parse_args()
+    line = asyncio.run(run(options.seconds, options.per_second))
+    print(json.dumps(line), flush=True)
+    if options.keep:
+        with (RESULTS / "soak.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+    return 0 if line["pass"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
