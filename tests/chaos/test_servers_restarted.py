@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import signal
-import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,11 +14,9 @@ from typing import Any
 import asyncpg
 import pytest
 
-from runtime.embedded.home import socket_folder
 from runtime.embedded.postgres import EmbeddedPostgres
 from runtime.embedded.redis import EmbeddedRedis
 from runtime.model.execution import ExecutionStatus, StepStatus
-from runtime.store.migrate import migrate
 from tests.support.engine_room import EngineRoom, engine_room
 from tests.support.steps import CALLS
 
@@ -31,32 +27,6 @@ CHAIN = [
     {"id": "b", "uses": "probe.gate@1", "with": {"marker": "b"}, "depends_on": ["a"]},
     {"id": "c", "uses": "probe.echo@1", "with": {"n": 1}, "depends_on": ["b"]},
 ]
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    made = Path(tempfile.mkdtemp(prefix="mcr-"))
-    yield made
-    shutil.rmtree(made, ignore_errors=True)
-
-
-@pytest.fixture
-def own_postgres(ground_run: Callable[..., Any], folder: Path) -> Iterator[EmbeddedPostgres]:
-    """A PostgreSQL of this test alone, durable as in production."""
-    server = EmbeddedPostgres(folder / "postgres", socket_folder(folder))
-    ground_run(server.start())
-    ground_run(migrate(server.url))
-    yield server
-    ground_run(server.stop())
-
-
-@pytest.fixture
-def own_redis(ground_run: Callable[..., Any], folder: Path) -> Iterator[EmbeddedRedis]:
-    """A Redis of this test alone."""
-    server = EmbeddedRedis(folder / "redis", socket_folder(folder))
-    ground_run(server.start())
-    yield server
-    ground_run(server.stop())
 
 
 async def restart(server: EmbeddedPostgres, ground_run: Callable[..., Any]) -> None:
