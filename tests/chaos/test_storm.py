@@ -200,7 +200,6 @@ async def test_what_was_acknowledged_ends_and_nothing_is_done_twice(
             mc.end_all()
 
     told = f"seed {SEED}: {len(made)} executions, {dict(fleet.told)}"
-    print(told)
     assert len(set(made.values())) == len(made) > CLIENTS, told
     causes = Counter((one["status"], (one["error"] or {}).get("type")) for one in ends.values())
     # A call that may happen once and whose worker died meanwhile is in doubt: its execution says so, and is not repeated.
