@@ -18,6 +18,7 @@ from benchmarks import (
     acceptance,
     commits,
     cpu,
+    definition,
     fan_out,
     gap,
     latency,
@@ -49,6 +50,7 @@ BENCHES: Final = {
         cpu,
         observability,
         retention,
+        definition,
     )
 }
 RESULTS: Final = Path(__file__).parent / "results"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from runtime.definition.canonical import canonical_bytes, canonical_digest
 from runtime.definition.compile import compile_plan
 from runtime.definition.params import apply_params
-from runtime.definition.schema import json_schema
+from runtime.definition.schema import json_schema, schema_text
 from runtime.definition.validate import Validation, validate
 
 __all__ = [
@@ -19,5 +19,6 @@ __all__ = [
     "canonical_digest",
     "compile_plan",
     "json_schema",
+    "schema_text",
     "validate",
 ]

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final
 
+import orjson
+
 from runtime.definition.canonical import canonical_digest, is_plain
 from runtime.definition.outputs import parse_ref
 from runtime.model.errors import Invalid, Problem
@@ -119,7 +121,13 @@ def read_retry(value: Json) -> RetryPolicy:
     """The retry policy of a `retry` block; without one nothing is repeated."""
     if not isinstance(value, dict):
         return NO_RETRY
-    found: dict[str, Any] = dict(value)
+    return _retry(orjson.dumps(value))
+
+
+@lru_cache(maxsize=1_024)
+def _retry(written: bytes) -> RetryPolicy:
+    """Documents repeat the same few blocks."""
+    found: dict[str, Any] = orjson.loads(written)
     default = RetryPolicy(max_attempts=3)
     return RetryPolicy(
         max_attempts=found.get("max_attempts", default.max_attempts),

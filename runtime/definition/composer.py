@@ -142,6 +142,27 @@ class Composer:
             self._complain("number-range", message, mark, "write it as text")
         if anchor is not None:
             self._anchors[anchor] = _Anchored(value, 1, size)
+        frames = self._frames
+        if (
+            frames
+            and (frame := frames[-1]).is_mapping
+            and frame.characters < MAX_SCALAR
+            and frame.nodes < MAX_EXPANDED_NODES
+        ):
+            # The usual case of _put, which a large document runs a hundred thousand times.
+            key = frame.key
+            if key is NO_KEY:
+                if type(value) is str and value not in frame.value:
+                    frame.key = value
+                    frame.nodes += 1
+                    frame.characters += size
+                    return
+            elif key is not _DROPPED:
+                frame.value[key] = value
+                frame.key = NO_KEY
+                frame.nodes += 1
+                frame.characters += size
+                return
         self._put(value, 1, size, mark)
 
     def alias(self, name: str, mark: Mark) -> None:

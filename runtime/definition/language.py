@@ -96,7 +96,7 @@ class Condition:
 
     def schema(self) -> Schema:
         """As Shape says."""
-        return {"type": ["string", "boolean"]}
+        return {"anyOf": [{"type": "string"}, {"type": "boolean"}]}
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ The one place that says so; references are followed into it and types come from 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Final
 
 from runtime.abi.catalog import Catalog, ConnectorInfo
@@ -15,6 +16,7 @@ from runtime.model.values import Json
 _TEXT: Final[Json] = {"type": "string"}
 
 
+@lru_cache(maxsize=1_024)
 def parse_ref(uses: str) -> ConnectorRef:
     """`http.request@1.2` as a reference; the form was checked before."""
     name, _, version = uses.removeprefix("tasks/").partition("@")

@@ -1,11 +1,13 @@
 """The JSON Schema of documents, for editors: completion, descriptions, and the first refusals.
 
-Made from the same table that reads documents. Given a catalog, `uses` completes to the connectors
-that are installed, and `with` to their input.
+Made from the same table that reads documents, and valid in the strict mode of validators that have
+one. Given a catalog, `uses` completes to the connectors that are installed. A copy without catalog
+lies beside this file (`workflow.schema.json`), for editors that have no server at hand.
 """
 
 from __future__ import annotations
 
+import json
 from typing import Any, Final
 
 from runtime.abi.catalog import Catalog, ConnectorInfo
@@ -38,7 +40,7 @@ def json_schema(catalog: Catalog | None = None) -> dict[str, Json]:
             "description": "A length of time: 30s, 5m, 2h30m, 500ms, PT5M.",
         },
         "step": _step(infos),
-        "flat": FLAT.schema(),
+        "flat": _either_name(FLAT.schema(), "steps", "tasks"),
         "manifest": _manifest(),
         "manifestStep": _camelled(_step(infos)),
     }
@@ -47,7 +49,7 @@ def json_schema(catalog: Catalog | None = None) -> dict[str, Json]:
         "title": "Workflow",
         "description": "A workflow of Maestro Composer: flat, or as a manifest.",
         "type": "object",
-        "if": {"type": "object", "required": ["apiVersion"]},
+        "if": _with(["apiVersion"]),
         "then": {"$ref": "#/$defs/manifest"},
         "else": {"$ref": "#/$defs/flat"},
         "$defs": definitions,
@@ -65,7 +67,10 @@ def _step(infos: list[ConnectorInfo]) -> Schema:
     return {
         "type": "object",
         "required": ["id"],
-        "properties": {"type": {"enum": [kind.value for kind in STEPS], "default": "task"}},
+        "properties": {
+            "id": True,
+            "type": {"enum": [kind.value for kind in STEPS], "default": "task"},
+        },
         "allOf": kinds,
     }
 
@@ -91,12 +96,26 @@ def _allow_inside_with(schema: Schema, record: Record) -> None:
     schema["properties"]["with"] = inside
     if needed:
         schema["required"] = [name for name in schema["required"] if name not in needed]
-        schema["anyOf"] = [{"required": needed}, {"required": ["with"]}]
+        schema["anyOf"] = [_with(needed), _with(["with"])]
+
+
+def _with(names: list[str]) -> Schema:
+    """A mapping that has these keys, said so that strict validators know them."""
+    return {"type": "object", "properties": dict.fromkeys(names, True), "required": names}
+
+
+def _either_name(schema: Schema, name: str, other: str) -> Schema:
+    """Steps are called steps or tasks in both spellings, but not both at once."""
+    schema["properties"][other] = schema["properties"][name]
+    schema["required"] = [one for one in schema["required"] if one != name]
+    schema["oneOf"] = [_with([name]), _with([other])]
+    return schema
 
 
 def _manifest() -> Schema:
     spec = _camelled(SPEC.schema())
     spec["properties"]["tasks"]["items"] = {"$ref": "#/$defs/manifestStep"}
+    spec = _either_name(spec, "tasks", "steps")
     return {
         "type": "object",
         "required": ["apiVersion", "kind", "metadata", "spec"],
@@ -131,6 +150,11 @@ def _camelled(schema: Any) -> Any:
             if both:
                 out["allOf"] = [
                     *out.get("allOf", []),
-                    *({"anyOf": [{"required": [key]}, {"required": [camel(key)]}]} for key in both),
+                    *({"anyOf": [_with([key]), _with([camel(key)])]} for key in both),
                 ]
     return out
+
+
+def schema_text() -> str:
+    """What stands in `workflow.schema.json`; `make schema` writes it."""
+    return json.dumps(json_schema(), ensure_ascii=False, indent=1) + "\n"

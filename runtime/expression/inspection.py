@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from jinja2 import Environment
 
+from runtime.expression.common import common_references
 from runtime.expression.compile import Reference, compile_expression, plain_path
 from runtime.expression.error import ExpressionError
 from runtime.expression.read import Key
@@ -23,6 +24,7 @@ _LEXER = Environment(autoescape=True).lexer  # Only tokens are read; nothing is 
 MAX_CHARACTERS = 3_000_000
 _EACH = 40  # What an expression costs beside its characters.
 _WHOLE = re.compile(r"\{\{ ([A-Za-z_][A-Za-z0-9_.]*) \}\}")
+_SIMPLE = re.compile(r"\{\{ ([^\s{}+-](?:[^{}]*[^\s{}+-])?) \}\}")
 _ALIAS = re.compile(r"\btasks\b")
 
 
@@ -55,9 +57,12 @@ def inspect_condition(value: Json) -> Inspection:
     if not isinstance(value, str):
         return Inspection(value)
     piece = condition_piece(value)
+    known = common_references(piece.text)
     return Inspection(
         _written(_renamed(piece)),
-        compile_expression(piece.text, piece.offset).references,
+        compile_expression(piece.text, piece.offset).references
+        if known is None
+        else tuple(Reference(path, guarded) for path, guarded in known),
         is_constant=False,
         size=_EACH + len(piece.text),
     )
@@ -111,8 +116,9 @@ def _text(text: str, at: tuple[Key, ...], found: list[Reference], count: _Count)
         count.expressions += 1
         found.append(Reference(path, at=at))
         return text
+    simple = _SIMPLE.fullmatch(text)
     out: list[str] = []
-    for part in split(text):
+    for part in [Piece(simple[1], 3)] if simple else split(text):
         if isinstance(part, str):
             out.append(part)
             continue
@@ -122,8 +128,11 @@ def _text(text: str, at: tuple[Key, ...], found: list[Reference], count: _Count)
             found.append(Reference(path, at=at))
         else:
             count.parse(part)
-            compiled = compile_expression(part.text, part.offset)
-            found.extend(Reference(one.path, one.is_guarded, at) for one in compiled.references)
+            known = common_references(part.text)
+            if known is None:
+                compiled = compile_expression(part.text, part.offset)
+                known = tuple((one.path, one.is_guarded) for one in compiled.references)
+            found.extend(Reference(path, guarded, at) for path, guarded in known)
         out.append(_written(_renamed(part)))
     canonical = "".join(out)
     return text if canonical == text else canonical

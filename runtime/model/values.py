@@ -149,6 +149,9 @@ class SemVer:
         return self.major, self.minor, self.patch, 0 if parts else 1, parts
 
 
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+
+
 @dataclass(frozen=True, slots=True)
 class Digest:
     """A SHA-256 as text: `sha256:` and 64 lower-case hex digits."""
@@ -156,7 +159,7 @@ class Digest:
     text: str
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"sha256:[0-9a-f]{64}", self.text):
+        if not _DIGEST.fullmatch(self.text):
             raise ValueError("a digest is 'sha256:' and 64 lower-case hex digits")
 
     @classmethod

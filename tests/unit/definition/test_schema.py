@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
 
-from runtime.definition import json_schema
+from runtime.definition import json_schema, schema_text
 from runtime.definition.source import read_source
 
 ROOT = Path(__file__).parents[3]
@@ -54,6 +57,72 @@ def test_it_accepts_durations(text, judge, check):
 
     assert judge.is_valid(document)
     assert check(str(document).replace("'", '"')).ok
+
+
+NODE = ROOT / "tests/node"
+FIXTURES = sorted((ROOT / "tests/golden/definitions/invalid").iterdir())
+# What only meaning tells: names, paths and types that depend on other parts of the document.
+MEANT = ("bomb", "cut", "cycle", "tab", "names", "keys")
+
+
+def documents():
+    """Every fixture that can be read, with what is to be said of its form."""
+    for path in [*VALID, *FIXTURES]:
+        if path.suffix != ".findings" and path.stem not in MEANT:
+            source = read_source(path.read_bytes())
+            assert source.is_read
+            yield path.name, source.value, path.parent.name != "invalid"
+
+
+@pytest.mark.node
+@pytest.mark.skipif(shutil.which("node") is None, reason="AJV: node not found")
+@pytest.mark.skipif(
+    not (NODE / "node_modules/ajv").is_dir(), reason="AJV: npm ci --prefix tests/node was not run"
+)
+@pytest.mark.parametrize("installed", [True, False])
+def test_ajv_in_its_strict_mode_takes_the_schema_and_agrees(installed, catalog, judge):
+    fixtures = list(documents())
+    bad = [
+        {"name": "x", "steps": [{"id": "a", "uses": "core.noop@1", **more}]}
+        for more in ({"timeout": "5 parsecs"}, {"retry": {"max_attempts": 0}}, {"retry": {"initial": "soon"}})
+    ]  # fmt: skip
+    asked = {
+        "schema": json_schema(catalog if installed else None),
+        "documents": [value for _, value, _ in fixtures] + bad,
+    }
+
+    done = subprocess.run(
+        [str(shutil.which("node")), "schema.mjs"],
+        cwd=NODE,
+        input=json.dumps(asked),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert dict(zip([name for name, _, _ in fixtures], said, strict=False)) == {
+        name: valid for name, _, valid in fixtures
+    }
+    assert said[len(fixtures) :] == [False] * len(bad)
+    assert [judge.is_valid(value) for _, value, _ in fixtures] == [ok for _, _, ok in fixtures]
+
+
+def test_the_copy_in_the_package_is_fresh():
+    assert (ROOT / "runtime/definition/workflow.schema.json").read_text("utf-8") == schema_text()
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"name": "x", "tasks": [{"id": "a", "uses": "core.noop@1"}]},
+        {"apiVersion": "composer/v1", "kind": "Workflow", "metadata": {"name": "x"}, "spec": {"steps": [{"id": "a", "uses": "core.noop@1"}]}},
+    ],
+)  # fmt: skip
+def test_steps_may_be_called_tasks_and_the_other_way_round(document, judge, check):
+    assert judge.is_valid(document)
+    assert check(json.dumps(document)).ok
 
 
 def test_it_completes_the_connectors_that_are_installed(catalog):

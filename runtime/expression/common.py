@@ -1,0 +1,163 @@
+"""Recognises the expressions that documents are full of, so that Jinja need not read them.
+
+`a.b | upper`, `a.b == 'x' and c > 3`, `a.b | default('x')`: paths and literals, filters with literals as
+arguments, comparisons joined by and/or. What is recognised here means the same to Jinja, which a
+property test compares; everything else is None, and read by Jinja. Only validation asks: it looks
+at thousands of expressions and runs none.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from runtime.expression.calls import bind_filter, bind_test
+from runtime.expression.error import ExpressionError
+from runtime.expression.read import Key
+
+_NAME: Final = r"[A-Za-z_][A-Za-z0-9_]*"
+_TEXT: Final = r"'[^'\\\n]*'|\"[^\"\\\n]*\""
+_NUMBER: Final = r"(?:0|[1-9][0-9]{0,8})(?:\.[0-9]{1,6})?"
+_TOKEN: Final = re.compile(
+    rf"""\s*(?:(?P<path>{_NAME}(?:\.{_NAME}|\[(?:[0-9]{{1,9}}|{_TEXT})\])*)"""
+    rf"""|(?P<text>{_TEXT})|(?P<number>{_NUMBER})(?![.\w])|(?P<compare>==|!=|<=|>=|<|>)|(?P<sign>[|(),]))"""
+)
+_END: Final = re.compile(r"\s*")
+_KEY: Final = re.compile(rf"\.({_NAME})|\[(?:([0-9]+)|'([^']*)'|\"([^\"]*)\")\]")
+_LITERALS: Final = frozenset(("true", "false", "none", "True", "False", "None"))
+_RESERVED: Final = frozenset(("and", "or", "not", "in", "is", "if", "else"))
+_MAX_TOKENS: Final = 60
+
+Path = tuple[Key, ...]
+Found = tuple[tuple[Path, bool], ...]
+
+
+class _Unknown(Exception):
+    """This is for Jinja."""
+
+
+def common_references(text: str) -> Found | None:
+    """The paths that an expression reads, and whether each is guarded; None if it is not a common one."""
+    try:
+        return _Reader(_tokens(text)).read()
+    except (_Unknown, ExpressionError):
+        return None
+
+
+def _tokens(text: str) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    position, end = 0, len(text)
+    while position < end:
+        match = _TOKEN.match(text, position)
+        if match is None or len(found) > _MAX_TOKENS:
+            raise _Unknown
+        kind = match.lastgroup or ""
+        found.append((kind, match[kind]))
+        after = match.end()
+        # Words and numbers that touch each other are no two tokens.
+        if (
+            kind in {"path", "number"}
+            and after < end
+            and (text[after].isalnum() or text[after] in "_['\"")
+        ):
+            raise _Unknown
+        position = after
+    return found
+
+
+class _Reader:
+    """A walk over tokens: terms of operands, joined by words."""
+
+    def __init__(self, tokens: list[tuple[str, str]]) -> None:
+        self._tokens = tokens
+        self._at = 0
+        self._found: list[tuple[Path, bool]] = []
+
+    def read(self) -> Found:
+        """The whole expression."""
+        self._comparison()
+        while self._at < len(self._tokens):
+            if self._take()[1] not in {"and", "or"}:
+                raise _Unknown
+            self._comparison()
+        return tuple(self._found)
+
+    def _comparison(self) -> None:
+        self._operand()
+        if self._peek()[0] == "compare":
+            self._take()
+            self._operand()
+
+    def _operand(self) -> None:
+        kind, text = self._take()
+        before = len(self._found)
+        if kind == "path" and text not in _LITERALS:
+            self._found.append((_keys(text), False))
+        elif kind not in {"text", "number", "path"}:
+            raise _Unknown
+        while self._peek() == ("sign", "|"):
+            self._take()
+            self._filter(before)
+        if self._peek() == ("path", "is"):
+            self._take()
+            self._test()
+
+    def _filter(self, before: int) -> None:
+        kind, name = self._take()
+        if kind != "path" or not name.isidentifier():
+            raise _Unknown
+        count = self._arguments()
+        if name in {"default", "d"}:
+            if count > 2:  # noqa: PLR2004 - a value, and whether empty ones are replaced
+                raise _Unknown
+            self._found[before:] = [(path, True) for path, _ in self._found[before:]]
+            return
+        bind_filter(name, count, frozenset())
+
+    def _test(self) -> None:
+        kind, name = self._take()
+        if kind != "path" or name in {"not", "defined", "undefined"} or not name.isidentifier():
+            raise _Unknown
+        if self._peek()[1] in {"and", "or", ""}:
+            bind_test(name, 0, frozenset())
+            return
+        raise _Unknown
+
+    def _arguments(self) -> int:
+        """How many literals stand in the brackets of a filter."""
+        if self._peek() != ("sign", "("):
+            return 0
+        self._take()
+        count = 0
+        while self._peek() != ("sign", ")"):
+            kind, text = self._take()
+            if kind not in {"text", "number"} and text not in _LITERALS:
+                raise _Unknown
+            count += 1
+            if self._peek() == ("sign", ","):
+                self._take()
+            elif self._peek() != ("sign", ")"):
+                raise _Unknown
+        self._take()
+        return count
+
+    def _peek(self) -> tuple[str, str]:
+        return self._tokens[self._at] if self._at < len(self._tokens) else ("", "")
+
+    def _take(self) -> tuple[str, str]:
+        if self._at >= len(self._tokens):
+            raise _Unknown
+        self._at += 1
+        return self._tokens[self._at - 1]
+
+
+def _keys(text: str) -> Path:
+    match = re.match(_NAME, text)
+    start = match.end() if match else 0
+    root = text[:start]
+    if root in _RESERVED or root in _LITERALS:
+        raise _Unknown
+    keys: list[Key] = [root]
+    for name, number, single, double in _KEY.findall(text, start):
+        keys.append(int(number) if number else name or single or double)
+    return tuple(keys)

@@ -1,0 +1,45 @@
+"""What validation recognises without Jinja means the same to Jinja."""
+
+from __future__ import annotations
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from runtime.expression.common import common_references
+from runtime.expression.compile import compile_expression
+
+WORDS = st.sampled_from(
+    ["params.x", "steps['a-b'].output", "a", "a.b[0]", "'t'", '"q"', "1", "2.5", "01", "1.", "true", "none", "None",
+     "and", "or", "not", "in", "is", "if", "else", "==", "!=", "<", ">=", "|", "(", ")", ",", "upper", "default", "d",
+     "default('x')", "join(', ')", "replace('a','b')", "length", "odd", "none", "number", "a.upper()", "+", "-", "~",
+     "[1]", "{", "}", ".", "x", "in [1]", "is defined", "is none", "default(1,true)", "a.and", "and.b", "if.x", "a[ 0 ]",
+     "a .b", "1e3", "1_0", "'a\\n'", "\N{LEFT DOUBLE QUOTATION MARK}"]
+)  # fmt: skip
+TEXTS = st.lists(st.tuples(WORDS, st.sampled_from([" ", "", "  "])), min_size=1, max_size=8).map(
+    lambda parts: "".join(word + space for word, space in parts).strip()
+)
+
+
+@settings(max_examples=500)
+@example("a.b | upper == 'X' and c[0] | default(1) > 3")
+@example("a is odd or b is number")
+@given(TEXTS)
+def test_common_expressions_read_what_jinja_reads(text):
+    known = common_references(text)
+    if known is None:
+        return
+
+    compiled = compile_expression(text)
+
+    assert tuple((one.path, one.is_guarded) for one in compiled.references) == known
+
+
+def test_the_usual_ones_are_recognised():
+    assert common_references("steps.a.output.x | upper") == (
+        (("steps", "a", "output", "x"), False),
+    )
+    assert common_references("params.a == 'x' and params.b | default('y') != 'z'") == (
+        (("params", "a"), False),
+        (("params", "b"), True),
+    )
+    assert common_references("[1]") is None
