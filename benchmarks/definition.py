@@ -63,7 +63,7 @@ async def measure(_around: Surroundings, effort: Effort) -> Line:
     largest = max(SIZES)
     return Line(
         bench=NAME,
-        letter="C",
+        letter="V",
         unit="ms",
         measured=facts[f"p50_ms_{largest}"],
         raw=facts[f"libyaml_ms_{largest}"],
