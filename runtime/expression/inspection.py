@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 from jinja2 import Environment
 
-from runtime.expression.common import common_references
 from runtime.expression.compile import Reference, compile_expression, plain_path
 from runtime.expression.error import ExpressionError
 from runtime.expression.read import Key
 from runtime.expression.scan import Piece, has_expression, split
 from runtime.expression.template import condition_piece
+from runtime.expression.usual import usual_references
 from runtime.model.values import Json
 
 _LEXER = Environment(autoescape=True).lexer  # Only tokens are read; nothing is rendered.
@@ -57,7 +57,7 @@ def inspect_condition(value: Json) -> Inspection:
     if not isinstance(value, str):
         return Inspection(value)
     piece = condition_piece(value)
-    known = common_references(piece.text)
+    known = usual_references(piece.text)
     return Inspection(
         _written(_renamed(piece)),
         compile_expression(piece.text, piece.offset).references
@@ -128,7 +128,7 @@ def _text(text: str, at: tuple[Key, ...], found: list[Reference], count: _Count)
             found.append(Reference(path, at=at))
         else:
             count.parse(part)
-            known = common_references(part.text)
+            known = usual_references(part.text)
             if known is None:
                 compiled = compile_expression(part.text, part.offset)
                 known = tuple((one.path, one.is_guarded) for one in compiled.references)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from runtime.expression.common import common_references
 from runtime.expression.compile import compile_expression
+from runtime.expression.usual import usual_references
 
 WORDS = st.sampled_from(
     ["params.x", "steps['a-b'].output", "a", "a.b[0]", "'t'", '"q"', "1", "2.5", "01", "1.", "true", "none", "None",
@@ -24,8 +24,8 @@ TEXTS = st.lists(st.tuples(WORDS, st.sampled_from([" ", "", "  "])), min_size=1,
 @example("a.b | upper == 'X' and c[0] | default(1) > 3")
 @example("a is odd or b is number")
 @given(TEXTS)
-def test_common_expressions_read_what_jinja_reads(text):
-    known = common_references(text)
+def test_usual_expressions_read_what_jinja_reads(text):
+    known = usual_references(text)
     if known is None:
         return
 
@@ -35,11 +35,9 @@ def test_common_expressions_read_what_jinja_reads(text):
 
 
 def test_the_usual_ones_are_recognised():
-    assert common_references("steps.a.output.x | upper") == (
-        (("steps", "a", "output", "x"), False),
-    )
-    assert common_references("params.a == 'x' and params.b | default('y') != 'z'") == (
+    assert usual_references("steps.a.output.x | upper") == ((("steps", "a", "output", "x"), False),)
+    assert usual_references("params.a == 'x' and params.b | default('y') != 'z'") == (
         (("params", "a"), False),
         (("params", "b"), True),
     )
-    assert common_references("[1]") is None
+    assert usual_references("[1]") is None

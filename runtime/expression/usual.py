@@ -36,8 +36,8 @@ class _Unknown(Exception):
     """This is for Jinja."""
 
 
-def common_references(text: str) -> Found | None:
-    """The paths that an expression reads, and whether each is guarded; None if it is not a common one."""
+def usual_references(text: str) -> Found | None:
+    """The paths that an expression reads, and whether each is guarded; None if it is not a usual one."""
     try:
         return _Reader(_tokens(text)).read()
     except (_Unknown, ExpressionError):
