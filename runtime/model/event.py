@@ -46,6 +46,8 @@ class EventKind(IntEnum):
     TIMER_FIRED = 31
     SIGNAL_AWAITED = 32
     SIGNAL_RECEIVED = 33
+    STEP_CALL_ANNOUNCED = 40
+    STEP_CALL_WITHDRAWN = 41
 
     @property
     def word(self) -> str:

@@ -356,6 +356,7 @@ def _row(
     event = shared | {
         "workflow_id": str(target.workflow_id),
         "version_id": str(execution.version_id),
+        "wake_at": execution.wake_at.isoformat() if execution.wake_at else None,
     }
     return EnqueueRow(
         execution.id,

@@ -162,6 +162,8 @@ def _status(
         return StepStatus.RUNNING
     if execution.status.is_terminal:
         return _at_the_end(status, started, rows)
+    if status is StepStatus.PENDING and rows and rows[-1].status is StepStatus.CANCELLED:
+        return StepStatus.CANCELLED  # Stopped; the execution ends when the other steps have.
     if status is StepStatus.PENDING and state.pending[index] == 0:
         return StepStatus.READY
     return status

@@ -152,6 +152,7 @@ class Run:
         """Make it durable that an at-most-once call is about to be made; the call waits for that."""
         row = self._row(attempt.step, attempt.item, attempt.number, StepStatus.RUNNING, 0.0, "{}")
         self._steps.append(row._replace(is_open=True))
+        self.record_event(EventKind.STEP_CALL_ANNOUNCED, self._about(attempt))
         self._after.append(attempt)
 
     def withdraw_intent(self, attempt: Attempt) -> None:
@@ -159,6 +160,11 @@ class Run:
         step, number, item = attempt.step, attempt.number, attempt.item
         row = self._row(step, item, number, StepStatus.CANCELLED, 0.0, WITHDRAWN)
         self._steps.append(row._replace(is_open=True))
+        self.record_event(EventKind.STEP_CALL_WITHDRAWN, self._about(attempt))
+
+    def _about(self, attempt: Attempt) -> dict[str, Json]:
+        step, item = attempt.step, attempt.item
+        return {"step": step, "key": self.state.key(step), "item": item, "attempt": attempt.number}
 
     def park(self, closing: Closing, data: dict[str, Json]) -> None:
         """Give the execution up until its time comes."""

@@ -49,6 +49,8 @@ _STEP: Final = {
     model.EventKind.STEP_TIMED_OUT: StepStatus.TIMED_OUT,
     model.EventKind.STEP_IN_DOUBT: StepStatus.IN_DOUBT,
     model.EventKind.STEP_COMPENSATED: StepStatus.COMPENSATED,
+    model.EventKind.STEP_CALL_ANNOUNCED: StepStatus.RUNNING,
+    model.EventKind.STEP_CALL_WITHDRAWN: StepStatus.RUNNING,
     model.EventKind.TIMER_SET: StepStatus.WAITING,
     model.EventKind.SIGNAL_AWAITED: StepStatus.WAITING,
 }

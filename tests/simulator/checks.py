@@ -7,6 +7,7 @@ from math import inf
 from typing import Any
 from uuid import UUID
 
+from runtime.engine.program import Program as Compiled
 from runtime.engine.replay import rebuild
 from runtime.engine.state import COMPLETED, PENDING, SKIPPED, Phase
 from runtime.model.checkpoint import Mark, StepRecord
@@ -15,6 +16,7 @@ from runtime.model.execution import ExecutionStatus as Status
 from runtime.model.execution import StepStatus
 from runtime.worker.run import Run
 from tests.simulator.model import Commit, Execution, Model
+from tests.simulator.past import differences
 from tests.simulator.program import Program
 from tests.simulator.world import World
 
@@ -44,6 +46,7 @@ class Judge:
         # Generations that may fail though nothing in their program fails: a worker was lost or stood still.
         self._excused: set[tuple[UUID, int]] = set()
         self.has_paused = False
+        self._programs: dict[UUID, Compiled] = {}
         # Owners that each execution has lost to a kill or a pause, as the seats tell it.
         self.lost: Counter[UUID] = Counter()
         model.on_commit = self.committed
@@ -70,6 +73,7 @@ class Judge:
             self._final(execution, commit)
             self._numbers(execution, commit)
             self._effects(execution, commit)
+            self._past(execution, commit)
             e = execution
             if commit.name == "send":
                 self.cancelled.add(one)
@@ -117,6 +121,15 @@ class Judge:
         last = self._seen.get(e.id, (0, 0, 0, 0))[3]
         if any(number <= last for number in numbers[last:]):
             self.say(f"I12: {e.id} got an event behind {last}")
+
+    def _past(self, e: Execution, commit: Commit) -> None:
+        """What the events tell of the execution is what its rows say, whenever there are new ones."""
+        if max(e.events) == self._seen.get(e.id, (0, 0, 0, 0))[3]:
+            return
+        if e.version not in self._programs:
+            self._programs[e.version] = Compiled.of(self.programs[e.version].plan)
+        for words in differences(e, self._programs[e.version]):
+            self.say(f"history: at event {max(e.events)} of {e.id} ({commit.name}) it was {words}")
 
     def _effects(self, e: Execution, commit: Commit) -> None:
         good: Counter[tuple[int, int]] = Counter()

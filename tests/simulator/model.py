@@ -243,11 +243,12 @@ class Model:
         for e in found:
             e.takeovers += not self.seats[e.owner or 0].left
             e.epoch += 1
-            e.events[max(e.events) + 1] = (_TAKEN_OVER, None)
             e.owner = me if e.takeovers < _SUSPECT else None
+            taker = None if e.owner is None else self.seats[me].host
+            e.events[max(e.events) + 1] = (_TAKEN_OVER, {"worker": taker})
             if e.takeovers >= _POISON:
                 e.status, e.error = DEAD, {"type": "poison"}
-                e.events[max(e.events) + 1] = (_DEAD_LETTERED, None)
+                e.events[max(e.events) + 1] = (_DEAD_LETTERED, {"error": e.error})
             elif e.takeovers == _SUSPECT:
                 e.status = QUEUED
         self._commit("takeover", me, [e.id for e in found])

@@ -15,6 +15,7 @@ from runtime.engine.command import Command, RunStep, ScheduleRetry
 from runtime.engine.replay import _STOPS, Rebuilt
 from runtime.engine.replay import rebuild as _rebuild
 from runtime.model.checkpoint import FlushOutcome, FlushResult
+from runtime.model.event import EventKind
 from runtime.model.plan import Effect
 from runtime.store.flush import Flusher
 from runtime.worker import admission, attempt, executor
@@ -28,7 +29,7 @@ IN_SQL: Final = {
     "takeover_at_once": "marking the dead and taking over share one snapshot",
 }
 
-_take_in, _call = Run.take_in, Flusher._call
+_take_in, _call, _record_event = Run.take_in, Flusher._call, Run.record_event
 
 
 def _early(run: Run, commands: list[Command]) -> list[Action]:
@@ -67,6 +68,11 @@ def _deaf(*arguments: Any, marks: Any = (), **more: Any) -> Rebuilt:
     return _rebuild(*arguments, marks=heard, **more)
 
 
+def _silent(run: Run, kind: EventKind, data: Any = None) -> None:
+    if kind is not EventKind.STEP_RETRYING:
+        _record_event(run, kind, data)
+
+
 IN_CODE: Final[dict[str, tuple[str, Any, str, Any]]] = {
     "early_start": ("steps start before the flush is committed", Run, "take_in", _early),
     "resend": ("a flush of unknown outcome is sent again", Flusher, "_call", _resend),
@@ -84,6 +90,7 @@ IN_CODE: Final[dict[str, tuple[str, Any, str, Any]]] = {
         "rebuild",
         _deaf,
     ),
+    "silent_retry": ("a retry leaves no event behind", Run, "record_event", _silent),
 }
 
 MUTANTS: Final = (*IN_SQL, *IN_CODE)

@@ -1,0 +1,223 @@
+"""An execution as it was at any of its events: a fold of the events, and of nothing else.
+
+`execution_events` say everything that can be seen of an execution but what its steps put out. The state
+at a sequence is that of the commit that wrote it. Two things happen without an event, because nobody
+owns the execution then: a message makes what is parked queued, and a worker claims it. They show with the
+next event, which only an owner writes.
+
+The simulator compares this fold with the rows at every commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from runtime.model.event import EventKind, ExecutionEvent
+from runtime.model.execution import TERMINAL, ExecutionState, ExecutionStatus, StepStatus, WaitKind
+from runtime.model.plan import Plan
+from runtime.model.values import Json
+
+
+@dataclass(frozen=True, slots=True)
+class StepAt:
+    """A step as it was: `attempt` is its newest one, `ended` the newest that has ended.
+
+    `error` is that of the newest attempt that failed. `is_announced`: a call that may happen once is
+    recorded and not settled.
+    """
+
+    status: StepStatus
+    attempt: int = 0
+    ended: int = 0
+    error: Json = None
+    is_announced: bool = False
+
+
+@dataclass(slots=True)
+class ExecutionAt:
+    """An execution as it was. Steps that are not named are pending; the key is (step, item)."""
+
+    sequence: int = 0
+    status: ExecutionStatus = ExecutionStatus.QUEUED
+    wait: WaitKind | None = None
+    generation: int = 0
+    cancel_requested: bool = False
+    error: Json = None
+    worker: str | None = None
+    steps: dict[tuple[int, int], StepAt] = field(default_factory=dict)
+
+    @property
+    def state(self) -> ExecutionState:
+        """The status as people see it."""
+        if self.status is ExecutionStatus.WAITING and self.wait is WaitKind.PAUSED:
+            return ExecutionState.PAUSED
+        if self.cancel_requested and self.status not in TERMINAL:
+            return ExecutionState.CANCELLING
+        return ExecutionState(self.status.name.lower())
+
+    def step_statuses(self, plan: Plan) -> list[StepStatus]:
+        """The status of every step of the plan: what is not begun is ready when nothing holds it back."""
+        known = [self.steps.get((step, -1)) for step in range(len(plan.successors))]
+        waits_for = list(plan.indegree)
+        for step, at in enumerate(known):
+            if at is not None and at.status in _ENDED_WELL:
+                for successor in plan.successors[step]:
+                    waits_for[successor] -= 1
+        is_over = self.status in TERMINAL
+        ready = [StepStatus.PENDING if is_over or n else StepStatus.READY for n in waits_for]
+        return [
+            ready[step] if at is None or at.status is StepStatus.PENDING else at.status
+            for step, at in enumerate(known)
+        ]
+
+
+def fold(events: Iterable[ExecutionEvent], sequence: int | None = None) -> ExecutionAt:
+    """The execution as its events (in order, from the first) leave it, up to a sequence or to the last."""
+    at = ExecutionAt()
+    for event in events:
+        if sequence is not None and event.sequence > sequence:
+            break
+        at.sequence = event.sequence
+        _apply(at, event)
+    return at
+
+
+def _apply(at: ExecutionAt, event: ExecutionEvent) -> None:
+    kind = event.kind
+    if kind in _OF_OWNER:
+        # Whatever was parked or queued before: somebody owns it, or could not have written this.
+        at.status, at.wait = ExecutionStatus.RUNNING, None
+    if kind in _STEP:
+        _apply_to_step(at, event)
+    elif kind in _ENDS:
+        _end(at, _ENDS[kind], event)
+    elif kind is EventKind.EXECUTION_RETRIED:
+        _begin_again(at, is_kept=event.field("from_failed_step") is not False)
+    elif kind is EventKind.EXECUTION_TAKEN_OVER:
+        _take_over(at, event)
+    elif kind is EventKind.EXECUTION_CANCEL_REQUESTED:
+        at.cancel_requested = True
+    elif kind is EventKind.EXECUTION_STARTED:
+        at.worker = _text(event.field("worker"))
+    elif kind is EventKind.EXECUTION_WAITING:
+        at.status, at.wait, at.worker = ExecutionStatus.WAITING, _wait(event.field("wait")), None
+    elif kind is EventKind.EXECUTION_QUEUED and event.field("wake_at") is not None:
+        at.status, at.wait = ExecutionStatus.WAITING, WaitKind.TIMER
+
+
+def _apply_to_step(at: ExecutionAt, event: ExecutionEvent) -> None:
+    key = (_number(event.field("step")), _number(event.field("item"), -1))
+    number = _number(event.field("attempt"))
+    before = at.steps.get(key, StepAt(StepStatus.PENDING))
+    status = _STEP[event.kind]
+    if event.kind is EventKind.STEP_CALL_ANNOUNCED:
+        at.steps[key] = replace(before, is_announced=True)
+    elif event.kind is EventKind.STEP_CALL_WITHDRAWN:
+        at.steps[key] = replace(before, is_announced=False)
+    elif status in _UNDER_WAY:
+        at.steps[key] = replace(before, status=status, attempt=number, is_announced=False)
+    else:
+        error = None if status in _ENDED_WELL else event.field("error")
+        at.steps[key] = StepAt(status, number, number, error)
+
+
+def _take_over(at: ExecutionAt, event: ExecutionEvent) -> None:
+    """What had no row was not done: it runs again. Without a new owner nothing is under way."""
+    at.worker = _text(event.field("worker"))
+    if at.worker is not None:
+        at.status, at.wait = ExecutionStatus.RUNNING, None
+        return
+    at.status = ExecutionStatus.QUEUED
+    for key, step in at.steps.items():
+        if step.status is StepStatus.RUNNING:
+            idle = StepStatus.IN_DOUBT if step.is_announced else StepStatus.PENDING
+            at.steps[key] = replace(step, status=idle, attempt=step.ended)
+
+
+def _begin_again(at: ExecutionAt, *, is_kept: bool) -> None:
+    """The next generation: what ended well still counts, unless all is to be done again."""
+    at.status, at.generation = ExecutionStatus.QUEUED, at.generation + 1
+    at.cancel_requested, at.error, at.wait, at.worker = False, None, None, None
+    at.steps = {
+        key: step for key, step in at.steps.items() if is_kept and step.status in _ENDED_WELL
+    }
+
+
+def _end(at: ExecutionAt, status: ExecutionStatus, event: ExecutionEvent) -> None:
+    """Nothing goes on in an execution that has ended: what was under way or waiting was stopped."""
+    at.status, at.wait, at.worker, at.error = status, None, None, event.field("error")
+    for key, step in at.steps.items():
+        if step.status in _STOPPED_BY_END:
+            at.steps[key] = replace(step, status=StepStatus.CANCELLED)
+
+
+def _wait(word: Json) -> WaitKind | None:
+    return WaitKind[word.upper()] if isinstance(word, str) and word.upper() in _WAITS else None
+
+
+def _text(value: Json) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _number(value: Json, default: int = 0) -> int:
+    return value if isinstance(value, int) else default
+
+
+_WAITS: Final = frozenset(kind.name for kind in WaitKind)
+_ENDED_WELL: Final = frozenset({StepStatus.COMPLETED, StepStatus.SKIPPED})
+_UNDER_WAY: Final = frozenset({StepStatus.RUNNING, StepStatus.WAITING})
+# What is here and pending was begun by an owner that is gone.
+_STOPPED_BY_END: Final = _UNDER_WAY | {StepStatus.RETRYING, StepStatus.PENDING}
+
+_STEP: Final = {
+    EventKind.STEP_STARTED: StepStatus.RUNNING,
+    EventKind.STEP_COMPLETED: StepStatus.COMPLETED,
+    EventKind.STEP_FAILED: StepStatus.FAILED,
+    EventKind.STEP_RETRYING: StepStatus.RETRYING,
+    EventKind.STEP_SKIPPED: StepStatus.SKIPPED,
+    EventKind.STEP_CANCELLED: StepStatus.CANCELLED,
+    EventKind.STEP_TIMED_OUT: StepStatus.TIMED_OUT,
+    EventKind.STEP_IN_DOUBT: StepStatus.IN_DOUBT,
+    EventKind.STEP_COMPENSATED: StepStatus.COMPENSATED,
+    EventKind.STEP_CALL_ANNOUNCED: StepStatus.RUNNING,
+    EventKind.STEP_CALL_WITHDRAWN: StepStatus.RUNNING,
+    EventKind.TIMER_SET: StepStatus.WAITING,
+    EventKind.SIGNAL_AWAITED: StepStatus.WAITING,
+}
+_ENDS: Final = {
+    EventKind.EXECUTION_COMPLETED: ExecutionStatus.COMPLETED,
+    EventKind.EXECUTION_FAILED: ExecutionStatus.FAILED,
+    EventKind.EXECUTION_CANCELLED: ExecutionStatus.CANCELLED,
+    EventKind.EXECUTION_TIMED_OUT: ExecutionStatus.TIMED_OUT,
+    EventKind.DEAD_LETTERED: ExecutionStatus.DEAD_LETTERED,
+}
+_OF_OWNER: Final = frozenset(_STEP) | {
+    EventKind.EXECUTION_STARTED,
+    EventKind.EXECUTION_CANCEL_REQUESTED,
+    EventKind.EXECUTION_DEADLINE_REACHED,
+    EventKind.TIMER_FIRED,
+    EventKind.SIGNAL_RECEIVED,
+}
+# Words that change nothing which is seen, and those of which nothing is written yet.
+SILENT: Final = frozenset(
+    {
+        EventKind.DEAD_LETTER_DISCARDED,
+        EventKind.EXECUTION_PAUSED,
+        EventKind.EXECUTION_RESUMED,
+        EventKind.EXECUTION_REWOUND,
+    }
+)
+KNOWN: Final = (
+    frozenset(_STEP)
+    | frozenset(_ENDS)
+    | _OF_OWNER
+    | SILENT
+    | {
+        EventKind.EXECUTION_QUEUED,
+        EventKind.EXECUTION_WAITING,
+        EventKind.EXECUTION_RETRIED,
+        EventKind.EXECUTION_TAKEN_OVER,
+    }
+)

@@ -1,0 +1,77 @@
+"""The past as events tell it, beside the rows as they are: at every commit the two must say the same."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Any
+
+from runtime.engine.history import ExecutionAt, fold
+from runtime.engine.program import Program
+from runtime.model.event import EventKind, ExecutionEvent
+from runtime.model.execution import Execution as Record
+from runtime.model.execution import ExecutionStatus, StepStatus, TriggerKind
+from runtime.model.identity import SYSTEM
+from runtime.services.step_view import steps_of
+from runtime.store.execution_record import AttemptRow
+from tests.simulator.loop import START
+from tests.simulator.model import Execution
+
+
+def differences(e: Execution, program: Program) -> list[str]:
+    """What the fold of an execution's events says that its rows don't."""
+    events = [
+        ExecutionEvent(e.id, e.tenant, number, EventKind(kind), START, data)
+        for number, (kind, data) in sorted(e.events.items())
+    ]
+    at = fold(events)
+    found = []
+    # What parks with an unread message is queued at once: the message has no event yet.
+    is_woken = bool(e.messages) and (at.status, e.status) == (
+        ExecutionStatus.WAITING,
+        ExecutionStatus.QUEUED,
+    )
+    if (at.status, at.generation) != (e.status, e.generation) and not is_woken:
+        found.append(f"{at.status.name} in generation {at.generation}, not {e.status}")
+    if at.status is ExecutionStatus.WAITING and not is_woken and at.wait != e.wait:
+        found.append(f"waiting for {at.wait}, not {e.wait}")
+    if _words(at.error) != _words(e.error):
+        found.append(f"failed with {at.error}, not {e.error}")
+    return found + _of_steps(e, program, at, events)
+
+
+def _of_steps(
+    e: Execution, program: Program, at: ExecutionAt, events: list[ExecutionEvent]
+) -> list[str]:
+    record = Record(
+        e.id, e.tenant, e.workflow, e.version, ExecutionStatus(e.status), "default", e.generation,
+        e.priority, START, SYSTEM, TriggerKind.API, input=e.input,
+    )  # fmt: skip
+    rows = [
+        AttemptRow(
+            step, item, generation, attempt, StepStatus(status), START,
+            None if ended == inf else START, result,
+        )
+        for (step, item, generation, attempt), (status, ended, result) in e.steps.items()
+    ]  # fmt: skip
+    found = []
+    statuses = at.step_statuses(program.plan)
+    for step, status in zip(
+        steps_of(record, program, None, "t", rows, events), statuses, strict=True
+    ):
+        told = at.steps.get((step.index, -1))
+        if step.status is not status:
+            found.append(f"step {step.index} was {status.name}, not {step.status.name}")
+        elif told is not None and status in _ENDED:
+            error = None if step.error is None else (step.error.type, step.error.message)
+            if (told.attempt, _words(told.error)) != (step.attempt, error):
+                found.append(f"step {step.index} ended as {told}, not as {step}")
+    return found
+
+
+def _words(error: Any) -> tuple[Any, Any] | None:
+    return None if error is None else (error.get("type"), error.get("message"))
+
+
+_ENDED = frozenset(
+    {StepStatus.COMPLETED, StepStatus.FAILED, StepStatus.SKIPPED, StepStatus.TIMED_OUT}
+)
