@@ -12,8 +12,8 @@ from runtime.engine.replay import rebuild
 from runtime.engine.state import COMPLETED, PENDING, SKIPPED, Phase
 from runtime.model.checkpoint import Mark, StepRecord
 from runtime.model.event import MARKS, EventKind
+from runtime.model.execution import TRANSITIONS, StepStatus
 from runtime.model.execution import ExecutionStatus as Status
-from runtime.model.execution import StepStatus
 from runtime.worker.run import Run
 from tests.simulator.model import Commit, Execution, Model
 from tests.simulator.past import differences
@@ -97,6 +97,8 @@ class Judge:
 
     def _final(self, e: Execution, commit: Commit) -> None:
         before = self._seen.get(e.id)
+        if before is not None and e.status not in {before[0], *TRANSITIONS[Status(before[0])]}:
+            self.say(f"I5: {e.id} went from {before[0]} to {e.status} by {commit.name}")
         if before is not None and before[0] in FINAL and commit.name != "retry":
             self.say(f"I5: {e.id} was {before[0]} and is {e.status} by {commit.name}")
         if e.status in FINAL and (before is None or before[0] not in FINAL):
