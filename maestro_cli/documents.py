@@ -47,14 +47,18 @@ def read_input(file: str | None, pairs: Sequence[str]) -> Any:
 
 def parse_json(text: str, flag: str) -> dict[str, Any]:
     """A JSON object given on the command line, or in a file named by `@file`."""
-    source = _read(text[1:]) if text.startswith("@") else text
-    try:
-        value = json.loads(source)
-    except ValueError as error:
-        raise usage(f"{flag} is not JSON: {error}.") from error
+    value = parse_value(text, flag)
     if not isinstance(value, dict):
         raise usage(f"{flag} must be a JSON object.")
     return value
+
+
+def parse_value(text: str, flag: str) -> Any:
+    """Any JSON given on the command line, or in a file named by `@file`."""
+    try:
+        return json.loads(read_text(text))
+    except ValueError as error:
+        raise usage(f"{flag} is not JSON: {error}.") from error
 
 
 def read_text(argument: str) -> str:

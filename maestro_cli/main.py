@@ -56,6 +56,9 @@ SECTIONS: Final[dict[str, tuple[VerbEntry, ...]]] = {
             ("ex",),
         ),
         VerbEntry("cancel", f"{_V}.change:cancel", "Cancel executions."),
+        VerbEntry("pause", f"{_V}.change:pause", "Start nothing more until they are resumed."),
+        VerbEntry("resume", f"{_V}.change:resume", "Let paused executions go on."),
+        VerbEntry("signal", f"{_V}.change:signal", "Send a signal to a step that waits for it."),
         VerbEntry("retry", f"{_V}.change:retry", "Run failed executions again, from what failed."),
         VerbEntry(
             "deadletters",

@@ -1,4 +1,4 @@
-"""`mc cancel` and `mc retry`: what a person asks of executions that exist."""
+"""`mc cancel`, `pause`, `resume`, `signal` and `retry`: what a person asks of executions that exist."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from maestro_cli.client import Client, check_payload
+from maestro_cli.documents import parse_value
 from maestro_cli.groups import Verb
 from maestro_cli.options import Options
 from maestro_cli.output import Column, show_rows, word
@@ -27,6 +28,45 @@ def cancel(options: Options, ids: tuple[str, ...], reason: str | None) -> None:
         "cancelExecution",
         [{"executionId": one, "reason": reason} for one in ids],
     )
+
+
+@click.command(cls=Verb)
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@click.option("--reason", metavar="TEXT", help="Why; stands on the event.")
+@click.pass_obj
+def pause(options: Options, ids: tuple[str, ...], reason: str | None) -> None:
+    """Start nothing more of these executions until they are resumed; running steps go on to their end."""
+    inputs = [{"executionId": one, "reason": reason} for one in ids]
+    _change(options, "pause_execution", "pauseExecution", inputs)
+
+
+@click.command(cls=Verb)
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@click.option("--reason", metavar="TEXT", help="Why; stands on the event.")
+@click.pass_obj
+def resume(options: Options, ids: tuple[str, ...], reason: str | None) -> None:
+    """Let paused executions go on."""
+    inputs = [{"executionId": one, "reason": reason} for one in ids]
+    _change(options, "resume_execution", "resumeExecution", inputs)
+
+
+@click.command(cls=Verb)
+@click.argument("id", metavar="ID")
+@click.argument("event", metavar="EVENT")
+@click.option("-d", "--data", metavar="JSON|@FILE", help="The payload; @- reads standard input.")
+@click.option("--idempotency-key", metavar="KEY", help="The same key sends one signal.")
+@click.pass_obj
+def signal(
+    options: Options, id: str, event: str, data: str | None, idempotency_key: str | None
+) -> None:
+    """Send the signal EVENT to an execution; the step that waits for it ends with the payload."""
+    values = {
+        "executionId": id,
+        "name": event,
+        "payload": None if data is None else parse_value(data, "--data"),
+        "idempotencyKey": idempotency_key,
+    }
+    _change(options, "signal_execution", "signalExecution", [values])
 
 
 @click.command(cls=Verb)

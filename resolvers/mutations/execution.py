@@ -1,4 +1,4 @@
-"""Changes of executions: enqueue, cancel, retry."""
+"""Changes of executions: enqueue, cancel, pause, resume, signal, retry."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from resolvers.ids import execution_uuid
 from resolvers.words import storable
 from runtime.model.errors import MaestroError, NotFound
 from runtime.model.execution import Enqueued, EnqueueRequest, Execution
+from runtime.model.values import Json
 
 
 async def enqueue_execution(context: Context, request: EnqueueRequest) -> Enqueued:
@@ -32,8 +33,35 @@ async def cancel_execution(
     context: Context, *, id: str, reason: str | None, idempotency_key: str | None
 ) -> Execution:
     """Ask an execution to stop; it ends as soon as its owner has let go of its steps."""
-    return await context.executions.cancel(
+    return await context.executions.messages.cancel(
         context.who, _key(id), reason=storable("reason", reason), key=idempotency_key
+    )
+
+
+async def pause_execution(
+    context: Context, *, id: str, reason: str | None, idempotency_key: str | None
+) -> Execution:
+    """Ask an execution to start nothing more; it is paused when its running steps have ended."""
+    return await context.executions.messages.pause(
+        context.who, _key(id), reason=storable("reason", reason), key=idempotency_key
+    )
+
+
+async def resume_execution(
+    context: Context, *, id: str, reason: str | None, idempotency_key: str | None
+) -> Execution:
+    """Ask a paused execution to go on."""
+    return await context.executions.messages.resume(
+        context.who, _key(id), reason=storable("reason", reason), key=idempotency_key
+    )
+
+
+async def signal_execution(
+    context: Context, *, id: str, name: str, payload: Json, idempotency_key: str | None
+) -> Execution:
+    """Send a signal to an execution; the step that waits for it ends with the payload."""
+    return await context.executions.messages.signal(
+        context.who, _key(id), storable("name", name), payload, key=idempotency_key
     )
 
 

@@ -78,9 +78,6 @@ def _check_runs(step: Step, findings: Findings, *, publishing: bool) -> None:
     if step.kind in NOT_RUN_KINDS:
         message = f"{step.kind.value} steps are not run by this version; they can be validated, not published"
         _not_yet(findings, message, step.place("type"), publishing=publishing, on_key=False)
-    if step.kind is StepKind.WAIT and "signal" in step.value:
-        message = "signals are not sent by this version; the step can be validated, not published"
-        _not_yet(findings, message, step.place("signal"), publishing=publishing, on_key=True)
     for key in NOT_RUN_STEP_KEYS:
         if key in step.value:
             message = (

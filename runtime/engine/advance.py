@@ -27,6 +27,8 @@ from runtime.engine.event import (
     DeadlineReached,
     Event,
     Facts,
+    PauseRequested,
+    ResumeRequested,
     RetryDue,
     Signal,
     SignalReceived,
@@ -70,7 +72,7 @@ from runtime.model.plan import Effect, WaitPlan
 from runtime.model.values import Json
 
 
-def advance(state: ExecutionState, event: Event) -> list[Command]:
+def advance(state: ExecutionState, event: Event) -> list[Command]:  # noqa: C901, PLR0912 - a line per event
     """Take in what happened; say what to do now."""
     out: list[Command] = []
     if state.phase is Phase.CLOSED:
@@ -90,6 +92,10 @@ def advance(state: ExecutionState, event: Event) -> list[Command]:
             _timer_due(state, event, out)
         case SignalReceived():
             _signalled(state, event, out)
+        case PauseRequested():
+            _paused(state, event, out)
+        case ResumeRequested():
+            _resumed(state, event, out)
         case CancelRequested():
             _cancelled(state, event, out)
         case DeadlineReached():
@@ -223,6 +229,9 @@ def _retry_due(state: ExecutionState, event: RetryDue, out: list[Command]) -> No
         or state.attempt[step] != event.attempt
     ):
         return
+    if state.is_paused:
+        state.overdue.append(event)
+        return
     state.busy -= 1
     _run(state, step, out)
 
@@ -235,6 +244,9 @@ def _timer_due(state: ExecutionState, event: TimerDue, out: list[Command]) -> No
         or state.status[step] != WAITING
         or state.attempt[step] != event.attempt
     ):
+        return
+    if state.is_paused:
+        state.overdue.append(event)
         return
     stop_listening(state, step)
     out.append(RecordEvent(EventKind.TIMER_FIRED, _about(state, step)))
@@ -257,12 +269,42 @@ def _signalled(state: ExecutionState, event: SignalReceived, out: list[Command])
     }
     out.append(RecordEvent(EventKind.SIGNAL_RECEIVED, data))
     keep(state, signal)
-    if state.phase is not Phase.GOING:
+    if state.phase is not Phase.GOING or state.is_paused:
         return
     found = match(state, signal.name)
     if found is not None:
         _take_signal(state, *found, out)
         _go_on(state, out)
+
+
+def _paused(state: ExecutionState, event: PauseRequested, out: list[Command]) -> None:
+    """Start nothing more; what runs goes on to its end."""
+    if state.is_paused or state.ending is not None:
+        return
+    state.is_paused = True
+    data: dict[str, Json] = {"actor": event.actor, "reason": event.reason}
+    out.append(RecordEvent(EventKind.EXECUTION_PAUSED, data))
+
+
+def _resumed(state: ExecutionState, event: ResumeRequested, out: list[Command]) -> None:
+    """Go on: with the signals that came meanwhile, then with what came due, then with what is ready."""
+    if not state.is_paused or state.ending is not None:
+        return
+    state.is_paused = False
+    data: dict[str, Json] = {"actor": event.actor, "reason": event.reason}
+    out.append(RecordEvent(EventKind.EXECUTION_RESUMED, data))
+    if state.phase is not Phase.GOING:
+        return
+    for name in tuple(state.listening):
+        while (found := match(state, name)) is not None:
+            _take_signal(state, *found, out)
+    overdue, state.overdue = state.overdue, []
+    for due in overdue:
+        if isinstance(due, TimerDue):
+            _timer_due(state, due, out)
+        else:
+            _retry_due(state, due, out)
+    _go_on(state, out)
 
 
 def _cancelled(state: ExecutionState, event: CancelRequested, out: list[Command]) -> None:

@@ -160,6 +160,22 @@ class SignalReceived:
 
 
 @dataclass(frozen=True, slots=True)
+class PauseRequested:
+    """Somebody asked to start nothing more for now."""
+
+    actor: Json
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeRequested:
+    """Somebody asked to go on."""
+
+    actor: Json
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class CancelRequested:
     """Somebody asked to stop the execution."""
 
@@ -180,6 +196,8 @@ Event: TypeAlias = (
     | RetryDue
     | TimerDue
     | SignalReceived
+    | PauseRequested
+    | ResumeRequested
     | CancelRequested
     | DeadlineReached
 )

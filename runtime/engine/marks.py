@@ -54,6 +54,12 @@ def begun_waits(marks: Sequence[Mark]) -> tuple[BegunWait, ...]:
     return tuple(found.values())
 
 
+def is_paused(marks: Sequence[Mark]) -> bool:
+    """Whether somebody has paused the present generation and nobody resumed it."""
+    last = [mark.kind for mark in since_retry(marks) if mark.kind in _PAUSE]
+    return last[-1:] == [EventKind.EXECUTION_PAUSED]
+
+
 def kept_signals(marks: Sequence[Mark], taken: Collection[int]) -> Iterator[Signal]:
     """The signals that came since the last retry from the start and that no step has taken."""
     for mark in _since_start(marks):
@@ -77,4 +83,5 @@ def _number(value: Json) -> int:
     return value if isinstance(value, int) else 0
 
 
+_PAUSE = frozenset({EventKind.EXECUTION_PAUSED, EventKind.EXECUTION_RESUMED})
 _BEGIN = frozenset({EventKind.TIMER_SET, EventKind.SIGNAL_AWAITED})

@@ -18,7 +18,7 @@ from datetime import datetime
 
 from runtime.engine.advance import complete, ending_by, fail
 from runtime.engine.event import Event, RetryDue, StepError, StepInDoubt, TimerDue
-from runtime.engine.marks import begun_waits, kept_signals
+from runtime.engine.marks import begun_waits, is_paused, kept_signals
 from runtime.engine.program import Program
 from runtime.engine.state import (
     COMPLETED,
@@ -91,6 +91,7 @@ def rebuild(
             number = row.result.get("signal")
             taken.update([number] if isinstance(number, int) else ())
     due: list[Due] = []
+    state.is_paused = is_paused(marks)
     for row in sorted(newest.values(), key=_cause):
         _restore(state, row, due)
     for signal in kept_signals(marks, taken):

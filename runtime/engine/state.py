@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Final
 from uuid import UUID
 
-from runtime.engine.event import Signal, StepError
+from runtime.engine.event import RetryDue, Signal, StepError, TimerDue
 from runtime.engine.program import Program
 from runtime.model.event import EventKind
 from runtime.model.execution import ExecutionError, ExecutionStatus, StepStatus
@@ -69,6 +69,7 @@ class ExecutionState:
     (entries that are no longer PENDING are dropped when met), `busy` the number of steps that hold a
     place: running, waiting or between two attempts. `listening` are the steps that wait for a signal,
     by its name, in the order in which they began; `signals` are those that nobody has taken yet.
+    While it `is_paused` nothing starts; what comes due meanwhile is `overdue`.
     """
 
     __slots__ = (
@@ -77,9 +78,11 @@ class ExecutionState:
         "edge_visits",
         "ending",
         "errors",
+        "is_paused",
         "listening",
         "open_steps",
         "outputs",
+        "overdue",
         "pending",
         "phase",
         "program",
@@ -110,17 +113,19 @@ class ExecutionState:
         self.ending: Ending | None = None
         self.listening: dict[str, list[int]] = {}
         self.signals: dict[str, deque[Signal]] = {}
+        self.is_paused = False
+        self.overdue: list[RetryDue | TimerDue] = []
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing happens until a timer or a message comes: the state could be parked."""
-        return self.phase is Phase.GOING and self.running == 0 and self.busy > 0
+        return self.phase is Phase.GOING and self.running == 0 and (self.busy > 0 or self.is_paused)
 
     @property
     def has_place(self) -> bool:
-        """Whether `max_parallel_steps` lets one more step start."""
+        """Whether a pause and `max_parallel_steps` let one more step start."""
         limit = self.program.plan.max_parallel_steps
-        return limit is None or self.busy < limit
+        return not self.is_paused and (limit is None or self.busy < limit)
 
     def key(self, step: int) -> str:
         """The id of a step as its author wrote it."""

@@ -107,10 +107,16 @@ class InboxKind(IntEnum):
     """As stored in `execution_inbox.kind`; numbers are never reused."""
 
     CANCEL = 1
+    SIGNAL = 2
+    PAUSE = 3
+    RESUME = 4
 
 
 class InboxMessage(NamedTuple):
-    """A message left for an execution; of CANCEL, data is `{"actor": {subject, kind}, "reason"}`."""
+    """A message left for an execution: data is `{"actor": {subject, kind}, "reason"}`.
+
+    Of SIGNAL it is `{"actor", "name", "payload"}`.
+    """
 
     n: int
     kind: int

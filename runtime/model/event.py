@@ -63,6 +63,8 @@ class EventKind(IntEnum):
 # What replay must know beside the rows of steps.
 MARKS = (
     EventKind.EXECUTION_STARTED,
+    EventKind.EXECUTION_PAUSED,
+    EventKind.EXECUTION_RESUMED,
     EventKind.EXECUTION_RETRIED,
     EventKind.EXECUTION_CANCEL_REQUESTED,
     EventKind.EXECUTION_DEADLINE_REACHED,

@@ -1,8 +1,8 @@
-"""ExecutionService: enqueue, cancel, retry, read and watch executions.
+"""ExecutionService: enqueue, retry, read and watch executions; its `messages` cancel, signal, pause them.
 
 What it acknowledges is committed. Redis is told afterwards, without waiting: a lost hint is made up by
-the scheduler's sweep. Nobody but the owning worker changes the state of what runs; cancel leaves a
-message, and retry queues the next generation of what has ended.
+the scheduler's sweep. Nobody but the owning worker changes the state of what runs: what people say to it
+are `messages`, and retry queues the next generation of what has ended.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from uuid import UUID
 from runtime.clock import Clock
 from runtime.engine.program import ProgramCache
 from runtime.entropy import Entropy
-from runtime.model.checkpoint import InboxKind
 from runtime.model.errors import (
     BadInput,
     IdempotencyConflict,
@@ -41,6 +40,7 @@ from runtime.queue.stream import RedisQueue
 from runtime.queue.wakeup import Wakeup
 from runtime.services.access import READ_EXECUTIONS, WRITE_EXECUTIONS, require
 from runtime.services.intake import Intake, Intent
+from runtime.services.message import Messenger
 from runtime.services.step_view import steps_of
 from runtime.services.watch import Watcher, unknown
 from runtime.store.enqueue import EnqueueOutcome, Enqueuer
@@ -60,7 +60,6 @@ _SHARDS: Final = 1
 _CAP: Final = 10_000
 _MOST_AT_ONCE: Final = 1_000
 _MOST_EVENTS: Final = 5_000
-_CANCEL: Final = "cancel_execution"
 _RETRY: Final = "retry_execution"
 
 
@@ -91,6 +90,7 @@ class ExecutionService:
         self._tracing = tracing
         self._programs = ProgramCache()
         self._records = ExecutionRecords(database)
+        self.messages = Messenger(database, store, queue, wakeup)
         self._list = ExecutionList(database)
         self._logs = LogStore(database)
         self._watcher = Watcher(
@@ -191,29 +191,6 @@ class ExecutionService:
         return Enqueued(intent.accepted(outcome.at), created=True)
 
     # --- commands ----------------------------------------------------------------------------------
-
-    async def cancel(
-        self, who: Principal, id: UUID, *, reason: str | None = None, key: str | None = None
-    ) -> Execution:
-        """Ask an execution to stop; raises InvalidState when it has ended already."""
-        require(who, WRITE_EXECUTIONS)
-        before = await self._get(who, id)
-        shard = shard_of(id, _SHARDS)
-        data: Json = {"actor": actor_json(who.actor), "reason": reason}
-        async with self._database.engine() as connection, connection.transaction():
-            if await self._is_known(connection, who, _CANCEL, key, [str(id), reason], id):
-                return before
-            if before.cancel_requested and not before.status.is_terminal:
-                return before
-            status = await self._store.send(
-                shard, who.tenant_id, id, InboxKind.CANCEL, data, connection
-            )
-            if status is None or status.is_terminal:
-                raise _finished(id, status)
-        self._wakeup.publish_inbox(shard, [id])
-        if status is ExecutionStatus.QUEUED:
-            self._hint(before)
-        return await self._get(who, id)
 
     async def retry(
         self,
@@ -380,15 +357,6 @@ class ExecutionService:
         if execution is None:
             raise unknown(id)
         return execution
-
-
-def _finished(id: UUID, status: ExecutionStatus | None) -> MaestroError:
-    if status is None:
-        return unknown(id)
-    word = status.name.lower().replace("_", " ")
-    return InvalidState(
-        f"The execution {id} has ended already: it is {word}.", reason="EXECUTION_FINISHED"
-    )
 
 
 def _not_retryable(id: UUID, status: ExecutionStatus | None) -> MaestroError:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import orjson
@@ -42,6 +42,16 @@ RETRYABLE: Final = (
     ExecutionStatus.CANCELLED,
     ExecutionStatus.TIMED_OUT,
 )
+
+
+class Sent(NamedTuple):
+    """What became of a message: the execution's status afterwards, and the message's number.
+
+    A final status means that it was not left, None that there is no such execution.
+    """
+
+    status: ExecutionStatus | None
+    n: int
 
 
 class ExecutionStore:
@@ -157,16 +167,19 @@ class ExecutionStore:
         kind: InboxKind,
         data: Json,
         connection: Any,
-    ) -> ExecutionStatus | None:
-        """Leave a message, within the caller's transaction.
-
-        Returns the status afterwards (final ones mean that it was not left), None when there is no
-        such execution.
-        """
+    ) -> Sent:
+        """Leave a message, within the caller's transaction."""
         row = await connection.fetchrow(
-            _SQL["send"], shard, tenant, execution, kind, _text(data), kind is InboxKind.CANCEL
+            _SQL["send"],
+            shard,
+            tenant,
+            execution,
+            kind,
+            _text(data),
+            kind is InboxKind.CANCEL,
+            kind is InboxKind.RESUME,
         )
-        return ExecutionStatus(row["status"]) if row["known"] else None
+        return Sent(ExecutionStatus(row["status"]) if row["known"] else None, row["n"])
 
     async def retry(
         self, shard: int, tenant: UUID, execution: UUID, event: Json, connection: Any

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Container, Mapping, Sequence
 from typing import Final
 from uuid import UUID
 
 from runtime.engine.advance import advance, proceed
 from runtime.engine.command import Finish, RecordEvent, RunStep
 from runtime.engine.event import (
-    CancelRequested,
     DeadlineReached,
     RetryDue,
     Started,
@@ -23,8 +23,6 @@ from runtime.engine.replay import Rebuilt, rebuild
 from runtime.engine.state import PENDING, RUNNING, ExecutionState, Phase, RunInfo
 from runtime.model.checkpoint import (
     ExecutionHistory,
-    InboxKind,
-    InboxMessage,
     OwnedExecution,
 )
 from runtime.model.errors import Unavailable
@@ -36,6 +34,7 @@ from runtime.telemetry.log import get_logger
 from runtime.worker import signals
 from runtime.worker.encode import clean
 from runtime.worker.executor import Executor
+from runtime.worker.inbox import receive, signal_of
 from runtime.worker.prepared import PreparedProgram
 from runtime.worker.run import Run
 from runtime.worker.tools import Tools
@@ -104,24 +103,6 @@ class Admission:
         run.refusals = 1
         self._begin(run, history, due, lost=lost, words=words)
 
-    def receive(self, run: Run, messages: Iterable[InboxMessage]) -> None:
-        """Act on the messages that the run has not seen yet; they are deleted when it is closed."""
-        for message in messages:
-            if message.n <= run.inbox_seen:
-                continue
-            run.inbox_seen = message.n
-            run.inbox_read.append(message.n)
-            if message.kind != InboxKind.CANCEL:
-                continue
-            # What was sent to an earlier generation and came too late is no word to this one.
-            if message.n > run.owned.inbox or run.owned.cancel_requested:
-                data = message.data if isinstance(message.data, dict) else {}
-                reason = data.get("reason")
-                self._executor.tell(
-                    run,
-                    CancelRequested(data.get("actor"), reason if isinstance(reason, str) else None),
-                )
-
     async def _histories(self, owned: Sequence[OwnedExecution]) -> Mapping[UUID, ExecutionHistory]:
         known = [one.id for one in owned if not one.is_fresh]
         return await self._tools.store.load_histories(known) if known else {}
@@ -157,6 +138,8 @@ class Admission:
             clears_takeovers=owned.takeovers > 0,
             claimed_at=claimed_at,
         )
+        for name, kept in rebuilt.state.signals.items():
+            rebuilt.state.signals[name] = deque(signal_of(*one[:3]) for one in kept)
         run.waiting = {step: now - ago for step, ago in rebuilt.waiting.items()}
         return run, rebuilt
 
@@ -173,7 +156,7 @@ class Admission:
         executor = self._executor
         executor.add(run)
         self._tools.traces.begin_run(run)
-        self.receive(run, history.messages)
+        receive(executor, run, history.messages)
         # What an earlier generation was told counts as seen: it must not keep this one from parking.
         run.inbox_seen = max(run.inbox_seen, run.owned.inbox)
         self._watch_deadline(run)

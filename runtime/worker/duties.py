@@ -18,6 +18,7 @@ from runtime.telemetry.log import get_logger
 from runtime.worker import signals
 from runtime.worker.admission import Admission
 from runtime.worker.executor import Executor
+from runtime.worker.inbox import receive
 from runtime.worker.tools import Seat, Tools
 
 CHUNK: Final = 500
@@ -118,7 +119,7 @@ class Duties:
         for execution_id, messages in (await self._tools.store.messages(ours)).items():
             run = runs.get(execution_id)
             if run is not None:
-                self._admission.receive(run, messages)
+                receive(self._executor, run, messages)
 
     async def _take_over(self) -> None:
         store, seat = self._tools.store, self._seat

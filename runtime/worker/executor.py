@@ -48,7 +48,13 @@ from runtime.worker.lease import Lease
 from runtime.worker.run import Action, Run
 from runtime.worker.step_log import StepLogs
 from runtime.worker.trace import Traces
-from runtime.worker.waiting import parking_of, seconds_until, timer_due, waited
+from runtime.worker.waiting import (
+    parking_of,
+    seconds_until,
+    timer_due,
+    waited,
+    waiting_data,
+)
 
 STOP_SECONDS: Final = 1.0
 ABANDON_SECONDS: Final = 5.0
@@ -118,7 +124,7 @@ class Executor:
 
     def tell(self, run: Run, event: Event) -> None:
         """Something happened to a run."""
-        if run.is_over or self._is_dropped:
+        if run.is_over or run.is_parking or self._is_dropped:
             return
         try:
             actions = run.take_in(advance(run.state, event))
@@ -518,8 +524,5 @@ class Executor:
             return
         kind, seconds = parking
         closing = Closing(run.owned.id, ExecutionStatus.WAITING, kind, seconds, run.inbox_seen)
-        data: dict[str, Json] = {"wait": kind.name.lower()}
-        if seconds is not None:
-            data["wake_in_ms"] = round(seconds * 1000)
-        run.park(closing, data)
+        run.park(closing, waiting_data(parking))
         self.touched(run)

@@ -88,6 +88,8 @@ class Run:
     span: Span | None = None
     trace: dict[str, str] = field(default_factory=dict)
     is_over: bool = False
+    # It is being given up: whatever happens from now on is for its next owner.
+    is_parking: bool = False
     clears_takeovers: bool = False
     is_listed: bool = False
     refusals: int = 0
@@ -111,7 +113,7 @@ class Run:
     @property
     def has_records(self) -> bool:
         """Whether something waits to be submitted."""
-        return bool(self._steps or self._events or self._closing)
+        return bool(self._steps or self._events or self._closing or self.inbox_read)
 
     def take_in(self, commands: list[Command]) -> list[Action]:
         """Record what the core decided; what depends on nothing uncommitted is to be done now."""
@@ -166,10 +168,13 @@ class Run:
         step, item = attempt.step, attempt.item
         return {"step": step, "key": self.state.key(step), "item": item, "attempt": attempt.number}
 
-    def park(self, closing: Closing, data: dict[str, Json]) -> None:
-        """Give the execution up until its time comes."""
-        self.record_event(EventKind.EXECUTION_WAITING, data)
+    def park(self, closing: Closing, data: dict[str, Json] | None) -> None:
+        """Give the execution up until its time comes; nothing may be recorded after this."""
+        if data is not None:
+            self.record_event(EventKind.EXECUTION_WAITING, data)
         self._closing = closing
+        self.is_parking = True
+        self._stop_timers()
 
     def checkpoints(self) -> list[Checkpoint]:
         """Everything recorded since the last call, in the order in which it must be committed."""
@@ -185,6 +190,9 @@ class Run:
     def drop(self) -> None:
         """Forget everything: timers are stopped, answers that still come are ignored."""
         self.is_over = True
+        self._stop_timers()
+
+    def _stop_timers(self) -> None:
         for _, timer in (*self.retries.values(), *self.timers.values()):
             timer.cancel()
         self.retries.clear()
@@ -226,7 +234,7 @@ class Run:
             events=tuple(self._events),
             closing=closing,
             clears_takeovers=clears and closing is None,
-            inbox_read=() if closing is None else tuple(self.inbox_read),
+            inbox_read=tuple(self.inbox_read),
             size=self._size,
         )
         if clears:
@@ -235,6 +243,8 @@ class Run:
         self._in_flight.append(InFlight(self._after, closing))
         self._steps, self._events, self._after = [], [], []
         self._closing, self._size = None, 0
+        if self.inbox_read:
+            self.inbox_read = []
 
     def _row(
         self, step: int, item: int, number: int, status: StepStatus, age: float, result: str

@@ -82,6 +82,8 @@ def parking_of(run: Run, now: float) -> Parking | None:
     """Whether only long waits are left, and until when; the nearest of all timers and the deadline."""
     if not run.state.is_idle or not run.is_quiet:
         return None
+    if run.state.is_paused:
+        return _until(run, WaitKind.PAUSED, None, now)
     steps = run.prepared.program.steps
     timers = [(when, WaitKind.RETRY_BACKOFF) for when, _ in run.retries.values()]
     for step, (when, _) in run.timers.items():
@@ -93,7 +95,22 @@ def parking_of(run: Run, now: float) -> Parking | None:
     first, kind = min(timers, default=(None, WaitKind.SIGNAL))
     if first is not None and first - now <= PARK_SECONDS:
         return None
+    return _until(run, kind, first, now)
+
+
+def _until(run: Run, kind: WaitKind, first: float | None, now: float) -> Parking:
+    """Until the first timer or the deadline of the execution, whichever comes first."""
     if run.deadline is not None:
         first = run.deadline.when() if first is None else min(first, run.deadline.when())
     seconds = None if first is None else min(max(0.0, first - now), MOST_SECONDS)
     return Parking(kind, seconds)
+
+
+def waiting_data(parking: Parking) -> dict[str, Json] | None:
+    """What the event of the parking says; a pause has an event of its own."""
+    if parking.kind is WaitKind.PAUSED:
+        return None
+    data: dict[str, Json] = {"wait": parking.kind.name.lower()}
+    if parking.seconds is not None:
+        data["wake_in_ms"] = round(parking.seconds * 1000)
+    return data

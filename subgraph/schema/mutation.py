@@ -1,6 +1,6 @@
 """Root fields that change something: verb and noun, one input, and the object they changed."""
 
-from typing import Annotated
+from typing import Annotated, cast
 
 import strawberry
 
@@ -10,6 +10,7 @@ from resolvers.mutations import execution as executions_of
 from resolvers.mutations import workflow as workflows_of
 from runtime.model.errors import BadInput, MaestroError
 from runtime.model.execution import Enqueued, EnqueueRequest
+from runtime.model.values import Json
 from subgraph.directives import access, weight
 from subgraph.types.dead_letter_payload import DeadLettersPayload
 from subgraph.types.execution_payload import (
@@ -21,7 +22,9 @@ from subgraph.types.inputs.dead_letter import DeadLetterActionInput, DeadLetterF
 from subgraph.types.inputs.execution import (
     CancelExecutionInput,
     EnqueueExecutionInput,
+    ExecutionActionInput,
     RetryExecutionInput,
+    SignalExecutionInput,
 )
 from subgraph.types.inputs.filters import label_dict
 from subgraph.types.inputs.workflow import (
@@ -167,6 +170,66 @@ class Mutation:
                 info.context,
                 id=input.execution_id,
                 reason=input.reason,
+                idempotency_key=input.idempotency_key,
+            )
+        )
+
+    @strawberry.mutation(
+        description="Ask an execution to start nothing more. It shows PAUSED when its running steps have "
+        "ended; messages and timers wait until it is resumed. Pausing what is paused changes nothing.",
+        directives=[access("Mutation.pauseExecution"), weight(10)],
+    )
+    async def pause_execution(
+        self,
+        info: Info,
+        input: Annotated[ExecutionActionInput, strawberry.argument(description="Which one.")],
+    ) -> ExecutionPayload:
+        """Ask an execution to start nothing more."""
+        return await ExecutionPayload.answer(
+            executions_of.pause_execution(
+                info.context,
+                id=input.execution_id,
+                reason=input.reason,
+                idempotency_key=input.idempotency_key,
+            )
+        )
+
+    @strawberry.mutation(
+        description="Ask a paused execution to go on. Resuming what is not paused changes nothing.",
+        directives=[access("Mutation.resumeExecution"), weight(10)],
+    )
+    async def resume_execution(
+        self,
+        info: Info,
+        input: Annotated[ExecutionActionInput, strawberry.argument(description="Which one.")],
+    ) -> ExecutionPayload:
+        """Ask a paused execution to go on."""
+        return await ExecutionPayload.answer(
+            executions_of.resume_execution(
+                info.context,
+                id=input.execution_id,
+                reason=input.reason,
+                idempotency_key=input.idempotency_key,
+            )
+        )
+
+    @strawberry.mutation(
+        description="Send a signal. The `wait` step that listens for its name ends with the payload; one "
+        "that comes early is kept, and each is taken once, first in, first out.",
+        directives=[access("Mutation.signalExecution"), weight(10)],
+    )
+    async def signal_execution(
+        self,
+        info: Info,
+        input: Annotated[SignalExecutionInput, strawberry.argument(description="The signal.")],
+    ) -> ExecutionPayload:
+        """Send a signal."""
+        return await ExecutionPayload.answer(
+            executions_of.signal_execution(
+                info.context,
+                id=input.execution_id,
+                name=input.name,
+                payload=cast("Json", input.payload),
                 idempotency_key=input.idempotency_key,
             )
         )

@@ -25,6 +25,10 @@ steps:
 outputs: {{cups: "{{{{ steps.pour.output.cups }}}}"}}
 """
 SLEEP = "name: {name}\nversion: 1.0.0\nsteps: [{{id: rest, uses: core.sleep@1, with: {{duration: 60s}}}}]\n"
+BELL = (
+    "name: {name}\nversion: 1.0.0\nsteps: [{{id: bell, type: wait, signal: go, timeout: 5m}}]\n"
+    "outputs: {{n: '{{{{ steps.bell.output.n }}}}'}}\n"
+)
 FAIL = "name: {name}\nversion: 1.0.0\nsteps: [{{id: break, uses: core.fail@1, with: {{message: broken on purpose}}}}]\n"
 
 
@@ -201,6 +205,23 @@ async def test_waiting_ends_with_the_timeout_and_the_execution_goes_on(dev, publ
     assert (await dev.run("executions", "watch", key, "-q")).code == 9
     assert (await dev.run("retry", key)).code == 0
     assert (await dev.run("cancel", key)).code == 0
+
+
+async def test_pause_resume_and_signal(dev, publish, tmp_path):
+    key = (await dev.run("execute", await publish(BELL))).stdout.split()[0]
+    payload = tmp_path / "payload.json"
+    payload.write_text('{"n": 1}')
+
+    assert (await dev.run("pause", key, "--reason", "look")).code == 0
+    assert (await dev.run("resume", key)).code == 0
+    assert (await dev.run("signal", key, "go", "-d", f"@{payload}")).code == 0
+    assert (await dev.run("executions", "watch", key, "-q")).code == 0
+
+    shown = json.loads((await dev.run("ex", "get", key, "-o", "json")).stdout)
+    assert shown["output"] == {"n": 1}
+    late = await dev.run("signal", key, "go", "-d", "3")
+    assert (late.code, "it is completed" in late.stderr) == (6, True)
+    assert (await dev.run("signal", key, "go", "-d", "{")).code == 2
 
 
 async def test_a_document_of_waiting_comes_alone_and_even_after_the_timeout(dev, publish):

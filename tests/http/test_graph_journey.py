@@ -190,6 +190,27 @@ async def test_an_execution_is_cancelled_and_tried_again(server: Served) -> None
     assert retried.body["data"]["retryExecution"]["errors"] in ([], [{"code": "INVALID_STATE"}])
 
 
+async def test_an_execution_is_paused_resumed_and_signalled(server: Served) -> None:
+    await server.publish()
+    said = """mutation($id: ID!) {
+      pauseExecution(input: {executionId: $id, reason: "look"}) { execution { id } errors { code } }
+      resumeExecution(input: {executionId: $id}) { execution { id } errors { code } }
+      signalExecution(input: {executionId: $id, name: "go", payload: {n: 1}}) {
+        execution { id } errors { code } }
+      refused: signalExecution(input: {executionId: $id, name: ""}) { execution { id } errors { code path } } }"""
+
+    async with server.client() as session:
+        execution_id = await server.enqueue(session, runAt="2030-01-01T00:00:00Z")
+        data = (await server.ask(said, {"id": execution_id})).body["data"]
+        reader = server.bearer(None, scopes=["executions:read"])
+        read = await server.ask(said, {"id": execution_id}, **reader)
+
+    for field in ("pauseExecution", "resumeExecution", "signalExecution"):
+        assert data[field] == {"execution": {"id": execution_id}, "errors": []}
+    assert data["refused"]["errors"] == [{"code": "BAD_USER_INPUT", "path": ["input", "name"]}]
+    assert "FORBIDDEN" in str(read.body)
+
+
 async def test_lists_go_forward_and_backward_by_cursor(server: Served) -> None:
     await server.publish()
     query = """query($first: Int, $after: String, $last: Int, $before: String) {

@@ -409,7 +409,14 @@ class Model:
         return _rows("ordinal id fresh same at", answers)
 
     def send(
-        self, shard: int, tenant: UUID, one: UUID, kind: int, data: str, cancel: bool
+        self,
+        shard: int,
+        tenant: UUID,
+        one: UUID,
+        kind: int,
+        data: str,
+        cancel: bool,
+        resumes: bool,
     ) -> list[Row]:
         e = self.executions.get(one)
         names = "known status n"
@@ -419,7 +426,7 @@ class Model:
             return _rows(names, [(True, e.status, 0)])
         e.inbox += 1
         e.cancel_requested = e.cancel_requested or cancel
-        if e.status == WAITING and (e.wait != _PAUSED or cancel):
+        if e.status == WAITING and (e.wait != _PAUSED or cancel or resumes):
             e.status, e.wait, e.wake_at = QUEUED, None, None
         e.messages[e.inbox] = (int(kind), _json(data))
         self._commit("send", None, [one])

@@ -335,7 +335,7 @@ class Simulation:
         for one, status in zip(arguments[18], arguments[19], strict=True):
             if status == ExecutionStatus.WAITING and self.loop.random.random() < self.fate.strike:
                 self._note(f"cancel {one} as it parks")
-                self.model.call("send", 0, TENANT, one, int(InboxKind.CANCEL), "{}", True)
+                self.model.call("send", 0, TENANT, one, int(InboxKind.CANCEL), "{}", True, False)
 
     def _process_of(self, me: int | None) -> Process | None:
         seat = None if me is None else self.model.seats.get(me)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -171,6 +171,12 @@ class EngineRoom:
                     raise TimeoutError(f"still {dict(row)}; {await self.events(execution)}")
                 await bell.wait(0.1)
 
+    async def until(self, execution: UUID, wanted: Callable[[], Awaitable[Any]]) -> None:
+        """Wait until a look at the database is as wanted; looked again at each of its events."""
+        async with asyncio.timeout(TIMEOUT), self.wakeup.listen(execution) as bell:
+            while not await wanted():
+                await bell.wait(0.05)
+
     async def row(self, execution: UUID) -> Any:
         """The execution's row."""
         return await self.sql.fetchrow("select * from workflow_executions where id = $1", execution)
@@ -206,6 +212,17 @@ class EngineRoom:
         async with self.database.engine() as connection:
             data: Any = {"actor": {"subject": "ann", "kind": "user"}, "reason": "enough"}
             await self.store.send(0, TENANT, execution, InboxKind.CANCEL, data, connection)
+        if ring:
+            self.wakeup.publish_inbox(0, [execution])
+            self.queue.add(0, [(execution, 1)])
+
+    async def tell(
+        self, execution: UUID, kind: InboxKind, *, ring: bool = True, **said: Any
+    ) -> None:
+        """Leave a message, as the service does."""
+        async with self.database.engine() as connection:
+            data: Any = {"actor": {"subject": "ann", "kind": "user"}, **said}
+            await self.store.send(0, TENANT, execution, kind, data, connection)
         if ring:
             self.wakeup.publish_inbox(0, [execution])
             self.queue.add(0, [(execution, 1)])

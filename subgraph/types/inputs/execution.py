@@ -211,6 +211,32 @@ class CancelExecutionInput:
     )
 
 
+@strawberry.input(description="One execution to pause or to resume.")
+class ExecutionActionInput:
+    """One execution to pause or to resume."""
+
+    execution_id: strawberry.ID = strawberry.field(description="Which one.")
+    reason: str | None = strawberry.field(default=None, description="Why; stands on the event.")
+    idempotency_key: str | None = strawberry.field(
+        default=None, description="The same key gives the first answer again."
+    )
+
+
+@strawberry.input(description="A signal for one execution.")
+class SignalExecutionInput:
+    """A signal for one execution."""
+
+    execution_id: strawberry.ID = strawberry.field(description="Which one.")
+    name: str = strawberry.field(description="The name that a `wait` step listens for.")
+    payload: JSON | None = strawberry.field(
+        default=None, description="Becomes the output of the step; at most 32 KiB of JSON."
+    )
+    idempotency_key: str | None = strawberry.field(
+        default=None,
+        description="The same key and body send one signal, however often they are sent.",
+    )
+
+
 @strawberry.input(description="One ended execution to run again, as its next generation.")
 class RetryExecutionInput:
     """One ended execution to run again."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from operator import attrgetter
 
 import pytest
 
@@ -271,8 +272,8 @@ async def test_cancel_of_what_is_queued(room):
     await room.publish()
     execution = await room.enqueue()
 
-    asked = await room.executions.cancel(room.who, execution.id, reason="enough", key="c")
-    again = await room.executions.cancel(room.who, execution.id, reason="enough", key="c")
+    asked = await room.executions.messages.cancel(room.who, execution.id, reason="enough", key="c")
+    again = await room.executions.messages.cancel(room.who, execution.id, reason="enough", key="c")
     room.engine.worker()
 
     assert asked.state is again.state is ExecutionState.CANCELLING
@@ -285,7 +286,7 @@ async def test_what_has_ended_is_not_cancelled(room):
     execution = await _ended(room)
 
     with pytest.raises(InvalidState) as caught:
-        await room.executions.cancel(room.who, execution.id)
+        await room.executions.messages.cancel(room.who, execution.id)
 
     assert caught.value.reason == "EXECUTION_FINISHED"
 
@@ -312,7 +313,7 @@ async def test_what_completed_is_not_retried(room):
     assert caught.value.reason == "NOT_RETRYABLE"
 
 
-@pytest.mark.parametrize("action", ["cancel", "retry"])
+@pytest.mark.parametrize("action", ["messages.cancel", "retry"])
 async def test_a_key_of_another_request_is_refused(room, action):
     execution = await _ended(room, steps=[FAIL])
     await room.executions.retry(room.who, execution.id, key="k", reason="one")
@@ -321,14 +322,14 @@ async def test_a_key_of_another_request_is_refused(room, action):
         await room.executions.retry(room.who, execution.id, key="k", reason="two")
 
 
-@pytest.mark.parametrize("action", ["cancel", "retry"])
+@pytest.mark.parametrize("action", ["messages.cancel", "retry"])
 async def test_another_tenants_execution_is_not_there(room, action):
     await room.publish()
     execution = await room.enqueue()
     other = make.principal(make.OTHER_TENANT)
 
     with pytest.raises(NotFound):
-        await getattr(room.executions, action)(other, execution.id)
+        await attrgetter(action)(room.executions)(other, execution.id)
 
     assert await room.executions.find(other, execution.id) is None
     assert await room.executions.steps(other, [execution.id]) == {}
@@ -445,7 +446,7 @@ async def test_filters_in_peoples_words(room, wanted, expected):
         labels={"name": "parked"}, run_at=make.now() + timedelta(hours=1), trigger=TriggerKind.CLI
     )
     cancelling = await room.enqueue(labels={"name": "cancelling"})
-    await room.executions.cancel(room.who, cancelling.id)
+    await room.executions.messages.cancel(room.who, cancelling.id)
     paused = await room.enqueue(labels={"name": "paused"})
     await room.engine.sql.execute(
         "update workflow_executions set status = 3, wait = 5 where id = $1", paused.id
@@ -479,10 +480,10 @@ async def test_an_unknown_step_has_no_logs(room):
     assert caught.value.reason == "STEP_NOT_FOUND"
 
 
-@pytest.mark.parametrize("action", ["enqueue", "cancel", "retry", "find", "watch"])
+@pytest.mark.parametrize("action", ["enqueue", "messages.cancel", "retry", "find", "watch"])
 async def test_nothing_without_its_scope(room, action):
     nobody = make.principal(scopes=frozenset())
     argument = EnqueueRequest(workflow_name="w") if action == "enqueue" else make.new_id()
 
     with pytest.raises(Denied):
-        await getattr(room.executions, action)(nobody, argument)
+        await attrgetter(action)(room.executions)(nobody, argument)

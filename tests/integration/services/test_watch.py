@@ -191,7 +191,7 @@ async def test_a_retry_between_status_and_events_does_not_end_a_stream(room):
     execution = (await room.enqueue()).id
     room.engine.worker()
     await room.engine.reached(execution, lambda row: row["status"] == 1)
-    await room.executions.cancel(room.who, execution)
+    await room.executions.messages.cancel(room.who, execution)
     await room.engine.finished(execution)
     await room.executions.retry(room.who, execution)
     await room.engine.reached(execution, lambda row: row["status"] == 1)

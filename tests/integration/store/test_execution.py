@@ -28,9 +28,10 @@ async def _ended(room, status, me=1, **fields):
 
 async def _send(room, execution, tenant=make.TENANT):
     async with room.database.engine() as connection, connection.transaction():
-        return await room.store.send(
+        sent = await room.store.send(
             0, tenant, execution, InboxKind.CANCEL, {"reason": "r"}, connection
         )
+    return sent.status
 
 
 async def _retry(room, execution, data=None):

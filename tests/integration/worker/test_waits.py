@@ -139,16 +139,14 @@ async def test_who_wakes_too_early_waits_for_the_rest(room: EngineRoom):
 
 
 async def test_a_takeover_in_the_middle_does_not_begin_the_wait_anew(room: EngineRoom):
-    first = room.worker()
+    room.worker(beat_seconds=60.0, lease_seconds=600.0)
     steps = [
         wait("nap", **{"for": "10m"}),
         {"id": "busy", "uses": "probe.gate@1", "with": {"marker": "busy"}},
     ]
     execution = await room.enqueue(await room.publish(steps))
     await CALLS.begun["busy"].wait()
-    await room.reached(execution, lambda row: row["status"] == ExecutionStatus.RUNNING)
-    while await mark(room, execution, 30) is None:
-        await first.signals.wait(signals.CHECKPOINTED)
+    await room.until(execution, lambda: mark(room, execution, 30))
     await time_passes(room, execution, timedelta(minutes=9, seconds=59))
 
     second = room.worker()

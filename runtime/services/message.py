@@ -1,0 +1,167 @@
+"""Messenger: what people say to an execution: cancel, signal, pause, resume.
+
+Nobody but the owner changes the state of what runs: each of these leaves a message in its inbox, in one
+transaction with the idempotency key. Acknowledged means that the message is committed.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+
+from runtime.model.checkpoint import InboxKind
+from runtime.model.errors import BadInput, InvalidState, MaestroError, PayloadTooLarge
+from runtime.model.execution import Execution, ExecutionStatus, WaitKind
+from runtime.model.identity import Principal
+from runtime.model.ids import shard_of
+from runtime.model.values import Json
+from runtime.queue.keys import class_of
+from runtime.queue.stream import RedisQueue
+from runtime.queue.wakeup import Wakeup
+from runtime.services.access import WRITE_EXECUTIONS, require
+from runtime.services.watch import unknown
+from runtime.store.execution import ExecutionStore
+from runtime.store.execution_record import ExecutionRecords
+from runtime.store.idempotency import body_digest, check_key, claim_key
+from runtime.store.pool import Database
+from runtime.store.workflow import actor_json
+
+MAX_PAYLOAD_BYTES: Final = 32_768
+MAX_NAME: Final = 200
+# Each stands in the log and in the memory of the owner; nobody who is well sends so many.
+MAX_MESSAGES: Final = 10_000
+_SHARDS: Final = 1
+_NUL: Final = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+
+
+class Messenger:
+    """Leaves messages, and tells whoever may be asleep."""
+
+    def __init__(
+        self, database: Database, store: ExecutionStore, queue: RedisQueue, wakeup: Wakeup
+    ) -> None:
+        self._database = database
+        self._store = store
+        self._queue = queue
+        self._wakeup = wakeup
+        self._records = ExecutionRecords(database)
+
+    async def cancel(
+        self, who: Principal, id: UUID, *, reason: str | None = None, key: str | None = None
+    ) -> Execution:
+        """Ask an execution to stop; one that is asked already is left alone."""
+        return await self._ask(who, id, InboxKind.CANCEL, {"reason": reason}, key=key)
+
+    async def pause(
+        self, who: Principal, id: UUID, *, reason: str | None = None, key: str | None = None
+    ) -> Execution:
+        """Ask an execution to start nothing more; its running steps go on to their end."""
+        return await self._ask(who, id, InboxKind.PAUSE, {"reason": reason}, key=key)
+
+    async def resume(
+        self, who: Principal, id: UUID, *, reason: str | None = None, key: str | None = None
+    ) -> Execution:
+        """Ask a paused execution to go on; one that is not paused is left as it is."""
+        return await self._ask(who, id, InboxKind.RESUME, {"reason": reason}, key=key)
+
+    async def signal(
+        self, who: Principal, id: UUID, name: str, payload: Json = None, *, key: str | None = None
+    ) -> Execution:
+        """Send a signal; a step that waits for it, now or later, ends with the payload."""
+        require(who, WRITE_EXECUTIONS)
+        _check_signal(name, payload)
+        said: dict[str, Json] = {"name": name, "payload": payload}
+        return await self._ask(who, id, InboxKind.SIGNAL, said, key=key)
+
+    async def _ask(
+        self, who: Principal, id: UUID, kind: InboxKind, said: dict[str, Json], *, key: str | None
+    ) -> Execution:
+        require(who, WRITE_EXECUTIONS)
+        before = await self._get(who, id)
+        shard = shard_of(id, _SHARDS)
+        async with self._database.engine() as connection, connection.transaction():
+            if await _is_known(connection, who, kind, key, [str(id), *said.values()], id):
+                return before
+            if _is_asked(before, kind):
+                return before
+            data: Json = {"actor": actor_json(who.actor), **said}
+            sent = await self._store.send(shard, who.tenant_id, id, kind, data, connection)
+            if sent.status is None or sent.status.is_terminal:
+                raise finished(id, sent.status)
+            if sent.n > MAX_MESSAGES and kind is not InboxKind.CANCEL:
+                raise _too_many(id)
+        self._wakeup.publish_inbox(shard, [id])
+        if sent.status is ExecutionStatus.QUEUED:
+            self._queue.add(shard, [(id, class_of(before.priority))])
+        return await self._get(who, id)
+
+    async def _get(self, who: Principal, id: UUID) -> Execution:
+        execution = await self._records.find(who.tenant_id, id)
+        if execution is None:
+            raise unknown(id)
+        return execution
+
+
+async def _is_known(
+    connection: Any, who: Principal, kind: InboxKind, key: str | None, body: Any, id: UUID
+) -> bool:
+    if check_key(key) is None or key is None:
+        return False
+    operation, digest = f"{kind.name.lower()}_execution", body_digest(body)
+    return await claim_key(connection, who.tenant_id, operation, key, digest, id) is not None
+
+
+def _is_asked(execution: Execution, kind: InboxKind) -> bool:
+    """Whether the same was asked before and is still to be done, or done."""
+    if execution.status.is_terminal:
+        return False
+    if kind is InboxKind.CANCEL:
+        return execution.cancel_requested
+    is_parked = execution.status is ExecutionStatus.WAITING
+    return kind is InboxKind.PAUSE and is_parked and execution.wait is WaitKind.PAUSED
+
+
+def _check_signal(name: str, payload: Json) -> None:
+    if not name.strip() or len(name) > MAX_NAME:
+        raise BadInput(
+            f"The name of a signal has 1 to {MAX_NAME} characters.",
+            reason="SIGNAL_NAME",
+            path=("name",),
+        )
+    try:
+        raw = orjson.dumps(payload)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise _unstorable(f"The payload can't be stored as JSON: {error}.") from error
+    if len(raw) > MAX_PAYLOAD_BYTES:
+        raise PayloadTooLarge(
+            f"The payload is {len(raw)} bytes long; at most {MAX_PAYLOAD_BYTES} are taken. "
+            "Pass a reference to where the data lies.",
+            reason="PAYLOAD_TOO_LARGE",
+            path=("payload",),
+        )
+    if _NUL.search(raw.decode()):
+        raise _unstorable("The payload holds the character U+0000, which can't be stored.")
+
+
+def _unstorable(message: str) -> BadInput:
+    return BadInput(message, reason="NOT_STORABLE", path=("payload",))
+
+
+def finished(id: UUID, status: ExecutionStatus | None) -> MaestroError:
+    """Why nothing can be said to an execution any more: its state, named."""
+    if status is None:
+        return unknown(id)
+    word = status.name.lower().replace("_", " ")
+    return InvalidState(
+        f"The execution {id} has ended already: it is {word}.", reason="EXECUTION_FINISHED"
+    )
+
+
+def _too_many(id: UUID) -> MaestroError:
+    return InvalidState(
+        f"The execution {id} has got {MAX_MESSAGES:,} messages; it takes no more but a cancel.",
+        reason="TOO_MANY_MESSAGES",
+    )
