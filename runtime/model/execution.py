@@ -115,6 +115,41 @@ class StepStatus(IntEnum):
     COMPENSATED = 11
 
 
+_ENDED_BADLY: Final = frozenset(
+    {StepStatus.FAILED, StepStatus.CANCELLED, StepStatus.TIMED_OUT, StepStatus.IN_DOUBT}
+)
+STEP_TRANSITIONS: Final[dict[StepStatus, frozenset[StepStatus]]] = {
+    StepStatus.PENDING: frozenset(
+        {StepStatus.RUNNING, StepStatus.WAITING, StepStatus.SKIPPED, *_ENDED_BADLY}
+    ),
+    StepStatus.READY: frozenset(
+        {StepStatus.RUNNING, StepStatus.WAITING, StepStatus.SKIPPED, *_ENDED_BADLY}
+    ),
+    # An owner that is lost leaves its attempts to be made again.
+    StepStatus.RUNNING: frozenset(
+        {
+            StepStatus.PENDING,
+            StepStatus.WAITING,
+            StepStatus.RETRYING,
+            StepStatus.COMPLETED,
+            *_ENDED_BADLY,
+        }
+    ),
+    StepStatus.WAITING: frozenset({StepStatus.RUNNING, StepStatus.COMPLETED, *_ENDED_BADLY}),
+    StepStatus.RETRYING: frozenset({StepStatus.RUNNING, StepStatus.CANCELLED}),
+    StepStatus.IN_DOUBT: frozenset(
+        {StepStatus.RUNNING, StepStatus.RETRYING, StepStatus.COMPLETED, *_ENDED_BADLY}
+    ),
+    StepStatus.COMPLETED: frozenset({StepStatus.COMPENSATED}),
+    StepStatus.FAILED: frozenset(),
+    StepStatus.SKIPPED: frozenset(),
+    StepStatus.CANCELLED: frozenset(),
+    StepStatus.TIMED_OUT: frozenset(),
+    StepStatus.COMPENSATED: frozenset(),
+}
+"""Within one generation; a retry of the execution makes pending what has not ended well."""
+
+
 class TriggerKind(StrEnum):
     """What started an execution."""
 

@@ -126,11 +126,12 @@ class Judge:
 
     def _past(self, e: Execution, commit: Commit) -> None:
         """What the events tell of the execution is what its rows say, whenever there are new ones."""
-        if max(e.events) == self._seen.get(e.id, (0, 0, 0, 0))[3]:
+        seen = self._seen.get(e.id, (0, 0, 0, 0))[3]
+        if max(e.events) == seen:
             return
         if e.version not in self._programs:
             self._programs[e.version] = Compiled.of(self.programs[e.version].plan)
-        for words in differences(e, self._programs[e.version]):
+        for words in differences(e, self._programs[e.version], seen):
             self.say(f"history: at event {max(e.events)} of {e.id} ({commit.name}) it was {words}")
 
     def _effects(self, e: Execution, commit: Commit) -> None:

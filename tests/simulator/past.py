@@ -5,11 +5,11 @@ from __future__ import annotations
 from math import inf
 from typing import Any
 
-from runtime.engine.history import ExecutionAt, fold
+from runtime.engine.history import ExecutionAt, StepAt, fold
 from runtime.engine.program import Program
 from runtime.model.event import EventKind, ExecutionEvent
+from runtime.model.execution import STEP_TRANSITIONS, ExecutionStatus, StepStatus, TriggerKind
 from runtime.model.execution import Execution as Record
-from runtime.model.execution import ExecutionStatus, StepStatus, TriggerKind
 from runtime.model.identity import SYSTEM
 from runtime.services.step_view import steps_of
 from runtime.store.execution_record import AttemptRow
@@ -17,13 +17,13 @@ from tests.simulator.loop import START
 from tests.simulator.model import Execution
 
 
-def differences(e: Execution, program: Program) -> list[str]:
-    """What the fold of an execution's events says that its rows don't."""
+def differences(e: Execution, program: Program, seen: int = 0) -> list[str]:
+    """What the fold of an execution's events says that its rows don't; which new events may not follow."""
     events = [
         ExecutionEvent(e.id, e.tenant, number, EventKind(kind), START, data)
         for number, (kind, data) in sorted(e.events.items())
     ]
-    at = fold(events)
+    at, last = fold(events), len(events)
     found = []
     # What parks with an unread message is queued at once: the message has no event yet.
     is_woken = bool(e.messages) and (at.status, e.status) == (
@@ -36,7 +36,24 @@ def differences(e: Execution, program: Program) -> list[str]:
         found.append(f"waiting for {at.wait}, not {e.wait}")
     if _words(at.error) != _words(e.error):
         found.append(f"failed with {at.error}, not {e.error}")
-    return found + _of_steps(e, program, at, events)
+    return (
+        found
+        + _of_steps(e, program, at, events)
+        + [words for number in range(seen + 1, last + 1) for words in _illegal(events, number)]
+    )
+
+
+def _illegal(events: list[ExecutionEvent], last: int) -> list[str]:
+    """Steps that the newest event took from one status to another that may not follow it."""
+    before, after = fold(events, last - 1), fold(events, last)
+    if before.generation != after.generation:
+        return []
+    return [
+        f"step {key[0]} going from {old.status.name} to {step.status.name}"
+        for key, step in after.steps.items()
+        if (old := before.steps.get(key, _NEW)).status is not step.status
+        and step.status not in STEP_TRANSITIONS[old.status]
+    ]
 
 
 def _of_steps(
@@ -75,3 +92,4 @@ def _words(error: Any) -> tuple[Any, Any] | None:
 _ENDED = frozenset(
     {StepStatus.COMPLETED, StepStatus.FAILED, StepStatus.SKIPPED, StepStatus.TIMED_OUT}
 )
+_NEW = StepAt(StepStatus.PENDING)

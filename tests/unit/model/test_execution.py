@@ -8,11 +8,13 @@ from uuid import UUID
 import pytest
 
 from runtime.model.execution import (
+    STEP_TRANSITIONS,
     TERMINAL,
     TRANSITIONS,
     Execution,
     ExecutionState,
     ExecutionStatus,
+    StepStatus,
     TriggerKind,
     WaitKind,
 )
@@ -56,3 +58,12 @@ def test_what_is_final_goes_on_only_by_being_queued_again():
 
 def test_every_status_has_its_transitions():
     assert set(TRANSITIONS) == set(ExecutionStatus)
+
+
+def test_every_status_of_a_step_says_what_may_follow():
+    assert set(STEP_TRANSITIONS) == set(StepStatus)
+    assert all(
+        status not in after
+        for status, after in STEP_TRANSITIONS.items()
+        if status < StepStatus.IN_DOUBT
+    )
