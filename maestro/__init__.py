@@ -9,7 +9,9 @@ from maestro.function import Step as Step
 from maestro.function import step as step
 from maestro.handler import EventHandler as EventHandler
 from maestro.session import http_session as http_session
+from runtime.abi.connector import NotMade as NotMade
 from runtime.abi.connector import StepContext as StepContext
+from runtime.abi.connector import Unknown as Unknown
 from runtime.abi.fields import DurationField as DurationField
 from runtime.abi.handler import Event as Event
 from runtime.abi.handler import TryLater as TryLater

@@ -19,7 +19,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from runtime.abi.connector import StepContext
+from runtime.abi.connector import StepContext, Unknown
 from runtime.model.plan import Effect
 from runtime.model.values import Duration
 
@@ -56,6 +56,14 @@ class Connector(ABC):
     def effect(self, input: Any) -> Effect:  # noqa: ARG002 - subclasses look at it
         """What a second call would do; override it (and set effect_class = None) to decide by input."""
         return self.effect_class or Effect.AT_MOST_ONCE
+
+    async def look_up(self, context: StepContext, input: Any) -> Any:  # noqa: ARG002 - as above
+        """Whether a call that is in doubt was made: its Output, NotMade() or Unknown().
+
+        Asked only for at_most_once calls whose worker was lost, or that were cut off. Override it if
+        the other side can be asked; it must change nothing there.
+        """
+        return Unknown()
 
     @abstractmethod
     async def execute(self, context: StepContext, input: Any) -> Any:

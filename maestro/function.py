@@ -13,12 +13,12 @@ import inspect
 import re
 import sys
 from collections.abc import Callable
-from typing import Any, Generic, ParamSpec, TypeVar, cast
+from typing import Any, Generic, ParamSpec, TypeVar
 
 from pydantic import BaseModel
 
-from maestro.signature import read_signature
-from runtime.abi.connector import StepContext
+from maestro.signature import Signature, read_signature
+from runtime.abi.connector import StepContext, Unknown
 from runtime.abi.fields import read_duration
 from runtime.connectors.threads import SERVICE, StepThreads
 from runtime.model.errors import StepFailed
@@ -57,6 +57,7 @@ class Step(Generic[P, R]):
         self.__doc__ = function.__doc__
         title = "".join(part.capitalize() for part in re.split(r"\W|_", function.__name__))
         self._signature = read_signature(function, title, names)
+        self._finder: tuple[Callable[..., Any], Signature] | None = None
         self.Input: type[BaseModel] = self._signature.input_model
         self.Output: type[BaseModel] = self._signature.output_model
 
@@ -73,16 +74,46 @@ class Step(Generic[P, R]):
 
     async def execute(self, context: StepContext, input: BaseModel) -> Any:
         """Call the function: here when it is asynchronous, in a thread when it is not."""
-        if inspect.iscoroutinefunction(self.function):
-            return await self._call(context, input)
+        return await self._run(self.function, self._signature, context, input)
+
+    async def look_up(self, context: StepContext, input: BaseModel) -> Any:
+        """What the function that was given to `on_doubt` says; without one nobody knows."""
+        if self._finder is None:
+            return Unknown()
+        return await self._run(*self._finder, context, input)
+
+    def on_doubt(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Decorator: this function finds out whether a call of the step was made.
+
+        It takes what the step takes, changes nothing, and returns what the step returned, NotMade()
+        or Unknown().
+        """
+        signature = read_signature(function, "Finder", dict(sys._getframe(1).f_locals))  # noqa: SLF001 - see `step`
+        if (signature.names, signature.whole_name) != (
+            self._signature.names,
+            self._signature.whole_name,
+        ):
+            raise TypeError(
+                f"{function.__qualname__} must take the parameters of {self!r}: it is asked about its calls."
+            )
+        self._finder = (function, signature)
+        return function
+
+    async def _run(
+        self,
+        function: Callable[..., Any],
+        signature: Signature,
+        context: StepContext,
+        input: BaseModel,
+    ) -> Any:
+        if inspect.iscoroutinefunction(function):
+            return await function(**signature.arguments(context, input))
         threads = context.services.get(SERVICE)
         if not isinstance(threads, StepThreads):
             raise StepFailed("This process has no threads for steps.", type="step.no_threads")
-        return await threads.run(context, lambda inner: self._call(inner, input))
-
-    def _call(self, context: StepContext, input: BaseModel) -> Any:
-        function = cast("Callable[..., Any]", self.function)
-        return function(**self._signature.arguments(context, input))
+        return await threads.run(
+            context, lambda inner: function(**signature.arguments(inner, input))
+        )
 
 
 def step(

@@ -61,6 +61,9 @@ SECTIONS: Final[dict[str, tuple[VerbEntry, ...]]] = {
         VerbEntry("signal", f"{_V}.change:signal", "Send a signal to a step that waits for it."),
         VerbEntry("retry", f"{_V}.change:retry", "Run failed executions again, from what failed."),
         VerbEntry(
+            "resolve", f"{_V}.resolve:resolve", "Say whether a call that is in doubt was made."
+        ),
+        VerbEntry(
             "deadletters",
             f"{_V}.deadletters:deadletters",
             "Judge executions that cost three workers.",

@@ -38,6 +38,7 @@ _STEP_WORDS: Final = {
     "step_in_doubt": "in_doubt",
     "timer_set": "waiting",
     "signal_awaited": "waiting",
+    "step_doubt_settled": "in_doubt",
 }
 _URGENCY: Final = (
     "failed",

@@ -10,6 +10,7 @@ import strawberry
 from resolvers.dataloaders import Loaders
 from runtime.model.identity import Principal
 from runtime.services.dead_letter import DeadLetterService
+from runtime.services.doubt import DoubtService
 from runtime.services.execution import ExecutionService
 from runtime.services.workflow import WorkflowService
 
@@ -29,6 +30,7 @@ class Context:
     workflows: WorkflowService
     executions: ExecutionService
     dead_letters: DeadLetterService
+    doubts: DoubtService
     loaders: Loaders
     resume: Resume = field(default_factory=Resume)
 

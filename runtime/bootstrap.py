@@ -33,6 +33,7 @@ from runtime.queue.wakeup import Wakeup
 from runtime.scheduler.loop import Scheduler
 from runtime.secrets.file import FileSecrets
 from runtime.services.dead_letter import DeadLetterService
+from runtime.services.doubt import DoubtService
 from runtime.services.execution import ExecutionService
 from runtime.services.health import HealthService
 from runtime.services.workflow import WorkflowService
@@ -62,6 +63,7 @@ class Services:
     workflows: WorkflowService
     executions: ExecutionService
     dead_letters: DeadLetterService
+    doubts: DoubtService
     health: HealthService
 
 
@@ -170,15 +172,7 @@ async def open_runtime(
         stack.push_async_callback(link.close)
         wakeup = Wakeup(link, shards=(SHARD,))
         stack.push_async_callback(wakeup.close)
-        transport = HttpTransport(EgressRule(settings.egress.allow), clock)
-        stack.push_async_callback(transport.close)
-        threads = StepThreads()
-        stack.push_async_callback(threads.close)
-        registry = Registry.load(
-            settings.worker.imports, services={"http": transport, "threads": threads}
-        )
-        await registry.open()
-        stack.push_async_callback(registry.close)
+        registry = await _open_connectors(settings, clock, stack)
         logs = LogWriter(database, SHARD, wakeup_publish=partial(wakeup.publish_logs, SHARD))
         stack.push_async_callback(logs.close)
         enqueuer = Enqueuer(database, SHARD, metrics=metrics)
@@ -205,6 +199,9 @@ async def open_runtime(
             on_published=executions.forget_targets,
         )
         dead_letters = DeadLetterService(database=database, queue=queue, wakeup=wakeup)
+        doubts = DoubtService(
+            database, store, executions, registry, max_bytes=settings.worker.max_output_bytes
+        )
         health = HealthService(database=database, link=link, metrics=metrics)
         yield Runtime(
             settings=settings,
@@ -221,8 +218,24 @@ async def open_runtime(
             registry=registry,
             logs=logs,
             authenticator=_authenticator(settings, database, clock),
-            services=Services(workflows, executions, dead_letters, health),
+            services=Services(workflows, executions, dead_letters, doubts, health),
         )
+
+
+async def _open_connectors(
+    settings: Settings, clock: Clock, stack: contextlib.AsyncExitStack
+) -> Registry:
+    """The connectors, and what their steps share."""
+    transport = HttpTransport(EgressRule(settings.egress.allow), clock)
+    stack.push_async_callback(transport.close)
+    threads = StepThreads()
+    stack.push_async_callback(threads.close)
+    registry = Registry.load(
+        settings.worker.imports, services={"http": transport, "threads": threads}
+    )
+    await registry.open()
+    stack.push_async_callback(registry.close)
+    return registry
 
 
 def _authenticator(settings: Settings, database: Database, clock: Clock) -> Authenticator:

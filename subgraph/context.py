@@ -60,6 +60,7 @@ class Door:
             workflows=workflows,
             executions=executions,
             dead_letters=services.dead_letters,
+            doubts=services.doubts,
             loaders=Loaders(who, workflows, executions, services.dead_letters),
             document=document,
             trace_id=trace_id,

@@ -32,6 +32,7 @@ ACCESS: Final[dict[str, str | None]] = {
     "Mutation.resumeExecution": "executions:write",
     "Mutation.signalExecution": "executions:write",
     "Mutation.retryExecution": "executions:write",
+    "Mutation.resolveInDoubt": "executions:write",
     "Mutation.redriveDeadLetters": "executions:admin",
     "Mutation.discardDeadLetters": "executions:admin",
     "Subscription.executionEvents": None,

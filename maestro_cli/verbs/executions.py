@@ -203,3 +203,10 @@ def _draw(options: Options, found: dict[str, Any]) -> None:
     )
     print()
     show_rows(options, found["steps"], _STEP_COLUMNS, empty="No steps.")
+    if waits and waits["kind"] == "IN_DOUBT":
+        for step in found["steps"]:
+            if step["status"] == "IN_DOUBT":
+                what = "--made [--output JSON] | --not-made | --fail"
+                options.say(
+                    f"look at the other side, then: mc resolve {found['id']} {step['stepKey']} {what}"
+                )

@@ -1,15 +1,16 @@
-"""Changes of executions: enqueue, cancel, pause, resume, signal, retry."""
+"""Changes of executions: enqueue, cancel, pause, resume, signal, retry, and a word about what is in doubt."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from uuid import UUID
 
 from resolvers.context import Context
 from resolvers.ids import execution_uuid
 from resolvers.words import storable
 from runtime.model.errors import MaestroError, NotFound
-from runtime.model.execution import Enqueued, EnqueueRequest, Execution
+from runtime.model.execution import Enqueued, EnqueueRequest, Execution, Resolution
 from runtime.model.values import Json
 
 
@@ -81,6 +82,12 @@ async def retry_execution(
         from_failed_step=from_failed_step,
         key=idempotency_key,
     )
+
+
+async def resolve_in_doubt(context: Context, *, id: str, said: Resolution) -> Execution:
+    """Settle a step of which nobody knows whether its call was made."""
+    said = replace(said, reason=storable("reason", said.reason))
+    return await context.doubts.resolve(context.who, _key(id), said)
 
 
 def _key(id: str) -> UUID:

@@ -4,7 +4,7 @@ A connector is a class with `name`, `version`, `Input`, `Output` (pydantic model
 and an async `execute(context, input)`. One object per process serves all steps. `effect` may depend
 on the input (an HTTP GET is pure, a POST is not), therefore it is a method. A connector that
 answers at once and never awaits (core.noop) may set `inline = True`: the worker then calls
-`answer(context, input)` without a task.
+`answer(context, input)` without a task. One that can find out whether a call was made has a `look_up`.
 """
 
 from __future__ import annotations
@@ -55,6 +55,16 @@ class CancelToken(Protocol):
 
     def wait_for(self, seconds: float) -> bool:
         """Block this thread for at most so long; whether to stop now. For synchronous steps."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotMade:
+    """A look-up's answer: the call was certainly not made, and is not under way any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A look-up's answer: it can't tell."""
 
 
 def as_is(value: Any) -> Any:
@@ -123,6 +133,17 @@ class Connector(Protocol):
 
     async def execute(self, context: StepContext, input: Any) -> Any:
         """Do it; return an Output (or what validates as one); raise StepFailed."""
+
+
+@runtime_checkable
+class LookUpConnector(Connector, Protocol):
+    """A connector that can find out whether a call was made: asked when an at-most-once call is in doubt."""
+
+    async def look_up(self, context: StepContext, input: Any) -> Any:
+        """The Output of the call that was made, NotMade(), or Unknown(); changes nothing.
+
+        `context` and `input` are those of the call; its `idempotency_key` is the one that was sent.
+        """
 
 
 @runtime_checkable

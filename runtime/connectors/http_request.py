@@ -11,6 +11,7 @@ http.response_too_large, http.response_invalid.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import re
 from typing import Annotated, Any, Final, Literal, TypeAlias
@@ -24,15 +25,15 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    field_validator,
     model_validator,
 )
 from yarl import URL
 
-from runtime.abi.connector import Connector, StepContext
+from runtime.abi.connector import Connector, NotMade, StepContext, Unknown
 from runtime.abi.fields import DurationField
 from runtime.model.errors import StepErrorKind, StepFailed
 from runtime.model.plan import Effect
+from runtime.model.values import Duration
 from runtime.transport.http import CREDENTIALS, MIB, SERVICE, HttpAnswer, HttpCall, HttpTransport
 
 _PURE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -66,6 +67,7 @@ def _header_value(value: Scalar) -> str:
 
 HeaderValue = Annotated[Scalar, AfterValidator(_header_value)]
 StatusRange = Annotated[str, Field(pattern=r"^[1-5]xx$")]
+Statuses: TypeAlias = list[Annotated[int, Field(ge=100, le=599)] | StatusRange]
 Method = Annotated[
     Literal["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"],
     BeforeValidator(lambda value: value.upper() if isinstance(value, str) else value),
@@ -103,20 +105,64 @@ class Auth(BaseModel):
         return "Basic " + base64.b64encode(pair.encode()).decode()
 
 
+def _web_address(text: str) -> str:
+    url = URL(text)
+    if url.scheme not in {"http", "https"} or not url.raw_host:
+        raise ValueError("write an address that begins with http:// or https://")
+    if url.raw_user is not None or url.raw_password is not None:
+        raise ValueError("write name and password into auth.basic, not into the address")
+    return text
+
+
+def _header_names(headers: dict[str, Scalar]) -> dict[str, Scalar]:
+    for name in headers:
+        if not _TOKEN.match(name):
+            raise ValueError(f"{name!r} is no header name")
+        if name.lower() in _OURS:
+            raise ValueError(f"{name} is written by the connector itself")
+    return headers
+
+
+Address: TypeAlias = Annotated[str, Field(max_length=8_192), AfterValidator(_web_address)]
+Headers: TypeAlias = Annotated[dict[str, HeaderValue], AfterValidator(_header_names)]
+
+
+class HttpLookUp(BaseModel):
+    """How to find out whether a call was made: a GET that carries its Idempotency-Key."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    url: Address = Field(description="Where to ask: http:// or https://.")
+    headers: Headers = Field({}, description="Headers to send.")
+    query: dict[str, Scalar | list[Scalar]] = Field({}, description="Added to the address.")
+    auth: Auth | None = Field(None, description="Authentication; that of the call if absent.")
+    made: Statuses = Field(
+        ["2xx"], min_length=1, description="It was made; the answer is the output of the step."
+    )
+    not_made: Statuses = Field(
+        [404], description="It was not made, and is not under way any more: it may be made again."
+    )
+    after: DurationField = Field(
+        Duration(5_000),
+        validate_default=True,
+        description="How long to wait before asking, so that a call on its way has arrived.",
+    )
+
+
 class HttpRequestInput(BaseModel):
     """The call."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
     method: Method = Field("GET", description="The HTTP method.")
-    url: str = Field(max_length=8_192, description="The address: http:// or https://.")
-    headers: dict[str, HeaderValue] = Field({}, description="Headers to send.")
+    url: Address = Field(description="The address: http:// or https://.")
+    headers: Headers = Field({}, description="Headers to send.")
     query: dict[str, Scalar | list[Scalar]] = Field({}, description="Added to the address.")
     json_body: Any = Field(None, alias="json", description="A JSON body.")
     body: str | None = Field(None, description="A text body.")
     form: dict[str, Scalar | list[Scalar]] | None = Field(None, description="A form as the body.")
     auth: Auth | None = Field(None, description="Bearer or basic authentication.")
-    expected_status: list[Annotated[int, Field(ge=100, le=599)] | StatusRange] = Field(
+    expected_status: Statuses = Field(
         ["2xx"], min_length=1, description="Statuses that count as success: 200, 404, 2xx."
     )
     response: Literal["auto", "json", "text"] = Field(
@@ -129,26 +175,9 @@ class HttpRequestInput(BaseModel):
     timeout: DurationField | None = Field(
         None, description="For the whole call; default: the step's timeout, else 30 s."
     )
-
-    @field_validator("url")
-    @classmethod
-    def _is_web_address(cls, text: str) -> str:
-        url = URL(text)
-        if url.scheme not in {"http", "https"} or not url.raw_host:
-            raise ValueError("write an address that begins with http:// or https://")
-        if url.raw_user is not None or url.raw_password is not None:
-            raise ValueError("write name and password into auth.basic, not into the address")
-        return text
-
-    @field_validator("headers")
-    @classmethod
-    def _are_headers(cls, headers: dict[str, str]) -> dict[str, str]:
-        for name in headers:
-            if not _TOKEN.match(name):
-                raise ValueError(f"{name!r} is no header name")
-            if name.lower() in _OURS:
-                raise ValueError(f"{name} is written by the connector itself")
-        return headers
+    look_up: HttpLookUp | None = Field(
+        None, description="How to find out whether the call was made, when that is in doubt."
+    )
 
     @model_validator(mode="after")
     def _one_body(self) -> HttpRequestInput:
@@ -197,9 +226,7 @@ class HttpRequest(Connector):
 
     async def execute(self, context: StepContext, input: HttpRequestInput) -> HttpRequestOutput:
         """Make the call; an unexpected status is a failure of the step."""
-        transport = context.services.get(SERVICE)
-        if not isinstance(transport, HttpTransport):
-            raise StepFailed("This process has no HTTP session for steps.", type="http.no_session")
+        transport = _transport(context)
         answer = await transport.call(_call(context, input))
         if not _is_expected(answer.status, input.expected_status):
             raise _status_error(context, transport, input, answer)
@@ -211,6 +238,47 @@ class HttpRequest(Connector):
                 details={"status": answer.status, "max_response_bytes": input.max_response_bytes},
             )
         return _output(input, answer)
+
+    async def look_up(
+        self, context: StepContext, input: HttpRequestInput
+    ) -> HttpRequestOutput | NotMade | Unknown:
+        """Ask the address that the step names; without one nobody knows."""
+        look_up = input.look_up
+        if look_up is None:
+            return Unknown()
+        await asyncio.sleep(look_up.after.seconds)
+        transport = _transport(context)
+        question = _question(input, look_up, context.idempotency_key)
+        answer = await transport.call(_call(context, question))
+        if _is_expected(answer.status, look_up.not_made):
+            return NotMade()
+        if _is_expected(answer.status, look_up.made):
+            return Unknown() if answer.truncated else _output(question, answer)
+        error = _status_error(context, transport, question, answer)
+        if error.kind is StepErrorKind.PERMANENT:
+            return Unknown()
+        raise error
+
+
+def _transport(context: StepContext) -> HttpTransport:
+    transport = context.services.get(SERVICE)
+    if not isinstance(transport, HttpTransport):
+        raise StepFailed("This process has no HTTP session for steps.", type="http.no_session")
+    return transport
+
+
+def _question(input: HttpRequestInput, look_up: HttpLookUp, key: str) -> HttpRequestInput:
+    """The GET of a look-up."""
+    return HttpRequestInput(
+        url=look_up.url,
+        headers={"Idempotency-Key": key, **look_up.headers},
+        query=look_up.query,
+        auth=look_up.auth or input.auth,
+        response=input.response,
+        max_redirects=input.max_redirects,
+        max_response_bytes=input.max_response_bytes,
+        timeout=input.timeout,
+    )
 
 
 def _call(context: StepContext, input: HttpRequestInput) -> HttpCall:

@@ -16,13 +16,22 @@ from typing import Any, NoReturn, TypeAlias, cast
 
 from pydantic import BaseModel, ValidationError
 
-from runtime.abi.connector import Connector, InlineConnector, StepContext, as_is
+from runtime.abi.connector import (
+    Connector,
+    InlineConnector,
+    NotMade,
+    StepContext,
+    Unknown,
+    as_is,
+)
 from runtime.model.errors import StepErrorKind, StepFailed
+from runtime.model.execution import Verdict
 from runtime.model.plan import Effect
 from runtime.model.values import Json
 
 Mask: TypeAlias = Callable[[Any], Any]
 
+LOOK_UP_SECONDS = 30.0
 _MAX_MESSAGE = 2_000
 _MACHINERY = ("runtime.connectors.", "maestro.")
 
@@ -40,7 +49,7 @@ async def invoke(connector: Connector, context: StepContext, rendered_input: Jso
     try:
         async with deadline:
             result = await connector.execute(context, value)
-        return _write_output(connector, context, result)
+        return write_output(connector, result, context.mask)
     except asyncio.CancelledError as error:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
@@ -57,8 +66,35 @@ def answer_inline(connector: InlineConnector, context: StepContext, rendered_inp
     """The same for a connector with `inline = True`: no task, no await, no timeout."""
     value = read_input(connector, rendered_input, context.mask)
     try:
-        return _write_output(connector, context, connector.answer(context, value))
+        return write_output(connector, connector.answer(context, value), context.mask)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a step's failure, whatever it is
+        _fail(context, error)
+
+
+async def look_up(
+    connector: Connector | None, context: StepContext, rendered_input: Json
+) -> tuple[Verdict, Json]:
+    """Whether a call that is in doubt was made, and its output if so; raises StepFailed.
+
+    A connector without a look-up does not know.
+    """
+    find = getattr(connector, "look_up", None)
+    if connector is None or find is None:
+        return Verdict.UNKNOWN, None
+    value = read_input(connector, rendered_input, context.mask)
+    seconds = LOOK_UP_SECONDS if context.timeout_seconds is None else context.timeout_seconds
+    deadline = asyncio.timeout(seconds)
+    try:
+        async with deadline:
+            found = await find(context, value)
+        if isinstance(found, Unknown):
+            return Verdict.UNKNOWN, None
+        if isinstance(found, NotMade):
+            return Verdict.NOT_MADE, None
+        return Verdict.MADE, write_output(connector, found, context.mask)
+    except (Exception, SystemExit) as error:
+        if isinstance(error, TimeoutError) and deadline.expired():
+            raise _timed_out(connector, seconds) from error
         _fail(context, error)
 
 
@@ -94,7 +130,7 @@ def _unreadable(what: str, error: Exception, mask: Mask) -> StepFailed:
     return StepFailed(text[:_MAX_MESSAGE], type="input.invalid")
 
 
-def _write_output(connector: Connector, context: StepContext, result: Any) -> Json:
+def write_output(connector: Connector, result: Any, mask: Mask = as_is) -> Json:
     """The output as JSON; what is no Output yet is read as one."""
     try:
         output = (
@@ -110,7 +146,7 @@ def _write_output(connector: Connector, context: StepContext, result: Any) -> Js
             type="output.invalid",
             details={"problems": problems},
         ) from None
-    return cast("Json", context.mask(data))
+    return cast("Json", mask(data))
 
 
 def _problems(error: ValidationError) -> list[dict[str, Json]]:
@@ -166,6 +202,7 @@ def _masked(context: StepContext, error: StepFailed) -> StepFailed:
         type=error.type,
         retry_after=error.retry_after,
         details=context.mask(error.details),
+        uncertain=error.uncertain,
     )
 
 

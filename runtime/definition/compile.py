@@ -19,6 +19,7 @@ from runtime.model.plan import (
     NO_RETRY,
     Backoff,
     Effect,
+    InDoubt,
     Jitter,
     Plan,
     PolicyContext,
@@ -103,6 +104,7 @@ def _step(
         retry=retry,
         effect=Effect(effect) if effect else None,
         wait=_wait(step) if is_wait else None,
+        in_doubt=InDoubt(step.get("in_doubt", InDoubt.FAIL)),
         config_hash=canonical_digest(step, plain=plain or None),
         canonical=step,
     )

@@ -31,7 +31,7 @@ from runtime.definition.shape import (
     wrong,
 )
 from runtime.definition.template import read_condition
-from runtime.model.plan import Backoff, Effect, Jitter, StepKind
+from runtime.model.plan import Backoff, Effect, InDoubt, Jitter, StepKind
 from runtime.model.values import Json, SemVer
 
 API_VERSION: Final = "composer/v1"
@@ -285,6 +285,10 @@ _WORK: Final[dict[str, Field]] = {
     "uses": Field(Uses(), "The connector: name@major.", required=True),
     "with": Field(Template("with", "mapping"), "Its input; strings may hold expressions."),
     "effect": Field(Choice(_names(Effect)), "What a second call would do to the outside."),
+    "in_doubt": Field(
+        Choice(_names(InDoubt)),
+        "What becomes of an at_most_once call when nobody knows whether it was made; fail if absent.",
+    ),
 }
 HUMAN: Final[dict[str, Field]] = {
     "title": Field(Template("text", "text"), "What stands in lists of tasks; the name if absent."),

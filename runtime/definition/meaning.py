@@ -100,9 +100,16 @@ def _check_times(document: Document, step: Step, findings: Findings) -> None:
         _check_retry(retry, step.place("retry"), findings)
         if step.value.get("effect") == "at_most_once" and retry.get("max_attempts") != 1:
             findings.warning(
-                "retry-ignored", "a step with effect at_most_once is never repeated by itself",
+                "retry-ignored",
+                "a step with effect at_most_once is repeated only when its call was certainly not made",
                 step.place("retry"), hint="say effect: idempotent if a second call does no harm",
             )  # fmt: skip
+    if "in_doubt" in step.value and step.value.get("effect") in {"pure", "idempotent"}:
+        findings.warning(
+            "in-doubt-ignored",
+            f"a step with effect {step.value['effect']} is called again, so it is never in doubt",
+            step.place("in_doubt"), hint="leave it out, or say effect: at_most_once",
+        )  # fmt: skip
     whole, own = _duration(document.value.get("timeout")), _duration(step.value.get("timeout"))
     if whole and own and own > whole:
         findings.warning(

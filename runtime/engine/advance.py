@@ -7,24 +7,31 @@ closed execution) change nothing. Ties are broken by document order.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from heapq import heappop, heappush
-from typing import assert_never
+from types import MappingProxyType
+from typing import Final, assert_never
 
 from runtime.engine.command import (
     BeginWait,
     Command,
     Finish,
+    LookUp,
     RecordEvent,
     RecordStep,
     RunStep,
     ScheduleRetry,
     StopStep,
 )
+from runtime.engine.doubt import Course, Doubt, course_of, lost, words_of
+from runtime.engine.ending import EVENT_OF, about, complete, ending_by, fail, status_of, tries
 from runtime.engine.event import (
     NO_FACTS,
+    STOPPED,
     WAITED,
     CancelRequested,
     DeadlineReached,
+    DoubtJudged,
     Event,
     Facts,
     PauseRequested,
@@ -33,13 +40,14 @@ from runtime.engine.event import (
     Signal,
     SignalReceived,
     Started,
+    StepDeferred,
     StepError,
     StepFailed,
     StepInDoubt,
     StepSucceeded,
     TimerDue,
 )
-from runtime.engine.retry import delay_ms, is_repeated
+from runtime.engine.retry import MAX_DEFERRALS, deferral_ms, delay_ms, is_repeated
 from runtime.engine.scope import scope_of
 from runtime.engine.state import (
     COMPLETED,
@@ -65,11 +73,12 @@ from runtime.engine.waiting import (
 )
 from runtime.expression import ExpressionError, truthy
 from runtime.model.checkpoint import Mark
-from runtime.model.errors import StepErrorKind
 from runtime.model.event import EventKind
-from runtime.model.execution import ExecutionError, ExecutionStatus, StepStatus
+from runtime.model.execution import ExecutionError, ExecutionStatus, StepStatus, Verdict
 from runtime.model.plan import Effect, WaitPlan
 from runtime.model.values import Json
+
+_NO_MORE: Final[Mapping[str, Json]] = MappingProxyType({})
 
 
 def advance(state: ExecutionState, event: Event) -> list[Command]:  # noqa: C901, PLR0912 - a line per event
@@ -86,6 +95,10 @@ def advance(state: ExecutionState, event: Event) -> list[Command]:  # noqa: C901
             _failed(state, event, out)
         case StepInDoubt():
             _in_doubt(state, event, out)
+        case DoubtJudged():
+            _judged(state, event, out)
+        case StepDeferred():
+            _deferred(state, event, out)
         case RetryDue():
             _retry_due(state, event, out)
         case TimerDue():
@@ -115,46 +128,6 @@ def proceed(state: ExecutionState) -> list[Command]:
     return out
 
 
-def complete(state: ExecutionState, step: int, status: int) -> None:
-    """Mark a step as ended well (COMPLETED or SKIPPED) and release what waited for it: O(out-edges)."""
-    state.status[step] = status
-    state.open_steps -= 1
-    pending, skipped = state.pending, status == SKIPPED
-    for successor in state.program.plan.successors[step]:
-        state.edge_visits += 1
-        pending[successor] -= 1
-        if skipped:
-            state.skipped_needs[successor] = state.skipped_needs.get(successor, 0) + 1
-        if pending[successor] == 0 and state.status[successor] == PENDING:
-            heappush(state.ready, successor)
-
-
-def fail(state: ExecutionState, step: int, status: StepStatus, error: StepError) -> None:
-    """Mark a step as ended badly for good: the execution will fail, unless it already ends otherwise."""
-    state.status[step] = int(status)
-    state.errors[step] = error
-    state.open_steps -= 1
-    if state.ending is None:
-        state.phase = Phase.STOPPING
-        cause = error.of_execution(state.key(step))
-        state.ending = Ending(
-            ExecutionStatus.FAILED,
-            EventKind.EXECUTION_FAILED,
-            {"error": {**error.as_json(), "step": state.key(step)}},
-            cause,
-        )
-
-
-def ending_by(stop: Mark) -> Ending:
-    """How an execution ends that something from outside of its steps began to stop."""
-    data = stop.data if isinstance(stop.data, dict) else {}
-    if stop.kind == EventKind.EXECUTION_CANCEL_REQUESTED:
-        return Ending(ExecutionStatus.CANCELLED, EventKind.EXECUTION_CANCELLED, data)
-    error = ExecutionError("deadline", "The execution did not end within the time allowed for it.")
-    data = {"error": {"type": error.type, "message": error.message}}
-    return Ending(ExecutionStatus.TIMED_OUT, EventKind.EXECUTION_TIMED_OUT, data, error)
-
-
 def _started(state: ExecutionState, event: Started, out: list[Command]) -> None:
     if state.phase is not Phase.NEW:
         return
@@ -168,11 +141,17 @@ def _succeeded(state: ExecutionState, event: StepSucceeded, out: list[Command]) 
     if not _is_current(state, step, event.attempt):
         return
     state.running -= 1
+    _complete_with(state, step, event.output, event.facts, out)
+
+
+def _complete_with(
+    state: ExecutionState, step: int, output: Json, facts: Facts, out: list[Command]
+) -> None:
     state.busy -= 1
-    state.outputs[step] = event.output
+    state.outputs[step] = output
     state.errors.pop(step, None)
-    out.append(RecordStep(step, event.attempt, StepStatus.COMPLETED, facts=event.facts))
-    out.append(RecordEvent(EventKind.STEP_COMPLETED, _about(state, step)))
+    out.append(RecordStep(step, state.attempt[step], StepStatus.COMPLETED, facts=facts))
+    out.append(RecordEvent(EventKind.STEP_COMPLETED, about(state, step)))
     complete(state, step, COMPLETED)
     _go_on(state, out)
 
@@ -181,43 +160,146 @@ def _failed(state: ExecutionState, event: StepFailed, out: list[Command]) -> Non
     step, error = event.step, event.error
     if not _is_current(state, step, event.attempt):
         return
-    state.running -= 1
+    policy, made = state.program.steps[step].plan.retry, tries(state, step)
+    if state.phase is Phase.GOING and is_repeated(policy, error, made, event.effect):
+        state.running -= 1
+        _repeat(state, step, status_of(error), error, event.facts, out)
+    elif event.effect is Effect.AT_MOST_ONCE and error.is_uncertain:
+        _doubt(state, step, error, event.facts, out)
+    else:
+        state.running -= 1
+        state.busy -= 1
+        _end_badly(state, step, status_of(error), error, event.facts, out)
+        _go_on(state, out)
+
+
+def _repeat(
+    state: ExecutionState,
+    step: int,
+    status: StepStatus,
+    error: StepError,
+    facts: Facts,
+    out: list[Command],
+) -> None:
+    """The attempt has failed and another one follows; in between the step keeps its place."""
     policy = state.program.steps[step].plan.retry
-    if state.phase is Phase.GOING and is_repeated(policy, error, event.attempt, event.effect):
-        seed = f"{state.run.id}:{step}:{event.item}:{state.run.generation}"
-        delay = delay_ms(policy, error, event.attempt, seed=seed)
-        state.status[step] = RETRYING
+    seed = f"{state.run.id}:{step}:-1:{state.run.generation}"
+    delay = delay_ms(policy, error, tries(state, step), seed=seed)
+    _put_off(state, step, RecordStep(step, state.attempt[step], status, error, delay, facts), out)
+
+
+def _put_off(state: ExecutionState, step: int, record: RecordStep, out: list[Command]) -> None:
+    """Record an attempt after which another one is due."""
+    error, delay = record.error, record.retry_in_ms or 0
+    data: dict[str, Json] = {**about(state, step), "delay_ms": delay}
+    if error is not None:
         state.errors[step] = error
-        status = _status_of(error)
-        out.append(RecordStep(step, event.attempt, status, error, delay, event.facts))
-        data = {**_about(state, step), "delay_ms": delay, "error": error.as_json()}
-        out.append(RecordEvent(EventKind.STEP_RETRYING, data))
-        out.append(ScheduleRetry(step, event.attempt, delay))
-        _fill(state, out)
+        data["error"] = error.as_json()
+    state.status[step] = RETRYING
+    out.append(record)
+    out.append(RecordEvent(EventKind.STEP_RETRYING, data))
+    out.append(ScheduleRetry(step, record.attempt, delay))
+    _fill(state, out)
+
+
+def _deferred(state: ExecutionState, event: StepDeferred, out: list[Command]) -> None:
+    """No call was made: the attempt does not count, and another one follows as long as that has sense."""
+    step, error = event.step, event.error
+    if not _is_current(state, step, event.attempt):
+        return
+    state.running -= 1
+    times = state.free[step] = state.free.get(step, 0) + 1
+    if state.phase is Phase.GOING and times <= MAX_DEFERRALS:
+        seed = f"{state.run.id}:{step}:-1:{state.run.generation}"
+        delay = deferral_ms(error, times, seed=seed)
+        status = StepStatus.CANCELLED
+        _put_off(state, step, RecordStep(step, event.attempt, status, error, delay, STOPPED), out)
         return
     state.busy -= 1
-    uncertain = event.effect is Effect.AT_MOST_ONCE and error.kind in _CUT
-    status = StepStatus.IN_DOUBT if uncertain else _status_of(error)
-    _end_badly(state, step, status, error, event.facts, out)
+    _end_badly(state, step, status_of(error), error, NO_FACTS, out)
     _go_on(state, out)
 
 
 def _in_doubt(state: ExecutionState, event: StepInDoubt, out: list[Command]) -> None:
+    """Told by the rows; the step holds a place since they were read."""
     step = event.step
-    if (
-        state.status[step] != IN_DOUBT
-        or state.attempt[step] != event.attempt
-        or step in state.errors
-    ):
+    if state.status[step] != IN_DOUBT or state.attempt[step] != event.attempt:
         return
-    error = StepError(
-        "in_doubt",
-        f"Nobody knows whether step {state.key(step)!r} made its call: its worker was lost in "
-        "between, and its effect is at_most_once. Look at the other side, then retry the execution.",
-    )
-    state.running -= 1
-    state.busy -= 1
-    _end_badly(state, step, StepStatus.IN_DOUBT, error, NO_FACTS, out)
+    if step in state.doubts:
+        out.append(LookUp(step, event.attempt))
+    else:
+        _doubt(state, step, lost(state.key(step)), NO_FACTS, out)
+
+
+def _doubt(
+    state: ExecutionState, step: int, error: StepError, facts: Facts, out: list[Command]
+) -> None:
+    """Make the doubt known, then ask the connector; until then the step counts as running."""
+    attempt = state.attempt[step]
+    state.status[step] = IN_DOUBT
+    state.doubts[step] = Doubt(error)
+    out.append(RecordStep(step, attempt, StepStatus.IN_DOUBT, error, None, facts, is_open=True))
+    data = {**about(state, step), "error": error.as_json()}
+    out.append(RecordEvent(EventKind.STEP_IN_DOUBT, data))
+    out.append(LookUp(step, attempt))
+
+
+def _judged(state: ExecutionState, event: DoubtJudged, out: list[Command]) -> None:
+    """The connector, the step's rule or a person settles the doubt; a late word changes nothing."""
+    step = event.step
+    if state.status[step] != IN_DOUBT or state.attempt[step] != event.attempt:
+        return
+    doubt = state.doubts.get(step) or Doubt(lost(state.key(step)))
+    is_going, plan = state.phase is Phase.GOING, state.program.steps[step].plan
+    course = course_of(doubt, event, plan, tries(state, step), is_going=is_going)
+    if course is Course.ASK:
+        if not doubt.asks:
+            doubt.asks = True
+            state.running -= 1
+        return
+    state.doubts.pop(step, None)
+    state.running -= not doubt.asks
+    data = words_of(event, plan, is_going=is_going)
+    if course is not Course.END:
+        out.append(RecordEvent(EventKind.STEP_DOUBT_SETTLED, {**about(state, step), **data}))
+    _follow(state, event, course, doubt.error, out, data=data)
+
+
+def _follow(
+    state: ExecutionState,
+    event: DoubtJudged,
+    course: Course,
+    error: StepError,
+    out: list[Command],
+    *,
+    data: dict[str, Json],
+) -> None:
+    """Carry out what was decided about a doubt."""
+    step, attempt = event.step, event.attempt
+    match course:
+        case Course.COMPLETE:
+            _complete_with(state, step, event.output, event.facts, out)
+            return
+        case Course.RETRY:
+            known = event.verdict is Verdict.NOT_MADE
+            status = status_of(error) if known else StepStatus.IN_DOUBT
+            _repeat(state, step, status, error, NO_FACTS, out)
+            return
+        case Course.AGAIN:
+            state.busy -= 1
+            state.free[step] = state.free.get(step, 0) + 1
+            out.append(RecordStep(step, attempt, StepStatus.CANCELLED, error, None, STOPPED))
+            state.status[step] = PENDING
+            heappush(state.ready, step)
+        case Course.END:
+            state.busy -= 1
+            _end_badly(state, step, StepStatus.IN_DOUBT, error, NO_FACTS, out, data)
+        case Course.END_UNMADE:
+            state.busy -= 1
+            _end_badly(state, step, status_of(error), error, NO_FACTS, out)
+        case Course.CALL_OFF | Course.ASK:
+            state.busy -= 1
+            _end_badly(state, step, StepStatus.CANCELLED, error, STOPPED, out)
     _go_on(state, out)
 
 
@@ -249,13 +331,13 @@ def _timer_due(state: ExecutionState, event: TimerDue, out: list[Command]) -> No
         state.overdue.append(event)
         return
     stop_listening(state, step)
-    out.append(RecordEvent(EventKind.TIMER_FIRED, _about(state, step)))
+    out.append(RecordEvent(EventKind.TIMER_FIRED, about(state, step)))
     error = event.error or timed_out(state, step, wait)
     if error is None:
         _end_wait(state, step, event.output, event.facts, {}, out)
     else:
         state.busy -= 1
-        _end_badly(state, step, _status_of(error), error, _NO_ATTEMPT, out)
+        _end_badly(state, step, status_of(error), error, _NO_ATTEMPT, out)
     _go_on(state, out)
 
 
@@ -332,11 +414,16 @@ def _stop(state: ExecutionState, ending: Ending, reason: str, out: list[Command]
 
 
 def _stop_running(state: ExecutionState, reason: str, out: list[Command]) -> None:
-    if not state.running:
-        return
-    for step, status in enumerate(state.status):
-        if status == RUNNING:
-            out.append(StopStep(step, reason))
+    if state.running:
+        for step, status in enumerate(state.status):
+            if status == RUNNING:
+                out.append(StopStep(step, reason))
+    for step in [one for one, doubt in state.doubts.items() if doubt.asks]:
+        # Nobody is asked any more: what was in doubt stays so.
+        state.busy -= 1
+        data: dict[str, Json] = {"verdict": Verdict.UNKNOWN.value, "by": "stop", "reason": reason}
+        error = state.doubts.pop(step).error
+        _end_badly(state, step, StepStatus.IN_DOUBT, error, NO_FACTS, out, data)
 
 
 def _go_on(state: ExecutionState, out: list[Command]) -> None:
@@ -395,7 +482,7 @@ def _run(state: ExecutionState, step: int, out: list[Command]) -> None:
     state.status[step] = RUNNING
     state.running += 1
     state.busy += 1
-    out.append(RecordEvent(EventKind.STEP_STARTED, _about(state, step)))
+    out.append(RecordEvent(EventKind.STEP_STARTED, about(state, step)))
     out.append(RunStep(step, attempt))
 
 
@@ -403,7 +490,7 @@ def _wait(state: ExecutionState, step: int, wait: WaitPlan, out: list[Command]) 
     """Begin to wait; a signal that came early ends it at once."""
     state.status[step] = WAITING
     state.busy += 1
-    out.append(RecordEvent(EventKind.STEP_STARTED, _about(state, step)))
+    out.append(RecordEvent(EventKind.STEP_STARTED, about(state, step)))
     signal = None if wait.signal is None else take(state, wait.signal)
     if signal is not None:
         _take_signal(state, step, signal, out)
@@ -415,11 +502,11 @@ def _wait(state: ExecutionState, step: int, wait: WaitPlan, out: list[Command]) 
         return
     if wait.signal is not None:
         listen(state, step, wait.signal)
-        data = {**_about(state, step), "signal": wait.signal}
+        data = {**about(state, step), "signal": wait.signal}
         out.append(RecordEvent(EventKind.SIGNAL_AWAITED, data))
     when = begin_data(wait, until)
     if when:
-        out.append(RecordEvent(EventKind.TIMER_SET, {**_about(state, step), **when}))
+        out.append(RecordEvent(EventKind.TIMER_SET, {**about(state, step), **when}))
     delay = None if wait.delay is None else wait.delay.milliseconds
     out.append(BeginWait(step, state.attempt[step], delay, until))
 
@@ -439,13 +526,13 @@ def _end_wait(
     state.busy -= 1
     state.outputs[step] = output
     out.append(RecordStep(step, state.attempt[step], StepStatus.COMPLETED, facts=facts))
-    out.append(RecordEvent(EventKind.STEP_COMPLETED, {**_about(state, step), **more}))
+    out.append(RecordEvent(EventKind.STEP_COMPLETED, {**about(state, step), **more}))
     complete(state, step, COMPLETED)
 
 
 def _skip(state: ExecutionState, step: int, reason: str, out: list[Command]) -> None:
     out.append(RecordStep(step, 0, StepStatus.SKIPPED))
-    out.append(RecordEvent(EventKind.STEP_SKIPPED, {**_about(state, step), "reason": reason}))
+    out.append(RecordEvent(EventKind.STEP_SKIPPED, {**about(state, step), "reason": reason}))
     complete(state, step, SKIPPED)
 
 
@@ -456,12 +543,13 @@ def _end_badly(
     error: StepError,
     facts: Facts,
     out: list[Command],
+    more: Mapping[str, Json] = _NO_MORE,
 ) -> None:
     """Record the final failure of a step and stop its siblings: they are told, and their ends awaited."""
     attempt, first = state.attempt[step], state.ending is None
     out.append(RecordStep(step, attempt, status, error, None, facts, is_late=not first))
-    data = {**_about(state, step), "error": error.as_json()}
-    out.append(RecordEvent(_EVENT_OF[status], data))
+    data = {**about(state, step), **more, "error": error.as_json()}
+    out.append(RecordEvent(EVENT_OF[status], data))
     fail(state, step, status, error)
     if first:
         _stop_running(state, f"step {state.key(step)!r} failed", out)
@@ -501,21 +589,4 @@ def _is_current(state: ExecutionState, step: int, attempt: int) -> bool:
     return state.status[step] == RUNNING and state.attempt[step] == attempt
 
 
-def _about(state: ExecutionState, step: int) -> dict[str, Json]:
-    return {"step": step, "key": state.key(step), "item": -1, "attempt": state.attempt[step]}
-
-
-def _status_of(error: StepError) -> StepStatus:
-    if error.kind is StepErrorKind.TIMEOUT:
-        return StepStatus.TIMED_OUT
-    return StepStatus.CANCELLED if error.kind is StepErrorKind.CANCELLED else StepStatus.FAILED
-
-
 _NO_ATTEMPT = Facts(WAITED)
-_CUT = frozenset({StepErrorKind.TIMEOUT, StepErrorKind.CANCELLED})
-_EVENT_OF = {
-    StepStatus.FAILED: EventKind.STEP_FAILED,
-    StepStatus.TIMED_OUT: EventKind.STEP_TIMED_OUT,
-    StepStatus.CANCELLED: EventKind.STEP_CANCELLED,
-    StepStatus.IN_DOUBT: EventKind.STEP_IN_DOUBT,
-}

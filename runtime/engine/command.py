@@ -1,7 +1,7 @@
 """What the core asks for: a closed union. The worker's executor carries commands out, in order.
 
-RecordStep, RecordEvent and Finish of one advance() become one checkpoint. RunStep and ScheduleRetry are
-carried out only after the completions recorded before them are committed (durable order), BeginWait only
+RecordStep, RecordEvent and Finish of one advance() become one checkpoint. RunStep, ScheduleRetry and LookUp
+are carried out only after the completions recorded before them are committed (durable order), BeginWait only
 after the events beside it are: the database's clock says when a wait began.
 Those that every step needs are tuples: they are made tens of thousands of times a second.
 """
@@ -59,7 +59,8 @@ class BeginWait:
 class RecordStep(NamedTuple):
     """Make the outcome of an attempt durable. `retry_in_ms` is set when it will be repeated.
 
-    `is_late`: the execution was ending already, so this failure is not why it ends.
+    `is_late`: the execution was ending already, so this failure is not why it ends. `is_open`: it is in
+    doubt, and will be recorded once more when that is settled.
     """
 
     step: int
@@ -70,6 +71,7 @@ class RecordStep(NamedTuple):
     facts: Facts = NO_FACTS
     item: int = -1
     is_late: bool = False
+    is_open: bool = False
 
 
 class RecordEvent(NamedTuple):
@@ -77,6 +79,14 @@ class RecordEvent(NamedTuple):
 
     kind: EventKind
     data: dict[str, Json] | None = None
+
+
+class LookUp(NamedTuple):
+    """Ask the connector whether a call that is in doubt was made; always answered by DoubtJudged."""
+
+    step: int
+    attempt: int
+    item: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,5 +99,5 @@ class Finish:
 
 
 Command: TypeAlias = (
-    RunStep | StopStep | ScheduleRetry | BeginWait | RecordStep | RecordEvent | Finish
+    RunStep | StopStep | ScheduleRetry | BeginWait | LookUp | RecordStep | RecordEvent | Finish
 )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeAlias
 
 from runtime.model.errors import StepErrorKind
-from runtime.model.execution import ExecutionError
+from runtime.model.execution import ExecutionError, Verdict
 from runtime.model.plan import Effect
 from runtime.model.values import Json
 
@@ -30,6 +30,9 @@ class Facts(NamedTuple):
 NO_FACTS: Final = Facts()
 # The age of what was no attempt but a wait: the worker knows when it began.
 WAITED: Final = -1.0
+# An attempt that made no call as far as the engine is concerned: it runs again and is not counted.
+STOPPED_TAIL: Final = ',"stopped":true'
+STOPPED: Final = Facts(tail=STOPPED_TAIL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +44,17 @@ class StepError:
     kind: StepErrorKind = StepErrorKind.PERMANENT
     retry_after: float | None = None
     details: Json = None
+    uncertain: bool | None = None
 
     @property
     def is_retryable(self) -> bool:
         """Whether trying again could help."""
         return self.kind in _RETRYABLE
+
+    @property
+    def is_uncertain(self) -> bool:
+        """Whether the call may have reached the other side although it failed."""
+        return self.kind in _CUT if self.uncertain is None else self.uncertain
 
     def as_json(self) -> dict[str, Json]:
         """The form in rows, events and expressions."""
@@ -59,6 +68,8 @@ class StepError:
             out["retry_after"] = self.retry_after
         if self.details is not None:
             out["details"] = self.details
+        if self.uncertain is not None:
+            out["uncertain"] = self.uncertain
         return out
 
     @classmethod
@@ -67,12 +78,14 @@ class StepError:
         data = value if isinstance(value, dict) else {}
         known = {kind.value for kind in StepErrorKind}
         kind, retry_after = data.get("kind"), data.get("retry_after")
+        uncertain = data.get("uncertain")
         return cls(
             type=str(data.get("type", "unknown")),
             message=str(data.get("message", "")),
             kind=StepErrorKind(kind) if kind in known else StepErrorKind.PERMANENT,
             retry_after=float(retry_after) if isinstance(retry_after, int | float) else None,
             details=data.get("details"),
+            uncertain=uncertain if isinstance(uncertain, bool) else None,
         )
 
     def of_execution(self, step_key: str | None) -> ExecutionError:
@@ -81,6 +94,7 @@ class StepError:
 
 
 _RETRYABLE = frozenset({StepErrorKind.TRANSIENT, StepErrorKind.THROTTLED, StepErrorKind.TIMEOUT})
+_CUT = frozenset({StepErrorKind.TIMEOUT, StepErrorKind.CANCELLED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +132,35 @@ class StepInDoubt:
 
     step: int
     attempt: int
+    item: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class DoubtJudged:
+    """The connector has looked a call up, or a person has decided about it (`actor` is set)."""
+
+    step: int
+    attempt: int
+    verdict: Verdict
+    output: Json = None
+    facts: Facts = NO_FACTS
+    actor: Json = None
+    reason: str | None = None
+    item: int = -1
+
+    @property
+    def by(self) -> str:
+        """Who says so."""
+        return "look_up" if self.actor is None else "person"
+
+
+@dataclass(frozen=True, slots=True)
+class StepDeferred:
+    """The attempt was not made: `error` says what stands in its way, and for how long."""
+
+    step: int
+    attempt: int
+    error: StepError
     item: int = -1
 
 
@@ -193,6 +236,8 @@ Event: TypeAlias = (
     | StepSucceeded
     | StepFailed
     | StepInDoubt
+    | DoubtJudged
+    | StepDeferred
     | RetryDue
     | TimerDue
     | SignalReceived

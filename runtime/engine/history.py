@@ -114,7 +114,8 @@ def _apply_to_step(at: ExecutionAt, event: ExecutionEvent) -> None:
     status = _STEP[event.kind]
     if event.kind is EventKind.STEP_CALL_ANNOUNCED:
         at.steps[key] = replace(before, is_announced=True)
-    elif event.kind is EventKind.STEP_CALL_WITHDRAWN:
+    elif event.kind in {EventKind.STEP_CALL_WITHDRAWN, EventKind.STEP_DOUBT_SETTLED}:
+        # What a settled doubt comes to is told by the next event, or it stays as it is.
         at.steps[key] = replace(before, is_announced=False)
     elif status in _UNDER_WAY:
         at.steps[key] = replace(before, status=status, attempt=number, is_announced=False)
@@ -180,6 +181,7 @@ _STEP: Final = {
     EventKind.STEP_CANCELLED: StepStatus.CANCELLED,
     EventKind.STEP_TIMED_OUT: StepStatus.TIMED_OUT,
     EventKind.STEP_IN_DOUBT: StepStatus.IN_DOUBT,
+    EventKind.STEP_DOUBT_SETTLED: StepStatus.IN_DOUBT,
     EventKind.STEP_COMPENSATED: StepStatus.COMPENSATED,
     EventKind.STEP_CALL_ANNOUNCED: StepStatus.RUNNING,
     EventKind.STEP_CALL_WITHDRAWN: StepStatus.RUNNING,

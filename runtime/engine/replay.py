@@ -3,11 +3,11 @@
 Any order of the rows gives the same state. Rules: rows of the present generation decide; a step that was
 COMPLETED or SKIPPED in an older one still counts, unless a retry since then said `from_failed_step: false`;
 an attempt without a row never happened, so its step runs again under the same attempt number, and so does
-one whose intent was taken back; one that the engine stopped (its row says `stopped`) runs again, one that
-called itself cancelled has failed; any other open row (an at-most-once call was about to be made) leaves its
-step in doubt. A wait that its events have begun goes on from then; signals that no row has taken are still
-there. What ends the execution is the cancel or the deadline that its events tell of, else the failure that
-is not `late`: a step that fails while the others are stopped is no cause.
+one whose intent was taken back; one that the engine stopped (its row says `stopped`) runs again and does not
+count, one that called itself cancelled has failed; any other open row (an at-most-once call was about to be
+made) leaves its step in doubt. A wait that its events have begun goes on from then; signals that no row has
+taken are still there. What ends the execution is the cancel or the deadline that its events tell of, else the
+failure that is not `late`: a step that fails while the others are stopped is no cause.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from runtime.engine.advance import complete, ending_by, fail
+from runtime.engine.doubt import Doubt
+from runtime.engine.ending import complete, ending_by, fail
 from runtime.engine.event import Event, RetryDue, StepError, StepInDoubt, TimerDue
 from runtime.engine.marks import begun_waits, is_paused, kept_signals
 from runtime.engine.program import Program
@@ -81,6 +82,8 @@ def rebuild(
     for row in rows:
         if row.is_withdrawn:
             continue
+        if row.generation == run.generation and _made_no_call(row):
+            state.free[row.step] = state.free.get(row.step, 0) + 1
         kept = row.generation == run.generation or (
             first <= row.generation < run.generation and row.status in _ENDED_WELL
         )
@@ -149,15 +152,27 @@ def _restore(state: ExecutionState, row: StepRecord, due: list[Due]) -> None:
     state.attempt[step] = row.attempt
     if row.is_open:
         _hold(state, step, IN_DOUBT)
+        if row.status == IN_DOUBT:
+            state.doubts[step] = Doubt(StepError.of_json(result.get("error")))
         due.append(Due(StepInDoubt(step, row.attempt, row.item)))
     elif row.status in _ENDED_WELL:
         if row.status == COMPLETED:
             state.outputs[step] = result.get("output")
         complete(state, step, row.status)
-    elif row.status == int(StepStatus.CANCELLED) and result.get("stopped") is True:
+    elif _made_no_call(row) and "retry_in_ms" not in result:
         state.status[step] = PENDING
     else:
         _restore_failure(state, row, result, due)
+
+
+def _made_no_call(row: StepRecord) -> bool:
+    """Whether the engine withdrew, deferred or gave up this attempt: another one follows."""
+    result = row.result
+    return (
+        row.status == int(StepStatus.CANCELLED)
+        and isinstance(result, dict)
+        and result.get("stopped") is True
+    )
 
 
 def _restore_failure(

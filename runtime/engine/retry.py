@@ -16,6 +16,8 @@ from runtime.model.ids import StepExecutionId
 from runtime.model.plan import Backoff, Effect, Jitter, RetryPolicy
 
 MAX_RETRY_AFTER_SECONDS: Final = 86_400.0
+MAX_DEFERRALS: Final = 20
+_LONGEST_DEFERRAL_MS: Final = 300_000
 
 
 def is_repeated(policy: RetryPolicy, error: StepError, attempt: int, effect: Effect) -> bool:
@@ -23,7 +25,7 @@ def is_repeated(policy: RetryPolicy, error: StepError, attempt: int, effect: Eff
 
     `on` and `never_on` name types or kinds of errors. A permanent error is repeated only when its
     type is named in `on`. An at-most-once call is repeated only when the other side refused it
-    (throttled) or the error is named in `on`: never silently.
+    (throttled), when it certainly was not made, or the error is named in `on`: never silently.
     """
     if attempt >= policy.max_attempts or error.kind is StepErrorKind.CANCELLED:
         return False
@@ -32,7 +34,9 @@ def is_repeated(policy: RetryPolicy, error: StepError, attempt: int, effect: Eff
     if policy.on:
         return _names(policy.on, error)
     if effect is Effect.AT_MOST_ONCE:
-        return error.kind is StepErrorKind.THROTTLED
+        return error.kind is StepErrorKind.THROTTLED or (
+            error.uncertain is False and error.is_retryable
+        )
     return error.is_retryable
 
 
@@ -52,6 +56,17 @@ def delay_ms(policy: RetryPolicy, error: StepError, attempt: int, *, seed: str) 
     if error.retry_after is not None:
         delay = max(delay, min(error.retry_after, MAX_RETRY_AFTER_SECONDS) * 1000)
     return round(delay)
+
+
+def deferral_ms(error: StepError, times: int, *, seed: str) -> int:
+    """Milliseconds until an attempt that made no call is tried again, the `times`-th time in a row.
+
+    Never before what stands in the way may be gone; then longer each time, so that 20 deferrals are
+    more than an hour, and spread, so that not all that waited come at the same moment.
+    """
+    grown = min(1_000.0 * 2.0 ** (times - 1), _LONGEST_DEFERRAL_MS)
+    spread = grown * (0.5 + fraction(f"{seed}:deferred:{times}") / 2)
+    return round(max((error.retry_after or 0.0) * 1_000, spread))
 
 
 def fraction(text: str) -> float:

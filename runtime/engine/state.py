@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Final
 from uuid import UUID
 
+from runtime.engine.doubt import Doubt
 from runtime.engine.event import RetryDue, Signal, StepError, TimerDue
 from runtime.engine.program import Program
 from runtime.model.event import EventKind
@@ -67,17 +68,20 @@ class ExecutionState:
     `pending[i]` counts dependencies of step i that have not ended, `skipped_needs` those that were
     skipped; `attempt[i]` is the number of its newest attempt, `ready` a heap of steps that may start
     (entries that are no longer PENDING are dropped when met), `busy` the number of steps that hold a
-    place: running, waiting or between two attempts. `listening` are the steps that wait for a signal,
-    by its name, in the order in which they began; `signals` are those that nobody has taken yet.
-    While it `is_paused` nothing starts; what comes due meanwhile is `overdue`.
+    place: running, waiting, between two attempts, or in doubt. `listening` are the steps that wait for a
+    signal, by its name, in the order in which they began; `signals` are those that nobody has taken yet.
+    `doubts` are the calls in doubt, `free` the attempts of a step that do not count, because they made
+    no call. While it `is_paused` nothing starts; what comes due meanwhile is `overdue`.
     """
 
     __slots__ = (
         "attempt",
         "busy",
+        "doubts",
         "edge_visits",
         "ending",
         "errors",
+        "free",
         "is_paused",
         "listening",
         "open_steps",
@@ -104,6 +108,8 @@ class ExecutionState:
         self.attempt = [0] * count
         self.outputs: dict[int, Json] = {}
         self.errors: dict[int, StepError] = {}
+        self.doubts: dict[int, Doubt] = {}
+        self.free: dict[int, int] = {}
         self.skipped_needs: dict[int, int] = {}
         self.ready: list[int] = list(program.roots)
         self.running = 0

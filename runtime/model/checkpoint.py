@@ -110,12 +110,14 @@ class InboxKind(IntEnum):
     SIGNAL = 2
     PAUSE = 3
     RESUME = 4
+    RESOLVE_DOUBT = 9
 
 
 class InboxMessage(NamedTuple):
     """A message left for an execution: data is `{"actor": {subject, kind}, "reason"}`.
 
-    Of SIGNAL it is `{"actor", "name", "payload"}`.
+    Of SIGNAL it is `{"actor", "name", "payload"}`. RESOLVE_DOUBT adds `step`, `attempt`, `generation`,
+    `decision` and, of a call that was made, its `output`.
     """
 
     n: int

@@ -165,7 +165,11 @@ class StepErrorKind(StrEnum):
 
 
 class StepFailed(MaestroError):
-    """The step failed."""
+    """The step failed.
+
+    `uncertain` says whether its call may have reached the other side all the same; left out, that
+    follows from the kind: what ran out of time or was cancelled may have.
+    """
 
     code = "STEP_FAILED"
 
@@ -177,9 +181,11 @@ class StepFailed(MaestroError):
         type: str = "StepFailed",
         retry_after: float | None = None,
         details: object = None,
+        uncertain: bool | None = None,
     ) -> None:
         super().__init__(message)
         self.kind = kind
         self.type = type
         self.retry_after = retry_after
         self.details = details
+        self.uncertain = uncertain

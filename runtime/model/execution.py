@@ -150,6 +150,23 @@ STEP_TRANSITIONS: Final[dict[StepStatus, frozenset[StepStatus]]] = {
 """Within one generation; a retry of the execution makes pending what has not ended well."""
 
 
+class Verdict(StrEnum):
+    """What is known of a call that was in doubt; FAIL is a word to give the step up."""
+
+    MADE = "made"
+    NOT_MADE = "not_made"
+    UNKNOWN = "unknown"
+    FAIL = "fail"
+
+
+class DoubtDecision(StrEnum):
+    """What a person says of a call in doubt: it was made, it was not, or the step is given up."""
+
+    MADE = "made"
+    NOT_MADE = "not_made"
+    FAIL = "fail"
+
+
 class TriggerKind(StrEnum):
     """What started an execution."""
 
@@ -273,6 +290,17 @@ class EnqueueRequest:
     region: str | None = None
     namespace: str = "default"
     trigger: TriggerKind = TriggerKind.API
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """What a person says: about which step, what became of its call, and why they think so."""
+
+    step_key: str
+    decision: DoubtDecision
+    output: Json = None
+    reason: str | None = None
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

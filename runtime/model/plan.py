@@ -34,6 +34,17 @@ class Effect(StrEnum):
     AT_MOST_ONCE = "at_most_once"
 
 
+class InDoubt(StrEnum):
+    """What becomes of an at-most-once call when nobody knows whether it was made, nor can look it up.
+
+    RETRY makes it again, FAIL ends the step, ASK waits for a person's word.
+    """
+
+    RETRY = "retry"
+    FAIL = "fail"
+    ASK = "ask"
+
+
 class Backoff(StrEnum):
     """How the delay between attempts grows."""
 
@@ -116,6 +127,7 @@ class StepPlan:
     retry: RetryPolicy = NO_RETRY
     effect: Effect | None = None
     wait: WaitPlan | None = None
+    in_doubt: InDoubt = InDoubt.FAIL
     line: int | None = None
     config_hash: Digest | None = None
     canonical: Json = None

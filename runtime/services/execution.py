@@ -34,6 +34,7 @@ from runtime.model.execution import (
 from runtime.model.identity import Principal
 from runtime.model.ids import shard_of
 from runtime.model.page import Page, PageRequest
+from runtime.model.plan import Plan
 from runtime.model.values import Json
 from runtime.queue.keys import class_of
 from runtime.queue.stream import RedisQueue
@@ -191,6 +192,16 @@ class ExecutionService:
         return Enqueued(intent.accepted(outcome.at), created=True)
 
     # --- commands ----------------------------------------------------------------------------------
+
+    def told(self, execution: Execution, status: ExecutionStatus) -> None:
+        """A message was left for it, and this is its status since: ring its owner, or offer it to one."""
+        self._wakeup.publish_inbox(shard_of(execution.id, _SHARDS), [execution.id])
+        if status is ExecutionStatus.QUEUED:
+            self._hint(execution)
+
+    async def plan(self, execution: Execution) -> Plan:
+        """The plan that it runs by."""
+        return await self._plans.get(execution.version_id)
 
     async def retry(
         self,

@@ -46,7 +46,7 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 _FARTHEST: Final = timedelta(days=3_653)
 _MOST_LABELS: Final = 64
 _LABEL_LENGTH: Final = 255
-_NUL: Final = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+NUL: Final = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +204,7 @@ class Intake:
                 path=("input",),
             )
         text = raw.decode()
-        if "\\u0000" in text and _NUL.search(text):
+        if "\\u0000" in text and NUL.search(text):
             raise _unstorable("The input holds the character U+0000, which can't be stored.")
         return text
 

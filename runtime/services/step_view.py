@@ -120,7 +120,8 @@ def _step(
     status = _status(execution, state, plan.index, rows, started)
     attempts = _attempts(rows, status, started)
     last = rows[-1] if rows else None
-    result = last.result if last is not None and not last.is_open else {}
+    is_told = last is not None and (not last.is_open or last.status is StepStatus.IN_DOUBT)
+    result = last.result if last is not None and is_told else {}
     return StepExecution(
         execution_id=execution.id,
         tenant_id=execution.tenant_id,
@@ -153,6 +154,8 @@ def _status(
     """What replay says, refined by what has begun since and by whether anybody is at work."""
     status = StepStatus(state.status[index])
     ended = max((row.attempt for row in rows if not row.is_open), default=0)
+    if rows and rows[-1].is_open and rows[-1].status is StepStatus.IN_DOUBT:
+        return StepStatus.IN_DOUBT
     is_begun = started is not None and _number(started.field("attempt")) > ended
     if state.program.steps[index].wait is not None and is_begun and status is StepStatus.PENDING:
         status = StepStatus.WAITING

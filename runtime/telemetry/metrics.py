@@ -41,6 +41,7 @@ class Metrics:
         self.steps = self._counter("maestro_steps_total", "connector", "status")
         self.step_seconds = self._histogram("maestro_step_seconds", _FAST, "connector")
         self.retries = self._counter("maestro_step_retries_total", "connector")
+        self.doubts = self._counter("maestro_doubts_total", "verdict", "by")
         self.flush_rows = self._histogram("maestro_flush_rows", _SIZES)
         self.flush_seconds = self._histogram("maestro_flush_seconds", _FAST)
         self.flush_waiting = self._gauge("maestro_flush_waiting")

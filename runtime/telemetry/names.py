@@ -47,6 +47,7 @@ METRICS: Final[dict[str, str]] = {
     "maestro_steps_total": "Attempts of steps ended here, by connector and status.",
     "maestro_step_seconds": "Duration of attempts, by connector.",
     "maestro_step_retries_total": "Attempts that will be repeated, by connector.",
+    "maestro_doubts_total": "Calls that were in doubt, by verdict and by who gave it (look_up, person).",
     "maestro_flush_rows": "Rows (steps and events) per checkpointing commit.",
     "maestro_flush_seconds": "Duration of checkpointing commits.",
     "maestro_flush_waiting": "Checkpoints that wait for the next commit.",

@@ -263,7 +263,7 @@ def _failure(call: HttpCall, error: Exception) -> StepFailed:
 
 
 def _unsent(name: str, host: str, error: Exception) -> StepFailed:
-    """No connection: the other side can't have seen the call, which `sent` tells the engine."""
+    """No connection: the other side can't have seen the call, so it is in no doubt."""
     match error:
         case _RefusedError():
             return StepFailed(
@@ -271,6 +271,7 @@ def _unsent(name: str, host: str, error: Exception) -> StepFailed:
                 "Whoever runs the workers may allow it by MC_EGRESS_ALLOW.",
                 type="http.egress_denied",
                 details={"host": host, "sent": False},
+                uncertain=False,
             )
         case aiohttp.ClientConnectorDNSError():
             return _transient("http.dns", f"{name}: the name {host} can't be resolved.", sent=False)
@@ -279,6 +280,7 @@ def _unsent(name: str, host: str, error: Exception) -> StepFailed:
                 f"{name}: no trusted TLS connection: {error}.",
                 type="http.tls",
                 details={"host": host, "sent": False},
+                uncertain=False,
             )
         case aiohttp.ClientConnectorError():
             text = f"{name}: no connection: {error.os_error.strerror or error.os_error}."
@@ -288,10 +290,20 @@ def _unsent(name: str, host: str, error: Exception) -> StepFailed:
 
 
 def _transient(type: str, message: str, *, sent: bool = True) -> StepFailed:
-    return StepFailed(message, kind=StepErrorKind.TRANSIENT, type=type, details={"sent": sent})
+    return StepFailed(
+        message,
+        kind=StepErrorKind.TRANSIENT,
+        type=type,
+        details={"sent": sent},
+        uncertain=sent,
+    )
 
 
 def _timeout(message: str, *, sent: bool = True) -> StepFailed:
     return StepFailed(
-        message, kind=StepErrorKind.TIMEOUT, type="http.timeout", details={"sent": sent}
+        message,
+        kind=StepErrorKind.TIMEOUT,
+        type="http.timeout",
+        details={"sent": sent},
+        uncertain=sent,
     )

@@ -18,7 +18,7 @@ from runtime.abi.connector import StepContext
 from runtime.connectors.cancel import CancelSignal
 from runtime.connectors.invoke import effect_of
 from runtime.engine.command import RunStep
-from runtime.engine.event import Facts, StepError, StepFailed, StepSucceeded
+from runtime.engine.event import STOPPED_TAIL, Facts, StepError, StepFailed, StepSucceeded
 from runtime.engine.retry import idempotency_key
 from runtime.engine.scope import MASKED, scope_of
 from runtime.engine.state import ExecutionState
@@ -28,7 +28,6 @@ from runtime.model.checkpoint import OwnedExecution
 from runtime.model.plan import Effect
 from runtime.model.values import Json
 from runtime.worker.encode import (
-    STOPPED_TAIL,
     clean,
     copied,
     digest,

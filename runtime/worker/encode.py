@@ -17,7 +17,6 @@ from runtime.model.values import Json
 
 MAX_MESSAGE: Final = 4_000
 MAX_DETAILS: Final = 16_384
-STOPPED_TAIL: Final = ',"stopped":true'
 _NUL: Final = "\\u0000"
 # From here on orjson writes a float with an exponent; up to there jsonb keeps its `.0`.
 _EXPONENT: Final = 1e16
@@ -116,7 +115,12 @@ def error_of(failed: StepFailed) -> StepError:
         if has_nul(details):
             details = "(holds U+0000, which can't be stored)"
     return StepError(
-        clean(failed.type, 200), clean(failed.message), failed.kind, failed.retry_after, details
+        clean(failed.type, 200),
+        clean(failed.message),
+        failed.kind,
+        failed.retry_after,
+        details,
+        failed.uncertain,
     )
 
 

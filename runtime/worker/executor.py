@@ -22,13 +22,22 @@ from runtime.engine.advance import advance
 from runtime.engine.command import (
     BeginWait,
     Finish,
+    LookUp,
     RecordEvent,
     RecordStep,
     RunStep,
     ScheduleRetry,
     StopStep,
 )
-from runtime.engine.event import Event, Facts, RetryDue, StepError, StepFailed, TimerDue
+from runtime.engine.event import (
+    STOPPED,
+    Event,
+    Facts,
+    RetryDue,
+    StepError,
+    StepFailed,
+    TimerDue,
+)
 from runtime.engine.state import Phase
 from runtime.model import errors
 from runtime.model.checkpoint import Closing, FlushOutcome, FlushResult
@@ -43,7 +52,8 @@ from runtime.telemetry.log import get_logger
 from runtime.telemetry.metrics import Metrics
 from runtime.worker import signals
 from runtime.worker.attempt import Attempt, begin, context_of
-from runtime.worker.encode import STOPPED_TAIL, clean, error_of, stopped
+from runtime.worker.doubt import Doubts
+from runtime.worker.encode import clean, error_of, stopped
 from runtime.worker.lease import Lease
 from runtime.worker.run import Action, Run
 from runtime.worker.step_log import StepLogs
@@ -108,6 +118,14 @@ class Executor:
         self._turn_is_planned = False
         self._is_dropped = False
         self._never = CancelSignal()
+        self.doubts = Doubts(
+            begin=self._begin,
+            context=self._context,
+            tell=self.tell,
+            metrics=metrics,
+            clock=clock,
+            most_bytes=settings.max_output_bytes,
+        )
         self.quiet = asyncio.Event()
         self.quiet.set()
 
@@ -158,6 +176,9 @@ class Executor:
                     self._schedule(run, action)
                 case BeginWait():
                     self._begin_wait(run, action)
+                case LookUp():
+                    if not self.is_draining:
+                        self.doubts.look_up(run, action)
                 case StopStep():
                     is_stopping = True
                     self._stop(run, action)
@@ -220,6 +241,7 @@ class Executor:
         for run in tuple(self.runs.values()):
             self.forget(run)
             self._traces.end_run(run, None)
+        self.doubts.drop()
         self._ready.clear()
         self._blocked.clear()
         self._intents.clear()
@@ -331,15 +353,7 @@ class Executor:
             self._blocked.append((run, action))
             return
         try:
-            attempt = begin(
-                action,
-                prepared,
-                run.state,
-                secrets=self._secrets,
-                mask=self._secrets.mask,
-                cancel=self._never if is_inline else CancelSignal(),
-                now=self._clock.monotonic(),
-            )
+            attempt = self._begin(run, action, self._never if is_inline else CancelSignal())
         except errors.StepFailed as failed:
             error = error_of(failed)
             self._count(run, action.step, "failed")
@@ -353,6 +367,18 @@ class Executor:
             self.touched(run)
         else:
             self._go(run, attempt)
+
+    def _begin(self, run: Run, action: RunStep, cancel: CancelSignal | None = None) -> Attempt:
+        """An attempt with its rendered input; raises StepFailed."""
+        return begin(
+            action,
+            run.prepared.steps[action.step],
+            run.state,
+            secrets=self._secrets,
+            mask=self._secrets.mask,
+            cancel=self._never if cancel is None else cancel,
+            now=self._clock.monotonic(),
+        )
 
     @property
     def _taken(self) -> int:
@@ -373,8 +399,7 @@ class Executor:
         error = stopped("the execution is stopping")
         if isinstance(action, Attempt) and self._release(action):
             self.unblock()
-        facts = Facts(tail=STOPPED_TAIL)
-        self.tell(run, StepFailed(action.step, number, error, Effect.PURE, facts))
+        self.tell(run, StepFailed(action.step, number, error, Effect.PURE, STOPPED))
 
     def _answer(self, run: Run, attempt: Attempt) -> None:
         """A connector that answers at once: no task, no await."""

@@ -36,6 +36,8 @@ def receive(executor: Executor, run: Run, messages: Iterable[InboxMessage]) -> N
             continue
         run.inbox_seen = message.n
         run.inbox_read.append(message.n)
+        if message.kind == InboxKind.RESOLVE_DOUBT and isinstance(message.data, dict):
+            executor.doubts.decided(run, message.data)
         event = event_of(run, message)
         if event is not None:
             executor.tell(run, event)

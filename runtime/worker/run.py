@@ -19,6 +19,7 @@ from runtime.engine.command import (
     BeginWait,
     Command,
     Finish,
+    LookUp,
     RecordEvent,
     RecordStep,
     RunStep,
@@ -47,8 +48,8 @@ MAX_ROWS: Final = 1_000
 WITHDRAWN: Final = '{"stopped":true}'
 _COMPLETED: Final = StepStatus.COMPLETED
 
-Deferred: TypeAlias = RunStep | ScheduleRetry | BeginWait | Attempt
-Action: TypeAlias = RunStep | ScheduleRetry | BeginWait | StopStep | Attempt
+Deferred: TypeAlias = RunStep | ScheduleRetry | BeginWait | LookUp | Attempt
+Action: TypeAlias = RunStep | ScheduleRetry | BeginWait | LookUp | StopStep | Attempt
 
 
 def _nowhere(_result: FlushResult) -> None:
@@ -127,7 +128,7 @@ class Run:
                 case RecordStep():
                     recorded = True
                     self._record_step(command)
-                case RunStep() | ScheduleRetry():
+                case RunStep() | ScheduleRetry() | LookUp():
                     later.append(command)
                 case BeginWait():
                     self._after.append(command)
@@ -152,8 +153,9 @@ class Run:
 
     def record_intent(self, attempt: Attempt) -> None:
         """Make it durable that an at-most-once call is about to be made; the call waits for that."""
-        row = self._row(attempt.step, attempt.item, attempt.number, StepStatus.RUNNING, 0.0, "{}")
-        self._steps.append(row._replace(is_open=True))
+        step, number, item = attempt.step, attempt.number, attempt.item
+        row = self._row(step, item, number, StepStatus.RUNNING, 0.0, "{}", is_open=True)
+        self._steps.append(row)
         self.record_event(EventKind.STEP_CALL_ANNOUNCED, self._about(attempt))
         self._after.append(attempt)
 
@@ -214,6 +216,7 @@ class Run:
                 command.status,
                 facts.age_seconds,
                 result,
+                is_open=command.is_open,
             )
         )
         if len(self._steps) >= MAX_ROWS:
@@ -227,7 +230,7 @@ class Run:
 
     def _seal(self) -> None:
         closing = self._closing
-        clears = self.clears_takeovers and bool(self._steps)
+        clears = self.clears_takeovers and any(map(_is_progress, self._steps))
         checkpoint = Checkpoint(
             execution_id=self.owned.id,
             steps=tuple(self._steps),
@@ -247,7 +250,15 @@ class Run:
             self.inbox_read = []
 
     def _row(
-        self, step: int, item: int, number: int, status: StepStatus, age: float, result: str
+        self,
+        step: int,
+        item: int,
+        number: int,
+        status: StepStatus,
+        age: float,
+        result: str,
+        *,
+        is_open: bool = False,
     ) -> StepRow:
         owned = self.owned
         return StepRow(
@@ -259,7 +270,7 @@ class Run:
             number,
             status,
             age,
-            False,
+            is_open,
             result,
         )
 
@@ -285,6 +296,11 @@ class Run:
         data = text_of({"error": _error_json(error)})
         last = self._events.pop()
         self._events.append(last._replace(kind=EventKind.EXECUTION_FAILED, data=data))
+
+
+def _is_progress(row: StepRow) -> bool:
+    """An intent, a doubt, an attempt that made no call: an execution that kills its workers has these too."""
+    return not row.is_open and row.status != StepStatus.CANCELLED
 
 
 def _result(command: RecordStep, facts: Facts) -> str:

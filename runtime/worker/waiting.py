@@ -90,9 +90,12 @@ def parking_of(run: Run, now: float) -> Parking | None:
         wait = steps[step].wait
         is_signal = wait is not None and wait.signal is not None
         timers.append((when, WaitKind.SIGNAL if is_signal else WaitKind.TIMER))
-    if not timers and not run.state.listening:
+    if not timers and not run.state.listening and not run.state.doubts:
         return None
     first, kind = min(timers, default=(None, WaitKind.SIGNAL))
+    if run.state.doubts:
+        # A person must act, whatever else it waits for.
+        kind = WaitKind.IN_DOUBT
     if first is not None and first - now <= PARK_SECONDS:
         return None
     return _until(run, kind, first, now)

@@ -23,6 +23,7 @@ from subgraph.types.inputs.execution import (
     CancelExecutionInput,
     EnqueueExecutionInput,
     ExecutionActionInput,
+    ResolveInDoubtInput,
     RetryExecutionInput,
     SignalExecutionInput,
 )
@@ -252,6 +253,20 @@ class Mutation:
                 from_failed_step=input.from_failed_step,
                 idempotency_key=input.idempotency_key,
             )
+        )
+
+    @strawberry.mutation(
+        description="Say of a step that is IN_DOUBT whether its call was made. Its execution goes on by that.",
+        directives=[access("Mutation.resolveInDoubt"), weight(10)],
+    )
+    async def resolve_in_doubt(
+        self,
+        info: Info,
+        input: Annotated[ResolveInDoubtInput, strawberry.argument(description="What is known.")],
+    ) -> ExecutionPayload:
+        """Say of a step in doubt whether its call was made."""
+        return await ExecutionPayload.answer(
+            executions_of.resolve_in_doubt(info.context, id=input.execution_id, said=input.said())
         )
 
     @strawberry.mutation(

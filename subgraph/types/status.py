@@ -12,6 +12,7 @@ from runtime.model import dead_letter, errors, event, execution, identity, plan,
 ActorKind: TypeAlias = identity.ActorKind
 Backoff: TypeAlias = plan.Backoff
 DeadLetterStatus: TypeAlias = dead_letter.DeadLetterStatus
+DoubtDecision: TypeAlias = execution.DoubtDecision
 DefinitionFormat: TypeAlias = workflow.DefinitionFormat
 Effect: TypeAlias = plan.Effect
 ExecutionEventType: TypeAlias = event.EventKind
@@ -27,6 +28,9 @@ WorkflowVersionState: TypeAlias = workflow.VersionState
 strawberry.enum(ActorKind, description="What kind of being acted.")
 strawberry.enum(Backoff, description="How the delay between attempts grows.")
 strawberry.enum(DeadLetterStatus, description="What was decided about a dead letter.")
+strawberry.enum(
+    DoubtDecision, description="What a person says of a call that may or may not have been made."
+)
 strawberry.enum(DefinitionFormat, description="The spelling that a document is written in.")
 strawberry.enum(Effect, description="What a second call of the same step would do outside.")
 strawberry.enum(

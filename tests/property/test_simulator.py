@@ -23,6 +23,12 @@ def test_no_seed_breaks_a_promise(first: int):
     assert list(broken(range(first, first + 100))) == []
 
 
+# 998: a worker that parked an execution, and whose commit hung, owned it again before it heard of that.
+@pytest.mark.parametrize("seed", [998])
+def test_what_was_mended_stays_so(seed: int):
+    assert simulate(seed).violations == ()
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("first", range(500, 10_000, 500))
 def test_no_further_seed_breaks_a_promise(first: int):

@@ -75,7 +75,7 @@ class Judge:
             self._effects(execution, commit)
             self._past(execution, commit)
             e = execution
-            if commit.name == "send":
+            if commit.name == "send" and e.cancel_requested:
                 self.cancelled.add(one)
                 if e.status == Status.QUEUED:
                     self.must_cancel.add((one, e.generation))
@@ -140,7 +140,7 @@ class Judge:
             key = (e.id, step, generation, attempt)
             if ended == inf:
                 self._intents.setdefault(key, commit.me or 0)
-            elif (status == StepStatus.IN_DOUBT and self._intents.get(key) != commit.me) or (
+            elif (status == StepStatus.IN_DOUBT and self._is_unexplained(e, key, commit)) or (
                 self.has_paused and result.get("error", {}).get("type") == "step.timeout"
             ):
                 self._excused.add((e.id, generation))
@@ -150,6 +150,12 @@ class Judge:
                 self.say(f"I4: step {step} of {e.id} completed {count} times in {generation}")
             elif count and not self.world.calls[f"{e.id}.s.{step}.g{generation}"]:
                 self.say(f"step {step} of {e.id} completed and was never called")
+
+    def _is_unexplained(self, e: Execution, key: tuple[Any, ...], commit: Commit) -> bool:
+        """A doubt that the program does not bring about: an owner was lost, or a look-up found nothing."""
+        call = f"{e.id}.s.{key[1]}.g{key[2]}"
+        given_up = (e.id, key[2]) in self.world.given_up
+        return self._intents.get(key) != commit.me or call in self.world.unsure or given_up
 
     # --- in the worker, when a checkpoint is answered ---------------------------------------------
 

@@ -8,17 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Final
 from uuid import UUID
 
+from runtime.engine import advance as core
 from runtime.engine.command import Command, RunStep, ScheduleRetry
+from runtime.engine.doubt import Course, Doubt
+from runtime.engine.doubt import course_of as _course_of
+from runtime.engine.event import DoubtJudged
 from runtime.engine.replay import _STOPS, Rebuilt
 from runtime.engine.replay import rebuild as _rebuild
 from runtime.model.checkpoint import FlushOutcome, FlushResult
 from runtime.model.event import EventKind
+from runtime.model.execution import Verdict
 from runtime.model.plan import Effect
 from runtime.store.flush import Flusher
-from runtime.worker import admission, attempt, executor
+from runtime.worker import admission, attempt, doubt, executor
 from runtime.worker.attempt import begin as _begin
 from runtime.worker.run import Action, Run
 
@@ -73,6 +79,20 @@ def _silent(run: Run, kind: EventKind, data: Any = None) -> None:
         _record_event(run, kind, data)
 
 
+def _shameless(program: Any, run: Any, rows: Any, retries: Any = (), **more: Any) -> Rebuilt:
+    return _rebuild(program, run, [row for row in rows if not row.is_open], retries, **more)
+
+
+async def _unasked(*_arguments: Any) -> tuple[Verdict, None]:
+    return Verdict.NOT_MADE, None
+
+
+def _careless(doubt: Doubt, judged: DoubtJudged, *rest: Any, **more: Any) -> Course:
+    if judged.verdict is Verdict.UNKNOWN:
+        judged = replace(judged, verdict=Verdict.NOT_MADE)
+    return _course_of(doubt, judged, *rest, **more)
+
+
 IN_CODE: Final[dict[str, tuple[str, Any, str, Any]]] = {
     "early_start": ("steps start before the flush is committed", Run, "take_in", _early),
     "resend": ("a flush of unknown outcome is sent again", Flusher, "_call", _resend),
@@ -82,6 +102,24 @@ IN_CODE: Final[dict[str, tuple[str, Any, str, Any]]] = {
         attempt,
         "idempotency_key",
         _key_of_attempt,
+    ),
+    "silent_second_call": (
+        "a call whose worker was lost is made again without a word",
+        admission,
+        "rebuild",
+        _shameless,
+    ),
+    "look_up_ignored": (
+        "what a look-up would find is not asked: the call is taken for one that was not made",
+        doubt,
+        "look_up",
+        _unasked,
+    ),
+    "rule_ignored": (
+        "a call of which nobody knows anything is made again whatever the step's rule",
+        core,
+        "course_of",
+        _careless,
     ),
     "lossy_replay": ("a takeover forgets the last row", admission, "rebuild", _amnesia),
     "deaf_replay": (

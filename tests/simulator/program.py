@@ -8,12 +8,13 @@ from random import Random
 from typing import Any
 from uuid import UUID
 
-from runtime.model.plan import Backoff, ConnectorRef, Jitter, Plan, RetryPolicy
+from runtime.model.plan import Backoff, ConnectorRef, InDoubt, Jitter, Plan, RetryPolicy
 from runtime.model.values import Duration
 from tests.support.plans import plan_of
 
 OK, TRANSIENT, THROTTLED, HANG, PERMANENT = "ok", "transient", "throttled", "hang", "permanent"
-INLINE, CALL, ONCE = "sim.inline", "sim.call", "sim.once"
+INLINE, CALL, ONCE, FOUND = "sim.inline", "sim.call", "sim.once", "sim.found"
+AT_MOST_ONCE = frozenset({ONCE, FOUND})
 COMPLETED, SKIPPED = "completed", "skipped"
 STEP_TIMEOUT_MS = 800
 
@@ -42,6 +43,7 @@ class Step:
     tries: int
     delay_ms: int
     scripts: tuple[Script, ...]
+    in_doubt: InDoubt = InDoubt.FAIL
 
     @property
     def hangs(self) -> bool:
@@ -54,9 +56,15 @@ class Step:
         script = self.script(generation)
         if script.kind == PERMANENT:
             return False
-        if self.uses == ONCE and script.kind in {TRANSIENT, HANG}:
+        if self.uses in AT_MOST_ONCE and script.kind == TRANSIENT:
             return script.times == 0
+        if self.uses in AT_MOST_ONCE and script.kind == HANG and script.times:
+            # The call was made: a look-up finds it, and a person who is asked says so.
+            return self.uses == FOUND or self.in_doubt is InDoubt.ASK or self._is_repeated(script)
         return script.times < self.tries
+
+    def _is_repeated(self, script: Script) -> bool:
+        return self.in_doubt is InDoubt.RETRY and script.times < self.tries
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +106,7 @@ class Program:
             "uses": ConnectorRef(step.uses, 1),
             "config": {"step": index, "seen": seen},
             "timeout": Duration(STEP_TIMEOUT_MS) if step.hangs else None,
+            "in_doubt": step.in_doubt,
         }
 
     def expect(self, generation: int, kept: Mapping[int, str]) -> Expected:
@@ -150,7 +159,7 @@ def draw_program(random: Random, version: UUID) -> Program:
 
 
 def _draw_step(random: Random, needs: tuple[int, ...]) -> Step:
-    uses = random.choice((INLINE, CALL, CALL, ONCE))
+    uses = random.choice((INLINE, CALL, CALL, ONCE, FOUND))
     condition = None
     if needs and random.random() < 0.25:
         condition = (random.choice((COMPLETED, COMPLETED, SKIPPED)), random.choice(needs))
@@ -161,6 +170,7 @@ def _draw_step(random: Random, needs: tuple[int, ...]) -> Step:
         tries=random.choice((1, 2, 3)),
         delay_ms=random.choice((10, 10, 300, 6_000)),
         scripts=(_draw_script(random, uses, 0.3), _draw_script(random, uses, 0.1), Script()),
+        in_doubt=random.choice(tuple(InDoubt)),
     )
 
 

@@ -7,8 +7,9 @@ import hashlib
 import sys
 from collections import Counter
 from collections.abc import Iterator, MutableMapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from random import Random
 from typing import Any, Final, NoReturn
@@ -16,11 +17,12 @@ from uuid import UUID
 
 import structlog
 
+from runtime.abi.connector import NotMade
 from runtime.entropy import SeededEntropy
 from runtime.model.checkpoint import InboxKind
 from runtime.model.errors import MaestroError
 from runtime.model.event import EventKind
-from runtime.model.execution import ExecutionStatus
+from runtime.model.execution import ExecutionStatus, StepStatus, WaitKind
 from runtime.model.plan import Plan
 from runtime.scheduler.loop import Scheduler
 from runtime.secrets.file import FileSecrets
@@ -123,12 +125,15 @@ class Simulation:
         self.workers: dict[Process, Worker | None] = {}
         self.is_calm = False
         self._strikes = 0
+        self._people = self.loop.spawn("people")
+        self._asked: set[UUID] = set()
         self._named = 0
         self.model.on_commit = self._committed
         self.server.on_flush = self.judge.sent
         self.server.on_flush_begun = self._flush_begun
         self.server.on_flush_lost = self.judge.unknown.add
         self.world.on_call = lambda: self._strike(PROCESS.get())
+        self.world.luck = lambda: 1.0 if self.is_calm else self.loop.random.random()
 
     # --- the course of things --------------------------------------------------------------------
 
@@ -142,12 +147,13 @@ class Simulation:
             violations.append(f"assertion: {error!r}")
         self.judge.at_end(self.accepted)
         seconds = self.loop.now
-        violations += [f"defect: {fault}" for fault in self.loop.faults]
+        # What the buried do with their last breath counts no more.
+        broken = (*violations, *(f"defect: {fault}" for fault in self.loop.faults))
         self._bury_all()
         found = self.model.executions.values()
         statuses = Counter(ExecutionStatus(one.status).name for one in found)
         digest = hashlib.blake2b("\n".join(self.journal).encode(), digest_size=8).hexdigest()
-        return Verdict(self.seed, tuple(violations), statuses, self.judge.commits, digest, seconds)
+        return Verdict(self.seed, broken, statuses, self.judge.commits, digest, seconds)
 
     async def _course(self) -> None:
         self.server.weather = self.fate.weather
@@ -162,9 +168,9 @@ class Simulation:
         await asyncio.sleep(max(0.0, self.fate.heal_at - self.loop.now))
         self._heal()
         await clients
-        await asyncio.gather(*self.operators)
         while self.server.asked or not self._is_over():
             await asyncio.sleep(0.25)
+        await asyncio.gather(*self.operators)
         await asyncio.sleep(5.0)
         self._nothing_left()
 
@@ -360,6 +366,42 @@ class Simulation:
         SimWakeup(self.redis).publish_inbox(0, [one])
         SimQueue(self.redis).add(0, [(one, 1)])
 
+    async def _decide(self, one: UUID) -> None:
+        """A person looks at the other side and says what is true there, or gives up; until it is accepted."""
+        random, database = self.loop.random, SimDatabase(self.server)
+        await asyncio.sleep(random.random() * random.choice((0.1, 3.0)))
+        e = self.model.executions[one]
+        for (step, _, generation, attempt), (status, ended, _) in tuple(e.steps.items()):
+            if status != StepStatus.IN_DOUBT or ended != inf or generation != e.generation:
+                continue
+            data: dict[str, Any] = {
+                "actor": {"subject": "ann", "kind": "user"}, "reason": None, "step": step,
+                "attempt": attempt, "generation": generation, "decision": "fail",
+            }  # fmt: skip
+            if random.random() < 0.1:
+                self.world.given_up.add((one, generation))
+            else:
+                found = self.world.truth(f"{one}.s.{step}.g{generation}")
+                data["decision"] = "not_made" if isinstance(found, NotMade) else "made"
+                data["output"] = None if isinstance(found, NotMade) else found.root
+            with suppress(MaestroError):
+                async with database.engine() as connection:
+                    await ExecutionStore(database).send(  # type: ignore[arg-type]
+                        0, TENANT, one, InboxKind.RESOLVE_DOUBT, data, connection
+                    )
+        SimWakeup(self.redis).publish_inbox(0, [one])
+        SimQueue(self.redis).add(0, [(one, 1)])
+        self._asked.discard(one)
+        self._attend(one)
+
+    def _attend(self, one: UUID) -> None:
+        """Somebody is told when an execution waits for a person."""
+        e = self.model.executions[one]
+        asks = e.status == ExecutionStatus.WAITING and e.wait == WaitKind.IN_DOUBT
+        if asks and one not in self._asked:
+            self._asked.add(one)
+            self.operators.append(self.loop.start(self._people, self._decide(one)))
+
     async def _retry(self, one: UUID, blow: Blow) -> None:
         database = SimDatabase(self.server)
         event = {"actor": None, "reason": "simulated", "from_failed_step": blow.seconds < 0.5}
@@ -375,6 +417,8 @@ class Simulation:
     def _committed(self, commit: Commit) -> None:
         before = len(self.judge.violations)
         self.judge.committed(commit)
+        for one in commit.touched:
+            self._attend(one)
         who = self._process_of(commit.me)
         states = " ".join(self._state(one) for one in commit.touched)
         self._note(f"{commit.name} by {who.name if who else '-'} {states}")

@@ -5,26 +5,31 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
-from typing import Final
+from math import inf
+from typing import Any, Final
 from uuid import UUID
 
 from pydantic import BaseModel, RootModel
 
-from runtime.abi.connector import Connector, InlineConnector, StepContext
+from runtime.abi.connector import Connector, InlineConnector, NotMade, StepContext, Unknown
 from runtime.connectors.registry import Registry
 from runtime.model.errors import StepErrorKind, StepFailed
-from runtime.model.plan import Effect
+from runtime.model.plan import Effect, InDoubt
 from runtime.registry import Found
 from tests.simulator.model import Model
 from tests.simulator.program import (
+    AT_MOST_ONCE,
     CALL,
+    FOUND,
     HANG,
     INLINE,
+    OK,
     ONCE,
     PERMANENT,
     THROTTLED,
     TRANSIENT,
     Program,
+    Step,
     value_of,
 )
 
@@ -39,11 +44,18 @@ class World:
         self.model = model
         self.programs = programs
         self.effects: Counter[str] = Counter()
+        # What the other side has done, by key; how often it was said that nothing was done there; of which
+        # calls somebody has found out nothing; and which generations a person has given up.
+        self.made: dict[str, int] = {}
+        self.cleared: Counter[str] = Counter()
+        self.unsure: set[str] = set()
+        self.given_up: set[tuple[UUID, int]] = set()
         self.calls: Counter[str] = Counter()
         self.violations: list[str] = []
         self.on_call: Callable[[], None] = lambda: None
+        self.luck: Callable[[], float] = lambda: 1.0
 
-    def judge(self, context: StepContext, uses: str) -> str:
+    def judge(self, context: StepContext, uses: str, given: Given) -> str:
         """How this call ends, after a look at whether it may be made at all."""
         execution = self.model.executions[context.execution_id]
         program = self.programs[execution.version]
@@ -59,17 +71,52 @@ class World:
         if not durable.issuperset(step.needs):
             missing = sorted(set(step.needs) - durable)
             self.violations.append(f"I1: step {context.step} of {key} began before {missing}")
-        outcome = step.script(context.generation).outcome(context.attempt)
+        # An attempt that was found not to have been made does not count.
+        uncounted = sum(
+            status == _CANCELLED
+            and ended != inf
+            and row[0] == context.step
+            and row[2] == context.generation
+            for row, (status, ended, _) in execution.steps.items()
+        )
+        outcome = step.script(context.generation).outcome(context.attempt - uncounted)
         self.calls[key] += 1
         self.on_call()
-        if uses == ONCE and outcome != THROTTLED:
-            self.effects[key] += 1
-            if self.effects[key] > 1:
-                self.violations.append(f"at most once: {key} had {self.effects[key]} effects")
+        if uses in AT_MOST_ONCE and outcome != THROTTLED:
+            self._effect(key, step, outcome, given)
             intent = (context.step, -1, context.generation, context.attempt)
             if execution.steps.get(intent, (_CANCELLED,))[0] == _CANCELLED:
                 self.violations.append(f"at most once: {key} was called without an intent")
         return outcome
+
+    def _effect(self, key: str, step: Step, outcome: str, given: Given) -> None:
+        """Twice only when it was said that the first one did not happen, or the author allows it blindly."""
+        self.effects[key] += 1
+        blindly = step.in_doubt is InDoubt.RETRY and (step.uses == ONCE or key in self.unsure)
+        if self.effects[key] > 1 + self.cleared[key] and not blindly:
+            self.violations.append(f"at most once: {key} had {self.effects[key]} effects")
+        if outcome in {OK, HANG}:
+            if key in self.made and not blindly:
+                self.violations.append(f"at most once: {key} was made twice")
+            self.made[key] = value_of(given.step, list(given.seen))
+
+    def look_up(self, key: str) -> Any:
+        """The truth about a call, as a rule."""
+        luck = self.luck()
+        if luck < 0.1:
+            self.unsure.add(key)
+            return Unknown()
+        if luck < 0.2:
+            self.unsure.add(key)
+            raise StepFailed("nobody answers", kind=StepErrorKind.TRANSIENT, type="away")
+        return self.truth(key)
+
+    def truth(self, key: str) -> Any:
+        """What the other side has given for a call, or that it was not made."""
+        if key in self.made:
+            return Number(self.made[key])
+        self.cleared[key] += 1
+        return NotMade()
 
     def seconds(self, context: StepContext) -> float:
         program = self.programs[self.model.executions[context.execution_id].version]
@@ -113,7 +160,7 @@ class Inline(InlineConnector):
     Output = Number
 
     def answer(self, context: StepContext, input: Given) -> Number:
-        return _end(Current.world.judge(context, INLINE), input)
+        return _end(Current.world.judge(context, INLINE, input), input)
 
 
 class Call(Connector):
@@ -126,7 +173,7 @@ class Call(Connector):
 
     async def execute(self, context: StepContext, input: Given) -> Number:
         world = Current.world
-        outcome = world.judge(context, self.name)
+        outcome = world.judge(context, self.name, input)
         try:
             await asyncio.sleep(1e9 if outcome == HANG else world.seconds(context))
         except asyncio.CancelledError:
@@ -145,6 +192,19 @@ class Once(Call):
     effect_class = Effect.AT_MOST_ONCE
 
 
+class Findable(Once):
+    name = FOUND
+    summary = "Call once, and find it again."
+
+    async def look_up(self, context: StepContext, input: Given) -> Any:
+        world = Current.world
+        await asyncio.sleep(world.seconds(context))
+        return world.look_up(context.idempotency_key)
+
+
 REGISTRY: Final = Registry(
-    [Found(one, f"{__name__}:{type(one).__name__}") for one in (Inline(), Call(), Once())]
+    [
+        Found(one, f"{__name__}:{type(one).__name__}")
+        for one in (Inline(), Call(), Once(), Findable())
+    ]
 )

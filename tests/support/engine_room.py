@@ -227,6 +227,15 @@ class EngineRoom:
             self.wakeup.publish_inbox(0, [execution])
             self.queue.add(0, [(execution, 1)])
 
+    async def decide(self, execution: UUID, decision: str, **more: Any) -> None:
+        """A person's word about the first step's first attempt, as the service sends it."""
+        data: Any = {"actor": {"subject": "ann", "kind": "user"}, "reason": "seen"}
+        data |= {"step": 0, "attempt": 1, "generation": 0, "decision": decision, **more}
+        async with self.database.engine() as connection:
+            await self.store.send(0, TENANT, execution, InboxKind.RESOLVE_DOUBT, data, connection)
+        self.wakeup.publish_inbox(0, [execution])
+        self.queue.add(0, [(execution, 1)])
+
     async def retry(self, execution: UUID, *, from_failed_step: bool = True) -> None:
         """Ask for another generation, as the service does."""
         async with self.database.engine() as connection:

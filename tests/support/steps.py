@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, RootModel, field_validator
 
-from runtime.abi.connector import Connector, InlineConnector, StepContext
+from runtime.abi.connector import Connector, InlineConnector, StepContext, Unknown
 from runtime.model.errors import StepErrorKind, StepFailed
 from runtime.model.plan import Effect
 
@@ -26,6 +26,9 @@ class Calls:
         self.gates: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self.begun: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self.contexts: dict[str, StepContext] = {}
+        # What look-ups answer, and how often they were asked.
+        self.found: dict[str, Any] = {}
+        self.asked: Counter[str] = Counter()
 
     def note(self, context: StepContext, marker: str) -> None:
         self.keys[marker].append(context.idempotency_key)
@@ -36,6 +39,8 @@ class Calls:
     def clear(self) -> None:
         for part in (self.keys, self.attempts, self.gates, self.begun, self.contexts):
             part.clear()
+        self.found.clear()
+        self.asked.clear()
 
 
 CALLS = Calls()
@@ -100,6 +105,31 @@ class Once(Gate):
 
     name = "probe.once"
     effect_class = Effect.AT_MOST_ONCE
+
+
+class Findable(Once):
+    """The same, and its calls can be looked up."""
+
+    name = "probe.findable"
+
+    async def look_up(self, context: StepContext, input: GateInput) -> Any:
+        CALLS.asked[input.marker] += 1
+        assert context.idempotency_key in CALLS.keys[input.marker]
+        found = CALLS.found.get(input.marker, Unknown())
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
+class Numbered(BaseModel):
+    number: int
+
+
+class Typed(Once):
+    """The same, and what it gives has a form."""
+
+    name = "probe.typed"
+    Output = Numbered  # type: ignore[assignment] # a narrower one
 
 
 class Deaf(Gate):

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, RootModel
 
-from runtime.abi.connector import Connector, StepContext
+from runtime.abi.connector import Connector, NotMade, StepContext
 from runtime.model.plan import Effect
 from runtime.settings import Settings
 from runtime.store.log import LogWriter
@@ -51,6 +51,24 @@ class FileStep(Connector):
         while input.gate and not (folder / input.gate).exists():
             await asyncio.sleep(0.01)
         return context.step_key
+
+
+class SinkStep(FileStep):
+    """The same, as a system that ignores keys: what it counts are calls."""
+
+    name = "probe.sink"
+    effect_class = Effect.AT_MOST_ONCE
+
+
+class FindableSink(SinkStep):
+    """The same, and it can be asked."""
+
+    name = "probe.findable_sink"
+
+    async def look_up(self, context: StepContext, input: FileInput) -> Any:
+        file = Path(input.folder) / "calls"
+        keys = [line.split()[0] for line in file.read_text().splitlines()]
+        return context.step_key if context.idempotency_key in keys else NotMade()
 
 
 async def main(

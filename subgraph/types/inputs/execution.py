@@ -23,7 +23,7 @@ from subgraph.types.inputs.filters import (
     word,
     words,
 )
-from subgraph.types.status import ExecutionStatus, StepStatus, TriggerKind
+from subgraph.types.status import DoubtDecision, ExecutionStatus, StepStatus, TriggerKind
 
 
 @strawberry.input(description="Which executions a list shows; what is left out does not restrict.")
@@ -250,3 +250,33 @@ class RetryExecutionInput:
     idempotency_key: str | None = strawberry.field(
         default=None, description="The same key gives the first answer again."
     )
+
+
+@strawberry.input(description="A word about a step that is in doubt: what became of its call.")
+class ResolveInDoubtInput:
+    """A word about a step that is in doubt."""
+
+    execution_id: strawberry.ID = strawberry.field(description="The execution.")
+    step_key: str = strawberry.field(description="Its step that is IN_DOUBT.")
+    decision: DoubtDecision = strawberry.field(
+        description="MADE: it counts as completed, with `output`. NOT_MADE: the call is made. FAIL: the "
+        "step is given up."
+    )
+    output: JSON | None = strawberry.field(
+        default=None,
+        description="What the call gave; must fit the connector's output. Only with MADE.",
+    )
+    reason: str | None = strawberry.field(default=None, description="Why; stands on the event.")
+    idempotency_key: str | None = strawberry.field(
+        default=None, description="The same key gives the first answer again."
+    )
+
+    def said(self) -> model.Resolution:
+        """As services take it."""
+        return model.Resolution(
+            step_key=self.step_key,
+            decision=self.decision,
+            output=cast("Json", self.output),
+            reason=self.reason,
+            key=self.idempotency_key,
+        )

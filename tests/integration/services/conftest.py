@@ -16,6 +16,7 @@ from runtime.entropy import SystemEntropy
 from runtime.model.execution import EnqueueRequest, Execution
 from runtime.model.identity import Principal
 from runtime.model.workflow import DefinitionFormat, Workflow, WorkflowChange
+from runtime.services.doubt import DoubtService
 from runtime.services.execution import ExecutionService
 from runtime.services.workflow import WorkflowService
 from runtime.store.plan import PlanStore
@@ -37,6 +38,7 @@ class ServiceRoom:
 
     workflows: WorkflowService
     executions: ExecutionService
+    doubts: DoubtService
     engine: EngineRoom
     who: Principal
 
@@ -82,7 +84,10 @@ async def service_room(database_url: str, redis_url: str, home: Path) -> AsyncIt
             entropy=SystemEntropy(),
             on_published=executions.forget_targets,
         )
-        yield ServiceRoom(workflows, executions, engine, make.principal())
+        doubts = DoubtService(
+            engine.database, engine.store, executions, engine.registry, max_bytes=1 << 20
+        )
+        yield ServiceRoom(workflows, executions, doubts, engine, make.principal())
 
 
 @pytest.fixture

@@ -5,10 +5,19 @@ from __future__ import annotations
 import pytest
 
 from runtime.engine.advance import advance, proceed
-from runtime.engine.command import Finish, RecordEvent, RecordStep, RunStep, ScheduleRetry, StopStep
+from runtime.engine.command import (
+    Finish,
+    LookUp,
+    RecordEvent,
+    RecordStep,
+    RunStep,
+    ScheduleRetry,
+    StopStep,
+)
 from runtime.engine.event import (
     CancelRequested,
     DeadlineReached,
+    DoubtJudged,
     RetryDue,
     Started,
     StepError,
@@ -17,7 +26,7 @@ from runtime.engine.event import (
 )
 from runtime.model.errors import StepErrorKind
 from runtime.model.event import EventKind
-from runtime.model.execution import ExecutionStatus, StepStatus
+from runtime.model.execution import ExecutionStatus, StepStatus, Verdict
 from runtime.model.plan import Backoff, Effect, Jitter, RetryPolicy
 from runtime.model.values import Duration
 from tests.support.plans import plan_of, state_of
@@ -55,6 +64,10 @@ def ok(state, step, output=None, attempt=1):
 
 def bad(state, step, error=PERMANENT, attempt=1, effect=Effect.PURE):
     return advance(state, StepFailed(step, attempt, error, effect))
+
+
+def judged(state, verdict, step=0, attempt=1):
+    return advance(state, DoubtJudged(step, attempt, verdict))
 
 
 def test_roots_start_in_document_order():
@@ -285,7 +298,8 @@ def test_an_at_most_once_call_that_was_cut_is_in_doubt(kind):
     commands = bad(state, 0, StepError("cut", "cut", kind), effect=Effect.AT_MOST_ONCE)
 
     assert recorded(commands) == {0: StepStatus.IN_DOUBT}
-    assert finish(commands).status is ExecutionStatus.FAILED
+    assert [c for c in commands if isinstance(c, LookUp)] == [LookUp(0, 1)]
+    assert finish(judged(state, Verdict.UNKNOWN)).status is ExecutionStatus.FAILED
 
 
 def test_a_step_that_timed_out_is_recorded_as_timed_out_and_repeated():

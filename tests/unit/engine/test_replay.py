@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from runtime.engine.advance import advance, proceed
-from runtime.engine.command import Finish, RecordStep, RunStep
-from runtime.engine.event import RetryDue, Started, StepInDoubt, StepSucceeded
+from runtime.engine.command import Finish, LookUp, RecordStep, RunStep
+from runtime.engine.event import DoubtJudged, RetryDue, Started, StepInDoubt, StepSucceeded
 from runtime.engine.program import Program
 from runtime.engine.replay import Due, rebuild
 from runtime.engine.state import Phase, RunInfo
 from runtime.model.checkpoint import Mark, StepRecord
 from runtime.model.event import EventKind
-from runtime.model.execution import ExecutionStatus, StepStatus
+from runtime.model.execution import ExecutionStatus, StepStatus, Verdict
 from tests.support.plans import EXECUTION, plan_of
 
 CHAIN = plan_of({"a": [], "b": ["a"], "c": ["b"]})
+UNKNOWN = DoubtJudged(0, 1, Verdict.UNKNOWN)
 FAILED = {"error": {"type": "Busy", "message": "later", "kind": "transient"}}
 
 
@@ -78,15 +81,43 @@ def test_an_open_effect_is_in_doubt_and_not_called_again():
     assert found.due == (Due(StepInDoubt(0, 1)),)
     assert runs(proceed(found.state)) == []
     commands = advance(found.state, StepInDoubt(0, 1))
-    assert [c.status for c in commands if isinstance(c, RecordStep)] == [StepStatus.IN_DOUBT]
-    assert any(isinstance(c, Finish) for c in commands)
+    recorded = [(c.status, c.is_open) for c in commands if isinstance(c, RecordStep)]
+    assert recorded == [(StepStatus.IN_DOUBT, True)]
+    assert [c for c in commands if isinstance(c, LookUp)] == [LookUp(0, 1)]
+    assert any(isinstance(c, Finish) for c in advance(found.state, UNKNOWN))
+
+
+def test_a_recorded_doubt_is_looked_up_again_and_not_recorded_again():
+    result = {"error": {"type": "in_doubt", "message": "lost"}}
+    state = rebuilt([row(0, StepStatus.IN_DOUBT, is_open=True, result=result)]).state
+
+    assert advance(state, StepInDoubt(0, 1)) == [LookUp(0, 1)]
+
+
+def test_attempts_that_made_no_call_do_not_count():
+    stopped = {"stopped": True, "error": {"type": "in_doubt", "message": "lost"}}
+    rows = [row(0, StepStatus.CANCELLED, attempt=n, result=stopped) for n in (1, 2)]
+    rows.append(row(0, StepStatus.CANCELLED, attempt=9, generation=1, result=stopped))
+
+    assert rebuilt(rows).state.free == {0: 2}
+
+
+def test_a_deferred_attempt_waits_for_what_is_left_of_its_delay():
+    deferred = {**FAILED, "stopped": True, "retry_in_ms": 3000}
+    found = rebuilt([row(0, StepStatus.CANCELLED, result=deferred, ago=1.0)])
+
+    assert found.due == (Due(RetryDue(0, 1), 2.0),)
+    assert found.state.free == {0: 1}
 
 
 def test_all_doubts_are_recorded_before_the_end():
     plan = plan_of({"a": [], "b": []})
     state = rebuilt([row(s, StepStatus.RUNNING, is_open=True) for s in (0, 1)], plan=plan).state
 
-    first, second = (advance(state, StepInDoubt(step, 1)) for step in (0, 1))
+    for step in (0, 1):
+        advance(state, StepInDoubt(step, 1))
+
+    first, second = (advance(state, replace(UNKNOWN, step=step)) for step in (0, 1))
 
     assert not any(isinstance(c, Finish) for c in first)
     assert any(isinstance(c, Finish) for c in second)

@@ -1,0 +1,79 @@
+"""How a step ends in the state: what advance() decides and what replay reads from rows changes it alike."""
+
+from __future__ import annotations
+
+from heapq import heappush
+from typing import Final
+
+from runtime.engine.event import StepError
+from runtime.engine.state import PENDING, SKIPPED, Ending, ExecutionState, Phase
+from runtime.model.checkpoint import Mark
+from runtime.model.errors import StepErrorKind
+from runtime.model.event import EventKind
+from runtime.model.execution import ExecutionError, ExecutionStatus, StepStatus
+from runtime.model.values import Json
+
+
+def complete(state: ExecutionState, step: int, status: int) -> None:
+    """Mark a step as ended well (COMPLETED or SKIPPED) and release what waited for it: O(out-edges)."""
+    state.status[step] = status
+    state.open_steps -= 1
+    pending, skipped = state.pending, status == SKIPPED
+    for successor in state.program.plan.successors[step]:
+        state.edge_visits += 1
+        pending[successor] -= 1
+        if skipped:
+            state.skipped_needs[successor] = state.skipped_needs.get(successor, 0) + 1
+        if pending[successor] == 0 and state.status[successor] == PENDING:
+            heappush(state.ready, successor)
+
+
+def fail(state: ExecutionState, step: int, status: StepStatus, error: StepError) -> None:
+    """Mark a step as ended badly for good: the execution will fail, unless it already ends otherwise."""
+    state.status[step] = int(status)
+    state.errors[step] = error
+    state.open_steps -= 1
+    if state.ending is None:
+        state.phase = Phase.STOPPING
+        cause = error.of_execution(state.key(step))
+        state.ending = Ending(
+            ExecutionStatus.FAILED,
+            EventKind.EXECUTION_FAILED,
+            {"error": {**error.as_json(), "step": state.key(step)}},
+            cause,
+        )
+
+
+def ending_by(stop: Mark) -> Ending:
+    """How an execution ends that something from outside of its steps began to stop."""
+    data = stop.data if isinstance(stop.data, dict) else {}
+    if stop.kind == EventKind.EXECUTION_CANCEL_REQUESTED:
+        return Ending(ExecutionStatus.CANCELLED, EventKind.EXECUTION_CANCELLED, data)
+    error = ExecutionError("deadline", "The execution did not end within the time allowed for it.")
+    data = {"error": {"type": error.type, "message": error.message}}
+    return Ending(ExecutionStatus.TIMED_OUT, EventKind.EXECUTION_TIMED_OUT, data, error)
+
+
+def tries(state: ExecutionState, step: int) -> int:
+    """How many attempts of the step count."""
+    return state.attempt[step] - state.free.get(step, 0)
+
+
+def about(state: ExecutionState, step: int) -> dict[str, Json]:
+    """What every event of a step says."""
+    return {"step": step, "key": state.key(step), "item": -1, "attempt": state.attempt[step]}
+
+
+def status_of(error: StepError) -> StepStatus:
+    """As what an attempt with this error ended."""
+    if error.kind is StepErrorKind.TIMEOUT:
+        return StepStatus.TIMED_OUT
+    return StepStatus.CANCELLED if error.kind is StepErrorKind.CANCELLED else StepStatus.FAILED
+
+
+EVENT_OF: Final = {
+    StepStatus.FAILED: EventKind.STEP_FAILED,
+    StepStatus.TIMED_OUT: EventKind.STEP_TIMED_OUT,
+    StepStatus.CANCELLED: EventKind.STEP_CANCELLED,
+    StepStatus.IN_DOUBT: EventKind.STEP_DOUBT_SETTLED,
+}

@@ -1,0 +1,139 @@
+"""Doubts: asks connectors whether a call that is in doubt was made, and reads what people decided about it.
+
+A look-up is a read: it may be repeated, and happens again after every takeover. A few fail before the doubt
+is left to the step's rule, and never does one hold up the end of the worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from runtime.clock import Clock
+from runtime.connectors.invoke import look_up
+from runtime.engine.command import LookUp, RunStep
+from runtime.engine.event import NO_FACTS, DoubtJudged, StepSucceeded
+from runtime.engine.state import IN_DOUBT
+from runtime.model import errors
+from runtime.model.execution import Verdict
+from runtime.model.values import Json
+from runtime.telemetry.log import get_logger
+from runtime.telemetry.metrics import Metrics
+from runtime.worker.attempt import Attempt
+from runtime.worker.run import Run
+
+TRIES: Final = 3
+AGAIN_SECONDS: Final = (0.5, 2.0)
+MOST_AT_ONCE: Final = 32
+
+_log = get_logger("worker")
+
+
+class Doubts:
+    """Look-ups of one incarnation; every one ends in one `DoubtJudged`, unless all is dropped."""
+
+    def __init__(
+        self,
+        *,
+        begin: Callable[[Run, RunStep], Attempt],
+        context: Callable[[Run, Attempt], Any],
+        tell: Callable[[Run, DoubtJudged], None],
+        metrics: Metrics,
+        clock: Clock,
+        most_bytes: int,
+    ) -> None:
+        self._begin = begin
+        self._context = context
+        self._tell = tell
+        self._metrics = metrics
+        self._clock = clock
+        self._most_bytes = most_bytes
+        self._places = asyncio.Semaphore(MOST_AT_ONCE)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def look_up(self, run: Run, command: LookUp) -> None:
+        """Ask the connector; the answer is told to the run."""
+        task = asyncio.get_running_loop().create_task(self._ask(run, command), name="look-up")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def decided(self, run: Run, data: Mapping[str, Json]) -> None:
+        """A person has decided. What is not about the call that is in doubt now changes nothing."""
+        step, attempt = data.get("step"), data.get("attempt")
+        if (
+            not isinstance(step, int)
+            or not isinstance(attempt, int)
+            or data.get("generation") != run.owned.generation
+            or not 0 <= step < len(run.state.status)
+            or run.state.status[step] != IN_DOUBT
+        ):
+            return
+        verdict, reason = Verdict(str(data.get("decision"))), data.get("reason")
+        command = LookUp(step, attempt)
+        actor = data.get("actor") or {}
+        judged = DoubtJudged(
+            step, attempt, verdict, actor=actor, reason=reason if isinstance(reason, str) else None
+        )
+        if verdict is Verdict.MADE:
+            judged = self._made(run, command, data.get("output"), judged)
+            if judged.verdict is not Verdict.MADE:
+                return
+        self._judge(run, judged)
+
+    def drop(self) -> None:
+        """Nobody is interested any more."""
+        for task in tuple(self._tasks):
+            task.cancel()
+
+    async def _ask(self, run: Run, command: LookUp) -> None:
+        judged = DoubtJudged(command.step, command.attempt, Verdict.UNKNOWN)
+        async with self._places:
+            for number in range(TRIES):
+                if run.is_over:
+                    return
+                try:
+                    judged = await self._answer(run, command, judged)
+                    break
+                except errors.StepFailed as failed:
+                    _log.warning(
+                        "look_up_failed",
+                        execution=str(run.owned.id),
+                        step=run.state.key(command.step),
+                        error=failed.message,
+                    )
+                    if number + 1 < TRIES:
+                        await asyncio.sleep(AGAIN_SECONDS[number])
+        self._judge(run, judged)
+
+    async def _answer(self, run: Run, command: LookUp, unknown: DoubtJudged) -> DoubtJudged:
+        """One look-up; raises StepFailed."""
+        attempt = self._begin(run, RunStep(command.step, command.attempt))
+        context = self._context(run, attempt)
+        verdict, output = await look_up(attempt.prepared.connector, context, attempt.rendered)
+        if verdict is not Verdict.MADE:
+            return DoubtJudged(command.step, command.attempt, verdict)
+        return self._made(run, command, output, unknown)
+
+    def _made(self, run: Run, command: LookUp, output: Json, judged: DoubtJudged) -> DoubtJudged:
+        """The call was made: its output becomes the step's, as if the attempt had returned it."""
+        step, number = command.step, command.attempt
+        try:
+            attempt = self._begin(run, RunStep(step, number))
+        except errors.StepFailed:
+            attempt = None
+        facts = NO_FACTS
+        if attempt is not None:
+            ended = attempt.succeeded(output, self._clock.monotonic(), self._most_bytes)
+            if not isinstance(ended, StepSucceeded):
+                # It was made, so nobody may make it again; what it gave can't be kept.
+                _log.warning(
+                    "output_refused", execution=str(run.owned.id), error=ended.error.message
+                )
+                return DoubtJudged(step, number, Verdict.FAIL)
+            output, facts = ended.output, ended.facts
+        return DoubtJudged(step, number, Verdict.MADE, output, facts, judged.actor, judged.reason)
+
+    def _judge(self, run: Run, judged: DoubtJudged) -> None:
+        self._metrics.doubts.labels(judged.verdict.value, judged.by).inc()
+        self._tell(run, judged)

@@ -1,0 +1,206 @@
+"""Calls that may happen once and are in doubt: looked up, decided by rule, or by a person. Never silently made twice."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from runtime.abi.connector import NotMade
+from runtime.model.errors import StepErrorKind, StepFailed
+from runtime.model.execution import ExecutionStatus, StepStatus, WaitKind
+from runtime.worker import signals
+from tests.support.engine_room import EngineRoom
+from tests.support.steps import CALLS
+
+
+def step(rule: str | None = None, **more: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "id": "a",
+        "uses": "probe.findable@1",
+        "with": {"marker": "a", "value": 5},
+    }
+    return found | ({"in_doubt": rule} if rule else {}) | more
+
+
+async def lost(room: EngineRoom, given: dict[str, Any], **more: Any) -> Any:
+    """An execution whose worker was lost in the middle of the call, and another worker."""
+    room.worker(beat_seconds=60.0)
+    after = {
+        "id": "b",
+        "uses": "probe.echo@1",
+        "with": {"n": "{{ steps.a.output }}"},
+        "depends_on": ["a"],
+    }
+    execution = await room.enqueue(await room.publish([given, after]), **more)
+    await asyncio.wait_for(CALLS.begun["a"].wait(), 10)
+    CALLS.begun["a"].clear()
+    room.worker()
+    await room.expire("test:1")
+    return execution
+
+
+async def parked(room: EngineRoom, execution: Any) -> Any:
+    """Wait until it waits for a person; its row."""
+    await room.reached(execution, lambda row: row["status"] == ExecutionStatus.WAITING)
+    return await room.row(execution)
+
+
+async def data_of(room: EngineRoom, execution: Any, kind: int) -> dict[str, Any]:
+    text = await room.sql.fetchval(
+        "select data from execution_events where execution_id = $1 and kind = $2", execution, kind
+    )
+    return dict(json.loads(text))
+
+
+async def test_a_call_that_is_found_counts_and_its_output_goes_on(room: EngineRoom):
+    CALLS.found["a"] = 7
+    execution = await lost(room, step())
+
+    assert await room.finished(execution) is ExecutionStatus.COMPLETED
+    assert CALLS.attempts["a"] == [1]
+    assert [one["output"] for one in await room.results(execution)] == [7, {"n": 7}]
+    assert (await room.results(execution))[0]["out"].startswith("sha256:")
+    assert (await data_of(room, execution, 29))["by"] == "look_up"
+
+
+@pytest.mark.parametrize("rule", ["fail", "ask"])
+async def test_a_call_that_was_not_made_is_made(room: EngineRoom, rule: str):
+    CALLS.found["a"] = NotMade()
+    execution = await lost(room, step(rule))
+    await asyncio.wait_for(CALLS.begun["a"].wait(), 10)
+    CALLS.gates["a"].set()
+
+    assert await room.finished(execution) is ExecutionStatus.COMPLETED
+    assert CALLS.attempts["a"] == [1, 2]
+    assert len(set(CALLS.keys["a"])) == 1
+
+
+async def test_a_look_up_that_fails_is_repeated_and_then_nobody_knows(room: EngineRoom):
+    CALLS.found["a"] = StepFailed("busy", kind=StepErrorKind.TRANSIENT)
+    execution = await lost(room, step())
+
+    assert await room.finished(execution) is ExecutionStatus.FAILED
+    assert (CALLS.asked["a"], CALLS.attempts["a"]) == (3, [1])
+    assert await room.steps(execution) == [(0, 0, 1, StepStatus.IN_DOUBT)]
+
+
+async def test_by_the_rule_retry_it_is_called_again(room: EngineRoom):
+    execution = await lost(room, step("retry", uses="probe.once@1"))
+    await asyncio.wait_for(CALLS.begun["a"].wait(), 10)
+    CALLS.gates["a"].set()
+
+    assert await room.finished(execution) is ExecutionStatus.COMPLETED
+    assert CALLS.attempts["a"] == [1, 2]
+
+
+async def test_by_the_rule_ask_it_waits_for_a_person_and_costs_nothing(room: EngineRoom):
+    execution = await lost(room, step("ask"))
+
+    row = await parked(room, execution)
+
+    assert (row["wait"], row["wake_at"], row["owner"]) == (WaitKind.IN_DOUBT, None, None)
+    assert room.workers[1][0].executions == 0
+    assert await room.steps(execution) == [(0, 0, 1, StepStatus.IN_DOUBT)]
+    assert (await data_of(room, execution, 27))["error"]["type"] == "in_doubt"
+    await room.decide(execution, "made", output={"seen": True})
+    assert await room.finished(execution) is ExecutionStatus.COMPLETED
+    assert [one["output"] for one in await room.results(execution)] == [
+        {"seen": True},
+        {"n": {"seen": True}},
+    ]
+    said = await data_of(room, execution, 29)
+    assert (said["by"], said["actor"]["subject"], said["reason"]) == ("person", "ann", "seen")
+    assert CALLS.attempts["a"] == [1]
+
+
+async def test_a_person_says_that_it_was_not_made(room: EngineRoom):
+    execution = await lost(room, step("ask"))
+    await parked(room, execution)
+
+    await room.decide(execution, "not_made")
+    await asyncio.wait_for(CALLS.begun["a"].wait(), 10)
+    CALLS.gates["a"].set()
+
+    assert await room.finished(execution) is ExecutionStatus.COMPLETED
+    assert CALLS.attempts["a"] == [1, 2]
+
+
+async def test_a_person_gives_it_up(room: EngineRoom):
+    execution = await lost(room, step("ask"))
+    await parked(room, execution)
+
+    await room.decide(execution, "fail")
+
+    assert await room.finished(execution) is ExecutionStatus.FAILED
+    assert await room.steps(execution) == [(0, 0, 1, StepStatus.IN_DOUBT)]
+
+
+@pytest.mark.parametrize("stale", [{"attempt": 2}, {"generation": 1}, {"step": 9}, {"step": 1}])
+async def test_a_word_about_something_else_changes_nothing(room: EngineRoom, stale: dict[str, int]):
+    execution = await lost(room, step("ask"))
+    await parked(room, execution)
+
+    await room.decide(execution, "made", output=1, **stale)
+    await room.workers[1][0].signals.wait(signals.PARKED, 2)
+
+    assert (await parked(room, execution))["wait"] == WaitKind.IN_DOUBT
+    assert (await room.events(execution)).count("step_in_doubt") == 1
+
+
+async def test_what_waits_for_a_person_can_be_cancelled(room: EngineRoom):
+    execution = await lost(room, step("ask"))
+    await parked(room, execution)
+
+    await room.cancel(execution)
+
+    assert await room.finished(execution) is ExecutionStatus.CANCELLED
+    assert await room.steps(execution) == [(0, 0, 1, StepStatus.IN_DOUBT)]
+
+
+async def test_what_waits_for_a_person_keeps_to_the_deadline(room: EngineRoom):
+    execution = await lost(room, step("ask"), timeout_seconds=1.5)
+
+    assert await room.finished(execution) is ExecutionStatus.TIMED_OUT
+
+
+@pytest.mark.parametrize(
+    ("found", "status", "calls"),
+    [(7, StepStatus.COMPLETED, [1]), (NotMade(), StepStatus.TIMED_OUT, [1, 2])],
+)
+async def test_an_attempt_that_ran_out_of_time_is_looked_up(
+    room: EngineRoom, found: Any, status: StepStatus, calls: list[int]
+):
+    room.worker()
+    CALLS.found["a"] = found
+    quick = {"max_attempts": 2, "backoff": "fixed", "initial": "10ms"}
+
+    execution = await room.run([step(timeout="100ms", retry=quick)])
+
+    assert CALLS.attempts["a"] == calls
+    assert [row[3] for row in await room.steps(execution)] == [status] * len(calls)
+
+
+async def test_an_attempt_that_was_cut_by_a_cancellation_is_looked_up(room: EngineRoom):
+    room.worker()
+    CALLS.found["a"] = 7
+    execution = await room.enqueue(await room.publish([step("ask")]))
+    await asyncio.wait_for(CALLS.begun["a"].wait(), 10)
+
+    await room.cancel(execution)
+
+    assert await room.finished(execution) is ExecutionStatus.CANCELLED
+    assert await room.steps(execution) == [(0, 0, 1, StepStatus.COMPLETED)]
+
+
+async def test_a_worker_that_drains_leaves_the_question_to_the_next(room: EngineRoom):
+    execution = await lost(room, step("ask"))
+    await parked(room, execution)
+    await room.workers[1][0].stop(0.0)
+    room.worker()
+
+    await room.decide(execution, "made", output=1)
+
+    assert await room.finished(execution) is ExecutionStatus.COMPLETED
