@@ -38,6 +38,7 @@ from runtime.services.execution import ExecutionService
 from runtime.services.health import HealthService
 from runtime.services.workflow import WorkflowService
 from runtime.settings import Settings
+from runtime.store.births import Births
 from runtime.store.enqueue import Enqueuer
 from runtime.store.event_bus import EventBusStore
 from runtime.store.execution import ExecutionStore
@@ -84,6 +85,7 @@ class Runtime:
     plans: PlanStore
     registry: Registry
     logs: LogWriter
+    births: Births
     authenticator: Authenticator
     services: Services
 
@@ -96,7 +98,7 @@ class Runtime:
 
         `is_alone`: one that runs suspects only, one at a time, and ends when none is left.
         """
-        return Worker(
+        worker = Worker(
             database=self.database,
             store=self.store,
             queue=self.queue,
@@ -114,6 +116,9 @@ class Runtime:
             quarantine=None if is_alone else Quarantine(self.settings, _ALONE),
             is_alone=is_alone,
         )
+        if self.settings.worker.born_owned and not is_alone:
+            self.births.join(SHARD, worker.offer)
+        return worker
 
     def make_scheduler(self) -> Scheduler:
         """A scheduler; of many, the one that holds the leader's lock acts."""
@@ -175,7 +180,8 @@ async def open_runtime(
         registry = await _open_connectors(settings, clock, stack)
         logs = LogWriter(database, SHARD, wakeup_publish=partial(wakeup.publish_logs, SHARD))
         stack.push_async_callback(logs.close)
-        enqueuer = Enqueuer(database, SHARD, metrics=metrics)
+        births = Births()
+        enqueuer = Enqueuer(database, SHARD, metrics=metrics, births=births)
         stack.push_async_callback(enqueuer.close)
         queue, store, plans = RedisQueue(link), ExecutionStore(database), PlanStore(database)
         executions = ExecutionService(
@@ -217,6 +223,7 @@ async def open_runtime(
             plans=plans,
             registry=registry,
             logs=logs,
+            births=births,
             authenticator=_authenticator(settings, database, clock),
             services=Services(workflows, executions, dead_letters, doubts, health),
         )

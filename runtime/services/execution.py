@@ -187,9 +187,9 @@ class ExecutionService:
             raise IdempotencyConflict(path=("idempotencyKey",))
         if not outcome.fresh:
             return Enqueued(await self._get(who, outcome.id), created=False)
-        if intent.is_due:
+        if intent.is_due and not outcome.born:
             self._hint(intent.execution)
-        return Enqueued(intent.accepted(outcome.at), created=True)
+        return Enqueued(intent.accepted(outcome), created=True)
 
     # --- commands ----------------------------------------------------------------------------------
 

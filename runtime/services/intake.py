@@ -32,7 +32,7 @@ from runtime.model.ids import slot_for
 from runtime.model.plan import Plan
 from runtime.model.values import Json, SemVer
 from runtime.model.workflow import VersionState, WorkflowStatus
-from runtime.store.enqueue import EnqueueRow
+from runtime.store.enqueue import EnqueueOutcome, EnqueueRow
 from runtime.store.execution_record import trace_id_of
 from runtime.store.idempotency import body_digest, check_key
 from runtime.store.plan import PlanStore
@@ -61,12 +61,17 @@ class Intent:
         """Whether it may start at once."""
         return self.row.wake_at is None
 
-    def accepted(self, at: datetime) -> Execution:
-        """The record, with the time at which the database took it."""
-        seconds = self.row.timeout_seconds
+    def accepted(self, outcome: EnqueueOutcome) -> Execution:
+        """The record as the database took it: when, and whether it runs already."""
+        at, seconds = outcome.at, self.row.timeout_seconds
         start = max(at, self.row.wake_at or at)
-        deadline = None if seconds is None else start + timedelta(seconds=seconds)
-        return replace(self.execution, created_at=at, deadline=deadline)
+        return replace(
+            self.execution,
+            created_at=at,
+            deadline=None if seconds is None else start + timedelta(seconds=seconds),
+            status=ExecutionStatus.RUNNING if outcome.born else self.execution.status,
+            started_at=at if outcome.born else None,
+        )
 
 
 class Intake:

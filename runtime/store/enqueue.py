@@ -13,8 +13,9 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from runtime.model.errors import Invalid, Problem, Unavailable
+from runtime.store.births import Births, Newborn, Offer
 from runtime.store.execution import DAYS_AHEAD
-from runtime.store.faults import never_fits, sqlstate, translated, was_rolled_back
+from runtime.store.faults import never_fits, sqlstate, translated, was_refused, was_rolled_back
 from runtime.store.group_commit import Batcher
 from runtime.store.pool import Database
 from runtime.store.statements import statements
@@ -27,7 +28,7 @@ _NO_PARTITION: Final = "23514"
 
 
 class EnqueueRow(NamedTuple):
-    """A new execution; its fields stand in the order of the arrays of `mc_enqueue`.
+    """A new execution; its fields stand in the order of the arrays of `mc_enqueue_2`.
 
     `input`, `meta`, `event` and `labels` are JSON texts, `digest` is that of the request's body.
     """
@@ -53,14 +54,34 @@ class EnqueueRow(NamedTuple):
         """What it weighs in a batch."""
         return len(self.input) + len(self.meta) + len(self.event) + len(self.labels or "")
 
+    def born(self, at: datetime) -> Newborn:
+        """The same for the worker that owns it from its acceptance on."""
+        return Newborn(
+            self.id,
+            self.tenant_id,
+            self.workflow_id,
+            self.version_id,
+            self.namespace,
+            self.region,
+            self.priority,
+            self.timeout_seconds,
+            self.input,
+            self.meta,
+            at,
+        )
+
 
 class EnqueueOutcome(NamedTuple):
-    """The accepted execution's id; not `fresh` when the key was known, not `same` with another body."""
+    """The accepted execution's id; not `fresh` when the key was known, not `same` with another body.
+
+    `born`: a worker of this process runs it already, and nobody needs to be told.
+    """
 
     id: UUID
     fresh: bool
     same: bool
     at: datetime
+    born: bool = False
 
 
 class _Waiting(NamedTuple):
@@ -72,9 +93,16 @@ class Enqueuer:
     """Accepts executions of one shard over a connection of its own."""
 
     def __init__(
-        self, database: Database, shard: int, *, metrics: Metrics, timeout_seconds: float = 5.0
+        self,
+        database: Database,
+        shard: int,
+        *,
+        metrics: Metrics,
+        births: Births | None = None,
+        timeout_seconds: float = 5.0,
     ) -> None:
         self._database = database
+        self._births = births or Births()
         self._shard = shard
         self._metrics = metrics
         self._timeout = timeout_seconds
@@ -129,14 +157,30 @@ class Enqueuer:
                     item.answer.set_result(outcome)
 
     async def _call(self, rows: list[EnqueueRow]) -> list[EnqueueOutcome]:
-        columns = tuple(zip(*rows, strict=True))
+        """Send a batch; what may start at once is born where there are places for it."""
+        ready = sum(row.wake_at is None for row in rows)
+        with translated():
+            await self._connected()
+        offer = self._births.claim(self._shard, ready) if ready else None
+        try:
+            outcomes = await self._attempts(rows, offer)
+        except BaseException as error:
+            if offer is not None:
+                # Unless the server has refused, the batch may be committed and owned.
+                offer.told([] if was_refused(error) else None)
+            raise
+        if offer is not None:
+            pairs = zip(rows, outcomes, strict=True)
+            offer.told([row.born(outcome.at) for row, outcome in pairs if outcome.born])
+        return outcomes
+
+    async def _attempts(self, rows: list[EnqueueRow], offer: Offer | None) -> list[EnqueueOutcome]:
+        arguments = (self._shard, *_seat(rows, offer), *zip(*rows, strict=True))
         for attempt in range(1, _TRIES + 1):
             try:
                 with translated():
                     connection = await self._connected()
-                    records = await connection.fetch(
-                        _ENQUEUE, self._shard, *columns, timeout=self._timeout
-                    )
+                    records = await connection.fetch(_ENQUEUE, *arguments, timeout=self._timeout)
             except Exception as error:
                 if attempt == _TRIES or not await self._mended(error):
                     raise
@@ -168,6 +212,18 @@ class Enqueuer:
         if self._connection is not None:
             self._connection.terminate()
             self._connection = None
+
+
+def _seat(rows: list[EnqueueRow], offer: Offer | None) -> tuple[int | None, int | None, list[bool]]:
+    """Who offers places, and which rows are to be born there: the first that may start at once."""
+    if offer is None:
+        return None, None, [False] * len(rows)
+    places, born = offer.places, []
+    for row in rows:
+        takes = row.wake_at is None and places > 0
+        places -= takes
+        born.append(takes)
+    return offer.me, offer.epoch, born
 
 
 def _is_misdated(error: Exception) -> bool:

@@ -62,6 +62,16 @@ def was_not_done(error: BaseException) -> bool:
     return isinstance(error, Busy) or was_rolled_back(error.__cause__ or error)
 
 
+def was_refused(error: BaseException) -> bool:
+    """Whether the server, or the driver before it, has refused: nothing of the statement stays."""
+    cause = error.__cause__ or error
+    if isinstance(cause, UnicodeError):
+        return True
+    # A server that ends the connection, or a connection that ends, may have committed before.
+    state = sqlstate(cause)
+    return bool(state) and not state.startswith(("08", "57"))
+
+
 def never_fits(error: BaseException) -> bool:
     """Whether the statement was refused for what it carries: sending it again changes nothing."""
     state = sqlstate(error)

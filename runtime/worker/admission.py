@@ -8,6 +8,8 @@ from collections.abc import Container, Mapping, Sequence
 from typing import Final
 from uuid import UUID
 
+import orjson
+
 from runtime.engine.advance import advance, proceed
 from runtime.engine.command import Finish, RecordEvent, RunStep
 from runtime.engine.event import (
@@ -30,9 +32,10 @@ from runtime.model.event import EventKind
 from runtime.model.execution import ExecutionError, ExecutionStatus
 from runtime.model.plan import Plan
 from runtime.model.values import Digest, Json
+from runtime.store.births import Newborn
 from runtime.telemetry.log import get_logger
 from runtime.worker import signals
-from runtime.worker.encode import clean
+from runtime.worker.encode import clean, settled
 from runtime.worker.executor import Executor
 from runtime.worker.inbox import receive, signal_of
 from runtime.worker.prepared import PreparedProgram
@@ -219,6 +222,29 @@ class Admission:
             return
         loop = asyncio.get_running_loop()
         run.deadline = loop.call_later(seconds, self._executor.tell, run, DeadlineReached())
+
+
+def owned_of(born: Newborn) -> OwnedExecution:
+    """What a claim would have handed over; the input as jsonb gives it back, as everybody after reads it."""
+    return OwnedExecution(
+        id=born.id,
+        tenant_id=born.tenant_id,
+        workflow_id=born.workflow_id,
+        version_id=born.version_id,
+        generation=0,
+        namespace=born.namespace,
+        region=born.region,
+        priority=born.priority,
+        epoch=1,
+        takeovers=0,
+        inbox=0,
+        cancel_requested=False,
+        created_at=born.at,
+        age_seconds=0.0,
+        deadline_in_seconds=born.timeout_seconds,
+        meta=orjson.loads(born.meta),
+        input=settled(orjson.loads(born.input)),
+    )
 
 
 def _info(owned: OwnedExecution, prepared: PreparedProgram) -> RunInfo:

@@ -8,7 +8,7 @@ dropped, and the worker begins a new one under a new id.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, Final
 from uuid import UUID
@@ -16,10 +16,11 @@ from uuid import UUID
 from runtime.model.checkpoint import BeatAnswer, Closing, FlushOutcome, FlushResult
 from runtime.model.errors import MaestroError
 from runtime.model.execution import ExecutionStatus
+from runtime.store.births import Newborn, Offer
 from runtime.store.flush import Flusher
 from runtime.telemetry.log import get_logger
 from runtime.worker import signals
-from runtime.worker.admission import Admission
+from runtime.worker.admission import Admission, owned_of
 from runtime.worker.duties import Duties
 from runtime.worker.executor import Executor
 from runtime.worker.keeper import Keeper
@@ -75,6 +76,8 @@ class Incarnation:
         self._intake: list[asyncio.Task[None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._told: set[UUID] = set()
+        # Places that are offered, or filled by what does not run yet.
+        self._offered = 0
 
     async def run(self) -> str:
         """Work until the fence falls; the reason."""
@@ -148,6 +151,44 @@ class Incarnation:
         await self._flusher.close()
         await self.executor.join(1.0)
 
+    # --- births ----------------------------------------------------------------------------------
+
+    def offer(self, wanted: int) -> Offer | None:
+        """Places for what this process is about to accept; None when there are none now."""
+        places = min(wanted, self._free)
+        if places <= 0 or self.executor.is_draining or self._ended.done():
+            return None
+        if not self._lease.allows_calls:
+            return None
+        self._offered += places
+
+        def told(born: Sequence[Newborn] | None) -> None:
+            self._told_of(places, born)
+
+        return Offer(self.seat.me, self.seat.epoch, places, told)
+
+    def _told_of(self, places: int, born: Sequence[Newborn] | None) -> None:
+        if born is None:
+            # Executions may be owned that nobody begins. As with a flush: go on from what is durable.
+            self._end("an acceptance that was to be owned here has an unknown outcome")
+            return
+        self._offered -= places - len(born)
+        self._room.set()
+        if not born:
+            return
+        if self.executor.is_draining or self._ended.done():
+            # They are rows of a seat that is left: whoever takes over its executions has them too.
+            return
+        self._spawn(self._begin(born), "birth")
+
+    async def _begin(self, born: Sequence[Newborn]) -> None:
+        await self._admission.admit([owned_of(one) for one in born])
+        self._offered -= len(born)
+
+    @property
+    def _free(self) -> int:
+        return self._tools.settings.max_executions - len(self.executor.runs) - self._offered
+
     # --- intake ----------------------------------------------------------------------------------
 
     async def _claim(self) -> None:
@@ -156,7 +197,7 @@ class Incarnation:
         consumer = f"{seat.me:x}"
         while True:
             await self._room.wait()
-            room = tools.settings.max_executions - len(self.executor.runs)
+            room = self._free
             if room <= 0:
                 self._room.clear()
                 continue

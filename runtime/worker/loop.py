@@ -14,6 +14,7 @@ from runtime.queue.stream import RedisQueue
 from runtime.queue.wakeup import Wakeup
 from runtime.secrets.file import FileSecrets
 from runtime.settings import WorkerSettings
+from runtime.store.births import Offer
 from runtime.store.execution import ExecutionStore
 from runtime.store.log import LogWriter
 from runtime.store.plan import PlanStore
@@ -88,6 +89,10 @@ class Worker:
     def executions(self) -> int:
         """How many executions this worker owns now."""
         return 0 if self._current is None else len(self._current.executor.runs)
+
+    def offer(self, wanted: int) -> Offer | None:
+        """Places for executions that this process is about to accept, owned by this worker from then on."""
+        return None if self._current is None else self._current.offer(wanted)
 
     async def run(self) -> None:
         """Work until `stop`."""

@@ -20,6 +20,7 @@ from tests.simulator.past import differences
 from tests.simulator.program import Program
 from tests.simulator.world import World
 
+_SUSPECT = 2
 FINAL = frozenset({2, 4, 5, 6, 7})
 _ENDS = {
     EventKind.EXECUTION_CANCEL_REQUESTED: Status.CANCELLED,
@@ -67,6 +68,8 @@ class Judge:
             return
         if commit.me in self.marked:
             self.say(f"I3: {commit.name} by seat {commit.me} after it was marked dead")
+        if commit.name == "enqueue" and commit.me is not None:
+            self._nobody_waits(commit)
         for one in commit.touched:
             execution = self.model.executions[one]
             self._ownership(execution, commit)
@@ -82,6 +85,16 @@ class Judge:
             self._seen[one] = (e.status, e.epoch, e.generation, max(e.events))
             if e.status == Status.WAITING and e.messages:
                 self.say(f"I16: {one} is parked with {len(e.messages)} unread messages")
+
+    def _nobody_waits(self, commit: Commit) -> None:
+        """What is born owned has overtaken nobody."""
+        waiting = [
+            e.id
+            for e in self.model.executions.values()
+            if e.status == Status.QUEUED and e.takeovers < _SUSPECT and e.id not in commit.touched
+        ]
+        if waiting:
+            self.say(f"fair: {commit.touched} were born owned while {waiting} waited")
 
     def _ownership(self, e: Execution, commit: Commit) -> None:
         if (e.owner is not None) != (e.status == Status.RUNNING):
@@ -128,6 +141,9 @@ class Judge:
         """What the events tell of the execution is what its rows say, whenever there are new ones."""
         seen = self._seen.get(e.id, (0, 0, 0, 0))[3]
         if max(e.events) == seen:
+            return
+        if commit.name == "enqueue" and e.owner is not None:
+            # As after a claim: no event tells of an owner before its first checkpoint.
             return
         if e.version not in self._programs:
             self._programs[e.version] = Compiled.of(self.programs[e.version].plan)

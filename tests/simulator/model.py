@@ -390,10 +390,18 @@ class Model:
 
     # --- what others ask for ---------------------------------------------------------------------
 
-    def enqueue(self, shard: int, *columns: Any) -> list[Row]:
+    def enqueue(
+        self, shard: int, me: int | None, epoch: int | None, born: Sequence[bool], *columns: Any
+    ) -> list[Row]:
         answers = []
-        for number, row in enumerate(zip(*columns, strict=True), 1):
-            one, tenant, workflow, version, _, _, priority, timeout, _, *rest = row
+        is_live = me is not None and (
+            "born_unfenced" in self._mutants or self.is_live(me, epoch or 0)
+        )
+        waits = any(e.status == QUEUED and e.takeovers < _SUSPECT for e in self.executions.values())
+        may_be_born = is_live and (not waits or "born_overtakes" in self._mutants)
+        for number, (wanted, *row) in enumerate(zip(born, *columns, strict=True), 1):
+            one, tenant, workflow, version, _, _, priority, timeout, wake_at, *rest = row
+            is_born = wanted and may_be_born and wake_at is None
             given, meta, key, digest, event, _ = rest
             known = self.keys.setdefault((tenant, key), (digest, one)) if key else (digest, one)
             if known[1] == one:
@@ -403,10 +411,17 @@ class Model:
                     deadline=None if timeout is None else now + timeout,
                     meta=_json(meta), input=_json(given), events={1: (1, _json(event))},
                 )  # fmt: skip
-            at = _instant(self._clock())
-            answers.append((number, known[1], known[1] == one, known[0] == digest, at))
-        self._commit("enqueue", None, [answer[1] for answer in answers if answer[2]])
-        return _rows("ordinal id fresh same at", answers)
+                if is_born:
+                    e = self.executions[one]
+                    e.status, e.owner, e.epoch = RUNNING, me, 1
+            at, is_fresh = _instant(self._clock()), known[1] == one
+            answers.append(
+                (number, known[1], is_fresh, known[0] == digest, at, is_born and is_fresh)
+            )
+        any_born = any(answer[5] for answer in answers)
+        fresh = [answer[1] for answer in answers if answer[2]]
+        self._commit("enqueue", me if any_born else None, fresh)
+        return _rows("ordinal id fresh same at born", answers)
 
     def send(
         self,

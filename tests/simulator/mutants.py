@@ -6,7 +6,7 @@ the product's own code for the time of a block.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Final
@@ -23,12 +23,16 @@ from runtime.model.checkpoint import FlushOutcome, FlushResult
 from runtime.model.event import EventKind
 from runtime.model.execution import Verdict
 from runtime.model.plan import Effect
+from runtime.store.births import Newborn
 from runtime.store.flush import Flusher
 from runtime.worker import admission, attempt, doubt, executor
 from runtime.worker.attempt import begin as _begin
+from runtime.worker.incarnation import Incarnation
 from runtime.worker.run import Action, Run
 
 IN_SQL: Final = {
+    "born_unfenced": "a worker that was marked dead still becomes the owner of what is accepted",
+    "born_overtakes": "what is accepted starts although others wait",
     "claim_unfenced": "a worker that was marked dead can still claim",
     "flush_unlocked": "a flush looks at its seat without a lock: a takeover can come in between",
     "park_blind": "parking does not compare the inbox: a message is slept through",
@@ -36,6 +40,7 @@ IN_SQL: Final = {
 }
 
 _take_in, _call, _record_event = Run.take_in, Flusher._call, Run.record_event
+_told_of = Incarnation._told_of
 
 
 def _early(run: Run, commands: list[Command]) -> list[Action]:
@@ -93,6 +98,10 @@ def _careless(doubt: Doubt, judged: DoubtJudged, *rest: Any, **more: Any) -> Cou
     return _course_of(doubt, judged, *rest, **more)
 
 
+def _unworried(incarnation: Incarnation, places: int, born: Sequence[Newborn] | None) -> None:
+    _told_of(incarnation, places, born or [])
+
+
 IN_CODE: Final[dict[str, tuple[str, Any, str, Any]]] = {
     "early_start": ("steps start before the flush is committed", Run, "take_in", _early),
     "resend": ("a flush of unknown outcome is sent again", Flusher, "_call", _resend),
@@ -129,6 +138,12 @@ IN_CODE: Final[dict[str, tuple[str, Any, str, Any]]] = {
         _deaf,
     ),
     "silent_retry": ("a retry leaves no event behind", Run, "record_event", _silent),
+    "born_unknown": (
+        "a worker takes an acceptance of unknown outcome for a refused one",
+        Incarnation,
+        "_told_of",
+        _unworried,
+    ),
 }
 
 MUTANTS: Final = (*IN_SQL, *IN_CODE)

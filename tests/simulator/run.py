@@ -20,14 +20,15 @@ import structlog
 from runtime.abi.connector import NotMade
 from runtime.entropy import SeededEntropy
 from runtime.model.checkpoint import InboxKind
-from runtime.model.errors import MaestroError
+from runtime.model.errors import MaestroError, Unavailable
 from runtime.model.event import EventKind
 from runtime.model.execution import ExecutionStatus, StepStatus, WaitKind
 from runtime.model.plan import Plan
 from runtime.scheduler.loop import Scheduler
 from runtime.secrets.file import FileSecrets
 from runtime.settings import WorkerSettings
-from runtime.store.enqueue import Enqueuer, EnqueueRow
+from runtime.store.births import Births
+from runtime.store.enqueue import EnqueueOutcome, Enqueuer, EnqueueRow
 from runtime.store.execution import ExecutionStore
 from runtime.store.log import LogWriter
 from runtime.store.statements import statements
@@ -52,6 +53,7 @@ _TRACING: Final = Tracing(service="simulator")
 _SECRETS: Final = FileSecrets(Path("/nowhere/secrets.yaml"))
 _MOST_STRIKES: Final = 8
 _STOPS: Final = {EventKind.EXECUTION_CANCEL_REQUESTED, EventKind.EXECUTION_DEADLINE_REACHED}
+_DOOR_SECONDS: Final = 12.0
 _DEFECTS: Final = frozenset({"worker_defect", "execution_stuck", "execution_defect"})
 
 
@@ -123,6 +125,8 @@ class Simulation:
         self.redis = Redis(self.server)
         self.entropy = SeededEntropy(self.seed)
         self.workers: dict[Process, Worker | None] = {}
+        # The API of each worker's process: what it accepts may be born in its worker.
+        self.doors: dict[Process, Enqueuer] = {}
         self.is_calm = False
         self._strikes = 0
         self._people = self.loop.spawn("people")
@@ -229,8 +233,13 @@ class Simulation:
                 self._compare(worker)
 
         worker.signals.fire = fired  # type: ignore[method-assign] # the simulator listens
+        if not is_alone:
+            births = Births()
+            births.join(0, worker.offer)
+            self.doors[process] = Enqueuer(database, 0, metrics=_METRICS, births=births)  # type: ignore[arg-type]
         await worker.run()
         del self.workers[process]
+        self.doors.pop(process, None)
 
     def _compare(self, worker: Worker) -> None:
         incarnation = worker._current
@@ -265,16 +274,31 @@ class Simulation:
         row = self._row(number, order)
         while True:
             try:
-                outcome = await enqueuer.enqueue(row)
+                outcome = await self._accept(enqueuer, row)
             except MaestroError:
                 if order.gives_up:
                     return
-                await asyncio.sleep(0.1)
+                # A patient one leaves time for what is still under way under its key.
+                await asyncio.sleep(self.loop.random.choice((0.1, 6.0)))
                 row = row._replace(id=self.entropy.uuid7(1_000 + int(self.loop.now * 1000)))
                 continue
             self.accepted.append(outcome.id)
-            SimQueue(self.redis).add(0, [(outcome.id, 1)])
+            if not outcome.born:
+                SimQueue(self.redis).add(0, [(outcome.id, 1)])
             return
+
+    async def _accept(self, enqueuer: Enqueuer, row: EnqueueRow) -> EnqueueOutcome:
+        """Through an API of its own, or through one beside a worker, which may die before it answers."""
+        random = self.loop.random
+        doors = [process for process in self.doors if not process.is_dead]
+        if not doors or random.random() < 0.3:
+            return await enqueuer.enqueue(row)
+        process = random.choice(doors)
+        asked = self.loop.start(process, self.doors[process].enqueue(row))
+        done, _ = await asyncio.wait([asked], timeout=_DOOR_SECONDS)
+        if not done:
+            raise Unavailable("the process of this API does not answer")
+        return asked.result()  # type: ignore[no-any-return] # the loop's tasks are of any type
 
     def _row(self, number: int, order: Order) -> EnqueueRow:
         timeout = order.timeout

@@ -100,6 +100,12 @@ def scenario(seed: int) -> tuple[list[UUID], list[Call]]:
                 tuple(random.randint(0, 9) for _ in range(6)),
             )
         )
+    for number in range(3):
+        # Accepted while a seat offers places: a new one and one that is known.
+        fresh, other = (entropy.uuid7(now + 100 + number) for _ in range(2))
+        place = random.randrange(len(_SEATS), len(calls))
+        seat, epoch = random.choice(_SEATS), random.choice((1, 1, 2))
+        calls.insert(place, Call("born", seat, epoch, (fresh, other, random.choice(ids)), ()))
     return ids, calls
 
 
@@ -126,11 +132,20 @@ class Stage:
             answers.append((call.kind, _plain(answer), await self._stored(ids)))
         return answers
 
-    async def _enqueue(self, rows: list[Any]) -> Any:
+    async def _enqueue(
+        self, rows: list[Any], seat: int | None = None, epoch: int | None = None
+    ) -> Any:
         async with self._database.engine() as connection:
             columns = tuple(zip(*rows, strict=True))
-            found = await connection.fetch(statements("enqueue")["enqueue"], 0, *columns)
-        return [tuple(row)[:4] for row in found]
+            found = await connection.fetch(
+                statements("enqueue")["enqueue"],
+                0,
+                seat,
+                epoch,
+                [seat is not None] * len(rows),
+                *columns,
+            )
+        return [(*tuple(row)[:4], row["born"]) for row in found]
 
     async def _stored(self, ids: list[UUID]) -> Any:
         histories = await self._store.load_histories(ids)
@@ -144,7 +159,7 @@ class Stage:
             for one, found in histories.items()
         }
 
-    async def _make(self, call: Call) -> Any:  # noqa: PLR0911 - one line per statement
+    async def _make(self, call: Call) -> Any:  # noqa: C901, PLR0911 - one line per statement
         store, seat, epoch = self._store, call.seat, call.epoch
         match call.kind:
             case "register":
@@ -167,6 +182,13 @@ class Stage:
                 return await store.sweep_workers(0)
             case "messages":
                 return await store.messages(list(call.ids))
+            case "born":
+                new, other, known = call.ids
+                rows = [
+                    make.enqueue_row(id=one, workflow=one, version=one, key=f"k{key}")
+                    for one, key in ((new, new), (other, known))
+                ]
+                return await self._enqueue(rows, seat, epoch)
             case "queued":
                 return await store.queued(0, older_than_seconds=-1.0, per_tenant=3, limit=5)
         return await self._speak(call)

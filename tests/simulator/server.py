@@ -121,7 +121,7 @@ class Server:
         if name == "leave" and self._is_held(arguments[1]):
             self.later(0.01, self.begin, connection, name, arguments, answer, hold)
             return
-        if name not in _FENCED:
+        if not _is_fenced(name, arguments):
             hold = 0.0
         elif self.chance(self.weather.hold):
             hold += self.loop.random.random() * 6.0
@@ -130,14 +130,20 @@ class Server:
         if seen is not None and name == "takeover":
             hold += 0.02
         if hold:
+            # Not over while it is held: what it accepts has to come to an end as well.
+            self.asked += name in _PEOPLE
             self.later(hold, self._end, run, connection, name, arguments, answer, held, seen)
+            self.later(hold, self._over, name)
         else:
             self._end(run, connection, name, arguments, answer, held, seen)
+
+    def _over(self, name: str) -> None:
+        self.asked -= name in _PEOPLE
 
     def _fence(self, name: str, arguments: tuple[Any, ...]) -> tuple[int | None, Any]:
         """The seat that this statement holds for key share, and what a mutant has seen already."""
         held, seen = None, None
-        if name in _FENCED and self.model.is_live(arguments[1], arguments[2]):
+        if _is_fenced(name, arguments) and self.model.is_live(arguments[1], arguments[2]):
             held = arguments[1]
             if name == "flush" and "flush_unlocked" in self._mutants:
                 return None, "fenced already"
@@ -185,6 +191,11 @@ class Server:
         if isinstance(seen, dict):
             return self.model.takeover_at_once(arguments[1], arguments[2], seen)
         return self.model.call(name, *arguments)
+
+
+def _is_fenced(name: str, arguments: tuple[Any, ...]) -> bool:
+    """Whether the statement holds a seat: an enqueue does when a worker offers places for it."""
+    return name in _FENCED or (name == "enqueue" and arguments[1] is not None)
 
 
 class Connection:
@@ -241,7 +252,7 @@ class Connection:
 
         if server.chance(weather.lost_request):
             server.later(server.delay(), settle, ConnectionResetError("the request got lost"))
-        elif server.chance(weather.late):
+        elif server.chance(weather.late * (5 if name == "enqueue" and arguments[1] else 1)):
             # The client hears that the connection broke; the server still runs the statement: it begins
             # late, or has begun and ends late.
             server.later(server.delay(), settle, ConnectionResetError("the connection broke"))
