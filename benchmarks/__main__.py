@@ -32,6 +32,7 @@ from benchmarks import (
 )
 from benchmarks.line import Effort
 from benchmarks.surroundings import surroundings
+from maestro_cli.local.signals import collect_seldom
 from runtime.telemetry.log import configure_logging
 
 BENCHES: Final = {
@@ -114,6 +115,7 @@ def main() -> int:
     if unknown := set(options.names) - set(BENCHES):
         parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(BENCHES)}")
     configure_logging(form="json", level="warning")
+    collect_seldom()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         found = runner.run(run(options.names or list(BENCHES), Effort(options.quick)))
     print(f"\n{table(found)}", file=sys.stderr)

@@ -7,6 +7,7 @@ embedded servers and the shop are tied to this process by the kernel, so that no
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -22,8 +23,20 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 def run_until_stopped(body: Coroutine[Any, Any, int], *, stopped: int = 0) -> int:
     """Run until the body returns or a signal comes; a clean end by signal gives `stopped`."""
+    collect_seldom()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_supervised(body, stopped))
+
+
+def collect_seldom() -> None:
+    """Look for circles of garbage every 20,000 new objects, and never among those that imports have made.
+
+    Python's own setting looks every 700, which a server that makes some hundred objects per step reaches all the time:
+    a quarter of the process's time went there (measured with `gc.callbacks` on line B), for next to no circles.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 100)
 
 
 async def _supervised(body: Coroutine[Any, Any, int], stopped: int) -> int:
