@@ -151,6 +151,15 @@ class Mark(NamedTuple):
     ago: float = 0.0
 
 
+class QueuedExecution(NamedTuple):
+    """An execution that waits for a worker, and for how long by the database's clock."""
+
+    id: UUID
+    priority: int
+    tenant_id: UUID
+    age_seconds: float
+
+
 @dataclass(frozen=True, slots=True)
 class OwnedExecution:
     """An execution as the claim hands it to its new owner; durations are by the database's clock.

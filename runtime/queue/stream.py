@@ -20,6 +20,9 @@ from runtime.queue import keys
 from runtime.queue.link import AWAY, RedisLink
 from runtime.telemetry.log import get_logger
 
+# From here on hints stop: the dispatcher chooses what comes next, in turns of the tenants.
+ENOUGH_WAITING: Final = 1_000
+_LOOK_SECONDS: Final = 0.1
 _MOST_ENTRIES: Final = 100_000
 _ABANDONED_MS: Final = 30_000
 _RECOVER_EVERY_SECONDS: Final = 15.0
@@ -43,6 +46,29 @@ class RedisQueue:
     def __init__(self, link: RedisLink) -> None:
         self._link = link
         self._next_recovery: dict[int, float] = {}
+        # Per shard: entries when last looked at, and hints since then; when to look again.
+        self._waiting: dict[int, int] = {}
+        self._next_look: dict[int, float] = {}
+        self._looks: set[asyncio.Task[None]] = set()
+
+    def hint(self, shard: int, execution_id: UUID, priority_class: int) -> None:
+        """Tell of an execution that was queued just now, unless so much waits that it has to have its turn.
+
+        Else a caller who enqueues many would stand before everybody who comes after. Never blocks.
+        """
+        now = asyncio.get_running_loop().time()
+        if now >= self._next_look.get(shard, 0.0):
+            self._next_look[shard] = now + _LOOK_SECONDS
+            look = asyncio.get_running_loop().create_task(self._look(shard))
+            self._looks.add(look)
+            look.add_done_callback(self._looks.discard)
+        waiting = self._waiting.get(shard, 0)
+        if waiting < ENOUGH_WAITING:
+            self._waiting[shard] = waiting + 1
+            self.add(shard, [(execution_id, priority_class)])
+
+    async def _look(self, shard: int) -> None:
+        self._waiting[shard] = await self.depth(shard) or 0
 
     def add(self, shard: int, entries: Iterable[tuple[UUID, int]]) -> None:
         """Hint that these executions are queued: pairs of id and priority class; never blocks."""

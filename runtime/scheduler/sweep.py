@@ -1,8 +1,10 @@
-"""Sweep: queued executions that nobody was told about are told about again.
+"""Sweep: the dispatcher. Keeps a bounded, fair window of queued executions in the streams.
 
 The queued rows are the outbox of dispatch: an API process that died between commit and hint, a Redis that
-was emptied, a hint that was lost, all end here. Each tenant gives its share, so that no tenant's
-backlog hides another's; while the backlog is deep, passes follow each other as fast as workers take.
+was emptied, a hint that was lost or not given because much waits already, all end here. The window is the
+first rows of each tenant with backlog, at most 64 of each while the streams are full, in turns of the ring:
+a tenant waits for at most one turn, the sum of all weights, for its next pick. What workers take makes room,
+and while there is something to add, passes follow each other at once.
 """
 
 from __future__ import annotations
@@ -13,16 +15,16 @@ from uuid import UUID
 
 from runtime.clock import Clock
 from runtime.queue.keys import class_of
-from runtime.queue.stream import RedisQueue
+from runtime.queue.stream import ENOUGH_WAITING, RedisQueue
 from runtime.store.execution import ExecutionStore
 from runtime.telemetry.metrics import Metrics
 
-OLDER_THAN_SECONDS: Final = 2.0
+# What was accepted just now is left to its own hint.
+OLDER_THAN_SECONDS: Final = 0.5
 PER_TENANT_WHEN_DEEP: Final = 64
 CHUNK: Final = 1_000
-PASSES: Final = 8
-BETWEEN_SECONDS: Final = 0.1
-ENOUGH_WAITING: Final = 1_000
+PASSES: Final = 100
+BETWEEN_SECONDS: Final = 0.05
 AGAIN_SECONDS: Final = 10.0
 
 
@@ -47,33 +49,41 @@ class Sweep:
         self._clock = clock
         self._shard = shard
         self._added: dict[UUID, float] = {}
+        self._last: UUID | None = None
 
     async def run(self) -> int:
-        """Add what waits and was not added lately, again while there is much of it; how many."""
+        """Add what waits and was not added lately, again while there was some; how many."""
         added = 0
         for _ in range(PASSES):
-            found, fresh = await self._pass()
+            fresh = await self._pass()
             added += fresh
-            if found < CHUNK // 2:
+            if not fresh:
                 break
             await asyncio.sleep(BETWEEN_SECONDS)
         return added
 
-    async def _pass(self) -> tuple[int, int]:
-        """Once: how many wait within their tenants' shares, and how many of them were added."""
+    async def _pass(self) -> int:
+        """Once: how many were added. The ring goes on after the tenant that was served last."""
         now = self._clock.monotonic()
         self._added = {one: at for one, at in self._added.items() if now - at < AGAIN_SECONDS}
         depth = await self._queue.depth(self._shard)
         if depth is None:
-            return 0, 0
+            return 0
         found = await self._store.queued(
             self._shard,
             older_than_seconds=OLDER_THAN_SECONDS,
             per_tenant=PER_TENANT_WHEN_DEEP if depth > ENOUGH_WAITING else CHUNK,
             limit=CHUNK,
+            after=self._last,
         )
-        fresh = [(one, class_of(priority)) for one, priority in found if one not in self._added]
+        if found:
+            self._last = found[-1].tenant_id
+        fresh = [(one.id, class_of(one.priority)) for one in found if one.id not in self._added]
         self._queue.add(self._shard, fresh)
         self._added.update((one, now) for one, _ in fresh)
-        self._metrics.swept.inc(len(fresh))
-        return len(found), len(fresh)
+        metrics = self._metrics
+        metrics.swept.inc(len(fresh))
+        metrics.stream_entries.set(depth)
+        metrics.dispatch_tenants.set(len({one.tenant_id for one in found}))
+        metrics.dispatch_lag.set(max((one.age_seconds for one in found), default=0.0))
+        return len(fresh)

@@ -242,7 +242,7 @@ class ExecutionService:
 
     def _hint(self, execution: Execution) -> None:
         shard = shard_of(execution.id, _SHARDS)
-        self._queue.add(shard, [(execution.id, class_of(execution.priority))])
+        self._queue.hint(shard, execution.id, class_of(execution.priority))
 
     # --- reads -------------------------------------------------------------------------------------
 

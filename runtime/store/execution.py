@@ -21,6 +21,7 @@ from runtime.model.checkpoint import (
     InboxMessage,
     Mark,
     OwnedExecution,
+    QueuedExecution,
     StepRecord,
     Taken,
 )
@@ -197,14 +198,20 @@ class ExecutionStore:
     # --- duties of the scheduler -------------------------------------------------------------------
 
     async def queued(
-        self, shard: int, *, older_than_seconds: float, per_tenant: int, limit: int
-    ) -> list[tuple[UUID, int]]:
-        """Executions that wait for a worker, each tenant's share of them; with their priority."""
+        self,
+        shard: int,
+        *,
+        older_than_seconds: float,
+        per_tenant: int,
+        limit: int,
+        after: UUID | None = None,
+    ) -> list[QueuedExecution]:
+        """Executions that wait for a worker, in turns of the ring of tenants that begin after a tenant."""
         async with self._database.worker() as connection:
             rows = await connection.fetch(
-                _SQL["queued"], shard, older_than_seconds, per_tenant, limit
+                _SQL["queued"], shard, older_than_seconds, per_tenant, limit, after
             )
-        return [(row["id"], row["priority"]) for row in rows]
+        return [QueuedExecution(*row) for row in rows]
 
     async def make_partitions(self, *, days_ahead: int = DAYS_AHEAD) -> int:
         """Make the daily partitions that are missing, each day in a transaction; how many."""

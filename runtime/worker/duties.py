@@ -180,7 +180,7 @@ class Duties:
             )
             if not found:
                 return
-            ids = [execution_id for execution_id, _ in found]
+            ids = [one.id for one in found]
             owned = await store.claim(seat.shard, seat.me, seat.epoch, ids)
             # Another worker was faster; behind what it took there may be more.
             vain = 0 if owned else vain + 1

@@ -367,7 +367,9 @@ class Model:
         found = [(e.id, n, *m) for e in self._of(ids) for n, m in sorted(e.messages.items())]
         return _rows("execution_id n kind data", found)
 
-    def queued(self, shard: int, older: float, per_tenant: int, limit: int) -> list[Row]:
+    def queued(
+        self, shard: int, older: float, per_tenant: int, limit: int, after: UUID | None
+    ) -> list[Row]:
         now = self._clock()
         waiting = [
             e
@@ -378,12 +380,14 @@ class Model:
         tenants = {e.tenant for e in self.executions.values() if e.status == QUEUED}
         share = min(per_tenant, max(1, limit // max(1, len(tenants))))
         taken: dict[UUID, int] = {}
-        found: list[tuple[UUID, int]] = []
+        found: list[tuple[int, bool, UUID, Execution]] = []
         for e in waiting:
-            taken[e.tenant] = taken.get(e.tenant, 0) + 1
-            if taken[e.tenant] <= share:
-                found.append((e.id, e.priority))
-        return _rows("id priority", found[:limit])
+            taken[e.tenant] = place = taken.get(e.tenant, 0) + 1
+            if place <= share:
+                found.append((place, after is not None and e.tenant <= after, e.tenant, e))
+        found.sort(key=lambda one: one[:3])
+        rows = [(e.id, e.priority, e.tenant, now - e.created_at) for *_, e in found[:limit]]
+        return _rows("id priority tenant_id age", rows)
 
     def _of(self, ids: Sequence[UUID]) -> list[Execution]:
         return [self.executions[one] for one in sorted(set(ids)) if one in self.executions]

@@ -190,7 +190,8 @@ class Stage:
                 ]
                 return await self._enqueue(rows, seat, epoch)
             case "queued":
-                return await store.queued(0, older_than_seconds=-1.0, per_tenant=3, limit=5)
+                found = await store.queued(0, older_than_seconds=-1.0, per_tenant=3, limit=5)
+                return [one[:3] for one in found]
         return await self._speak(call)
 
     async def _speak(self, call: Call) -> Any:

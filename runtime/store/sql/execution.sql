@@ -84,22 +84,31 @@ select b.execution_id, b.n, b.kind, b.data from execution_inbox b
  where b.shard = $1 and b.execution_id = any ($2) order by b.execution_id, b.n;
 
 -- name: queued
--- Safe: reads only. A loose index scan finds the tenants with backlog; each gives its share of $4, its first ones and at
--- most $3, so the cost does not grow with the backlog and no tenant hides behind another.
+-- Safe: reads only. A loose index scan finds the ring of tenants with backlog, and one index probe each gives the first rows
+-- of every one: at most $3 times its weight, and its share of $4; so the cost does not grow with the backlog, and no tenant
+-- hides behind another. Turn by turn of the ring, beginning after tenant $5: whoever waits gets its next picks within one
+-- turn, the sum of the weights. A weight is `dispatch_weight` in the tenant's settings, 1 unless told otherwise.
 with recursive ring as (
   (select e.tenant_id from workflow_executions e where e.shard = $1 and e.status = 0 order by e.tenant_id limit 1)
   union all
   select (select e.tenant_id from workflow_executions e
            where e.shard = $1 and e.status = 0 and e.tenant_id > ring.tenant_id order by e.tenant_id limit 1)
     from ring where ring.tenant_id is not null
+), weighed as (
+  select ring.tenant_id, w.weight, sum(w.weight) over () as total
+    from ring left join tenants t on t.id = ring.tenant_id cross join lateral
+      (select case when jsonb_typeof(t.settings -> 'dispatch_weight') = 'number'
+                   then least(100, greatest(1, (t.settings ->> 'dispatch_weight')::numeric))::bigint else 1 end as weight) w
+   where ring.tenant_id is not null
 )
-select p.id, p.priority from ring cross join lateral (
-  select e.id, e.priority, row_number() over (order by e.priority desc, e.id) as place from workflow_executions e
-   where e.shard = $1 and e.status = 0 and e.takeovers < 2 and e.tenant_id = ring.tenant_id
+select p.id, p.priority, g.tenant_id, p.age from weighed g cross join lateral (
+  select e.id, e.priority, extract(epoch from pg_catalog.now() - e.created_at)::float8 as age,
+         row_number() over (order by e.priority desc, e.id) as place from workflow_executions e
+   where e.shard = $1 and e.status = 0 and e.takeovers < 2 and e.tenant_id = g.tenant_id
      and e.created_at < pg_catalog.now() - make_interval(secs => $2::float8)
    order by e.priority desc, e.id
-   limit least($3::bigint, greatest(1, $4::bigint / (select count(tenant_id) from ring)))
-) p where ring.tenant_id is not null order by p.place, random() limit $4;
+   limit least($3::bigint * g.weight, greatest(g.weight, floor($4::bigint * g.weight / g.total)::bigint))
+) p order by (p.place - 1) / g.weight, g.tenant_id <= $5::uuid, g.tenant_id, p.place limit $4;
 
 -- name: send
 -- Safe: one row by its key, and a message beside it; the owner alone changes the state of what runs.

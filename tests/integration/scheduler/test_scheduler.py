@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import json
 from contextlib import asynccontextmanager
+from uuid import UUID
+
+import pytest
 
 from runtime.clock import ManualClock
 from runtime.model.execution import ExecutionStatus
+from runtime.queue.stream import ENOUGH_WAITING
 from runtime.scheduler.loop import Scheduler
 from runtime.scheduler.partitions import DAYS_AHEAD, Partitions
 from runtime.scheduler.retention import Retention
-from runtime.scheduler.sweep import AGAIN_SECONDS, ENOUGH_WAITING, PER_TENANT_WHEN_DEEP, Sweep
+from runtime.scheduler.sweep import AGAIN_SECONDS, PER_TENANT_WHEN_DEEP, Sweep
+from tests import make
 from tests.integration.store.conftest import until
 from tests.support.engine_room import TENANT, EngineRoom
 
@@ -98,6 +105,95 @@ async def test_full_streams_do_not_silence_who_is_not_in_them(room: EngineRoom):
 
 async def _is_deep(room: EngineRoom) -> bool:
     return (await room.queue.depth(0) or 0) > ENOUGH_WAITING
+
+
+async def crowd(room: EngineRoom, backlogs: dict[int, tuple[int, int]]) -> dict[UUID, int]:
+    """Tenants with so much backlog and such weights, a weight per tenant in the answer."""
+    version = await room.publish(NOOP)
+    weights: dict[UUID, int] = {}
+    for number, (count, weight) in backlogs.items():
+        tenant = UUID(int=number)
+        weights[tenant] = weight
+        await room.sql.execute(
+            "insert into tenants (id, name, settings) values ($1, $2, $3)",
+            tenant, f"t{number}", json.dumps({"dispatch_weight": weight}),
+        )  # fmt: skip
+        rows = [
+            make.enqueue_row(tenant=tenant, workflow=version, version=version) for _ in range(count)
+        ]
+        await room.enqueuer.enqueue_many(rows)
+    await room.sql.execute(OLD)
+    return weights
+
+
+@pytest.mark.parametrize("after", [None, 2, 9])
+async def test_a_tenant_waits_at_most_one_turn_of_the_ring_for_its_next_pick(
+    room: EngineRoom, after: int | None
+):
+    """I11: between two picks of a tenant with backlog stand at most as many as the weights sum up to."""
+    weights = await crowd(room, {1: (300, 1), 2: (40, 3), 3: (7, 1), 9: (90, 2)})
+    turn = sum(weights.values())
+
+    found = await room.store.queued(
+        0, older_than_seconds=1, per_tenant=64, limit=200,
+        after=None if after is None else UUID(int=after),
+    )  # fmt: skip
+
+    picks = [one.tenant_id for one in found]
+    for tenant, weight in weights.items():
+        places = [-1, *(place for place, one in enumerate(picks) if one == tenant)]
+        gaps = [later - sooner for sooner, later in itertools.pairwise(places)]
+        assert max(gaps) <= turn, (tenant, gaps)
+        assert picks[:turn].count(tenant) == weight
+    assert len({one.id for one in found}) == len(found)
+
+
+async def test_within_a_tenant_priority_goes_first_then_age(room: EngineRoom):
+    version = await room.publish(NOOP)
+    rows = [
+        make.enqueue_row(tenant=TENANT, workflow=version, version=version, priority=priority)
+        for priority in (0, 5, 0, -1)
+    ]
+    for row in rows:
+        await room.enqueuer.enqueue(row)
+    await room.sql.execute(OLD)
+
+    found = await room.store.queued(0, older_than_seconds=1, per_tenant=64, limit=10)
+
+    wanted = sorted(rows, key=lambda row: (-row.priority, row.id))
+    assert [one.id for one in found] == [row.id for row in wanted]
+
+
+async def test_the_ring_goes_on_where_the_last_pass_ended(room: EngineRoom):
+    await crowd(room, {1: (5, 1), 2: (5, 1), 3: (5, 1)})
+
+    found = await room.store.queued(
+        0, older_than_seconds=1, per_tenant=64, limit=3, after=UUID(int=1)
+    )
+
+    assert [one.tenant_id.int for one in found] == [2, 3, 1]
+
+
+async def test_the_dispatcher_shows_how_far_it_is_behind(room: EngineRoom):
+    await backlog(room, 3)
+    duty = sweep(room)
+
+    await duty.run()
+
+    value = room.metrics.registry.get_sample_value
+    assert (value("maestro_dispatch_lag_seconds") or 0) >= 60
+    assert value("maestro_dispatch_tenants") == 2
+    await room.sql.execute("delete from workflow_executions")
+    await duty.run()
+    assert value("maestro_dispatch_lag_seconds") == 0
+
+
+async def test_hints_stop_when_much_waits_and_the_dispatcher_chooses(room: EngineRoom):
+    for _ in range(ENOUGH_WAITING + 50):
+        room.queue.hint(0, TENANT, 1)
+    await room.link.drained()
+
+    assert await room.queue.depth(0) == ENOUGH_WAITING
 
 
 async def test_partitions_are_made_ahead(room: EngineRoom):

@@ -72,7 +72,7 @@ async def test_redis_dies_and_enqueues_go_on(servers, home):
         assert "does not answer" in str(answers["redis"])
         assert (answers["postgresql"], answers["schema"]) == (None, None)
         queued = await room.engine.store.queued(0, older_than_seconds=-1, per_tenant=100, limit=100)
-        assert {found for found, _ in queued} == {execution.id for execution in executions}
+        assert {one.id for one in queued} == {execution.id for execution in executions}
 
 
 async def test_pending_migrations_are_named(room):
