@@ -27,7 +27,8 @@ from runtime.store.retention import RetentionStore
 from runtime.telemetry.log import get_logger
 from runtime.telemetry.metrics import Metrics
 
-PROVE_SECONDS: Final = 1.0
+# With the heartbeat and the sweep at most two statements a second in a process that does all and has nothing to do.
+PROVE_SECONDS: Final = 3.0
 AFTER_FAILURE_SECONDS: Final = 60.0
 
 _log = get_logger("scheduler")
@@ -108,14 +109,14 @@ class Scheduler:
     async def _serve(self, duty: Duty) -> None:
         """A duty that fails is served again within a minute, and does not stop the others."""
         while True:
-            pause = duty.every_seconds
+            most = float("inf")
             try:
                 count = await duty.run()
                 _log.debug("duty_done", duty=duty.name, count=count)
             except Exception as error:  # noqa: BLE001 - whatever one duty meets, the others go on
                 _log.warning("duty_failed", duty=duty.name, error=str(error))
-                pause = min(pause, AFTER_FAILURE_SECONDS)
-            await asyncio.sleep(pause)
+                most = AFTER_FAILURE_SECONDS
+            await asyncio.sleep(min(duty.every_seconds, most))
 
     async def _pause(self, seconds: float) -> None:
         with suppress(TimeoutError):

@@ -25,6 +25,10 @@ PER_TENANT_WHEN_DEEP: Final = 64
 CHUNK: Final = 1_000
 PASSES: Final = 100
 BETWEEN_SECONDS: Final = 0.05
+# An idle process sends at most two statements a second, and the heartbeat is one of them. What is lost meanwhile a
+# worker claims by itself, when its heartbeat says that something waits and Redis is silent.
+BUSY_SECONDS: Final = 1.0
+IDLE_SECONDS: Final = 2.0
 AGAIN_SECONDS: Final = 10.0
 
 
@@ -32,7 +36,6 @@ class Sweep:
     """Tops the streams up from the database: generously while they hold little, else a few of each tenant."""
 
     name = "sweep"
-    every_seconds = 1.0
 
     def __init__(
         self,
@@ -50,6 +53,7 @@ class Sweep:
         self._shard = shard
         self._added: dict[UUID, float] = {}
         self._last: UUID | None = None
+        self.every_seconds = BUSY_SECONDS
 
     async def run(self) -> int:
         """Add what waits and was not added lately, again while there was some; how many."""
@@ -60,6 +64,7 @@ class Sweep:
             if not fresh:
                 break
             await asyncio.sleep(BETWEEN_SECONDS)
+        self.every_seconds = BUSY_SECONDS if added else IDLE_SECONDS
         return added
 
     async def _pass(self) -> int:

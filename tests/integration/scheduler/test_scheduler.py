@@ -16,7 +16,13 @@ from runtime.queue.stream import ENOUGH_WAITING
 from runtime.scheduler.loop import Scheduler
 from runtime.scheduler.partitions import DAYS_AHEAD, Partitions
 from runtime.scheduler.retention import Retention
-from runtime.scheduler.sweep import AGAIN_SECONDS, PER_TENANT_WHEN_DEEP, Sweep
+from runtime.scheduler.sweep import (
+    AGAIN_SECONDS,
+    BUSY_SECONDS,
+    IDLE_SECONDS,
+    PER_TENANT_WHEN_DEEP,
+    Sweep,
+)
 from tests import make
 from tests.integration.store.conftest import until
 from tests.support.engine_room import TENANT, EngineRoom
@@ -188,6 +194,16 @@ async def test_the_dispatcher_shows_how_far_it_is_behind(room: EngineRoom):
     assert value("maestro_dispatch_lag_seconds") == 0
 
 
+async def test_an_idle_sweep_asks_less_often(room: EngineRoom):
+    duty = sweep(room)
+
+    await duty.run()
+    assert duty.every_seconds == IDLE_SECONDS
+    await backlog(room, 1)
+    await duty.run()
+    assert duty.every_seconds == BUSY_SECONDS
+
+
 async def test_hints_stop_when_much_waits_and_the_dispatcher_chooses(room: EngineRoom):
     for _ in range(ENOUGH_WAITING + 50):
         room.queue.hint(0, TENANT, 1)
@@ -228,7 +244,7 @@ async def test_one_leads_and_another_follows_when_it_ends(room: EngineRoom):
         async with scheduler(room) as second:
             assert not second.is_leader.is_set()
             await first.stop()
-            await asyncio.wait_for(second.is_leader.wait(), 5)
+            await asyncio.wait_for(second.is_leader.wait(), 10)
 
 
 async def test_a_leader_that_lost_its_connection_leads_no_longer_unless_it_wins_again(
