@@ -32,6 +32,8 @@ SECTIONS: Final[dict[str, tuple[VerbEntry, ...]]] = {
     ),
     "Write workflows": (
         VerbEntry("validate", f"{_V}.validate:validate", "Check definition files, offline."),
+        VerbEntry("fmt", f"{_V}.fmt:fmt", "Lay out definition files evenly, offline."),
+        VerbEntry("convert", f"{_V}.fmt:convert", "Spell a definition the other way, offline."),
         VerbEntry(
             "publish", f"{_V}.publish:publish", "Publish a definition file as an immutable version."
         ),

@@ -97,22 +97,29 @@ class Document:
         )
 
 
-def read_document(source: Json, findings: Findings) -> Document:
-    """Read a whole document; says all that is wrong with its form."""
+def is_manifest(source: dict[str, Json]) -> bool:
+    """Whether a document is in the manifest spelling."""
+    return "apiVersion" in source or ("spec" in source and not {"steps", "tasks"} & source.keys())
+
+
+def read_document(
+    source: Json, findings: Findings, keys: list[tuple[Path, str]] | None = None
+) -> Document:
+    """Read a whole document; says all that is wrong with its form. `keys` collects the language's."""
     if not isinstance(source, dict):
         findings.error("type", f"a workflow is a mapping, not {kind_of(source)}", ())
         return Document({})
-    if "apiVersion" in source or ("spec" in source and not {"steps", "tasks"} & source.keys()):
-        return _manifest(source, findings)
-    reading = Reading(findings)
+    if is_manifest(source):
+        return _manifest(source, Reading(findings, camel=True, keys=keys))
+    reading = Reading(findings, keys=keys)
     name = "tasks" if "tasks" in source and "steps" not in source else "steps"
     value = (FLAT if name == "steps" else FLAT_TASKS).read(source, (), reading)
     document = Document(_as_steps(value), uses=reading.uses)
     return _finish(document, reading, (name,), ("params",))
 
 
-def _manifest(source: dict[str, Json], findings: Findings) -> Document:
-    reading = Reading(findings, camel=True)
+def _manifest(source: dict[str, Json], reading: Reading) -> Document:
+    findings = reading.findings
     for key in source:
         if key not in _MANIFEST_KEYS:
             hint = findings.near(key, _MANIFEST_KEYS) or "known here: " + ", ".join(_MANIFEST_KEYS)

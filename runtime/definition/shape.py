@@ -25,12 +25,13 @@ Schema: TypeAlias = dict[str, Any]
 
 @dataclass(slots=True)
 class Reading:
-    """What the shapes share while one document is read."""
+    """What the shapes share while one document is read; `keys`, if wanted, are those of the language."""
 
     findings: Findings
     camel: bool = False
     step: int | None = None
     uses: list[Use] = field(default_factory=list)
+    keys: list[tuple[Path, str]] | None = None
 
 
 class Shape(Protocol):
@@ -359,6 +360,8 @@ class Record:
                     on_key=True,
                 )
                 continue
+            if reading.keys is not None:
+                reading.keys.append(((*path, key), name))
             found = self.fields[name].shape.read(one, (*path, key), reading)
             if found is not MISSING:
                 out[name] = found
