@@ -9,7 +9,7 @@ BIN = .venv/bin
 WORKERS = 2
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(PYTEST_FLAGS)
 
-.PHONY: help run test test-long simulate bench soak check schema docs verify lock clean runtime-set test-set
+.PHONY: help run test test-long simulate fuzz bench soak check schema docs verify lock clean runtime-set test-set
 
 help:  ## List these targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -25,6 +25,9 @@ test-long: test-set  ## Run the test suite with the long runs
 
 simulate: test-set  ## Run the simulator: make simulate SEEDS=400000
 	@exec $(BIN)/python -m tests.simulator --seeds $(or $(SEEDS),10000)
+
+fuzz: test-set  ## Throw broken documents at the parser: make fuzz SECONDS=3600
+	@exec $(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60) --keep
 
 bench: test-set  ## Run the benchmarks and keep their results, or one: make bench BENCH=name
 	@exec $(BIN)/python -m benchmarks --keep $(BENCH)

@@ -203,6 +203,7 @@ async def open_runtime(
             clock=clock,
             entropy=entropy,
             on_published=executions.forget_targets,
+            secret_names=FileSecrets(settings.secrets_path).names_if_readable,
         )
         dead_letters = DeadLetterService(database=database, queue=queue, wakeup=wakeup)
         doubts = DoubtService(

@@ -85,11 +85,15 @@ def _show(options: Options, form: str, reports: Sequence[Report]) -> None:
 
 
 def _check(file: str, catalog: Any) -> Report:
+    from runtime.abi.surroundings import Surroundings
     from runtime.definition import validate as validate_definition
     from runtime.model.workflow import DefinitionFormat
 
     source, form = read_definition(file)
-    result = validate_definition(source, DefinitionFormat(form.lower()), catalog)
+    known = Surroundings(agents=frozenset())
+    result = validate_definition(
+        source, DefinitionFormat(form.lower()), catalog, surroundings=known
+    )
     findings = tuple(
         Finding(
             problem.message,

@@ -6,6 +6,7 @@ engine walks, `apply_params` checks the input of an execution, `json_schema` ser
 
 from __future__ import annotations
 
+from runtime.definition.calling import called
 from runtime.definition.canonical import canonical_bytes, canonical_digest
 from runtime.definition.compile import compile_plan
 from runtime.definition.params import apply_params
@@ -15,6 +16,7 @@ from runtime.definition.validate import Validation, validate
 __all__ = [
     "Validation",
     "apply_params",
+    "called",
     "canonical_bytes",
     "canonical_digest",
     "compile_plan",

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from runtime.abi.catalog import Catalog
+from runtime.abi.surroundings import NOTHING_KNOWN, Surroundings
+from runtime.definition.calling import called, check_calls
 from runtime.definition.canonical import canonical_digest
 from runtime.definition.compile import compile_plan
 from runtime.definition.connector import ConnectorCheck
@@ -38,6 +40,7 @@ class Validation:
     plan: Plan | None = None
     name: str | None = None
     version: SemVer | None = None
+    calls: frozenset[str] = frozenset()
 
     @property
     def ok(self) -> bool:
@@ -51,8 +54,12 @@ def validate(
     catalog: Catalog,
     *,
     publishing: bool = False,
+    surroundings: Surroundings = NOTHING_KNOWN,
 ) -> Validation:
-    """Judge a document; never raises for anything that stands in it."""
+    """Judge a document; never raises for anything that stands in it.
+
+    `calls` of the result are the workflows that it names: who knows them asks again with them.
+    """
     read = read_source(source, format)
     findings = read.findings
     if not read.is_read:
@@ -69,6 +76,7 @@ def validate(
         findings.error("too-large", f"a workflow has at most {MAX_STEPS:,} steps", place)
         return _judged(read, document)
     _check(document, catalog, findings, publishing=publishing)
+    check_calls(document, surroundings, findings, publishing=publishing)
     return _judged(read, document)
 
 
@@ -88,15 +96,17 @@ def _judged(source: Source, document: Document) -> Validation:
     source.locate(findings.found)
     problems = sorted((one.as_problem() for one in findings.found), key=_order)
     name, version = document.value.get("name"), document.value.get("version")
-    about = {
-        "name": name if isinstance(name, str) else None,
-        "version": SemVer.parse(version) if isinstance(version, str) else None,
-    }
+    calls = called(document.value)
     if findings.has_errors:
-        return Validation(tuple(problems), name=about["name"], version=about["version"])  # type: ignore[arg-type]  # two values of two types
+        return Validation(
+            tuple(problems),
+            name=name if isinstance(name, str) else None,
+            version=SemVer.parse(version) if isinstance(version, str) else None,
+            calls=calls,
+        )
     digest = canonical_digest(document.value)
     plan = compile_plan(document.value, digest)
-    return Validation(tuple(problems), document.value, digest, plan, plan.name, plan.version)
+    return Validation(tuple(problems), document.value, digest, plan, plan.name, plan.version, calls)
 
 
 def _order(problem: Problem) -> tuple[int, int, str]:

@@ -63,6 +63,13 @@ class FileSecrets(Mapping[str, str]):
         self._refresh()
         return tuple(sorted(self._values))
 
+    def names_if_readable(self) -> frozenset[str] | None:
+        """The names, or None when this process may not read them and so can't tell what is missing."""
+        try:
+            return frozenset(self.names())
+        except SetupError:
+            return None
+
     def mask(self, value: T) -> T:
         """A text or JSON value without any secret that this process has ever read."""
         return self._masker.mask(value)

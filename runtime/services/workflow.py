@@ -9,9 +9,12 @@ from __future__ import annotations
 import asyncio
 import builtins
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any, Final, Literal
 from uuid import UUID
 
+from runtime.abi.surroundings import Surroundings
 from runtime.clock import Clock
 from runtime.connectors.registry import Registry
 from runtime.definition import Validation
@@ -39,6 +42,7 @@ from runtime.model.workflow import (
     WorkflowVersion,
 )
 from runtime.services.access import READ_WORKFLOWS, require
+from runtime.services.called import CalledWorkflows
 from runtime.store.idempotency import body_digest, check_key, claim_key, find_key
 from runtime.store.pool import Database
 from runtime.store.workflow import Draft, WorkflowStore
@@ -64,13 +68,18 @@ class WorkflowService:
         clock: Clock,
         entropy: Entropy,
         on_published: Callable[[UUID], None] | None = None,
+        secret_names: Callable[[], frozenset[str] | None] = lambda: None,
+        agents: frozenset[str] = frozenset(),
     ) -> None:
         self._database = database
         self._registry = registry
         self._clock = clock
         self._entropy = entropy
         self._on_published = on_published
+        self._secret_names = secret_names
+        self._agents = agents
         self._store = WorkflowStore(database)
+        self._called = CalledWorkflows(self._store)
         self._list = WorkflowList(database)
 
     # --- reads -------------------------------------------------------------------------------------
@@ -151,9 +160,9 @@ class WorkflowService:
     async def validate(
         self, who: Principal, source: str, format: DefinitionFormat | None
     ) -> Validation:
-        """The findings that publishing this document would have."""
+        """The findings in a document; what only publishing refuses is a warning here."""
         require(who, READ_WORKFLOWS)
-        return await self._validated(source, format, publishing=True)
+        return await self._validated(who, source, format)
 
     # --- changes -----------------------------------------------------------------------------------
 
@@ -174,7 +183,7 @@ class WorkflowService:
         require(who, "workflows:write")
         key = check_key(idempotency_key)
         asked = [name, source, format, display_name, description, labels, namespace]
-        draft, validation = await self._draft(source, format, name)
+        draft, validation = await self._draft(who, source, format, name)
         plan_labels = validation.plan.labels if validation.plan else {}
         plan_space = validation.plan.namespace if validation.plan else None
         made = self._new_id()
@@ -226,7 +235,7 @@ class WorkflowService:
         draft: Draft | None = None
         findings: tuple[Problem, ...] = ()
         if source is not None:
-            draft, validation = await self._draft(source, format, before.name)
+            draft, validation = await self._draft(who, source, format, before.name)
             findings = validation.problems
         async with self._database.tenant(who.tenant_id) as connection, connection.transaction():
             await self._locked(connection, who, id, expected_digest)
@@ -265,7 +274,7 @@ class WorkflowService:
         if first is not None:
             return await self._publication(who, id, first, (), created=False)
         draft = await self._publishable(who, id)
-        validation = await self._validated(draft.source, draft.format, publishing=True)
+        validation = await self._validated(who, draft.source, draft.format, publishing=True)
         if not validation.ok:
             raise Invalid(validation.problems)
         wanted = _wanted(version, validation.version)
@@ -376,21 +385,46 @@ class WorkflowService:
         return workflow
 
     async def _validated(
-        self, source: str, format: DefinitionFormat | None, *, publishing: bool = False
+        self,
+        who: Principal,
+        source: str,
+        format: DefinitionFormat | None,
+        *,
+        publishing: bool = False,
+    ) -> Validation:
+        """Judge a document with what is known here; one that calls workflows is judged again with them."""
+        known = Surroundings(self._secret_names(), self._agents)
+        found = await self._judged(source, format, known, publishing=publishing)
+        if not found.calls:
+            return found
+        called = await self._called.find(who.tenant_id, found.calls)
+        known = replace(known, workflows=called)
+        return await self._judged(source, format, known, publishing=publishing)
+
+    async def _judged(
+        self,
+        source: str,
+        format: DefinitionFormat | None,
+        known: Surroundings,
+        *,
+        publishing: bool,
     ) -> Validation:
         """A large document is judged in a thread: it takes seconds, and others must not wait for it."""
-        catalog = self._registry.catalog()
-        if len(source) <= _LARGE:
-            return validate_document(source, format, catalog, publishing=publishing)
-        return await asyncio.to_thread(
-            validate_document, source, format, catalog, publishing=publishing
+        judge = partial(
+            validate_document,
+            source,
+            format,
+            self._registry.catalog(),
+            publishing=publishing,
+            surroundings=known,
         )
+        return judge() if len(source) <= _LARGE else await asyncio.to_thread(judge)
 
     async def _draft(
-        self, source: str, format: DefinitionFormat | None, name: str
+        self, who: Principal, source: str, format: DefinitionFormat | None, name: str
     ) -> tuple[Draft, Validation]:
         """A document that can be saved; raises Invalid with every finding when it has errors."""
-        validation = await self._validated(source, format)
+        validation = await self._validated(who, source, format)
         problems = builtins.list(validation.problems)
         if validation.name is not None and validation.name != name:
             problems.append(

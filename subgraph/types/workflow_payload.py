@@ -19,7 +19,10 @@ from subgraph.types.workflow_version import WorkflowVersion
 class WorkflowValidation:
     """What a validation found."""
 
-    valid: bool = strawberry.field(description="Whether publishing would not refuse it.")
+    valid: bool = strawberry.field(
+        description="Whether it has no error. What this version does not run, what is not installed and "
+        "workflows that are not published are warnings here, and refused when publishing."
+    )
     findings: list[DefinitionError] = strawberry.field(
         description="Errors and warnings, in order of the document.", directives=[sized(20)]
     )

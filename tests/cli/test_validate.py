@@ -77,3 +77,24 @@ def test_an_unknown_package_of_connectors_is_named(files):
 
     assert done.code != 0
     assert "nobody.here" in done.stderr
+
+
+FIXTURES = ROOT / "tests/golden/definitions/invalid"
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted(one for one in FIXTURES.iterdir() if one.suffix != ".findings"),
+    ids=lambda one: one.name,
+)
+def test_the_command_line_finds_what_the_golden_list_says(cli, path):
+    done = cli("validate", str(path), "-o", "json")
+
+    (report,) = json.loads(done.stdout)
+    found = [
+        f"{one['line']}:{one['column']}-{one['end_line']}:{one['end_column']} {one['severity']} {one['rule']}: "
+        f"{one['message']}" + (f" ({one['hint']})" if "hint" in one else "")
+        for one in report["findings"]
+    ]
+    assert done.code == 4
+    assert found == path.with_suffix(".findings").read_text().splitlines()

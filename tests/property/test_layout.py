@@ -5,13 +5,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import yaml
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from runtime.definition.layout import LayoutRefused, format_document, lay_out, same
 from runtime.definition.source import read_source
-from runtime.definition.spelling import Spelling, convert
 from runtime.model.workflow import DefinitionFormat
 
 LEAVES = st.sampled_from(

@@ -70,6 +70,26 @@ def _truncate(meter: Meter, value: Any, length: Any = 255, end: Any = "...") -> 
     return (text[: max(0, size - len(tail))].rstrip() + tail)[:size]
 
 
+def _center(meter: Meter, value: Any, width: Any = 80) -> str:
+    text, size = need_text(value, "center"), need_count(width, "the width of center")
+    meter.produce(max(size, len(text)))
+    return text.center(size)
+
+
+def _indent(meter: Meter, value: Any, width: Any = 4, first: Any = False) -> str:  # noqa: FBT002 - Jinja's own order
+    text, size = need_text(value, "indent"), need_count(width, "the width of indent")
+    meter.produce(len(text) + size * (text.count("\n") + 1))
+    pad = " " * size
+    lines = [pad + line if line.strip() else line for line in text.split("\n")]
+    return "\n".join(lines if first else [text.split("\n", 1)[0], *lines[1:]])
+
+
+def _wordcount(meter: Meter, value: Any) -> int:
+    text = need_text(value, "wordcount")
+    meter.touch(len(text) // 2 + 1)
+    return len(text.split())
+
+
 def _starts(_meter: Meter, value: Any, start: Any) -> bool:
     return need_text(value, "startswith").startswith(need_text(start, "startswith"))
 
@@ -91,6 +111,9 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "replace": _replace,
     "split": _split,
     "truncate": _truncate,
+    "center": _center,
+    "indent": _indent,
+    "wordcount": _wordcount,
     "startswith": _starts,
     "endswith": _ends,
     "string": _string,

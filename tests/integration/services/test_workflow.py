@@ -363,3 +363,31 @@ async def test_a_large_document_does_not_hold_the_loop(room):
 
     assert (await judging).ok
     assert turns > 10
+
+
+def calling(name, target):
+    return document(name=name, steps=[{"id": "call", "type": "workflow", "workflow": target}])
+
+
+async def test_a_call_of_what_is_not_published_saves_and_does_not_publish(room):
+    saved = await room.workflows.create(
+        room.who, name="caller", source=calling("caller", "callee"), format=JSON
+    )
+
+    with pytest.raises(Invalid) as caught:
+        await room.workflows.publish(room.who, saved.workflow.id)
+
+    assert "unknown-workflow" in {one.rule for one in saved.findings}
+    assert "unknown-workflow" in {
+        one.rule for one in caught.value.problems if one.severity == "error"
+    }
+
+
+async def test_published_workflows_and_their_versions_are_known_when_they_are_called(room):
+    await room.publish(name="callee", version="1.2.0")
+
+    fine = await room.workflows.validate(room.who, calling("caller", "callee@^1.1"), JSON)
+    late = await room.workflows.validate(room.who, calling("caller", "callee@2"), JSON)
+
+    assert {one.rule for one in fine.problems} == {"not-in-this-version"}
+    assert {one.rule for one in late.problems} == {"not-in-this-version", "unknown-workflow"}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from runtime.abi.surroundings import Surroundings
 from runtime.definition import compile_plan
 from runtime.model.workflow import DefinitionFormat
 
@@ -26,7 +27,11 @@ def as_line(problem):
 
 @pytest.mark.parametrize("path", INVALID, ids=lambda path: path.name)
 def test_all_findings_at_once_each_at_its_place(path, check):
-    found = check(path.read_bytes(), format=DefinitionFormat(path.suffix[1:]))
+    found = check(
+        path.read_bytes(),
+        format=DefinitionFormat(path.suffix[1:]),
+        surroundings=Surroundings(agents=frozenset()),
+    )
 
     assert not found.ok
     assert [as_line(one) for one in found.problems] == path.with_suffix(

@@ -15,7 +15,10 @@ from runtime.model.errors import Invalid
 from runtime.model.workflow import DefinitionFormat
 
 ROOT = Path(__file__).parents[3]
-SAMPLES = [*sorted((ROOT / "tests/golden/definitions/valid").iterdir()), *sorted((ROOT / "examples").glob("*.yaml"))]
+SAMPLES = [
+    *sorted((ROOT / "tests/golden/definitions/valid").iterdir()),
+    *sorted((ROOT / "examples").glob("*.yaml")),
+]
 MESSY = """\
 
 
@@ -32,7 +35,7 @@ steps:
   with: {a:  1,b: "two",   # in flow
      c: 'x' }
   # before timeout
-  timeout: 30s   
+  timeout: 30s{0}
 
   # trailing of a
 - id: b
@@ -63,7 +66,7 @@ steps:
   anchor:   &x  {a: 1}
   alias: *x
 # tail
-"""
+""".replace("{0}", "   ")
 NEAT = """\
 # head
 
@@ -148,7 +151,9 @@ steps: # the work
 
     manifest = convert(read_source(text), Spelling.MANIFEST)
 
-    assert manifest == """\
+    assert (
+        manifest
+        == """\
 # all
 apiVersion: composer/v1
 kind: Workflow
@@ -161,7 +166,10 @@ spec:
     - {id: a, uses: core.set@1, with: *x, dependsOn: []}
   # end
 """
-    assert convert(read_source(manifest), Spelling.FLAT) == """\
+    )
+    assert (
+        convert(read_source(manifest), Spelling.FLAT)
+        == """\
 # all
 # about
 name: x # beside
@@ -170,6 +178,7 @@ steps: # the work
   - {id: a, uses: core.set@1, with: *x, depends_on: []}
 # end
 """
+    )
 
 
 @pytest.mark.parametrize(
@@ -187,7 +196,9 @@ def test_what_can_not_be_moved_is_written_anew_below_its_comments(text, check):
 
 
 def test_json_is_written_with_two_spaces_and_stays_json():
-    source = read_source('{"name":"x","steps":[{"id":"a","uses":"core.noop@1","depends_on":[],"timeout":"1s"}]}')
+    source = read_source(
+        '{"name":"x","steps":[{"id":"a","uses":"core.noop@1","depends_on":[],"timeout":"1s"}]}'
+    )
 
     assert format_document(source).startswith('{\n  "name": "x",\n  "steps": [\n')
     assert json.loads(convert(source, Spelling.MANIFEST))["spec"]["tasks"][0]["dependsOn"] == []
@@ -195,6 +206,11 @@ def test_json_is_written_with_two_spaces_and_stays_json():
 
 def test_only_documents_of_the_right_form_are_converted():
     with pytest.raises(Invalid) as caught:
-        convert(read_source("name: x\nstep: []\nsteps: [{id: a, timeout: soon}]"), Spelling.MANIFEST)
+        convert(
+            read_source("name: x\nstep: []\nsteps: [{id: a, timeout: soon}]"), Spelling.MANIFEST
+        )
 
-    assert [(one.rule, one.line) for one in caught.value.problems][:2] == [("unknown-key", 2), ("bad-duration", 3)]
+    assert [(one.rule, one.line) for one in caught.value.problems][:2] == [
+        ("unknown-key", 2),
+        ("bad-duration", 3),
+    ]

@@ -15,6 +15,8 @@ EXAMPLES: list[tuple[str, Any]] = [
     ("'Ab' | upper", "AB"), ("'Ab' | lower", "ab"), ("'ab cd' | title", "Ab Cd"), ("'ab' | capitalize", "Ab"),
     ("' a ' | trim", "a"), ("'xax' | trim('x')", "a"), ("'aaa' | replace('a', 'b', 2)", "bba"),
     ("'a,b,c' | split(',', 1)", ["a", "b,c"]), ("'hello world' | truncate(8)", "hello..."),
+    ("'a' | center(4)", " a  "), ("'a\nb\n\nc' | indent(2)", "a\n  b\n\n  c"), ("'a\nb' | indent(1, true)", " a\n b"),
+    ("'one two ' | wordcount", 2),
     ("'ab' | startswith('a')", True), ("'ab' | endswith('a')", False), ("1.5 | string", "1.5"),
     ("'12' | int", 12), ("'3.9' | int", 3), ("'x' | int(0)", 0), ("'1.5' | float", 1.5), ("'x' | float(none)", None),
     ("2.567 | round(1)", 2.6), ("2.1 | round(method='ceil')", 3.0), ("2.9 | round(0, 'floor')", 2.0),

@@ -1,0 +1,66 @@
+"""What a document calls by name must exist, as far as somebody knows what exists."""
+
+from __future__ import annotations
+
+import pytest
+
+from runtime.abi.surroundings import KnownWorkflow, Surroundings
+from runtime.definition.calling import fits
+from runtime.model.values import SemVer
+
+TEXT = """
+name: start
+steps:
+  - {id: a, uses: http.request@1, with: {url: "{{ secrets.PAY_URL }}", auth: {bearer: "{{ secrets.PAY_TOKN }}"}}}
+  - {id: b, type: workflow, workflow: bill@^1.2}
+  - {id: c, type: workflow, workflow: bil}
+  - {id: d, type: agent_task, agent: writr, message: Write}
+on_failure: {workflow: tell@2}
+"""
+V = {
+    "bill": KnownWorkflow((SemVer(1, 1), SemVer(2)), frozenset(["mail"])),
+    "mail": KnownWorkflow((SemVer(1),), frozenset(["mail", "start"])),
+    "tell": KnownWorkflow((SemVer(2, 5),)),
+}
+KNOWN = Surroundings(frozenset(["PAY_URL", "PAY_TOKEN"]), frozenset(["writer"]), V)
+
+
+def told(found, *rules):
+    return [
+        (one.line, one.severity.value, one.message, one.hint)
+        for one in found.problems
+        if one.rule in {"unknown-workflow", "unknown-secret", "unknown-agent", "workflow-recursion"}
+    ]
+
+
+@pytest.mark.parametrize(("publishing", "severity"), [(False, "warning"), (True, "error")])
+def test_what_does_not_exist_is_named_with_what_is_near(publishing, severity, check):
+    found = check(TEXT, surroundings=KNOWN, publishing=publishing)
+
+    assert told(found) == [
+        (4, "warning", "the secret PAY_TOKN is not defined here", "did you mean 'PAY_TOKEN'?"),
+        (5, severity, "no published version of bill fits '^1.2'; the newest is 2.0.0", None),
+        (
+            5,
+            "error",
+            "these workflows would start each other without end: start -> bill -> mail -> start",
+            None,
+        ),
+        (6, severity, "there is no published workflow 'bil'", "did you mean 'bill'?"),
+        (7, "warning", "there is no agent 'writr' registered here", "did you mean 'writer'?"),
+    ]
+    assert found.calls == {"bill", "bil", "tell"}
+
+
+def test_what_nobody_knows_is_not_judged(check):
+    assert told(check(TEXT)) == []
+
+
+@pytest.mark.parametrize(
+    ("version", "wanted", "is_fit"),
+    [("1.2.3", "", True), ("1.2.3", "1", True), ("1.2.3", "1.2", True), ("1.2.3", "1.3", False), ("1.9.0", "^1.2", True),
+     ("1.1.9", "^1.2", False), ("2.0.0", "^1.2", False), ("1.2.9", "~1.2.3", True), ("1.3.0", "~1.2", False), ("1.9.0", "~1", True),
+     ("1.2.3", "1.2.3", True), ("1.2.4", "1.2.3", False), ("1.2.4", "^1.2.3", True), ("1.3.0-rc.1", "^1", False), ("1.0.0", "x", False)],
+)  # fmt: skip
+def test_ranges_of_versions(version, wanted, is_fit):
+    assert fits(SemVer.parse(version), wanted) is is_fit
