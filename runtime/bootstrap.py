@@ -197,13 +197,8 @@ async def open_runtime(
             entropy=entropy,
             max_input_bytes=settings.api.max_input_bytes,
         )
-        workflows = WorkflowService(
-            database=database,
-            registry=registry,
-            clock=clock,
-            entropy=entropy,
-            on_published=executions.forget_targets,
-            secret_names=FileSecrets(settings.secrets_path).names_if_readable,
+        workflows = _workflows(
+            settings, database, registry, executions, clock=clock, entropy=entropy
         )
         dead_letters = DeadLetterService(database=database, queue=queue, wakeup=wakeup)
         doubts = DoubtService(
@@ -244,6 +239,26 @@ async def _open_connectors(
     await registry.open()
     stack.push_async_callback(registry.close)
     return registry
+
+
+def _workflows(
+    settings: Settings,
+    database: Database,
+    registry: Registry,
+    executions: ExecutionService,
+    *,
+    clock: Clock,
+    entropy: Entropy,
+) -> WorkflowService:
+    """The service of workflows, which also knows what secrets there are."""
+    return WorkflowService(
+        database=database,
+        registry=registry,
+        clock=clock,
+        entropy=entropy,
+        on_published=executions.forget_targets,
+        secret_names=FileSecrets(settings.secrets_path).names_if_readable,
+    )
 
 
 def _authenticator(settings: Settings, database: Database, clock: Clock) -> Authenticator:
