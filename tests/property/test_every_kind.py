@@ -102,7 +102,7 @@ def errors(found: Any) -> list[Any]:
     return [one for one in found.problems if one.severity == "error"]
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(documents())
 def test_every_kind_is_accepted_compiles_and_is_refused_only_at_publishing(document):
     text = json.dumps(document)
@@ -120,7 +120,7 @@ def test_every_kind_is_accepted_compiles_and_is_refused_only_at_publishing(docum
     assert {one.rule for one in errors(publishing)} == {"not-in-this-version"}
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(documents())
 def test_both_spellings_turn_into_each_other_without_loss(document):
     source = read_source(json.dumps(document), JSON)
@@ -167,7 +167,7 @@ MUTATIONS = [
 @pytest.mark.parametrize(
     ("mutate", "rule", "place"), MUTATIONS, ids=lambda one: one if isinstance(one, str) else ""
 )
-@settings(max_examples=8)
+@settings(max_examples=8, deadline=None)
 @given(document=documents())
 def test_each_mutation_gives_its_finding_at_its_place(mutate, rule, place, document):
     document["timeout"] = "P5D"

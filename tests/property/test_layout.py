@@ -40,7 +40,7 @@ def block(draw: Any, column: int = 0, depth: int = 0) -> list[str]:
     return out
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(block())
 def test_formatting_changes_white_space_alone(lines):
     text = "\n".join(lines) + "\n"
@@ -54,7 +54,7 @@ def test_formatting_changes_white_space_alone(lines):
     assert lay_out(once) == once
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.text("{}[]:,-&*!|>'\"%@` \n\tab0~#?$.", max_size=60))
 def test_no_punctuation_makes_the_layout_fail(text):
     source = read_source(text, DefinitionFormat.YAML)

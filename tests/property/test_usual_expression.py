@@ -20,7 +20,7 @@ TEXTS = st.lists(st.tuples(WORDS, st.sampled_from([" ", "", "  "])), min_size=1,
 )
 
 
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None)
 @example("a.b | upper == 'X' and c[0] | default(1) > 3")
 @example("a is odd or b is number")
 @given(TEXTS)
