@@ -9,6 +9,7 @@ import strawberry
 
 from resolvers.dataloaders import Loaders
 from runtime.model.identity import Principal
+from runtime.services.breaker import BreakerService
 from runtime.services.dead_letter import DeadLetterService
 from runtime.services.doubt import DoubtService
 from runtime.services.execution import ExecutionService
@@ -31,6 +32,7 @@ class Context:
     executions: ExecutionService
     dead_letters: DeadLetterService
     doubts: DoubtService
+    breakers: BreakerService
     loaders: Loaders
     resume: Resume = field(default_factory=Resume)
 

@@ -27,11 +27,13 @@ from runtime.identity.development import DevIssuer
 from runtime.identity.keys import JwksKeys
 from runtime.identity.tokens import TokenVerifier
 from runtime.model.errors import SetupError
+from runtime.queue.breaker import SharedBreakers
 from runtime.queue.link import RedisLink
 from runtime.queue.stream import RedisQueue
 from runtime.queue.wakeup import Wakeup
 from runtime.scheduler.loop import Scheduler
 from runtime.secrets.file import FileSecrets
+from runtime.services.breaker import BreakerService
 from runtime.services.dead_letter import DeadLetterService
 from runtime.services.doubt import DoubtService
 from runtime.services.execution import ExecutionService
@@ -65,6 +67,7 @@ class Services:
     executions: ExecutionService
     dead_letters: DeadLetterService
     doubts: DoubtService
+    breakers: BreakerService
     health: HealthService
 
 
@@ -115,6 +118,7 @@ class Runtime:
             host=f"{socket.gethostname()}:{os.getpid()}{':alone' if is_alone else ''}",
             quarantine=None if is_alone else Quarantine(self.settings, _ALONE),
             is_alone=is_alone,
+            shared_breakers=SharedBreakers(self.link),
         )
         if self.settings.worker.born_owned and not is_alone:
             self.births.join(SHARD, worker.offer)
@@ -204,6 +208,7 @@ async def open_runtime(
         doubts = DoubtService(
             database, store, executions, registry, max_bytes=settings.worker.max_output_bytes
         )
+        breakers = BreakerService(SharedBreakers(link))
         health = HealthService(database=database, link=link, metrics=metrics)
         yield Runtime(
             settings=settings,
@@ -221,7 +226,7 @@ async def open_runtime(
             logs=logs,
             births=births,
             authenticator=_authenticator(settings, database, clock),
-            services=Services(workflows, executions, dead_letters, doubts, health),
+            services=Services(workflows, executions, dead_letters, doubts, breakers, health),
         )
 
 

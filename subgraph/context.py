@@ -61,6 +61,7 @@ class Door:
             executions=executions,
             dead_letters=services.dead_letters,
             doubts=services.doubts,
+            breakers=services.breakers,
             loaders=Loaders(who, workflows, executions, services.dead_letters),
             document=document,
             trace_id=trace_id,

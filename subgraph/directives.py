@@ -21,6 +21,7 @@ ACCESS: Final[dict[str, str | None]] = {
     "Query.execution": None,
     "Query.executionByIdempotencyKey": None,
     "Query.executions": None,
+    "Query.circuitBreakers": None,
     "Query.deadLetters": "executions:admin",
     "Mutation.createWorkflow": "workflows:write",
     "Mutation.updateWorkflow": "workflows:write",

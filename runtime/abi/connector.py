@@ -147,6 +147,14 @@ class LookUpConnector(Connector, Protocol):
 
 
 @runtime_checkable
+class TargetedConnector(Connector, Protocol):
+    """A connector that names the system it calls: what keeps failing is not called for a while."""
+
+    def target(self, input: Any) -> str | None:
+        """The system that a call with this input goes to, in words that hold no secret; None: nobody's."""
+
+
+@runtime_checkable
 class InlineConnector(Connector, Protocol):
     """A connector that answers at once: the worker needs no task, no await, no timeout for it."""
 

@@ -224,6 +224,10 @@ class HttpRequest(Connector):
             return Effect.PURE
         return Effect.IDEMPOTENT if input.method in _IDEMPOTENT else Effect.AT_MOST_ONCE
 
+    def target(self, input: HttpRequestInput) -> str:
+        """Scheme, host and port."""
+        return str(URL(input.url).origin())
+
     async def execute(self, context: StepContext, input: HttpRequestInput) -> HttpRequestOutput:
         """Make the call; an unexpected status is a failure of the step."""
         transport = _transport(context)

@@ -32,6 +32,7 @@ from runtime.model.values import Json
 Mask: TypeAlias = Callable[[Any], Any]
 
 LOOK_UP_SECONDS = 30.0
+_MAX_TARGET = 300
 _MAX_MESSAGE = 2_000
 _MACHINERY = ("runtime.connectors.", "maestro.")
 
@@ -107,6 +108,19 @@ def effect_of(connector: Connector, rendered_input: Json, mask: Mask = as_is) ->
         return connector.effect(value)
     except Exception as error:  # noqa: BLE001 - a user's code: its step fails, nothing else
         raise _unreadable(f"{connector.name} can't say what its effect is", error, mask) from None
+
+
+def target_of(connector: Connector, rendered_input: Json, mask: Mask = as_is) -> str | None:
+    """Which system a call goes to, when the connector can say; raises StepFailed on bad input."""
+    find = getattr(connector, "target", None)
+    if find is None:
+        return None
+    value = read_input(connector, rendered_input, mask)
+    try:
+        found = find(value)
+    except Exception as error:  # noqa: BLE001 - a user's code: its step fails, nothing else
+        raise _unreadable(f"{connector.name} can't say what it calls", error, mask) from None
+    return None if found is None else str(mask(str(found)))[:_MAX_TARGET]
 
 
 def read_input(connector: Connector, rendered_input: Json, mask: Mask = as_is) -> BaseModel:

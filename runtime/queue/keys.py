@@ -26,3 +26,12 @@ def class_of(priority: int) -> int:
 def channel(shard: int, topic: str) -> str:
     """The channel on which a shard's bells are rung: topic is `events`, `inbox` or `logs`."""
     return f"mc:{{{shard}}}:{topic}"
+
+
+# Breakers belong to no shard: all of them lie on one node, under a hash tag of their own.
+BREAKERS: Final = "mc:{breakers}"
+
+
+def breaker_failures(digest: str) -> str:
+    """Where the failures of one target are counted by all workers."""
+    return f"{BREAKERS}:f:{digest}"

@@ -16,7 +16,7 @@ from opentelemetry.trace import Span
 
 from runtime.abi.connector import StepContext
 from runtime.connectors.cancel import CancelSignal
-from runtime.connectors.invoke import effect_of
+from runtime.connectors.invoke import effect_of, target_of
 from runtime.engine.command import RunStep
 from runtime.engine.event import STOPPED_TAIL, Facts, StepError, StepFailed, StepSucceeded
 from runtime.engine.retry import idempotency_key
@@ -59,6 +59,7 @@ class Attempt:
     stop_timer: TimerHandle | None = None
     stop_reason: str | None = None
     is_over: bool = False
+    target: str | None = None
 
     def succeeded(self, output: Json, now: float, limit: int) -> StepSucceeded | StepFailed:
         """The attempt returned; an output that can't be stored is a failure of the step."""
@@ -126,6 +127,7 @@ def begin(
         effect=step.plan.effect or connector.effect_class or effect_of(connector, rendered, mask),
         cancel=cancel,
         started_at=now,
+        target=target_of(connector, rendered, mask),
     )
 
 

@@ -34,12 +34,14 @@ from runtime.engine.event import (
     Event,
     Facts,
     RetryDue,
+    StepDeferred,
     StepError,
     StepFailed,
     TimerDue,
 )
 from runtime.engine.state import Phase
 from runtime.model import errors
+from runtime.model.breaker import BreakerKey
 from runtime.model.checkpoint import Closing, FlushOutcome, FlushResult
 from runtime.model.event import EventKind
 from runtime.model.execution import ExecutionError, ExecutionStatus
@@ -52,6 +54,7 @@ from runtime.telemetry.log import get_logger
 from runtime.telemetry.metrics import Metrics
 from runtime.worker import signals
 from runtime.worker.attempt import Attempt, begin, context_of
+from runtime.worker.breaker import Breakers
 from runtime.worker.doubt import Doubts
 from runtime.worker.encode import clean, error_of, stopped
 from runtime.worker.lease import Lease
@@ -89,6 +92,7 @@ class Executor:
         metrics: Metrics,
         clock: Clock,
         signals: signals.Signals,
+        breakers: Breakers,
         on_closed: Callable[[Run, Closing], None],
         on_refused: Callable[[Run, FlushResult], None],
         on_news: Callable[[UUID], None],
@@ -105,6 +109,7 @@ class Executor:
         self._metrics = metrics
         self._clock = clock
         self._signals = signals
+        self._breakers = breakers
         self._on_closed = on_closed
         self._on_refused = on_refused
         self._on_news = on_news
@@ -359,7 +364,10 @@ class Executor:
             self._count(run, action.step, "failed")
             self.tell(run, StepFailed(action.step, action.attempt, error, Effect.PURE))
             return
-        if is_inline:
+        refusal = self._refusal(run, attempt)
+        if refusal is not None:
+            self.tell(run, StepDeferred(action.step, action.attempt, refusal))
+        elif is_inline:
             self._answer(run, attempt)
         elif attempt.effect is Effect.AT_MOST_ONCE:
             self._intents.append((run, attempt))
@@ -379,6 +387,12 @@ class Executor:
             cancel=self._never if cancel is None else cancel,
             now=self._clock.monotonic(),
         )
+
+    def _refusal(self, run: Run, attempt: Attempt) -> StepError | None:
+        if attempt.target is None:
+            return None
+        name = run.prepared.steps[attempt.step].connector_name
+        return self._breakers.refusal(BreakerKey(run.owned.tenant_id, name, attempt.target))
 
     @property
     def _taken(self) -> int:
@@ -468,6 +482,10 @@ class Executor:
         if attempt.stop_timer is not None:
             attempt.stop_timer.cancel()
         run.attempts.pop(attempt.step, None)
+        if attempt.target is not None:
+            name = run.prepared.steps[attempt.step].connector_name
+            error = event.error if isinstance(event, StepFailed) else None
+            self._breakers.ended(BreakerKey(run.owned.tenant_id, name, attempt.target), error)
         if isinstance(event, StepFailed):
             self._count(run, attempt.step, event.error.kind.value)
             self._traces.failed(attempt, event.error.message)

@@ -60,6 +60,7 @@ class Incarnation:
             metrics=tools.metrics,
             clock=tools.clock,
             signals=tools.signals,
+            breakers=tools.breakers,
             on_closed=self._closed,
             on_refused=self._refused,
             on_news=self._news,

@@ -10,6 +10,7 @@ from runtime.clock import Clock
 from runtime.connectors.registry import Registry
 from runtime.entropy import Entropy
 from runtime.model.errors import MaestroError, SetupError
+from runtime.queue.breaker import SharedBreakers
 from runtime.queue.stream import RedisQueue
 from runtime.queue.wakeup import Wakeup
 from runtime.secrets.file import FileSecrets
@@ -23,6 +24,7 @@ from runtime.telemetry.log import get_logger
 from runtime.telemetry.metrics import Metrics
 from runtime.telemetry.tracing import Tracing
 from runtime.worker import signals
+from runtime.worker.breaker import Breakers
 from runtime.worker.incarnation import Incarnation
 from runtime.worker.lease import Lease
 from runtime.worker.prepared import Programs
@@ -59,6 +61,7 @@ class Worker:
         shard: int = 0,
         quarantine: Quarantine | None = None,
         is_alone: bool = False,
+        shared_breakers: SharedBreakers | None = None,
     ) -> None:
         self.signals = signals.Signals()
         self._tools = Tools(
@@ -76,6 +79,7 @@ class Worker:
             clock=clock,
             signals=self.signals,
             name=host,
+            breakers=Breakers(shared_breakers, metrics=metrics, clock=clock),
             quarantine=quarantine,
             is_alone=is_alone,
         )
@@ -96,6 +100,14 @@ class Worker:
 
     async def run(self) -> None:
         """Work until `stop`."""
+        listening = asyncio.create_task(self._tools.breakers.listen(), name="breakers")
+        try:
+            await self._run()
+        finally:
+            listening.cancel()
+            self._tools.breakers.close()
+
+    async def _run(self) -> None:
         failures = 0
         while not self._stopping.is_set():
             try:

@@ -14,6 +14,7 @@ from runtime.store.execution import ExecutionStore
 from runtime.store.log import LogWriter
 from runtime.store.pool import Database
 from runtime.telemetry.metrics import Metrics
+from runtime.worker.breaker import Breakers
 from runtime.worker.prepared import Programs
 from runtime.worker.quarantine import Quarantine
 from runtime.worker.signals import Signals
@@ -41,6 +42,7 @@ class Tools:
     clock: Clock
     signals: Signals
     name: str
+    breakers: Breakers
     quarantine: Quarantine | None = None
     is_alone: bool = False
 

@@ -6,6 +6,7 @@ import strawberry
 
 from resolvers import entities
 from resolvers.context import Info
+from resolvers.queries import breaker as breakers_of
 from resolvers.queries import dead_letter as dead_letters_of
 from resolvers.queries import execution as executions_of
 from resolvers.queries import workflow as workflows_of
@@ -13,6 +14,7 @@ from runtime.model.errors import BadInput
 from subgraph.directives import access, paged, sized, weight
 from subgraph.faces import show
 from subgraph.schema.sdl import write_sdl
+from subgraph.types.circuit_breaker import CircuitBreaker
 from subgraph.types.dead_letter import DeadLetterConnection
 from subgraph.types.execution import Execution, ExecutionConnection
 from subgraph.types.inputs.dead_letter import DeadLetterFilter
@@ -193,6 +195,14 @@ class Query:
         return ExecutionConnection.of(
             page, count=lambda: executions_of.count_executions(info.context, filter=wanted)
         )
+
+    @strawberry.field(
+        description="Targets that the workers do not call as usual, because they keep failing.",
+        directives=[access("Query.circuitBreakers"), sized(10)],
+    )
+    async def circuit_breakers(self, info: Info) -> list[CircuitBreaker]:
+        """Targets that are left alone."""
+        return [CircuitBreaker.of(one) for one in await breakers_of.circuit_breakers(info.context)]
 
     @strawberry.field(
         description="Executions that cost three workers, the newest first.",

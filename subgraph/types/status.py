@@ -7,9 +7,10 @@ from typing import TypeAlias
 
 import strawberry
 
-from runtime.model import dead_letter, errors, event, execution, identity, plan, workflow
+from runtime.model import breaker, dead_letter, errors, event, execution, identity, plan, workflow
 
 ActorKind: TypeAlias = identity.ActorKind
+BreakerState: TypeAlias = breaker.BreakerState
 Backoff: TypeAlias = plan.Backoff
 DeadLetterStatus: TypeAlias = dead_letter.DeadLetterStatus
 DoubtDecision: TypeAlias = execution.DoubtDecision
@@ -26,6 +27,7 @@ WorkflowStatus: TypeAlias = workflow.WorkflowStatus
 WorkflowVersionState: TypeAlias = workflow.VersionState
 
 strawberry.enum(ActorKind, description="What kind of being acted.")
+strawberry.enum(BreakerState, description="Where a circuit breaker stands.")
 strawberry.enum(Backoff, description="How the delay between attempts grows.")
 strawberry.enum(DeadLetterStatus, description="What was decided about a dead letter.")
 strawberry.enum(

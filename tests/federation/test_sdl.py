@@ -57,9 +57,11 @@ def test_writing_it_twice_gives_the_same_text() -> None:
 
 
 def test_a_stale_file_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    for name in print_schema.TARGETS:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
     stale = tmp_path / "schema.graphql"
     stale.write_text(TEXT.replace("PageInfo", "PageData"), encoding="utf-8")
-    monkeypatch.setattr(print_schema, "TARGET", stale)
+    monkeypatch.setattr(print_schema, "ROOT", tmp_path)
 
     assert print_schema.main(["--check"]) == 1
     assert "+type PageInfo" in capsys.readouterr().out

@@ -21,6 +21,7 @@ from runtime.model.checkpoint import InboxKind
 from runtime.model.event import EventKind
 from runtime.model.execution import ExecutionStatus, StepStatus
 from runtime.model.workflow import DefinitionFormat
+from runtime.queue.breaker import SharedBreakers
 from runtime.queue.link import RedisLink
 from runtime.queue.stream import RedisQueue
 from runtime.queue.wakeup import Wakeup
@@ -139,6 +140,7 @@ class EngineRoom:
             clock=self.clock,
             entropy=self.entropy,
             host=f"test:{len(self.workers) + 1}",
+            shared_breakers=SharedBreakers(self.link),
         )
         self.workers.append((worker, asyncio.create_task(worker.run()), logs))
         return worker

@@ -132,6 +132,32 @@ class Typed(Once):
     Output = Numbered  # type: ignore[assignment] # a narrower one
 
 
+class TargetedInput(BaseModel):
+    marker: str
+    target: str
+
+
+class Targeted(Connector):
+    """Says what it calls; fails as the test says."""
+
+    name = "probe.targeted"
+    version = "1.0.0"
+    summary = "Call a target."
+    effect_class = Effect.IDEMPOTENT
+    Input = TargetedInput
+    Output = Anything
+
+    def target(self, input: TargetedInput) -> str:
+        return input.target
+
+    async def execute(self, context: StepContext, input: TargetedInput) -> Any:
+        CALLS.note(context, input.marker)
+        found = CALLS.found.get(input.marker)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
 class Deaf(Gate):
     """Hears neither its token nor a cancellation at first."""
 
