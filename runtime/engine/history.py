@@ -103,6 +103,7 @@ def _apply(at: ExecutionAt, event: ExecutionEvent) -> None:
         at.worker = _text(event.field("worker"))
     elif kind is EventKind.EXECUTION_WAITING:
         at.status, at.wait, at.worker = ExecutionStatus.WAITING, _wait(event.field("wait")), None
+        _idle(at)
     elif kind is EventKind.EXECUTION_QUEUED and event.field("wake_at") is not None:
         at.status, at.wait = ExecutionStatus.WAITING, WaitKind.TIMER
 
@@ -131,9 +132,15 @@ def _take_over(at: ExecutionAt, event: ExecutionEvent) -> None:
         at.status, at.wait = ExecutionStatus.RUNNING, None
         return
     at.status = ExecutionStatus.QUEUED
+    _idle(at)
+
+
+def _idle(at: ExecutionAt) -> None:
+    """Nothing is under way: what a lost owner had begun runs again, or nobody knows of it."""
     for key, step in at.steps.items():
         if step.status is StepStatus.RUNNING:
-            idle = StepStatus.IN_DOUBT if step.is_announced else StepStatus.PENDING
+            idle = StepStatus.RETRYING if step.ended else StepStatus.PENDING
+            idle = StepStatus.IN_DOUBT if step.is_announced else idle
             at.steps[key] = replace(step, status=idle, attempt=step.ended)
 
 
@@ -197,6 +204,8 @@ _ENDS: Final = {
 }
 _OF_OWNER: Final = frozenset(_STEP) | {
     EventKind.EXECUTION_STARTED,
+    EventKind.EXECUTION_PAUSED,
+    EventKind.EXECUTION_RESUMED,
     EventKind.EXECUTION_CANCEL_REQUESTED,
     EventKind.EXECUTION_DEADLINE_REACHED,
     EventKind.TIMER_FIRED,
@@ -206,8 +215,6 @@ _OF_OWNER: Final = frozenset(_STEP) | {
 SILENT: Final = frozenset(
     {
         EventKind.DEAD_LETTER_DISCARDED,
-        EventKind.EXECUTION_PAUSED,
-        EventKind.EXECUTION_RESUMED,
         EventKind.EXECUTION_REWOUND,
     }
 )

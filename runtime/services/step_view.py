@@ -27,6 +27,7 @@ from runtime.model.execution import (
 from runtime.model.values import Json
 from runtime.store.execution_record import AttemptRow, error_of
 
+_STOPPED: Final = "step.cancelled"
 _NOT_REACHED: Final = frozenset({StepStatus.PENDING, StepStatus.READY, StepStatus.SKIPPED})
 _STILL_GOING: Final = frozenset(
     {
@@ -166,6 +167,9 @@ def _status(
     if execution.status.is_terminal:
         return _at_the_end(status, started, rows)
     if status is StepStatus.PENDING and rows and rows[-1].status is StepStatus.CANCELLED:
+        error = error_of(rows[-1].result.get("error"))
+        if error is not None and error.type != _STOPPED:
+            return StepStatus.IN_DOUBT  # Settled, and its next call has not begun.
         return StepStatus.CANCELLED  # Stopped; the execution ends when the other steps have.
     if status is StepStatus.PENDING and state.pending[index] == 0:
         return StepStatus.READY

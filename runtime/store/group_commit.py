@@ -78,6 +78,8 @@ class Batcher(Generic[T]):
                 await self._send(batch)
             elif self._closing:
                 return
+            # What was sent is nobody's any more: an idle writer must not keep it alive.
+            del batch
             if not self._pending and not self._closing:
                 self._filled.clear()
 

@@ -170,10 +170,9 @@ class Run:
         step, item = attempt.step, attempt.item
         return {"step": step, "key": self.state.key(step), "item": item, "attempt": attempt.number}
 
-    def park(self, closing: Closing, data: dict[str, Json] | None) -> None:
+    def park(self, closing: Closing, data: dict[str, Json]) -> None:
         """Give the execution up until its time comes; nothing may be recorded after this."""
-        if data is not None:
-            self.record_event(EventKind.EXECUTION_WAITING, data)
+        self.record_event(EventKind.EXECUTION_WAITING, data)
         self._closing = closing
         self.is_parking = True
         self._stop_timers()

@@ -109,10 +109,8 @@ def _until(run: Run, kind: WaitKind, first: float | None, now: float) -> Parking
     return Parking(kind, seconds)
 
 
-def waiting_data(parking: Parking) -> dict[str, Json] | None:
-    """What the event of the parking says; a pause has an event of its own."""
-    if parking.kind is WaitKind.PAUSED:
-        return None
+def waiting_data(parking: Parking) -> dict[str, Json]:
+    """What the event of the parking says."""
     data: dict[str, Json] = {"wait": parking.kind.name.lower()}
     if parking.seconds is not None:
         data["wake_in_ms"] = round(parking.seconds * 1000)

@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 _EXECUTION: Final = {
     model.EventKind.EXECUTION_QUEUED: ExecutionStatus.QUEUED,
     model.EventKind.EXECUTION_STARTED: ExecutionStatus.RUNNING,
-    model.EventKind.EXECUTION_PAUSED: ExecutionStatus.PAUSED,
-    model.EventKind.EXECUTION_RESUMED: ExecutionStatus.QUEUED,
+    model.EventKind.EXECUTION_RESUMED: ExecutionStatus.RUNNING,
     model.EventKind.EXECUTION_WAITING: ExecutionStatus.WAITING,
     model.EventKind.EXECUTION_COMPLETED: ExecutionStatus.COMPLETED,
     model.EventKind.EXECUTION_FAILED: ExecutionStatus.FAILED,
@@ -108,12 +107,19 @@ class ExecutionEvent:
             type=event.kind,
             step_key=key if isinstance(key, str) else None,
             attempt=attempt if isinstance(attempt, int) else None,
-            execution_status=_EXECUTION.get(event.kind),
+            execution_status=_status(event),
             step_status=_STEP.get(event.kind),
             at=event.at,
             actor=_actor(event),
             data=None if event.data is None else JSON(event.data),
         )
+
+
+def _status(event: model.ExecutionEvent) -> ExecutionStatus | None:
+    is_parking = event.kind is model.EventKind.EXECUTION_WAITING
+    if is_parking and event.field("wait") == "paused":
+        return ExecutionStatus.PAUSED
+    return _EXECUTION.get(event.kind)
 
 
 def _actor(event: model.ExecutionEvent) -> Actor | None:

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from runtime.model.checkpoint import InboxKind
+from runtime.model.event import EventKind
 from runtime.model.execution import ExecutionStatus, StepStatus
 from tests.support.engine_room import EngineRoom, engine_room
 
@@ -195,3 +197,38 @@ async def test_sigterm_hands_over_without_waiting_for_the_lease(
 
     assert await room.finished(execution, WAIT) is ExecutionStatus.COMPLETED
     assert len(calls(home)) == 3
+
+
+@pytest.mark.parametrize("length", ["3s", "7s"])
+async def test_a_wait_goes_on_where_it_was(room, start, length):
+    """In memory or parked: killed in the middle, the wait is not begun anew, and what was signalled is there."""
+    steps = [
+        {"id": "nap", "type": "wait", "for": length},
+        {"id": "bell", "type": "wait", "signal": "go"},
+    ]
+    first = await start("one")
+    execution = await room.enqueue(
+        await room.publish(steps, outputs={"got": "{{ steps.bell.output }}"})
+    )
+    await room.tell(execution, InboxKind.SIGNAL, name="go", payload=7)
+    kinds = (EventKind.TIMER_SET, EventKind.SIGNAL_RECEIVED)
+    await room.until(execution, lambda: _has(room, execution, kinds))
+
+    first.kill()
+    await first.wait()
+    await start("two")
+
+    assert await room.finished(execution, WAIT) is ExecutionStatus.COMPLETED
+    assert (await room.row(execution))["output"] == '{"got": 7}'
+    rows = await room.sql.fetch(
+        "select kind, ts from execution_events where execution_id = $1 and kind in (30, 31, 33)",
+        execution,
+    )
+    when = {row["kind"]: row["ts"] for row in rows}
+    assert len(rows) == len(when)
+    assert (when[31] - when[30]).total_seconds() >= float(length[:-1])
+
+
+async def _has(room, execution, kinds) -> bool:
+    found = await room.events(execution)
+    return all(kind.word in found for kind in kinds)

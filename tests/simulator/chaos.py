@@ -7,12 +7,20 @@ from random import Random
 from typing import Final
 from uuid import UUID
 
+from runtime.model.checkpoint import InboxKind
 from tests.simulator.program import Program, draw_program
 from tests.simulator.server import CALM, Weather
 
 KILL, PAUSE, STOP, RESTART, FORGET = "kill", "pause", "stop", "restart", "forget"
-CANCEL, RETRY = "cancel", "retry"
+CANCEL, RETRY, SIGNAL, HOLD, RELEASE = "cancel", "retry", "signal", "hold", "release"
+SAID: Final = {
+    CANCEL: InboxKind.CANCEL,
+    SIGNAL: InboxKind.SIGNAL,
+    HOLD: InboxKind.PAUSE,
+    RELEASE: InboxKind.RESUME,
+}
 _ACTIONS: Final = (KILL, KILL, PAUSE, PAUSE, STOP, RESTART, FORGET, CANCEL, RETRY, RETRY)
+_WORDS: Final = (SIGNAL, SIGNAL, SIGNAL, HOLD, RELEASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +69,10 @@ def draw_fate(seed: int) -> Fate:
         orders=tuple(_draw_order(random, programs) for _ in range(random.randint(1, 4))),
         blows=tuple(
             sorted(
-                (_draw_blow(random, heal_at) for _ in range(random.randint(0, 6))),
+                [
+                    *(_draw_blow(random, heal_at, _ACTIONS) for _ in range(random.randint(0, 6))),
+                    *(_draw_blow(random, heal_at, _WORDS) for _ in range(random.randint(0, 8))),
+                ],
                 key=lambda blow: blow.at,
             )
         ),
@@ -81,10 +92,10 @@ def _draw_order(random: Random, programs: tuple[Program, ...]) -> Order:
     )
 
 
-def _draw_blow(random: Random, heal_at: float) -> Blow:
+def _draw_blow(random: Random, heal_at: float, kinds: tuple[str, ...]) -> Blow:
     return Blow(
         at=random.uniform(0.0, heal_at),
-        kind=random.choice(_ACTIONS),
+        kind=random.choice(kinds),
         choice=random.random(),
         seconds=random.choice((0.05, 1.0, 6.0, 9.0)) * random.random(),
     )

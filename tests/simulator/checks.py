@@ -12,12 +12,13 @@ from runtime.engine.replay import rebuild
 from runtime.engine.state import COMPLETED, PENDING, SKIPPED, Phase
 from runtime.model.checkpoint import Mark, StepRecord
 from runtime.model.event import MARKS, EventKind
-from runtime.model.execution import TRANSITIONS, StepStatus
+from runtime.model.execution import TRANSITIONS, StepStatus, WaitKind
 from runtime.model.execution import ExecutionStatus as Status
 from runtime.worker.run import Run
 from tests.simulator.model import Commit, Execution, Model
 from tests.simulator.past import differences
 from tests.simulator.program import Program
+from tests.simulator.waits import WaitJudge
 from tests.simulator.world import World
 
 _SUSPECT = 2
@@ -48,6 +49,7 @@ class Judge:
         self._excused: set[tuple[UUID, int]] = set()
         self.has_paused = False
         self._programs: dict[UUID, Compiled] = {}
+        self.heal_at = inf
         # Owners that each execution has lost to a kill or a pause, as the seats tell it.
         self.lost: Counter[UUID] = Counter()
         model.on_commit = self.committed
@@ -83,8 +85,14 @@ class Judge:
                 if e.status == Status.QUEUED:
                     self.must_cancel.add((one, e.generation))
             self._seen[one] = (e.status, e.epoch, e.generation, max(e.events))
-            if e.status == Status.WAITING and e.messages:
+            if e.status == Status.WAITING and e.wait != WaitKind.PAUSED and e.messages:
                 self.say(f"I16: {one} is parked with {len(e.messages)} unread messages")
+            if commit.name == "flush":
+                self.waits_of(e).look()
+
+    def waits_of(self, e: Execution) -> WaitJudge:
+        """The judge of its waits, signals and pauses."""
+        return WaitJudge(e, self.programs[e.version].steps, self.heal_at, self.say)
 
     def _nobody_waits(self, commit: Commit) -> None:
         """What is born owned has overtaken nobody."""
@@ -107,6 +115,8 @@ class Judge:
             self.say(f"I2: the epoch of {e.id} went from {before[1]} to {e.epoch} by {commit.name}")
         if commit.name == "flush" and e.owner not in {commit.me, None}:
             self.say(f"I2: {commit.me} wrote to {e.id}, which {e.owner} owns")
+        if commit.name == "flush" and before[0] != Status.RUNNING:
+            self.say(f"I2: {commit.me} wrote to {e.id}, which nobody owned")
 
     def _final(self, e: Execution, commit: Commit) -> None:
         before = self._seen.get(e.id)
@@ -164,7 +174,11 @@ class Judge:
         for (step, generation), count in good.items():
             if count > 1:
                 self.say(f"I4: step {step} of {e.id} completed {count} times in {generation}")
-            elif count and not self.world.calls[f"{e.id}.s.{step}.g{generation}"]:
+            elif (
+                count
+                and self.programs[e.version].steps[step].wait is None
+                and not self.world.calls[f"{e.id}.s.{step}.g{generation}"]
+            ):
                 self.say(f"step {step} of {e.id} completed and was never called")
 
     def _is_unexplained(self, e: Execution, key: tuple[Any, ...], commit: Commit) -> bool:
@@ -208,7 +222,8 @@ class Judge:
     def _as_expected(self, e: Execution) -> None:
         program, generation = self.programs[e.version], e.generation
         kept = self._kept(e)
-        expected = program.expect(generation, kept)
+        waits = self.waits_of(e)
+        expected = program.expect(generation, kept, waits.outputs())
         status = Status(e.status)
         if status is Status.CANCELLED and e.id in self.cancelled:
             return
@@ -217,7 +232,7 @@ class Judge:
         if status is Status.DEAD_LETTERED and self.lost[e.id] > 2:
             return
         if status is Status.FAILED and (
-            not expected.succeeds or (e.id, generation) in self._excused
+            not expected.succeeds or (e.id, generation) in self._excused or waits.has_timed_out()
         ):
             return
         if status is not Status.COMPLETED or not expected.succeeds:
@@ -270,4 +285,8 @@ def _durable(state: Any) -> tuple[Any, ...]:
     ended = [s if s in {COMPLETED, SKIPPED} else PENDING for s in state.status]
     # In one that ends, it makes no difference whether a step was stopped or had not begun.
     left = state.open_steps if state.ending is None else None
-    return ended, state.outputs, state.pending, state.skipped_needs, left, state.ending
+    waits = None
+    if state.ending is None:
+        kept = {name: [one.n for one in signals] for name, signals in state.signals.items()}
+        waits = (kept, state.listening, state.is_paused)
+    return ended, state.outputs, state.pending, state.skipped_needs, left, state.ending, waits

@@ -299,7 +299,8 @@ class Model:
             self.executions[one].events[sequence] = (int(kind), _json(data))
             self.executions[one].written[sequence] = now
         for one, number in zip(*columns[23:25], strict=True):
-            self.executions[one].messages.pop(number, None)
+            if "inbox_kept" not in self._mutants:
+                self.executions[one].messages.pop(number, None)
         for one in columns[22]:
             if self.executions[one].owner == me:
                 self.executions[one].takeovers = 0
@@ -448,7 +449,7 @@ class Model:
         if e.status == WAITING and (e.wait != _PAUSED or cancel or resumes):
             e.status, e.wait, e.wake_at = QUEUED, None, None
         e.messages[e.inbox] = (int(kind), _json(data))
-        self._commit("send", None, [one])
+        self._commit("send" if cancel else "tell", None, [one])
         return _rows(names, [(True, e.status, e.inbox)])
 
     def retry(

@@ -13,6 +13,8 @@ from typing import Any, Final
 from uuid import UUID
 
 from runtime.engine import advance as core
+from runtime.engine import marks as read_marks
+from runtime.engine import replay
 from runtime.engine.command import Command, RunStep, ScheduleRetry
 from runtime.engine.doubt import Course, Doubt
 from runtime.engine.doubt import course_of as _course_of
@@ -36,11 +38,13 @@ IN_SQL: Final = {
     "claim_unfenced": "a worker that was marked dead can still claim",
     "flush_unlocked": "a flush looks at its seat without a lock: a takeover can come in between",
     "park_blind": "parking does not compare the inbox: a message is slept through",
+    "inbox_kept": "a message that was read is not deleted: it is acted on again after a takeover",
     "takeover_at_once": "marking the dead and taking over share one snapshot",
 }
 
 _take_in, _call, _record_event = Run.take_in, Flusher._call, Run.record_event
 _told_of = Incarnation._told_of
+_park, _begun_waits = Run.park, read_marks.begun_waits
 
 
 def _early(run: Run, commands: list[Command]) -> list[Action]:
@@ -102,6 +106,27 @@ def _unworried(incarnation: Incarnation, places: int, born: Sequence[Newborn] | 
     _told_of(incarnation, places, born or [])
 
 
+def _nothing_kept(_marks: Any, _taken: Any) -> Iterator[Any]:
+    return iter(())
+
+
+def _just_begun(marks: Any) -> tuple[Any, ...]:
+    found = _begun_waits(marks)
+    for wait in found:
+        wait.ago, wait.until = 0.0, None
+        wait.for_ms = 4_000 if wait.for_ms is None and wait.signal is None else wait.for_ms
+    return found
+
+
+def _never_paused(_marks: Any) -> bool:
+    return False
+
+
+def _listening(run: Run, *arguments: Any) -> None:
+    _park(run, *arguments)
+    run.is_parking = False
+
+
 IN_CODE: Final[dict[str, tuple[str, Any, str, Any]]] = {
     "early_start": ("steps start before the flush is committed", Run, "take_in", _early),
     "resend": ("a flush of unknown outcome is sent again", Flusher, "_call", _resend),
@@ -131,6 +156,25 @@ IN_CODE: Final[dict[str, tuple[str, Any, str, Any]]] = {
         _careless,
     ),
     "lossy_replay": ("a takeover forgets the last row", admission, "rebuild", _amnesia),
+    "early_signal_lost": (
+        "a takeover forgets the signals that nobody has taken",
+        replay,
+        "kept_signals",
+        _nothing_kept,
+    ),
+    "timer_restarted": ("a takeover begins every wait anew", replay, "begun_waits", _just_begun),
+    "pause_forgotten": (
+        "a takeover goes on with what is paused",
+        replay,
+        "is_paused",
+        _never_paused,
+    ),
+    "parking_listens": (
+        "messages and timers act on an execution that is just being parked",
+        Run,
+        "park",
+        _listening,
+    ),
     "deaf_replay": (
         "a takeover does not read that a cancel was taken in, or that the deadline was reached",
         admission,

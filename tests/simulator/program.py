@@ -10,6 +10,7 @@ from uuid import UUID
 
 from runtime.model.plan import Backoff, ConnectorRef, InDoubt, Jitter, Plan, RetryPolicy
 from runtime.model.values import Duration
+from tests.simulator.waits import Wait, draw_wait
 from tests.support.plans import plan_of
 
 OK, TRANSIENT, THROTTLED, HANG, PERMANENT = "ok", "transient", "throttled", "hang", "permanent"
@@ -44,6 +45,7 @@ class Step:
     delay_ms: int
     scripts: tuple[Script, ...]
     in_doubt: InDoubt = InDoubt.FAIL
+    wait: Wait | None = None
 
     @property
     def hangs(self) -> bool:
@@ -94,13 +96,15 @@ class Program:
                 for i, step in enumerate(self.steps)
                 if step.condition is not None
             },
-            retry={name(i): _policy(step) for i, step in enumerate(self.steps)},
+            retry={name(i): _policy(step) for i, step in enumerate(self.steps) if not step.wait},
             steps={name(i): self._calls(i, step) for i, step in enumerate(self.steps)},
             outputs={"all": [f"{{{{ steps.s{i}.output }}}}" for i in range(len(self.steps))]},
             max_parallel_steps=self.max_parallel,
         )
 
     def _calls(self, index: int, step: Step) -> dict[str, Any]:
+        if step.wait is not None:
+            return step.wait.plan
         seen = [f"{{{{ steps.s{need}.output }}}}" for need in step.needs]
         return {
             "uses": ConnectorRef(step.uses, 1),
@@ -109,8 +113,13 @@ class Program:
             "in_doubt": step.in_doubt,
         }
 
-    def expect(self, generation: int, kept: Mapping[int, str]) -> Expected:
-        """`kept` are the ends of steps that an earlier generation has brought to a good end."""
+    def expect(
+        self, generation: int, kept: Mapping[int, str], waited: Mapping[int, int | None]
+    ) -> Expected:
+        """`kept` are the ends of steps that an earlier generation has brought to a good end.
+
+        `waited` is what came of the waits: which signals people send is not written in the program.
+        """
         ends: dict[int, str] = {}
         values: dict[int, int | None] = {}
         succeeds = True
@@ -119,6 +128,8 @@ class Program:
             ends[index] = end
             succeeds = succeeds and end in {COMPLETED, SKIPPED}
             values[index] = value_of(index, [values[n] for n in step.needs])
+            if step.wait is not None:
+                values[index] = waited.get(index)
             if end != COMPLETED:
                 values[index] = None
         return Expected(succeeds, ends, values)
@@ -130,7 +141,7 @@ class Program:
             return SKIPPED
         if step.condition is not None and ends[step.condition[1]] != step.condition[0]:
             return SKIPPED
-        return COMPLETED if step.succeeds(generation) else "failed"
+        return COMPLETED if step.wait or step.succeeds(generation) else "failed"
 
 
 def value_of(index: int, seen: list[Any]) -> int:
@@ -171,6 +182,7 @@ def _draw_step(random: Random, needs: tuple[int, ...]) -> Step:
         delay_ms=random.choice((10, 10, 300, 6_000)),
         scripts=(_draw_script(random, uses, 0.3), _draw_script(random, uses, 0.1), Script()),
         in_doubt=random.choice(tuple(InDoubt)),
+        wait=draw_wait(random),
     )
 
 

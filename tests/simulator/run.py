@@ -15,6 +15,7 @@ from random import Random
 from typing import Any, Final, NoReturn
 from uuid import UUID
 
+import orjson
 import structlog
 
 from runtime.abi.connector import NotMade
@@ -44,6 +45,7 @@ from tests.simulator.loop import PROCESS, Process, SimClock, SimLoop, Stuck
 from tests.simulator.model import Commit, Model
 from tests.simulator.mutants import mutated
 from tests.simulator.server import CALM, Server, SimDatabase
+from tests.simulator.waits import NAMES, people_could
 from tests.simulator.world import REGISTRY, Current, World
 
 TENANT: Final = UUID("01930000-0000-7000-8000-00000000aaaa")
@@ -122,6 +124,7 @@ class Simulation:
         self.plans = {version: program.plan for version, program in programs.items()}
         self.world = Current.world = World(self.model, programs)
         self.judge = Judge(self.model, self.world, programs)
+        self.judge.heal_at = self.fate.heal_at
         self.redis = Redis(self.server)
         self.entropy = SeededEntropy(self.seed)
         self.workers: dict[Process, Worker | None] = {}
@@ -131,6 +134,7 @@ class Simulation:
         self._strikes = 0
         self._people = self.loop.spawn("people")
         self._asked: set[UUID] = set()
+        self._told = 0
         self._named = 0
         self.model.on_commit = self._committed
         self.server.on_flush = self.judge.sent
@@ -174,9 +178,17 @@ class Simulation:
         await clients
         while self.server.asked or not self._is_over():
             await asyncio.sleep(0.25)
+            await self._help(client)
         await asyncio.gather(*self.operators)
         await asyncio.sleep(5.0)
         self._nothing_left()
+
+    async def _help(self, client: Process) -> None:
+        """Somebody resumes what is paused and sends the signals that are waited for."""
+        for one, e in tuple(self.model.executions.items()):
+            for what, name in people_could(e, self.judge.waits_of(e)):
+                kind = InboxKind.RESUME if what == "resume" else InboxKind.SIGNAL
+                await self.loop.start(client, self._tell(one, kind, name))
 
     def _is_over(self) -> bool:
         return all(one.status in FINAL for one in self.model.executions.values())
@@ -320,11 +332,13 @@ class Simulation:
                 self.server.restart(min(blow.seconds, 3.0))
             case chaos.FORGET:
                 self.redis.flush_all()
-            case chaos.CANCEL | chaos.RETRY:
+            case kind if kind == chaos.RETRY or kind in chaos.SAID:
                 if self.accepted:
                     one = self.accepted[int(blow.choice * len(self.accepted))]
                     work = (
-                        self._cancel(one) if blow.kind == chaos.CANCEL else self._retry(one, blow)
+                        self._retry(one, blow)
+                        if blow.kind == chaos.RETRY
+                        else self._tell(one, chaos.SAID[blow.kind])
                     )
                     self.operators.append(self.loop.start(client, work))
             case _ if alive:
@@ -364,8 +378,12 @@ class Simulation:
                 self._strike(self._process_of(arguments[1]))
         for one, status in zip(arguments[18], arguments[19], strict=True):
             if status == ExecutionStatus.WAITING and self.loop.random.random() < self.fate.strike:
-                self._note(f"cancel {one} as it parks")
-                self.model.call("send", 0, TENANT, one, int(InboxKind.CANCEL), "{}", True, False)
+                kind = self.loop.random.choice(tuple(chaos.SAID.values()))
+                self._note(f"{kind.name} for {one} as it parks")
+                data = orjson.dumps(self._said(kind)).decode()
+                is_cancel, resumes = kind is InboxKind.CANCEL, kind is InboxKind.RESUME
+                self.model.call("send", 0, TENANT, one, int(kind), data, is_cancel, resumes)
+                self.server.later(0.0, SimWakeup(self.redis).publish_inbox, 0, [one])
 
     def _process_of(self, me: int | None) -> Process | None:
         seat = None if me is None else self.model.seats.get(me)
@@ -373,7 +391,15 @@ class Simulation:
             return None
         return next((process for process in self.workers if process.name == seat.host), None)
 
-    async def _cancel(self, one: UUID) -> None:
+    def _said(self, kind: InboxKind, name: str = "") -> dict[str, Any]:
+        """What a message says; every signal has a payload of its own."""
+        self._told += 1
+        if kind is not InboxKind.SIGNAL:
+            return {"actor": None, "reason": "simulated"}
+        named = name or self.loop.random.choice(NAMES)
+        return {"actor": None, "name": named, "payload": 1_000 + self._told}
+
+    async def _tell(self, one: UUID, kind: InboxKind, name: str = "") -> None:
         database = SimDatabase(self.server)
         try:
             async with database.engine() as connection:
@@ -381,8 +407,8 @@ class Simulation:
                     0,
                     TENANT,
                     one,
-                    InboxKind.CANCEL,
-                    {"actor": None, "reason": "simulated"},
+                    kind,
+                    self._said(kind, name),
                     connection,
                 )
         except MaestroError:

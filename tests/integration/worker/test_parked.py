@@ -1,0 +1,80 @@
+"""I10: what is parked costs a worker nothing, however much it is; what is due is woken as there is room."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from typing import Any
+from uuid import UUID
+
+from runtime.model.execution import ExecutionStatus
+from runtime.worker import signals
+from runtime.worker.run import Run
+from tests.integration.worker.test_waits import is_parked, wait
+from tests.support.engine_room import EngineRoom
+
+MANY, DUE, ROOM = 100_000, 300, 40
+
+
+def left_behind(version: UUID) -> list[object]:
+    """Runs of this version, and timers of this loop that would tell one something."""
+    gc.collect()
+    found = [one for one in gc.get_objects() if isinstance(one, Run)]
+    runs: list[object] = [one for one in found if one.owned.version_id == version]
+    timers: Any = asyncio.get_running_loop()._scheduled  # type: ignore[attr-defined] # asyncio's own
+    mine = [t for t in timers if not t.cancelled() and "Executor" in repr(t)]
+    return runs + mine
+
+
+async def test_what_was_parked_leaves_no_object_behind(room: EngineRoom):
+    worker = room.worker()
+    steps = [wait("bell", signal="go", timeout="3h"), wait("nap", **{"for": "2h"})]
+    version = await room.publish(steps)
+    ids = [await room.enqueue(version, timeout_seconds=36_000.0) for _ in range(30)]
+
+    for one in ids:
+        await room.reached(one, is_parked)
+    await worker.signals.wait(signals.PARKED, 30)
+
+    assert worker.executions == 0
+    assert left_behind(version) == []
+
+
+async def test_a_hundred_thousand_parked_cost_nothing_and_wake_as_there_is_room(room: EngineRoom):
+    version = await room.publish([{"id": "a", "uses": "core.noop@1"}])
+    pattern = await room.enqueue(version, hint=False)
+    await room.sql.execute(
+        "insert into workflow_executions (id, shard, tenant_id, workflow_id, version_id, status, wait, wake_at, meta, input) "
+        "select (left(e.id::text, 24) || lpad(to_hex(g), 12, '0'))::uuid, e.shard, e.tenant_id, e.workflow_id, "
+        "e.version_id, 3, 0, now() + interval '1 day', e.meta, e.input "
+        "from workflow_executions e, generate_series(1, $2::int) g where e.id = $1",
+        pattern, MANY,
+    )  # fmt: skip
+    worker = room.worker(max_executions=ROOM, beat_seconds=0.05)
+    await room.finished(pattern)
+    beats = worker.signals.counts[signals.BEAT]
+    await worker.signals.wait(signals.BEAT, beats + 10)
+    assert worker.executions == 0
+    assert left_behind(version) == []
+
+    await room.sql.execute(
+        "update workflow_executions set wake_at = now() where id in "
+        "(select id from workflow_executions where status = 3 limit $1)",
+        DUE,
+    )
+    most = 0
+    async with asyncio.timeout(30):
+        while await _count(room, ExecutionStatus.COMPLETED) < DUE + 1:
+            most = max(most, worker.executions)
+            await asyncio.sleep(0)
+
+    assert 0 < most <= ROOM
+    assert await _count(room, ExecutionStatus.WAITING) == MANY - DUE
+    assert left_behind(version) == []
+
+
+async def _count(room: EngineRoom, status: ExecutionStatus) -> int:
+    found: int = await room.sql.fetchval(
+        "select count(*) from workflow_executions where status = $1", int(status)
+    )
+    return found
