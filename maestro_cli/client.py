@@ -20,6 +20,21 @@ from maestro_cli.servers import Server, get_server
 DEFAULT_TIMEOUT_SECONDS: Final = 30.0
 # A socket's patience is counted in milliseconds of 32 bits.
 _LONGEST_REQUEST_SECONDS: Final = 86_400.0
+# What the graph's arguments are called on the command line.
+_WORDS: Final = {
+    "bump": "--bump",
+    "changelog": "--changelog",
+    "executionId": "ID",
+    "expectedDigest": "the draft",
+    "idempotencyKey": "--idempotency-key",
+    "labels": "--label",
+    "namespace": "--namespace",
+    "priority": "--priority",
+    "reason": "--reason",
+    "version": "--version",
+    "workflowId": "the workflow",
+    "workflowName": "NAME",
+}
 _OPERATIONS: Final = Path(__file__).parent / "operations"
 
 
@@ -187,11 +202,17 @@ def _finding(error: Mapping[str, Any], file: str | None) -> Finding:
         code=error.get("code"),
         rule=error.get("rule"),
         severity=str(error.get("severity") or "error").lower(),
-        # The graph's path begins with the name of the mutation's one argument, which nobody typed here.
-        path=path[1:] if path[:1] == ("input",) else path,
+        path=_typed(path),
         place=Place(file, line, error.get("column")) if file and line else None,
         hint=error.get("hint"),
     )
+
+
+def _typed(path: tuple[str, ...]) -> tuple[str, ...]:
+    """A path into the graph's arguments in the words of the command line, where it has some."""
+    # It begins with the name of the mutation's one argument, which nobody typed here.
+    path = path[1:] if path[:1] == ("input",) else path
+    return (_WORDS.get(path[0], path[0]), *path[1:]) if path else path
 
 
 def _hint(code: str) -> str | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from maestro_cli.client import Client, check_payload
 from maestro_cli.documents import read_definition
-from maestro_cli.errors import CliError, Place
+from maestro_cli.errors import CliError, Place, usage
 from maestro_cli.options import Options
 
 
@@ -20,6 +20,16 @@ class Published:
     version: str
     digest: str
     workflow_id: str
+
+
+def check_version(target: str, version: str) -> None:
+    """What is no version is refused in the words that were typed, before anybody is asked."""
+    from runtime.model.values import SemVer
+
+    try:
+        SemVer.parse(version)
+    except ValueError as error:
+        raise usage(f"{target}, version {version!r}: {error}.") from error
 
 
 def publish_file(

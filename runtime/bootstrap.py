@@ -209,7 +209,7 @@ async def open_runtime(
             database, store, executions, registry, max_bytes=settings.worker.max_output_bytes
         )
         breakers = BreakerService(SharedBreakers(link))
-        health = HealthService(database=database, link=link, metrics=metrics)
+        health = _health(settings, database, link, metrics)
         yield Runtime(
             settings=settings,
             clock=clock,
@@ -264,6 +264,14 @@ def _workflows(
         on_published=executions.forget_targets,
         secret_names=FileSecrets(settings.secrets_path).names_if_readable,
     )
+
+
+def _health(
+    settings: Settings, database: Database, link: RedisLink, metrics: Metrics
+) -> HealthService:
+    """The service that says whether this process can serve; it looks at the disk of an embedded PostgreSQL."""
+    disk = settings.home if settings.watches_disk else None
+    return HealthService(database=database, link=link, metrics=metrics, data_folder=disk)
 
 
 def _authenticator(settings: Settings, database: Database, clock: Clock) -> Authenticator:

@@ -128,11 +128,15 @@ class LogSettings:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All of it. `database_url` and `redis_url` are None when the embedded services are meant."""
+    """All of it. `database_url` and `redis_url` are None when the embedded services are meant.
+
+    `watches_disk`: the database is the embedded one, so a full disk under `home` is known before it refuses.
+    """
 
     home: Path
     database_url: str | None = None
     redis_url: str | None = None
+    watches_disk: bool = False
     api: ApiSettings = ApiSettings()
     auth: AuthSettings = AuthSettings()
     worker: WorkerSettings = WorkerSettings()

@@ -30,6 +30,7 @@ async def own_services(settings: Settings, on_stage: Stage) -> AsyncIterator[Set
                 settings,
                 database_url=settings.database_url or services.database_url,
                 redis_url=settings.redis_url or services.redis_url,
+                watches_disk=needs_database,
             )
 
 

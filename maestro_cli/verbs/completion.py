@@ -11,16 +11,19 @@ from click.shell_completion import get_completion_class
 from maestro_cli.groups import Verb
 
 SHELLS: Final = ("bash", "zsh", "fish")
+# Both names of the program, whichever of them was asked.
+NAMES: Final = ("mc", "maestro")
 
 
 @click.command(cls=Verb, epilog='Try: eval "$(mc completion bash)"')
 @click.argument("shell", type=click.Choice(SHELLS))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
-    """Print the completion script for bash, zsh or fish."""
-    program = Path(ctx.find_root().info_name or "mc").name
-    variable = f"_{program.replace('-', '_').upper()}_COMPLETE"
+    """Print the completion script for bash, zsh or fish, for both names of this program."""
     script = get_completion_class(shell)
     if script is None:
         raise click.UsageError(f"There is no completion for {shell}.")
-    print(script(ctx.find_root().command, {}, program, variable).source())
+    called = Path(ctx.find_root().info_name or NAMES[0]).name
+    for program in dict.fromkeys((called, *NAMES)):
+        variable = f"_{program.replace('-', '_').upper()}_COMPLETE"
+        print(script(ctx.find_root().command, {}, program, variable).source())

@@ -17,6 +17,7 @@ from maestro_cli.errors import CliError, usage
 from maestro_cli.groups import Verb
 from maestro_cli.options import Options, see_current_folder
 from maestro_cli.output import print_document
+from maestro_cli.publishing import check_version
 
 _PRIORITIES: Final = 1 << 31
 
@@ -98,14 +99,8 @@ def _check_flags(target: str, version: str | None, priority: int | None) -> None
     """What no server could accept is refused in the words that were typed."""
     if priority is not None and not -_PRIORITIES <= priority < _PRIORITIES:
         raise usage(f"--priority {priority} is no 32-bit integer.")
-    if version is None:
-        return
-    from runtime.model.values import SemVer
-
-    try:
-        SemVer.parse(version)
-    except ValueError as error:
-        raise usage(f"{target}, version {version!r}: {error}.") from error
+    if version is not None:
+        check_version(target, version)
 
 
 def _has_no_server(options: Options) -> bool:

@@ -8,7 +8,7 @@ from maestro_cli.client import Client
 from maestro_cli.groups import Verb
 from maestro_cli.options import Options
 from maestro_cli.output import print_document
-from maestro_cli.publishing import publish_file
+from maestro_cli.publishing import check_version, publish_file
 
 
 @click.command(cls=Verb)
@@ -25,6 +25,8 @@ def publish(
     options: Options, file: str, bump: str | None, wanted: str | None, changelog: str | None
 ) -> None:
     """Publish a definition file; prints name, version and digest. The same content twice is the same version."""
+    if wanted is not None:
+        check_version(file, wanted)
     done = publish_file(
         Client.of(options), options, file, bump=bump, version=wanted, changelog=changelog
     )

@@ -12,7 +12,9 @@ import errno
 import fcntl
 import hashlib
 import os
+import pwd
 import secrets
+import shlex
 import shutil
 import socket
 import stat
@@ -66,10 +68,41 @@ def unusable(folder: Path, error: OSError) -> SetupError:
             reason="NO_DISK_SPACE",
         )
     return SetupError(
-        f"The data folder {folder} cannot be used ({error.strerror}): change its permissions, or "
-        "set MC_HOME to a folder that you can write to.",
+        f"The data folder {folder} cannot be used: {_fault(folder, error)}.",
         reason="HOME_NOT_WRITABLE",
     )
+
+
+def _fault(folder: Path, error: OSError) -> str:
+    """What is wrong with the folder, or with the nearest one above it that exists, and what to do."""
+    there = folder
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    name = "it" if there == folder else str(there)
+    if error.errno == errno.EROFS:
+        return "its file system is mounted read-only; set MC_HOME to a folder elsewhere"
+    with contextlib.suppress(OSError):
+        found = there.stat()
+        if not stat.S_ISDIR(found.st_mode):
+            return f"{name} is a file; set MC_HOME to a folder"
+        if error.errno in {errno.EACCES, errno.EPERM} and found.st_uid != os.geteuid():
+            return (
+                f"{name} belongs to {_user(found.st_uid)}; work as that user, or set MC_HOME to a "
+                "folder of your own"
+            )
+        if error.errno in {errno.EACCES, errno.EPERM}:
+            return (
+                f"{name} may not be written to; `chmod u+rwx {shlex.quote(str(there))}`, or set "
+                "MC_HOME to another folder"
+            )
+    return f"{error.strerror}; set MC_HOME to a folder that you can write to"
+
+
+def _user(number: int) -> str:
+    try:
+        return f"the user {pwd.getpwuid(number).pw_name}"
+    except KeyError:
+        return f"the user with the number {number}"
 
 
 @contextlib.contextmanager

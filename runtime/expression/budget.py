@@ -27,6 +27,8 @@ class Limits:
 
 
 DEFAULT = Limits()
+# What is found out before anything runs, perhaps thousands of times for one document.
+CONSTANT = Limits(nodes=1_000, bytes=16 * 1024)
 
 
 class Meter:

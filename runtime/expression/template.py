@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from runtime.expression.budget import DEFAULT, Limits, Meter, weigh
+from runtime.expression.budget import CONSTANT, DEFAULT, Limits, Meter, weigh
 from runtime.expression.compile import Code, Expression, Reference, compile_expression
 from runtime.expression.error import ExpressionError
 from runtime.expression.operators import kind_of
@@ -107,11 +107,14 @@ def truthy(value: Json) -> bool:
 
 
 def constant_condition(value: Json) -> bool | None:
-    """What a condition always is, when it reads nothing; None when it depends on the execution."""
+    """What a condition always is, when it reads nothing; None when it depends on the execution.
+
+    Raises ExpressionError when finding out takes more than a moment: a document may hold thousands of them.
+    """
     template = parse_condition(value)
     if template.references:
         return None
-    return truthy(template.render({}))
+    return truthy(template.render({}, limits=CONSTANT))
 
 
 class _Builder:

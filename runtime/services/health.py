@@ -6,7 +6,9 @@ For `/readyz` and `mc doctor`. It never raises, and each question has a deadline
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 from runtime.model.errors import MaestroError
 from runtime.model.values import Json
@@ -17,24 +19,61 @@ from runtime.store.pool import Database
 from runtime.telemetry.metrics import Metrics
 
 _SECONDS = 3.0
+_PROBE_EVERY_SECONDS = 5.0
+_LEAST_BYTES = 32 << 20
 
 
 class HealthService:
     """Asks the dependencies of this process."""
 
-    def __init__(self, *, database: Database, link: RedisLink, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        *,
+        database: Database,
+        link: RedisLink,
+        metrics: Metrics,
+        data_folder: Path | None = None,
+    ) -> None:
         self._database = database
         self._link = link
+        # Where the embedded PostgreSQL lives: its disk is this machine's, and can be looked at.
+        self._data_folder = data_folder
+        self._probed_at = float("-inf")
+        self._probing = asyncio.Lock()
+        self._write_problem: str | None = None
         self._bus = EventBusStore(database)
         self._postgres_up = metrics.dependency_up.labels("postgresql")
 
     async def check(self) -> dict[str, str | None]:
         """Name of each dependency -> None when it is fine, else a sentence without secrets."""
         postgres, redis, schema = await asyncio.gather(
-            _asked(self._database.ping), _asked(self._link.ping), _asked(self._schema)
+            self._postgres(), _asked(self._link.ping), _asked(self._schema)
         )
         self._postgres_up.set(postgres is None)
         return {"postgresql": postgres, "redis": redis, "schema": schema}
+
+    async def _postgres(self) -> str | None:
+        """Whether it answers, and takes writes; the second is tried every few seconds, whoever asks how often."""
+        problem = await _asked(self._database.ping)
+        if problem is not None:
+            return problem
+        async with self._probing:
+            clock = asyncio.get_running_loop().time
+            if clock() - self._probed_at >= _PROBE_EVERY_SECONDS:
+                self._write_problem = self._full() or await _asked(self._database.write_probe)
+                self._probed_at = clock()
+            return self._write_problem
+
+    def _full(self) -> str | None:
+        if self._data_folder is None:
+            return None
+        try:
+            free = shutil.disk_usage(self._data_folder).free
+        except OSError as error:
+            return f"The data folder can't be looked at: {error.strerror}."
+        if free >= _LEAST_BYTES:
+            return None
+        return f"Only {free >> 20} MiB are free for the data folder: make room there."
 
     async def handlers(self) -> list[dict[str, Json]]:
         """How each event handler does; nothing when PostgreSQL can't say. It takes no readiness away."""

@@ -24,6 +24,10 @@ from runtime.store.faults import Busy, is_gone, sqlstate, translated
 
 OLDEST: Final = 16
 _CONNECT_SECONDS: Final = 5.0
+_WRITE_PROBE: Final = """
+  select current_setting('transaction_read_only')::bool
+    from (select pg_logical_emit_message(true, 'maestro', 'probe')) written
+"""
 _SETTINGS: Final = {
     "search_path": "maestro",
     "application_name": "maestro-composer",
@@ -141,6 +145,19 @@ class Database:
         with translated():
             async with asyncio.timeout(seconds), self._engine.acquire() as connection:
                 await connection.fetchval("select 1")
+
+    async def write_probe(self) -> None:
+        """Commit a few bytes durably, into the log alone; raise Unavailable when the server takes none.
+
+        Beside them it says whether the server would refuse every other write, being set read only.
+        """
+        with translated():
+            async with self._engine.acquire() as connection:
+                is_read_only = await connection.fetchval(_WRITE_PROBE)
+        if is_read_only:
+            raise Unavailable(
+                "PostgreSQL takes no writes: it is read only.", reason="DATABASE_READ_ONLY"
+            )
 
     async def close(self) -> None:
         """Close all connections; those that do not come back in time are cut."""

@@ -19,6 +19,15 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
     return logger
 
 
+def log_descriptor() -> int | None:
+    """Where this process logs, for children that have no log of their own; None: where they would anyway."""
+    lines = structlog.get_config()["logger_factory"]
+    try:
+        return lines.stream.fileno() if isinstance(lines, _Lines) else None
+    except (OSError, ValueError):
+        return None
+
+
 def configure_logging(
     *, form: str = "auto", level: str = "info", stream: TextIO | None = None
 ) -> None:
@@ -50,6 +59,19 @@ def configure_logging(
         logger_factory=_Lines(target),
         cache_logger_on_first_use=False,
     )
+    root = logging.getLogger()
+    for handler in [one for one in root.handlers if isinstance(one, _Bridge)]:
+        root.removeHandler(handler)
+    root.addHandler(_Bridge(logging.WARNING))
+
+
+class _Bridge(logging.Handler):
+    """What libraries and asyncio say goes where our own lines go, never raw to the terminal."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line; a traceback is part of it."""
+        more = {"exc_info": record.exc_info} if record.exc_info else {}
+        get_logger(record.name).log(record.levelno, record.getMessage(), **more)
 
 
 def _add_trace(
@@ -67,7 +89,7 @@ class _Lines:
     """Writes lines to a stream that may be gone: a log must not stop what it speaks of."""
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+        self.stream = stream
 
     def __call__(self, *_names: object) -> _Lines:
         return self
@@ -75,8 +97,8 @@ class _Lines:
     def msg(self, message: str) -> None:
         """Write one line; a closed stream or a full disk swallows it."""
         with contextlib.suppress(OSError, ValueError):
-            self._stream.write(message + "\n")
-            self._stream.flush()
+            self.stream.write(message + "\n")
+            self.stream.flush()
 
     log = debug = info = warn = warning = error = critical = exception = fatal = msg
 

@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Any, BinaryIO, Final
 
 from runtime.settings import Settings
-from runtime.telemetry.log import get_logger
+from runtime.telemetry.log import get_logger, log_descriptor
 
 MOST: Final = 2
 _LENGTH_BYTES: Final = 4
@@ -47,6 +47,7 @@ class Quarantine:
                 *self._command,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.DEVNULL,
+                stderr=log_descriptor(),
                 start_new_session=True,
             )
         except OSError as error:

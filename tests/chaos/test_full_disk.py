@@ -85,6 +85,7 @@ async def test_what_was_acknowledged_before_the_disk_was_full_ends_when_there_is
     while code is None:
         made, code = await try_to_start(stack, len(ids))
         ids += [made] if made else []
+    await eventually(lambda: says_so(stack), seconds=30, what=dev.output())
     # A checkpoint of PostgreSQL may have made a little room again: then it takes one more.
     while (told := await mc.run("execute", name, "-i", "n=0")).code == 0:
         continue
@@ -95,6 +96,11 @@ async def test_what_was_acknowledged_before_the_disk_was_full_ends_when_there_is
     assert "no space left on its disk" in told.stderr
     await eventually(lambda: is_ready(stack), seconds=60, what=dev.output())
     await all_end_rightly(stack, [*ids, await stack.enqueue(name, {"n": len(ids)})])
+
+
+async def says_so(stack: Stack) -> bool:
+    status, page = await ready(stack)
+    return status == 503 and "MiB are free" in page["dependencies"]["postgresql"].get("detail", "")
 
 
 async def is_ready(stack: Stack) -> bool:

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from maestro_cli.client import Client, check_payload
-from maestro_cli.errors import CliError
+from maestro_cli.errors import CliError, render
 from maestro_cli.options import Options
 from maestro_cli.servers import Server
 from tests.support.processes import free_port
@@ -184,3 +184,20 @@ def test_what_is_wrong_with_an_input_is_told_field_by_field():
         check_payload({"errors": errors})
 
     assert [".".join(finding.path) for finding in caught.value.findings] == ["input.a", "input.b"]
+
+
+@pytest.mark.parametrize(
+    ("path", "typed"),
+    [
+        (["input", "idempotencyKey"], "at --idempotency-key"),
+        (["input", "workflowName"], "at NAME"),
+        (["input", "input", "who", "name"], "at input.who.name"),
+    ],
+)
+def test_a_place_is_named_as_it_was_typed(path, typed):
+    refused = {"errors": [{"message": "no", "code": "BAD_USER_INPUT", "path": path}]}
+
+    with pytest.raises(CliError) as error:
+        check_payload(refused)
+
+    assert typed in render(error.value, as_json=False)

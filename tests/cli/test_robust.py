@@ -144,6 +144,16 @@ def test_a_flag_of_execute_that_can_mean_nothing_is_refused_before_asking(cli, f
     assert named in done.stderr
 
 
+def test_a_version_that_is_none_is_refused_before_the_file_is_published(cli, tmp_path):
+    file = tmp_path / "tea.yaml"
+    file.write_text(GOOD.format(name="tea"))
+
+    done = cli("publish", str(file), "--version", "1.x", "--endpoint", "http://127.0.0.1:9")
+
+    assert done.code == 2
+    assert "version '1.x'" in done.stderr
+
+
 def test_two_missing_services_are_named_in_the_plural(cli):
     done = cli("worker")
 

@@ -138,6 +138,14 @@ def test_completion_scripts_call_the_program_by_its_name(cli, shell):
     assert "_MAESTRO_COMPLETE" in done.stdout
 
 
+def test_one_script_completes_both_names(cli):
+    done = cli("completion", "bash", program="mc")
+
+    assert "_MC_COMPLETE=bash_complete" in done.stdout
+    assert "_MAESTRO_COMPLETE=bash_complete" in done.stdout
+    assert done.stdout.count("complete -o nosort -F") == 2
+
+
 def test_completion_offers_verbs_by_their_beginning():
     done = subprocess.run(
         [sys.executable, "-m", "maestro_cli"],

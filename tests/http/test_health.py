@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import yaml
 
 from runtime.embedded.home import socket_folder
 from runtime.embedded.redis import EmbeddedRedis
+from runtime.services.health import HealthService
 from subgraph.app import create_app
 from tests.http.serving import GREET, Served, listening, serving
 
@@ -51,6 +53,36 @@ async def test_readiness_fails_by_name_when_redis_is_gone(
     assert after.body["status"] == "unavailable"
     assert after.body["dependencies"]["redis"]["status"] == "failed"
     assert after.body["dependencies"]["postgresql"] == {"status": "ok"}
+
+
+async def test_readiness_fails_when_the_database_takes_no_writes(
+    database_url: str, redis_url: str, home: Path
+) -> None:
+    read_only = f"{database_url}&default_transaction_read_only=on"
+    async with serving(read_only, redis_url, home) as server:
+        answer = await server.request("GET", "/readyz")
+
+    assert answer.status == 503
+    assert answer.body["dependencies"]["postgresql"] == {
+        "status": "failed",
+        "detail": "PostgreSQL takes no writes: it is read only.",
+    }
+
+
+async def test_readiness_names_a_disk_that_is_full_before_it_refuses(
+    server: Served, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rt = server.rt
+    health = HealthService(database=rt.database, link=rt.link, metrics=rt.metrics, data_folder=home)
+    found = shutil.disk_usage(home)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _folder: found._replace(free=3 << 20))
+
+    problem = (await health.check())["postgresql"]
+    monkeypatch.undo()
+    again = (await health.check())["postgresql"]
+
+    assert problem == "Only 3 MiB are free for the data folder: make room there."
+    assert again == problem, "it is looked at every few seconds, not at every request"
 
 
 async def test_metrics_count_requests_and_operations(server: Served) -> None:

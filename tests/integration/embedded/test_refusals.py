@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -31,11 +32,42 @@ def test_a_home_below_a_file_is_refused_with_what_to_do(tmp_path: Path):
     assert refusal.value.reason == "HOME_NOT_WRITABLE"
 
 
+def test_a_home_that_is_a_file_is_named_as_one(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(SetupError, match="it is a file; set MC_HOME to a folder"):
+        prepare_home(tmp_path / "file")
+    with pytest.raises(SetupError, match="/file is a file; set MC_HOME to a folder"):
+        prepare_home(tmp_path / "file" / "home")
+
+
+@pytest.mark.parametrize(
+    ("number", "owner", "advice"),
+    [
+        (13, 4_000_000_000, "belongs to the user with the number 4000000000; work as that user"),
+        (13, os.geteuid(), "may not be written to; `chmod u\\+rwx"),
+        (30, os.geteuid(), "mounted read-only"),
+        (5, os.geteuid(), "Input/output error; set MC_HOME"),
+    ],
+    ids=["foreign", "not writable", "read-only", "other"],
+)
+def test_each_fault_of_a_home_has_its_own_advice(
+    home: Path, monkeypatch: pytest.MonkeyPatch, number: int, owner: int, advice: str
+):
+    found = os.stat_result((0o40700, 0, 0, 1, owner, 0, 0, 0, 0, 0))
+    monkeypatch.setattr(Path, "stat", lambda *_arguments, **_more: found)
+
+    error = homes.unusable(home, OSError(number, os.strerror(number)))
+
+    assert re.search(advice, error.message)
+    assert error.reason == "HOME_NOT_WRITABLE"
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_home_without_write_permission_is_refused(home: Path):
     home.chmod(0o500)
 
-    with pytest.raises(SetupError, match="permissions"):
+    with pytest.raises(SetupError, match="chmod"):
         prepare_home(home)
 
 

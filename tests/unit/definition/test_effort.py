@@ -57,3 +57,14 @@ def test_too_many_expressions_are_refused(rules):
 
 def test_findings_stop_at_a_thousand(check):
     assert len(check(document(LARGE["unknown dependencies"])).problems) == 1_000
+
+
+def test_costly_constant_conditions_are_bounded_in_total(check):
+    costly = "{{ '" + "x" * 4_000 + "'|list|length > 1 }}"
+    text = document(f'- {{id: s{i}, uses: core.noop@1, when: "{costly}"}}' for i in range(100))
+    began = time.process_time()
+
+    found = check(text)
+
+    assert found.ok
+    assert time.process_time() - began < 4

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import logging
 
 import orjson
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from runtime.telemetry.log import configure_logging, get_logger
+from runtime.telemetry.log import configure_logging, get_logger, log_descriptor
 from runtime.telemetry.metrics import Metrics
 from runtime.telemetry.names import METRICS
 from runtime.telemetry.tracing import Tracing
@@ -76,3 +77,25 @@ def test_a_log_whose_stream_is_closed_stops_nobody():
     stream.close()
 
     get_logger("test").error("nobody hears this")
+
+
+def test_what_libraries_log_is_a_line_like_ours_with_its_traceback_inside():
+    stream = io.StringIO()
+    configure_logging(form="json", stream=stream)
+
+    try:
+        raise RuntimeError("broken")
+    except RuntimeError:
+        logging.getLogger("asyncio").exception("Task exception was never retrieved")
+
+    [line] = map(orjson.loads, stream.getvalue().splitlines())
+    assert (line["component"], line["level"]) == ("asyncio", "error")
+    assert line["exception"].endswith("RuntimeError: broken")
+
+
+def test_children_log_where_their_parent_does(tmp_path):
+    with (tmp_path / "log").open("w") as file:
+        configure_logging(stream=file)
+        assert log_descriptor() == file.fileno()
+    configure_logging(stream=io.StringIO())
+    assert log_descriptor() is None
