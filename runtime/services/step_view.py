@@ -52,6 +52,7 @@ def steps_of(
     rows = [row for row in rows if not row.is_withdrawn]
     retried = [event for event in events if event.kind is EventKind.EXECUTION_RETRIED]
     begins = retried[-1].sequence if retried else 0
+    parked = max((e.sequence for e in events if e.kind is EventKind.EXECUTION_WAITING), default=0)
     started = {
         event.field("step"): event
         for event in events
@@ -70,6 +71,7 @@ def steps_of(
             step,
             _counting(by_step.get(index, []), execution.generation, state.status[index]),
             started.get(index),
+            parked=parked,
         )
         for index, step in enumerate(program.steps)
     )
@@ -116,9 +118,11 @@ def _step(
     step: StepProgram,
     rows: list[AttemptRow],
     started: ExecutionEvent | None,
+    *,
+    parked: int,
 ) -> StepExecution:
     plan = step.plan
-    status = _status(execution, state, plan.index, rows, started)
+    status = _status(execution, state, plan.index, rows, started, parked=parked)
     attempts = _attempts(rows, status, started)
     last = rows[-1] if rows else None
     is_told = last is not None and (not last.is_open or last.status is StepStatus.IN_DOUBT)
@@ -151,6 +155,8 @@ def _status(
     index: int,
     rows: list[AttemptRow],
     started: ExecutionEvent | None,
+    *,
+    parked: int,
 ) -> StepStatus:
     """What replay says, refined by what has begun since and by whether anybody is at work."""
     status = StepStatus(state.status[index])
@@ -160,7 +166,8 @@ def _status(
     is_begun = started is not None and _number(started.field("attempt")) > ended
     if state.program.steps[index].wait is not None and is_begun and status is StepStatus.PENDING:
         status = StepStatus.WAITING
-    if execution.status is not ExecutionStatus.RUNNING:
+    is_lost = started is not None and started.sequence < parked
+    if execution.status is not ExecutionStatus.RUNNING or is_lost:
         is_begun = False
     if status in {StepStatus.PENDING, StepStatus.RETRYING, StepStatus.IN_DOUBT} and is_begun:
         return StepStatus.RUNNING

@@ -47,6 +47,7 @@ from runtime.worker.prepared import PreparedProgram
 MAX_ROWS: Final = 1_000
 WITHDRAWN: Final = '{"stopped":true}'
 _COMPLETED: Final = StepStatus.COMPLETED
+_RESUMED: Final = EventKind.EXECUTION_RESUMED
 
 Deferred: TypeAlias = RunStep | ScheduleRetry | BeginWait | LookUp | Attempt
 Action: TypeAlias = RunStep | ScheduleRetry | BeginWait | LookUp | StopStep | Attempt
@@ -125,6 +126,9 @@ class Run:
             match command:
                 case RecordEvent():
                     self.record_event(command.kind, command.data)
+                    if command.kind is _RESUMED:
+                        # What ended while it was paused may not be committed yet.
+                        recorded = True
                 case RecordStep():
                     recorded = True
                     self._record_step(command)
