@@ -25,7 +25,7 @@ class StepAt:
     """A step as it was: `attempt` is its newest one, `ended` the newest that has ended.
 
     `error` is that of the newest attempt that failed. `is_announced`: a call that may happen once is
-    recorded and not settled.
+    recorded and not settled; `is_retried`: the attempt before was to be repeated.
     """
 
     status: StepStatus
@@ -33,6 +33,7 @@ class StepAt:
     ended: int = 0
     error: Json = None
     is_announced: bool = False
+    is_retried: bool = False
 
 
 @dataclass(slots=True)
@@ -122,7 +123,8 @@ def _apply_to_step(at: ExecutionAt, event: ExecutionEvent) -> None:
         at.steps[key] = replace(before, status=status, attempt=number, is_announced=False)
     else:
         error = None if status in _ENDED_WELL else event.field("error")
-        at.steps[key] = StepAt(status, number, number, error)
+        is_retried = status is StepStatus.RETRYING
+        at.steps[key] = StepAt(status, number, number, error, is_retried=is_retried)
 
 
 def _take_over(at: ExecutionAt, event: ExecutionEvent) -> None:
@@ -139,7 +141,7 @@ def _idle(at: ExecutionAt) -> None:
     """Nothing is under way: what a lost owner had begun runs again, or nobody knows of it."""
     for key, step in at.steps.items():
         if step.status is StepStatus.RUNNING:
-            idle = StepStatus.RETRYING if step.ended else StepStatus.PENDING
+            idle = StepStatus.RETRYING if step.is_retried else StepStatus.PENDING
             idle = StepStatus.IN_DOUBT if step.is_announced else idle
             at.steps[key] = replace(step, status=idle, attempt=step.ended)
 

@@ -8,7 +8,7 @@ plan and upstream outputs, with every secret as `***`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from runtime.engine.program import Program, StepProgram
 from runtime.engine.replay import rebuild
@@ -27,7 +27,6 @@ from runtime.model.execution import (
 from runtime.model.values import Json
 from runtime.store.execution_record import AttemptRow, error_of
 
-_STOPPED: Final = "step.cancelled"
 _NOT_REACHED: Final = frozenset({StepStatus.PENDING, StepStatus.READY, StepStatus.SKIPPED})
 _STILL_GOING: Final = frozenset(
     {
@@ -38,6 +37,28 @@ _STILL_GOING: Final = frozenset(
         StepStatus.WAITING,
     }
 )
+
+
+class _Phase(NamedTuple):
+    """Of the present generation: the event at which nobody had it, and doubts of which nothing came yet."""
+
+    unowned: int
+    settled: frozenset[Json]
+
+
+def _phase(now: Sequence[ExecutionEvent]) -> _Phase:
+    newest = {e.field("step"): e.kind for e in now if e.field("step") is not None}
+    return _Phase(
+        max((e.sequence for e in now if _is_unowned(e)), default=0),
+        frozenset(s for s, kind in newest.items() if kind is EventKind.STEP_DOUBT_SETTLED),
+    )
+
+
+def _is_unowned(event: ExecutionEvent) -> bool:
+    """Whether nobody owned the execution at this event: it was parked, or given to nobody."""
+    if event.kind is EventKind.EXECUTION_TAKEN_OVER:
+        return event.field("worker") is None
+    return event.kind is EventKind.EXECUTION_WAITING
 
 
 def steps_of(
@@ -52,13 +73,10 @@ def steps_of(
     rows = [row for row in rows if not row.is_withdrawn]
     retried = [event for event in events if event.kind is EventKind.EXECUTION_RETRIED]
     begins = retried[-1].sequence if retried else 0
-    parked = max((e.sequence for e in events if e.kind is EventKind.EXECUTION_WAITING), default=0)
-    started = {
-        event.field("step"): event
-        for event in events
-        if event.kind is EventKind.STEP_STARTED and event.sequence > begins
-    }
+    now = [event for event in events if event.sequence > begins]
+    started = {event.field("step"): event for event in now if event.kind is EventKind.STEP_STARTED}
     state = _state(execution, program, version, tenant, rows, retried)
+    phase = _phase(now)
     scope = scope_of(state, MASKED)
     by_step: dict[int, list[AttemptRow]] = {}
     for row in rows:
@@ -71,7 +89,7 @@ def steps_of(
             step,
             _counting(by_step.get(index, []), execution.generation, state.status[index]),
             started.get(index),
-            parked=parked,
+            phase=phase,
         )
         for index, step in enumerate(program.steps)
     )
@@ -119,10 +137,10 @@ def _step(
     rows: list[AttemptRow],
     started: ExecutionEvent | None,
     *,
-    parked: int,
+    phase: _Phase,
 ) -> StepExecution:
     plan = step.plan
-    status = _status(execution, state, plan.index, rows, started, parked=parked)
+    status = _status(execution, state, plan.index, rows, started, phase=phase)
     attempts = _attempts(rows, status, started)
     last = rows[-1] if rows else None
     is_told = last is not None and (not last.is_open or last.status is StepStatus.IN_DOUBT)
@@ -156,27 +174,28 @@ def _status(
     rows: list[AttemptRow],
     started: ExecutionEvent | None,
     *,
-    parked: int,
+    phase: _Phase,
 ) -> StepStatus:
     """What replay says, refined by what has begun since and by whether anybody is at work."""
     status = StepStatus(state.status[index])
     ended = max((row.attempt for row in rows if not row.is_open), default=0)
     if rows and rows[-1].is_open and rows[-1].status is StepStatus.IN_DOUBT:
         return StepStatus.IN_DOUBT
+    if index in phase.settled:
+        return StepStatus.IN_DOUBT  # Its next call has not begun.
     is_begun = started is not None and _number(started.field("attempt")) > ended
     if state.program.steps[index].wait is not None and is_begun and status is StepStatus.PENDING:
         status = StepStatus.WAITING
-    is_lost = started is not None and started.sequence < parked
+    has_begun = is_begun
+    is_lost = started is not None and started.sequence < phase.unowned
     if execution.status is not ExecutionStatus.RUNNING or is_lost:
         is_begun = False
     if status in {StepStatus.PENDING, StepStatus.RETRYING, StepStatus.IN_DOUBT} and is_begun:
         return StepStatus.RUNNING
     if execution.status.is_terminal:
         return _at_the_end(status, started, rows)
-    if status is StepStatus.PENDING and rows and rows[-1].status is StepStatus.CANCELLED:
-        error = error_of(rows[-1].result.get("error"))
-        if error is not None and error.type != _STOPPED:
-            return StepStatus.IN_DOUBT  # Settled, and its next call has not begun.
+    was_stopped = rows and rows[-1].status is StepStatus.CANCELLED and not has_begun
+    if status is StepStatus.PENDING and was_stopped:
         return StepStatus.CANCELLED  # Stopped; the execution ends when the other steps have.
     if status is StepStatus.PENDING and state.pending[index] == 0:
         return StepStatus.READY
