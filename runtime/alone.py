@@ -19,7 +19,8 @@ from runtime.worker.quarantine import parent_gone, read_settings
 async def serve(settings: Settings) -> None:
     """Run what waits to be run alone."""
     async with open_runtime(settings) as runtime:
-        worker = runtime.make_worker(is_alone=True)
+        shard = next(iter(settings.worker.shards), 0)
+        worker = runtime.make_worker(shard=shard, is_alone=True)
         working = asyncio.create_task(worker.run(), name="worker")
         orphaned = asyncio.create_task(parent_gone(), name="parent")
         await asyncio.wait({working, orphaned}, return_when=asyncio.FIRST_COMPLETED)

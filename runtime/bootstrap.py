@@ -7,16 +7,18 @@ reads the environment or opens a connection on import. Servers are expected to r
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 
 from runtime.abi.catalog import Catalog
 from runtime.bus import registry as handlers
+from runtime.bus.group import Buses
 from runtime.bus.loop import Bus
 from runtime.clock import Clock, SystemClock
 from runtime.connectors.registry import Registry
@@ -27,10 +29,12 @@ from runtime.identity.development import DevIssuer
 from runtime.identity.keys import JwksKeys
 from runtime.identity.tokens import TokenVerifier
 from runtime.model.errors import SetupError
+from runtime.model.shard_map import Place, ShardMap
 from runtime.queue.breaker import SharedBreakers
 from runtime.queue.link import RedisLink
 from runtime.queue.stream import RedisQueue
 from runtime.queue.wakeup import Wakeup
+from runtime.scheduler.group import Schedulers
 from runtime.scheduler.loop import Scheduler
 from runtime.secrets.file import FileSecrets
 from runtime.services.breaker import BreakerService
@@ -41,21 +45,22 @@ from runtime.services.health import HealthService
 from runtime.services.workflow import WorkflowService
 from runtime.settings import Settings
 from runtime.store.births import Births
-from runtime.store.enqueue import Enqueuer
+from runtime.store.enqueue import Enqueuer, Enqueuers
 from runtime.store.event_bus import EventBusStore
 from runtime.store.execution import ExecutionStore
 from runtime.store.log import LogWriter
 from runtime.store.plan import PlanStore
 from runtime.store.pool import Database
+from runtime.store.shards import Shards
 from runtime.store.tenant import TenantStore
 from runtime.telemetry.metrics import Metrics
 from runtime.telemetry.tracing import Tracing
 from runtime.transport.egress import EgressRule
 from runtime.transport.http import HttpTransport
+from runtime.worker.crew import Crew, Roster
 from runtime.worker.loop import Worker
 from runtime.worker.quarantine import Quarantine
 
-SHARD = 0
 _ALONE = (sys.executable, "-m", "runtime.alone")
 
 
@@ -80,72 +85,122 @@ class Runtime:
     entropy: Entropy
     metrics: Metrics
     tracing: Tracing
-    database: Database
+    shards: Shards
+    tenants: TenantStore
     link: RedisLink
     queue: RedisQueue
     wakeup: Wakeup
-    store: ExecutionStore
     plans: PlanStore
     registry: Registry
-    logs: LogWriter
+    logs: tuple[LogWriter, ...]
     births: Births
     authenticator: Authenticator
     services: Services
+
+    @property
+    def database(self) -> Database:
+        """The database of the catalog; with one database, that one."""
+        return self.shards.catalog
 
     def catalog(self) -> Catalog:
         """Names and schemas of the connectors of this process."""
         return self.registry.catalog()
 
-    def make_worker(self, *, is_alone: bool = False) -> Worker:
-        """A worker on this process's connections; it runs until it is stopped.
+    def make_worker(self, *, shard: int = 0, is_alone: bool = False) -> Worker:
+        """A worker of one shard on this process's connections; it runs until it is stopped.
 
         `is_alone`: one that runs suspects only, one at a time, and ends when none is left.
         """
-        worker = Worker(
-            database=self.database,
-            store=self.store,
+        worker = self._worker(shard, is_alone=is_alone)
+        if self.settings.worker.born_owned and not is_alone:
+            self.births.join(shard, worker.offer)
+        return worker
+
+    def make_crew(self) -> Crew:
+        """A worker for each shard that this process serves."""
+        rosters = [
+            Roster(
+                ExecutionStore(database),
+                place.shards,
+                name=_process_name(),
+                every_seconds=self.settings.worker.beat_seconds,
+            )
+            for place, database in self._served()
+        ]
+        crew = Crew(rosters, self._worker)
+        if self.settings.worker.born_owned:
+            for roster in rosters:
+                for shard in roster.shards:
+                    self.births.join(shard, partial(crew.offer, shard))
+        return crew
+
+    def _worker(self, shard: int, *, is_alone: bool = False) -> Worker:
+        database = self.shards.database(shard)
+        return Worker(
+            database=database,
+            store=ExecutionStore(database),
             queue=self.queue,
             wakeup=self.wakeup,
             plans=self.plans,
             registry=self.registry,
             secrets=FileSecrets(self.settings.secrets_path),
-            logs=self.logs,
+            logs=self.logs[shard],
             settings=self.settings.worker,
             tracing=self.tracing,
             metrics=self.metrics,
             clock=self.clock,
             entropy=self.entropy,
-            host=f"{socket.gethostname()}:{os.getpid()}{':alone' if is_alone else ''}",
-            quarantine=None if is_alone else Quarantine(self.settings, _ALONE),
+            host=f"{_process_name()}{':alone' if is_alone else ''}",
+            shard=shard,
+            quarantine=None if is_alone else Quarantine(_of_shard(self.settings, shard), _ALONE),
             is_alone=is_alone,
             shared_breakers=SharedBreakers(self.link),
         )
-        if self.settings.worker.born_owned and not is_alone:
-            self.births.join(SHARD, worker.offer)
-        return worker
 
-    def make_scheduler(self) -> Scheduler:
-        """A scheduler; of many, the one that holds the leader's lock acts."""
-        return Scheduler(
-            database=self.database,
-            store=self.store,
-            queue=self.queue,
-            metrics=self.metrics,
-            clock=self.clock,
+    def make_scheduler(self) -> Schedulers:
+        """A scheduler for each database; of many, the one that holds a database's lock acts there."""
+        return Schedulers(
+            [
+                Scheduler(
+                    database=database,
+                    store=ExecutionStore(database),
+                    queue=self.queue,
+                    metrics=self.metrics,
+                    clock=self.clock,
+                    shards=place.shards,
+                    catalog=None if database is self.shards.catalog else self.shards.catalog,
+                )
+                for place, database in zip(
+                    self.shards.map.places, self.shards.databases, strict=True
+                )
+            ]
         )
 
-    def make_bus(self) -> Bus:
-        """A bus for the event handlers of this process; of many, each handler is run by one."""
-        return Bus(
-            handlers.load(self.settings.worker.imports),
-            store=EventBusStore(self.database),
-            wakeup=self.wakeup,
-            metrics=self.metrics,
-            clock=self.clock,
-            entropy=self.entropy,
-            shards=(SHARD,),
-            mask=FileSecrets(self.settings.secrets_path).mask,
+    def make_bus(self) -> Buses:
+        """A bus for the event handlers of this process; of many, each handler is run by one in each shard."""
+        registered = handlers.load(self.settings.worker.imports)
+        return Buses(
+            [
+                Bus(
+                    registered,
+                    store=EventBusStore(database),
+                    wakeup=self.wakeup,
+                    metrics=self.metrics,
+                    clock=self.clock,
+                    entropy=self.entropy,
+                    shards=place.shards,
+                    has_catalog=database is self.shards.catalog,
+                    mask=FileSecrets(self.settings.secrets_path).mask,
+                )
+                for place, database in self._served()
+            ]
         )
+
+    def _served(self) -> list[tuple[Place, Database]]:
+        """The databases whose shards this process serves as a worker."""
+        wanted = self.settings.worker.database
+        places = self.shards.map.places if wanted is None else (self.shards.map.place(wanted),)
+        return [(place, self.shards.named(place.name)) for place in places]
 
     def dev_token(self, *, tenant: str, subject: str, roles: Iterable[str]) -> str:
         """A token of the development issuer of this data folder, good for an hour."""
@@ -164,32 +219,29 @@ async def open_runtime(
     metrics: Metrics | None = None,
 ) -> AsyncIterator[Runtime]:
     """Connect everything; raises SetupError or Unavailable when a dependency is not as it must be."""
-    if settings.database_url is None or settings.redis_url is None:
-        raise SetupError(
-            "No PostgreSQL or no Redis is named: set MC_DATABASE_URL and MC_REDIS_URL, or use `mc dev`.",
-            reason="NO_SERVICES",
-        )
+    shard_map, redis_url = _addresses(settings)
     clock, entropy = clock or SystemClock(), entropy or SystemEntropy()
     metrics = metrics or Metrics()
     async with contextlib.AsyncExitStack() as stack:
-        if tracing is None:
-            tracing = Tracing.from_environment(service, enabled=settings.telemetry_enabled)
-            stack.callback(tracing.close)
-        database = await Database.open(settings.database_url)
-        stack.push_async_callback(database.close)
-        link = await RedisLink.open(settings.redis_url, metrics=metrics)
+        tracing = tracing or stack.enter_context(_tracing(settings, service))
+        shards = await Shards.open(shard_map)
+        stack.push_async_callback(shards.close)
+        link = await RedisLink.open(redis_url, metrics=metrics)
         stack.push_async_callback(link.close)
-        wakeup = Wakeup(link, shards=(SHARD,))
+        wakeup = Wakeup(link, shards=range(shards.count))
         stack.push_async_callback(wakeup.close)
         registry = await _open_connectors(settings, clock, stack)
-        logs = LogWriter(database, SHARD, wakeup_publish=partial(wakeup.publish_logs, SHARD))
-        stack.push_async_callback(logs.close)
+        logs = _log_writers(shards, wakeup)
+        stack.push_async_callback(_close_all, logs)
         births = Births()
-        enqueuer = Enqueuer(database, SHARD, metrics=metrics, births=births)
+        enqueuer = _enqueuer(shards, metrics, births)
         stack.push_async_callback(enqueuer.close)
-        queue, store, plans = RedisQueue(link), ExecutionStore(database), PlanStore(database)
+        queue, tenants = RedisQueue(link), TenantStore(shards.catalog)
+        store = ExecutionStore(shards.catalog)
+        plans = PlanStore(shards.catalog, copies=shards.databases[1:])
         executions = ExecutionService(
-            database=database,
+            shards=shards,
+            tenants=tenants,
             store=store,
             enqueuer=enqueuer,
             queue=queue,
@@ -202,30 +254,30 @@ async def open_runtime(
             max_input_bytes=settings.api.max_input_bytes,
         )
         workflows = _workflows(
-            settings, database, registry, executions, clock=clock, entropy=entropy
+            settings, shards.catalog, registry, executions, clock=clock, entropy=entropy
         )
-        dead_letters = DeadLetterService(database=database, queue=queue, wakeup=wakeup)
+        dead_letters = DeadLetterService(shards=shards, tenants=tenants, queue=queue, wakeup=wakeup)
         doubts = DoubtService(
-            database, store, executions, registry, max_bytes=settings.worker.max_output_bytes
+            shards, store, executions, registry, max_bytes=settings.worker.max_output_bytes
         )
         breakers = BreakerService(SharedBreakers(link))
-        health = _health(settings, database, link, metrics)
+        health = _health(settings, shards, link, metrics)
         yield Runtime(
             settings=settings,
             clock=clock,
             entropy=entropy,
             metrics=metrics,
             tracing=tracing,
-            database=database,
+            shards=shards,
+            tenants=tenants,
             link=link,
             queue=queue,
             wakeup=wakeup,
-            store=store,
             plans=plans,
             registry=registry,
             logs=logs,
             births=births,
-            authenticator=_authenticator(settings, database, clock),
+            authenticator=_authenticator(settings, tenants, clock),
             services=Services(workflows, executions, dead_letters, doubts, breakers, health),
         )
 
@@ -266,17 +318,62 @@ def _workflows(
     )
 
 
-def _health(
-    settings: Settings, database: Database, link: RedisLink, metrics: Metrics
-) -> HealthService:
+def _health(settings: Settings, shards: Shards, link: RedisLink, metrics: Metrics) -> HealthService:
     """The service that says whether this process can serve; it looks at the disk of an embedded PostgreSQL."""
     disk = settings.home if settings.watches_disk else None
-    return HealthService(database=database, link=link, metrics=metrics, data_folder=disk)
+    return HealthService(shards=shards, link=link, metrics=metrics, data_folder=disk)
 
 
-def _authenticator(settings: Settings, database: Database, clock: Clock) -> Authenticator:
+@contextlib.contextmanager
+def _tracing(settings: Settings, service: str) -> Iterator[Tracing]:
+    """The tracing that the environment asks for, closed at the end."""
+    made = Tracing.from_environment(service, enabled=settings.telemetry_enabled)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def _addresses(settings: Settings) -> tuple[ShardMap, str]:
+    """Where PostgreSQL and Redis are."""
+    if settings.shard_map is None or settings.redis_url is None:
+        raise SetupError(
+            "No PostgreSQL or no Redis is named: set MC_DATABASE_URL and MC_REDIS_URL, or use `mc dev`.",
+            reason="NO_SERVICES",
+        )
+    return settings.shard_map, settings.redis_url
+
+
+def _process_name() -> str:
+    """What rows and events call this process."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def _of_shard(settings: Settings, shard: int) -> Settings:
+    """The settings of a process that serves one shard."""
+    return replace(settings, worker=replace(settings.worker, shards=(shard,)))
+
+
+def _enqueuer(shards: Shards, metrics: Metrics, births: Births) -> Enqueuer | Enqueuers:
+    if shards.count == 1:
+        return Enqueuer(shards.catalog, 0, metrics=metrics, births=births)
+    return Enqueuers(shards, metrics=metrics, births=births)
+
+
+def _log_writers(shards: Shards, wakeup: Wakeup) -> tuple[LogWriter, ...]:
+    """One for each shard."""
+    return tuple(
+        LogWriter(shards.database(shard), shard, wakeup_publish=partial(wakeup.publish_logs, shard))
+        for shard in range(shards.count)
+    )
+
+
+async def _close_all(logs: Iterable[LogWriter]) -> None:
+    await asyncio.gather(*(writer.close() for writer in logs))
+
+
+def _authenticator(settings: Settings, tenants: TenantStore, clock: Clock) -> Authenticator:
     """Outside provider when one is named; else the development issuer, for loopback listeners only."""
-    tenants = TenantStore(database)
     auth = settings.auth
     if auth.jwks_url is not None:
         verifier = TokenVerifier(JwksKeys(auth.jwks_url, clock), auth, clock)

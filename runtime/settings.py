@@ -16,15 +16,20 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
+import yaml
+
 from runtime.model.errors import SetupError
+from runtime.model.shard_map import Place, ShardMap, bad_map, shard_numbers
 
 _MAX_PORT: Final = 65535
+_POSTGRES: Final = ("postgresql://", "postgres://")
 
 TABLE: Final[dict[str, str]] = {
     "MC_HOME": "Folder of embedded services, keys, tokens. Default: `.mc` in the current folder.",
     "MC_HOST": "Address on which the API listens. Default: 127.0.0.1.",
     "MC_PORT": "Port on which the API listens. Default: 8000.",
     "MC_DATABASE_URL": "An outside PostgreSQL 16+ (`postgresql://...`). Unset: the embedded one.",
+    "MC_DATABASES": "Shard map: a YAML file that lists databases and their shards; instead of MC_DATABASE_URL.",
     "MC_REDIS_URL": "An outside Redis 6.2+ (`redis://`, `rediss://`). Unset: the embedded one.",
     "MC_AUTH_JWKS_URL": "Keys of an identity provider. Unset: the development issuer.",
     "MC_AUTH_ISSUER": "The `iss` that tokens must carry; with MC_AUTH_JWKS_URL.",
@@ -98,6 +103,8 @@ class WorkerSettings:
     """How much one worker takes on, and how long its lease lasts (seconds).
 
     `born_owned`: what the same process accepts while nothing waits is its own from the first commit on.
+    `database` is the one of the shard map whose shards it serves; None: those of all. `shards` is
+    where the process that runs suspects looks for them.
     """
 
     max_executions: int = 5_000
@@ -109,6 +116,8 @@ class WorkerSettings:
     max_output_bytes: int = 1_048_576
     born_owned: bool = True
     imports: tuple[str, ...] = ()
+    database: str | None = None
+    shards: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +140,12 @@ class Settings:
     """All of it. `database_url` and `redis_url` are None when the embedded services are meant.
 
     `watches_disk`: the database is the embedded one, so a full disk under `home` is known before it refuses.
+    With a shard map, `database_url` is the address of its first database.
     """
 
     home: Path
     database_url: str | None = None
+    databases: ShardMap | None = None
     redis_url: str | None = None
     watches_disk: bool = False
     api: ApiSettings = ApiSettings()
@@ -152,6 +163,13 @@ class Settings:
         """Where secrets of steps lie."""
         return self.secrets_file or self.home / "secrets.yaml"
 
+    @property
+    def shard_map(self) -> ShardMap | None:
+        """Which database holds which shard; None while no address is known."""
+        if self.databases is None and self.database_url is not None:
+            return ShardMap.single(self.database_url)
+        return self.databases
+
     @classmethod
     def from_env(cls, environment: Mapping[str, str] | None = None) -> Settings:
         """Read and check the environment; raises SetupError that names the variable."""
@@ -159,9 +177,13 @@ class Settings:
         _refuse_unknown(env)
         host = env.get("MC_HOST") or "127.0.0.1"
         secrets_file = env.get("MC_SECRETS_FILE")
+        databases = _databases(env)
         return cls(
             home=Path(env.get("MC_HOME") or ".mc").expanduser().absolute(),
-            database_url=_url(env, "MC_DATABASE_URL", ("postgresql://", "postgres://")),
+            database_url=databases.catalog.url
+            if databases
+            else _url(env, "MC_DATABASE_URL", _POSTGRES),
+            databases=databases,
             redis_url=_url(env, "MC_REDIS_URL", ("redis://", "rediss://", "unix://")),
             api=ApiSettings(
                 host=host,
@@ -202,6 +224,47 @@ def _url(env: Mapping[str, str], name: str, schemes: tuple[str, ...]) -> str | N
     if value and not value.startswith(schemes):
         raise SetupError(f"{name} must begin with {' or '.join(schemes)}.", reason="BAD_VARIABLE")
     return value or None
+
+
+def _databases(env: Mapping[str, str]) -> ShardMap | None:
+    """The shard map of a file; raises SetupError that says what is wrong with it."""
+    path = env.get("MC_DATABASES")
+    if not path:
+        return None
+    if env.get("MC_DATABASE_URL"):
+        raise SetupError(
+            "MC_DATABASES and MC_DATABASE_URL are both set: name one database by MC_DATABASE_URL, or several "
+            "in the file of MC_DATABASES.",
+            reason="BAD_VARIABLE",
+        )
+    try:
+        document = yaml.safe_load(Path(path).expanduser().read_text("utf-8"))
+    except OSError as error:
+        raise bad_map(f"{path} can't be read ({error.strerror or error})") from error
+    except (yaml.YAMLError, UnicodeError) as error:
+        raise bad_map(f"{path} is no YAML ({str(error).splitlines()[0]})") from error
+    if isinstance(document, dict):
+        document = document.get("databases")
+    if not isinstance(document, list):
+        raise bad_map(f"{path} holds no list `databases`")
+    return ShardMap.checked([_place(number, entry) for number, entry in enumerate(document, 1)])
+
+
+def _place(number: int, entry: object) -> Place:
+    """One entry of the file: `dsn` and `shards`, and a `name` if it shall not be its number."""
+    if not isinstance(entry, dict) or not set(entry) <= {"name", "dsn", "url", "shards"}:
+        raise bad_map(
+            f"entry {number} must have `dsn`, `shards` and perhaps a `name`, nothing else"
+        )
+    name, url = str(entry.get("name", number)), entry.get("dsn") or entry.get("url")
+    if not isinstance(url, str) or not url.startswith(_POSTGRES):
+        raise bad_map(f"the `dsn` of {name!r} must begin with {' or '.join(_POSTGRES)}")
+    try:
+        return Place(name, url, shard_numbers(entry.get("shards", [])))
+    except ValueError as error:
+        raise bad_map(
+            f"the `shards` of {name!r} must be numbers from 0 to 4095 like `0-3` or `[4, 5]`, not {error}"
+        ) from error
 
 
 def _port(text: str) -> int:

@@ -31,7 +31,6 @@ from runtime.model.identity import Principal
 from runtime.model.values import Json
 from runtime.settings import EgressSettings, Settings, WorkerSettings
 from runtime.store.migrate import migrate
-from runtime.store.tenant import TenantStore
 
 T = TypeVar("T")
 
@@ -133,7 +132,7 @@ class LocalEngine:
         task = asyncio.create_task(worker.run())
         self._stack.push_async_callback(asyncio.wait, [task])
         self._stack.push_async_callback(worker.stop, settings.worker.drain_seconds)
-        tenant = _there(await TenantStore(runtime.database).resolve("default", create=True))
+        tenant = _there(await runtime.tenants.resolve("default", create=True))
         self._who = Principal(tenant, "default", "test", scopes=ROLE_SCOPES["admin"])
         self._runtime = runtime
 

@@ -9,7 +9,7 @@ import shutil
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -21,6 +21,7 @@ from maestro_cli.options import Options
 from maestro_cli.servers import Server, find_dev_server, find_server
 from runtime.embedded.binaries import postgres_programs, redis_program
 from runtime.model.errors import MaestroError
+from runtime.model.shard_map import ShardMap
 from runtime.settings import Settings
 
 _OLDEST: Final = (3, 11)
@@ -122,10 +123,11 @@ def _port(settings: Settings) -> Check:
 
 async def _services(settings: Settings) -> list[Check]:
     dev = find_dev_server(settings.home)
-    database_url = settings.database_url or (dev.database_url if dev else None)
+    if settings.shard_map is None and dev is not None and dev.database_url is not None:
+        settings = replace(settings, database_url=dev.database_url)
     redis_url = settings.redis_url or (dev.redis_url if dev else None)
     return [
-        await _database(database_url) if database_url else _not_running("postgresql"),
+        *await _databases(settings.shard_map),
         await _redis(redis_url) if redis_url else _not_running("redis"),
     ]
 
@@ -134,21 +136,32 @@ def _not_running(name: str) -> Check:
     return Check(name, "skipped", "embedded, and `mc dev` does not run")
 
 
-async def _database(url: str) -> Check:
+async def _databases(shard_map: ShardMap | None) -> list[Check]:
+    """Each database of the map; with several, by name."""
+    if shard_map is None:
+        return [_not_running("postgresql")]
+    single = len(shard_map.places) == 1
+    return [
+        await _database("postgresql" if single else f"postgresql:{place.name}", place.url)
+        for place in shard_map.places
+    ]
+
+
+async def _database(name: str, url: str) -> Check:
     from runtime.store.migrate import pending
 
     try:
         waiting = list(await pending(url))
     except (MaestroError, OSError) as error:
-        return Check("postgresql", "failed", _text(error), "see MC_DATABASE_URL")
+        return Check(name, "failed", _text(error), "see MC_DATABASE_URL or MC_DATABASES")
     if waiting:
         return Check(
-            "postgresql",
+            name,
             "failed",
             f"answers; {len(waiting)} migrations are pending",
             "run `mc migrate`",
         )
-    return Check("postgresql", "ok", "answers; the schema is up to date")
+    return Check(name, "ok", "answers; the schema is up to date")
 
 
 async def _redis(url: str) -> Check:

@@ -54,6 +54,7 @@ def _settings(home: Path, imports: Sequence[str]) -> Settings:
         home=home,
         secrets_file=mine.secrets_path,
         database_url=None,
+        databases=None,
         redis_url=None,
         auth=type(mine.auth)(),
         api=ApiSettings(port=0),

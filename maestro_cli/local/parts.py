@@ -90,8 +90,8 @@ async def serving(app: Any, listener: socket.socket) -> AsyncIterator[asyncio.Ta
 
 @contextlib.asynccontextmanager
 async def working(runtime: Runtime, drain_seconds: float) -> AsyncIterator[asyncio.Task[None]]:
-    """A worker, and event handlers; when left it finishes what runs, no longer than `drain_seconds`."""
-    worker, bus = runtime.make_worker(), runtime.make_bus()
+    """Workers, and event handlers; when left they finish what runs, no longer than `drain_seconds`."""
+    worker, bus = runtime.make_crew(), runtime.make_bus()
     task = asyncio.create_task(worker.run(), name="worker")
     telling = asyncio.create_task(bus.run(), name="event handlers")
     try:

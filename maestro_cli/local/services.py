@@ -10,6 +10,7 @@ from maestro_cli.errors import CliError
 from maestro_cli.servers import find_dev_server
 from runtime.embedded import embedded_services
 from runtime.embedded.home import locked, prepare_home
+from runtime.model.shard_map import ShardMap
 from runtime.settings import Settings
 
 Stage = Callable[[str], None]
@@ -32,6 +33,13 @@ async def own_services(settings: Settings, on_stage: Stage) -> AsyncIterator[Set
                 redis_url=settings.redis_url or services.redis_url,
                 watches_disk=needs_database,
             )
+
+
+def known_map(settings: Settings) -> ShardMap:
+    """The databases of settings that name at least one."""
+    if settings.shard_map is None:
+        raise CliError("No database is named.", code="UNAVAILABLE", reason="NO_SERVICES")
+    return settings.shard_map
 
 
 def shared_services(settings: Settings) -> Settings:

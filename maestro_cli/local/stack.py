@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from maestro_cli.local.parts import address_of, scheduling, serving, until_one_ends, working
-from maestro_cli.local.services import own_services
+from maestro_cli.local.services import known_map, own_services
 from runtime.bootstrap import open_runtime
 from runtime.clock import SystemClock
 from runtime.identity.development import DevIssuer
 from runtime.settings import Settings
-from runtime.store.migrate import migrate
+from runtime.store.migrate import migrate_all
 from subgraph.app import create_app
 
 _LOOPBACK: Final = ("127.0.0.0/8", "::1/128")
@@ -45,7 +45,7 @@ async def whole_engine(
     settings = _may_call_this_machine(settings)
     async with own_services(settings, on_stage) as settings:
         applied: list[str] = []
-        await migrate(settings.database_url or "", applied.append)
+        await migrate_all(known_map(settings), applied.append)
         on_stage(f"schema {len(applied)} migrations applied" if applied else "schema up to date")
         async with contextlib.AsyncExitStack() as stack:
             runtime = await stack.enter_async_context(open_runtime(settings))

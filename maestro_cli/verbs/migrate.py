@@ -9,6 +9,7 @@ import click
 from maestro_cli.groups import Verb
 from maestro_cli.options import Options
 from maestro_cli.output import print_document
+from runtime.model.shard_map import ShardMap
 
 
 @click.command(cls=Verb)
@@ -17,20 +18,22 @@ from maestro_cli.output import print_document
 )
 @click.pass_obj
 def migrate(options: Options, check: bool) -> int:
-    """Apply pending migrations to MC_DATABASE_URL, or to the database of the running `mc dev`."""
-    from maestro_cli.local.services import shared_services
+    """Apply pending migrations to MC_DATABASE_URL, all of MC_DATABASES, or the database of the running `mc dev`."""
+    from maestro_cli.local.services import known_map, shared_services
     from runtime.settings import Settings
 
     settings = Settings.from_env()
-    url = settings.database_url or shared_services(settings).database_url or ""
-    return asyncio.run(_check(options, url) if check else _apply(options, url))
+    if settings.shard_map is None:
+        settings = shared_services(settings)
+    databases = known_map(settings)
+    return asyncio.run(_check(options, databases) if check else _apply(options, databases))
 
 
-async def _apply(options: Options, url: str) -> int:
+async def _apply(options: Options, databases: ShardMap) -> int:
     from runtime.store import migrate as migrations
 
     done: list[str] = []
-    await migrations.migrate(url, done.append)
+    await migrations.migrate_all(databases, done.append)
     for name in done:
         options.say(f"applied {name}")
     if options.is_document:
@@ -40,10 +43,10 @@ async def _apply(options: Options, url: str) -> int:
     return 0
 
 
-async def _check(options: Options, url: str) -> int:
+async def _check(options: Options, databases: ShardMap) -> int:
     from runtime.store import migrate as migrations
 
-    waiting = list(await migrations.pending(url))
+    waiting = list(await migrations.pending_all(databases))
     if options.is_document:
         print_document(options, {"pending": waiting})
     else:

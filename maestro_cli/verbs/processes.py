@@ -46,7 +46,14 @@ def serve(options: Options, host: str | None, port: int | None, imports: tuple[s
     metavar="PACKAGE",
     help="Package with connectors. Repeatable.",
 )
-@click.option("--concurrency", type=click.IntRange(1), metavar="N", help="Steps at once.")
+@click.option(
+    "--concurrency", type=click.IntRange(1), metavar="N", help="Steps at once, in each shard."
+)
+@click.option(
+    "--database",
+    metavar="NAME",
+    help="Serve the shards of this database of MC_DATABASES only; all of them otherwise.",
+)
 @click.option(
     "--drain-timeout",
     type=DurationType(zero=True),
@@ -55,7 +62,11 @@ def serve(options: Options, host: str | None, port: int | None, imports: tuple[s
 )
 @click.pass_obj
 def worker(
-    options: Options, imports: tuple[str, ...], concurrency: int | None, drain_timeout: float | None
+    options: Options,
+    imports: tuple[str, ...],
+    concurrency: int | None,
+    database: str | None,
+    drain_timeout: float | None,
 ) -> int:
     """Run a worker: it claims executions and runs their steps. SIGTERM drains; a second one stops at once."""
     from maestro_cli.local.processes import run_worker
@@ -68,6 +79,7 @@ def worker(
         given,
         imports=(*given.imports, *imports),
         max_steps=concurrency or given.max_steps,
+        database=database,
         drain_seconds=given.drain_seconds if drain_timeout is None else drain_timeout,
     )
     return run_worker(options, replace(settings, worker=wanted))

@@ -19,9 +19,13 @@ class PageRequest:
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """Items in order with their cursors, and whether there are more on either side."""
+    """Items in order with their cursors, and whether there are more on either side.
+
+    `silent` names databases that did not answer: the page is partial, what lies there is missing.
+    """
 
     items: tuple[T, ...]
     cursors: tuple[str, ...]
     has_next: bool = False
     has_previous: bool = False
+    silent: tuple[str, ...] = ()

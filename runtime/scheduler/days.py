@@ -8,6 +8,7 @@ moment of the exchange is tried again a few times, then in the next turn.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Final
 from uuid import UUID
 
@@ -33,8 +34,17 @@ class Days:
     name = "days"
     every_seconds = 600.0
 
-    def __init__(self, store: RetentionStore, metrics: Metrics, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: RetentionStore,
+        metrics: Metrics,
+        clock: Clock,
+        *,
+        refresh: Callable[[], Awaitable[int]] | None = None,
+    ) -> None:
+        """`refresh` brings settings and holds from the catalog, where that is another database."""
         self._store = store
+        self._refresh = refresh
         self._metrics = metrics
         self._clock = clock
 
@@ -42,6 +52,7 @@ class Days:
         """How many executions were dropped."""
         dropped = 0
         try:
+            await self._bring()
             for due in await self._store.due():
                 dropped += await self._serve(due)
         finally:
@@ -78,11 +89,20 @@ class Days:
                 break
         for _ in range(TRIES - 1):
             try:
-                return await self._store.exchange(due)
+                return await self._exchange(due)
             except Unavailable:
                 await asyncio.sleep(PAUSE_SECONDS)
                 await self._store.catch_up(due)
+        return await self._exchange(due)
+
+    async def _exchange(self, due: DueDay) -> bool:
+        await self._bring()
         return await self._store.exchange(due)
+
+    async def _bring(self) -> None:
+        """Settings and holds as they are now; without an answer of the catalog nothing is dropped."""
+        if self._refresh is not None:
+            await self._refresh()
 
     async def _sweep(self, due: DueDay) -> int:
         after: UUID | None = None

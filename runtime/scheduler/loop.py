@@ -14,11 +14,13 @@ from typing import Final, Protocol
 from runtime.clock import Clock
 from runtime.model.errors import MaestroError
 from runtime.queue.stream import RedisQueue
+from runtime.scheduler.copies import Copies
 from runtime.scheduler.days import DEFAULT_DAYS, Days
 from runtime.scheduler.feed import Feed
 from runtime.scheduler.partitions import Partitions
 from runtime.scheduler.retention import Retention
 from runtime.scheduler.sweep import Sweep
+from runtime.store.catalog_copy import CatalogCopies
 from runtime.store.event_bus import EventBusStore
 from runtime.store.execution import ExecutionStore
 from runtime.store.leadership import Leadership
@@ -55,15 +57,25 @@ class Scheduler:
         queue: RedisQueue,
         metrics: Metrics,
         clock: Clock,
+        shards: Sequence[int] = (0,),
+        catalog: Database | None = None,
     ) -> None:
+        """`shards` are those of the database; `catalog` is another one that holds the catalog."""
         self.is_leader = asyncio.Event()
         self._leadership = Leadership(database)
+        copies = CatalogCopies(catalog, database) if catalog else None
         self._duties: Sequence[Duty] = (
-            Sweep(store, queue, metrics, clock),
+            *(Sweep(store, queue, metrics, clock, shard=shard) for shard in shards),
             Partitions(store),
-            Retention(store, queue),
-            Feed(EventBusStore(database)),
-            Days(RetentionStore(database, default_days=DEFAULT_DAYS), metrics, clock),
+            *(Retention(store, queue, shard=shard) for shard in shards),
+            *(Feed(EventBusStore(database), shard=shard) for shard in shards),
+            Days(
+                RetentionStore(database, default_days=DEFAULT_DAYS),
+                metrics,
+                clock,
+                refresh=copies.refresh if copies else None,
+            ),
+            *((Copies(copies),) if copies else ()),
         )
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []

@@ -1,15 +1,17 @@
 """DeadLetterService: look at executions that cost three workers; redrive or discard them.
 
-A decision is one transaction over all letters that it names: all of them or none. Repeating it changes
-nothing and gives the same letters.
+A decision is one transaction over all letters that it names: all of them or none; with several
+databases, one in each, begun only when all of them can be decided. Repeating it changes nothing and
+gives the same letters.
 """
 
 from __future__ import annotations
 
 import builtins
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from runtime.model.dead_letter import (
     DeadLetter,
@@ -19,7 +21,6 @@ from runtime.model.dead_letter import (
 )
 from runtime.model.errors import BadInput, InvalidState, MaestroError, NotFound
 from runtime.model.identity import Principal
-from runtime.model.ids import shard_of
 from runtime.model.page import Page, PageRequest
 from runtime.model.values import Json
 from runtime.queue.keys import class_of
@@ -28,9 +29,10 @@ from runtime.queue.wakeup import Wakeup
 from runtime.services.access import ADMIN_EXECUTIONS, require
 from runtime.store.dead_letter import DeadLetterStore, Decided, Decision
 from runtime.store.pool import Database
+from runtime.store.shards import Shards
+from runtime.store.tenant import TenantStore
 from runtime.store.workflow import actor_json
 
-_SHARDS: Final = 1
 _CAP: Final = 10_000
 MOST_AT_ONCE: Final = 1_000
 _OUTCOME: Final[dict[Decision, DeadLetterStatus]] = {
@@ -42,9 +44,12 @@ _OUTCOME: Final[dict[Decision, DeadLetterStatus]] = {
 class DeadLetterService:
     """What callers may do with dead letters."""
 
-    def __init__(self, *, database: Database, queue: RedisQueue, wakeup: Wakeup) -> None:
-        self._database = database
-        self._store = DeadLetterStore(database)
+    def __init__(
+        self, *, shards: Shards, tenants: TenantStore, queue: RedisQueue, wakeup: Wakeup
+    ) -> None:
+        self._shards = shards
+        self._tenants = tenants
+        self._store = DeadLetterStore(shards)
         self._queue = queue
         self._wakeup = wakeup
 
@@ -60,14 +65,14 @@ class DeadLetterService:
     ) -> Page[DeadLetter]:
         """A page of the caller's dead letters, the newest first."""
         require(who, ADMIN_EXECUTIONS)
-        return await self._store.page(who.tenant_id, filter, page)
+        return await self._store.page(who.tenant_id, filter, page, await self._homes(who))
 
     async def count(
         self, who: Principal, filter: DeadLetterFilter, cap: int = _CAP
     ) -> tuple[int, bool]:
-        """How many there are, counted up to a cap, and whether there are more."""
+        """How many there are, counted up to a cap, and whether there are more, or may be."""
         require(who, ADMIN_EXECUTIONS)
-        return await self._store.count(who.tenant_id, filter, cap)
+        return await self._store.count(who.tenant_id, filter, cap, await self._homes(who))
 
     async def redrive(
         self,
@@ -81,7 +86,7 @@ class DeadLetterService:
         """Run them again, as their executions' next generation; the letters, and how many changed."""
         changed, letters = await self._decide(who, "redrive", ids, filter, reason, limit)
         for letter in changed:
-            shard = shard_of(letter.execution_id, _SHARDS)
+            shard = self._shards.shard_of(letter.execution_id)
             self._queue.add(shard, [(letter.execution_id, class_of(0))])
         return letters, len(changed)
 
@@ -109,35 +114,69 @@ class DeadLetterService:
     ) -> tuple[builtins.list[DeadLetter], builtins.list[DeadLetter]]:
         require(who, ADMIN_EXECUTIONS)
         wanted = await self._wanted(who, ids, filter, limit)
+        places: defaultdict[Database, builtins.list[DeadLetterId]] = defaultdict(builtins.list)
+        # In order of their ids, so that two decisions over the same letters wait, not deadlock.
+        for one in sorted(wanted, key=str):
+            places[self._shards.holding(one.execution_id)].append(one)
+        if len(places) > 1:
+            await self._refuse_early(who, decision, wanted)
         changed: set[DeadLetterId] = set()
-        async with self._database.engine() as connection, connection.transaction():
-            # In order of their ids, so that two decisions over the same letters wait, not deadlock.
-            for one in sorted(wanted, key=str):
-                event: Json = {
-                    "actor": actor_json(who.actor),
-                    "reason": reason,
-                    "from_failed_step": True,
-                    "dead_letter": str(one),
-                }
-                done = await self._store.decide(
-                    connection,
-                    decision,
-                    shard_of(one.execution_id, _SHARDS),
-                    who.tenant_id,
-                    one,
-                    actor=who.actor,
-                    reason=reason,
-                    event=event,
-                )
-                if done.changed:
-                    changed.add(one)
-                elif done.status is not _OUTCOME[decision]:
-                    raise _refusal(one, decision, done)
+        for database, some in places.items():
+            async with database.engine() as connection, connection.transaction():
+                for one in some:
+                    if await self._decided(connection, who, decision, one, reason):
+                        changed.add(one)
         for one in changed:
-            self._wakeup.publish_events(shard_of(one.execution_id, _SHARDS), [one.execution_id])
+            shard = self._shards.shard_of(one.execution_id)
+            self._wakeup.publish_events(shard, [one.execution_id])
         found = await self._store.get_many(who.tenant_id, wanted)
         letters = [found[one] for one in wanted if one in found]
         return [letter for letter in letters if letter.id in changed], letters
+
+    async def _decided(
+        self,
+        connection: Any,
+        who: Principal,
+        decision: Decision,
+        one: DeadLetterId,
+        reason: str | None,
+    ) -> bool:
+        """Decide one letter in the caller's transaction: whether it changed; raises when it can't be."""
+        event: Json = {
+            "actor": actor_json(who.actor),
+            "reason": reason,
+            "from_failed_step": True,
+            "dead_letter": str(one),
+        }
+        done = await self._store.decide(
+            connection,
+            decision,
+            self._shards.shard_of(one.execution_id),
+            who.tenant_id,
+            one,
+            actor=who.actor,
+            reason=reason,
+            event=event,
+        )
+        if not done.changed and done.status is not _OUTCOME[decision]:
+            raise _refusal(one, decision, done)
+        return done.changed
+
+    async def _refuse_early(
+        self, who: Principal, decision: Decision, wanted: Sequence[DeadLetterId]
+    ) -> None:
+        """Before the first of several transactions: what is seen now to be refused changes nothing at all."""
+        found = await self._store.get_many(who.tenant_id, wanted)
+        for one in wanted:
+            status = found[one].status if one in found else None
+            if status not in {DeadLetterStatus.OPEN, _OUTCOME[decision]}:
+                raise _refusal(one, decision, Decided(status, changed=False))
+
+    async def _homes(self, who: Principal) -> tuple[Database, ...]:
+        """The databases in which dead letters of the caller's tenant may be."""
+        tenant = await self._tenants.get(who.tenant_id) if self._shards.count > 1 else None
+        spread = tenant is not None and tenant.spread
+        return self._shards.of_tenant(who.tenant_id, spread=spread)
 
     async def _wanted(
         self,
@@ -163,7 +202,8 @@ class DeadLetterService:
                 reason="NOT_OPEN",
             )
         only_open = replace(filter, status=(DeadLetterStatus.OPEN,))
-        page = await self._store.page(who.tenant_id, only_open, PageRequest(limit))
+        homes = await self._homes(who)
+        page = await self._store.page(who.tenant_id, only_open, PageRequest(limit), homes)
         return [letter.id for letter in page.items]
 
 

@@ -31,7 +31,6 @@ from runtime.model.execution import (
     StepStatus,
 )
 from runtime.model.identity import Principal
-from runtime.model.ids import shard_of
 from runtime.model.values import Json
 from runtime.services.access import WRITE_EXECUTIONS, require
 from runtime.services.execution import ExecutionService
@@ -39,10 +38,9 @@ from runtime.services.intake import NUL
 from runtime.services.watch import unknown
 from runtime.store.execution import ExecutionStore
 from runtime.store.idempotency import body_digest, check_key, claim_key
-from runtime.store.pool import Database
+from runtime.store.shards import Shards
 from runtime.store.workflow import actor_json
 
-_SHARDS: Final = 1
 _OPERATION: Final = "resolve_in_doubt"
 
 
@@ -51,14 +49,14 @@ class DoubtService:
 
     def __init__(
         self,
-        database: Database,
+        shards: Shards,
         store: ExecutionStore,
         executions: ExecutionService,
         registry: Registry,
         *,
         max_bytes: int,
     ) -> None:
-        self._database = database
+        self._shards = shards
         self._store = store
         self._executions = executions
         self._registry = registry
@@ -76,10 +74,10 @@ class DoubtService:
             raise BadInput(
                 "Only a call that was made has an output.", reason="OUTPUT", path=("output",)
             )
-        shard = shard_of(id, _SHARDS)
-        async with self._database.engine() as connection, connection.transaction():
+        shard = self._shards.shard_of(id)
+        async with self._shards.database(shard).engine() as connection, connection.transaction():
             if said.key is not None and await claim_key(
-                connection, who.tenant_id, _OPERATION, said.key, digest, id
+                connection, who.tenant_id, _OPERATION, said.key, digest, id, shard=shard
             ):
                 return execution
             step = await self._doubtful(who, execution, said.step_key)

@@ -32,7 +32,6 @@ from runtime.model.execution import (
     StepExecution,
 )
 from runtime.model.identity import Principal
-from runtime.model.ids import shard_of
 from runtime.model.page import Page, PageRequest
 from runtime.model.plan import Plan
 from runtime.model.values import Json
@@ -44,20 +43,19 @@ from runtime.services.intake import Intake, Intent
 from runtime.services.message import Messenger
 from runtime.services.step_view import steps_of
 from runtime.services.watch import Watcher, unknown
-from runtime.store.enqueue import EnqueueOutcome, Enqueuer
+from runtime.store.enqueue import EnqueueOutcome, Enqueuer, Enqueuers
 from runtime.store.execution import ExecutionStore
 from runtime.store.execution_list import ExecutionList
 from runtime.store.execution_record import ExecutionRecords
 from runtime.store.idempotency import body_digest, check_key, claim_key
 from runtime.store.log import LogStore
 from runtime.store.plan import PlanStore
-from runtime.store.pool import Database
+from runtime.store.shards import Shards
 from runtime.store.tenant import TenantStore
 from runtime.store.workflow import WorkflowStore, actor_json
 from runtime.telemetry.metrics import Metrics
 from runtime.telemetry.tracing import Tracing
 
-_SHARDS: Final = 1
 _CAP: Final = 10_000
 _MOST_AT_ONCE: Final = 1_000
 _MOST_EVENTS: Final = 5_000
@@ -70,9 +68,10 @@ class ExecutionService:
     def __init__(
         self,
         *,
-        database: Database,
+        shards: Shards,
+        tenants: TenantStore,
         store: ExecutionStore,
-        enqueuer: Enqueuer,
+        enqueuer: Enqueuer | Enqueuers,
         queue: RedisQueue,
         wakeup: Wakeup,
         plans: PlanStore,
@@ -82,7 +81,8 @@ class ExecutionService:
         entropy: Entropy,
         max_input_bytes: int,
     ) -> None:
-        self._database = database
+        self._shards = shards
+        self._tenants = tenants
         self._store = store
         self._enqueuer = enqueuer
         self._queue = queue
@@ -90,17 +90,17 @@ class ExecutionService:
         self._plans = plans
         self._tracing = tracing
         self._programs = ProgramCache()
-        self._records = ExecutionRecords(database)
-        self.messages = Messenger(database, store, queue, wakeup)
-        self._list = ExecutionList(database)
-        self._logs = LogStore(database)
+        self._records = ExecutionRecords(shards)
+        self.messages = Messenger(shards, store, queue, wakeup)
+        self._list = ExecutionList(shards)
+        self._logs = LogStore(shards)
         self._watcher = Watcher(
             records=self._records, logs=self._logs, wakeup=wakeup, metrics=metrics
         )
         self._intake = Intake(
-            workflows=WorkflowStore(database),
+            workflows=WorkflowStore(shards.catalog),
             plans=plans,
-            tenants=TenantStore(database),
+            tenants=tenants,
             clock=clock,
             entropy=entropy,
             max_input_bytes=max_input_bytes,
@@ -162,7 +162,7 @@ class ExecutionService:
     async def _first_answer(
         self, who: Principal, key: str | None, digest: bytes | None
     ) -> Enqueued | None:
-        known = await self._records.find_by_key(who.tenant_id, key) if key else None
+        known = await self._known(who, key) if key else None
         if known is None:
             return None
         if known[1] != digest:
@@ -195,7 +195,7 @@ class ExecutionService:
 
     def told(self, execution: Execution, status: ExecutionStatus) -> None:
         """A message was left for it, and this is its status since: ring its owner, or offer it to one."""
-        self._wakeup.publish_inbox(shard_of(execution.id, _SHARDS), [execution.id])
+        self._wakeup.publish_inbox(self._shards.shard_of(execution.id), [execution.id])
         if status is ExecutionStatus.QUEUED:
             self._hint(execution)
 
@@ -215,14 +215,14 @@ class ExecutionService:
         """Run an execution that did not complete again, as its next generation."""
         require(who, WRITE_EXECUTIONS)
         before = await self._get(who, id)
-        shard = shard_of(id, _SHARDS)
+        shard = self._shards.shard_of(id)
         data: Json = {
             "actor": actor_json(who.actor),
             "reason": reason,
             "from_failed_step": from_failed_step,
         }
         body = [str(id), reason, from_failed_step]
-        async with self._database.engine() as connection, connection.transaction():
+        async with self._shards.database(shard).engine() as connection, connection.transaction():
             if await self._is_known(connection, who, _RETRY, key, body, id):
                 return await self._get(who, id)
             status, generation = await self._store.retry(shard, who.tenant_id, id, data, connection)
@@ -238,10 +238,12 @@ class ExecutionService:
         if check_key(key) is None or key is None:
             return False
         digest = body_digest(body)
-        return await claim_key(connection, who.tenant_id, operation, key, digest, id) is not None
+        shard = self._shards.shard_of(id)
+        first = await claim_key(connection, who.tenant_id, operation, key, digest, id, shard=shard)
+        return first is not None
 
     def _hint(self, execution: Execution) -> None:
-        shard = shard_of(execution.id, _SHARDS)
+        shard = self._shards.shard_of(execution.id)
         self._queue.hint(shard, execution.id, class_of(execution.priority))
 
     # --- reads -------------------------------------------------------------------------------------
@@ -259,7 +261,7 @@ class ExecutionService:
     async def find_by_key(self, who: Principal, key: str) -> Execution | None:
         """The execution that was enqueued with this idempotency key."""
         require(who, READ_EXECUTIONS)
-        known = await self._records.find_by_key(who.tenant_id, key)
+        known = await self._known(who, key)
         return await self._records.find(who.tenant_id, known[0]) if known else None
 
     async def list(
@@ -272,14 +274,26 @@ class ExecutionService:
     ) -> Page[Execution]:
         """A page of the caller's executions, newest first unless told otherwise."""
         require(who, READ_EXECUTIONS)
-        return await self._list.page(who.tenant_id, filter, page, descending=descending)
+        homes = self._shards.of_tenant(who.tenant_id, spread=await self._is_spread(who))
+        return await self._list.page(who.tenant_id, filter, page, homes, descending=descending)
 
     async def count(
         self, who: Principal, filter: ExecutionFilter, cap: int = _CAP
     ) -> tuple[int, bool]:
-        """How many there are, counted up to a cap, and whether there are more."""
+        """How many there are, counted up to a cap, and whether there are or may be more."""
         require(who, READ_EXECUTIONS)
-        return await self._list.count(who.tenant_id, filter, cap)
+        homes = self._shards.of_tenant(who.tenant_id, spread=await self._is_spread(who))
+        return await self._list.count(who.tenant_id, filter, cap, homes)
+
+    async def _known(self, who: Principal, key: str) -> tuple[UUID, bytes] | None:
+        """What a key of an enqueue stands for."""
+        spread = await self._is_spread(who)
+        return await self._records.find_by_key(who.tenant_id, key, spread=spread)
+
+    async def _is_spread(self, who: Principal) -> bool:
+        """Whether the caller's executions lie in all shards; with one there is nothing to ask."""
+        tenant = await self._tenants.get(who.tenant_id) if self._shards.count > 1 else None
+        return tenant is not None and tenant.spread
 
     async def steps(
         self, who: Principal, ids: Sequence[UUID]

@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Awaitable, Callable
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from runtime.model.errors import MaestroError
@@ -16,6 +18,7 @@ from runtime.queue.link import RedisLink
 from runtime.store.event_bus import EventBusStore, HandlerLag
 from runtime.store.migrate import pending_on
 from runtime.store.pool import Database
+from runtime.store.shards import Shards
 from runtime.telemetry.metrics import Metrics
 
 _SECONDS = 3.0
@@ -29,38 +32,52 @@ class HealthService:
     def __init__(
         self,
         *,
-        database: Database,
+        shards: Shards,
         link: RedisLink,
         metrics: Metrics,
         data_folder: Path | None = None,
     ) -> None:
-        self._database = database
+        self._shards = shards
         self._link = link
         # Where the embedded PostgreSQL lives: its disk is this machine's, and can be looked at.
         self._data_folder = data_folder
         self._probed_at = float("-inf")
         self._probing = asyncio.Lock()
         self._write_problem: str | None = None
-        self._bus = EventBusStore(database)
+        self._buses = tuple(map(EventBusStore, shards.databases))
         self._postgres_up = metrics.dependency_up.labels("postgresql")
+        self._further = [
+            (f"postgresql:{place.name}", database)
+            for place, database in zip(shards.map.places[1:], shards.databases[1:], strict=True)
+        ]
+
+    @property
+    def spared(self) -> frozenset[str]:
+        """Dependencies without which this process still serves: databases other than the catalog's."""
+        return frozenset(name for name, _ in self._further)
 
     async def check(self) -> dict[str, str | None]:
         """Name of each dependency -> None when it is fine, else a sentence without secrets."""
-        postgres, redis, schema = await asyncio.gather(
-            self._postgres(), _asked(self._link.ping), _asked(self._schema)
+        catalog = self._shards.catalog
+        postgres, redis, schema, *further = await asyncio.gather(
+            self._postgres(),
+            _asked(self._link.ping),
+            _asked(lambda: self._schema(catalog)),
+            *(_asked(partial(self._schema, database)) for _, database in self._further),
         )
         self._postgres_up.set(postgres is None)
-        return {"postgresql": postgres, "redis": redis, "schema": schema}
+        named = {name: answer for (name, _), answer in zip(self._further, further, strict=True)}
+        return {"postgresql": postgres, "redis": redis, "schema": schema, **named}
 
     async def _postgres(self) -> str | None:
         """Whether it answers, and takes writes; the second is tried every few seconds, whoever asks how often."""
-        problem = await _asked(self._database.ping)
+        problem = await _asked(self._shards.catalog.ping)
         if problem is not None:
             return problem
         async with self._probing:
             clock = asyncio.get_running_loop().time
             if clock() - self._probed_at >= _PROBE_EVERY_SECONDS:
-                self._write_problem = self._full() or await _asked(self._database.write_probe)
+                self._write_problem = self._full() or await _asked(self._shards.catalog.write_probe)
                 self._probed_at = clock()
             return self._write_problem
 
@@ -76,12 +93,8 @@ class HealthService:
         return f"Only {free >> 20} MiB are free for the data folder: make room there."
 
     async def handlers(self) -> list[dict[str, Json]]:
-        """How each event handler does; nothing when PostgreSQL can't say. It takes no readiness away."""
-        try:
-            async with asyncio.timeout(_SECONDS):
-                lags = await self._bus.lags()
-        except (TimeoutError, MaestroError):
-            return []
+        """How each event handler does; nothing of a PostgreSQL that can't say. It takes no readiness away."""
+        found = await asyncio.gather(*map(_lags, self._buses))
         return [
             {
                 "handler": one.handler,
@@ -91,11 +104,12 @@ class HealthService:
                 "lag_seconds": round(one.lag_seconds, 1),
                 "failures_in_a_row": one.attempts,
             }
-            for one in lags
+            for one in chain.from_iterable(found)
         ]
 
-    async def _schema(self) -> None:
-        async with self._database.engine() as connection:
+    @staticmethod
+    async def _schema(database: Database) -> None:
+        async with database.engine() as connection:
             missing = await pending_on(connection)
         if missing:
             raise MaestroError(f"Migrations are pending: {', '.join(missing)}. Run `mc migrate`.")
@@ -105,6 +119,14 @@ def _handler_status(lag: HandlerLag) -> str:
     if not lag.is_run:
         return "not_run"
     return "failing" if lag.attempts else "in_the_past" if lag.is_in_past else "ok"
+
+
+async def _lags(bus: EventBusStore) -> list[HandlerLag]:
+    try:
+        async with asyncio.timeout(_SECONDS):
+            return await bus.lags()
+    except (TimeoutError, MaestroError):
+        return []
 
 
 async def _asked(question: Callable[[], Awaitable[None]]) -> str | None:

@@ -25,6 +25,7 @@ from runtime.model.errors import (
     NotFound,
     PayloadTooLarge,
     Problem,
+    Unavailable,
 )
 from runtime.model.execution import EnqueueRequest, Execution, ExecutionStatus, WaitKind
 from runtime.model.identity import Principal
@@ -40,6 +41,7 @@ from runtime.store.tenant import TenantStore
 from runtime.store.workflow import Target, WorkflowStore, actor_json
 
 _REMEMBER_SECONDS: Final = 1.0
+_TRUST_SECONDS: Final = 3_600.0
 _MOST_REMEMBERED: Final = 2_000
 _INT4: Final = 2**31
 _MILLISECOND: Final = timedelta(milliseconds=1)
@@ -173,13 +175,19 @@ class Intake:
         if known is not None and known[0] > now:
             return known[1]
         generation = self._generation
-        target = await self._workflows.target(
-            who.tenant_id,
-            workflow=request.workflow_id,
-            namespace=request.namespace,
-            name=request.workflow_name,
-            version=version,
-        )
+        try:
+            target = await self._workflows.target(
+                who.tenant_id,
+                workflow=request.workflow_id,
+                namespace=request.namespace,
+                name=request.workflow_name,
+                version=version,
+            )
+        except Unavailable:
+            # The catalog is away; executions of other databases go on with what was true last.
+            if known is not None and known[0] > now - _TRUST_SECONDS:
+                return known[1]
+            raise
         if target is None:
             named = request.workflow_name or request.workflow_id
             raise NotFound(

@@ -16,7 +16,6 @@ from runtime.model.checkpoint import InboxKind
 from runtime.model.errors import BadInput, InvalidState, MaestroError, PayloadTooLarge
 from runtime.model.execution import Execution, ExecutionStatus, WaitKind
 from runtime.model.identity import Principal
-from runtime.model.ids import shard_of
 from runtime.model.values import Json
 from runtime.queue.keys import class_of
 from runtime.queue.stream import RedisQueue
@@ -26,14 +25,13 @@ from runtime.services.watch import unknown
 from runtime.store.execution import ExecutionStore
 from runtime.store.execution_record import ExecutionRecords
 from runtime.store.idempotency import body_digest, check_key, claim_key
-from runtime.store.pool import Database
+from runtime.store.shards import Shards
 from runtime.store.workflow import actor_json
 
 MAX_PAYLOAD_BYTES: Final = 32_768
 MAX_NAME: Final = 200
 # Each stands in the log and in the memory of the owner; nobody who is well sends so many.
 MAX_MESSAGES: Final = 10_000
-_SHARDS: Final = 1
 _NUL: Final = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
@@ -41,13 +39,13 @@ class Messenger:
     """Leaves messages, and tells whoever may be asleep."""
 
     def __init__(
-        self, database: Database, store: ExecutionStore, queue: RedisQueue, wakeup: Wakeup
+        self, shards: Shards, store: ExecutionStore, queue: RedisQueue, wakeup: Wakeup
     ) -> None:
-        self._database = database
+        self._shards = shards
         self._store = store
         self._queue = queue
         self._wakeup = wakeup
-        self._records = ExecutionRecords(database)
+        self._records = ExecutionRecords(shards)
 
     async def cancel(
         self, who: Principal, id: UUID, *, reason: str | None = None, key: str | None = None
@@ -81,9 +79,10 @@ class Messenger:
     ) -> Execution:
         require(who, WRITE_EXECUTIONS)
         before = await self._get(who, id)
-        shard = shard_of(id, _SHARDS)
-        async with self._database.engine() as connection, connection.transaction():
-            if await _is_known(connection, who, kind, key, [str(id), *said.values()], id):
+        shard = self._shards.shard_of(id)
+        async with self._shards.database(shard).engine() as connection, connection.transaction():
+            body = [str(id), *said.values()]
+            if await _is_known(connection, who, kind, key, body, id, shard=shard):
                 return before
             if _is_asked(before, kind):
                 return before
@@ -106,12 +105,20 @@ class Messenger:
 
 
 async def _is_known(
-    connection: Any, who: Principal, kind: InboxKind, key: str | None, body: Any, id: UUID
+    connection: Any,
+    who: Principal,
+    kind: InboxKind,
+    key: str | None,
+    body: Any,
+    id: UUID,
+    *,
+    shard: int,
 ) -> bool:
     if check_key(key) is None or key is None:
         return False
     operation, digest = f"{kind.name.lower()}_execution", body_digest(body)
-    return await claim_key(connection, who.tenant_id, operation, key, digest, id) is not None
+    first = await claim_key(connection, who.tenant_id, operation, key, digest, id, shard=shard)
+    return first is not None
 
 
 def _is_asked(execution: Execution, kind: InboxKind) -> bool:

@@ -5,9 +5,12 @@ They are written by the takeover itself (`mc_takeover_2`), in the transaction th
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from heapq import merge
+from itertools import islice
 from typing import Any, Final, Literal
 from uuid import UUID
 
@@ -28,6 +31,7 @@ from runtime.model.values import Json
 from runtime.store import cursor
 from runtime.store.execution_record import actor_of
 from runtime.store.pool import Database
+from runtime.store.shards import Shards
 from runtime.store.statements import statements
 from runtime.store.workflow import actor_json
 
@@ -46,43 +50,64 @@ class Decided:
 
 
 class DeadLetterStore:
-    """The dead letters of one database."""
+    """The dead letters, each beside its execution."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, shards: Shards) -> None:
+        self._shards = shards
 
     async def get_many(
         self, tenant: UUID, ids: Sequence[DeadLetterId]
     ) -> dict[DeadLetterId, DeadLetter]:
         """Those that exist, by id."""
-        if not ids:
-            return {}
-        async with self._database.tenant(tenant) as connection:
-            rows = await connection.fetch(
-                _SQL["get_many"], tenant, [i.execution_id for i in ids], [i.generation for i in ids]
+        letters: dict[DeadLetterId, DeadLetter] = {}
+        for database, some in _grouped(self._shards, ids).items():
+            executions, generations = zip(
+                *((i.execution_id, i.generation) for i in some), strict=True
             )
-        return {found.id: found for found in map(_letter_of, rows)}
+            async with database.tenant(tenant) as connection:
+                rows = await connection.fetch(_SQL["get_many"], tenant, executions, generations)
+            letters |= {found.id: found for found in map(_letter_of, rows)}
+        return letters
 
     async def page(
-        self, tenant: UUID, wanted: DeadLetterFilter, request: PageRequest
+        self,
+        tenant: UUID,
+        wanted: DeadLetterFilter,
+        request: PageRequest,
+        homes: Sequence[Database],
     ) -> Page[DeadLetter]:
-        """A page, the newest first."""
+        """A page, the newest first, merged; a database that is away makes it partial."""
         size = cursor.check_size(request)
         after = _position(request.cursor)
-        async with self._database.tenant(tenant) as connection:
-            rows = await connection.fetch(
-                _SQL["page"], tenant, *_arguments(wanted), *after, size + 1
-            )
-        items = [_letter_of(row) for row in rows]
-        return cursor.page_of(request, items, [_cursor(item) for item in items])
 
-    async def count(self, tenant: UUID, wanted: DeadLetterFilter, cap: int) -> tuple[int, bool]:
-        """How many there are, counted up to a cap, and whether there are more."""
-        async with self._database.tenant(tenant) as connection:
-            found: int = await connection.fetchval(
-                _SQL["count"], tenant, *_arguments(wanted), cap + 1
-            )
-        return min(found, cap), found > cap
+        async def ask(database: Database) -> list[DeadLetter]:
+            async with database.tenant(tenant) as connection:
+                rows = await connection.fetch(
+                    _SQL["page"], tenant, *_arguments(wanted), *after, size + 1
+                )
+            return [_letter_of(row) for row in rows]
+
+        found = await self._shards.gather(homes, ask)
+        merged = merge(*found.answers, key=_order, reverse=True)
+        items = list(islice(merged, size + 1))
+        page = cursor.page_of(request, items, [_cursor(item) for item in items])
+        return replace(page, silent=found.silent) if found.silent else page
+
+    async def count(
+        self, tenant: UUID, wanted: DeadLetterFilter, cap: int, homes: Sequence[Database]
+    ) -> tuple[int, bool]:
+        """How many there are, counted up to a cap, and whether there are more, or may be."""
+
+        async def ask(database: Database) -> int:
+            async with database.tenant(tenant) as connection:
+                found: int = await connection.fetchval(
+                    _SQL["count"], tenant, *_arguments(wanted), cap + 1
+                )
+                return found
+
+        found = await self._shards.gather(homes, ask)
+        total = sum(found.answers)
+        return min(total, cap), total > cap or bool(found.silent)
 
     @staticmethod
     async def decide(
@@ -109,6 +134,18 @@ class DeadLetterStore:
         )
         status = DeadLetterStatus(row["status"]) if row["known"] else None
         return Decided(status, row["changed"])
+
+
+def _grouped(shards: Shards, ids: Sequence[DeadLetterId]) -> dict[Database, list[DeadLetterId]]:
+    """Letters by the database that holds them."""
+    found: defaultdict[Database, list[DeadLetterId]] = defaultdict(list)
+    for one in ids:
+        found[shards.holding(one.execution_id)].append(one)
+    return found
+
+
+def _order(letter: DeadLetter) -> tuple[datetime, UUID, int]:
+    return letter.created_at, letter.execution_id, letter.generation
 
 
 def _arguments(wanted: DeadLetterFilter) -> tuple[object, ...]:

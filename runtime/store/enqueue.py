@@ -7,6 +7,7 @@ and repeats with its idempotency key.
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -18,6 +19,7 @@ from runtime.store.execution import DAYS_AHEAD
 from runtime.store.faults import never_fits, sqlstate, translated, was_refused, was_rolled_back
 from runtime.store.group_commit import Batcher
 from runtime.store.pool import Database
+from runtime.store.shards import Shards
 from runtime.store.statements import statements
 from runtime.telemetry.metrics import Metrics
 
@@ -224,6 +226,39 @@ def _seat(rows: list[EnqueueRow], offer: Offer | None) -> tuple[int | None, int 
         places -= takes
         born.append(takes)
     return offer.me, offer.epoch, born
+
+
+class Enqueuers:
+    """One enqueuer for each shard: a row goes to the one of its id."""
+
+    def __init__(self, shards: Shards, *, metrics: Metrics, births: Births) -> None:
+        self._shards = shards
+        self._enqueuers = tuple(
+            Enqueuer(shards.database(shard), shard, metrics=metrics, births=births)
+            for shard in range(shards.count)
+        )
+
+    async def enqueue(self, row: EnqueueRow) -> EnqueueOutcome:
+        """Accept one execution; returns after the commit."""
+        return await self._enqueuers[self._shards.shard_of(row.id)].enqueue(row)
+
+    async def enqueue_many(self, rows: Sequence[EnqueueRow]) -> list[EnqueueOutcome | Exception]:
+        """Accept several, in one commit for each shard unless they are too large; an answer for each."""
+        parts: defaultdict[int, list[int]] = defaultdict(list)
+        for number, row in enumerate(rows):
+            parts[self._shards.shard_of(row.id)].append(number)
+        answers: dict[int, EnqueueOutcome | Exception] = {}
+
+        async def send(shard: int, numbers: list[int]) -> None:
+            found = await self._enqueuers[shard].enqueue_many([rows[one] for one in numbers])
+            answers.update(zip(numbers, found, strict=True))
+
+        await asyncio.gather(*(send(shard, numbers) for shard, numbers in parts.items()))
+        return [answers[number] for number in range(len(rows))]
+
+    async def close(self) -> None:
+        """Send what is pending, then close the connections."""
+        await asyncio.gather(*(enqueuer.close() for enqueuer in self._enqueuers))
 
 
 def _is_misdated(error: Exception) -> bool:

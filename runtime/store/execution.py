@@ -87,6 +87,12 @@ class ExecutionStore:
         """Mark the workers whose lease has run out; how many."""
         return await self._own_value("bury", shard, me)
 
+    async def serving(self, shards: Sequence[int]) -> list[str]:
+        """The names of the processes that serve some of these shards now."""
+        async with self._database.worker() as connection:
+            rows = await connection.fetch(_SQL["serving"], shards)
+        return [row["host"] for row in rows]
+
     async def sweep_workers(self, shard: int) -> int:
         """Forget dead workers to whom nothing refers; how many."""
         return await self._value("sweep_workers", shard)

@@ -6,7 +6,12 @@ that prunes the daily partitions.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from heapq import merge
+from itertools import islice
+from operator import itemgetter
 from typing import Any, Final
 from uuid import UUID
 
@@ -26,6 +31,8 @@ from runtime.store import cursor
 from runtime.store.execution_record import ENQUEUE, execution_of
 from runtime.store.listing import Composer, Condition, any_of
 from runtime.store.pool import Database
+from runtime.store.shards import Shards
+from runtime.store.statements import statements
 from runtime.store.tables import (
     execution_labels,
     idempotency_keys,
@@ -34,6 +41,7 @@ from runtime.store.tables import (
     workflows,
 )
 
+_CATALOG: Final = statements("workflow")
 _E: Final = workflow_executions.c
 _LEFT_OUT: Final = frozenset({"shard", "inbox", "epoch", "takeovers"})
 _COLUMNS: Final = tuple(column for column in _E if column.name not in _LEFT_OUT)
@@ -45,10 +53,10 @@ _DISTANT: Final = datetime(2100, 1, 1, tzinfo=UTC)
 
 
 class ExecutionList:
-    """Pages and totals of executions of one database."""
+    """Pages and totals of executions, over the databases that may hold some of them."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, shards: Shards) -> None:
+        self._shards = shards
         self._composer = Composer()
 
     async def page(
@@ -56,13 +64,14 @@ class ExecutionList:
         tenant: UUID,
         wanted: ExecutionFilter,
         request: PageRequest,
+        homes: Sequence[Database],
         *,
         descending: bool = True,
     ) -> Page[Execution]:
-        """One page, newest first unless told otherwise."""
+        """One page, newest first unless told otherwise, merged by id; one that is away makes it partial."""
         size = cursor.check_size(request)
         listing = f"{_LISTING}:{'desc' if descending else 'asc'}"
-        conditions = _conditions(wanted)
+        conditions = await self._conditions(tenant, wanted)
         values: dict[str, Any] = {"tenant": tenant, "limit": size + 1}
         if request.cursor is not None:
             (text,) = cursor.decode(listing, request.cursor, 1)
@@ -81,14 +90,23 @@ class ExecutionList:
             return query.order_by(order).limit(bindparam("limit"))
 
         text, arguments = self._composer.statement(shape, build, values)
-        async with self._database.tenant(tenant) as connection:
-            rows = await connection.fetch(text, *arguments)
-        items = [execution_of(row) for row in rows]
-        return cursor.page_of(request, items, [cursor.encode(listing, str(i.id)) for i in items])
 
-    async def count(self, tenant: UUID, wanted: ExecutionFilter, cap: int) -> tuple[int, bool]:
-        """How many there are, counted up to a cap, and whether there are more."""
-        conditions = _conditions(wanted)
+        async def ask(database: Database) -> list[Any]:
+            async with database.tenant(tenant) as connection:
+                rows: list[Any] = await connection.fetch(text, *arguments)
+                return rows
+
+        found = await self._shards.gather(homes, ask)
+        rows = merge(*found.answers, key=itemgetter("id"), reverse=newest_first)
+        items = [execution_of(row) for row in islice(rows, size + 1)]
+        page = cursor.page_of(request, items, [cursor.encode(listing, str(i.id)) for i in items])
+        return replace(page, silent=found.silent) if found.silent else page
+
+    async def count(
+        self, tenant: UUID, wanted: ExecutionFilter, cap: int, homes: Sequence[Database]
+    ) -> tuple[int, bool]:
+        """How many there are, counted up to a cap, and whether there are more, or may be."""
+        conditions = await self._conditions(tenant, wanted)
         values: dict[str, Any] = {"tenant": tenant, "limit": cap + 1}
         for item in conditions:
             values |= item.values
@@ -99,9 +117,30 @@ class ExecutionList:
 
         shape = ("count", tuple(item.shape for item in conditions))
         text, arguments = self._composer.statement(shape, build, values)
-        async with self._database.tenant(tenant) as connection:
-            found: int = await connection.fetchval(text, *arguments)
-        return min(found, cap), found > cap
+
+        async def ask(database: Database) -> int:
+            async with database.tenant(tenant) as connection:
+                found: int = await connection.fetchval(text, *arguments)
+                return found
+
+        found = await self._shards.gather(homes, ask)
+        total = sum(found.answers)
+        return min(total, cap), total > cap or bool(found.silent)
+
+    async def _conditions(self, tenant: UUID, wanted: ExecutionFilter) -> list[Condition]:
+        """The filter's conditions; the catalog, which lies in one database, is asked for ids by others."""
+        if len(self._shards.databases) == 1 or not (wanted.workflow_name or wanted.version):
+            return _conditions(wanted)
+        conditions = _conditions(replace(wanted, workflow_name=(), version=None))
+        async with self._shards.catalog.tenant(tenant) as connection:
+            if wanted.workflow_name:
+                names = list(wanted.workflow_name)
+                rows = await connection.fetch(_CATALOG["ids_by_name"], tenant, names)
+                conditions.append(_any("named", _E.workflow_id, [row["id"] for row in rows]))
+            if wanted.version is not None:
+                rows = await connection.fetch(_CATALOG["ids_by_version"], tenant, wanted.version)
+                conditions.append(_any("versioned", _E.version_id, [row["id"] for row in rows]))
+        return conditions
 
 
 def _restricted(query: Select[Any], conditions: list[Condition]) -> Select[Any]:

@@ -25,7 +25,7 @@ from runtime.model.execution import (
 from runtime.model.identity import Actor, ActorKind
 from runtime.model.values import Json
 from runtime.store.idempotency import find_key
-from runtime.store.pool import Database
+from runtime.store.shards import Shards
 from runtime.store.statements import statements
 
 _SQL: Final = statements("execution_record")
@@ -57,10 +57,10 @@ class AttemptRow:
 
 
 class ExecutionRecords:
-    """Reads of one database."""
+    """Reads of executions, each from the database that holds it."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, shards: Shards) -> None:
+        self._shards = shards
 
     async def find(self, tenant: UUID, execution: UUID) -> Execution | None:
         """One execution."""
@@ -68,15 +68,20 @@ class ExecutionRecords:
 
     async def get_many(self, tenant: UUID, ids: Sequence[UUID]) -> dict[UUID, Execution]:
         """Those that exist, by id."""
+        found: dict[UUID, Execution] = {}
         if not ids:
-            return {}
-        async with self._database.tenant(tenant) as connection:
-            rows = await connection.fetch(_SQL["get_many"], tenant, ids, min(ids), max(ids))
-        return {row["id"]: execution_of(row) for row in rows}
+            return found
+        for database, some in self._shards.grouped(ids).items():
+            async with database.tenant(tenant) as connection:
+                rows = await connection.fetch(_SQL["get_many"], tenant, some, min(some), max(some))
+            found |= {row["id"]: execution_of(row) for row in rows}
+        return found
 
-    async def find_by_key(self, tenant: UUID, key: str) -> tuple[UUID, bytes] | None:
+    async def find_by_key(
+        self, tenant: UUID, key: str, *, spread: bool = False
+    ) -> tuple[UUID, bytes] | None:
         """The execution that a key was used for, and the digest of that request."""
-        async with self._database.tenant(tenant) as connection:
+        async with self._shards.of_key(tenant, key, spread=spread).tenant(tenant) as connection:
             return await find_key(connection, tenant, ENQUEUE, key)
 
     async def attempts(
@@ -85,15 +90,14 @@ class ExecutionRecords:
         """All attempts and all events of steps, per execution."""
         rows: defaultdict[UUID, list[AttemptRow]] = defaultdict(list)
         events: defaultdict[UUID, list[ExecutionEvent]] = defaultdict(list)
-        if not ids:
-            return rows, events
-        arguments = (tenant, ids, min(ids), max(ids))
-        async with self._database.tenant(tenant) as connection:
-            # Events first: a step that ends in between then has its row, not a start without an end.
-            for row in await connection.fetch(_SQL["step_events"], *arguments):
-                events[row["execution_id"]].append(event_of(row))
-            for row in await connection.fetch(_SQL["steps"], *arguments):
-                rows[row["execution_id"]].append(_attempt_of(row))
+        for database, some in self._shards.grouped(ids).items() if ids else ():
+            arguments = (tenant, some, min(some), max(some))
+            async with database.tenant(tenant) as connection:
+                # Events first: a step that ends in between then has its row, not a start without an end.
+                for row in await connection.fetch(_SQL["step_events"], *arguments):
+                    events[row["execution_id"]].append(event_of(row))
+                for row in await connection.fetch(_SQL["steps"], *arguments):
+                    rows[row["execution_id"]].append(_attempt_of(row))
         return rows, events
 
     async def events(
@@ -106,14 +110,14 @@ class ExecutionRecords:
         kinds: Sequence[EventKind] = (),
     ) -> list[ExecutionEvent]:
         """Events after a sequence, in order; only of some kinds if any are named."""
-        async with self._database.tenant(tenant) as connection:
+        async with self._shards.holding(execution).tenant(tenant) as connection:
             return await self._events(connection, tenant, execution, after, limit, kinds)
 
     async def status_and_events(
         self, tenant: UUID, execution: UUID, *, after: int, limit: int
     ) -> tuple[ExecutionStatus | None, list[ExecutionEvent]]:
         """The status, and then the events: when the status is final, its event is among them."""
-        async with self._database.tenant(tenant) as connection:
+        async with self._shards.holding(execution).tenant(tenant) as connection:
             status = await connection.fetchval(_SQL["status"], tenant, execution)
             if status is None:
                 return None, []
@@ -122,7 +126,7 @@ class ExecutionRecords:
 
     async def status(self, tenant: UUID, execution: UUID) -> ExecutionStatus | None:
         """The stored status."""
-        async with self._database.tenant(tenant) as connection:
+        async with self._shards.holding(execution).tenant(tenant) as connection:
             status = await connection.fetchval(_SQL["status"], tenant, execution)
         return None if status is None else ExecutionStatus(status)
 

@@ -49,6 +49,7 @@ class Flusher:
         self._database = database
         self._owner = (shard, worker_id, epoch)
         self._metrics = metrics
+        self._pending = metrics.flush_waiting.labels(str(shard))
         self._timeout = timeout_seconds
         self._connection: Any = None
         self._end: FlushResult | None = None
@@ -66,7 +67,7 @@ class Flusher:
             asyncio.get_running_loop().call_soon(on_done, end)
             return
         self._batcher.add(_Waiting(checkpoint, on_done))
-        self._metrics.flush_waiting.set(len(self._batcher))
+        self._pending.set(len(self._batcher))
 
     async def close(self) -> None:
         """Flush what is pending, then close the connection."""
@@ -76,7 +77,7 @@ class Flusher:
             self._connection = None
 
     async def _send(self, batch: list[_Waiting]) -> None:
-        self._metrics.flush_waiting.set(len(self._batcher))
+        self._pending.set(len(self._batcher))
         if self._end is None:
             await self._write(batch)
         else:

@@ -40,16 +40,23 @@ def check_key(key: str | None) -> str | None:
 
 
 async def claim_key(
-    connection: Any, tenant: UUID, operation: str, key: str, digest: bytes, result: UUID
+    connection: Any,
+    tenant: UUID,
+    operation: str,
+    key: str,
+    digest: bytes,
+    result: UUID,
+    *,
+    shard: int = 0,
 ) -> UUID | None:
-    """Take a key for a result, inside the caller's transaction.
+    """Take a key for a result, inside the caller's transaction; it lies in the result's shard.
 
     Returns None when the key is new, else the first result; raises IdempotencyConflict when the
     first request said something else.
     """
-    if await connection.fetchval(_SQL["insert"], tenant, operation, key, digest, result):
+    if await connection.fetchval(_SQL["insert"], tenant, operation, key, digest, result, shard):
         return None
-    row = await connection.fetchrow(_SQL["find"], tenant, operation, key)
+    row = await connection.fetchrow(_SQL["find"], tenant, operation, key, shard)
     if row is None or bytes(row["body_digest"]) != digest:
         raise IdempotencyConflict
     first: UUID = row["result_id"]
@@ -60,5 +67,5 @@ async def find_key(
     connection: Any, tenant: UUID, operation: str, key: str
 ) -> tuple[UUID, bytes] | None:
     """What a key stands for, and the digest of the request that took it."""
-    row = await connection.fetchrow(_SQL["find"], tenant, operation, key)
+    row = await connection.fetchrow(_SQL["find"], tenant, operation, key, None)
     return (row["result_id"], bytes(row["body_digest"])) if row else None

@@ -20,6 +20,7 @@ from runtime.model.values import Json
 from runtime.store.faults import is_gone, never_fits
 from runtime.store.group_commit import Batcher
 from runtime.store.pool import Database
+from runtime.store.shards import Shards
 from runtime.store.statements import statements
 from runtime.telemetry.log import get_logger
 
@@ -137,14 +138,14 @@ class LogWriter:
 class LogStore:
     """Reads the lines of an execution."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, shards: Shards) -> None:
+        self._shards = shards
 
     async def read(
         self, tenant: UUID, execution: UUID, *, step: int | None, after: int, limit: int
     ) -> list[LogLine]:
         """Lines after a position, in order; of one step or of all."""
-        async with self._database.tenant(tenant) as connection:
+        async with self._shards.holding(execution).tenant(tenant) as connection:
             rows = await connection.fetch(_SQL["read"], tenant, execution, after, step, limit)
         return [LogLine(*row) for row in rows]
 

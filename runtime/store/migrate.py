@@ -18,6 +18,7 @@ from typing import Any, Final, Literal
 import asyncpg
 
 from runtime.model.errors import SetupError, Unavailable
+from runtime.model.shard_map import ShardMap
 from runtime.store.faults import is_gone, sqlstate, was_rolled_back
 from runtime.store.pool import place_of, refuse_old
 
@@ -71,8 +72,14 @@ async def migrate(
     *,
     phases: Sequence[Phase] = ("pre", "post"),
     migrations: Sequence[Migration] | None = None,
+    shards: Sequence[int] = (0,),
+    total: int = 1,
 ) -> tuple[str, ...]:
-    """Apply what is missing; the names of what was applied. `on_step` hears of each before it runs."""
+    """Apply what is missing; the names of what was applied. `on_step` hears of each before it runs.
+
+    Afterwards the database says that it holds `shards` of `total`; raises SetupError when rows of
+    others lie in it.
+    """
     available = shipped() if migrations is None else tuple(migrations)
     applied: list[str] = []
     async with _connected(url) as connection:
@@ -87,7 +94,35 @@ async def migrate(
             applied.append(migration.name)
         for day in range(-1, _DAYS_AHEAD + 1):
             await _make_day(connection, day)
+        if "pre" in phases and migrations is None:
+            await _hold(connection, url, tuple(shards), total)
     return tuple(applied)
+
+
+async def migrate_all(
+    shard_map: ShardMap, on_step: Callable[[str], None] | None = None
+) -> tuple[str, ...]:
+    """Every database of a map, one after the other; with several, names begin with the database's."""
+    applied: list[str] = []
+    for place in shard_map.places:
+        prefix = f"{place.name}: " if len(shard_map.places) > 1 else ""
+
+        def told(name: str, prefix: str = prefix) -> None:
+            if on_step is not None:
+                on_step(prefix + name)
+
+        done = await migrate(place.url, told, shards=place.shards, total=shard_map.total)
+        applied += [prefix + name for name in done]
+    return tuple(applied)
+
+
+async def pending_all(shard_map: ShardMap) -> tuple[str, ...]:
+    """The names of migrations that are not applied yet in some database of a map."""
+    found: list[str] = []
+    for place in shard_map.places:
+        prefix = f"{place.name}: " if len(shard_map.places) > 1 else ""
+        found += [prefix + name for name in await pending(place.url)]
+    return tuple(found)
 
 
 async def pending(url: str) -> tuple[str, ...]:
@@ -114,6 +149,35 @@ async def _missing(connection: Any, available: Sequence[Migration]) -> list[Migr
                 reason="MIGRATION_CHANGED",
             )
     return [migration for migration in available if migration.name not in done]
+
+
+async def _hold(connection: Any, url: str, shards: tuple[int, ...], total: int) -> None:
+    """Say which shards this database holds; refused while what lies in it belongs elsewhere."""
+    async with connection.transaction():
+        rows = await connection.fetch(
+            "select shard, total from maestro.shards order by shard for update"
+        )
+        if tuple(map(tuple, rows)) == tuple((shard, total) for shard in shards):
+            return
+        stray = await connection.fetchval(
+            "select e.shard from maestro.workflow_executions e"
+            " where e.shard <> all ($1) or e.shard <> maestro.mc_shard(e.id, $2) limit 1",
+            shards,
+            total,
+        )
+        if stray is not None:
+            raise SetupError(
+                f"The database {place_of(url)} holds executions of shard {stray}, which the map gives to "
+                "another place: move them first (docs/scaling.md, From 1 to N).",
+                reason="OTHER_SHARDS",
+            )
+        await connection.execute("delete from maestro.shards where shard <> all ($1)", shards)
+        await connection.execute(
+            "insert into maestro.shards (shard, total) select s, $2 from unnest($1::smallint[]) s"
+            " on conflict (shard) do update set total = excluded.total",
+            shards,
+            total,
+        )
 
 
 async def _apply(connection: Any, migration: Migration) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 from uuid import UUID
 
 from runtime.definition import compile_plan
-from runtime.model.errors import NotFound
+from runtime.model.errors import NotFound, Unavailable
 from runtime.model.plan import Plan
 from runtime.model.values import Digest
 from runtime.store.pool import Database
@@ -20,8 +21,11 @@ _PLAN: Final = statements("workflow")["plan"]
 class PlanStore:
     """The plans used last; one miss is loaded once for all who ask."""
 
-    def __init__(self, database: Database, *, limit: int = 512) -> None:
-        self._database = database
+    def __init__(
+        self, database: Database, *, copies: Sequence[Database] = (), limit: int = 512
+    ) -> None:
+        """`copies` hold copies of the catalog, for when it is away."""
+        self._sources = (database, *copies)
         self._limit = limit
         self._plans: OrderedDict[UUID, Plan] = OrderedDict()
         self._loading: dict[UUID, asyncio.Task[Plan]] = {}
@@ -46,8 +50,7 @@ class PlanStore:
             done.exception()  # seen, even when everybody who asked has gone
 
     async def _load(self, version_id: UUID) -> Plan:
-        async with self._database.worker() as connection:
-            row = await connection.fetchrow(_PLAN, version_id)
+        row = await self._row(version_id)
         if row is None:
             raise NotFound(
                 f"There is no workflow version {version_id}.", reason="VERSION_NOT_FOUND"
@@ -57,3 +60,17 @@ class PlanStore:
         while len(self._plans) > self._limit:
             self._plans.popitem(last=False)
         return plan
+
+    async def _row(self, version_id: UUID) -> Any:
+        """A version's row: from the catalog, or from a copy while the catalog does not answer."""
+        away: Unavailable | None = None
+        for database in self._sources:
+            try:
+                async with database.worker() as connection:
+                    row = await connection.fetchrow(_PLAN, version_id)
+            except Unavailable as error:
+                away = away or error
+                continue
+            if row is not None or away is None:
+                return row
+        raise away or AssertionError("the catalog answers or is away")

@@ -10,8 +10,9 @@ come back: nothing in the house leaves state behind, and a reset costs a round t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -74,8 +75,11 @@ class Database:
         worker: asyncpg.Pool,
         api: asyncpg.Pool,
         acquire: float,
+        holds: Holding,
     ) -> None:
         self.url = url
+        self.absent: Unavailable | None = None
+        self._holds = holds
         self._engine = engine
         self._worker = worker
         self._api = api
@@ -91,25 +95,52 @@ class Database:
         api_connections: int = 12,
         command_seconds: float = 10.0,
         acquire_seconds: float = 5.0,
+        shards: Sequence[int] = (0,),
+        total: int = 1,
+        patient: bool = False,
     ) -> Database:
-        """Connect, and refuse an old server, a missing schema, or roles that bypass row security."""
-        engine = _pool(url, "mc_engine", EngineConnection, engine_connections, command_seconds)
-        api = _pool(url, "mc_api", TenantConnection, api_connections, command_seconds)
+        """Connect, and refuse an old server, a missing schema, other shards, or open rows.
+
+        `patient`: one that does not answer is looked at when it does; `absent` says why it did not.
+        """
+        ready = 0 if patient else 1  # a pool that failed to begin can't be used any more
+        engine = _pool(
+            url, "mc_engine", EngineConnection, engine_connections, command_seconds, ready=ready
+        )
+        api = _pool(url, "mc_api", TenantConnection, api_connections, command_seconds, ready=ready)
         worker = _pool(
             url, "mc_engine", EngineConnection, worker_connections, command_seconds, ready=0
         )
-        database = cls(url, engine, worker, api, acquire_seconds)
+        database = cls(url, engine, worker, api, acquire_seconds, Holding(tuple(shards), total))
         try:
-            await asyncio.wait_for(api, _CONNECT_SECONDS * 2)
-            await asyncio.wait_for(engine, _CONNECT_SECONDS * 2)
-            await asyncio.wait_for(worker, _CONNECT_SECONDS * 2)
-            async with api.acquire() as connection:
-                await _refuse_unprepared(connection, url)
-                await _refuse_open_rows(connection)
+            for pool in (worker, engine, api):
+                await asyncio.wait_for(pool, _CONNECT_SECONDS * 2)
+            await database._look()
         except BaseException as error:
+            told = _opening(url, error)
+            if patient and isinstance(told, Unavailable):
+                database.absent = told
+                return database
             database._terminate()
-            raise _opening(url, error) from error
+            raise told from error
         return database
+
+    async def _look(self) -> None:
+        """Refuse what would not be safe to work with."""
+        async with self._engine.acquire() as connection:
+            await _refuse_unprepared(connection, self.url)
+            await self._holds.check(connection, self.url)
+        async with self._api.acquire() as connection:
+            await _refuse_open_rows(connection)
+
+    async def _greet(self) -> None:
+        """The first look at a database that did not answer when it was opened."""
+        try:
+            async with asyncio.timeout(self._acquire_seconds):
+                await self._look()
+        except Exception as error:
+            raise _opening(self.url, error) from error
+        self.absent = None
 
     @asynccontextmanager
     async def engine(self) -> AsyncIterator[Any]:
@@ -138,6 +169,8 @@ class Database:
     async def dedicated(self, *, command_seconds: float = 10.0) -> Any:
         """A connection of its own under mc_engine, for a writer or a heartbeat; the caller closes it."""
         with translated():
+            if self.absent is not None:
+                await self._greet()
             return await _connect(self.url, "mc_engine", EngineConnection, command_seconds)
 
     async def ping(self, *, seconds: float = 2.0) -> None:
@@ -170,6 +203,8 @@ class Database:
     @asynccontextmanager
     async def _taken(self, pool: asyncpg.Pool) -> AsyncIterator[Any]:
         """A connection of a pool; raises Busy when none comes in time."""
+        if self.absent is not None:
+            await self._greet()
         try:
             connection = await pool.acquire(timeout=self._acquire_seconds)
         except TimeoutError as error:
@@ -183,6 +218,36 @@ class Database:
         for pool in (self._engine, self._worker, self._api):
             with suppress(asyncpg.InterfaceError):  # it never came to life
                 pool.terminate()
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """The shards that a database must hold, and of how many."""
+
+    shards: tuple[int, ...] = (0,)
+    total: int = 1
+
+    async def check(self, connection: Any, url: str) -> None:
+        """Raise SetupError when the database holds others: what is written there would not be found again."""
+        try:
+            rows = await connection.fetch("select shard, total from maestro.shards order by shard")
+        except asyncpg.UndefinedColumnError as error:
+            raise _not_migrated(url) from error
+        found = tuple(row["shard"] for row in rows)
+        totals = {row["total"] for row in rows}
+        if found == self.shards and totals == {self.total}:
+            return
+        held = f"{shard_words(found)} of {max(totals, default=0)}" if found else "no shard"
+        raise SetupError(
+            f"The database {place_of(url)} holds {held}, and should hold {shard_words(self.shards)} of "
+            f"{self.total}: correct the shard map, or run `mc migrate` for a new database.",
+            reason="OTHER_SHARDS",
+        )
+
+
+def shard_words(shards: Sequence[int]) -> str:
+    """`shard 0`, `shards 0, 1, 2`."""
+    return f"shard{'s' if len(shards) != 1 else ''} {', '.join(map(str, shards))}"
 
 
 def place_of(url: str) -> str:
@@ -236,7 +301,7 @@ async def _become(connection: Any, role: str) -> None:
 
 
 def _pool(
-    url: str, role: str, kind: type[Any], size: int, seconds: float, *, ready: int = 1
+    url: str, role: str, kind: type[Any], size: int, seconds: float, *, ready: int
 ) -> asyncpg.Pool:
     async def init(connection: Any) -> None:
         await _become(connection, role)

@@ -193,6 +193,7 @@ create table retention_days (
 create table shards (
   shard smallint not null,
   open boolean not null default true,
+  total smallint not null default 1,
   constraint shards_pkey PRIMARY KEY (shard)
 );
 
@@ -390,6 +391,7 @@ CREATE OR REPLACE FUNCTION maestro.mc_bury(p_shard smallint, p_me bigint)
  RETURNS integer
  LANGUAGE plpgsql
  SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
 AS $function$
 declare v_count int;
 begin
@@ -459,6 +461,27 @@ begin
      set status = 1, owner = p_me, epoch = e.epoch + 1, started_at = least(e.started_at, pg_catalog.now())
    where e.shard = p_shard and e.id = v_id
    returning e.*;
+end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_copy_holds(p_tenant uuid[], p_id uuid[], p_reason text[], p_actor text[], p_at timestamp with time zone[])
+ RETURNS integer
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'maestro', 'pg_temp'
+AS $function$
+declare v_lifted int; v_set int;
+begin
+  if exists (select 1 from shards s where s.shard = 0) then
+    return 0;
+  end if;
+  delete from legal_holds h where h.scope = 'workflow' and not exists
+    (select 1 from unnest(p_tenant, p_id) x (t, i) where x.t = h.tenant_id and x.i = h.id);
+  get diagnostics v_lifted = row_count;
+  insert into legal_holds (tenant_id, scope, id, reason, actor, at)
+    select x.t, 'workflow', x.i, x.r, x.a, x.at from unnest(p_tenant, p_id, p_reason, p_actor, p_at) x (t, i, r, a, at)
+    on conflict do nothing;
+  get diagnostics v_set = row_count;
+  return v_lifted + v_set;
 end $function$;
 
 CREATE OR REPLACE FUNCTION maestro.mc_day_catch_up(p_day date, p_as_of date, p_default integer)
@@ -953,10 +976,33 @@ CREATE OR REPLACE FUNCTION maestro.mc_hi(p_ids uuid[])
  IMMUTABLE
 AS $function$ select x from unnest(p_ids) x order by x desc limit 1 $function$;
 
+CREATE OR REPLACE PROCEDURE maestro.mc_keep_shards(IN p_shards integer[])
+ LANGUAGE plpgsql
+AS $procedure$
+declare v_table record;
+begin
+  if exists (select 1 from maestro.shards s where s.open) then
+    raise exception 'close every shard first: what is deleted here must be whole elsewhere';
+  end if;
+  if exists (select 1 from unnest(p_shards) x where x not in (select s.shard from maestro.shards s)) or cardinality(p_shards) = 0 then
+    raise exception 'some of these shards are not here: call mc_reshard first';
+  end if;
+  for v_table in select t.name from maestro.mc_shard_tables() t loop
+    execute format('delete from maestro.%I where shard <> all ($1)', v_table.name) using p_shards;
+    commit;
+  end loop;
+  delete from maestro.workers w where w.shard <> all (p_shards);
+  delete from maestro.event_cursors c where c.stream = 'execution' and c.shard <> all (p_shards);
+  -- A copy that is not of the same server counts its transactions anew.
+  update maestro.event_cursors c set xact = least(c.xact, pg_snapshot_xmin(pg_current_snapshot())) where c.stream = 'execution';
+  delete from maestro.shards s where s.shard <> all (p_shards);
+end $procedure$;
+
 CREATE OR REPLACE FUNCTION maestro.mc_leave(p_shard smallint, p_me bigint, p_epoch bigint)
  RETURNS integer
  LANGUAGE plpgsql
  SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
 AS $function$
 begin
   -- As in the takeover: only `for update` waits for a flush or claim of this worker that the server still runs.
@@ -970,6 +1016,7 @@ CREATE OR REPLACE FUNCTION maestro.mc_leave_2(p_shard smallint, p_me bigint, p_e
  RETURNS integer
  LANGUAGE plpgsql
  SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
 AS $function$
 begin
   -- As in the takeover: only `for update` waits for a flush or claim of this worker that the server still runs.
@@ -1075,6 +1122,7 @@ CREATE OR REPLACE FUNCTION maestro.mc_register(p_shard smallint, p_me bigint, p_
  RETURNS bigint
  LANGUAGE plpgsql
  SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
 AS $function$
 declare v_epoch bigint;
 begin
@@ -1083,6 +1131,44 @@ begin
     returning w.epoch into v_epoch;
   return v_epoch;
 end $function$;
+
+CREATE OR REPLACE PROCEDURE maestro.mc_reshard(IN p_total integer)
+ LANGUAGE plpgsql
+AS $procedure$
+declare v_table record; v_from int := (select max(s.total) from maestro.shards s);
+begin
+  if p_total < v_from or p_total > 4096 or p_total & (p_total - 1) <> 0 then
+    raise exception 'the number of shards must be a power of two, from % to 4096', v_from;
+  end if;
+  if exists (select 1 from maestro.shards s where s.open) then
+    raise exception 'close every shard first: what is accepted meanwhile would get the old shard';
+  end if;
+  if exists (select 1 from maestro.workers w where not w.dead and w.lease_until > now()) then
+    raise exception 'workers are still at work here: stop them first, they drain and leave';
+  end if;
+  if exists (select 1 from maestro.event_feed f join maestro.event_cursors c on c.shard = f.shard and c.stream = 'execution' and f.xact >= c.xact) then
+    raise exception 'event handlers have not heard of everything yet: let a scheduler run until they have';
+  end if;
+  insert into maestro.shards (shard, open, total) select n, false, p_total from generate_series(0, p_total - 1) n
+    on conflict (shard) do update set total = excluded.total;
+  delete from maestro.event_feed;
+  insert into maestro.event_cursors (handler, stream, shard, kinds, xact, since, created_at)
+    select distinct on (c.handler, s.shard) c.handler, c.stream, s.shard, c.kinds, c.xact, c.since, c.created_at
+      from maestro.event_cursors c, maestro.shards s where c.stream = 'execution' order by c.handler, s.shard, c.xact
+    on conflict do nothing;
+  -- Whoever is gone is dead in every shard, so that what he left is taken over wherever it lies now.
+  update maestro.workers w set epoch = w.epoch + 1, lease_until = 'infinity', dead = true where not w.dead;
+  insert into maestro.workers (id, shard, epoch, lease_until, dead, host, started_at, left_at)
+    select distinct on (w.id, s.shard) w.id, s.shard, w.epoch, w.lease_until, w.dead, w.host, w.started_at, w.left_at
+      from maestro.workers w, maestro.shards s order by w.id, s.shard
+    on conflict do nothing;
+  commit;
+  for v_table in select t.name, t.shard_of from maestro.mc_shard_tables() t loop
+    execute format('update maestro.%I set shard = %s where shard <> %2$s and %s', v_table.name,
+      replace(v_table.shard_of, '$1', p_total::text), maestro.mc_shard_rows(v_table.name));
+    commit;
+  end loop;
+end $procedure$;
 
 CREATE OR REPLACE FUNCTION maestro.mc_retention_policy(p_default integer)
  RETURNS text
@@ -1193,6 +1279,35 @@ begin
     select s.shard, v_n, p_exec, p_tenant, p_kind, p_data::jsonb from shards s where s.shard = p_shard;
   return query select true, v_status, v_n;
 end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_shard(p_id uuid, p_total integer)
+ RETURNS smallint
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$ select (maestro.mc_slot(p_id) * p_total >> 12)::smallint $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_shard_rows(p_name text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$ select case when p_name = 'idempotency_keys' then 'operation like ''%\_execution''' else 'true' end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_shard_tables()
+ RETURNS TABLE(name text, shard_of text)
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'maestro'
+AS $function$
+  select t.name, 'maestro.mc_shard(' || x.key || ', $1)'
+    from (values ('workflow_executions', 'id'), ('step_executions', 'execution_id'), ('execution_events', 'execution_id'),
+                 ('step_logs', 'execution_id'), ('execution_inbox', 'execution_id'), ('execution_labels', 'execution_id'),
+                 ('dead_letters', 'execution_id'), ('idempotency_keys', 'result_id')) x (parent, key)
+    cross join lateral (
+      select x.parent as name where not exists (select 1 from pg_inherits i where i.inhparent = ('maestro.' || x.parent)::regclass)
+      union all
+      select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid where i.inhparent = ('maestro.' || x.parent)::regclass) t
+   order by 1
+$function$;
 
 CREATE OR REPLACE FUNCTION maestro.mc_slot(p_id uuid)
  RETURNS integer
@@ -1400,6 +1515,7 @@ grant execute on function mc_bury(p_shard smallint, p_me bigint) to mc_engine;
 grant execute on function mc_claim(p_shard smallint, p_me bigint, p_epoch bigint, p_ids uuid[]) to mc_engine;
 grant execute on function mc_claim_2(p_shard smallint, p_me bigint, p_epoch bigint, p_ids uuid[]) to mc_engine;
 grant execute on function mc_claim_alone(p_shard smallint, p_me bigint, p_epoch bigint) to mc_engine;
+grant execute on function mc_copy_holds(p_tenant uuid[], p_id uuid[], p_reason text[], p_actor text[], p_at timestamp with time zone[]) to mc_engine;
 grant execute on function mc_day_catch_up(p_day date, p_as_of date, p_default integer) to mc_engine;
 grant execute on function mc_day_copy(p_day date, p_as_of date, p_default integer) to mc_engine;
 grant execute on function mc_day_exchange(p_day date, p_default integer) to mc_engine;
@@ -1425,6 +1541,7 @@ grant execute on function mc_register(p_shard smallint, p_me bigint, p_host text
 grant execute on function mc_retry(p_shard smallint, p_tenant uuid, p_exec uuid, p_statuses smallint[], p_event text) to mc_engine;
 grant execute on function mc_send(p_shard smallint, p_tenant uuid, p_exec uuid, p_kind smallint, p_data text, p_cancel boolean) to mc_engine;
 grant execute on function mc_send_2(p_shard smallint, p_tenant uuid, p_exec uuid, p_kind smallint, p_data text, p_cancel boolean, p_resumes boolean) to mc_engine;
+grant execute on function mc_shard(p_id uuid, p_total integer) to mc_engine;
 grant execute on function mc_slot(p_id uuid) to mc_api;
 grant execute on function mc_slot(p_id uuid) to mc_engine;
 grant execute on function mc_sweep_workers(p_shard smallint) to mc_engine;

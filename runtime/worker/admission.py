@@ -79,7 +79,7 @@ class Admission:
                 self._begin(run, history or _NOTHING, due)
             except Exception as error:  # noqa: BLE001 - else it would break every worker in turn
                 self._break_off(one, history or _NOTHING, error)
-        self._tools.metrics.running.set(len(self._executor.runs))
+        self._tools.running.set(len(self._executor.runs))
         self._tools.signals.fire(signals.CLAIMED, len(owned))
 
     async def readmit(self, old: Run, message: str) -> None:
@@ -88,7 +88,7 @@ class Admission:
         Steps whose outcome the database did not take fail with its words. When that is refused as
         well, the execution fails as a whole; when even that is, it is left alone and the log says so.
         """
-        histories = await self._tools.store.load_histories([old.owned.id])
+        histories = await self._tools.store.load_histories([old.owned.id], shard=self._tools.shard)
         history = histories.get(old.owned.id, _NOTHING)
         words = f"The database refused to store the outcome of this step: {message}."
         if old.refusals:
@@ -108,7 +108,9 @@ class Admission:
 
     async def _histories(self, owned: Sequence[OwnedExecution]) -> Mapping[UUID, ExecutionHistory]:
         known = [one.id for one in owned if not one.is_fresh]
-        return await self._tools.store.load_histories(known) if known else {}
+        return (
+            await self._tools.store.load_histories(known, shard=self._tools.shard) if known else {}
+        )
 
     def _make(
         self,

@@ -116,7 +116,8 @@ class Duties:
         ours = [one for one in ids if one in runs]
         if not ours:
             return
-        for execution_id, messages in (await self._tools.store.messages(ours)).items():
+        found = await self._tools.store.messages(ours, shard=self._seat.shard)
+        for execution_id, messages in found.items():
             run = runs.get(execution_id)
             if run is not None:
                 receive(self._executor, run, messages)

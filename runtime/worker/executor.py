@@ -251,7 +251,6 @@ class Executor:
         self._blocked.clear()
         self._intents.clear()
         self._dirty.clear()
-        self._metrics.running.set(0)
 
     def forget(self, run: Run) -> None:
         """Carry this run no longer; its calls are stopped, their ends ignored."""

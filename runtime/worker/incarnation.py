@@ -107,6 +107,7 @@ class Incarnation:
         await asyncio.sleep(0)
         await self._flusher.close()
         self.executor.drop()
+        self._tools.running.set(0)
         # Others need not wait for the lease; whatever of this seat still runs in the server comes first.
         with suppress(MaestroError):
             await self._tools.store.leave(self.seat.shard, self.seat.me, self.seat.epoch)
@@ -143,6 +144,7 @@ class Incarnation:
 
     async def _drop(self) -> None:
         self.executor.drop()
+        self._tools.running.set(0)
         tasks = set(self._tasks)
         while tasks:
             # A library on the way may swallow one cancellation, so it is repeated.
@@ -248,7 +250,7 @@ class Incarnation:
     def _closed(self, run: Run, closing: Closing) -> None:
         tools, status = self._tools, ExecutionStatus(closing.status)
         tools.traces.end_run(run, status)
-        tools.metrics.running.set(len(self.executor.runs))
+        tools.running.set(len(self.executor.runs))
         self._room.set()
         if not status.is_terminal:
             tools.signals.fire(signals.PARKED)

@@ -32,6 +32,7 @@ class Keeper:
         self._lease = lease
         self._on_answer = on_answer
         self._connection: Any = None
+        self._left = tools.metrics.lease_seconds.labels(str(seat.shard))
 
     async def keep(self) -> None:
         """Renew the lease for ever; raises Fenced, or Unavailable when the lease has run out."""
@@ -44,7 +45,7 @@ class Keeper:
                     await asyncio.sleep(_AGAIN_SECONDS)
                     continue
                 left = self._lease.renewed(sent_at)
-                self._tools.metrics.lease_seconds.set(max(0.0, left))
+                self._left.set(max(0.0, left))
                 self._tools.signals.fire(signals.BEAT)
                 self._on_answer(answer)
                 await asyncio.sleep(max(0.0, sent_at + every - clock.monotonic()))

@@ -80,6 +80,8 @@ class Worker:
             signals=self.signals,
             name=host,
             breakers=Breakers(shared_breakers, metrics=metrics, clock=clock),
+            shard=shard,
+            running=metrics.running.labels(str(shard)),
             quarantine=quarantine,
             is_alone=is_alone,
         )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from prometheus_client import Gauge
+
 from runtime.clock import Clock
 from runtime.connectors.registry import Registry
 from runtime.queue.stream import RedisQueue
@@ -25,6 +27,8 @@ from runtime.worker.trace import Traces
 class Tools:
     """The adapters and settings of one worker; `name` is how rows and events call it.
 
+    `running` is the gauge of the executions that it owns.
+
     `quarantine` starts processes for suspects; `is_alone` says that this worker is one of those.
     """
 
@@ -43,6 +47,8 @@ class Tools:
     signals: Signals
     name: str
     breakers: Breakers
+    shard: int
+    running: Gauge
     quarantine: Quarantine | None = None
     is_alone: bool = False
 

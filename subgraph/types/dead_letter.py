@@ -127,6 +127,10 @@ class DeadLetterConnection:
         description="The dead letters with their cursors."
     )
     page_info: PageInfo = strawberry.field(description="Where the page lies in the list.")
+    is_partial: bool = strawberry.field(
+        description="Whether one of several databases did not answer: dead letters that lie there are missing from "
+        "this page. Ask again later."
+    )
 
     @strawberry.field(
         description="How many there are in all pages; counting stops at a cap.",
@@ -145,4 +149,9 @@ class DeadLetterConnection:
             DeadLetterEdge(cursor=cursor, node=DeadLetter.of(item))
             for item, cursor in zip(page.items, page.cursors, strict=True)
         ]
-        return cls(edges=edges, page_info=PageInfo.of(page), count=count)
+        return cls(
+            edges=edges,
+            page_info=PageInfo.of(page),
+            count=count,
+            is_partial=bool(page.silent),
+        )

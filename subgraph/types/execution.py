@@ -251,6 +251,10 @@ class ExecutionConnection:
     count: strawberry.Private[Callable[[], Awaitable[tuple[int, bool]]]]
     edges: list[ExecutionEdge] = strawberry.field(description="The executions with their cursors.")
     page_info: PageInfo = strawberry.field(description="Where the page lies in the list.")
+    is_partial: bool = strawberry.field(
+        description="Whether one of several databases did not answer: executions that lie there are missing from "
+        "this page. Ask again later."
+    )
 
     @strawberry.field(
         description="How many there are in all pages; counting stops at a cap.",
@@ -261,7 +265,8 @@ class ExecutionConnection:
         return (await self.count())[0]
 
     @strawberry.field(
-        description="Whether counting stopped at its cap: there are more than `totalCount`.",
+        description="Whether counting stopped at its cap, or one of several databases was not counted: there are, or "
+        "may be, more than `totalCount`.",
         directives=[weight(5)],
     )
     async def total_count_is_capped(self) -> bool | None:
@@ -277,4 +282,9 @@ class ExecutionConnection:
             ExecutionEdge(cursor=cursor, node=Execution.of(item))
             for item, cursor in zip(page.items, page.cursors, strict=True)
         ]
-        return cls(count=count, edges=edges, page_info=PageInfo.of(page))
+        return cls(
+            count=count,
+            edges=edges,
+            page_info=PageInfo.of(page),
+            is_partial=bool(page.silent),
+        )

@@ -6,6 +6,7 @@ from typing import Any
 
 from runtime.model.execution import EnqueueRequest
 from runtime.model.identity import Principal
+from runtime.store.execution import ExecutionStore
 from tests.http.serving import Served
 
 LIST = """{ deadLetters(first: 5) { totalCount edges { node {
@@ -19,7 +20,7 @@ SOURCE = "name: doomed\nsteps:\n  - id: a\n    uses: core.noop@1\n"
 async def doomed(server: Served) -> str:
     """The id of an execution that has cost three workers; the server has no worker of its own."""
     who: Principal = await server.rt.authenticator.principal(server.bearer()["Authorization"], None)
-    workflows, store = server.rt.services.workflows, server.rt.store
+    workflows, store = server.rt.services.workflows, ExecutionStore(server.rt.shards.catalog)
     made = await workflows.create(
         who, name="doomed", source=SOURCE, format=None, display_name=None, description=None,
         labels={}, namespace=None, idempotency_key=None,

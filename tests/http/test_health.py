@@ -73,7 +73,7 @@ async def test_readiness_names_a_disk_that_is_full_before_it_refuses(
     server: Served, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rt = server.rt
-    health = HealthService(database=rt.database, link=rt.link, metrics=rt.metrics, data_folder=home)
+    health = HealthService(shards=rt.shards, link=rt.link, metrics=rt.metrics, data_folder=home)
     found = shutil.disk_usage(home)
     monkeypatch.setattr(shutil, "disk_usage", lambda _folder: found._replace(free=3 << 20))
 

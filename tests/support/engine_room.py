@@ -32,6 +32,7 @@ from runtime.store.execution import ExecutionStore
 from runtime.store.log import LogWriter
 from runtime.store.plan import PlanStore
 from runtime.store.pool import Database
+from runtime.store.shards import Shards
 from runtime.telemetry.metrics import Metrics
 from runtime.telemetry.tracing import Tracing
 from runtime.worker.loop import Worker
@@ -59,6 +60,11 @@ class EngineRoom:
     entropy: Entropy = field(default_factory=SystemEntropy)
     settings: WorkerSettings = field(default_factory=WorkerSettings)
     workers: list[tuple[Worker, asyncio.Task[None], LogWriter]] = field(default_factory=list)
+
+    @property
+    def shards(self) -> Shards:
+        """The one database, with one shard."""
+        return Shards.single(self.database)
 
     async def publish(self, steps: Sequence[Mapping[str, Any]], **more: Any) -> UUID:
         """A published version of a document with these steps; its id."""

@@ -12,7 +12,7 @@ import itertools
 import os
 import secrets
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -115,11 +115,19 @@ class Databases:
             self._run(migrate(self.url(name)))
         return name
 
-    def clone(self) -> str:
-        """The address of a new database with all migrations in it."""
+    def clone(self, shards: Sequence[int] = (0,), total: int = 1) -> str:
+        """The address of a new database with all migrations in it, which holds some shards."""
         template = self.template()
         name = f"{self._prefix}_{next(self._numbers)}"
         self._create(name, template)
+        if total > 1:
+            self._run(hold_shards(self.url(name), shards, total))
+        return self.url(name)
+
+    def copy(self, url: str) -> str:
+        """The address of a copy of a database that nobody is connected to."""
+        name = f"{self._prefix}_{next(self._numbers)}"
+        self._create(name, urlsplit(url).path.removeprefix("/"))
         return self.url(name)
 
     def empty(self) -> str:
@@ -174,7 +182,15 @@ class Databases:
             await connection.execute(self._deletes[url])
 
 
+async def hold_shards(url: str, shards: Sequence[int], total: int) -> None:
+    """What `mc migrate` says of a new database of a shard map."""
+    from runtime.store.migrate import migrate  # Only tests with a database pay for it.
+
+    await migrate(url, shards=shards, total=total)
+
+
 async def _delete_statements(connection: asyncpg.Connection) -> str:
+    held = [row["shard"] for row in await connection.fetch("select shard from maestro.shards")]
     rows = await connection.fetch(
         "select format('%I.%I', n.nspname, c.relname) as name from pg_class c"
         " join pg_namespace n on n.oid = c.relnamespace"
@@ -184,7 +200,7 @@ async def _delete_statements(connection: asyncpg.Connection) -> str:
     )
     deletes = [f"delete from {row['name']}" for row in rows]
     seeds = [
-        "delete from maestro.shards where shard <> 0",
+        f"delete from maestro.shards where shard not in ({', '.join(map(str, held))})",
         "update maestro.shards set open = true where not open",
     ]
     return "; ".join(deletes + seeds)

@@ -16,6 +16,11 @@ select mc_leave_2($1, $2, $3);
 -- Safe: `for update` conflicts with every fence, and rows that a flush holds are skipped until the next round.
 select mc_bury($1, $2);
 
+-- name: serving
+-- Safe: reads a small table; several shards of one database at once, for assignment only, on which nothing rests.
+select distinct w.host from workers w
+ where w.shard = any ($1::smallint[]) and not w.dead and w.lease_until > pg_catalog.now() and w.host not like '%:alone';
+
 -- name: sweep_workers
 -- Safe: only dead workers to whom no running execution refers.
 select mc_sweep_workers($1);

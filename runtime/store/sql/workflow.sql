@@ -104,6 +104,14 @@ select w.id as workflow_id, w.name, w.namespace, w.status, v.id as version_id, v
      order by v.version_order desc limit 1) v on true
  where w.tenant_id = $1 and (w.id = $2 or ($2::uuid is null and w.namespace = $3 and w.name = $4));
 
+-- name: ids_by_name
+-- Safe: probes of the unique index; for lists of executions that lie in other databases than the catalog.
+select id from workflows where tenant_id = $1 and name = any ($2);
+
+-- name: ids_by_version
+-- Safe: reads the tenant's versions; for the same lists.
+select id from workflow_versions where tenant_id = $1 and version = $2;
+
 -- name: plan
 -- Safe: one probe of the primary key; versions never change, so what is read may be kept for ever. Run as mc_engine.
 select v.definition, v.digest, v.version from workflow_versions v where v.id = $1;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from runtime.scheduler.feed import Feed
 from runtime.services.health import HealthService
+from runtime.store.shards import Shards
 from tests.integration.bus.conftest import Recorder
 from tests.integration.store.conftest import until
 
@@ -84,7 +85,9 @@ async def test_health_says_how_each_handler_does(room):
     await handler.begun.wait()
     await room.store.sql.execute("update event_feed set at = now() - interval '1 hour'")
     health = HealthService(
-        database=room.store.database, link=room.wakeup._link, metrics=room.store.metrics
+        shards=Shards.single(room.store.database),
+        link=room.wakeup._link,
+        metrics=room.store.metrics,
     )
 
     (behind,) = await health.handlers()

@@ -20,6 +20,7 @@ from runtime.services.doubt import DoubtService
 from runtime.services.execution import ExecutionService
 from runtime.services.workflow import WorkflowService
 from runtime.store.plan import PlanStore
+from runtime.store.tenant import TenantStore
 from tests import make
 from tests.support.engine_room import EngineRoom, engine_room
 
@@ -65,7 +66,8 @@ async def service_room(database_url: str, redis_url: str, home: Path) -> AsyncIt
     """Everything open on one database and one Redis."""
     async with engine_room(database_url, redis_url, home) as engine:
         executions = ExecutionService(
-            database=engine.database,
+            shards=engine.shards,
+            tenants=TenantStore(engine.database),
             store=engine.store,
             enqueuer=engine.enqueuer,
             queue=engine.queue,
@@ -85,7 +87,7 @@ async def service_room(database_url: str, redis_url: str, home: Path) -> AsyncIt
             on_published=executions.forget_targets,
         )
         doubts = DoubtService(
-            engine.database, engine.store, executions, engine.registry, max_bytes=1 << 20
+            engine.shards, engine.store, executions, engine.registry, max_bytes=1 << 20
         )
         yield ServiceRoom(workflows, executions, doubts, engine, make.principal())
 

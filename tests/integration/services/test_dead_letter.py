@@ -15,6 +15,7 @@ from runtime.model.identity import Principal
 from runtime.model.page import PageRequest
 from runtime.services.dead_letter import DeadLetterService
 from runtime.store.execution import ExecutionStore
+from runtime.store.tenant import TenantStore
 from tests.support.engine_room import TENANT, EngineRoom, engine_room
 
 STEP = {"id": "a", "uses": "probe.echo@1", "with": {}}
@@ -29,7 +30,12 @@ async def room(database_url, redis_url, home):
 
 @pytest.fixture
 def letters(room):
-    return DeadLetterService(database=room.database, queue=room.queue, wakeup=room.wakeup)
+    return DeadLetterService(
+        shards=room.shards,
+        tenants=TenantStore(room.database),
+        queue=room.queue,
+        wakeup=room.wakeup,
+    )
 
 
 async def lose(room: EngineRoom, store: ExecutionStore, me: int) -> None:

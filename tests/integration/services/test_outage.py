@@ -37,7 +37,7 @@ async def test_postgres_dies_and_comes_back(servers, home):
         await room.publish()
         acknowledged = await room.enqueue()
         health = HealthService(
-            database=room.engine.database, link=room.engine.link, metrics=room.engine.metrics
+            shards=room.engine.shards, link=room.engine.link, metrics=room.engine.metrics
         )
 
         await postgres.stop()
@@ -61,7 +61,7 @@ async def test_redis_dies_and_enqueues_go_on(servers, home):
     async with service_room(postgres.url, redis.url, home) as room:
         await room.publish()
         health = HealthService(
-            database=room.engine.database, link=room.engine.link, metrics=room.engine.metrics
+            shards=room.engine.shards, link=room.engine.link, metrics=room.engine.metrics
         )
 
         await redis.stop()
@@ -78,7 +78,7 @@ async def test_redis_dies_and_enqueues_go_on(servers, home):
 async def test_pending_migrations_are_named(room):
     await room.engine.sql.execute("delete from migrations where name like '0002%'")
     health = HealthService(
-        database=room.engine.database, link=room.engine.link, metrics=room.engine.metrics
+        shards=room.engine.shards, link=room.engine.link, metrics=room.engine.metrics
     )
 
     answers = await health.check()

@@ -101,4 +101,4 @@ async def test_steps_and_executions_are_counted(room: EngineRoom):
     assert 'maestro_steps_total{connector="probe.echo@1.0.0",status="completed"} 1.0' in page
     assert 'maestro_executions_finished_total{status="completed"} 1.0' in page
     assert "maestro_queue_lag_seconds_count 1.0" in page
-    assert "maestro_executions_running 0.0" in page
+    assert 'maestro_executions_running{shard="0"} 0.0' in page

@@ -1,0 +1,134 @@
+"""Two API and two worker processes on one PostgreSQL: whoever is asked, and whoever works, it is one service."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from dataclasses import dataclass, replace
+from typing import Any
+
+import asyncpg
+import pytest
+
+from tests.support.processes import Running, free_port
+from tests.support.stack import ENQUEUE, Service, Stack
+
+pytestmark = pytest.mark.chaos
+
+SLOW = """
+name: slow
+version: 1.0.0
+params: {n: {type: integer}}
+steps:
+  - {id: a, uses: core.sleep@1, with: {duration: 700ms}}
+  - {id: b, uses: core.sleep@1, depends_on: [a], with: {duration: 700ms}}
+outputs: {n: "{{ params.n }}"}
+"""
+
+
+@dataclass
+class Two:
+    """Both APIs as one tenant sees them, and the worker processes."""
+
+    apis: tuple[Stack, Stack]
+    workers: list[Running]
+
+
+@pytest.fixture
+async def two(mc, database_url, redis_url):
+    mc.environ |= {"MC_DATABASE_URL": database_url, "MC_REDIS_URL": redis_url}
+    other = replace(mc, port=free_port())  # the same folder, environment and list of processes
+    running = [one.start("serve") for one in (mc, other)]
+    workers = [mc.start("worker") for _ in range(2)]
+    mc.start("scheduler")
+    for one in running:
+        await one.ready()
+    for one in workers:
+        await one.printed("worker ready")
+    first, second = (Stack.of_tenant(Service(one), "acme") for one in (mc, other))
+    yield Two((first, second), workers)
+    mc.end_all()
+
+
+async def test_accepted_by_either_watched_on_the_other_and_run_by_both(two, database_url):
+    one, other = two.apis
+    name = await one.publish(SLOW)
+
+    async def through(entrance: Stack, exit: Stack, n: int) -> Any:
+        execution = await entrance.enqueue(name, {"n": n})
+        events = await exit.watch(execution)
+        return events[-1]["type"], (await exit.finished(execution))["output"]
+
+    found = await asyncio.gather(
+        *(through(*((one, other) if n % 2 else (other, one)), n) for n in range(24))
+    )
+
+    assert found == [("EXECUTION_COMPLETED", {"n": n}) for n in range(24)]
+    workers = await names(database_url)
+    assert len(workers) == 2
+
+
+async def names(database_url: str) -> set[str]:
+    """The processes that completed steps."""
+    connection = await asyncpg.connect(database_url)
+    rows = await connection.fetch(
+        "select distinct result ->> 'worker' as name from maestro.step_executions"
+    )
+    await connection.close()
+    return {row["name"] for row in rows}
+
+
+async def test_one_key_at_two_apis_at_once_is_one_execution(two):
+    name = await two.apis[0].publish(SLOW)
+
+    async def start(api: Stack, key: str) -> tuple[str, bool]:
+        body = {"workflowName": name, "input": {"n": 1}, "idempotencyKey": key}
+        answer = (await api.ask(ENQUEUE, input=body))["enqueueExecution"]
+        assert answer["errors"] == []
+        return answer["execution"]["id"], answer["created"]
+
+    for key in range(10):
+        found = await asyncio.gather(*(start(api, f"k{key}") for api in two.apis * 4))
+        assert len({execution for execution, _ in found}) == 1
+        assert [created for _, created in found].count(True) == 1
+
+
+async def test_a_killed_worker_s_executions_end_at_the_other_and_an_api_less_is_no_loss(two):
+    one, other = two.apis
+    name = await one.publish(SLOW)
+    ids = [await one.enqueue(name, {"n": n}) for n in range(30)]
+    await asyncio.gather(*(other.until(execution, "STEP_STARTED", "a") for execution in ids[:4]))
+
+    two.workers[0].kill()
+    next(process for process in one.mc.started if process.url == one.mc.url).kill()
+
+    ended = await asyncio.gather(*(other.finished(execution) for execution in ids))
+    assert [found["status"] for found in ended] == ["COMPLETED"] * 30
+    for found in ended:
+        kinds = [edge["node"]["type"] for edge in found["events"]["edges"]]
+        assert kinds.count("STEP_COMPLETED") == 2
+    assert await two.workers[1].stop(signal.SIGTERM) == 0
+
+
+async def test_a_shard_that_is_closed_takes_nothing_from_either_until_it_is_opened(
+    two, database_url
+):
+    name = await two.apis[0].publish(SLOW)
+    connection = await asyncpg.connect(database_url)
+    await close(connection)
+    for api in two.apis:
+        with pytest.raises(Exception, match=r"SHARD_CLOSED|closed while it is being moved"):
+            await api.enqueue(name, {"n": 1})
+    await connection.execute("update maestro.shards set open = true")
+    await connection.close()
+
+    execution = await two.apis[1].enqueue(name, {"n": 2})
+
+    assert (await two.apis[0].finished(execution))["output"] == {"n": 2}
+
+
+async def close(connection: Any) -> None:
+    """As docs/scaling.md says: the lock waits for every enqueue that is under way."""
+    async with connection.transaction():
+        await connection.execute("select 1 from maestro.shards for update")
+        await connection.execute("update maestro.shards set open = false")

@@ -1,0 +1,115 @@
+"""From one shard in one database to four in two: nothing is lost, everything goes on where its id says."""
+
+from __future__ import annotations
+
+import asyncpg
+import pytest
+
+from runtime.bootstrap import open_runtime
+from runtime.model.errors import SetupError
+from runtime.model.execution import ExecutionFilter
+from runtime.model.page import PageRequest
+from runtime.model.shard_map import ShardMap
+from runtime.store.migrate import migrate_all
+from tests.integration.shards.test_two_databases import in_their_places
+from tests.support.servers import Databases
+from tests.support.sharded import SHARDS, TOTAL, Sharded, map_of, settings_of, sharded
+
+WAITS = [
+    {"id": "a", "uses": "core.noop@1"},
+    {"id": "b", "uses": "core.sleep@1", "with": {"duration": "300ms"}, "depends_on": ["a"]},
+]
+
+
+@pytest.fixture
+def whole(databases: Databases) -> str:
+    """A database of one shard, for this test alone."""
+    return databases.clone()
+
+
+async def run(url: str, *statements: str) -> None:
+    """An operator's statements, each a transaction of its own."""
+    connection = await asyncpg.connect(url)
+    try:
+        for statement in statements:
+            await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+CLOSE = (
+    "begin; select 1 from maestro.shards for update; update maestro.shards set open = false; commit"
+)
+
+
+async def test_a_database_is_divided(whole, databases, redis_url, home):
+    single = settings_of(ShardMap.single(whole), redis_url, home)
+    async with open_runtime(single) as rt:
+        before = Sharded(rt)
+        callers = [await before.caller(shard) for shard in range(TOTAL)]
+        async with before.crew():
+            for who in callers:
+                await before.publish(who, steps=WAITS)
+            done = [
+                (await before.enqueue(who, idempotency_key="k", labels={"a": "b"})).id
+                for who in callers
+            ]
+            for who, one in zip(callers, done, strict=True):
+                assert await before.ended(who, one) == ["completed"]
+        left = [(await before.enqueue(who)).id for who in callers]
+        # An owner that is gone without a word: what he ran is taken over afterwards.
+        await before.rows(
+            0,
+            "with w as (insert into workers (id, shard, lease_until, host)"
+            " values (7, 0, now() - interval '1 s', 'gone:1') returning id)"
+            " update workflow_executions e set status = 1, owner = w.id, epoch = 1 from w where e.id = $1",
+            left[2],
+        )
+
+    with pytest.raises(asyncpg.RaiseError, match="close every shard first"):
+        await run(whole, "call maestro.mc_reshard(4)")
+    await run(whole, CLOSE, "call maestro.mc_reshard(4)", "call maestro.mc_reshard(4)")
+    parts = (whole, databases.copy(whole))
+    with pytest.raises(SetupError, match="holds executions of shard"):
+        await migrate_all(map_of(parts))
+    for url, shards in zip(parts, SHARDS, strict=True):
+        await run(url, f"call maestro.mc_keep_shards('{{{shards[0]}, {shards[1]}}}')")
+    assert await migrate_all(map_of(parts)) == ()
+
+    async with sharded(parts, redis_url, home) as room:
+        assert await in_their_places(room) > 50
+        for url in parts:
+            await run(url, "update maestro.shards set open = true")
+        async with room.crew(), room.schedulers():
+            for who, first, second in zip(callers, done, left, strict=True):
+                assert await room.ended(who, second) == ["completed"]
+                again = await room.enqueue(who, idempotency_key="k", labels={"a": "b"})
+                assert again.id == first
+                page = await room.rt.services.executions.list(
+                    who, ExecutionFilter(labels=(("a", "b"),)), PageRequest(5)
+                )
+                assert [one.id for one in page.items] == [first]
+            new = [(await room.enqueue(who)).id for who in callers]
+            for who, one in zip(callers, new, strict=True):
+                assert await room.ended(who, one) == ["completed"]
+        assert await in_their_places(room) > 90
+
+
+async def test_shards_only_become_more_and_a_power_of_two(whole):
+    await run(whole, CLOSE)
+    for number in (3, 0, 8192):
+        with pytest.raises(asyncpg.RaiseError, match="power of two"):
+            await run(whole, f"call maestro.mc_reshard({number})")
+    with pytest.raises(asyncpg.RaiseError, match="not here"):
+        await run(whole, "call maestro.mc_keep_shards('{1}')")
+
+
+async def test_workers_must_have_left(whole):
+    await run(
+        whole,
+        CLOSE,
+        "insert into maestro.workers (id, shard, lease_until, host)"
+        " values (1, 0, now() + interval '1 hour', 'here:1')",
+    )
+    with pytest.raises(asyncpg.RaiseError, match="workers are still at work"):
+        await run(whole, "call maestro.mc_reshard(2)")

@@ -1,0 +1,244 @@
+"""A shard map of two databases: everything that one database gives, each execution whole in its own."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from functools import partial
+
+import pytest
+
+from runtime.model.errors import IdempotencyConflict, SetupError
+from runtime.model.event import EventKind
+from runtime.model.execution import EnqueueRequest, ExecutionFilter
+from runtime.model.page import PageRequest
+from runtime.store.shards import Shards
+from tests.support.processes import eventually
+from tests.support.sharded import TOTAL, map_of
+
+OF_EXECUTIONS = {
+    "workflow_executions": "id",
+    "step_executions": "execution_id",
+    "execution_events": "execution_id",
+    "execution_inbox": "execution_id",
+    "execution_labels": "execution_id",
+    "step_logs": "execution_id",
+    "dead_letters": "execution_id",
+    "idempotency_keys": "result_id",
+}
+WAITS = [{"id": "one", "uses": "core.sleep@1", "with": {"duration": "60s"}}]
+SAYS = [{"id": "one", "uses": "probe.chatty@1", "with": {"lines": 2}}]
+ALL = ExecutionFilter()
+
+
+async def in_their_places(room) -> int:
+    """How many rows there are; each lies in the shard of its id, and in the database of that shard (I15)."""
+    count = 0
+    for number, place in enumerate(room.rt.shards.map.places):
+        for table, key in OF_EXECUTIONS.items():
+            where = " where operation like '%execution'" if key == "result_id" else ""
+            for row in await room.rows(number, f"select {key} as id, shard from {table}{where}"):
+                count += 1
+                assert row["shard"] == room.rt.shards.shard_of(row["id"]), (table, dict(row))
+                assert row["shard"] in place.shards, (table, dict(row))
+    return count
+
+
+async def test_executions_of_all_shards_run_each_in_its_own_database(room):
+    callers = [await room.caller(shard) for shard in range(TOTAL)]
+    async with room.crew():
+        for who in callers:
+            await room.publish(who)
+        made = [
+            [
+                (await room.enqueue(who, labels={"n": str(n)}, idempotency_key=f"k{n}")).id
+                for n in range(5)
+            ]
+            for who in callers
+        ]
+        ends = [await room.ended(who, *ids) for who, ids in zip(callers, made, strict=True)]
+
+    assert ends == [["completed"] * 5] * TOTAL
+    counts = [await room.rows(n, "select count(*) from workflow_executions") for n in (0, 1)]
+    assert [found[0]["count"] for found in counts] == [10, 10]
+    assert await in_their_places(room) > 100
+    for who, ids in zip(callers, made, strict=True):
+        page = await room.rt.services.executions.list(who, ALL, PageRequest(10))
+        assert [one.id for one in page.items] == ids[::-1]
+        assert (await room.rt.services.executions.find_by_key(who, "k3")).id == ids[3]
+        labelled = replace(ALL, labels=(("n", "2"),), workflow_name=("w",), version="1.0.0")
+        page = await room.rt.services.executions.list(who, labelled, PageRequest(10))
+        assert [one.id for one in page.items] == [ids[2]]
+
+
+async def test_a_spread_tenant_has_executions_everywhere_and_one_list(room):
+    who = await room.caller(0, spread=True)
+    executions = room.rt.services.executions
+    async with room.crew():
+        await room.publish(who)
+        answers = await executions.enqueue_many(
+            who, [EnqueueRequest(workflow_name="w", idempotency_key=f"key {n}") for n in range(40)]
+        )
+        ids = [answer.execution.id for answer in answers]
+        assert set(await room.ended(who, *ids)) == {"completed"}
+
+    assert {room.rt.shards.shard_of(one) for one in ids} == set(range(TOTAL))
+    assert await in_their_places(room) > 200
+    seen, cursor = [], None
+    while True:
+        page = await executions.list(who, ALL, PageRequest(7, cursor))
+        seen += [one.id for one in page.items]
+        if not page.has_next:
+            break
+        cursor = page.cursors[-1]
+    assert seen == sorted(ids, reverse=True)
+    oldest = await executions.list(who, ALL, PageRequest(5), descending=False)
+    assert [one.id for one in oldest.items] == sorted(ids)[:5]
+    assert await executions.count(who, ALL) == (40, False)
+    assert await executions.count(who, ALL, 10) == (10, True)
+    assert set(await executions.get_many(who, ids)) == set(ids)
+    assert len(await executions.steps(who, ids)) == 40
+
+
+async def test_a_key_gives_the_first_answer_again_wherever_it_lies(room):
+    for who in (await room.caller(0, spread=True), await room.caller(3)):
+        await room.publish(who)
+        first = await room.enqueue(who, idempotency_key="once", input={"a": 1})
+
+        again = await room.rt.services.executions.enqueue(
+            who, EnqueueRequest(workflow_name="w", idempotency_key="once", input={"a": 1})
+        )
+
+        assert (again.execution.id, again.created) == (first.id, False)
+        with pytest.raises(IdempotencyConflict):
+            await room.enqueue(who, idempotency_key="once", input={"a": 2})
+        assert (await room.rt.services.executions.find_by_key(who, "once")).id == first.id
+
+
+async def test_events_and_logs_are_followed_from_the_other_database(room):
+    who = await room.caller(3)
+    await room.publish(who, steps=SAYS)
+    executions = room.rt.services.executions
+    one = (await room.enqueue(who)).id
+
+    async def kinds() -> list[EventKind]:
+        return [event.kind async for event in executions.watch(who, one)]
+
+    async def lines() -> list[str]:
+        return [line.message async for line in executions.follow_logs(who, one)]
+
+    async with room.crew(), asyncio.timeout(30):
+        seen, said = await asyncio.gather(kinds(), lines())
+
+    assert seen[0] is EventKind.EXECUTION_QUEUED
+    assert seen[-1] is EventKind.EXECUTION_COMPLETED
+    assert said == ["a line"] * 2
+
+
+async def test_cancel_and_retry_reach_their_shard(room):
+    who = await room.caller(2)
+    await room.publish(who, steps=WAITS)
+    executions = room.rt.services.executions
+    one = (await room.enqueue(who)).id
+    async with room.crew():
+        await eventually(lambda: is_running(room, who, one))
+        await executions.cancel(who, one, reason="enough", key="stop")
+        assert await room.ended(who, one) == ["cancelled"]
+        await executions.cancel(who, one, reason="enough", key="stop")
+        await executions.retry(who, one, key="again")
+        await executions.retry(who, one, key="again")
+        await eventually(lambda: is_running(room, who, one))
+        await executions.cancel(who, one)
+        await room.ended(who, one)
+
+    assert (await executions.find(who, one)).generation == 1
+    assert await in_their_places(room) > 8
+
+
+async def is_running(room, who, one) -> bool:
+    found = await room.rt.services.executions.find(who, one)
+    return found is not None and found.status.name == "RUNNING"
+
+
+async def test_a_killed_worker_is_replaced_in_its_own_database(room):
+    callers = [await room.caller(shard) for shard in (1, 2)]
+    for who in callers:
+        await room.publish(
+            who, steps=[{"id": "one", "uses": "core.sleep@1", "with": {"duration": "2s"}}]
+        )
+    ids = [(await room.enqueue(who)).id for who in callers]
+    first = room.rt.make_crew()
+    task = asyncio.create_task(first.run())
+    for who, one in zip(callers, ids, strict=True):
+        await eventually(partial(is_running, room, who, one))
+
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    async with room.crew():
+        for who, one in zip(callers, ids, strict=True):
+            assert await room.ended(who, one) == ["completed"]
+
+    for number in (0, 1):
+        assert (await room.rows(number, "select max(epoch) from workflow_executions"))[0]["max"] > 1
+    assert await in_their_places(room) > 8
+
+
+async def test_what_nobody_was_told_of_is_swept_in_every_shard(room):
+    callers = [await room.caller(shard) for shard in range(TOTAL)]
+    for who in callers:
+        await room.publish(who)
+    ids = [(await room.enqueue(who)).id for who in callers]
+    await room.rt.link.client.flushdb()
+
+    async with room.crew(), room.schedulers():
+        ends = [await room.ended(who, one) for who, one in zip(callers, ids, strict=True)]
+
+    assert ends == [["completed"]] * TOTAL
+
+
+async def test_two_processes_share_the_shards_of_each_database(room, pair, redis_url, home):
+    who = await room.caller(0, spread=True)
+    await room.publish(who)
+    async with room.crew() as one, room.crew() as other:
+        # Of one name, hence one process to the roster: both serve everything.
+        await eventually(lambda: len(one.workers) == len(other.workers) == TOTAL)
+        ids = [(await room.enqueue(who)).id for _ in range(30)]
+        assert set(await room.ended(who, *ids)) == {"completed"}
+
+
+async def test_a_database_with_other_shards_is_refused(pair):
+    swapped = map_of(pair[::-1])
+
+    with pytest.raises(
+        SetupError, match=r"holds shards 2, 3 of 4, and should hold shards 0, 1 of 4"
+    ):
+        await Shards.open(swapped)
+
+
+async def test_copies_of_the_catalog_reach_the_other_database(room):
+    who = await room.caller(3)
+    await room.publish(who)
+    await room.rows(
+        0, "update workflows set retention_days = 400 where tenant_id = $1", who.tenant_id
+    )
+    await room.rows(
+        0,
+        "insert into legal_holds (tenant_id, scope, id, reason, actor)"
+        " select tenant_id, 'workflow', id, 'case', 'ann' from workflows",
+    )
+
+    async def copied() -> bool:
+        versions = await room.rows(1, "select version from workflow_versions")
+        holds = await room.rows(
+            1, "select w.retention_days from legal_holds h join workflows w on w.id = h.id"
+        )
+        return [tuple(row) for row in versions + holds] == [("1.0.0",), (400,)]
+
+    async with room.schedulers():
+        await eventually(copied)
+        await room.rows(0, "delete from legal_holds")
+        await eventually(lambda: no_holds(room))
+
+
+async def no_holds(room) -> bool:
+    return not await room.rows(1, "select 1 from legal_holds")
