@@ -992,9 +992,8 @@ begin
     commit;
   end loop;
   delete from maestro.workers w where w.shard <> all (p_shards);
+  delete from maestro.event_feed f where f.shard <> all (p_shards);
   delete from maestro.event_cursors c where c.stream = 'execution' and c.shard <> all (p_shards);
-  -- A copy that is not of the same server counts its transactions anew.
-  update maestro.event_cursors c set xact = least(c.xact, pg_snapshot_xmin(pg_current_snapshot())) where c.stream = 'execution';
   delete from maestro.shards s where s.shard <> all (p_shards);
 end $procedure$;
 
@@ -1146,14 +1145,14 @@ begin
   if exists (select 1 from maestro.workers w where not w.dead and w.lease_until > now()) then
     raise exception 'workers are still at work here: stop them first, they drain and leave';
   end if;
-  if exists (select 1 from maestro.event_feed f join maestro.event_cursors c on c.shard = f.shard and c.stream = 'execution' and f.xact >= c.xact) then
-    raise exception 'event handlers have not heard of everything yet: let a scheduler run until they have';
-  end if;
   insert into maestro.shards (shard, open, total) select n, false, p_total from generate_series(0, p_total - 1) n
     on conflict (shard) do update set total = excluded.total;
-  delete from maestro.event_feed;
-  insert into maestro.event_cursors (handler, stream, shard, kinds, xact, since, created_at)
-    select distinct on (c.handler, s.shard) c.handler, c.stream, s.shard, c.kinds, c.xact, c.since, c.created_at
+  -- What handlers have not had yet stands in every shard: who reads it there finds the events that lie there, and no others.
+  insert into maestro.event_feed (shard, xact, n, after, at, executions, firsts, lasts, kinds)
+    select s.shard, f.xact, f.n, f.after, f.at, f.executions, f.firsts, f.lasts, f.kinds from maestro.event_feed f, maestro.shards s
+    on conflict do nothing;
+  insert into maestro.event_cursors (handler, stream, shard, kinds, xact, since, backfill, backfill_seq, created_at)
+    select distinct on (c.handler, s.shard) c.handler, c.stream, s.shard, c.kinds, c.xact, c.since, c.backfill, c.backfill_seq, c.created_at
       from maestro.event_cursors c, maestro.shards s where c.stream = 'execution' order by c.handler, s.shard, c.xact
     on conflict do nothing;
   -- Whoever is gone is dead in every shard, so that what he left is taken over wherever it lies now.

@@ -25,7 +25,7 @@ async def open_enqueue(room):
     """A transaction that has accepted an execution and is not committed until the block ends."""
     row = make.enqueue_row()
     async with room.store.database.engine() as connection, connection.transaction():
-        await connection.fetch(ENQUEUE, 0, *([value] for value in row))
+        await connection.fetch(ENQUEUE, 0, None, None, [False], *([value] for value in row))
         yield row.id
 
 

@@ -56,6 +56,11 @@ async def test_a_database_is_divided(whole, databases, redis_url, home):
             ]
             for who, one in zip(callers, done, strict=True):
                 assert await before.ended(who, one) == ["completed"]
+        await before.rows(
+            0,
+            "insert into event_cursors (handler, stream, shard, kinds, xact)"
+            " values ('h', 'execution', 0, -1, pg_current_xact_id())",
+        )
         left = [(await before.enqueue(who)).id for who in callers]
         # An owner that is gone without a word: what he ran is taken over afterwards.
         await before.rows(
@@ -78,6 +83,9 @@ async def test_a_database_is_divided(whole, databases, redis_url, home):
 
     async with sharded(parts, redis_url, home) as room:
         assert await in_their_places(room) > 50
+        told = "select distinct c.shard from event_feed f join event_cursors c using (shard)"
+        for number, shards in enumerate(SHARDS):
+            assert {row["shard"] for row in await room.rows(number, told)} == set(shards)
         for url in parts:
             await run(url, "update maestro.shards set open = true")
         async with room.crew(), room.schedulers():

@@ -142,13 +142,13 @@ async def test_cancel_and_retry_reach_their_shard(room):
     one = (await room.enqueue(who)).id
     async with room.crew():
         await eventually(lambda: is_running(room, who, one))
-        await executions.cancel(who, one, reason="enough", key="stop")
+        await executions.messages.cancel(who, one, reason="enough", key="stop")
         assert await room.ended(who, one) == ["cancelled"]
-        await executions.cancel(who, one, reason="enough", key="stop")
+        await executions.messages.cancel(who, one, reason="enough", key="stop")
         await executions.retry(who, one, key="again")
         await executions.retry(who, one, key="again")
         await eventually(lambda: is_running(room, who, one))
-        await executions.cancel(who, one)
+        await executions.messages.cancel(who, one)
         await room.ended(who, one)
 
     assert (await executions.find(who, one)).generation == 1
