@@ -69,6 +69,7 @@ SAMPLES = {
             "max_redirects": 6,
             "max_response_bytes": 0,
             "timeout": -1,
+            "look_up": {"url": "here"},
         },
         waiting={"url": "{url}/slow"},
     ),
