@@ -9,6 +9,7 @@ import strawberry
 
 from resolvers.dataloaders import Loaders
 from runtime.model.identity import Principal
+from runtime.services.artifact import ArtifactService
 from runtime.services.breaker import BreakerService
 from runtime.services.dead_letter import DeadLetterService
 from runtime.services.doubt import DoubtService
@@ -30,6 +31,7 @@ class Context:
     who: Principal
     workflows: WorkflowService
     executions: ExecutionService
+    artifacts: ArtifactService
     dead_letters: DeadLetterService
     doubts: DoubtService
     breakers: BreakerService

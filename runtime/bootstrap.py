@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from runtime.abi.catalog import Catalog
+from runtime.blob.open import open_blob_store
 from runtime.bus import registry as handlers
 from runtime.bus.group import Buses
 from runtime.bus.loop import Bus
@@ -37,14 +38,16 @@ from runtime.queue.wakeup import Wakeup
 from runtime.scheduler.group import Schedulers
 from runtime.scheduler.loop import Scheduler
 from runtime.secrets.file import FileSecrets
+from runtime.services.artifact import ArtifactService
 from runtime.services.breaker import BreakerService
 from runtime.services.dead_letter import DeadLetterService
 from runtime.services.doubt import DoubtService
 from runtime.services.execution import ExecutionService
 from runtime.services.health import HealthService
 from runtime.services.workflow import WorkflowService
-from runtime.settings import Settings
+from runtime.settings import BlobSettings, Settings
 from runtime.store.births import Births
+from runtime.store.blob import Blobs
 from runtime.store.enqueue import Enqueuer, Enqueuers
 from runtime.store.event_bus import EventBusStore
 from runtime.store.execution import ExecutionStore
@@ -70,6 +73,7 @@ class Services:
 
     workflows: WorkflowService
     executions: ExecutionService
+    artifacts: ArtifactService
     dead_letters: DeadLetterService
     doubts: DoubtService
     breakers: BreakerService
@@ -94,6 +98,7 @@ class Runtime:
     registry: Registry
     logs: tuple[LogWriter, ...]
     births: Births
+    blobs: Blobs
     authenticator: Authenticator
     services: Services
 
@@ -145,6 +150,7 @@ class Runtime:
             registry=self.registry,
             secrets=FileSecrets(self.settings.secrets_path),
             logs=self.logs[shard],
+            blobs=self.blobs,
             settings=self.settings.worker,
             tracing=self.tracing,
             metrics=self.metrics,
@@ -165,6 +171,7 @@ class Runtime:
                     database=database,
                     store=ExecutionStore(database),
                     queue=self.queue,
+                    blobs=self.blobs.store,
                     metrics=self.metrics,
                     clock=self.clock,
                     shards=place.shards,
@@ -233,6 +240,8 @@ async def open_runtime(
         registry = await _open_connectors(settings, clock, stack)
         logs = _log_writers(shards, wakeup)
         stack.push_async_callback(_close_all, logs)
+        blobs = _blobs(settings.blob, shards, metrics)
+        stack.push_async_callback(blobs.store.close)
         births = Births()
         enqueuer = _enqueuer(shards, metrics, births)
         stack.push_async_callback(enqueuer.close)
@@ -251,15 +260,16 @@ async def open_runtime(
             metrics=metrics,
             clock=clock,
             entropy=entropy,
+            blobs=blobs,
             max_input_bytes=settings.api.max_input_bytes,
         )
         workflows = _workflows(
             settings, shards.catalog, registry, executions, clock=clock, entropy=entropy
         )
+        artifacts = ArtifactService(shards=shards, blobs=blobs, plans=plans)
         dead_letters = DeadLetterService(shards=shards, tenants=tenants, queue=queue, wakeup=wakeup)
-        doubts = DoubtService(
-            shards, store, executions, registry, max_bytes=settings.worker.max_output_bytes
-        )
+        most = settings.worker.max_output_bytes
+        doubts = DoubtService(shards, store, executions, registry, blobs=blobs, max_bytes=most)
         breakers = BreakerService(SharedBreakers(link))
         health = _health(settings, shards, link, metrics)
         yield Runtime(
@@ -277,8 +287,11 @@ async def open_runtime(
             registry=registry,
             logs=logs,
             births=births,
+            blobs=blobs,
             authenticator=_authenticator(settings, tenants, clock),
-            services=Services(workflows, executions, dead_letters, doubts, breakers, health),
+            services=Services(
+                workflows, executions, artifacts, dead_letters, doubts, breakers, health
+            ),
         )
 
 
@@ -370,6 +383,12 @@ def _log_writers(shards: Shards, wakeup: Wakeup) -> tuple[LogWriter, ...]:
 
 async def _close_all(logs: Iterable[LogWriter]) -> None:
     await asyncio.gather(*(writer.close() for writer in logs))
+
+
+def _blobs(settings: BlobSettings, shards: Shards, metrics: Metrics) -> Blobs:
+    """Large values in the store that the settings name; references to them with their executions."""
+    store = open_blob_store(settings.url, settings.environment)
+    return Blobs(shards, store, cache_bytes=settings.cache_bytes, metrics=metrics)
 
 
 def _authenticator(settings: Settings, tenants: TenantStore, clock: Clock) -> Authenticator:

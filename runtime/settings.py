@@ -11,18 +11,20 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
 import yaml
 
+from runtime.model.blob import INLINE_BYTES
 from runtime.model.errors import SetupError
 from runtime.model.shard_map import Place, ShardMap, bad_map, shard_numbers
 
 _MAX_PORT: Final = 65535
 _POSTGRES: Final = ("postgresql://", "postgres://")
+_MOST_OUTPUT: Final = 1 << 30
 
 TABLE: Final[dict[str, str]] = {
     "MC_HOME": "Folder of embedded services, keys, tokens. Default: `.mc` in the current folder.",
@@ -42,6 +44,9 @@ TABLE: Final[dict[str, str]] = {
     "MC_EGRESS_ALLOW": "Private hosts, addresses, networks that steps may call (commas).",
     "MC_TRUSTED_DOCUMENTS": "`off`, `log` what is in no manifest, or `only` trusted. Default: off.",
     "MC_TRUSTED_DOCUMENTS_FILES": "Your manifests of trusted documents, beside our own (commas).",
+    "MC_BLOB_URL": "Where values over 32 KiB lie: `file:///folder` or `s3://bucket/prefix?endpoint=...`. "
+    "Default: `$MC_HOME/blobs`.",
+    "MC_MAX_OUTPUT_BYTES": "The largest output of a step or an execution. Default: 67108864.",
     "MC_URL": "Where `mc` looks for a server. Default: the local `mc dev`.",
     "MC_TOKEN": "The token that `mc` sends. Default: that of the local `mc dev`.",
     "MC_LOG_FORMAT": "`json` or `console`. Default: console on a terminal, json elsewhere.",
@@ -113,11 +118,23 @@ class WorkerSettings:
     beat_seconds: float = 1.0
     lease_margin_seconds: float = 1.5
     drain_seconds: float = 20.0
-    max_output_bytes: int = 1_048_576
+    max_output_bytes: int = 67_108_864
+    inline_bytes: int = INLINE_BYTES
+    loaded_bytes: int = 268_435_456
+    resident_bytes: int = 536_870_912
     born_owned: bool = True
     imports: tuple[str, ...] = ()
     database: str | None = None
     shards: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BlobSettings:
+    """Where large values lie, how many bytes of them a process keeps in memory, and what AWS clients read."""
+
+    url: str
+    cache_bytes: int = 67_108_864
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +170,17 @@ class Settings:
     worker: WorkerSettings = WorkerSettings()
     egress: EgressSettings = EgressSettings()
     log: LogSettings = LogSettings()
+    blob_url: str | None = None
+    aws: Mapping[str, str] = field(default_factory=dict, repr=False)
     secrets_file: Path | None = None
     url: str | None = None
     token: str | None = None
     telemetry_enabled: bool = False
+
+    @property
+    def blob(self) -> BlobSettings:
+        """Where large values lie: without an address in the data folder."""
+        return BlobSettings(self.blob_url or (self.home / "blobs").as_uri(), environment=self.aws)
 
     @property
     def secrets_path(self) -> Path:
@@ -194,6 +218,9 @@ class Settings:
                 ),
             ),
             auth=_auth(env),
+            worker=_worker(env),
+            blob_url=_url(env, "MC_BLOB_URL", ("file://", "s3://")),
+            aws={name: value for name, value in env.items() if name.startswith("AWS_") and value},
             egress=EgressSettings(_parts(env, "MC_EGRESS_ALLOW")),
             log=LogSettings(
                 _choice(env, "MC_LOG_FORMAT", "auto", ("auto", "json", "console")),
@@ -277,6 +304,19 @@ def _port(text: str) -> int:
 
 def _parts(env: Mapping[str, str], name: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in env.get(name, "").split(",") if part.strip())
+
+
+def _worker(env: Mapping[str, str]) -> WorkerSettings:
+    text = env.get("MC_MAX_OUTPUT_BYTES")
+    if not text:
+        return WorkerSettings()
+    if not text.isdigit() or not INLINE_BYTES <= int(text) <= _MOST_OUTPUT:
+        raise SetupError(
+            f"MC_MAX_OUTPUT_BYTES must be a number of bytes from {INLINE_BYTES} to {_MOST_OUTPUT}, "
+            f"not {text!r}.",
+            reason="BAD_VARIABLE",
+        )
+    return WorkerSettings(max_output_bytes=int(text))
 
 
 def _choice(env: Mapping[str, str], name: str, default: str, allowed: tuple[str, ...]) -> str:

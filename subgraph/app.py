@@ -18,7 +18,7 @@ from runtime.bootstrap import Runtime
 from runtime.model.errors import MaestroError, NotFound
 from subgraph.context import Door
 from subgraph.documents import Documents
-from subgraph.http import graphiql, health, metrics, schemas
+from subgraph.http import artifact, graphiql, health, metrics, schemas
 from subgraph.http.graphql import GraphQLOverHttp
 from subgraph.http.middleware import Surroundings
 from subgraph.http.problem import problem
@@ -57,6 +57,7 @@ def create_app(rt: Runtime) -> Starlette:
             *health.routes(rt),
             *metrics.routes(rt, door),
             *schemas.routes(rt),
+            *artifact.routes(rt, door),
             Route("/{path:path}", elsewhere, methods=[*METHODS, "GET", "POST"]),
         ],
         middleware=[Middleware(Surroundings, rt=rt)],

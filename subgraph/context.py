@@ -59,6 +59,7 @@ class Door:
             who=who,
             workflows=workflows,
             executions=executions,
+            artifacts=services.artifacts,
             dead_letters=services.dead_letters,
             doubts=services.doubts,
             breakers=services.breakers,

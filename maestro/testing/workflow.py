@@ -141,6 +141,7 @@ class LocalEngine:
         self._runs += 1
         namespace = f"run-{self._runs}"  # Definitions of one name do not meet.
         workflows, executions = runtime.services.workflows, runtime.services.executions
+        artifacts = runtime.services.artifacts
         found = await workflows.validate(who, source, None)
         if not found.ok or found.name is None:
             raise Invalid(found.problems)
@@ -158,9 +159,12 @@ class LocalEngine:
         lines = [line.message async for line in executions.follow_logs(who, run_id)]
         return WorkflowResult(
             status=execution.status.name.lower(),
-            output=execution.output,
+            output=await artifacts.value(who, run_id, execution.output),
             error=execution.error,
-            steps={step.key: _outcome(step) for step in steps},
+            steps={
+                step.key: _outcome(step, await artifacts.value(who, run_id, step.output))
+                for step in steps
+            },
             logs=tuple(lines),
         )
 
@@ -184,8 +188,8 @@ def run_workflow(definition: str | Path, input: Any = None, **options: Any) -> W
         return engine.run(definition, input)
 
 
-def _outcome(step: StepExecution) -> StepOutcome:
-    return StepOutcome(step.status.name.lower(), step.output, step.error, step.attempt)
+def _outcome(step: StepExecution, output: Json) -> StepOutcome:
+    return StepOutcome(step.status.name.lower(), output, step.error, step.attempt)
 
 
 def _there(value: T | None) -> T:

@@ -9,9 +9,11 @@ from uuid import UUID
 from resolvers.context import Context
 from resolvers.ids import execution_uuid
 from resolvers.words import is_storable, storable
+from runtime.model.blob import Stored
 from runtime.model.event import EventKind, ExecutionEvent, LogLine
 from runtime.model.execution import Execution, ExecutionFilter, StepExecution
 from runtime.model.page import Page, PageRequest
+from runtime.model.values import Json
 
 T = TypeVar("T")
 
@@ -42,6 +44,18 @@ async def count_executions(context: Context, *, filter: ExecutionFilter) -> tupl
 async def steps(context: Context, *, execution_id: UUID) -> tuple[StepExecution, ...]:
     """The steps of an execution's newest generation, in order of the plan."""
     return await context.loaders.steps.load(execution_id) or ()
+
+
+async def shown(context: Context, *, execution_id: UUID, value: Stored) -> Json:
+    """A value of an execution, or None when it is too large to be part of an answer."""
+    return await context.artifacts.shown(context.who, execution_id, value)
+
+
+async def step_input(context: Context, *, step: StepExecution) -> Json:
+    """What a step was called with, derived from large values where it must be."""
+    if step.input_missing is None:
+        return step.input
+    return await context.artifacts.step_input(context.who, step.execution_id, step.key)
 
 
 async def events(

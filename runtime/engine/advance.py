@@ -24,11 +24,23 @@ from runtime.engine.command import (
     StopStep,
 )
 from runtime.engine.doubt import Course, Doubt, course_of, lost, words_of
-from runtime.engine.ending import EVENT_OF, about, complete, ending_by, fail, status_of, tries
+from runtime.engine.ending import (
+    EVENT_OF,
+    about,
+    complete,
+    ending_by,
+    fail,
+    has_lost_all,
+    skip,
+    status_of,
+    tries,
+    without_output,
+)
 from runtime.engine.event import (
     NO_FACTS,
     STOPPED,
     WAITED,
+    BlobLoaded,
     CancelRequested,
     DeadlineReached,
     DoubtJudged,
@@ -47,6 +59,7 @@ from runtime.engine.event import (
     StepSucceeded,
     TimerDue,
 )
+from runtime.engine.loading import ask_for, take_loaded
 from runtime.engine.retry import MAX_DEFERRALS, deferral_ms, delay_ms, is_repeated
 from runtime.engine.scope import scope_of
 from runtime.engine.state import (
@@ -55,7 +68,6 @@ from runtime.engine.state import (
     PENDING,
     RETRYING,
     RUNNING,
-    SKIPPED,
     WAITING,
     Ending,
     ExecutionState,
@@ -67,17 +79,20 @@ from runtime.engine.waiting import (
     keep,
     listen,
     match,
+    signal_data,
     stop_listening,
     take,
     timed_out,
 )
 from runtime.expression import ExpressionError, truthy
+from runtime.model.blob import NotLoaded, Stored
 from runtime.model.checkpoint import Mark
 from runtime.model.event import EventKind
-from runtime.model.execution import ExecutionError, ExecutionStatus, StepStatus, Verdict
+from runtime.model.execution import ExecutionStatus, StepStatus, Verdict
 from runtime.model.plan import Effect, WaitPlan
 from runtime.model.values import Json
 
+_NO_ATTEMPT: Final = Facts(WAITED)
 _NO_MORE: Final[Mapping[str, Json]] = MappingProxyType({})
 
 
@@ -109,6 +124,8 @@ def advance(state: ExecutionState, event: Event) -> list[Command]:  # noqa: C901
             _paused(state, event, out)
         case ResumeRequested():
             _resumed(state, event, out)
+        case BlobLoaded():
+            _loaded(state, event, out)
         case CancelRequested():
             _cancelled(state, event, out)
         case DeadlineReached():
@@ -145,7 +162,7 @@ def _succeeded(state: ExecutionState, event: StepSucceeded, out: list[Command]) 
 
 
 def _complete_with(
-    state: ExecutionState, step: int, output: Json, facts: Facts, out: list[Command]
+    state: ExecutionState, step: int, output: Stored, facts: Facts, out: list[Command]
 ) -> None:
     state.busy -= 1
     state.outputs[step] = output
@@ -304,31 +321,25 @@ def _follow(
 
 
 def _retry_due(state: ExecutionState, event: RetryDue, out: list[Command]) -> None:
-    step = event.step
-    if (
-        state.phase is not Phase.GOING
-        or state.status[step] != RETRYING
-        or state.attempt[step] != event.attempt
-    ):
-        return
-    if state.is_paused:
-        state.overdue.append(event)
+    if not _is_due(state, event, RETRYING):
         return
     state.busy -= 1
-    _run(state, step, out)
+    _run(state, event.step, out)
+
+
+def _is_due(state: ExecutionState, due: RetryDue | TimerDue, status: int) -> bool:
+    """Whether this is still waited for, and now; what comes due in a pause is kept for its end."""
+    is_awaited = (state.status[due.step], state.attempt[due.step]) == (status, due.attempt)
+    if state.phase is not Phase.GOING or not is_awaited:
+        return False
+    if state.is_paused:
+        state.overdue.append(due)
+    return not state.is_paused
 
 
 def _timer_due(state: ExecutionState, event: TimerDue, out: list[Command]) -> None:
     step, wait = event.step, state.program.steps[event.step].wait
-    if (
-        wait is None
-        or state.phase is not Phase.GOING
-        or state.status[step] != WAITING
-        or state.attempt[step] != event.attempt
-    ):
-        return
-    if state.is_paused:
-        state.overdue.append(event)
+    if wait is None or not _is_due(state, event, WAITING):
         return
     stop_listening(state, step)
     out.append(RecordEvent(EventKind.TIMER_FIRED, about(state, step)))
@@ -343,13 +354,7 @@ def _timer_due(state: ExecutionState, event: TimerDue, out: list[Command]) -> No
 
 def _signalled(state: ExecutionState, event: SignalReceived, out: list[Command]) -> None:
     signal = event.signal
-    data: dict[str, Json] = {
-        "n": signal.n,
-        "name": signal.name,
-        "payload": signal.payload,
-        "actor": event.actor,
-    }
-    out.append(RecordEvent(EventKind.SIGNAL_RECEIVED, data))
+    out.append(RecordEvent(EventKind.SIGNAL_RECEIVED, signal_data(event)))
     keep(state, signal)
     if state.phase is not Phase.GOING or state.is_paused:
         return
@@ -387,6 +392,15 @@ def _resumed(state: ExecutionState, event: ResumeRequested, out: list[Command]) 
         else:
             _retry_due(state, due, out)
     _go_on(state, out)
+
+
+def _loaded(state: ExecutionState, event: BlobLoaded, out: list[Command]) -> None:
+    """Go on where a large value was missing; it is forgotten again when nothing more is."""
+    if not take_loaded(state, event):
+        return
+    _go_on(state, out)
+    if state.awaits is None:
+        state.loaded.clear()
 
 
 def _cancelled(state: ExecutionState, event: CancelRequested, out: list[Command]) -> None:
@@ -434,25 +448,29 @@ def _go_on(state: ExecutionState, out: list[Command]) -> None:
 
 
 def _fill(state: ExecutionState, out: list[Command]) -> None:
-    """Start what is ready while there is place; finish when nothing is left."""
+    """Start what is ready while there is place; finish when nothing is left.
+
+    Where a large value is not at hand, all of it waits: the order stays that of the document.
+    """
     ready = state.ready
     while ready and state.has_place:
         step = heappop(ready)
         if state.status[step] != PENDING:
             continue
-        if step in state.skipped_needs and _has_lost_all(state, step):
-            _skip(state, step, "all steps it depends on were skipped", out)
-        elif state.program.steps[step].condition is None or _holds(state, step, out):
-            _run(state, step, out)
+        try:
+            if step in state.skipped_needs and has_lost_all(state, step):
+                skip(state, step, "all steps it depends on were skipped", out)
+            elif state.program.steps[step].condition is None or _holds(state, step, out):
+                _run(state, step, out)
+        except NotLoaded as missing:
+            heappush(ready, step)
+            ask_for(state, missing.ref, out)
+            return
         if state.phase is not Phase.GOING:
             _close_if_quiet(state, out)
             return
     if state.open_steps == 0:
         _succeed(state, out)
-
-
-def _has_lost_all(state: ExecutionState, step: int) -> bool:
-    return state.skipped_needs[step] == state.program.plan.indegree[step]
 
 
 def _holds(state: ExecutionState, step: int, out: list[Command]) -> bool:
@@ -461,24 +479,24 @@ def _holds(state: ExecutionState, step: int, out: list[Command]) -> bool:
     if condition is None:
         return True
     try:
-        holds = truthy(condition.render(scope_of(state)))
+        holds = truthy(condition.render(scope_of(state, resolve=state.resolve)))
     except ExpressionError as problem:
         state.attempt[step] = 1
         error = StepError("expression", f"`when` of step {state.key(step)!r}: {problem.message}")
         _end_badly(state, step, StepStatus.FAILED, error, NO_FACTS, out)
         return False
     if not holds:
-        _skip(state, step, "its condition is false", out)
+        skip(state, step, "its condition is false", out)
     return holds
 
 
 def _run(state: ExecutionState, step: int, out: list[Command]) -> None:
-    attempt = state.attempt[step] + 1
-    state.attempt[step] = attempt
     wait = state.program.steps[step].wait
     if wait is not None:
         _wait(state, step, wait, out)
         return
+    attempt = state.attempt[step] + 1
+    state.attempt[step] = attempt
     state.status[step] = RUNNING
     state.running += 1
     state.busy += 1
@@ -487,7 +505,9 @@ def _run(state: ExecutionState, step: int, out: list[Command]) -> None:
 
 
 def _wait(state: ExecutionState, step: int, wait: WaitPlan, out: list[Command]) -> None:
-    """Begin to wait; a signal that came early ends it at once."""
+    """Begin to wait; a signal that came early ends it at once. When a large value is missing, nothing has changed."""
+    until = instant_of(state, step)
+    state.attempt[step] += 1
     state.status[step] = WAITING
     state.busy += 1
     out.append(RecordEvent(EventKind.STEP_STARTED, about(state, step)))
@@ -495,7 +515,6 @@ def _wait(state: ExecutionState, step: int, wait: WaitPlan, out: list[Command]) 
     if signal is not None:
         _take_signal(state, step, signal, out)
         return
-    until = instant_of(state, step)
     if isinstance(until, StepError):
         state.busy -= 1
         _end_badly(state, step, StepStatus.FAILED, until, _NO_ATTEMPT, out)
@@ -518,7 +537,7 @@ def _take_signal(state: ExecutionState, step: int, signal: Signal, out: list[Com
 def _end_wait(
     state: ExecutionState,
     step: int,
-    output: Json,
+    output: Stored,
     facts: Facts,
     more: dict[str, Json],
     out: list[Command],
@@ -528,12 +547,6 @@ def _end_wait(
     out.append(RecordStep(step, state.attempt[step], StepStatus.COMPLETED, facts=facts))
     out.append(RecordEvent(EventKind.STEP_COMPLETED, {**about(state, step), **more}))
     complete(state, step, COMPLETED)
-
-
-def _skip(state: ExecutionState, step: int, reason: str, out: list[Command]) -> None:
-    out.append(RecordStep(step, 0, StepStatus.SKIPPED))
-    out.append(RecordEvent(EventKind.STEP_SKIPPED, {**about(state, step), "reason": reason}))
-    complete(state, step, SKIPPED)
 
 
 def _end_badly(
@@ -559,15 +572,12 @@ def _succeed(state: ExecutionState, out: list[Command]) -> None:
     outputs, output = state.program.outputs, None
     if outputs is not None:
         try:
-            output = outputs.render(scope_of(state))
+            output = outputs.render(scope_of(state, resolve=state.resolve))
+        except NotLoaded as missing:
+            ask_for(state, missing.ref, out)
+            return
         except ExpressionError as problem:
-            error = ExecutionError("expression", f"`outputs` of the workflow: {problem.message}")
-            state.ending = Ending(
-                ExecutionStatus.FAILED,
-                EventKind.EXECUTION_FAILED,
-                {"error": {"type": error.type, "message": error.message}},
-                error,
-            )
+            state.ending = without_output(problem.message)
             state.phase = Phase.STOPPING
             _close_if_quiet(state, out)
             return
@@ -587,6 +597,3 @@ def _close_if_quiet(state: ExecutionState, out: list[Command]) -> None:
 
 def _is_current(state: ExecutionState, step: int, attempt: int) -> bool:
     return state.status[step] == RUNNING and state.attempt[step] == attempt
-
-
-_NO_ATTEMPT = Facts(WAITED)

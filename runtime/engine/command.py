@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import NamedTuple, TypeAlias
 
 from runtime.engine.event import NO_FACTS, Facts, StepError
+from runtime.model.blob import BlobRef
 from runtime.model.event import EventKind
 from runtime.model.execution import ExecutionError, ExecutionStatus, StepStatus
 from runtime.model.values import Json
@@ -33,6 +34,13 @@ class StopStep:
     step: int
     reason: str
     item: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class LoadBlob:
+    """Report BlobLoaded: a condition, or the outputs of the workflow, can't be judged without it."""
+
+    ref: BlobRef
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,5 +107,13 @@ class Finish:
 
 
 Command: TypeAlias = (
-    RunStep | StopStep | ScheduleRetry | BeginWait | LookUp | RecordStep | RecordEvent | Finish
+    RunStep
+    | StopStep
+    | LoadBlob
+    | ScheduleRetry
+    | BeginWait
+    | LookUp
+    | RecordStep
+    | RecordEvent
+    | Finish
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from heapq import heappush
 from typing import Final
 
+from runtime.engine.command import Command, RecordEvent, RecordStep
 from runtime.engine.event import StepError
 from runtime.engine.state import PENDING, SKIPPED, Ending, ExecutionState, Phase
 from runtime.model.checkpoint import Mark
@@ -26,6 +27,18 @@ def complete(state: ExecutionState, step: int, status: int) -> None:
             state.skipped_needs[successor] = state.skipped_needs.get(successor, 0) + 1
         if pending[successor] == 0 and state.status[successor] == PENDING:
             heappush(state.ready, successor)
+
+
+def has_lost_all(state: ExecutionState, step: int) -> bool:
+    """Whether everything that the step depends on was skipped."""
+    return state.skipped_needs[step] == state.program.plan.indegree[step]
+
+
+def skip(state: ExecutionState, step: int, reason: str, out: list[Command]) -> None:
+    """The step does not run; what waits for it goes on."""
+    out.append(RecordStep(step, 0, StepStatus.SKIPPED))
+    out.append(RecordEvent(EventKind.STEP_SKIPPED, {**about(state, step), "reason": reason}))
+    complete(state, step, SKIPPED)
 
 
 def fail(state: ExecutionState, step: int, status: StepStatus, error: StepError) -> None:
@@ -52,6 +65,13 @@ def ending_by(stop: Mark) -> Ending:
     error = ExecutionError("deadline", "The execution did not end within the time allowed for it.")
     data = {"error": {"type": error.type, "message": error.message}}
     return Ending(ExecutionStatus.TIMED_OUT, EventKind.EXECUTION_TIMED_OUT, data, error)
+
+
+def without_output(problem: str) -> Ending:
+    """How an execution ends whose outputs can't be rendered."""
+    error = ExecutionError("expression", f"`outputs` of the workflow: {problem}")
+    data: dict[str, Json] = {"error": {"type": error.type, "message": error.message}}
+    return Ending(ExecutionStatus.FAILED, EventKind.EXECUTION_FAILED, data, error)
 
 
 def tries(state: ExecutionState, step: int) -> int:

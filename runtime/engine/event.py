@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeAlias
 
+from runtime.model.blob import BlobRef, Stored
 from runtime.model.errors import StepErrorKind
 from runtime.model.execution import ExecutionError, Verdict
 from runtime.model.plan import Effect
@@ -109,7 +110,7 @@ class StepSucceeded(NamedTuple):
 
     step: int
     attempt: int
-    output: Json
+    output: Stored
     facts: Facts = NO_FACTS
     item: int = -1
 
@@ -142,7 +143,7 @@ class DoubtJudged:
     step: int
     attempt: int
     verdict: Verdict
-    output: Json = None
+    output: Stored = None
     facts: Facts = NO_FACTS
     actor: Json = None
     reason: str | None = None
@@ -188,7 +189,7 @@ class TimerDue:
 
     step: int
     attempt: int
-    output: Json = None
+    output: Stored = None
     facts: Facts = NO_FACTS
     error: StepError | None = None
     item: int = -1
@@ -200,6 +201,15 @@ class SignalReceived:
 
     signal: Signal
     actor: Json = None
+
+
+@dataclass(frozen=True, slots=True)
+class BlobLoaded:
+    """A large value that the core asked for is at hand; or (`problem`) it will never be, in one sentence."""
+
+    ref: BlobRef
+    value: Json = None
+    problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +253,7 @@ Event: TypeAlias = (
     | SignalReceived
     | PauseRequested
     | ResumeRequested
+    | BlobLoaded
     | CancelRequested
     | DeadlineReached
 )

@@ -33,6 +33,7 @@ from runtime.engine.state import (
     RunInfo,
 )
 from runtime.engine.waiting import keep, listen
+from runtime.model.blob import stored
 from runtime.model.checkpoint import Mark, StepRecord, since_retry
 from runtime.model.event import EventKind
 from runtime.model.execution import StepStatus
@@ -157,7 +158,7 @@ def _restore(state: ExecutionState, row: StepRecord, due: list[Due]) -> None:
         due.append(Due(StepInDoubt(step, row.attempt, row.item)))
     elif row.status in _ENDED_WELL:
         if row.status == COMPLETED:
-            state.outputs[step] = result.get("output")
+            state.outputs[step] = stored(result.get("output"))
         complete(state, step, row.status)
     elif _made_no_call(row) and "retry_in_ms" not in result:
         state.status[step] = PENDING

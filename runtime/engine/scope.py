@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeAlias
 
 from runtime.engine.state import SKIPPED, ExecutionState
+from runtime.model.blob import BlobRef, NotLoaded
 from runtime.model.execution import StepStatus
+from runtime.model.values import Json
+
+Resolve: TypeAlias = Callable[[BlobRef], Json]
+
+
+def nothing_loaded(ref: BlobRef) -> Json:
+    """The resolver of a scope in which no large value is at hand: raises NotLoaded, which names it."""
+    raise NotLoaded(ref)
 
 
 class StepsView(Mapping[str, Mapping[str, Any]]):
-    """`steps`: every step of the plan by its id."""
+    """`steps`: every step of the plan by its id. A large output is asked for when its step is touched."""
 
-    def __init__(self, state: ExecutionState) -> None:
+    def __init__(self, state: ExecutionState, resolve: Resolve) -> None:
         self._state = state
+        self._resolve = resolve
 
     def __getitem__(self, key: str) -> Mapping[str, Any]:
         index = self._state.program.plan.index_of[key]
         state = self._state
         view: dict[str, Any] = {"status": StepStatus(state.status[index]).name.lower()}
         if index in state.outputs:
-            view["output"] = state.outputs[index]
+            output = state.outputs[index]
+            view["output"] = self._resolve(output) if isinstance(output, BlobRef) else output
         elif state.status[index] == SKIPPED:
             view["output"] = None
         if index in state.errors:
@@ -53,13 +64,34 @@ class MaskedSecrets(Mapping[str, str]):
 MASKED = MaskedSecrets()
 
 
-def scope_of(state: ExecutionState, secrets: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """The names an expression may use. `secrets` only where a `with` block is rendered."""
+class _LargeInput(dict[str, Any]):
+    """A scope whose input is large: asked for when `params` or `trigger` is touched."""
+
+    def __init__(self, scope: dict[str, Any], resolve: Callable[[], Json], trigger: str) -> None:
+        super().__init__(scope)
+        self._resolve_input = resolve
+        self._trigger = trigger
+
+    def __missing__(self, key: str) -> Any:
+        if key == "params":
+            return self._resolve_input()
+        if key == "trigger":
+            return _trigger(self._resolve_input(), self._trigger)
+        raise KeyError(key)
+
+
+def scope_of(
+    state: ExecutionState,
+    secrets: Mapping[str, str] | None = None,
+    resolve: Resolve = nothing_loaded,
+) -> dict[str, Any]:
+    """The names an expression may use. `secrets` only where a `with` block is rendered.
+
+    `resolve` gives large values that are at hand, and raises NotLoaded for the others.
+    """
     run = state.run
-    steps = StepsView(state)
+    steps = StepsView(state, resolve)
     scope: dict[str, Any] = {
-        "params": run.params,
-        "trigger": {"payload": run.params, "kind": run.trigger},
         "execution": {
             "id": str(run.id),
             "workflow": state.program.plan.name,
@@ -74,4 +106,13 @@ def scope_of(state: ExecutionState, secrets: Mapping[str, str] | None = None) ->
     }
     if secrets is not None:
         scope["secrets"] = secrets
+    params = run.params
+    if isinstance(params, BlobRef):
+        return _LargeInput(scope, lambda: resolve(params), run.trigger)
+    scope["params"] = params
+    scope["trigger"] = _trigger(params, run.trigger)
     return scope
+
+
+def _trigger(params: Json, kind: str) -> dict[str, Json]:
+    return {"payload": params, "kind": kind}

@@ -16,6 +16,8 @@ from uuid import UUID
 from runtime.engine.doubt import Doubt
 from runtime.engine.event import RetryDue, Signal, StepError, TimerDue
 from runtime.engine.program import Program
+from runtime.expression import ExpressionError
+from runtime.model.blob import BlobRef, NotLoaded, Stored
 from runtime.model.event import EventKind
 from runtime.model.execution import ExecutionError, ExecutionStatus, StepStatus
 from runtime.model.values import Json
@@ -43,7 +45,7 @@ class RunInfo:
     """What is fixed for one generation of an execution, and what expressions see of it."""
 
     id: UUID
-    params: Json
+    params: Stored
     generation: int = 0
     trigger: str = "api"
     version: str | None = None
@@ -72,10 +74,13 @@ class ExecutionState:
     signal, by its name, in the order in which they began; `signals` are those that nobody has taken yet.
     `doubts` are the calls in doubt, `free` the attempts of a step that do not count, because they made
     no call. While it `is_paused` nothing starts; what comes due meanwhile is `overdue`.
+    `awaits` is the large value that a condition or the outputs of the workflow need, `loaded` those that
+    have come since, only until they have been used.
     """
 
     __slots__ = (
         "attempt",
+        "awaits",
         "busy",
         "doubts",
         "edge_visits",
@@ -84,6 +89,8 @@ class ExecutionState:
         "free",
         "is_paused",
         "listening",
+        "loaded",
+        "lost",
         "open_steps",
         "outputs",
         "overdue",
@@ -106,7 +113,10 @@ class ExecutionState:
         self.pending = list(program.plan.indegree)
         self.status = [PENDING] * count
         self.attempt = [0] * count
-        self.outputs: dict[int, Json] = {}
+        self.outputs: dict[int, Stored] = {}
+        self.awaits: BlobRef | None = None
+        self.loaded: dict[BlobRef, Json] = {}
+        self.lost: dict[BlobRef, str] = {}
         self.errors: dict[int, StepError] = {}
         self.doubts: dict[int, Doubt] = {}
         self.free: dict[int, int] = {}
@@ -125,6 +135,8 @@ class ExecutionState:
     @property
     def is_idle(self) -> bool:
         """Whether nothing happens until a timer or a message comes: the state could be parked."""
+        if self.awaits is not None:
+            return False
         return self.phase is Phase.GOING and self.running == 0 and (self.busy > 0 or self.is_paused)
 
     @property
@@ -132,6 +144,14 @@ class ExecutionState:
         """Whether a pause and `max_parallel_steps` let one more step start."""
         limit = self.program.plan.max_parallel_steps
         return not self.is_paused and (limit is None or self.busy < limit)
+
+    def resolve(self, ref: BlobRef) -> Json:
+        """A large value that was loaded for the core; raises NotLoaded, or ExpressionError when it is lost."""
+        if ref in self.loaded:
+            return self.loaded[ref]
+        if ref in self.lost:
+            raise ExpressionError(self.lost[ref])
+        raise NotLoaded(ref)
 
     def key(self, step: int) -> str:
         """The id of a step as its author wrote it."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from datetime import datetime
 
-from runtime.engine.event import Signal, StepError
+from runtime.engine.event import Signal, SignalReceived, StepError
 from runtime.engine.scope import scope_of
 from runtime.engine.state import ExecutionState
 from runtime.expression import ExpressionError
@@ -24,13 +24,19 @@ def begin_data(wait: WaitPlan, until: datetime | None) -> dict[str, Json]:
     return {} if wait.delay is None else {"for_ms": wait.delay.milliseconds}
 
 
+def signal_data(event: SignalReceived) -> dict[str, Json]:
+    """What the SIGNAL_RECEIVED event says."""
+    n, name, payload, _ = event.signal
+    return {"n": n, "name": name, "payload": payload, "actor": event.actor}
+
+
 def instant_of(state: ExecutionState, step: int) -> datetime | StepError | None:
     """Until when the step waits, if it waits for an instant."""
     program = state.program.steps[step]
     if program.wait is None or not program.wait.is_dated:
         return None
     try:
-        rendered = program.config.render(scope_of(state))
+        rendered = program.config.render(scope_of(state, resolve=state.resolve))
     except ExpressionError as problem:
         words = f"`until` of step {state.key(step)!r}: {problem.message}"
         return StepError("expression", words)

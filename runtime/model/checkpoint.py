@@ -213,13 +213,15 @@ class Taken:
 class ExecutionHistory:
     """What is stored for an execution: enough to rebuild its state.
 
-    `marks` are its events of the kinds that replay reads, in order.
+    `marks` are its events of the kinds that replay reads, in order; `size` is about how many bytes its
+    rows have.
     """
 
     steps: tuple[StepRecord, ...] = ()
     last_sequence: int = 1
     messages: tuple[InboxMessage, ...] = ()
     marks: tuple[Mark, ...] = ()
+    size: int = 0
 
     @property
     def retries(self) -> tuple[Json, ...]:

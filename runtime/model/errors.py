@@ -107,6 +107,12 @@ class Unavailable(MaestroError):
     retryable = True
 
 
+class DataDamaged(MaestroError):
+    """What is stored is not what was stored: restore it from a backup."""
+
+    code = "DATA_DAMAGED"
+
+
 class SetupError(MaestroError):
     """The surroundings are not as they must be."""
 

@@ -8,6 +8,7 @@ from enum import IntEnum, StrEnum
 from typing import Final
 from uuid import UUID
 
+from runtime.model.blob import BlobRef, Stored
 from runtime.model.identity import Actor
 from runtime.model.values import Json
 
@@ -212,8 +213,8 @@ class Execution:
     idempotency_key: str | None = None
     parent_id: UUID | None = None
     trace_id: str | None = None
-    input: Json = None
-    output: Json = None
+    input: Stored = None
+    output: Stored = None
     error: ExecutionError | None = None
     labels: dict[str, str] = field(default_factory=dict)
     wake_at: datetime | None = None
@@ -248,7 +249,10 @@ class StepAttempt:
 
 @dataclass(frozen=True, slots=True)
 class StepExecution:
-    """One step of one execution in its newest generation, derived from plan and rows."""
+    """One step of one execution in its newest generation, derived from plan and rows.
+
+    `input_missing` is the first large value that its input is to be derived from; `input` is then None.
+    """
 
     execution_id: UUID
     tenant_id: UUID
@@ -262,7 +266,8 @@ class StepExecution:
     generation: int = 0
     attempts: tuple[StepAttempt, ...] = ()
     input: Json = None
-    output: Json = None
+    input_missing: BlobRef | None = None
+    output: Stored = None
     error: ExecutionError | None = None
     input_hash: str | None = None
     output_hash: str | None = None

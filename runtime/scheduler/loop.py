@@ -11,15 +11,18 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final, Protocol
 
+from runtime.abi.blob import BlobStore
 from runtime.clock import Clock
 from runtime.model.errors import MaestroError
 from runtime.queue.stream import RedisQueue
+from runtime.scheduler.blobs import BlobRelease
 from runtime.scheduler.copies import Copies
 from runtime.scheduler.days import DEFAULT_DAYS, Days
 from runtime.scheduler.feed import Feed
 from runtime.scheduler.partitions import Partitions
 from runtime.scheduler.retention import Retention
 from runtime.scheduler.sweep import Sweep
+from runtime.store.blob import BlobRetention
 from runtime.store.catalog_copy import CatalogCopies
 from runtime.store.event_bus import EventBusStore
 from runtime.store.execution import ExecutionStore
@@ -55,6 +58,7 @@ class Scheduler:
         database: Database,
         store: ExecutionStore,
         queue: RedisQueue,
+        blobs: BlobStore,
         metrics: Metrics,
         clock: Clock,
         shards: Sequence[int] = (0,),
@@ -75,6 +79,7 @@ class Scheduler:
                 clock,
                 refresh=copies.refresh if copies else None,
             ),
+            BlobRelease(BlobRetention(database, blobs), metrics),
             *((Copies(copies),) if copies else ()),
         )
         self._stopping = asyncio.Event()

@@ -13,6 +13,7 @@ import orjson
 
 from runtime.connectors.invoke import write_output
 from runtime.connectors.registry import Registry
+from runtime.model.blob import goes_out
 from runtime.model.checkpoint import InboxKind
 from runtime.model.errors import (
     BadInput,
@@ -31,11 +32,12 @@ from runtime.model.execution import (
     StepStatus,
 )
 from runtime.model.identity import Principal
-from runtime.model.values import Json
+from runtime.model.values import Digest, Json
 from runtime.services.access import WRITE_EXECUTIONS, require
 from runtime.services.execution import ExecutionService
 from runtime.services.intake import NUL
 from runtime.services.watch import unknown
+from runtime.store.blob import Blobs
 from runtime.store.execution import ExecutionStore
 from runtime.store.idempotency import body_digest, check_key, claim_key
 from runtime.store.shards import Shards
@@ -54,12 +56,14 @@ class DoubtService:
         executions: ExecutionService,
         registry: Registry,
         *,
+        blobs: Blobs,
         max_bytes: int,
     ) -> None:
         self._shards = shards
         self._store = store
         self._executions = executions
         self._registry = registry
+        self._blobs = blobs
         self._max_output_bytes = max_bytes
 
     async def resolve(self, who: Principal, id: UUID, said: Resolution) -> Execution:
@@ -151,7 +155,11 @@ class DoubtService:
                 reason="UNSTORABLE",
                 path=("output",),
             )
-        return output
+        if not goes_out(output, len(raw)):
+            return output
+        kept = orjson.dumps(output, option=orjson.OPT_SORT_KEYS)
+        ref = await self._blobs.put(execution.tenant_id, execution.id, kept, str(Digest.of(kept)))
+        return ref.as_json()
 
 
 def _over(key: str, id: UUID) -> InvalidState:

@@ -43,6 +43,7 @@ from runtime.services.intake import Intake, Intent
 from runtime.services.message import Messenger
 from runtime.services.step_view import steps_of
 from runtime.services.watch import Watcher, unknown
+from runtime.store.blob import Blobs
 from runtime.store.enqueue import EnqueueOutcome, Enqueuer, Enqueuers
 from runtime.store.execution import ExecutionStore
 from runtime.store.execution_list import ExecutionList
@@ -79,6 +80,7 @@ class ExecutionService:
         metrics: Metrics,
         clock: Clock,
         entropy: Entropy,
+        blobs: Blobs,
         max_input_bytes: int,
     ) -> None:
         self._shards = shards
@@ -103,6 +105,7 @@ class ExecutionService:
             tenants=tenants,
             clock=clock,
             entropy=entropy,
+            blobs=blobs,
             max_input_bytes=max_input_bytes,
         )
 

@@ -18,6 +18,7 @@ import orjson
 from runtime.clock import Clock
 from runtime.definition import apply_params
 from runtime.entropy import Entropy
+from runtime.model.blob import goes_out
 from runtime.model.errors import (
     BadInput,
     Invalid,
@@ -31,8 +32,9 @@ from runtime.model.execution import EnqueueRequest, Execution, ExecutionStatus, 
 from runtime.model.identity import Principal
 from runtime.model.ids import slot_for
 from runtime.model.plan import Plan
-from runtime.model.values import Json, SemVer
+from runtime.model.values import Digest, Json, SemVer
 from runtime.model.workflow import VersionState, WorkflowStatus
+from runtime.store.blob import Blobs
 from runtime.store.enqueue import EnqueueOutcome, EnqueueRow
 from runtime.store.execution_record import trace_id_of
 from runtime.store.idempotency import body_digest, check_key
@@ -87,6 +89,7 @@ class Intake:
         tenants: TenantStore,
         clock: Clock,
         entropy: Entropy,
+        blobs: Blobs,
         max_input_bytes: int,
     ) -> None:
         self._workflows = workflows
@@ -94,6 +97,7 @@ class Intake:
         self._tenants = tenants
         self._clock = clock
         self._entropy = entropy
+        self._blobs = blobs
         self._max_input_bytes = max_input_bytes
         self._targets: OrderedDict[tuple[object, ...], tuple[float, Target]] = OrderedDict()
         self._generation = 0
@@ -152,7 +156,16 @@ class Intake:
         execution = _execution(
             who, request, trace, target, target.version_id, plan, params, execution_id, now
         )
+        text = await self._stored(who, execution_id, params, text)
         return Intent(_row(who, request, digest, trace, target, plan, text, execution), execution)
+
+    async def _stored(self, who: Principal, id: UUID, params: Json, text: str) -> str:
+        """What the row says: the input, or where it lies when it is too large for a row."""
+        if not goes_out(params, len(text.encode())):
+            return text
+        raw = orjson.dumps(params, option=orjson.OPT_SORT_KEYS)
+        ref = await self._blobs.put(who.tenant_id, id, raw, str(Digest.of(raw)))
+        return _json(ref.as_json())
 
     async def _target(self, who: Principal, request: EnqueueRequest) -> Target:
         """The workflow and version that are meant; refuses what can't be run."""

@@ -12,6 +12,7 @@ from uuid import UUID
 
 import orjson
 
+from runtime.model.blob import MARK, goes_out
 from runtime.model.checkpoint import InboxKind
 from runtime.model.errors import BadInput, InvalidState, MaestroError, PayloadTooLarge
 from runtime.model.execution import Execution, ExecutionStatus, WaitKind
@@ -149,6 +150,8 @@ def _check_signal(name: str, payload: Json) -> None:
             reason="PAYLOAD_TOO_LARGE",
             path=("payload",),
         )
+    if goes_out(payload, len(raw)):
+        raise _unstorable(f"An object with the one key {MARK!r} can't be the payload of a signal.")
     if _NUL.search(raw.decode()):
         raise _unstorable("The payload holds the character U+0000, which can't be stored.")
 

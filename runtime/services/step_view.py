@@ -12,9 +12,10 @@ from typing import Final, NamedTuple
 
 from runtime.engine.program import Program, StepProgram
 from runtime.engine.replay import rebuild
-from runtime.engine.scope import MASKED, scope_of
+from runtime.engine.scope import MASKED, Resolve, nothing_loaded, scope_of
 from runtime.engine.state import ExecutionState, RunInfo
 from runtime.expression import ExpressionError
+from runtime.model.blob import BlobRef, NotLoaded, stored
 from runtime.model.checkpoint import StepRecord
 from runtime.model.event import EventKind, ExecutionEvent
 from runtime.model.execution import (
@@ -68,8 +69,14 @@ def steps_of(
     tenant: str,
     rows: Sequence[AttemptRow],
     events: Sequence[ExecutionEvent],
+    *,
+    resolve: Resolve = nothing_loaded,
+    only: int | None = None,
 ) -> tuple[StepExecution, ...]:
-    """Every step of the newest generation, in the order of the plan."""
+    """Every step of the newest generation, in the order of the plan.
+
+    Inputs that depend on a large value are left out unless `resolve` has it.
+    """
     rows = [row for row in rows if not row.is_withdrawn]
     retried = [event for event in events if event.kind is EventKind.EXECUTION_RETRIED]
     begins = retried[-1].sequence if retried else 0
@@ -77,7 +84,7 @@ def steps_of(
     started = {event.field("step"): event for event in now if event.kind is EventKind.STEP_STARTED}
     state = _state(execution, program, version, tenant, rows, retried)
     phase = _phase(now)
-    scope = scope_of(state, MASKED)
+    scope = scope_of(state, MASKED, resolve)
     by_step: dict[int, list[AttemptRow]] = {}
     for row in rows:
         by_step.setdefault(row.step, []).append(row)
@@ -92,6 +99,7 @@ def steps_of(
             phase=phase,
         )
         for index, step in enumerate(program.steps)
+        if only is None or index == only
     )
 
 
@@ -145,6 +153,7 @@ def _step(
     last = rows[-1] if rows else None
     is_told = last is not None and (not last.is_open or last.status is StepStatus.IN_DOUBT)
     result = last.result if last is not None and is_told else {}
+    shown, missing = (None, None) if status in _NOT_REACHED else _input(step, scope)
     return StepExecution(
         execution_id=execution.id,
         tenant_id=execution.tenant_id,
@@ -156,8 +165,9 @@ def _step(
         max_attempts=plan.retry.max_attempts,
         generation=last.generation if last else execution.generation,
         attempts=attempts,
-        input=None if status in _NOT_REACHED else _input(step, scope),
-        output=result.get("output"),
+        input=shown,
+        input_missing=missing,
+        output=stored(result.get("output")),
         error=error_of(result.get("error")),
         input_hash=_text(result.get("in")),
         output_hash=_text(result.get("out")),
@@ -247,12 +257,14 @@ def _counting(rows: list[AttemptRow], generation: int, status: int) -> list[Atte
     return sorted(now, key=lambda row: row.attempt)
 
 
-def _input(step: StepProgram, scope: dict[str, object]) -> Json:
-    """The `with` block as the step got it; None where it could not be rendered."""
+def _input(step: StepProgram, scope: dict[str, object]) -> tuple[Json, BlobRef | None]:
+    """The `with` block as the step got it, None where it could not be rendered; and what is missing for it."""
     try:
-        return step.config.render(scope)
+        return step.config.render(scope), None
+    except NotLoaded as missing:
+        return None, missing.ref
     except ExpressionError:
-        return None
+        return None, None
 
 
 def _text(value: Json) -> str | None:

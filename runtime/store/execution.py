@@ -8,7 +8,7 @@ services for messages and retries. Each call names one shard. Reads for people a
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -36,6 +36,7 @@ from runtime.store.statements import statements
 _SQL: Final = statements("execution")
 
 DAYS_AHEAD: Final = 8
+HISTORY_BYTES: Final = 16_777_216
 _TRIES: Final = 3
 
 RETRYABLE: Final = (
@@ -136,12 +137,27 @@ class ExecutionStore:
         self, ids: Sequence[UUID], *, shard: int = 0
     ) -> dict[UUID, ExecutionHistory]:
         """All that is stored for these executions: rows of all generations, messages, retries."""
+        found: dict[UUID, ExecutionHistory] = {}
+        async for part in self.histories(ids, shard=shard):
+            found |= part
+        return found
+
+    async def histories(
+        self, ids: Sequence[UUID], *, shard: int = 0, most_bytes: int = HISTORY_BYTES
+    ) -> AsyncIterator[dict[UUID, ExecutionHistory]]:
+        """The same in parts of at most so many bytes (or one execution), in no order."""
         if not ids:
-            return {}
+            return
+        async with self._database.worker() as connection:
+            last = await connection.fetch(_SQL["history_sequence"], shard, ids)
+        for part in _parts(last, most_bytes):
+            yield await self._load_part(shard, part)
+
+    async def _load_part(self, shard: int, last: Sequence[Any]) -> dict[UUID, ExecutionHistory]:
+        ids = [row["id"] for row in last]
         bounds = (min(ids), max(ids))
         async with self._database.worker() as connection:
             steps = await connection.fetch(_SQL["history_steps"], shard, ids, *bounds)
-            last = await connection.fetch(_SQL["history_sequence"], shard, ids)
             marked = await connection.fetch(_SQL["history_marks"], shard, ids, *bounds, MARKS)
             inbox = await connection.fetch(_SQL["messages"], shard, ids)
         rows = _grouped([(row["execution_id"], StepRecord(*tuple(row)[1:])) for row in steps])
@@ -153,6 +169,7 @@ class ExecutionStore:
                 row["last"] or 0,
                 messages.get(row["id"], ()),
                 tuple(marks[row["id"]]),
+                row["bytes"],
             )
             for row in last
         }
@@ -262,6 +279,20 @@ class ExecutionStore:
                 continue
             return rows
         raise AssertionError("every attempt returns or raises")
+
+
+def _parts(rows: Sequence[Any], most_bytes: int) -> Iterator[list[Any]]:
+    """Rows in parts whose bytes stay within the limit, or that are one row."""
+    part: list[Any] = []
+    size = 0
+    for row in rows:
+        if part and size + row["bytes"] > most_bytes:
+            yield part
+            part, size = [], 0
+        part.append(row)
+        size += row["bytes"]
+    if part:
+        yield part
 
 
 def _grouped(pairs: list[tuple[UUID, Any]]) -> defaultdict[UUID, list[Any]]:

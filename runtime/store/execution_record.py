@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
+from runtime.model.blob import stored
 from runtime.model.event import EventKind, ExecutionEvent
 from runtime.model.execution import (
     Execution,
@@ -168,8 +169,8 @@ def execution_of(row: Any) -> Execution:
         idempotency_key=meta.get("key"),
         parent_id=UUID(parent) if parent else None,
         trace_id=trace_id_of(meta.get("trace")),
-        input=row["input"],
-        output=row["output"],
+        input=stored(row["input"]),
+        output=stored(row["output"]),
         error=error_of(row["error"]),
         labels=dict(meta.get("labels") or {}),
         wake_at=row["wake_at"],

@@ -1,5 +1,17 @@
 -- Generated from the migrations by `python -m runtime.store.schema`; not applied, only reviewed.
 
+create table blob_refs (
+  shard smallint not null,
+  execution_id uuid not null,
+  tenant_id uuid not null,
+  digest text not null,
+  size bigint not null,
+  created_at timestamp with time zone not null default now(),
+  constraint blob_refs_pkey PRIMARY KEY (execution_id, digest, shard)
+);
+CREATE INDEX blob_refs_digest ON maestro.blob_refs USING btree (tenant_id, digest);
+alter table blob_refs enable row level security;
+
 create table dead_letters (
   execution_id uuid not null,
   generation smallint not null,
@@ -187,6 +199,7 @@ create table retention_days (
   dropped bigint not null default 0,
   bytes bigint not null default 0,
   at timestamp with time zone not null default now(),
+  released timestamp with time zone,
   constraint retention_days_pkey PRIMARY KEY (day)
 );
 
@@ -386,6 +399,68 @@ begin
     (select coalesce(array_agg(distinct i.execution_id), '{}') from execution_inbox i join workflow_executions e
        on e.id = i.execution_id and e.shard = i.shard where i.shard = p_shard and e.owner = p_me);
 end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_blob_days()
+ RETURNS TABLE(day date, at timestamp with time zone)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'maestro', 'pg_temp'
+AS $function$
+  select r.day, r.at from retention_days r where r.state = 3 and r.released is distinct from r.at
+    and not exists (select 1 from shards s where not s.open) order by r.day
+$function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_blob_lock(p_tenant uuid, p_slot integer, p_digest text)
+ RETURNS bigint
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$ select hashtextextended(p_tenant::text || '/' || p_slot || '/' || p_digest, 7263005) $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_blob_refer(p_shard smallint, p_exec uuid, p_tenant uuid, p_digest text, p_size bigint)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
+AS $function$
+begin
+  perform pg_advisory_xact_lock_shared(mc_blob_lock(p_tenant, mc_slot(p_exec), p_digest));
+  insert into blob_refs as r (shard, execution_id, tenant_id, digest, size)
+    select s.shard, p_exec, p_tenant, p_digest, p_size from shards s where s.shard = p_shard
+    on conflict do nothing;
+end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_blob_release(p_day date, p_limit integer)
+ RETURNS TABLE(gone integer, tenant uuid[], slot integer[], digest text[])
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare
+  v_lo uuid := mc_uuid_floor(p_day::timestamp at time zone 'UTC'); v_hi uuid := mc_uuid_floor((p_day + 1)::timestamp at time zone 'UTC');
+  v_exec uuid[]; v_tenant uuid[]; v_digest text[];
+begin
+  select array_agg(d.execution_id), array_agg(d.tenant_id), array_agg(d.digest) into v_exec, v_tenant, v_digest from (
+    select r.execution_id, r.tenant_id, r.digest from blob_refs r
+     where r.execution_id >= v_lo and r.execution_id < v_hi
+       and not exists (select 1 from workflow_executions e where e.id = r.execution_id and e.id >= v_lo and e.id < v_hi)
+     order by r.execution_id, r.digest limit p_limit) d;
+  -- In one order, so that nobody waits in a circle. What follows has a snapshot of its own, taken under these locks.
+  perform pg_advisory_xact_lock(k.key) from (select distinct mc_blob_lock(x.t, mc_slot(x.e), x.d) as key
+    from unnest(v_exec, v_tenant, v_digest) x (e, t, d) order by 1) k;
+  delete from blob_refs r using unnest(v_exec, v_digest) x (e, d)
+   where r.execution_id = any (v_exec) and r.execution_id = x.e and r.digest = x.d;
+  return query
+    select coalesce(cardinality(v_exec), 0), array_agg(y.t), array_agg(y.s), array_agg(y.d) from (
+      select distinct x.t, mc_slot(x.e) as s, x.d from unnest(v_exec, v_tenant, v_digest) x (e, t, d)) y
+     where not exists (select 1 from blob_refs o where o.tenant_id = y.t and o.digest = y.d and mc_slot(o.execution_id) = y.s);
+end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_blob_released(p_day date, p_at timestamp with time zone)
+ RETURNS void
+ LANGUAGE sql
+ SECURITY DEFINER
+ SET search_path TO 'maestro', 'pg_temp'
+AS $function$ update retention_days r set released = p_at where r.day = p_day $function$;
 
 CREATE OR REPLACE FUNCTION maestro.mc_bury(p_shard smallint, p_me bigint)
  RETURNS integer
@@ -1300,12 +1375,12 @@ AS $function$
   select t.name, 'maestro.mc_shard(' || x.key || ', $1)'
     from (values ('workflow_executions', 'id'), ('step_executions', 'execution_id'), ('execution_events', 'execution_id'),
                  ('step_logs', 'execution_id'), ('execution_inbox', 'execution_id'), ('execution_labels', 'execution_id'),
-                 ('dead_letters', 'execution_id'), ('idempotency_keys', 'result_id')) x (parent, key)
+                 ('dead_letters', 'execution_id'), ('idempotency_keys', 'result_id'), ('blob_refs', 'execution_id')) x (parent, key)
     cross join lateral (
       select x.parent as name where not exists (select 1 from pg_inherits i where i.inhparent = ('maestro.' || x.parent)::regclass)
       union all
       select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid where i.inhparent = ('maestro.' || x.parent)::regclass) t
-   order by 1
+   order by t.name <> 'blob_refs', 1
 $function$;
 
 CREATE OR REPLACE FUNCTION maestro.mc_slot(p_id uuid)
@@ -1465,6 +1540,8 @@ CREATE OR REPLACE FUNCTION maestro.now()
  STABLE
 AS $function$ select coalesce(nullif(current_setting('mc.now', true), '')::timestamptz, pg_catalog.now()) $function$;
 
+create policy engine on blob_refs to mc_engine using (true) with check (true);
+create policy tenant on blob_refs to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
 create policy engine on dead_letters to mc_engine using (true) with check (true);
 create policy tenant on dead_letters to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
 create policy engine on domain_events to mc_engine using (true) with check (true);
@@ -1496,6 +1573,7 @@ create policy tenant on workflow_versions to mc_api using ((tenant_id = (NULLIF(
 create policy engine on workflows to mc_engine using (true) with check (true);
 create policy tenant on workflows to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
 
+grant delete, insert, select, update on blob_refs to mc_engine;
 grant select on dead_letters to mc_api;
 grant delete, insert, select, update on dead_letters to mc_engine;
 grant insert, select on domain_events to mc_api;
@@ -1510,6 +1588,11 @@ grant delete, insert, select, update on execution_inbox to mc_engine;
 grant select on execution_labels to mc_api;
 grant delete, insert, select, update on execution_labels to mc_engine;
 grant execute on function mc_beat(p_shard smallint, p_me bigint, p_epoch bigint, p_lease interval) to mc_engine;
+grant execute on function mc_blob_days() to mc_engine;
+grant execute on function mc_blob_lock(p_tenant uuid, p_slot integer, p_digest text) to mc_engine;
+grant execute on function mc_blob_refer(p_shard smallint, p_exec uuid, p_tenant uuid, p_digest text, p_size bigint) to mc_engine;
+grant execute on function mc_blob_release(p_day date, p_limit integer) to mc_engine;
+grant execute on function mc_blob_released(p_day date, p_at timestamp with time zone) to mc_engine;
 grant execute on function mc_bury(p_shard smallint, p_me bigint) to mc_engine;
 grant execute on function mc_claim(p_shard smallint, p_me bigint, p_epoch bigint, p_ids uuid[]) to mc_engine;
 grant execute on function mc_claim_2(p_shard smallint, p_me bigint, p_epoch bigint, p_ids uuid[]) to mc_engine;

@@ -64,6 +64,11 @@ class Metrics:
         self.handler_failures = self._counter("maestro_handler_failures_total", "handler")
         self.handler_skipped = self._counter("maestro_handler_skipped_total", "handler")
         self.handler_lag = self._gauge("maestro_handler_lag_seconds", "handler", "stream", "shard")
+        self.blobs_put = self._counter("maestro_blobs_put_total")
+        self.blob_bytes_put = self._counter("maestro_blob_bytes_put_total")
+        self.blobs_read = self._counter("maestro_blobs_read_total")
+        self.blobs_damaged = self._counter("maestro_blobs_damaged_total")
+        self.blobs_released = self._counter("maestro_blobs_released_total")
         self.subscribers = self._gauge("maestro_subscribers")
         self.dependency_up = self._gauge("maestro_dependency_up", "dependency")
 

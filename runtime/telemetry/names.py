@@ -70,6 +70,11 @@ METRICS: Final[dict[str, str]] = {
     "maestro_handler_failures_total": "Calls of event handlers that failed, by handler.",
     "maestro_handler_skipped_total": "Events recorded and passed by because a handler went on failing on them.",
     "maestro_handler_lag_seconds": "Age of the oldest event that a handler run here has not had.",
+    "maestro_blobs_put_total": "Large values written to the blob store (those that were there already do not count).",
+    "maestro_blob_bytes_put_total": "Bytes written to the blob store.",
+    "maestro_blobs_read_total": "Large values loaded from the blob store for expressions.",
+    "maestro_blobs_damaged_total": "Blobs found whose content does not give their digest.",
+    "maestro_blobs_released_total": "Blobs deleted because no execution refers to them any more.",
     "maestro_subscribers": "Open subscriptions.",
     "maestro_dependency_up": "Whether PostgreSQL and Redis answer.",
 }

@@ -23,6 +23,7 @@ from runtime.engine.event import (
 from runtime.engine.program import Program
 from runtime.engine.replay import Rebuilt, rebuild
 from runtime.engine.state import PENDING, RUNNING, ExecutionState, Phase, RunInfo
+from runtime.model.blob import stored
 from runtime.model.checkpoint import (
     ExecutionHistory,
     OwnedExecution,
@@ -31,11 +32,12 @@ from runtime.model.errors import Unavailable
 from runtime.model.event import EventKind
 from runtime.model.execution import ExecutionError, ExecutionStatus
 from runtime.model.plan import Plan
+from runtime.model.settled import settled
 from runtime.model.values import Digest, Json
 from runtime.store.births import Newborn
 from runtime.telemetry.log import get_logger
 from runtime.worker import signals
-from runtime.worker.encode import clean, settled
+from runtime.worker.encode import clean
 from runtime.worker.executor import Executor
 from runtime.worker.inbox import receive, signal_of
 from runtime.worker.prepared import PreparedProgram
@@ -61,8 +63,22 @@ class Admission:
         self._executor = executor
 
     async def admit(self, owned: Sequence[OwnedExecution]) -> None:
-        """Begin or go on with these executions. Raises Unavailable; then nobody may keep this seat."""
-        histories = await self._histories(owned)
+        """Begin or go on with these executions. Raises Unavailable; then nobody may keep this seat.
+
+        Histories are loaded so many bytes at a time, and begun before the next ones are loaded.
+        """
+        fresh = [one for one in owned if one.is_fresh]
+        known = {one.id: one for one in owned if not one.is_fresh}
+        await self._admit(fresh, {})
+        store, shard = self._tools.store, self._tools.shard
+        async for histories in store.histories(list(known), shard=shard):
+            await self._admit([known[one] for one in histories], histories)
+        self._tools.running.set(len(self._executor.runs))
+        self._tools.signals.fire(signals.CLAIMED, len(owned))
+
+    async def _admit(
+        self, owned: Sequence[OwnedExecution], histories: Mapping[UUID, ExecutionHistory]
+    ) -> None:
         for one in owned:
             history = histories.get(one.id)
             try:
@@ -79,8 +95,6 @@ class Admission:
                 self._begin(run, history or _NOTHING, due)
             except Exception as error:  # noqa: BLE001 - else it would break every worker in turn
                 self._break_off(one, history or _NOTHING, error)
-        self._tools.running.set(len(self._executor.runs))
-        self._tools.signals.fire(signals.CLAIMED, len(owned))
 
     async def readmit(self, old: Run, message: str) -> None:
         """A checkpoint of this run was refused: go on from what is durable.
@@ -105,12 +119,6 @@ class Admission:
         }
         run.refusals = 1
         self._begin(run, history, due, lost=lost, words=words)
-
-    async def _histories(self, owned: Sequence[OwnedExecution]) -> Mapping[UUID, ExecutionHistory]:
-        known = [one.id for one in owned if not one.is_fresh]
-        return (
-            await self._tools.store.load_histories(known, shard=self._tools.shard) if known else {}
-        )
 
     def _make(
         self,
@@ -138,7 +146,8 @@ class Admission:
             owned=owned,
             prepared=prepared,
             state=rebuilt.state,
-            max_output_bytes=self._tools.settings.max_output_bytes,
+            inline_bytes=self._tools.settings.inline_bytes,
+            weight=0 if history is None else history.size,
             sequence=1 if history is None else history.last_sequence,
             clears_takeovers=owned.takeovers > 0,
             claimed_at=claimed_at,
@@ -254,7 +263,7 @@ def _info(owned: OwnedExecution, prepared: PreparedProgram) -> RunInfo:
     version = meta.get("version") or plan.version
     return RunInfo(
         id=owned.id,
-        params=owned.input,
+        params=stored(owned.input),
         generation=owned.generation,
         trigger=str(meta.get("trigger", "api")),
         version=None if version is None else str(version),

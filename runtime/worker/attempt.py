@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from asyncio import Task, TimerHandle
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,26 +19,27 @@ from runtime.connectors.invoke import effect_of, target_of
 from runtime.engine.command import RunStep
 from runtime.engine.event import STOPPED_TAIL, Facts, StepError, StepFailed, StepSucceeded
 from runtime.engine.retry import idempotency_key
-from runtime.engine.scope import MASKED, scope_of
+from runtime.engine.scope import MASKED, Resolve, nothing_loaded, scope_of
 from runtime.engine.state import ExecutionState
 from runtime.expression import ExpressionError
 from runtime.model import errors
+from runtime.model.blob import BlobRef
 from runtime.model.checkpoint import OwnedExecution
 from runtime.model.plan import Effect
 from runtime.model.values import Json
 from runtime.worker.encode import (
+    Encoded,
     clean,
     copied,
     digest,
-    encode,
     error_of,
-    settled,
     stopped,
+    text_of,
 )
 from runtime.worker.prepared import PreparedStep
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True)
 class Attempt:
     """An attempt under way. `context` is made when the call is about to begin."""
 
@@ -61,21 +61,20 @@ class Attempt:
     is_over: bool = False
     target: str | None = None
 
-    def succeeded(self, output: Json, now: float, limit: int) -> StepSucceeded | StepFailed:
-        """The attempt returned; an output that can't be stored is a failure of the step."""
-        try:
-            key = self.prepared.program.plan.key
-            # What can't be settled can't be encoded either, and `encode` says why.
-            with suppress(AttributeError, ValueError, RecursionError):
-                output = settled(output)
-            text, output_digest = encode(output, f"The output of step {key!r}", limit)
-        except errors.StepFailed as failed:
-            return self.failed(failed, now)
+    @property
+    def subject(self) -> str:
+        """What messages call its output."""
+        return f"The output of step {self.prepared.program.plan.key!r}"
+
+    def succeeded(self, output: Encoded, now: float, ref: BlobRef | None = None) -> StepSucceeded:
+        """The attempt returned; with `ref`, its output lies outside the row."""
         age = now - self.started_at
         self.prepared.completed.inc()
         self.prepared.seconds.observe(age)
-        tail = f',"out":"{output_digest}"{self._tail()}'
-        return StepSucceeded(self.step, self.number, output, Facts(age, text, tail), self.item)
+        tail = f',"out":"{output.digest}"{self._tail()}'
+        text = output.raw.decode() if ref is None else text_of(ref.as_json())
+        value = output.value if ref is None else ref
+        return StepSucceeded(self.step, self.number, value, Facts(age, text, tail), self.item)
 
     def failed(self, failed: errors.StepFailed, now: float) -> StepFailed:
         """The attempt raised."""
@@ -107,8 +106,12 @@ def begin(
     mask: Callable[[Any], Any],
     cancel: CancelSignal,
     now: float,
+    resolve: Resolve = nothing_loaded,
 ) -> Attempt:
-    """Render the input and find out what a second call would do; raises StepFailed."""
+    """Render the input and find out what a second call would do.
+
+    Raises StepFailed, and NotLoaded when a large value is needed that `resolve` does not have.
+    """
     step, connector = prepared.program, prepared.connector
     if connector is None:
         raise errors.StepFailed(
@@ -116,7 +119,7 @@ def begin(
             "brings it where the worker runs, then retry the execution.",
             type="connector.missing",
         )
-    rendered, input_digest = _render(prepared, state, secrets, mask)
+    rendered, input_digest = _render(prepared, state, secrets, mask, resolve)
     return Attempt(
         step=command.step,
         item=command.item,
@@ -136,6 +139,7 @@ def _render(
     state: ExecutionState,
     secrets: Mapping[str, str],
     mask: Callable[[Any], Any],
+    resolve: Resolve,
 ) -> tuple[Json, str]:
     """The input with its secrets, and the digest of the one that people see.
 
@@ -143,9 +147,9 @@ def _render(
     """
     step = prepared.program
     try:
-        rendered, input_digest = copied(step.config.render(scope_of(state, secrets)))
+        rendered, input_digest = copied(step.config.render(scope_of(state, secrets, resolve)))
         if step.uses_secrets:
-            input_digest = digest(step.config.render(scope_of(state, MASKED)))
+            input_digest = digest(step.config.render(scope_of(state, MASKED, resolve)))
     except ExpressionError as problem:
         raise errors.StepFailed(
             mask(clean(f"`with` of step {step.plan.key!r}: {problem.message}")), type="expression"

@@ -17,6 +17,8 @@ from runtime.model.errors import StepErrorKind
 from runtime.queue.breaker import SharedBreakers
 from runtime.telemetry.log import get_logger
 from runtime.telemetry.metrics import Metrics
+from runtime.worker.attempt import Attempt
+from runtime.worker.run import Run
 
 LISTEN_SECONDS: Final = 1.0
 MOST_KNOWN: Final = 10_000
@@ -152,3 +154,11 @@ class Breakers:
         task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work, name="breaker")  # type: ignore[arg-type]
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def key_of(run: Run, attempt: Attempt) -> BreakerKey | None:
+    """Which breaker a call is judged by; None when it names no target."""
+    if attempt.target is None:
+        return None
+    name = run.prepared.steps[attempt.step].connector_name
+    return BreakerKey(run.owned.tenant_id, name, attempt.target)

@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from runtime.clock import Clock
+from runtime.connectors.cancel import CancelSignal
 from runtime.connectors.invoke import look_up
 from runtime.engine.command import LookUp, RunStep
-from runtime.engine.event import NO_FACTS, DoubtJudged, StepSucceeded
+from runtime.engine.event import DoubtJudged, Facts
 from runtime.engine.state import IN_DOUBT
 from runtime.model import errors
+from runtime.model.blob import BlobRef, NotLoaded, stored
 from runtime.model.execution import Verdict
 from runtime.model.values import Json
 from runtime.telemetry.log import get_logger
 from runtime.telemetry.metrics import Metrics
 from runtime.worker.attempt import Attempt
+from runtime.worker.encode import Encoded
+from runtime.worker.outputs import Held, Kept, Outputs
 from runtime.worker.run import Run
 
 TRIES: Final = 3
@@ -36,19 +41,19 @@ class Doubts:
     def __init__(
         self,
         *,
-        begin: Callable[[Run, RunStep], Attempt],
+        begin: Callable[[Run, RunStep, CancelSignal | None, Held | None], Attempt],
         context: Callable[[Run, Attempt], Any],
         tell: Callable[[Run, DoubtJudged], None],
         metrics: Metrics,
         clock: Clock,
-        most_bytes: int,
+        outputs: Outputs,
     ) -> None:
         self._begin = begin
         self._context = context
         self._tell = tell
         self._metrics = metrics
         self._clock = clock
-        self._most_bytes = most_bytes
+        self._outputs = outputs
         self._places = asyncio.Semaphore(MOST_AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -76,8 +81,10 @@ class Doubts:
             step, attempt, verdict, actor=actor, reason=reason if isinstance(reason, str) else None
         )
         if verdict is Verdict.MADE:
-            judged = self._made(run, command, data.get("output"), judged)
-            if judged.verdict is not Verdict.MADE:
+            try:
+                judged = self._made(run, command, self._given(data.get("output")), judged)
+            except errors.StepFailed as failed:
+                self._refused(run, failed)
                 return
         self._judge(run, judged)
 
@@ -88,14 +95,15 @@ class Doubts:
 
     async def _ask(self, run: Run, command: LookUp) -> None:
         judged = DoubtJudged(command.step, command.attempt, Verdict.UNKNOWN)
+        held = self._outputs.held()
         async with self._places:
             for number in range(TRIES):
                 if run.is_over:
                     return
                 try:
-                    judged = await self._answer(run, command, judged)
+                    judged = await self._answer(run, command, judged, held)
                     break
-                except errors.StepFailed as failed:
+                except (errors.StepFailed, errors.DataDamaged) as failed:
                     _log.warning(
                         "look_up_failed",
                         execution=str(run.owned.id),
@@ -104,35 +112,66 @@ class Doubts:
                     )
                     if number + 1 < TRIES:
                         await asyncio.sleep(AGAIN_SECONDS[number])
+                finally:
+                    held.release()
         self._judge(run, judged)
 
-    async def _answer(self, run: Run, command: LookUp, unknown: DoubtJudged) -> DoubtJudged:
-        """One look-up; raises StepFailed."""
-        attempt = self._begin(run, RunStep(command.step, command.attempt))
+    async def _answer(
+        self, run: Run, command: LookUp, unknown: DoubtJudged, held: Held
+    ) -> DoubtJudged:
+        """One look-up; raises StepFailed, and DataDamaged when its input can't be had."""
+        step, number = command.step, command.attempt
+        attempt: Attempt | None = None
+        while attempt is None:
+            try:
+                attempt = self._begin(run, RunStep(step, number), None, held)
+            except NotLoaded as missing:
+                await held.add(self._outputs, run.owned, missing.ref)
         context = self._context(run, attempt)
         verdict, output = await look_up(attempt.prepared.connector, context, attempt.rendered)
         if verdict is not Verdict.MADE:
-            return DoubtJudged(command.step, command.attempt, verdict)
-        return self._made(run, command, output, unknown)
+            return DoubtJudged(step, number, verdict)
+        try:
+            kept = await self._outputs.keep(run.owned, output, attempt.subject)
+        except errors.StepFailed as failed:
+            if failed.kind is errors.StepErrorKind.TRANSIENT:
+                raise
+            # It was made, so nobody may make it again; what it gave can't be kept.
+            self._refused(run, failed)
+            return DoubtJudged(step, number, Verdict.FAIL)
+        return self._made(run, command, kept, unknown, attempt)
 
-    def _made(self, run: Run, command: LookUp, output: Json, judged: DoubtJudged) -> DoubtJudged:
+    def _given(self, output: Json) -> Kept:
+        """What a person said that the call gave: where it is large, the service has stored it."""
+        value = stored(output)
+        if isinstance(value, BlobRef):
+            return Kept(Encoded(None, b"", value.digest), value)
+        return Kept(self._outputs.encode(value, "The output of a call in doubt"))
+
+    def _made(
+        self,
+        run: Run,
+        command: LookUp,
+        kept: Kept,
+        judged: DoubtJudged,
+        attempt: Attempt | None = None,
+    ) -> DoubtJudged:
         """The call was made: its output becomes the step's, as if the attempt had returned it."""
         step, number = command.step, command.attempt
-        try:
-            attempt = self._begin(run, RunStep(step, number))
-        except errors.StepFailed:
-            attempt = None
-        facts = NO_FACTS
-        if attempt is not None:
-            ended = attempt.succeeded(output, self._clock.monotonic(), self._most_bytes)
-            if not isinstance(ended, StepSucceeded):
-                # It was made, so nobody may make it again; what it gave can't be kept.
-                _log.warning(
-                    "output_refused", execution=str(run.owned.id), error=ended.error.message
-                )
-                return DoubtJudged(step, number, Verdict.FAIL)
-            output, facts = ended.output, ended.facts
-        return DoubtJudged(step, number, Verdict.MADE, output, facts, judged.actor, judged.reason)
+        if attempt is None:
+            with suppress(errors.StepFailed, NotLoaded):
+                attempt = self._begin(run, RunStep(step, number), None, None)
+        value = kept.encoded.value if kept.ref is None else kept.ref
+        if attempt is None:
+            tail = f',"out":"{kept.encoded.digest}"{run.prepared.steps[step].tail}'
+            facts = Facts(output=kept.text, tail=tail)
+        else:
+            facts = attempt.succeeded(kept.encoded, self._clock.monotonic(), kept.ref).facts
+        return DoubtJudged(step, number, Verdict.MADE, value, facts, judged.actor, judged.reason)
+
+    @staticmethod
+    def _refused(run: Run, failed: errors.StepFailed) -> None:
+        _log.warning("output_refused", execution=str(run.owned.id), error=failed.message)
 
     def _judge(self, run: Run, judged: DoubtJudged) -> None:
         self._metrics.doubts.labels(judged.verdict.value, judged.by).inc()

@@ -188,4 +188,4 @@ class Duties:
             await self._admission.admit(owned)
 
     def _room(self) -> int:
-        return max(0, self._tools.settings.max_executions - len(self._executor.runs))
+        return self._executor.room

@@ -7,27 +7,39 @@ failure of the step that made it; a flush that carries many executions should ne
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Final
+from contextlib import suppress
+from typing import Any, Final, NamedTuple
 
 import orjson
 
 from runtime.engine.event import StepError
 from runtime.model.errors import StepErrorKind, StepFailed
+from runtime.model.settled import settled
 from runtime.model.values import Json
 
 MAX_MESSAGE: Final = 4_000
 MAX_DETAILS: Final = 16_384
-_NUL: Final = "\\u0000"
-# From here on orjson writes a float with an exponent; up to there jsonb keeps its `.0`.
-_EXPONENT: Final = 1e16
-_INT: Final = 2**63
+TOO_LARGE: Final = "output_too_large"
+BULKY: Final = 1 << 20
+_NUL: Final = b"\\u0000"
 
 
-def encode(value: Json, what: str, limit: int) -> tuple[str, str]:
-    """The JSON text of a value, and its digest; raises StepFailed when it can't be made durable.
+class Encoded(NamedTuple):
+    """A value as it will be read back, its JSON text with sorted keys, and the digest of that."""
+
+    value: Json
+    raw: bytes
+    digest: str
+
+
+def encode(value: Json, what: str, limit: int) -> Encoded:
+    """A value ready to be stored; raises StepFailed when it can't be made durable.
 
     Keys are sorted for the digest's sake; jsonb does not keep their order anyway.
     """
+    # What can't be settled can't be encoded either, and the encoder says why.
+    with suppress(AttributeError, ValueError, RecursionError):
+        value = settled(value)
     try:
         raw = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     except (TypeError, ValueError, RecursionError) as error:
@@ -35,38 +47,31 @@ def encode(value: Json, what: str, limit: int) -> tuple[str, str]:
     if len(raw) > limit:
         raise StepFailed(
             f"{what} is {len(raw)} bytes long; at most {limit} bytes are stored. "
-            "Return less, or a reference to where the rest lies.",
-            type="output_too_large",
+            "Return less, or a reference to where the rest lies, or raise MC_MAX_OUTPUT_BYTES.",
+            type=TOO_LARGE,
             details={"bytes": len(raw), "limit": limit},
         )
-    text = raw.decode()
-    if _NUL in text and has_nul(value):
+    if _NUL in raw and has_nul(value):
         raise _unstorable(f"{what} holds the character U+0000, which PostgreSQL can't store.")
-    return text, _hash(raw)
+    return Encoded(value, raw, _hash(raw))
 
 
-def settled(value: Json) -> Json:
-    """The value as jsonb gives it back, so that memory and a rebuilt state never differ.
-
-    jsonb orders keys by length, then by bytes; it writes whole numbers without an exponent, which
-    read as integers up to 64 bits; and it knows no negative zero.
-    """
-    if isinstance(value, dict):
-        keys = sorted(value, key=_jsonb_order)
-        return {key: settled(value[key]) for key in keys}
-    if isinstance(value, list):
-        return [settled(item) for item in value]
-    if isinstance(value, float):
-        if value == 0:
-            return 0.0
-        if value.is_integer() and abs(value) >= _EXPONENT and -_INT <= value < 2 * _INT:
-            return int(value)
-    return value
-
-
-def _jsonb_order(key: str) -> tuple[int, bytes]:
-    raw = key.encode()
-    return len(raw), raw
+def is_bulky(value: Any, limit: int = BULKY) -> bool:
+    """Whether a value is so large that working on it would hold up the loop; looks no further than that."""
+    weight, todo = 0, [value]
+    while todo:
+        one = todo.pop()
+        weight += len(one) if isinstance(one, str) else 8
+        if weight > limit:
+            return True
+        if isinstance(one, dict):
+            todo.extend(one)
+            todo.extend(one.values())
+        elif isinstance(one, list | tuple):
+            todo.extend(one)
+        if len(todo) * 8 > limit:
+            return True
+    return False
 
 
 def digest(value: Json) -> str:

@@ -22,6 +22,7 @@ from runtime.engine.advance import advance
 from runtime.engine.command import (
     BeginWait,
     Finish,
+    LoadBlob,
     LookUp,
     RecordEvent,
     RecordStep,
@@ -31,6 +32,7 @@ from runtime.engine.command import (
 )
 from runtime.engine.event import (
     STOPPED,
+    BlobLoaded,
     Event,
     Facts,
     RetryDue,
@@ -39,9 +41,10 @@ from runtime.engine.event import (
     StepFailed,
     TimerDue,
 )
+from runtime.engine.scope import nothing_loaded
 from runtime.engine.state import Phase
 from runtime.model import errors
-from runtime.model.breaker import BreakerKey
+from runtime.model.blob import BlobRef, NotLoaded
 from runtime.model.checkpoint import Closing, FlushOutcome, FlushResult
 from runtime.model.event import EventKind
 from runtime.model.execution import ExecutionError, ExecutionStatus
@@ -54,24 +57,22 @@ from runtime.telemetry.log import get_logger
 from runtime.telemetry.metrics import Metrics
 from runtime.worker import signals
 from runtime.worker.attempt import Attempt, begin, context_of
-from runtime.worker.breaker import Breakers
+from runtime.worker.breaker import Breakers, key_of
 from runtime.worker.doubt import Doubts
 from runtime.worker.encode import clean, error_of, stopped
+from runtime.worker.large import Large
 from runtime.worker.lease import Lease
-from runtime.worker.run import Action, Run
+from runtime.worker.outputs import Held, Outputs
+from runtime.worker.run import Action, Run, StoreOutput
 from runtime.worker.step_log import StepLogs
+from runtime.worker.tasks import Tasks
 from runtime.worker.trace import Traces
-from runtime.worker.waiting import (
-    parking_of,
-    seconds_until,
-    timer_due,
-    waited,
-    waiting_data,
-)
+from runtime.worker.waiting import park, parking_of, seconds_until, waited
 
 STOP_SECONDS: Final = 1.0
 ABANDON_SECONDS: Final = 5.0
 TURN_SECONDS: Final = 0.01
+_RUN_BYTES: Final = 65_536  # What one more execution may come to, when nobody knows.
 
 _log = get_logger("worker")
 
@@ -87,6 +88,7 @@ class Executor:
         registry: Registry,
         secrets: FileSecrets,
         logs: StepLogs,
+        outputs: Outputs,
         traces: Traces,
         settings: WorkerSettings,
         metrics: Metrics,
@@ -99,11 +101,14 @@ class Executor:
     ) -> None:
         self.runs: dict[UUID, Run] = {}
         self.is_draining = False
+        self.weight = 0  # About how many bytes its runs hold: weighed at each beat.
         self._flusher = flusher
         self._lease = lease
         self._registry = registry
         self._secrets = secrets
         self._logs = logs
+        self._outputs = outputs
+        self._large = Large(outputs, start=self._start_safely, tell=self.tell)
         self._traces = traces
         self._settings = settings
         self._metrics = metrics
@@ -117,7 +122,8 @@ class Executor:
         self._ready: deque[tuple[Run, RunStep | Attempt]] = deque()
         self._blocked: deque[tuple[Run, RunStep | Attempt]] = deque()
         self._dirty: list[Run] = []
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks("step", on_ended=self.unblock)
+        self.quiet = self._tasks.quiet
         # At-most-once calls that are recorded or being recorded, not begun: each holds a place.
         self._intents: list[tuple[Run, Attempt]] = []
         self._turn_is_planned = False
@@ -129,20 +135,29 @@ class Executor:
             tell=self.tell,
             metrics=metrics,
             clock=clock,
-            most_bytes=settings.max_output_bytes,
+            outputs=outputs,
         )
-        self.quiet = asyncio.Event()
-        self.quiet.set()
 
     @property
     def calls(self) -> int:
         """How many calls are under way."""
         return len(self._tasks)
 
+    @property
+    def room(self) -> int:
+        """How many more executions may be taken on, by their number and by what they may weigh."""
+        free = self._settings.resident_bytes - self.weight
+        return max(0, min(self._settings.max_executions - len(self.runs), free // _RUN_BYTES))
+
+    def weigh(self) -> None:
+        """Weigh what the runs hold by now."""
+        self.weight = sum(run.weight for run in self.runs.values())
+
     def add(self, run: Run) -> None:
         """Begin to carry a run."""
         run.on_flushed = partial(self._flushed, run)
         run.facts_of_wait = partial(self._waited, run)
+        self.weight += run.weight
         self.runs[run.owned.id] = run
 
     def tell(self, run: Run, event: Event) -> None:
@@ -150,7 +165,8 @@ class Executor:
         if run.is_over or run.is_parking or self._is_dropped:
             return
         try:
-            actions = run.take_in(advance(run.state, event))
+            commands = advance(run.state, event)
+            actions = run.take_in(commands, after_all=isinstance(event, BlobLoaded))
         except Exception as error:  # noqa: BLE001 - one execution must not stop the worker of all
             self.fail(run, error)
             return
@@ -184,6 +200,10 @@ class Executor:
                 case LookUp():
                     if not self.is_draining:
                         self.doubts.look_up(run, action)
+                case LoadBlob():
+                    self._large.for_core(run, action.ref)
+                case StoreOutput():
+                    self._tasks.start(self._large.end(run, action.output, self.touched))
                 case StopStep():
                     is_stopping = True
                     self._stop(run, action)
@@ -251,6 +271,7 @@ class Executor:
         self._blocked.clear()
         self._intents.clear()
         self._dirty.clear()
+        self._large.drop()
 
     def forget(self, run: Run) -> None:
         """Carry this run no longer; its calls are stopped, their ends ignored."""
@@ -262,8 +283,7 @@ class Executor:
 
     async def join(self, seconds: float) -> None:
         """Wait until the tasks have ended; those that do not listen are left behind."""
-        if self._tasks:
-            await asyncio.wait(tuple(self._tasks), timeout=seconds)
+        await self._tasks.join(seconds)
 
     # --- turns -----------------------------------------------------------------------------------
 
@@ -321,13 +341,24 @@ class Executor:
 
     # --- steps -----------------------------------------------------------------------------------
 
-    def _start_safely(self, run: Run, action: RunStep | Attempt) -> None:
-        """One step that can't be started fails; the others of this turn go on."""
+    def _start_safely(
+        self, run: Run, action: RunStep | Attempt, held: Held | None = None
+    ) -> BlobRef | None:
+        """One step that can't be started fails; the others of this turn go on.
+
+        What it still needs is loaded, or given back when `held` says that somebody is loading.
+        """
         try:
-            self._start(run, action)
+            self._start(run, action, held)
+        except NotLoaded as missing:
+            if held is not None:
+                return missing.ref
+            if isinstance(action, RunStep):
+                self._large.for_step(run, action, missing.ref)
         except Exception as error:  # noqa: BLE001 - one step must not break the turn of all
             number = action.number if isinstance(action, Attempt) else action.attempt
             self.tell(run, StepFailed(action.step, number, self._defect(error), Effect.PURE))
+        return None
 
     def _defect(self, error: Exception) -> StepError:
         """What should not have happened, without secrets: as the step's failure and in the log."""
@@ -339,7 +370,7 @@ class Executor:
         masked: str = self._secrets.mask(f"{type(error).__name__}: {error}")
         return clean(masked)
 
-    def _start(self, run: Run, action: RunStep | Attempt) -> None:
+    def _start(self, run: Run, action: RunStep | Attempt, held: Held | None) -> None:
         if run.is_over:
             return
         if run.state.phase is not Phase.GOING:
@@ -357,12 +388,15 @@ class Executor:
             self._blocked.append((run, action))
             return
         try:
-            attempt = self._begin(run, action, self._never if is_inline else CancelSignal())
+            cancel = self._never if is_inline else CancelSignal()
+            attempt = self._begin(run, action, cancel, held)
         except errors.StepFailed as failed:
-            error = error_of(failed)
+            error, facts = error_of(failed), Facts(tail=prepared.tail)
             self._count(run, action.step, "failed")
-            self.tell(run, StepFailed(action.step, action.attempt, error, Effect.PURE))
+            self.tell(run, StepFailed(action.step, action.attempt, error, Effect.PURE, facts))
             return
+        if held is not None:
+            held.stay_with(attempt)
         refusal = self._refusal(run, attempt)
         if refusal is not None:
             self.tell(run, StepDeferred(action.step, action.attempt, refusal))
@@ -375,8 +409,14 @@ class Executor:
         else:
             self._go(run, attempt)
 
-    def _begin(self, run: Run, action: RunStep, cancel: CancelSignal | None = None) -> Attempt:
-        """An attempt with its rendered input; raises StepFailed."""
+    def _begin(
+        self,
+        run: Run,
+        action: RunStep,
+        cancel: CancelSignal | None = None,
+        held: Held | None = None,
+    ) -> Attempt:
+        """An attempt with its rendered input; raises StepFailed and NotLoaded."""
         return begin(
             action,
             run.prepared.steps[action.step],
@@ -385,13 +425,12 @@ class Executor:
             mask=self._secrets.mask,
             cancel=self._never if cancel is None else cancel,
             now=self._clock.monotonic(),
+            resolve=nothing_loaded if held is None else held.resolve,
         )
 
     def _refusal(self, run: Run, attempt: Attempt) -> StepError | None:
-        if attempt.target is None:
-            return None
-        name = run.prepared.steps[attempt.step].connector_name
-        return self._breakers.refusal(BreakerKey(run.owned.tenant_id, name, attempt.target))
+        key = key_of(run, attempt)
+        return None if key is None else self._breakers.refusal(key)
 
     @property
     def _taken(self) -> int:
@@ -420,11 +459,16 @@ class Executor:
         context = self._context(run, attempt)
         try:
             output = answer_inline(attempt.prepared.connector, context, attempt.rendered)
+            encoded = self._outputs.encode_at_once(output, attempt.subject)
         except errors.StepFailed as failed:
             self._report(run, attempt, attempt.failed(failed, self._clock.monotonic()))
         else:
-            now, limit = self._clock.monotonic(), self._settings.max_output_bytes
-            self._report(run, attempt, attempt.succeeded(output, now, limit))
+            if encoded is None:
+                attempt.cancel = CancelSignal()
+                run.attempts[attempt.step] = attempt
+                attempt.task = self._tasks.start(self._conclude(run, attempt, output=output))
+            else:
+                self._report(run, attempt, attempt.succeeded(encoded, self._clock.monotonic()))
         if span is not None:
             span.end()
 
@@ -437,41 +481,31 @@ class Executor:
         attempt.started_at = self._clock.monotonic()
         run.attempts[attempt.step] = attempt
         self._signals.fire(signals.CALLING)
-        task = self._loop.create_task(self._call(run, attempt), name="step")
-        attempt.task = task
-        self._tasks.add(task)
-        self.quiet.clear()
-        task.add_done_callback(self._ended)
+        attempt.task = self._tasks.start(self._call(run, attempt))
 
     async def _call(self, run: Run, attempt: Attempt) -> None:
         with self._traces.step(run, attempt):
-            context = self._context(run, attempt)
-            try:
-                output = await invoke(attempt.prepared.connector, context, attempt.rendered)
-            except errors.StepFailed as failed:
-                event = attempt.failed(failed, self._clock.monotonic())
-            except asyncio.CancelledError:
-                if attempt.stop_reason is None:
-                    raise
-                event = attempt.cut(self._clock.monotonic())
-            except Exception as error:  # noqa: BLE001 - the attempt must end, whatever broke
-                now = self._clock.monotonic()
-                event = attempt.broken(self._defect(error), now)
-            else:
-                now, limit = self._clock.monotonic(), self._settings.max_output_bytes
-                self._report(run, attempt, attempt.succeeded(output, now, limit))
-                return
-            self._report(run, attempt, event)
+            await self._conclude(run, attempt, self._context(run, attempt))
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not self._tasks:
-            self.quiet.set()
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._loop.call_exception_handler(
-                {"message": "a step's task broke", "exception": error}
-            )
-        self.unblock()
+    async def _conclude(
+        self, run: Run, attempt: Attempt, context: Any = None, output: Json = None
+    ) -> None:
+        """Make the call, if there is one left to make; its output is durable before its end is told."""
+        event: Event
+        try:
+            if context is not None:
+                output = await invoke(attempt.prepared.connector, context, attempt.rendered)
+            encoded, ref = await self._outputs.keep(run.owned, output, attempt.subject)
+            event = attempt.succeeded(encoded, self._clock.monotonic(), ref)
+        except errors.StepFailed as failed:
+            event = attempt.failed(failed, self._clock.monotonic())
+        except asyncio.CancelledError:
+            if attempt.stop_reason is None:
+                raise
+            event = attempt.cut(self._clock.monotonic())
+        except Exception as error:  # noqa: BLE001 - the attempt must end, whatever broke
+            event = attempt.broken(self._defect(error), self._clock.monotonic())
+        self._report(run, attempt, event)
 
     def _report(self, run: Run, attempt: Attempt, event: Event) -> None:
         """The end of an attempt, once."""
@@ -481,10 +515,8 @@ class Executor:
         if attempt.stop_timer is not None:
             attempt.stop_timer.cancel()
         run.attempts.pop(attempt.step, None)
-        if attempt.target is not None:
-            name = run.prepared.steps[attempt.step].connector_name
-            error = event.error if isinstance(event, StepFailed) else None
-            self._breakers.ended(BreakerKey(run.owned.tenant_id, name, attempt.target), error)
+        if (key := key_of(run, attempt)) is not None:
+            self._breakers.ended(key, event.error if isinstance(event, StepFailed) else None)
         if isinstance(event, StepFailed):
             self._count(run, attempt.step, event.error.kind.value)
             self._traces.failed(attempt, event.error.message)
@@ -549,7 +581,7 @@ class Executor:
 
     def _fire(self, run: Run, due: TimerDue) -> None:
         run.timers.pop(due.step, None)
-        self.tell(run, timer_due(run, due, self._settings.max_output_bytes))
+        self._large.wait_over(run, due)
 
     def _waited(self, run: Run, command: RecordStep) -> Facts:
         name = run.prepared.steps[command.step].connector_name
@@ -562,9 +594,6 @@ class Executor:
     def _park_if_idle(self, run: Run) -> None:
         """Only long waits are left: give the execution up until the first of them is over."""
         parking = None if run.is_over else parking_of(run, self._loop.time())
-        if parking is None:
-            return
-        kind, seconds = parking
-        closing = Closing(run.owned.id, ExecutionStatus.WAITING, kind, seconds, run.inbox_seen)
-        run.park(closing, waiting_data(parking))
-        self.touched(run)
+        if parking is not None:
+            park(run, parking)
+            self.touched(run)

@@ -67,5 +67,6 @@ def event_of(run: Run, message: InboxMessage) -> Event | None:
 
 def signal_of(n: int, name: str, payload: Json) -> Signal:
     """A signal with what the row of the step that takes it says."""
-    text, digest = encode(payload, "The payload of a signal", _ANY_SIZE)
-    return Signal(n, name, payload, Facts(WAITED, text, f',"out":"{digest}","signal":{n}'))
+    kept = encode(payload, "The payload of a signal", _ANY_SIZE)
+    text = kept.raw.decode()
+    return Signal(n, name, payload, Facts(WAITED, text, f',"out":"{kept.digest}","signal":{n}'))

@@ -25,6 +25,7 @@ from runtime.worker.duties import Duties
 from runtime.worker.executor import Executor
 from runtime.worker.keeper import Keeper
 from runtime.worker.lease import Lease
+from runtime.worker.outputs import Outputs
 from runtime.worker.run import Run
 from runtime.worker.step_log import StepLogs
 from runtime.worker.tools import Seat, Tools
@@ -55,6 +56,12 @@ class Incarnation:
             registry=tools.registry,
             secrets=tools.secrets,
             logs=StepLogs(tools.logs, tools.secrets.mask, tools.clock),
+            outputs=Outputs(
+                tools.blobs,
+                max_bytes=tools.settings.max_output_bytes,
+                inline_bytes=tools.settings.inline_bytes,
+                loaded_bytes=tools.settings.loaded_bytes,
+            ),
             traces=tools.traces,
             settings=tools.settings,
             metrics=tools.metrics,
@@ -190,7 +197,7 @@ class Incarnation:
 
     @property
     def _free(self) -> int:
-        return self._tools.settings.max_executions - len(self.executor.runs) - self._offered
+        return self.executor.room - self._offered
 
     # --- intake ----------------------------------------------------------------------------------
 
@@ -233,6 +240,9 @@ class Incarnation:
 
     def _heard(self, answer: BeatAnswer) -> None:
         self.executor.unblock()
+        self.executor.weigh()
+        if self.executor.room:
+            self._room.set()
         self._duties.told(answer)
 
     # --- what the executor reports ---------------------------------------------------------------

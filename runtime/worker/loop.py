@@ -16,6 +16,7 @@ from runtime.queue.wakeup import Wakeup
 from runtime.secrets.file import FileSecrets
 from runtime.settings import WorkerSettings
 from runtime.store.births import Offer
+from runtime.store.blob import Blobs
 from runtime.store.execution import ExecutionStore
 from runtime.store.log import LogWriter
 from runtime.store.plan import PlanStore
@@ -52,6 +53,7 @@ class Worker:
         registry: Registry,
         secrets: FileSecrets,
         logs: LogWriter,
+        blobs: Blobs,
         settings: WorkerSettings,
         tracing: Tracing,
         metrics: Metrics,
@@ -73,6 +75,7 @@ class Worker:
             registry=registry,
             secrets=secrets,
             logs=logs,
+            blobs=blobs,
             settings=settings,
             traces=Traces(tracing),
             metrics=metrics,

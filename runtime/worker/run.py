@@ -19,6 +19,7 @@ from runtime.engine.command import (
     BeginWait,
     Command,
     Finish,
+    LoadBlob,
     LookUp,
     RecordEvent,
     RecordStep,
@@ -28,6 +29,7 @@ from runtime.engine.command import (
 )
 from runtime.engine.event import Facts
 from runtime.engine.state import ExecutionState
+from runtime.model.blob import INLINE_BYTES, goes_out
 from runtime.model.checkpoint import (
     Checkpoint,
     Closing,
@@ -36,21 +38,32 @@ from runtime.model.checkpoint import (
     OwnedExecution,
     StepRow,
 )
-from runtime.model.errors import StepFailed
+from runtime.model.errors import StepErrorKind, StepFailed
 from runtime.model.event import EventKind
 from runtime.model.execution import ExecutionError, ExecutionStatus, StepStatus
 from runtime.model.values import Json
 from runtime.worker.attempt import Attempt
-from runtime.worker.encode import encode, text_of
+from runtime.worker.encode import TOO_LARGE, encode, is_bulky, text_of
 from runtime.worker.prepared import PreparedProgram
 
 MAX_ROWS: Final = 1_000
+OUTPUT: Final = "The output of the execution"
 WITHDRAWN: Final = '{"stopped":true}'
 _COMPLETED: Final = StepStatus.COMPLETED
 _RESUMED: Final = EventKind.EXECUTION_RESUMED
 
+
+@dataclass(frozen=True, slots=True)
+class StoreOutput:
+    """The output of the whole execution is large: it must be stored before the checkpoint that ends it."""
+
+    output: Json
+
+
 Deferred: TypeAlias = RunStep | ScheduleRetry | BeginWait | LookUp | Attempt
-Action: TypeAlias = RunStep | ScheduleRetry | BeginWait | LookUp | StopStep | Attempt
+Action: TypeAlias = (
+    RunStep | ScheduleRetry | BeginWait | LookUp | StopStep | LoadBlob | Attempt | StoreOutput
+)
 
 
 def _nowhere(_result: FlushResult) -> None:
@@ -77,7 +90,9 @@ class Run:
     owned: OwnedExecution
     prepared: PreparedProgram
     state: ExecutionState
-    max_output_bytes: int
+    inline_bytes: int = INLINE_BYTES
+    weight: int = 0
+    under_way: int = 0
     sequence: int = 1
     inbox_seen: int = 0
     inbox_read: list[int] = field(default_factory=list)
@@ -117,11 +132,15 @@ class Run:
         """Whether something waits to be submitted."""
         return bool(self._steps or self._events or self._closing or self.inbox_read)
 
-    def take_in(self, commands: list[Command]) -> list[Action]:
-        """Record what the core decided; what depends on nothing uncommitted is to be done now."""
+    def take_in(self, commands: list[Command], *, after_all: bool = False) -> list[Action]:
+        """Record what the core decided; what depends on nothing uncommitted is to be done now.
+
+        `after_all`: what it decided may depend on completions that it was told earlier and that are still
+        on their way; the events that go with each start are committed after those.
+        """
         now: list[Action] = []
         later: list[Deferred] = []
-        recorded = False
+        recorded = after_all
         for command in commands:
             match command:
                 case RecordEvent():
@@ -136,10 +155,10 @@ class Run:
                     later.append(command)
                 case BeginWait():
                     self._after.append(command)
-                case StopStep():
+                case StopStep() | LoadBlob():
                     now.append(command)
                 case Finish():
-                    self._finish(command)
+                    now += self._finish(command)
         if recorded:
             self._after += later
         else:
@@ -211,6 +230,7 @@ class Run:
             facts = self.facts_of_wait(command)
         result = _result(command, facts)
         self._size += len(result)
+        self.weight += len(result)
         self._steps.append(
             self._row(
                 command.step,
@@ -277,28 +297,54 @@ class Run:
             result,
         )
 
-    def _finish(self, command: Finish) -> None:
-        status, error, output = command.status, command.error, None
-        if status is ExecutionStatus.COMPLETED and command.output is not None:
-            try:
-                output, _ = encode(
-                    command.output, "The output of the execution", self.max_output_bytes
-                )
-            except StepFailed as failed:
-                status, error = ExecutionStatus.FAILED, ExecutionError(failed.type, failed.message)
-                self._replace_end(error)
+    def complete(self, output: str | None) -> None:
+        """The end of an execution whose output was stored elsewhere first: its text is a reference."""
+        self.record_event(EventKind.EXECUTION_COMPLETED)
+        self._close(ExecutionStatus.COMPLETED, output, None)
+
+    def fail(self, failed: StepFailed) -> None:
+        """The end of an execution whose output can't be stored."""
+        retryable = failed.kind is StepErrorKind.TRANSIENT
+        error = ExecutionError(failed.type, failed.message, retryable)
+        self.record_event(EventKind.EXECUTION_FAILED, {"error": _error_json(error)})
+        self._close(ExecutionStatus.FAILED, None, error)
+
+    def _finish(self, command: Finish) -> list[Action]:
+        """Close it; or, when the output is large or can't be stored, take its last event back first."""
+        if command.status is not ExecutionStatus.COMPLETED or command.output is None:
+            self._close(command.status, None, command.error)
+            return []
+        if is_bulky(command.output):
+            self._take_back()
+            return [StoreOutput(command.output)]
+        try:
+            encoded = encode(command.output, OUTPUT, self.inline_bytes)
+        except StepFailed as failed:
+            self._take_back()
+            if failed.type == TOO_LARGE:
+                return [StoreOutput(command.output)]
+            self.fail(failed)
+            return []
+        if goes_out(encoded.value, len(encoded.raw), self.inline_bytes):
+            self._take_back()
+            return [StoreOutput(command.output)]
+        self._close(ExecutionStatus.COMPLETED, encoded.raw.decode(), None)
+        return []
+
+    def _take_back(self) -> None:
+        """The event that was to be the last: it comes with the end, and the end comes later."""
+        self._events.pop()
+        self.sequence -= 1
+
+    def _close(
+        self, status: ExecutionStatus, output: str | None, error: ExecutionError | None
+    ) -> None:
         self.error = error
         text = None if error is None else text_of(_error_json(error))
         self._size += len(output or "") + len(text or "")
         self._closing = Closing(
             self.owned.id, status, inbox_seen=self.inbox_seen, output=output, error=text
         )
-
-    def _replace_end(self, error: ExecutionError) -> None:
-        """The event that was to be the last said `completed`; the output showed otherwise."""
-        data = text_of({"error": _error_json(error)})
-        last = self._events.pop()
-        self._events.append(last._replace(kind=EventKind.EXECUTION_FAILED, data=data))
 
 
 def _is_progress(row: StepRow) -> bool:

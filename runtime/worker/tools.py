@@ -12,6 +12,7 @@ from runtime.queue.stream import RedisQueue
 from runtime.queue.wakeup import Wakeup
 from runtime.secrets.file import FileSecrets
 from runtime.settings import WorkerSettings
+from runtime.store.blob import Blobs
 from runtime.store.execution import ExecutionStore
 from runtime.store.log import LogWriter
 from runtime.store.pool import Database
@@ -40,6 +41,7 @@ class Tools:
     registry: Registry
     secrets: FileSecrets
     logs: LogWriter
+    blobs: Blobs
     settings: WorkerSettings
     traces: Traces
     metrics: Metrics

@@ -11,13 +11,15 @@ from typing import Final, NamedTuple
 
 from runtime.engine.command import BeginWait, RecordStep
 from runtime.engine.event import WAITED, Facts, TimerDue
-from runtime.engine.scope import MASKED, scope_of
+from runtime.engine.scope import MASKED, Resolve, scope_of
 from runtime.expression import ExpressionError
 from runtime.model import errors
-from runtime.model.checkpoint import OwnedExecution
-from runtime.model.execution import WaitKind
+from runtime.model.blob import NotLoaded
+from runtime.model.checkpoint import Closing, OwnedExecution
+from runtime.model.execution import ExecutionStatus, WaitKind
 from runtime.model.values import Json
-from runtime.worker.encode import clean, digest, encode, error_of, settled
+from runtime.worker.encode import Encoded, clean, digest, error_of
+from runtime.worker.outputs import Kept, Outputs
 from runtime.worker.run import Run
 
 PARK_SECONDS: Final = 5.0
@@ -45,21 +47,36 @@ def seconds_until(run: Run, command: BeginWait, now: float) -> float | None:
     return None if command.delay_ms is None else command.delay_ms / 1000
 
 
-def timer_due(run: Run, due: TimerDue, limit: int) -> TimerDue:
-    """The same with the output that the step then has, which is its default or nothing."""
+def timer_due(run: Run, due: TimerDue, outputs: Outputs, resolve: Resolve) -> TimerDue | Encoded:
+    """The same with the output that the step then has, which is its default or nothing.
+
+    A default that is too large for a row is given back to be stored first. Raises NotLoaded.
+    """
     step = run.prepared.program.steps[due.step]
     output: Json = None
     try:
         if step.wait is not None and step.wait.has_default:
-            rendered = step.config.render(scope_of(run.state))
-            output = settled(rendered.get("default") if isinstance(rendered, dict) else None)
-        text, out = encode(output, f"The default of step {step.plan.key!r}", limit)
+            rendered = step.config.render(scope_of(run.state, resolve=resolve))
+            output = rendered.get("default") if isinstance(rendered, dict) else None
+        encoded = outputs.encode(output, subject_of(run, due))
     except ExpressionError as problem:
         words = clean(f"`default` of step {step.plan.key!r}: {problem.message}")
         return due_with(due, errors.StepFailed(words, type="expression"))
     except errors.StepFailed as failed:
         return due_with(due, failed)
-    return TimerDue(due.step, due.attempt, output, Facts(WAITED, text, f',"out":"{out}"'))
+    return encoded if outputs.goes_out(encoded) else with_output(due, Kept(encoded))
+
+
+def subject_of(run: Run, due: TimerDue) -> str:
+    """What messages call the default."""
+    return f"The default of step {run.prepared.program.steps[due.step].plan.key!r}"
+
+
+def with_output(due: TimerDue, kept: Kept) -> TimerDue:
+    """The same, with the output of the step."""
+    output = kept.encoded.value if kept.ref is None else kept.ref
+    facts = Facts(WAITED, kept.text, f',"out":"{kept.encoded.digest}"')
+    return TimerDue(due.step, due.attempt, output, facts)
 
 
 def due_with(due: TimerDue, failed: errors.StepFailed) -> TimerDue:
@@ -73,14 +90,21 @@ def waited(run: Run, command: RecordStep, now: float) -> Facts:
     age = now - run.waiting.pop(command.step, now)
     try:
         rendered = f',"in":"{digest(prepared.program.config.render(scope_of(run.state, MASKED)))}"'
-    except (ExpressionError, TypeError):
+    except (ExpressionError, NotLoaded, TypeError):
         rendered = ""
     return Facts(age, facts.output, rendered + prepared.tail + facts.tail)
 
 
+def park(run: Run, parking: Parking) -> None:
+    """Give the execution up until then."""
+    kind, seconds = parking
+    closing = Closing(run.owned.id, ExecutionStatus.WAITING, kind, seconds, run.inbox_seen)
+    run.park(closing, waiting_data(parking))
+
+
 def parking_of(run: Run, now: float) -> Parking | None:
     """Whether only long waits are left, and until when; the nearest of all timers and the deadline."""
-    if not run.state.is_idle or not run.is_quiet:
+    if not run.state.is_idle or not run.is_quiet or run.under_way:
         return None
     if run.state.is_paused:
         return _until(run, WaitKind.PAUSED, None, now)

@@ -70,4 +70,6 @@ def route_of(path: str) -> str:
     """The route that a path belongs to: one of a few words, whatever was asked for."""
     if path in _KNOWN:
         return path
-    return "/graphiql" if path.startswith("/graphiql/") else "other"
+    if path.startswith("/graphiql/"):
+        return "/graphiql"
+    return "/api/executions" if path.startswith("/api/executions/") else "other"

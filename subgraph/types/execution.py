@@ -11,11 +11,13 @@ from resolvers import entities
 from resolvers.context import Info
 from resolvers.queries import execution as resolve
 from runtime.model import execution as model
+from runtime.model.blob import Stored
 from runtime.model.page import Page
 from runtime.model.values import Duration
 from subgraph.directives import access_of_type, paged, sized, weight
 from subgraph.faces import connection_face, face
 from subgraph.types.actor import Actor
+from subgraph.types.artifact_ref import ArtifactRef, input_path, output_path
 from subgraph.types.execution_error import ExecutionError
 from subgraph.types.execution_event import ExecutionEventConnection
 from subgraph.types.inputs.execution import StepExecutionFilter
@@ -68,8 +70,6 @@ class Execution(Node):
     status: ExecutionStatus = strawberry.field(description="Where it is.")
     priority: int = strawberry.field(description="Higher goes first; 0 is normal.")
     idempotency_key: str | None = strawberry.field(description="The key that it was enqueued with.")
-    input: JSON | None = strawberry.field(description="The parameters, defaults filled in.")
-    output: JSON | None = strawberry.field(description="What it gave; null before it completed.")
     error: ExecutionError | None = strawberry.field(description="Why it failed, when it did.")
     region: str | None = strawberry.field(description="Where it must run, when that matters.")
     generation: int = strawberry.field(
@@ -89,6 +89,34 @@ class Execution(Node):
     started_at: datetime | None = strawberry.field(description="When a worker first took it.")
     finished_at: datetime | None = strawberry.field(description="When it ended.")
     duration: Duration | None = strawberry.field(description="From its start to its end.")
+
+    @strawberry.field(
+        description="The parameters, defaults filled in; null over 1 MiB: then `inputRef` says where they are."
+    )
+    async def input(self, info: Info) -> JSON | None:
+        """The parameters, defaults filled in."""
+        return await self._shown(info, self.record.input)
+
+    @strawberry.field(description="Where its input is, when it is too large for its row.")
+    def input_ref(self) -> ArtifactRef | None:
+        """Where its input is."""
+        return ArtifactRef.of(self.record.input, input_path(self.record.id))
+
+    @strawberry.field(
+        description="What it gave; null before it completed, and over 1 MiB: then `outputRef` says where it is."
+    )
+    async def output(self, info: Info) -> JSON | None:
+        """What it gave."""
+        return await self._shown(info, self.record.output)
+
+    @strawberry.field(description="Where its output is, when it is too large for its row.")
+    def output_ref(self) -> ArtifactRef | None:
+        """Where its output is."""
+        return ArtifactRef.of(self.record.output, output_path(self.record.id))
+
+    async def _shown(self, info: Info, value: Stored) -> JSON | None:
+        found = await resolve.shown(info.context, execution_id=self.record.id, value=value)
+        return None if found is None else JSON(found)
 
     @strawberry.field(description="The workflow that it is a run of.")
     async def workflow(self, info: Info) -> Workflow:
@@ -213,8 +241,6 @@ class Execution(Node):
             status=execution.state,
             priority=execution.priority,
             idempotency_key=execution.idempotency_key,
-            input=None if execution.input is None else JSON(execution.input),
-            output=None if execution.output is None else JSON(execution.output),
             error=ExecutionError.of(execution.error),
             region=execution.region,
             generation=execution.generation,

@@ -15,6 +15,7 @@ from runtime.model.page import Page
 from runtime.model.values import Digest, Duration
 from subgraph.directives import access_of_type, paged, sized
 from subgraph.faces import face, show
+from subgraph.types.artifact_ref import ArtifactRef, step_path
 from subgraph.types.execution_error import ExecutionError
 from subgraph.types.log_line import LogConnection
 from subgraph.types.node import Node
@@ -72,10 +73,6 @@ class StepExecution(Node):
     status: StepStatus = strawberry.field(description="Where it is.")
     attempt: int = strawberry.field(description="The newest attempt; 0 before the first.")
     max_attempts: int = strawberry.field(description="Attempts in all, by its retry policy.")
-    input: JSON | None = strawberry.field(
-        description="What it was called with, secrets masked; null before it was ready."
-    )
-    output: JSON | None = strawberry.field(description="What it gave; null before it completed.")
     error: ExecutionError | None = strawberry.field(description="Why it failed, when it did.")
     worker_id: str | None = strawberry.field(description="The worker of the newest attempt.")
     input_hash: Digest | None = strawberry.field(description="Digest of its rendered input.")
@@ -95,6 +92,31 @@ class StepExecution(Node):
             await info.context.loaders.execution.load(self.record.execution_id)
         )
         return execution
+
+    @strawberry.field(
+        description="What it was called with, derived exactly from the plan and what came before, secrets "
+        "masked: `inputHash` proves it. Null before it was ready, and over 1 MiB."
+    )
+    async def input(self, info: Info) -> JSON | None:
+        """What it was called with."""
+        found = await resolve.step_input(info.context, step=self.record)
+        return None if found is None else JSON(found)
+
+    @strawberry.field(
+        description="What it gave; null before it completed, and over 1 MiB: then `outputRef` says where it is."
+    )
+    async def output(self, info: Info) -> JSON | None:
+        """What it gave."""
+        found = await resolve.shown(
+            info.context, execution_id=self.record.execution_id, value=self.record.output
+        )
+        return None if found is None else JSON(found)
+
+    @strawberry.field(description="Where its output is, when it is too large for its row.")
+    def output_ref(self) -> ArtifactRef | None:
+        """Where its output is."""
+        step = self.record
+        return ArtifactRef.of(step.output, step_path(step.execution_id, step.key))
 
     @strawberry.field(description="Its attempts, oldest first.", directives=[sized(3)])
     def attempts(self) -> list[StepAttempt]:
@@ -125,8 +147,6 @@ class StepExecution(Node):
             status=step.status,
             attempt=step.attempt,
             max_attempts=step.max_attempts,
-            input=None if step.input is None else JSON(step.input),
-            output=None if step.output is None else JSON(step.output),
             error=ExecutionError.of(step.error),
             worker_id=step.worker_id,
             input_hash=Digest(step.input_hash) if step.input_hash else None,

@@ -7,14 +7,18 @@ from math import inf
 from typing import Any
 from uuid import UUID
 
+import orjson
+
 from runtime.engine.program import Program as Compiled
 from runtime.engine.replay import rebuild
 from runtime.engine.state import COMPLETED, PENDING, SKIPPED, Phase
+from runtime.model.blob import BlobKey, BlobRef, stored
 from runtime.model.checkpoint import Mark, StepRecord
 from runtime.model.event import MARKS, EventKind
 from runtime.model.execution import TRANSITIONS, StepStatus, WaitKind
 from runtime.model.execution import ExecutionStatus as Status
 from runtime.worker.run import Run
+from tests.simulator.blobs import SimBlobs
 from tests.simulator.model import Commit, Execution, Model
 from tests.simulator.past import differences
 from tests.simulator.program import Program
@@ -33,7 +37,10 @@ _WORDS = {COMPLETED: "completed", SKIPPED: "skipped"}
 class Judge:
     """Sees all commits of one seed."""
 
-    def __init__(self, model: Model, world: World, programs: dict[UUID, Program]) -> None:
+    def __init__(
+        self, model: Model, world: World, programs: dict[UUID, Program], blobs: SimBlobs
+    ) -> None:
+        self.blobs = blobs
         self.model = model
         self.world = world
         self.programs = programs
@@ -79,6 +86,7 @@ class Judge:
             self._numbers(execution, commit)
             self._effects(execution, commit)
             self._past(execution, commit)
+            self._large(execution)
             e = execution
             if commit.name == "send" and e.cancel_requested:
                 self.cancelled.add(one)
@@ -103,6 +111,18 @@ class Judge:
         ]
         if waiting:
             self.say(f"fair: {commit.touched} were born owned while {waiting} waited")
+
+    def _large(self, e: Execution) -> None:
+        """What a row refers to is durable, and known to be referred to, before the row is."""
+        values = [r.get("output") for _, _, r in e.steps.values() if isinstance(r, dict)]
+        for value in (*values, e.output):
+            ref = stored(value)
+            if not isinstance(ref, BlobRef):
+                continue
+            if BlobKey.of(e.tenant, e.id, ref.digest) not in self.blobs.blobs:
+                self.say(f"blob: {e.id} refers to {ref.digest}, which is not stored")
+            if (e.id, ref.digest) not in self.model.blob_refs:
+                self.say(f"blob: {e.id} refers to {ref.digest}, and nobody knows")
 
     def _ownership(self, e: Execution, commit: Commit) -> None:
         if (e.owner is not None) != (e.status == Status.RUNNING):
@@ -223,7 +243,8 @@ class Judge:
         program, generation = self.programs[e.version], e.generation
         kept = self._kept(e)
         waits = self.waits_of(e)
-        expected = program.expect(generation, kept, waits.outputs())
+        ended = {step: self._value(e, value) for step, value in waits.outputs().items()}
+        expected = program.expect(generation, kept, ended)
         status = Status(e.status)
         if status is Status.CANCELLED and e.id in self.cancelled:
             return
@@ -245,8 +266,16 @@ class Judge:
         }
         if ends != expected.ends:
             self.say(f"end: the steps of {e.id} ended {ends}, expected {expected.ends}")
-        if e.output != {"all": [expected.values[i] for i in range(len(program.steps))]}:
+        if self._value(e, e.output) != {
+            "all": [expected.values[i] for i in range(len(program.steps))]
+        }:
             self.say(f"end: {e.id} gave {e.output}, expected {expected.values}")
+
+    def _value(self, e: Execution, value: Any) -> Any:
+        ref = stored(value)
+        if not isinstance(ref, BlobRef):
+            return value
+        return orjson.loads(self.blobs.blobs[BlobKey.of(e.tenant, e.id, ref.digest)])
 
     @staticmethod
     def _kept(e: Execution) -> dict[int, str]:

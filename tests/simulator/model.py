@@ -116,6 +116,7 @@ class Model:
         self.seats: dict[int, Seat] = {}
         self.executions: dict[UUID, Execution] = {}
         self.keys: dict[tuple[UUID, str], tuple[bytes, UUID]] = {}
+        self.blob_refs: set[tuple[UUID, str]] = set()
         self.on_commit: Callable[[Commit], None] = lambda _commit: None
 
     def call(self, name: str, *arguments: Any) -> list[Row]:
@@ -274,6 +275,11 @@ class Model:
             left, e.meta, e.input,
         )  # fmt: skip
 
+    def refer(self, shard: int, execution: UUID, tenant: UUID, digest: str, size: int) -> list[Row]:
+        """A blob is about to be put for an execution, which may not be there yet."""
+        self.blob_refs.add((execution, digest))
+        return _rows("refer", [(None,)])
+
     # --- checkpoints -----------------------------------------------------------------------------
 
     def flush(self, shard: int, me: int, epoch: int, *columns: Any) -> list[Row]:
@@ -349,8 +355,9 @@ class Model:
         return _rows("execution_id step item generation attempt status is_open ago result", found)
 
     def history_sequence(self, shard: int, ids: Sequence[UUID]) -> list[Row]:
-        last = [(one, max(self.executions[one].events, default=None)) for one in ids]
-        return _rows("id last", last)
+        found = [(one, self.executions[one]) for one in ids]
+        last = [(one, max(e.events, default=None), 100 * len(e.steps)) for one, e in found]
+        return _rows("id last bytes", last)
 
     def history_marks(
         self, shard: int, ids: Sequence[UUID], _low: UUID, _high: UUID, kinds: Sequence[int]

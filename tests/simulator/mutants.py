@@ -47,8 +47,8 @@ _told_of = Incarnation._told_of
 _park, _begun_waits = Run.park, read_marks.begun_waits
 
 
-def _early(run: Run, commands: list[Command]) -> list[Action]:
-    now = _take_in(run, commands)
+def _early(run: Run, commands: list[Command], **more: Any) -> list[Action]:
+    now = _take_in(run, commands, **more)
     now += [c for c in commands if isinstance(c, RunStep | ScheduleRetry) and c not in now]
     run._after = [a for a in run._after if not isinstance(a, RunStep | ScheduleRetry)]
     return now

@@ -25,19 +25,23 @@ from runtime.model.errors import MaestroError, Unavailable
 from runtime.model.event import EventKind
 from runtime.model.execution import ExecutionStatus, StepStatus, WaitKind
 from runtime.model.plan import Plan
+from runtime.model.shard_map import ShardMap
 from runtime.scheduler.loop import Scheduler
 from runtime.secrets.file import FileSecrets
 from runtime.settings import WorkerSettings
 from runtime.store.births import Births
+from runtime.store.blob import Blobs
 from runtime.store.enqueue import EnqueueOutcome, Enqueuer, EnqueueRow
 from runtime.store.execution import ExecutionStore
 from runtime.store.log import LogWriter
+from runtime.store.shards import Shards
 from runtime.store.statements import statements
 from runtime.telemetry.metrics import Metrics
 from runtime.telemetry.tracing import Tracing
 from runtime.worker import signals
 from runtime.worker.loop import Worker
 from tests.simulator import chaos
+from tests.simulator.blobs import SimBlobs, inline_bytes_of
 from tests.simulator.chaos import Blow, Order, draw_fate
 from tests.simulator.checks import FINAL, Judge
 from tests.simulator.hints import Redis, SimQueue, SimWakeup
@@ -50,6 +54,7 @@ from tests.simulator.world import REGISTRY, Current, World
 
 TENANT: Final = UUID("01930000-0000-7000-8000-00000000aaaa")
 HORIZON: Final = 200.0
+_MAP: Final = ShardMap.single("postgresql://simulated")
 _METRICS: Final = Metrics()
 _TRACING: Final = Tracing(service="simulator")
 _SECRETS: Final = FileSecrets(Path("/nowhere/secrets.yaml"))
@@ -123,7 +128,8 @@ class Simulation:
         programs = {program.version: program for program in self.fate.programs}
         self.plans = {version: program.plan for version, program in programs.items()}
         self.world = Current.world = World(self.model, programs)
-        self.judge = Judge(self.model, self.world, programs)
+        self.blobs = SimBlobs(self.server)
+        self.judge = Judge(self.model, self.world, programs, self.blobs)
         self.judge.heal_at = self.fate.heal_at
         self.redis = Redis(self.server)
         self.entropy = SeededEntropy(self.seed)
@@ -227,7 +233,15 @@ class Simulation:
             registry=REGISTRY,
             secrets=_SECRETS,
             logs=LogWriter(database, 0, wakeup_publish=lambda _ids: None),  # type: ignore[arg-type]
-            settings=WorkerSettings(max_steps=self.fate.max_steps),
+            blobs=Blobs(
+                Shards(_MAP, (database,)),  # type: ignore[arg-type]
+                self.blobs,
+                cache_bytes=10,
+                metrics=_METRICS,
+            ),
+            settings=WorkerSettings(
+                max_steps=self.fate.max_steps, inline_bytes=inline_bytes_of(self.seed)
+            ),
             tracing=_TRACING,
             metrics=_METRICS,
             clock=SimClock(self.loop, self.fate.weather.slowness),
@@ -268,6 +282,7 @@ class Simulation:
                 database=database,  # type: ignore[arg-type]
                 store=ExecutionStore(database),  # type: ignore[arg-type]
                 queue=SimQueue(self.redis),  # type: ignore[arg-type]
+                blobs=self.blobs,
                 metrics=_METRICS,
                 clock=SimClock(self.loop, 0.0),
             ).run()

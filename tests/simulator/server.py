@@ -33,10 +33,11 @@ NAMES: Final = {
         ("leadership", None),
         ("log", ("write",)),
         ("workflow", ("plan",)),
+        ("blob", ("refer",)),
     )
     for name, text in statements(noun).items()
     if names is None or name in names
-} | dict.fromkeys(statements("retention").values(), "retention")
+} | dict.fromkeys((*statements("retention").values(), statements("blob")["days"]), "retention")
 
 
 @dataclass(frozen=True, slots=True)

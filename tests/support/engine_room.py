@@ -13,6 +13,7 @@ from uuid import UUID
 
 import asyncpg
 
+from runtime.blob.filesystem import FilesystemBlobs
 from runtime.clock import Clock, SystemClock
 from runtime.connectors.registry import Registry
 from runtime.definition import validate
@@ -27,6 +28,7 @@ from runtime.queue.stream import RedisQueue
 from runtime.queue.wakeup import Wakeup
 from runtime.secrets.file import FileSecrets
 from runtime.settings import WorkerSettings
+from runtime.store.blob import Blobs
 from runtime.store.enqueue import Enqueuer, EnqueueRow
 from runtime.store.execution import ExecutionStore
 from runtime.store.log import LogWriter
@@ -55,6 +57,7 @@ class EngineRoom:
     secrets: FileSecrets
     metrics: Metrics
     sql: Any
+    blob_store: Any
     tracing: Tracing
     clock: Clock = field(default_factory=SystemClock)
     entropy: Entropy = field(default_factory=SystemEntropy)
@@ -140,6 +143,7 @@ class EngineRoom:
             registry=self.registry,
             secrets=self.secrets,
             logs=logs,
+            blobs=self.blobs(),
             settings=replace(self.settings, **changes),
             tracing=self.tracing,
             metrics=self.metrics,
@@ -150,6 +154,11 @@ class EngineRoom:
         )
         self.workers.append((worker, asyncio.create_task(worker.run()), logs))
         return worker
+
+    def blobs(self, **changes: Any) -> Blobs:
+        """Large values as a process of its own sees them."""
+        given = {"cache_bytes": 1 << 20, "metrics": self.metrics, **changes}
+        return Blobs(self.shards, self.blob_store, **given)
 
     async def expire(self, name: str) -> None:
         """Let the lease of a worker run out, as if it had stood still for too long."""
@@ -300,6 +309,7 @@ async def engine_room(
         secrets=FileSecrets(home / "secrets.yaml"),
         metrics=metrics,
         sql=sql,
+        blob_store=FilesystemBlobs(home / "blobs"),
         tracing=tracing or Tracing(service="test"),
     )
     try:

@@ -77,10 +77,12 @@ class Sharded:
             )  # fmt: skip
         return make.principal(tenant, name=name)
 
-    async def publish(self, who: Principal, name: str = "w", steps: Any = None) -> None:
+    async def publish(
+        self, who: Principal, name: str = "w", steps: Any = None, **more: Any
+    ) -> None:
         """A workflow with a published version."""
         steps = steps or [{"id": "one", "uses": "core.noop@1"}]
-        body = {"name": name, "version": "1.0.0", "steps": steps}
+        body = {"name": name, "version": "1.0.0", "steps": steps, **more}
         made = await self.rt.services.workflows.create(
             who, name=name, source=json.dumps(body), format=DefinitionFormat.JSON
         )

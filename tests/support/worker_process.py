@@ -90,6 +90,7 @@ async def main(
             registry=room.registry,
             secrets=room.secrets,
             logs=(logs := LogWriter(room.database, 0, wakeup_publish=lambda ids: None)),
+            blobs=room.blobs(),
             settings=room.settings.__class__(
                 lease_seconds=seconds, beat_seconds=seconds / 4, lease_margin_seconds=seconds / 3
             ),

@@ -72,8 +72,12 @@ select s.execution_id, s.step, s.item, s.generation, s.attempt, s.status, s.fini
  order by s.execution_id, s.generation, s.step, s.item, s.attempt;
 
 -- name: history_sequence
--- Safe: the last event of each, one probe at the end of the primary key per execution.
-select x.id, (select max(v.seq) from execution_events v where v.shard = $1 and v.execution_id = x.id) as last
+-- Safe: the last event of each, one probe at the end of the primary key per execution; and how large its rows may be: what
+-- is compressed counts as the most that a row holds, so nothing is unpacked to find out.
+select x.id, (select max(v.seq) from execution_events v where v.shard = $1 and v.execution_id = x.id) as last,
+       (select coalesce(sum(case when pg_column_compression(s.result) is null then pg_column_size(s.result)
+                                 else greatest(pg_column_size(s.result), 33000) end), 0)
+          from step_executions s where s.shard = $1 and s.execution_id = x.id)::bigint as bytes
   from unnest($2::uuid[]) x (id);
 
 -- name: history_marks

@@ -37,6 +37,7 @@ async def scheduler(room: EngineRoom):
         database=room.database,
         store=room.store,
         queue=room.queue,
+        blobs=room.blob_store,
         metrics=room.metrics,
         clock=room.clock,
     )

@@ -77,6 +77,7 @@ async def service_room(database_url: str, redis_url: str, home: Path) -> AsyncIt
             metrics=engine.metrics,
             clock=SystemClock(),
             entropy=SystemEntropy(),
+            blobs=engine.blobs(),
             max_input_bytes=1 << 20,
         )
         workflows = WorkflowService(
@@ -87,7 +88,12 @@ async def service_room(database_url: str, redis_url: str, home: Path) -> AsyncIt
             on_published=executions.forget_targets,
         )
         doubts = DoubtService(
-            engine.shards, engine.store, executions, engine.registry, max_bytes=1 << 20
+            engine.shards,
+            engine.store,
+            executions,
+            engine.registry,
+            blobs=engine.blobs(),
+            max_bytes=1 << 20,
         )
         yield ServiceRoom(workflows, executions, doubts, engine, make.principal())
 

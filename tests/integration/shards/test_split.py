@@ -11,7 +11,7 @@ from runtime.model.execution import ExecutionFilter
 from runtime.model.page import PageRequest
 from runtime.model.shard_map import ShardMap
 from runtime.store.migrate import migrate_all
-from tests.integration.shards.test_two_databases import in_their_places
+from tests.integration.shards.test_two_databases import in_their_places, large_input
 from tests.support.servers import Databases
 from tests.support.sharded import SHARDS, TOTAL, Sharded, map_of, settings_of, sharded
 
@@ -19,6 +19,8 @@ WAITS = [
     {"id": "a", "uses": "core.noop@1"},
     {"id": "b", "uses": "core.sleep@1", "with": {"duration": "300ms"}, "depends_on": ["a"]},
 ]
+
+LARGE = {"text": "x" * 40_000}
 
 
 @pytest.fixture
@@ -51,7 +53,7 @@ async def test_a_database_is_divided(whole, databases, redis_url, home):
             for who in callers:
                 await before.publish(who, steps=WAITS)
             done = [
-                (await before.enqueue(who, idempotency_key="k", labels={"a": "b"})).id
+                (await before.enqueue(who, idempotency_key="k", labels={"a": "b"}, input=LARGE)).id
                 for who in callers
             ]
             for who, one in zip(callers, done, strict=True):
@@ -83,6 +85,11 @@ async def test_a_database_is_divided(whole, databases, redis_url, home):
 
     async with sharded(parts, redis_url, home) as room:
         assert await in_their_places(room) > 50
+        refs = [await room.rows(n, "select shard from blob_refs order by 1") for n in (0, 1)]
+        assert [tuple(row["shard"] for row in rows) for rows in refs] == list(SHARDS)
+        assert [
+            await large_input(room, who, one) for who, one in zip(callers, done, strict=True)
+        ] == [LARGE] * TOTAL
         told = "select distinct c.shard from event_feed f join event_cursors c using (shard)"
         for number, shards in enumerate(SHARDS):
             assert {row["shard"] for row in await room.rows(number, told)} == set(shards)
@@ -91,7 +98,7 @@ async def test_a_database_is_divided(whole, databases, redis_url, home):
         async with room.crew(), room.schedulers():
             for who, first, second in zip(callers, done, left, strict=True):
                 assert await room.ended(who, second) == ["completed"]
-                again = await room.enqueue(who, idempotency_key="k", labels={"a": "b"})
+                again = await room.enqueue(who, idempotency_key="k", labels={"a": "b"}, input=LARGE)
                 assert again.id == first
                 page = await room.rt.services.executions.list(
                     who, ExecutionFilter(labels=(("a", "b"),)), PageRequest(5)

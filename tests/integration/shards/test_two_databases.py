@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Any
 
 import pytest
 
+from runtime.model.blob import BlobKey, BlobRef
 from runtime.model.errors import IdempotencyConflict, SetupError
 from runtime.model.event import EventKind
 from runtime.model.execution import EnqueueRequest, ExecutionFilter
+from runtime.model.ids import SLOTS, make_uuid7
 from runtime.model.page import PageRequest
+from runtime.model.values import Digest
+from runtime.scheduler.blobs import BlobRelease
+from runtime.store.blob import BlobRetention
 from runtime.store.shards import Shards
 from tests.support.processes import eventually
 from tests.support.sharded import TOTAL, map_of
@@ -25,10 +32,14 @@ OF_EXECUTIONS = {
     "step_logs": "execution_id",
     "dead_letters": "execution_id",
     "idempotency_keys": "result_id",
+    "blob_refs": "execution_id",
 }
 WAITS = [{"id": "one", "uses": "core.sleep@1", "with": {"duration": "60s"}}]
 SAYS = [{"id": "one", "uses": "probe.chatty@1", "with": {"lines": 2}}]
 ALL = ExecutionFilter()
+
+LARGE: Any = {"text": "x" * 40_000}
+OLD = datetime.now(UTC) - timedelta(days=40)
 
 
 async def in_their_places(room) -> int:
@@ -98,6 +109,66 @@ async def test_a_spread_tenant_has_executions_everywhere_and_one_list(room):
     assert await executions.count(who, ALL, 10) == (10, True)
     assert set(await executions.get_many(who, ids)) == set(ids)
     assert len(await executions.steps(who, ids)) == 40
+
+
+async def large_input(room, who, one) -> object:
+    """The input of an execution, wherever it lies."""
+    found = await room.rt.services.executions.find(who, one)
+    assert isinstance(found.input, BlobRef)
+    return await room.rt.services.artifacts.value(who, one, found.input)
+
+
+async def test_large_values_are_known_where_their_executions_are(room):
+    who = await room.caller(0, spread=True)
+    say = "{{ params.text }}{{ params.text }}"
+    steps = [{"id": "one", "uses": "core.set@1", "with": {"said": say}}]
+    await room.publish(who, steps=steps, params={"text": "string"})
+    executions, artifacts = room.rt.services.executions, room.rt.services.artifacts
+    async with room.crew():
+        answers = await executions.enqueue_many(
+            who,
+            [
+                EnqueueRequest(workflow_name="w", idempotency_key=f"key {n}", input=LARGE)
+                for n in range(20)
+            ],
+        )
+        ids = [answer.execution.id for answer in answers]
+        assert set(await room.ended(who, *ids)) == {"completed"}
+
+    assert await in_their_places(room) > 100
+    refs = [await room.rows(n, "select execution_id from blob_refs") for n in (0, 1)]
+    assert all(refs)
+    assert {row["execution_id"] for rows in refs for row in rows} == set(ids)
+    assert sum(map(len, refs)) == 2 * len(ids)
+    for one in ids:
+        assert await large_input(room, who, one) == LARGE
+        said = b"".join(
+            [piece async for piece in (await artifacts.output(who, one, "one")).content]
+        )
+        assert len(said) > 80_000
+
+
+async def test_each_database_releases_blobs_of_its_own_executions_only(room):
+    who = await room.caller(0, spread=True)
+    raw = b'"the same everywhere"'
+    for slot in (0, SLOTS - 1):
+        one = make_uuid7(unix_ms=int(OLD.timestamp() * 1000), slot=slot, noise=slot)
+        await room.rt.blobs.put(who.tenant_id, one, raw, str(Digest.of(raw)))
+    for number in (0, 1):
+        await room.rows(
+            number,
+            "insert into retention_days (day, as_of, policy, state) values ($1, $1, '', 3)",
+            OLD.date(),
+        )
+
+    store = room.rt.blobs.store
+    left = [BlobKey(who.tenant_id, slot, str(Digest.of(raw))) for slot in (0, SLOTS - 1)]
+    for number, gone in enumerate(left):
+        duty = BlobRelease(BlobRetention(room.rt.shards.databases[number], store), room.rt.metrics)
+        assert await duty.run() == 1
+        assert await store.size(gone) is None
+        assert [await store.size(key) for key in left[number + 1 :]] == [len(raw)] * (1 - number)
+        assert not await room.rows(number, "select 1 from blob_refs")
 
 
 async def test_a_key_gives_the_first_answer_again_wherever_it_lies(room):

@@ -28,12 +28,12 @@ async def error_of(room: EngineRoom, execution):
 
 
 async def test_an_output_over_the_limit_fails_its_step_and_names_the_limit(room: EngineRoom):
-    room.worker()
+    room.worker(max_output_bytes=1_000_000)
 
     error = await error_of(room, await room.run([echo(bytes=1_100_000)]))
 
     assert error["type"] == "output_too_large"
-    assert "1048576 bytes" in error["message"]
+    assert "1000000 bytes" in error["message"]
 
 
 async def test_an_output_that_postgres_cannot_store_fails_only_its_own_execution(room: EngineRoom):

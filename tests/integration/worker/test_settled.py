@@ -6,7 +6,8 @@ import asyncpg
 import orjson
 import pytest
 
-from runtime.worker.encode import encode, settled
+from runtime.model.settled import settled
+from runtime.worker.encode import encode
 
 VALUES = [
     {"zeta": 1, "a": {"bb": 2, "c": 3}, "é": 0, "zz": [{"y": 1, "x": 2}]},
@@ -21,12 +22,15 @@ VALUES = [
 @pytest.mark.parametrize("value", VALUES, ids=range(len(VALUES)))
 async def test_a_settled_value_is_the_same_before_and_after_the_database(database_url, value):
     mine = settled(value)
-    text, digest = encode(mine, "it", 1_000_000)
+    encoded = encode(value, "it", 1_000_000)
     connection = await asyncpg.connect(database_url)
     try:
-        stored = orjson.loads(await connection.fetchval("select $1::jsonb::text", text))
+        stored = orjson.loads(
+            await connection.fetchval("select $1::jsonb::text", encoded.raw.decode())
+        )
     finally:
         await connection.close()
 
     assert orjson.dumps(stored) == orjson.dumps(mine)
-    assert encode(stored, "it", 1_000_000) == (text, digest)
+    assert orjson.dumps(encoded.value) == orjson.dumps(mine)
+    assert encode(stored, "it", 1_000_000) == encoded

@@ -1,0 +1,1 @@
+"""Where large values lie: one file per implementation of the socket `runtime.abi.blob`."""
