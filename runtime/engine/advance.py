@@ -23,7 +23,7 @@ from runtime.engine.command import (
     ScheduleRetry,
     StopStep,
 )
-from runtime.engine.doubt import Course, Doubt, course_of, lost, words_of
+from runtime.engine.doubt import Course, Doubt, course_of, words_of
 from runtime.engine.ending import (
     EVENT_OF,
     about,
@@ -238,14 +238,14 @@ def _deferred(state: ExecutionState, event: StepDeferred, out: list[Command]) ->
 
 
 def _in_doubt(state: ExecutionState, event: StepInDoubt, out: list[Command]) -> None:
-    """Told by the rows; the step holds a place since they were read."""
-    step = event.step
-    if state.status[step] != IN_DOUBT or state.attempt[step] != event.attempt:
+    """Told by the rows; the step holds a place since they were read, unless a person has settled it meanwhile."""
+    step, doubt = event.step, state.doubts.get(event.step)
+    if doubt is None or state.attempt[step] != event.attempt:
         return
-    if step in state.doubts:
+    if doubt.is_told:
         out.append(LookUp(step, event.attempt))
     else:
-        _doubt(state, step, lost(state.key(step)), NO_FACTS, out)
+        _doubt(state, step, doubt.error, NO_FACTS, out)
 
 
 def _doubt(
@@ -264,9 +264,9 @@ def _doubt(
 def _judged(state: ExecutionState, event: DoubtJudged, out: list[Command]) -> None:
     """The connector, the step's rule or a person settles the doubt; a late word changes nothing."""
     step = event.step
-    if state.status[step] != IN_DOUBT or state.attempt[step] != event.attempt:
+    doubt = state.doubts.get(step)
+    if doubt is None or state.attempt[step] != event.attempt:
         return
-    doubt = state.doubts.get(step) or Doubt(lost(state.key(step)))
     is_going, plan = state.phase is Phase.GOING, state.program.steps[step].plan
     course = course_of(doubt, event, plan, tries(state, step), is_going=is_going)
     if course is Course.ASK:
@@ -274,7 +274,7 @@ def _judged(state: ExecutionState, event: DoubtJudged, out: list[Command]) -> No
             doubt.asks = True
             state.running -= 1
         return
-    state.doubts.pop(step, None)
+    del state.doubts[step]
     state.running -= not doubt.asks
     data = words_of(event, plan, is_going=is_going)
     if course is not Course.END:

@@ -21,9 +21,10 @@ LOST: Final = "in_doubt"
 
 @dataclass(slots=True)
 class Doubt:
-    """A call in doubt: why, and whether it waits for a person by now."""
+    """A call in doubt, until it is settled: why, whether its row tells of it, whether it waits for a person by now."""
 
     error: StepError
+    is_told: bool = True
     asks: bool = False
 
     @property

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from runtime.engine.doubt import Doubt
+from runtime.engine.doubt import Doubt, lost
 from runtime.engine.ending import complete, ending_by, fail
 from runtime.engine.event import Event, RetryDue, StepError, StepInDoubt, TimerDue
 from runtime.engine.marks import begun_waits, is_paused, kept_signals
@@ -153,8 +153,9 @@ def _restore(state: ExecutionState, row: StepRecord, due: list[Due]) -> None:
     state.attempt[step] = row.attempt
     if row.is_open:
         _hold(state, step, IN_DOUBT)
-        if row.status == IN_DOUBT:
-            state.doubts[step] = Doubt(StepError.of_json(result.get("error")))
+        is_told = row.status == IN_DOUBT
+        error = StepError.of_json(result.get("error")) if is_told else lost(state.key(step))
+        state.doubts[step] = Doubt(error, is_told)
         due.append(Due(StepInDoubt(step, row.attempt, row.item)))
     elif row.status in _ENDED_WELL:
         if row.status == COMPLETED:

@@ -16,7 +16,6 @@ from runtime.connectors.cancel import CancelSignal
 from runtime.connectors.invoke import look_up
 from runtime.engine.command import LookUp, RunStep
 from runtime.engine.event import DoubtJudged, Facts
-from runtime.engine.state import IN_DOUBT
 from runtime.model import errors
 from runtime.model.blob import BlobRef, NotLoaded, stored
 from runtime.model.execution import Verdict
@@ -70,8 +69,7 @@ class Doubts:
             not isinstance(step, int)
             or not isinstance(attempt, int)
             or data.get("generation") != run.owned.generation
-            or not 0 <= step < len(run.state.status)
-            or run.state.status[step] != IN_DOUBT
+            or step not in run.state.doubts
         ):
             return
         verdict, reason = Verdict(str(data.get("decision"))), data.get("reason")

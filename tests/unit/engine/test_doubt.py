@@ -6,6 +6,7 @@ import pytest
 
 from runtime.engine.advance import advance
 from runtime.engine.command import Finish, LookUp, RecordEvent, RecordStep, RunStep, ScheduleRetry
+from runtime.engine.doubt import Doubt, lost
 from runtime.engine.event import (
     CancelRequested,
     DeadlineReached,
@@ -36,7 +37,7 @@ def in_doubt(rule=InDoubt.FAIL, *, error=None, retry=None, graph=None):
     state = state_of(plan)
     advance(state, Started("host:1"))
     if error is None:
-        state.status[0] = IN_DOUBT
+        state.status[0], state.doubts[0] = IN_DOUBT, Doubt(lost("a"), is_told=False)
         commands = advance(state, StepInDoubt(0, 1))
     else:
         commands = advance(state, StepFailed(0, 1, error, Effect.AT_MOST_ONCE))
@@ -175,6 +176,18 @@ def test_a_person_gives_it_up():
 
     assert recorded(commands) == [(0, StepStatus.IN_DOUBT, False)]
     assert ends(commands) == [ExecutionStatus.FAILED]
+
+
+@pytest.mark.parametrize(
+    "late", [StepInDoubt(0, 1), DoubtJudged(0, 1, Verdict.MADE, output=1)], ids=["rows", "look-up"]
+)
+def test_what_comes_after_a_person_has_settled_it_changes_nothing(late):
+    state = in_doubt(InDoubt.ASK, graph={"a": [], "b": []})
+    judge(state, Verdict.FAIL, actor=ANN)
+    running = state.running
+
+    assert advance(state, late) == []
+    assert (state.running, state.status[0]) == (running, IN_DOUBT)
 
 
 def test_a_word_about_an_older_attempt_changes_nothing():
