@@ -29,7 +29,7 @@ _REQUEST_SECONDS: Final = 60
 _CONNECT_SECONDS: Final = 5
 _VARIABLES: Final = {
     "AWS_ACCESS_KEY_ID": "access_key_id",
-    "AWS_SECRET_ACCESS_KEY": "secret_access_key",
+    "AWS_SECRET_ACCESS_KEY": "secret_access_key",  # pragma: allowlist secret
     "AWS_SESSION_TOKEN": "session_token",
     "AWS_REGION": "region",
     "AWS_DEFAULT_REGION": "region",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
+
+from tests.support.effort import effort
 
 COUNT = 2_000
 STEPS = range(COUNT)
@@ -40,12 +40,12 @@ LARGE = {
 @pytest.mark.parametrize("name", LARGE)
 def test_the_effort_is_bounded(name, check):
     text = document(LARGE[name])
-    began = time.process_time()
 
-    found = check(text)
+    with effort() as spent:
+        found = check(text)
 
     assert found.problems or found.ok
-    assert time.process_time() - began < 4
+    assert spent.seconds < 4
 
 
 def test_too_many_expressions_are_refused(rules):
@@ -62,9 +62,9 @@ def test_findings_stop_at_a_thousand(check):
 def test_costly_constant_conditions_are_bounded_in_total(check):
     costly = "{{ '" + "x" * 4_000 + "'|list|length > 1 }}"
     text = document(f'- {{id: s{i}, uses: core.noop@1, when: "{costly}"}}' for i in range(100))
-    began = time.process_time()
 
-    found = check(text)
+    with effort() as spent:
+        found = check(text)
 
     assert found.ok
-    assert time.process_time() - began < 4
+    assert spent.seconds < 4
