@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
 from typing import Any, Final
 
 import orjson
@@ -11,44 +10,64 @@ from starlette.requests import Request
 
 from runtime.model.errors import BadInput, PayloadTooLarge
 
-# `32 +`: by the header, gzip or zlib. What a body unpacks to counts, never what it was packed into.
+# `32 +`: by the header, gzip or zlib.
 _PACKED: Final = {"gzip": 32 + zlib.MAX_WBITS, "deflate": 32 + zlib.MAX_WBITS}
 
 
 async def read_body(request: Request, limit: int) -> bytes:
-    """The body, unpacked; raises PayloadTooLarge before more than the limit was taken in."""
+    """The body, unpacked; raises PayloadTooLarge before more than the limit was taken in.
+
+    What is sent and what it unpacks to both count: a packed stream can go on for ever and give nothing.
+    """
     announced = request.headers.get("content-length", "")
     if announced.isdigit() and int(announced) > limit:
         raise _too_large(limit)
-    unpack = _unpacker(request.headers.get("content-encoding", "identity").strip().lower(), limit)
-    parts, size = [], 0
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    packed = None if encoding == "identity" else _Packed(encoding, limit)
+    parts, sent, size = [], 0, 0
     async for part in request.stream():
-        unpacked = unpack(part)
-        size += len(unpacked)
-        if size > limit:
+        unpacked = part if packed is None else packed.unpack(part)
+        sent, size = sent + len(part), size + len(unpacked)
+        if max(sent, size) > limit:
             raise _too_large(limit)
         parts.append(unpacked)
+    if packed is not None:
+        packed.end()
     return b"".join(parts)
 
 
-def _unpacker(encoding: str, limit: int) -> Callable[[bytes], bytes]:
-    """What makes the next piece of the body of a piece as sent: a byte more than the limit at the most."""
-    if encoding == "identity":
-        return bytes
-    if encoding not in _PACKED:
-        raise BadInput(
-            f"`Content-Encoding` must be gzip, deflate or identity, not {encoding[:32]!r}.",
+class _Packed:
+    """A packed body: one stream from its first byte to its last, and nothing behind it."""
+
+    def __init__(self, encoding: str, limit: int) -> None:
+        if encoding not in _PACKED:
+            raise BadInput(
+                f"`Content-Encoding` must be gzip, deflate or identity, not {encoding[:32]!r}.",
+                reason="CONTENT_ENCODING",
+            )
+        self._encoding = encoding
+        self._limit = limit
+        self._machine = zlib.decompressobj(_PACKED[encoding])
+
+    def unpack(self, part: bytes) -> bytes:
+        """The next piece of the body: a byte more than the limit at the most."""
+        if self._machine.eof and part:
+            raise self._broken()
+        try:
+            return self._machine.decompress(part, self._limit + 1)
+        except zlib.error:
+            raise self._broken() from None
+
+    def end(self) -> None:
+        """Raise when the stream was cut off, so that its checksum was never seen, or more came behind it."""
+        if not self._machine.eof or self._machine.unused_data:
+            raise self._broken()
+
+    def _broken(self) -> BadInput:
+        return BadInput(
+            f"The body is not {self._encoding}: one whole stream of it, and nothing else.",
             reason="CONTENT_ENCODING",
         )
-    machine = zlib.decompressobj(_PACKED[encoding])
-
-    def unpack(part: bytes) -> bytes:
-        try:
-            return machine.decompress(part, limit + 1)
-        except zlib.error:
-            raise BadInput(f"The body is not {encoding}.", reason="CONTENT_ENCODING") from None
-
-    return unpack
 
 
 def parse_object(body: bytes) -> dict[str, Any]:

@@ -213,6 +213,35 @@ async def test_a_packed_body_counts_by_what_it_unpacks_to(server: Served) -> Non
     assert (bomb.status, bomb.codes) == (413, ["PAYLOAD_TOO_LARGE"])
 
 
+async def test_a_packed_body_that_never_ends_is_cut_at_the_limit(server: Served) -> None:
+    async def parts() -> Any:
+        yield gzip.compress(b"")[:10]
+        for _ in range(200):
+            yield b"\x00\x00\x00\xff\xff" * 13_000  # Blocks of nothing.
+
+    sent = {**server.bearer(), "Content-Type": "application/json", "Content-Encoding": "gzip"}
+    answer = await server.request("POST", "/graphql", data=parts(), headers=sent)
+
+    assert (answer.status, answer.codes) == (413, ["PAYLOAD_TOO_LARGE"])
+
+
+@pytest.mark.parametrize("cut", ["shorter", "longer", "pieces"])
+async def test_a_packed_body_is_one_whole_stream(server: Served, cut: str) -> None:
+    packed = gzip.compress(json.dumps({"query": QUERY}).encode())
+
+    async def parts() -> Any:
+        yield packed[:-8] if cut == "shorter" else packed
+        if cut == "longer":
+            yield gzip.compress(b"{}")
+        for _ in range(100 if cut == "pieces" else 0):
+            yield b"x" * 65_536
+
+    sent = {**server.bearer(), "Content-Type": "application/json", "Content-Encoding": "gzip"}
+    answer = await server.request("POST", "/graphql", data=parts(), headers=sent)
+
+    assert (answer.status, answer.codes) == (415, ["BAD_USER_INPUT"])
+
+
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
 async def test_other_methods_are_told_which_are_taken(server: Served, method: str) -> None:
     answer = await server.request(method, "/graphql", headers=server.bearer())
