@@ -19,9 +19,13 @@ from runtime.services.workflow import WorkflowService
 
 @dataclass(slots=True)
 class Resume:
-    """Where a stream that carries its own place goes on: the last cursor that its client has seen."""
+    """Where a stream that carries its own place goes on.
+
+    `after` is the last cursor that its client says it has seen, `at` that of what was given to it last.
+    """
 
     after: str | None = None
+    at: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

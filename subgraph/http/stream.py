@@ -148,8 +148,8 @@ class Stream(Response):
                 async for result in results:
                     if isinstance(result, ExecutionResult):
                         seen.errors = result.errors or seen.errors
-                        cursor = context.resume.after
-                        await send(_chunk(self._framing.frame(_answer(result), cursor)))
+                        frame = self._framing.frame(_answer(result), context.resume.at)
+                        await send(_chunk(frame))
             await send(_chunk(self._framing.end))
 
     async def _alive(self, send: Send) -> None:

@@ -44,7 +44,7 @@ class Subscription:
         async for event in events:
             # What hangs on an event is asked for anew: the execution has moved on since the last one.
             info.context.loaders.forget()
-            resume.after = str(event.sequence)
+            resume.at = str(event.sequence)
             yield ExecutionEvent.of(event)
 
     @strawberry.subscription(
@@ -69,5 +69,5 @@ class Subscription:
             info.context, id=id, after=position(resume.after or after), step_key=step_key
         )
         async for line in lines:
-            resume.after = str(line.position)
+            resume.at = str(line.position)
             yield LogLine.of(line)

@@ -83,6 +83,19 @@ async def test_a_browser_that_was_cut_off_goes_on_after_the_last_event_it_saw(
     assert rest == whole[3:]
 
 
+@pytest.mark.parametrize("query", [WATCH, "{ workflows { totalCount } }"])
+async def test_what_a_client_says_it_has_seen_is_no_place_of_an_event(
+    server: Served, query: str
+) -> None:
+    sent = {**server.bearer(), **ACCEPT, "Last-Event-ID": "x retry: 1"}
+    body = {"query": query, "variables": {"id": "01890a5d-ac96-774b-bcce-b302099a8057"}}
+
+    answer = await server.request("POST", "/graphql", json=body, headers=sent)
+
+    assert answer.body.startswith("event: next\n")
+    assert "retry" not in answer.body
+
+
 @pytest.mark.parametrize(
     "accept",
     [
