@@ -35,7 +35,7 @@ from runtime.model.identity import Principal
 from runtime.model.values import Digest, Json
 from runtime.services.access import WRITE_EXECUTIONS, require
 from runtime.services.execution import ExecutionService
-from runtime.services.intake import NUL
+from runtime.services.storable import json_of
 from runtime.services.watch import unknown
 from runtime.store.blob import Blobs
 from runtime.store.execution import ExecutionStore
@@ -70,6 +70,7 @@ class DoubtService:
         """Accept a person's word; raises InvalidState when the step is in no doubt that can be settled."""
         require(who, WRITE_EXECUTIONS)
         execution = await self._get(who, id)
+        json_of("output", said.output)
         digest = body_digest(
             [str(id), said.step_key, said.decision.value, said.output, said.reason]
         )
@@ -142,17 +143,11 @@ class DoubtService:
         except StepFailed as failed:
             problem = Problem("output.invalid", failed.message, path=("output",))
             raise Invalid([problem], reason="OUTPUT_INVALID") from failed
-        raw = orjson.dumps(output)
+        raw = json_of("output", output)
         if len(raw) > self._max_output_bytes:
             raise PayloadTooLarge(
                 f"The output is {len(raw)} bytes long; at most {self._max_output_bytes} are kept.",
                 reason="OUTPUT_TOO_LARGE",
-                path=("output",),
-            )
-        if NUL.search(raw.decode()):
-            raise BadInput(
-                "The output holds the character U+0000, which can't be stored.",
-                reason="UNSTORABLE",
                 path=("output",),
             )
         if not goes_out(output, len(raw)):

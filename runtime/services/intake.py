@@ -6,7 +6,6 @@ remembered for a second, because callers ask for the same few workflows again an
 
 from __future__ import annotations
 
-import re
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -34,6 +33,7 @@ from runtime.model.ids import slot_for
 from runtime.model.plan import Plan
 from runtime.model.values import Digest, Json, SemVer
 from runtime.model.workflow import VersionState, WorkflowStatus
+from runtime.services.storable import NUL
 from runtime.store.blob import Blobs
 from runtime.store.enqueue import EnqueueOutcome, EnqueueRow
 from runtime.store.execution_record import trace_id_of
@@ -50,7 +50,6 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 _FARTHEST: Final = timedelta(days=3_653)
 _MOST_LABELS: Final = 64
 _LABEL_LENGTH: Final = 255
-NUL: Final = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
 @dataclass(frozen=True, slots=True)

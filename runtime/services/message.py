@@ -6,11 +6,8 @@ transaction with the idempotency key. Acknowledged means that the message is com
 
 from __future__ import annotations
 
-import re
 from typing import Any, Final
 from uuid import UUID
-
-import orjson
 
 from runtime.model.blob import MARK, goes_out
 from runtime.model.checkpoint import InboxKind
@@ -22,6 +19,7 @@ from runtime.queue.keys import class_of
 from runtime.queue.stream import RedisQueue
 from runtime.queue.wakeup import Wakeup
 from runtime.services.access import WRITE_EXECUTIONS, require
+from runtime.services.storable import json_of, not_storable
 from runtime.services.watch import unknown
 from runtime.store.execution import ExecutionStore
 from runtime.store.execution_record import ExecutionRecords
@@ -33,7 +31,6 @@ MAX_PAYLOAD_BYTES: Final = 32_768
 MAX_NAME: Final = 200
 # Each stands in the log and in the memory of the owner; nobody who is well sends so many.
 MAX_MESSAGES: Final = 10_000
-_NUL: Final = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
 class Messenger:
@@ -139,10 +136,7 @@ def _check_signal(name: str, payload: Json) -> None:
             reason="SIGNAL_NAME",
             path=("name",),
         )
-    try:
-        raw = orjson.dumps(payload)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise _unstorable(f"The payload can't be stored as JSON: {error}.") from error
+    raw = json_of("payload", payload)
     if len(raw) > MAX_PAYLOAD_BYTES:
         raise PayloadTooLarge(
             f"The payload is {len(raw)} bytes long; at most {MAX_PAYLOAD_BYTES} are taken. "
@@ -151,13 +145,9 @@ def _check_signal(name: str, payload: Json) -> None:
             path=("payload",),
         )
     if goes_out(payload, len(raw)):
-        raise _unstorable(f"An object with the one key {MARK!r} can't be the payload of a signal.")
-    if _NUL.search(raw.decode()):
-        raise _unstorable("The payload holds the character U+0000, which can't be stored.")
-
-
-def _unstorable(message: str) -> BadInput:
-    return BadInput(message, reason="NOT_STORABLE", path=("payload",))
+        raise not_storable(
+            "payload", f"An object with the one key {MARK!r} can't be the payload of a signal."
+        )
 
 
 def finished(id: UUID, status: ExecutionStatus | None) -> MaestroError:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from runtime.model.errors import Denied, Invalid, InvalidState, MaestroError, NotFound
+from runtime.model.errors import BadInput, Denied, Invalid, InvalidState, MaestroError, NotFound
 from runtime.model.event import EventKind
 from runtime.model.execution import (
     DoubtDecision,
@@ -102,6 +102,24 @@ async def test_a_word_about_nothing_is_refused(
         await room.doubts.resolve(room.who, execution, said)
 
     assert refused.value.reason == reason
+
+
+def nested(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize("output", [10**40, nested(300), nested(5_000), {"a": "\0"}])
+async def test_an_output_that_no_row_can_hold_is_refused(room: ServiceRoom, output: Any):
+    await room.publish()
+    execution = (await room.enqueue()).id
+
+    with pytest.raises(BadInput) as refused:
+        await room.doubts.resolve(room.who, execution, Resolution("one", MADE, output))
+
+    assert (refused.value.reason, refused.value.path) == ("NOT_STORABLE", ("output",))
 
 
 async def test_only_what_is_in_doubt_can_be_resolved(room: ServiceRoom):
