@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from runtime.model.errors import BadInput
 
 T = TypeVar("T", bound="str | None")
+# It stands on events, in messages, and in the memory of whoever acts on them.
+MAX_REASON: Final = 2_000
 
 
 def is_storable(*words: str | None) -> bool:
@@ -23,3 +25,14 @@ def storable(name: str, word: T) -> T:
             path=(name,),
         )
     return word
+
+
+def reason_of(word: T) -> T:
+    """Why somebody asks for something; raises BadInput when it can't be stored or is no longer a sentence or two."""
+    if word is not None and len(word) > MAX_REASON:
+        raise BadInput(
+            f"The reason is {len(word)} characters long; at most {MAX_REASON} are kept.",
+            reason="REASON_TOO_LONG",
+            path=("reason",),
+        )
+    return storable("reason", word)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from resolvers.context import Context
 from resolvers.ids import dead_letter_id
-from resolvers.words import storable
+from resolvers.words import reason_of
 from runtime.model.dead_letter import DeadLetter, DeadLetterFilter, DeadLetterId
 from runtime.model.errors import NotFound
 
@@ -24,7 +24,7 @@ async def redrive(
         context.who,
         ids=_keys(ids),
         filter=filter,
-        reason=storable("reason", reason),
+        reason=reason_of(reason),
         limit=limit,
     )
 
@@ -42,7 +42,7 @@ async def discard(
         context.who,
         ids=_keys(ids),
         filter=filter,
-        reason=storable("reason", reason),
+        reason=reason_of(reason),
         limit=limit,
     )
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from resolvers.context import Context
 from resolvers.ids import execution_uuid
-from resolvers.words import storable
+from resolvers.words import reason_of, storable
 from runtime.model.errors import MaestroError, NotFound
 from runtime.model.execution import Enqueued, EnqueueRequest, Execution, Resolution
 from runtime.model.values import Json
@@ -35,7 +35,7 @@ async def cancel_execution(
 ) -> Execution:
     """Ask an execution to stop; it ends as soon as its owner has let go of its steps."""
     return await context.executions.messages.cancel(
-        context.who, _key(id), reason=storable("reason", reason), key=idempotency_key
+        context.who, _key(id), reason=reason_of(reason), key=idempotency_key
     )
 
 
@@ -44,7 +44,7 @@ async def pause_execution(
 ) -> Execution:
     """Ask an execution to start nothing more; it is paused when its running steps have ended."""
     return await context.executions.messages.pause(
-        context.who, _key(id), reason=storable("reason", reason), key=idempotency_key
+        context.who, _key(id), reason=reason_of(reason), key=idempotency_key
     )
 
 
@@ -53,7 +53,7 @@ async def resume_execution(
 ) -> Execution:
     """Ask a paused execution to go on."""
     return await context.executions.messages.resume(
-        context.who, _key(id), reason=storable("reason", reason), key=idempotency_key
+        context.who, _key(id), reason=reason_of(reason), key=idempotency_key
     )
 
 
@@ -78,7 +78,7 @@ async def retry_execution(
     return await context.executions.retry(
         context.who,
         _key(id),
-        reason=storable("reason", reason),
+        reason=reason_of(reason),
         from_failed_step=from_failed_step,
         key=idempotency_key,
     )
@@ -86,7 +86,7 @@ async def retry_execution(
 
 async def resolve_in_doubt(context: Context, *, id: str, said: Resolution) -> Execution:
     """Settle a step of which nobody knows whether its call was made."""
-    said = replace(said, reason=storable("reason", said.reason))
+    said = replace(said, reason=reason_of(said.reason))
     return await context.doubts.resolve(context.who, _key(id), said)
 
 

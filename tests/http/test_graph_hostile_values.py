@@ -10,6 +10,7 @@ from runtime.store import cursor
 from tests.http.serving import GREET, Served
 
 NUL = "a\x00b"
+NOBODY = "01890a5d-ac96-774b-bcce-b302099a8057"
 PERSON = """query($representations: [_Any!]!) { _entities(representations: $representations) {
   ... on Workflow { id } } }"""
 ENQUEUE = """mutation($input: EnqueueExecutionInput!) { enqueueExecution(input: $input) {
@@ -117,6 +118,21 @@ async def test_a_reason_with_a_nul_is_refused_as_data(server: Served) -> None:
 
     (error,) = answer.body["data"]["cancelExecution"]["errors"]
     assert error["code"] == "BAD_USER_INPUT"
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["cancelExecution", "pauseExecution", "resumeExecution", "retryExecution", "resolveInDoubt"],
+)
+async def test_a_reason_without_an_end_is_refused_as_data(server: Served, change: str) -> None:
+    more = 'stepKey: "a", decision: FAIL, ' if change == "resolveInDoubt" else ""
+    query = f"""mutation($id: ID!, $reason: String) {{
+      done: {change}(input: {{executionId: $id, {more}reason: $reason}}) {{ errors {{ code path }} }} }}"""
+
+    answer = await server.ask(query, {"id": NOBODY, "reason": "x" * 2_001})
+
+    (error,) = answer.body["data"]["done"]["errors"]
+    assert error == {"code": "BAD_USER_INPUT", "path": ["input", "reason"]}
 
 
 async def test_an_instant_that_utc_cannot_hold_is_the_callers_mistake(server: Served) -> None:

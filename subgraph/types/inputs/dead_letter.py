@@ -51,7 +51,8 @@ class DeadLetterActionInput:
         default=None, description="Or the newest open ones that this lets through."
     )
     reason: str | None = strawberry.field(
-        default=None, description="Why; stands on the dead letter and on the event."
+        default=None,
+        description="Why; stands on the dead letter and on the event. At most 2,000 characters.",
     )
     limit: int = strawberry.field(
         default=100, description="With a filter, at most this many; 1 to 1,000."

@@ -205,7 +205,9 @@ class CancelExecutionInput:
     """One execution to cancel."""
 
     execution_id: strawberry.ID = strawberry.field(description="Which one.")
-    reason: str | None = strawberry.field(default=None, description="Why; stands on the event.")
+    reason: str | None = strawberry.field(
+        default=None, description="Why; stands on the event. At most 2,000 characters."
+    )
     idempotency_key: str | None = strawberry.field(
         default=None, description="The same key gives the first answer again."
     )
@@ -216,7 +218,9 @@ class ExecutionActionInput:
     """One execution to pause or to resume."""
 
     execution_id: strawberry.ID = strawberry.field(description="Which one.")
-    reason: str | None = strawberry.field(default=None, description="Why; stands on the event.")
+    reason: str | None = strawberry.field(
+        default=None, description="Why; stands on the event. At most 2,000 characters."
+    )
     idempotency_key: str | None = strawberry.field(
         default=None, description="The same key gives the first answer again."
     )
@@ -246,7 +250,9 @@ class RetryExecutionInput:
         default=True,
         description="Keep what completed and repeat the rest; false repeats everything.",
     )
-    reason: str | None = strawberry.field(default=None, description="Why; stands on the event.")
+    reason: str | None = strawberry.field(
+        default=None, description="Why; stands on the event. At most 2,000 characters."
+    )
     idempotency_key: str | None = strawberry.field(
         default=None, description="The same key gives the first answer again."
     )
@@ -266,7 +272,9 @@ class ResolveInDoubtInput:
         default=None,
         description="What the call gave; must fit the connector's output. Only with MADE.",
     )
-    reason: str | None = strawberry.field(default=None, description="Why; stands on the event.")
+    reason: str | None = strawberry.field(
+        default=None, description="Why; stands on the event. At most 2,000 characters."
+    )
     idempotency_key: str | None = strawberry.field(
         default=None, description="The same key gives the first answer again."
     )
