@@ -7,7 +7,7 @@ import json
 import socket
 import ssl
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final
@@ -16,25 +16,11 @@ from urllib.parse import urlsplit
 from maestro_cli.errors import CliError, Finding, Place
 from maestro_cli.options import Options
 from maestro_cli.servers import Server, get_server
+from maestro_cli.words import told, typed
 
 DEFAULT_TIMEOUT_SECONDS: Final = 30.0
 # A socket's patience is counted in milliseconds of 32 bits.
 _LONGEST_REQUEST_SECONDS: Final = 86_400.0
-# What the graph's arguments are called on the command line.
-_WORDS: Final = {
-    "bump": "--bump",
-    "changelog": "--changelog",
-    "executionId": "ID",
-    "expectedDigest": "the draft",
-    "idempotencyKey": "--idempotency-key",
-    "labels": "--label",
-    "namespace": "--namespace",
-    "priority": "--priority",
-    "reason": "--reason",
-    "version": "--version",
-    "workflowId": "the workflow",
-    "workflowName": "NAME",
-}
 _OPERATIONS: Final = Path(__file__).parent / "operations"
 
 
@@ -67,18 +53,25 @@ class Client:
         return headers
 
     def run(self, name: str, /, **variables: Any) -> dict[str, Any]:
-        """Run one of our operations; its data, or a CliError."""
-        return self.send(
-            operation(name), {k: v for k, v in variables.items() if v is not None}, label=name
-        )
+        """Run one of our operations; its data, or a CliError in the words of the command line."""
+        given = {k: v for k, v in variables.items() if v is not None}
+        return self._data(self.post(operation(name), given, label=name), refusal_of)
 
     def send(
         self, query: str, variables: Mapping[str, Any], *, label: str = "operation"
     ) -> dict[str, Any]:
         """Send an operation; its data, or a CliError."""
-        answer = self.post(query, variables, label=label)
+        return self._data(self.post(query, variables, label=label), failure_of)
+
+    def _data(
+        self,
+        answer: Mapping[str, Any],
+        failed: Callable[[Sequence[Mapping[str, Any]]], CliError],
+    ) -> dict[str, Any]:
         if answer.get("errors"):
-            raise failure_of(answer["errors"])
+            if self._options.verbose > 1:
+                print(f"< {json.dumps(answer['errors'])}", file=sys.stderr)
+            raise failed(answer["errors"])
         data: dict[str, Any] = answer.get("data") or {}
         return data
 
@@ -161,23 +154,30 @@ class Client:
 
 
 def failure_of(errors: Sequence[Mapping[str, Any]]) -> CliError:
-    """The CLI's error for the `errors` of a GraphQL answer."""
-    first = errors[0]
-    extensions = first.get("extensions") or {}
-    code = extensions.get("code") or "INTERNAL"
-    findings = (
-        [Finding(str(error.get("message")), code=code) for error in errors]
-        if len(errors) > 1
-        else []
-    )
+    """The CLI's error for the `errors` of the answer to a document that a person wrote."""
+    findings = [Finding(str(error.get("message")), code=_code(error)) for error in errors]
+    return _failure(errors[0], findings)
+
+
+def refusal_of(errors: Sequence[Mapping[str, Any]]) -> CliError:
+    """The same for an operation of ours: in the words of the command line, since nobody typed any of the graph's."""
+    return _failure(errors[0], [told(error) for error in errors])
+
+
+def _failure(error: Mapping[str, Any], findings: Sequence[Finding]) -> CliError:
+    extensions, code = error.get("extensions") or {}, _code(error)
     return CliError(
-        str(first.get("message")),
+        findings[0].message,
         code=code,
         reason=extensions.get("reason"),
-        findings=findings,
+        findings=findings if len(findings) > 1 or findings[0].path else (),
         hint=_hint(code),
         trace=extensions.get("trace_id"),
     )
+
+
+def _code(error: Mapping[str, Any]) -> str:
+    return str((error.get("extensions") or {}).get("code") or "INTERNAL")
 
 
 def check_payload(payload: Mapping[str, Any], *, file: str | None = None) -> None:
@@ -202,17 +202,10 @@ def _finding(error: Mapping[str, Any], file: str | None) -> Finding:
         code=error.get("code"),
         rule=error.get("rule"),
         severity=str(error.get("severity") or "error").lower(),
-        path=_typed(path),
+        path=typed(path),
         place=Place(file, line, error.get("column")) if file and line else None,
         hint=error.get("hint"),
     )
-
-
-def _typed(path: tuple[str, ...]) -> tuple[str, ...]:
-    """A path into the graph's arguments in the words of the command line, where it has some."""
-    # It begins with the name of the mutation's one argument, which nobody typed here.
-    path = path[1:] if path[:1] == ("input",) else path
-    return (_WORDS.get(path[0], path[0]), *path[1:]) if path else path
 
 
 def _hint(code: str) -> str | None:

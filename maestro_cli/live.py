@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final
 
 from gql import Client as GqlClient
@@ -17,7 +17,7 @@ from gql.transport.exceptions import (
 )
 from gql.transport.websockets import WebsocketsTransport
 
-from maestro_cli.client import Client, failure_of
+from maestro_cli.client import Client, failure_of, refusal_of
 from maestro_cli.errors import CliError
 
 _MAX_MESSAGE_BYTES: Final = 16 << 20
@@ -27,11 +27,12 @@ _LONGEST_PAUSE_SECONDS: Final = 3.0
 _LOST: Final = (TransportConnectionFailed, OSError, TimeoutError)
 
 Show = Callable[[dict[str, Any]], bool]
+Failed = Callable[[Sequence[Mapping[str, Any]]], CliError]
 
 
 def follow(client: Client, query: str, variables: Mapping[str, Any], show: Show) -> None:
     """Give each item of a subscription to `show`, until it ends or `show` says False. No second try."""
-    asyncio.run(_once(client, query, dict(variables), show))
+    asyncio.run(_once(client, query, dict(variables), show, failure_of))
 
 
 def follow_field(
@@ -70,7 +71,7 @@ async def _resuming(
 
     while True:
         try:
-            await _once(client, query, variables, on_item)
+            await _once(client, query, variables, on_item, refusal_of)
         except CliError as error:
             if error.reason != "CONNECTION_LOST":
                 raise
@@ -83,7 +84,9 @@ async def _resuming(
             return
 
 
-async def _once(client: Client, query: str, variables: dict[str, Any], show: Show) -> None:
+async def _once(
+    client: Client, query: str, variables: dict[str, Any], show: Show, failed: Failed
+) -> None:
     request = GraphQLRequest(query, variable_values=variables)
     try:
         async with GqlClient(
@@ -95,7 +98,7 @@ async def _once(client: Client, query: str, variables: dict[str, Any], show: Sho
                     if not show(item):
                         return
     except TransportQueryError as error:
-        raise failure_of(error.errors or [{"message": str(error)}]) from error
+        raise failed(error.errors or [{"message": str(error)}]) from error
     except TransportServerError as error:
         code = "UNAUTHENTICATED" if error.code in {401, 403, 4401, 4403} else "UNAVAILABLE"
         raise CliError(str(error) or "The server refused the subscription.", code=code) from error

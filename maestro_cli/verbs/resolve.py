@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, Final
 
 import click
 
 from maestro_cli.client import Client, check_payload
+from maestro_cli.documents import parse_value
 from maestro_cli.errors import usage
 from maestro_cli.groups import Verb
 from maestro_cli.options import Options
@@ -22,7 +22,7 @@ _COLUMNS: Final = (Column("ID", "id"), Column("STATUS", "status", "status"))
 @click.option("--made", "decision", flag_value="MADE", help="It was made: the step completes.")
 @click.option("--not-made", "decision", flag_value="NOT_MADE", help="It was not: call it now.")
 @click.option("--fail", "decision", flag_value="FAIL", help="Give the step up.")
-@click.option("--output", "given", metavar="JSON", help="With --made: what the call gave.")
+@click.option("-d", "--data", metavar="JSON|@FILE", help="With --made: what the call gave.")
 @click.option("--reason", metavar="TEXT", help="Why; stands on the event.")
 @click.pass_obj
 def resolve(
@@ -30,17 +30,17 @@ def resolve(
     id: str,
     step: str,
     decision: str | None,
-    given: str | None,
+    data: str | None,
     reason: str | None,
 ) -> None:
     """Say whether the call of a step that is in doubt was made; its execution goes on by that."""
     if decision is None:
         raise usage("Say what you know: --made, --not-made or --fail.")
-    if given is not None and decision != "MADE":
-        raise usage("Only a call that was made has an output: --output goes with --made.")
+    if data is not None and decision != "MADE":
+        raise usage("Only a call that was made has given something: --data goes with --made.")
     values: dict[str, Any] = {
         "executionId": id, "stepKey": step, "decision": decision, "reason": reason,
-        "output": None if given is None else _read(given),
+        "output": None if data is None else parse_value(data, "--data"),
     }  # fmt: skip
     payload = Client.of(options).run("resolve_in_doubt", input=values)["resolveInDoubt"]
     check_payload(payload)
@@ -48,10 +48,3 @@ def resolve(
     options.say(f"{execution['id']} {word(execution['status'])}")
     if options.format not in {"table", "wide"}:
         show_rows(options, [execution], _COLUMNS)
-
-
-def _read(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise usage(f"--output is no JSON: {error}", hint="write --output '{\"id\": 7}'") from error

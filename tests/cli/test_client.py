@@ -8,11 +8,13 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from click.testing import CliRunner
 
 from maestro_cli.client import Client, check_payload
 from maestro_cli.errors import CliError, render
 from maestro_cli.options import Options
 from maestro_cli.servers import Server
+from maestro_cli.verbs.resolve import resolve
 from tests.support.processes import free_port
 
 
@@ -201,3 +203,70 @@ def test_a_place_is_named_as_it_was_typed(path, typed):
         check_payload(refused)
 
     assert typed in render(error.value, as_json=False)
+
+
+def refused(*messages, code="BAD_USER_INPUT"):
+    return {"errors": [{"message": one, "extensions": {"code": code}} for one in messages]}
+
+
+@pytest.mark.parametrize(
+    ("place", "reason", "said", "typed"),
+    [
+        (" at .version", "Not a SemVer: write 1.4.0.", "not taken: write 1.4.0", "--version"),
+        (" at .priority", "Int cannot represent non 32-bit signed integer value.", "32", "--prio"),
+        (
+            " at .labels[0].key",
+            "String cannot represent a non string value.",
+            "text",
+            "label.0.key",
+        ),
+        ("", "Expected value of type 'X' to include required field 'reason'.", "miss", "--reason"),
+        ("", "Expected value of type 'X' not to include unknown field 'a'.", "version", "at a"),
+        (" at .decision", "Expected a value of the enum 'DoubtDecision'.", "word", "--made"),
+        ("", "Something new about 'XInput'.", "right type", ""),
+    ],
+)
+def test_a_variable_that_does_not_fit_is_told_as_it_was_typed(listen, place, reason, said, typed):
+    answer = refused(f"Variable '$input' has invalid value{place}: {reason}")
+    listener = listen(400, "application/json", json.dumps(answer))
+
+    with pytest.raises(CliError) as caught:
+        client_of(listener.url).run("signal_execution", input={})
+
+    shown = render(caught.value, as_json=False)
+    assert said in shown
+    assert typed in shown
+    assert caught.value.exit_code == 4
+    for word in ("Variable", "$input", "invalid value", "'X", "SemVer", "Int cannot"):
+        assert word not in shown
+
+
+def test_a_server_of_another_version_is_told_apart_from_a_wrong_word(listen):
+    answer = refused("Cannot query field 'a' on type 'B'.", code="GRAPHQL_VALIDATION_FAILED")
+    listener = listen(400, "application/json", json.dumps(answer))
+
+    with pytest.raises(CliError, match="two versions"):
+        client_of(listener.url).run("signal_execution", input={})
+
+
+def test_who_writes_graphql_reads_graphql(listen):
+    message = "Variable '$first' has invalid value: Int cannot represent non-integer value."
+    listener = listen(400, "application/json", json.dumps(refused(message)))
+
+    with pytest.raises(CliError) as caught:
+        client_of(listener.url).send("query($first: Int) { a }", {"first": "x"})
+
+    assert caught.value.message == message
+
+
+def test_what_a_call_gave_is_data_and_the_format_of_the_answer_is_output(listen):
+    execution = {"id": "e1", "status": "RUNNING"}
+    done = {"data": {"resolveInDoubt": {"execution": execution, "errors": []}}}
+    listener = listen(200, "application/json", json.dumps(done))
+    words = ["e1", "pay", "--made", "-d", '{"id": 7}', "--output", "json"]
+
+    shown = CliRunner().invoke(resolve, words, obj=Options(endpoint=listener.url, token="t"))
+
+    assert shown.exit_code == 0, shown.output
+    assert json.loads(shown.stdout) == [{"id": "e1", "status": "running"}]
+    assert listener.seen[0][2]["variables"]["input"]["output"] == {"id": 7}

@@ -34,6 +34,23 @@ def test_help_of_a_verb_is_stable(cli, golden, verb):
     golden(f"help-{verb}.txt", cli(verb, "--help").stdout)
 
 
+def every_command(command, context, path=()):
+    """Each verb, and each verb below a noun, with what is typed to come to it."""
+    yield path, command
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            yield from every_command(command.get_command(context, name), context, (*path, name))
+
+
+def test_no_flag_means_two_things():
+    commands = root()
+
+    for path, command in every_command(commands, click.Context(commands)):
+        options = [one for one in command.params if isinstance(one, click.Option)]
+        flags = [flag for one in options for flag in (*one.opts, *one.secondary_opts)]
+        assert sorted(flags) == sorted(set(flags)), path
+
+
 def test_every_verb_of_the_table_is_a_command_with_a_summary_of_its_own():
     commands = root()
     context = click.Context(commands)
