@@ -19,6 +19,7 @@ from benchmarks import (
     commits,
     cpu,
     definition,
+    diff,
     fan_out,
     gap,
     latency,
@@ -52,6 +53,7 @@ BENCHES: Final = {
         observability,
         retention,
         definition,
+        diff,
     )
 }
 RESULTS: Final = Path(__file__).parent / "results"

@@ -37,6 +37,7 @@ SECTIONS: Final[dict[str, tuple[VerbEntry, ...]]] = {
         VerbEntry(
             "publish", f"{_V}.publish:publish", "Publish a definition file as an immutable version."
         ),
+        VerbEntry("diff", f"{_V}.diff:diff", "What changed between two definitions or versions."),
         VerbEntry(
             "workflows",
             f"{_V}.workflows:workflows",

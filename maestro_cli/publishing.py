@@ -8,7 +8,7 @@ from typing import Any
 
 from maestro_cli.client import Client, check_payload
 from maestro_cli.documents import read_definition
-from maestro_cli.errors import CliError, Place, usage
+from maestro_cli.errors import CliError, Place
 from maestro_cli.options import Options
 
 
@@ -22,16 +22,6 @@ class Published:
     workflow_id: str
 
 
-def check_version(target: str, version: str) -> None:
-    """What is no version is refused in the words that were typed, before anybody is asked."""
-    from runtime.model.values import SemVer
-
-    try:
-        SemVer.parse(version)
-    except ValueError as error:
-        raise usage(f"{target}, version {version!r}: {error}.") from error
-
-
 def publish_file(
     client: Client,
     options: Options,
@@ -43,8 +33,9 @@ def publish_file(
 ) -> Published:
     """Publish a file and say what came of it; findings are shown on standard error."""
     source, form = read_definition(file)
-    name = _name_of(file, source, form)
-    saved = _save(client, options, name, source, form, file)
+    name, namespace = _name_of(file, source, form)
+    target = {"name": name, "namespace": client.server.namespace or namespace}
+    saved = _save(client, options, target, source, form, file)
     values = {
         "workflowId": saved["id"],
         "expectedDigest": (saved["draft"] or {}).get("digest"),
@@ -63,15 +54,14 @@ def publish_file(
 
 
 def _save(
-    client: Client, options: Options, name: str, source: str, form: str, file: str
+    client: Client, options: Options, target: dict[str, Any], source: str, form: str, file: str
 ) -> dict[str, Any]:
     """Create the workflow, or update its draft when it is there."""
-    found = client.run("find_workflow", name=name)["workflow"]
+    found = client.run("find_workflow", **target)["workflow"]
     values: dict[str, Any] = {"source": source, "format": form}
     if found is None:
-        if client.server.namespace:
-            values["namespace"] = client.server.namespace
-        payload = client.run("create_workflow", input={"name": name, **values})["createWorkflow"]
+        named = {key: value for key, value in target.items() if value is not None}
+        payload = client.run("create_workflow", input={**named, **values})["createWorkflow"]
     else:
         payload = client.run("update_workflow", input={"workflowId": found["id"], **values})[
             "updateWorkflow"
@@ -90,8 +80,8 @@ def finding_line(file: str, finding: dict[str, Any]) -> str:
     return f"{place}: {finding['severity'].lower()} {finding['rule']}: {finding['message']}"
 
 
-def _name_of(file: str, source: str, form: str) -> str:
-    """The name that the document gives itself, in either spelling."""
+def _name_of(file: str, source: str, form: str) -> tuple[str, str | None]:
+    """The name that the document gives itself, in either spelling, and its namespace."""
     from runtime.definition import validate
     from runtime.model.workflow import DefinitionFormat
 
@@ -104,4 +94,4 @@ def _name_of(file: str, source: str, form: str) -> str:
             place=Place(file, first.line, first.column) if first else Place(file),
             hint=first.hint if first else "add `name:`",
         )
-    return result.name
+    return result.name, result.plan.namespace if result.plan else None

@@ -15,9 +15,9 @@ import click
 from maestro_cli.documents import looks_like_file, read_input
 from maestro_cli.errors import CliError, usage
 from maestro_cli.groups import Verb
+from maestro_cli.names import check_version
 from maestro_cli.options import Options, see_current_folder
 from maestro_cli.output import print_document
-from maestro_cli.publishing import check_version
 
 _PRIORITIES: Final = 1 << 31
 

@@ -6,9 +6,10 @@ import click
 
 from maestro_cli.client import Client
 from maestro_cli.groups import Verb
+from maestro_cli.names import check_version
 from maestro_cli.options import Options
 from maestro_cli.output import print_document
-from maestro_cli.publishing import check_version, publish_file
+from maestro_cli.publishing import publish_file
 
 
 @click.command(cls=Verb)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, Final
 
 import click
 
 from maestro_cli.client import Client
-from maestro_cli.errors import CliError
 from maestro_cli.groups import VerbGroup
+from maestro_cli.names import reference, unknown
 from maestro_cli.options import Options
 from maestro_cli.output import Column, show_fields, show_one, show_rows, word
 from maestro_cli.paging import collect
 
-_UUID: Final = re.compile(r"(?:wf_)?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _COLUMNS: Final = (
     Column("NAME", "name"),
     Column("VERSION", "currentVersion.version"),
@@ -79,7 +77,8 @@ def list_(options: Options, status: tuple[str, ...], contains: str | None, limit
 @click.pass_obj
 def get(options: Options, workflow: str) -> None:
     """Show one workflow and the steps of its current version."""
-    found = Client.of(options).run("get_workflow", **reference(workflow))["workflow"]
+    client = Client.of(options)
+    found = client.run("get_workflow", **reference(client, workflow))["workflow"]
     if found is None:
         raise unknown(workflow)
     show_one(options, found, lambda: _draw(found), name="name")
@@ -95,7 +94,7 @@ def versions(options: Options, workflow: str, limit: int) -> None:
 
     def fetch(size: int, after: str | None) -> dict[str, Any]:
         found = client.run(
-            "list_workflow_versions", first=size, after=after, **reference(workflow)
+            "list_workflow_versions", first=size, after=after, **reference(client, workflow)
         )["workflow"]
         if found is None:
             raise unknown(workflow)
@@ -108,21 +107,6 @@ def versions(options: Options, workflow: str, limit: int) -> None:
         _VERSION_COLUMNS,
         name="version",
         empty="No version is published yet.",
-    )
-
-
-def reference(workflow: str) -> dict[str, str]:
-    """How the graph is asked for a workflow that a user named by name or id."""
-    return {"id": workflow} if _UUID.fullmatch(workflow) else {"name": workflow}
-
-
-def unknown(workflow: str) -> CliError:
-    """The error for a workflow that is not there."""
-    return CliError(
-        f"There is no workflow {workflow!r}.",
-        code="NOT_FOUND",
-        reason="WORKFLOW_NOT_FOUND",
-        hint="see `mc workflows list`",
     )
 
 

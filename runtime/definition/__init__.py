@@ -9,6 +9,7 @@ from __future__ import annotations
 from runtime.definition.calling import called
 from runtime.definition.canonical import canonical_bytes, canonical_digest
 from runtime.definition.compile import compile_plan
+from runtime.definition.diff import diff_definitions
 from runtime.definition.params import apply_params
 from runtime.definition.schema import json_schema, schema_text
 from runtime.definition.validate import Validation, validate
@@ -20,6 +21,7 @@ __all__ = [
     "canonical_bytes",
     "canonical_digest",
     "compile_plan",
+    "diff_definitions",
     "json_schema",
     "schema_text",
     "validate",

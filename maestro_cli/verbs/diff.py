@@ -1,0 +1,46 @@
+"""`mc diff A B`: what changed between two definitions, files or published, and what it means for callers."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from maestro_cli.differences import as_document, as_lines, compare, load_side
+from maestro_cli.groups import Verb
+from maestro_cli.options import Options, see_current_folder
+from maestro_cli.output import print_document
+
+
+@click.command(cls=Verb)
+@click.argument("a", metavar="A")
+@click.argument("b", metavar="B")
+@click.option(
+    "--import",
+    "imports",
+    multiple=True,
+    metavar="PACKAGE",
+    help="Package with connectors. Repeatable.",
+)
+@click.pass_obj
+def diff(options: Options, a: str, b: str, imports: tuple[str, ...]) -> None:
+    """Compare two definitions: FILE, NAME (the current version), NAME@VERSION or NAME@draft.
+
+    Two files are compared offline.
+    """
+    from runtime.connectors.registry import Registry
+
+    see_current_folder(imports)
+    catalog = Registry.load(imports).catalog()
+    before, after = load_side(options, a, catalog), load_side(options, b, catalog)
+    found = compare(before, after, catalog)
+    if options.is_document:
+        print_document(options, as_document(before, after, found))
+    elif options.format == "name":
+        for key in [*found.removed, *found.added, *(one.key for one in found.changed)]:
+            print(key)
+    else:
+        colored = options.is_colored(sys.stdout)
+        print(f"{before.label} -> {after.label}")
+        for line in as_lines(found, colored=colored):
+            print(line)
