@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -13,6 +14,9 @@ import pytest
 
 from tests.support import servers
 from tests.support.processes import Mc, clean_environment
+
+# Fixtures of a module, or of a folder (`service`), that start processes.
+SHARED = frozenset({"service", "dev", "journey", "fleet", "engine", "address"})
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -31,6 +35,17 @@ def pytest_configure(config: pytest.Config) -> None:
     clean = clean_environment()
     os.environ.clear()
     os.environ.update(clean | kept)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # Started in the background of a script: what tests start must hear Ctrl-C all the same.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Keep together, in one test process, what shares processes that are dear to start."""
+    shared = SHARED.intersection(getattr(item, "fixturenames", ()))
+    if shared:
+        place = item.path.parent if "service" in shared else item.path
+        item.add_marker(pytest.mark.xdist_group(str(place)))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

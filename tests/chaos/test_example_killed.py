@@ -16,7 +16,11 @@ pytestmark = pytest.mark.chaos
 
 @pytest.mark.parametrize(
     ("type_", "step"),
-    [("STEP_STARTED", "charge"), ("STEP_COMPLETED", "charge"), ("STEP_STARTED", "label")],
+    [
+        ("STEP_STARTED", "charge"),
+        pytest.param("STEP_COMPLETED", "charge", marks=pytest.mark.long),
+        pytest.param("STEP_STARTED", "label", marks=pytest.mark.long),
+    ],
 )
 async def test_the_example_survives_the_death_of_its_worker(stack, shop, type_, step):
     name = await stack.publish(SOURCE)
@@ -33,6 +37,7 @@ async def test_the_example_survives_the_death_of_its_worker(stack, shop, type_, 
     assert counters["effects"] == 4
 
 
+@pytest.mark.long
 async def test_another_worker_takes_over_many(stack, shop):
     name = await stack.publish(SOURCE)
     stack.mc.start("worker", name="second")

@@ -72,6 +72,7 @@ async def test_a_start_without_space_says_so(mc, small_disk):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.long
 async def test_what_was_acknowledged_before_the_disk_was_full_ends_when_there_is_space(
     mc, small_disk
 ):

@@ -40,6 +40,7 @@ def write(name, lines):
 WORKFLOW = "name: quick\nversion: 1.0.0\nsteps: [{id: a, uses: core.noop@1}]\n"
 
 
+@pytest.mark.long
 async def test_a_worker_killed_in_the_middle_of_a_call(mc, database_url, redis_url, tmp_path):
     (tmp_path / "ledger.py").write_text(HANDLER)
     mc.environ |= {"HANDLER_FOLDER": str(tmp_path), "PYTHONPATH": f"{tmp_path}:{ROOT}"}

@@ -145,6 +145,7 @@ async def last_event(room: Sharded, who: Any, one: Any) -> EventKind:
     return kinds[-1]
 
 
+@pytest.mark.long
 async def test_without_the_catalog_known_workflows_run_on_other_databases(servers, redis_url, home):
     east, _ = servers
     async with process(servers, redis_url, home) as room:

@@ -34,6 +34,7 @@ async def room(database_url: str, redis_url: str, home: Path, mc: Mc):
     mc.end_all()
 
 
+@pytest.mark.long
 async def test_one_poison_among_many_is_the_only_dead_letter(room, mc, home):
     gate = home / "gate"
     step = {"id": "a", "uses": "probe.gated@1", "with": {"gate": str(gate)}}

@@ -82,6 +82,7 @@ async def test_a_killed_server_is_named_comes_back_and_nothing_is_lost(dev, prog
     await all_end_rightly(dev, ids + more)
 
 
+@pytest.mark.long
 async def test_a_server_that_stands_still_is_named_and_no_caller_hangs(dev):
     ids = await start_many(dev)
     stopped = server(dev, "valkey")
@@ -101,6 +102,7 @@ async def is_named(stack: Stack, name: str) -> bool:
     return status == 503 and body["dependencies"][name]["status"] == "failed"
 
 
+@pytest.mark.long
 async def test_all_of_redis_may_be_emptied_at_any_moment(dev):
     link = redis.asyncio.from_url(facts(dev)["redis_url"])
     name = await dev.publish(CHAIN)
@@ -113,6 +115,7 @@ async def test_all_of_redis_may_be_emptied_at_any_moment(dev):
     await all_end_rightly(dev, ids)
 
 
+@pytest.mark.long
 async def test_a_cut_connection_is_made_again(dev):
     ids = await start_many(dev)
     connection = await asyncpg.connect(facts(dev)["database_url"])

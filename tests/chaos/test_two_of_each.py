@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import signal
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import asyncpg
 import pytest
 
-from tests.support.processes import Running, free_port
+from tests.support.processes import Mc, Running, free_port
 from tests.support.stack import ENQUEUE, Service, Stack
 
 pytestmark = pytest.mark.chaos
+
+_NUMBERS = itertools.count(1)
 
 SLOW = """
 name: slow
@@ -34,28 +38,63 @@ class Two:
     workers: list[Running]
 
 
-@pytest.fixture
-async def two(mc, database_url, redis_url):
-    mc.environ |= {"MC_DATABASE_URL": database_url, "MC_REDIS_URL": redis_url}
-    other = replace(mc, port=free_port())  # the same folder, environment and list of processes
-    running = [one.start("serve") for one in (mc, other)]
-    workers = [mc.start("worker") for _ in range(2)]
+@dataclass
+class Fleet:
+    """Two APIs, two workers and a scheduler, each a process of one folder."""
+
+    doors: tuple[Mc, Mc]
+    apis: list[Running] = field(default_factory=list)
+    workers: list[Running] = field(default_factory=list)
+
+    async def complete(self) -> None:
+        """Start what does not run: at first all, later what a test has ended."""
+        dead = [one for one in (*self.apis, *self.workers) if one.process.poll() is not None]
+        for one in dead:
+            (self.apis if one in self.apis else self.workers).remove(one)
+        here = {one.url for one in self.apis}
+        self.apis += [door.start("serve") for door in self.doors if door.url not in here]
+        self.workers += [self.doors[0].start("worker") for _ in range(2 - len(self.workers))]
+        for one in self.apis:
+            await one.ready()
+        for one in self.workers:
+            await one.printed("worker ready")
+
+
+@pytest.fixture(scope="module")
+def fleet(
+    databases: Any, redis_server: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Fleet]:
+    folder = tmp_path_factory.mktemp("two")
+    (folder / "home").mkdir(mode=0o700)
+    mc = Mc(home=folder / "home", folder=folder)
+    mc.environ |= {"MC_DATABASE_URL": databases.clone(), "MC_REDIS_URL": redis_server}
     mc.start("scheduler")
-    for one in running:
-        await one.ready()
-    for one in workers:
-        await one.printed("worker ready")
-    first, second = (Stack.of_tenant(Service(one), "acme") for one in (mc, other))
-    yield Two((first, second), workers)
+    yield Fleet((mc, replace(mc, port=free_port())))  # the same folder and list of processes
     mc.end_all()
+
+
+@pytest.fixture
+async def two(fleet: Fleet) -> Two:
+    """The fleet as a tenant of this test alone."""
+    await fleet.complete()
+    tenant = f"tenant-{next(_NUMBERS)}"
+    first, second = (Stack.of_tenant(Service(door), tenant) for door in fleet.doors)
+    return Two((first, second), fleet.workers)
+
+
+@pytest.fixture
+def database_url(fleet: Fleet) -> str:
+    """The database of the fleet."""
+    return fleet.doors[0].environ["MC_DATABASE_URL"]
 
 
 async def test_accepted_by_either_watched_on_the_other_and_run_by_both(two, database_url):
     one, other = two.apis
-    name = await one.publish(SLOW)
+    name, ids = await one.publish(SLOW), []
 
     async def through(entrance: Stack, exit: Stack, n: int) -> Any:
         execution = await entrance.enqueue(name, {"n": n})
+        ids.append(execution)
         events = await exit.watch(execution)
         return events[-1]["type"], (await exit.finished(execution))["output"]
 
@@ -64,15 +103,15 @@ async def test_accepted_by_either_watched_on_the_other_and_run_by_both(two, data
     )
 
     assert found == [("EXECUTION_COMPLETED", {"n": n}) for n in range(24)]
-    workers = await names(database_url)
-    assert len(workers) == 2
+    assert len(await names(database_url, ids)) == 2
 
 
-async def names(database_url: str) -> set[str]:
-    """The processes that completed steps."""
+async def names(database_url: str, ids: list[str]) -> set[str]:
+    """The processes that completed steps of these executions."""
     connection = await asyncpg.connect(database_url)
     rows = await connection.fetch(
-        "select distinct result ->> 'worker' as name from maestro.step_executions"
+        "select distinct result ->> 'worker' as name from maestro.step_executions where execution_id = any($1::uuid[])",
+        ids,
     )
     await connection.close()
     return {row["name"] for row in rows}
@@ -91,23 +130,6 @@ async def test_one_key_at_two_apis_at_once_is_one_execution(two):
         found = await asyncio.gather(*(start(api, f"k{key}") for api in two.apis * 4))
         assert len({execution for execution, _ in found}) == 1
         assert [created for _, created in found].count(True) == 1
-
-
-async def test_a_killed_worker_s_executions_end_at_the_other_and_an_api_less_is_no_loss(two):
-    one, other = two.apis
-    name = await one.publish(SLOW)
-    ids = [await one.enqueue(name, {"n": n}) for n in range(30)]
-    await asyncio.gather(*(other.until(execution, "STEP_STARTED", "a") for execution in ids[:4]))
-
-    two.workers[0].kill()
-    next(process for process in one.mc.started if process.url == one.mc.url).kill()
-
-    ended = await asyncio.gather(*(other.finished(execution) for execution in ids))
-    assert [found["status"] for found in ended] == ["COMPLETED"] * 30
-    for found in ended:
-        kinds = [edge["node"]["type"] for edge in found["events"]["edges"]]
-        assert kinds.count("STEP_COMPLETED") == 2
-    assert await two.workers[1].stop(signal.SIGTERM) == 0
 
 
 async def test_a_shard_that_is_closed_takes_nothing_from_either_until_it_is_opened(
@@ -132,3 +154,20 @@ async def close(connection: Any) -> None:
     async with connection.transaction():
         await connection.execute("select 1 from maestro.shards for update")
         await connection.execute("update maestro.shards set open = false")
+
+
+async def test_a_killed_worker_s_executions_end_at_the_other_and_an_api_less_is_no_loss(two, fleet):
+    one, other = two.apis
+    name = await one.publish(SLOW)
+    ids = [await one.enqueue(name, {"n": n}) for n in range(30)]
+    await asyncio.gather(*(other.until(execution, "STEP_STARTED", "a") for execution in ids[:4]))
+
+    two.workers[0].kill()
+    next(api for api in fleet.apis if api.url == one.mc.url).kill()
+
+    ended = await asyncio.gather(*(other.finished(execution) for execution in ids))
+    assert [found["status"] for found in ended] == ["COMPLETED"] * 30
+    for found in ended:
+        kinds = [edge["node"]["type"] for edge in found["events"]["edges"]]
+        assert kinds.count("STEP_COMPLETED") == 2
+    assert await two.workers[1].stop(signal.SIGTERM) == 0

@@ -128,6 +128,7 @@ async def test_a_worker_that_is_started_again_finds_its_own_past(
     assert Counter(key for key, _ in calls(home))[f"{execution}.s.0.g0"] == 1
 
 
+@pytest.mark.long
 async def test_many_executions_survive_repeated_kills(room: EngineRoom, start, home: Path):
     version = await room.publish(chain(home, gated="nothing"))
     worker = await start("w0")
@@ -146,6 +147,7 @@ async def test_many_executions_survive_repeated_kills(room: EngineRoom, start, h
         assert (await room.events(execution)).count("execution_completed") == 1
 
 
+@pytest.mark.long
 async def test_what_lost_two_owners_by_chance_ends_like_the_others(
     room: EngineRoom, start, home: Path
 ):

@@ -58,7 +58,10 @@ async def test_three_processes_run_an_execution_and_drain_on_sigterm(
     assert [await part.stop(signal.SIGTERM) for part in parts] == [0, 0, 0]
 
 
-@pytest.mark.parametrize("verb", ["serve", "worker", "scheduler"])
+@pytest.mark.parametrize(
+    "verb",
+    ["serve", *(pytest.param(one, marks=pytest.mark.long) for one in ("worker", "scheduler"))],
+)
 async def test_without_services_they_say_what_to_set(mc, verb):
     done = await mc.run(verb)
 
@@ -111,7 +114,7 @@ async def test_a_file_runs_without_any_server_and_leaves_nothing(mc, hello, tmp_
     assert not (mc.home / "dev.json").exists()
 
 
-@pytest.mark.parametrize("flag", ["--wait", "--watch"])
+@pytest.mark.parametrize("flag", ["--wait", pytest.param("--watch", marks=pytest.mark.long)])
 async def test_ctrl_c_ends_a_local_run_at_once_and_says_so(mc, nap, flag):
     running = mc.start("execute", nap, flag)
     await running.printed(r"^([0-9a-f-]{36})$")
@@ -140,6 +143,7 @@ async def test_what_a_killed_local_run_left_is_swept_by_the_next(mc, nap, hello,
     assert await other.stop(signal.SIGINT) == 130
 
 
+@pytest.mark.long
 async def test_a_file_without_server_watched_as_json_is_one_document(mc, hello):
     done = await mc.run("execute", hello, "--watch", "-o", "json")
 

@@ -1,4 +1,4 @@
-"""The whole service for a module of journeys; every test is a tenant of its own on it."""
+"""One whole service for all journeys; every test is a tenant of its own on it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from tests.support.stack import Stack, open_shop, start_service
 _NUMBERS = itertools.count(1)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def service(ground_run, databases, redis_server, tmp_path_factory):
     """API, worker and scheduler as three processes."""
     folder = tmp_path_factory.mktemp("service")
     home = folder / "home"
     home.mkdir(mode=0o700)
     mc = Mc(home=home, folder=folder)
-    yield ground_run(start_service(mc, databases.clone(), redis_server))
+    imports = ("tests.support.talking",)
+    yield ground_run(start_service(mc, databases.clone(), redis_server, imports=imports))
     mc.end_all()
 
 

@@ -16,8 +16,8 @@ import websockets
 from aiohttp import web
 
 from tests.support.listening import listening
-from tests.support.processes import ROOT, Mc
-from tests.support.stack import CREATE, ENQUEUE, start_service
+from tests.support.processes import ROOT
+from tests.support.stack import CREATE, ENQUEUE
 
 FAULTS = ROOT / "tests" / "golden" / "definitions" / "invalid" / "many.yaml"
 LIMIT = 1_048_576
@@ -59,16 +59,6 @@ params: {url: {type: string}}
 steps:
   - {id: only, uses: http.request@1, with: {url: "{{ params.url }}"}}
 """
-
-
-@pytest.fixture(scope="module")
-def service(ground_run, databases, redis_server, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("service")
-    (folder / "home").mkdir(mode=0o700)
-    mc = Mc(home=folder / "home", folder=folder)
-    imports = ("tests.support.talking",)
-    yield ground_run(start_service(mc, databases.clone(), redis_server, imports=imports))
-    mc.end_all()
 
 
 async def post(stack, body: Any, token: str | None = None) -> tuple[int, dict[str, str], Any]:

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 from gql import GraphQLRequest
 
-from tests.support.processes import Mc, eventually
-from tests.support.stack import start_service
+from tests.support.processes import eventually
 
 TALK = """
 name: talk
@@ -25,16 +24,6 @@ STEPS = """query ($id: ID!) { execution(id: $id) {
   steps { stepKey logs { edges { cursor node { cursor at level attempt message fields } } } }
   logs { edges { node { message } } } } }"""
 SPOKEN = ["alpha", "beta", "done", "gamma", "done"]
-
-
-@pytest.fixture(scope="module")
-def service(ground_run, databases, redis_server, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("service")
-    (folder / "home").mkdir(mode=0o700)
-    mc = Mc(home=folder / "home", folder=folder)
-    imports = ("tests.support.talking",)
-    yield ground_run(start_service(mc, databases.clone(), redis_server, imports=imports))
-    mc.end_all()
 
 
 @pytest.fixture

@@ -41,7 +41,9 @@ async def _on_the_model(played):
     return await Stage(ModelDatabase(model), expire).play(*played)
 
 
-@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize(
+    "part", [0, *(pytest.param(part, marks=pytest.mark.long) for part in range(1, PARTS))]
+)
 async def test_model_and_postgres_answer_alike(database_url: str, part: int):
     for seed in range(part, 5 * PARTS, PARTS):
         played = scenario(seed)

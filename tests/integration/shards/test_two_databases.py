@@ -231,6 +231,7 @@ async def is_running(room, who, one) -> bool:
     return found is not None and found.status.name == "RUNNING"
 
 
+@pytest.mark.long
 async def test_a_killed_worker_is_replaced_in_its_own_database(room):
     callers = [await room.caller(shard) for shard in (1, 2)]
     for who in callers:
