@@ -33,12 +33,14 @@ from runtime.model.values import Digest, Duration, Json, SemVer
 _WAIT: Final = ("signal", "for", "until", "timeout", "default")
 
 
-def compile_plan(definition: Mapping[str, Json], digest: Digest) -> Plan:
-    """The plan of a canonical definition."""
+def compile_plan(
+    definition: Mapping[str, Json], digest: Digest, *, plain: bool | None = None
+) -> Plan:
+    """The plan of a canonical definition; `plain` spares a look that was taken already."""
     steps: Any = definition.get("steps", [])
     index_of = {step["id"]: index for index, step in enumerate(steps)}
     retry = read_retry(definition.get("retry"))
-    plain = is_plain(steps)
+    plain = is_plain(steps) if plain is None else plain
     try:
         plans = tuple(
             _step(step, index, index_of, retry, plain=plain) for index, step in enumerate(steps)
@@ -86,8 +88,8 @@ def _step(
     plain: bool,
 ) -> StepPlan:
     uses, effect = step.get("uses"), step.get("effect")
-    needs = dict.fromkeys(index_of[name] for name in step.get("depends_on", ()))
-    kind = StepKind(step.get("type", "task"))
+    needs = dict.fromkeys([index_of[name] for name in step.get("depends_on", ())])
+    kind = StepKind(step["type"]) if "type" in step else StepKind.TASK
     is_wait = kind is StepKind.WAIT
     if "retry" in step or is_wait:
         retry = read_retry(step.get("retry"))
@@ -104,7 +106,7 @@ def _step(
         retry=retry,
         effect=Effect(effect) if effect else None,
         wait=_wait(step) if is_wait else None,
-        in_doubt=InDoubt(step.get("in_doubt", InDoubt.FAIL)),
+        in_doubt=InDoubt(step["in_doubt"]) if "in_doubt" in step else InDoubt.FAIL,
         config_hash=canonical_digest(step, plain=plain or None),
         canonical=step,
     )

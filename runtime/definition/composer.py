@@ -65,17 +65,26 @@ NO_KEY: Final[Any] = object()
 _DROPPED: Final[Any] = object()
 
 
-@dataclass(slots=True)
 class _Frame:
-    """A mapping or list that is being built; `characters` and `nodes` count it written out."""
+    """A mapping or list that is being built; `nodes` and `characters` are what was read before it."""
 
-    value: Any
-    is_mapping: bool
-    anchor: str | None
-    key: Any = NO_KEY
-    is_key: bool = False
-    nodes: int = 1
-    characters: int = 0
+    __slots__ = ("anchor", "characters", "is_key", "is_mapping", "key", "nodes", "value")
+
+    def __init__(
+        self,
+        value: Any,
+        is_mapping: bool,  # noqa: FBT001 - made once for each part of a document
+        anchor: str | None,
+        nodes: int,
+        characters: int,
+    ) -> None:
+        self.value = value
+        self.is_mapping = is_mapping
+        self.anchor = anchor
+        self.key: Any = NO_KEY
+        self.is_key = False
+        self.nodes = nodes
+        self.characters = characters
 
 
 @dataclass(slots=True)
@@ -87,7 +96,12 @@ class _Anchored:
 
 @dataclass(slots=True)
 class Composer:
-    """Builds the value; complains about what is odd; refuses what is too much."""
+    """Builds the value; complains about what is odd; refuses what is too much.
+
+    What was read is counted once, for the whole document: `_nodes` and `_characters` as they come,
+    `_more_nodes` for what aliases stand for beyond that. A part's size is the difference between
+    the counts at its end and at its beginning, which only parts with an anchor ask for.
+    """
 
     value: Json = None
     is_empty: bool = True
@@ -96,39 +110,48 @@ class Composer:
     _anchors: dict[str, _Anchored | None] = field(default_factory=dict)
     _aliases: int = 0
     _events: int = 0
+    _more_nodes: int = 0
+    _characters: int = 0
 
     def open(self, is_mapping: bool, anchor: str | None, mark: Mark) -> None:  # noqa: FBT001
         """As Sink says."""
-        self._count(mark)
-        if len(self._frames) >= MAX_DEPTH:
+        self._events = events = self._events + 1
+        if events > MAX_EVENTS:
+            self._refuse_count(mark)
+        frames = self._frames
+        if len(frames) >= MAX_DEPTH:
             raise Refused(
                 "too-deep", f"this document is nested deeper than {MAX_DEPTH} levels", mark
             )
         if anchor is not None:
             self._anchors[anchor] = None
-        parent = self._frames[-1] if self._frames else None
-        frame = _Frame({} if is_mapping else [], is_mapping, anchor)
-        if parent is not None and parent.is_mapping and parent.key is NO_KEY:
+        before = events + self._more_nodes - 1
+        value: Any = {} if is_mapping else []
+        frame = _Frame(value, is_mapping, anchor, before, self._characters)
+        if frames and (parent := frames[-1]).is_mapping and parent.key is NO_KEY:
             self._complain("key-not-text", "a key is text, not a list or mapping", mark)
             frame.is_key = True
-        self._frames.append(frame)
+        frames.append(frame)
 
     def close(self, mark: Mark) -> None:
         """As Sink says."""
         frame = self._frames.pop()
         if frame.anchor is not None:
-            self._anchors[frame.anchor] = _Anchored(frame.value, frame.nodes, frame.characters)
+            nodes = self._events + self._more_nodes - frame.nodes
+            characters = self._characters - frame.characters
+            self._anchors[frame.anchor] = _Anchored(frame.value, nodes, characters)
+        if self._aliases:
+            self._check_expanded(mark)
         if frame.is_key:
             self._frames[-1].key = _DROPPED
             return
-        self._put(frame.value, frame.nodes, frame.characters, mark)
+        self._put(frame.value, mark)
 
     def scalar(self, value: Json, anchor: str | None, mark: Mark) -> None:
         """As Sink says."""
         self._events += 1
         if self._events > MAX_EVENTS:
             self._refuse_count(mark)
-        size = 8
         if type(value) is str:
             size = len(value)
             if size > MAX_SCALAR:
@@ -137,33 +160,31 @@ class Composer:
                 )
             if "\x00" in value:
                 self._complain("character", "the character U+0000 can't be stored", mark)
-        elif type(value) is int and not -MAX_INTEGER <= value <= MAX_INTEGER:
-            message = "this number loses digits as JSON"
-            self._complain("number-range", message, mark, "write it as text")
+        else:
+            size = 8
+            if type(value) is int and not -MAX_INTEGER <= value <= MAX_INTEGER:
+                message = "this number loses digits as JSON"
+                self._complain("number-range", message, mark, "write it as text")
+        self._characters += size
         if anchor is not None:
             self._anchors[anchor] = _Anchored(value, 1, size)
         frames = self._frames
-        if (
-            frames
-            and (frame := frames[-1]).is_mapping
-            and frame.characters < MAX_SCALAR
-            and frame.nodes < MAX_EXPANDED_NODES
-        ):
-            # The usual case of _put, which a large document runs a hundred thousand times.
+        if frames:
+            # The usual cases of _put, which a large document runs a hundred thousand times.
+            frame = frames[-1]
+            if not frame.is_mapping:
+                frame.value.append(value)
+                return
             key = frame.key
             if key is NO_KEY:
                 if type(value) is str and value not in frame.value:
                     frame.key = value
-                    frame.nodes += 1
-                    frame.characters += size
                     return
             elif key is not _DROPPED:
                 frame.value[key] = value
                 frame.key = NO_KEY
-                frame.nodes += 1
-                frame.characters += size
                 return
-        self._put(value, 1, size, mark)
+        self._put(value, mark)
 
     def alias(self, name: str, mark: Mark) -> None:
         """As Sink says."""
@@ -177,7 +198,10 @@ class Composer:
         anchored = self._anchors[name]
         if anchored is None:
             raise Refused("syntax", f"*{name} stands inside of what it stands for", mark)
-        self._put(anchored.value, anchored.nodes, anchored.characters, mark)
+        self._more_nodes += anchored.nodes - 1  # The alias itself was counted as an event.
+        self._characters += anchored.characters
+        self._check_expanded(mark)
+        self._put(anchored.value, mark)
 
     def path(self) -> Path:
         """Where the reader is."""
@@ -198,20 +222,22 @@ class Composer:
     def _refuse_count(mark: Mark) -> NoReturn:
         raise Refused("too-large", f"this document has more than {MAX_EVENTS:,} parts", mark)
 
-    def _put(self, value: Any, nodes: int, characters: int, mark: Mark) -> None:
-        if not self._frames:
-            self.value, self.is_empty = value, False
-            return
-        frame = self._frames[-1]
-        frame.nodes += nodes
-        frame.characters += characters
-        if frame.nodes > MAX_EXPANDED_NODES or frame.characters > MAX_EXPANDED_CHARACTERS:
+    def _check_expanded(self, mark: Mark) -> None:
+        """Without aliases a document is no larger than what was read, which has limits of its own."""
+        nodes = self._events + self._more_nodes
+        if nodes > MAX_EXPANDED_NODES or self._characters > MAX_EXPANDED_CHARACTERS:
             raise Refused(
                 "too-large",
                 "this document is too large when its aliases are written out",
                 mark,
                 f"at most {MAX_EXPANDED_NODES:,} parts and {MAX_EXPANDED_CHARACTERS:,} characters",
             )
+
+    def _put(self, value: Any, mark: Mark) -> None:
+        if not self._frames:
+            self.value, self.is_empty = value, False
+            return
+        frame = self._frames[-1]
         if not frame.is_mapping:
             frame.value.append(value)
         elif frame.key is NO_KEY:

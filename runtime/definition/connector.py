@@ -49,6 +49,7 @@ class ConnectorCheck:
         self._types = types
         self._publishing = publishing
         self._infos: dict[str, ConnectorInfo | None] = {}
+        self._accepts: dict[str, Accept] = {}
 
     def run(self, step: Step) -> None:
         """Check what one step uses, also inside of a map and to undo."""
@@ -73,7 +74,10 @@ class ConnectorCheck:
             )
             return
         known = self._unknowing(value.get("with", {}), step, (*inside, "with"))
-        check_input(info, known, step, (*inside, "with"), self._findings)
+        if uses not in self._accepts:
+            self._accepts[uses] = _judges(_Schema(info))[0]
+        if not self._accepts[uses](known):
+            check_input(info, known, step, (*inside, "with"), self._findings)
 
     def _unknowing(self, value: Json, step: Step, inside: Path) -> Any:
         """The value with Unknown where an execution will put something."""
@@ -112,10 +116,8 @@ class ConnectorCheck:
 def check_input(
     info: ConnectorInfo, value: Any, step: Step, inside: Path, findings: Findings
 ) -> None:
-    """Compare a `with` block with the input that the connector takes."""
-    accepts, validator = _judges(_Schema(info))
-    if accepts(value):
-        return
+    """Say what is wrong with a `with` block that was not accepted at once."""
+    _, validator = _judges(_Schema(info))
     try:
         errors = sorted(
             islice(validator.iter_errors(value), _MAX_ERRORS),

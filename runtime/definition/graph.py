@@ -81,8 +81,11 @@ def _needs(graph: Graph, position: int, step: Step, findings: Findings) -> list[
     written = step.value.get("depends_on")
     is_list = isinstance(step.raw.get("depends_on", step.raw.get("dependsOn")), list)
     for index, name in enumerate(written if isinstance(written, list) else []):
-        place = step.place("depends_on", index) if is_list else step.place("depends_on")
         target = graph.index_of.get(str(name))
+        if target is not None and target != position and target not in needs:
+            needs[target] = None
+            continue
+        place = step.place("depends_on", index) if is_list else step.place("depends_on")
         if target is None:
             findings.error(
                 "unknown-dependency", f"there is no step {name!r}", place,
@@ -90,10 +93,8 @@ def _needs(graph: Graph, position: int, step: Step, findings: Findings) -> list[
             )  # fmt: skip
         elif target == position:
             findings.error("cycle", f"{name} waits for itself: {name} -> {name}", place)
-        elif target in needs:
-            findings.warning("duplicate-dependency", f"{name!r} stands here twice", place)
         else:
-            needs[target] = None
+            findings.warning("duplicate-dependency", f"{name!r} stands here twice", place)
     findings.step = None
     return list(needs)
 

@@ -41,15 +41,22 @@ USES: Final = r"(?:tasks/)?[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*@\d{1,9}(?:\.\d{
 WORKFLOW_REF: Final = rf"{NAME}(?:@[\^~]?\d{{1,9}}(?:\.\d{{1,9}}){{0,2}})?"
 
 
+_USES: Final = Text(
+    "a connector and its version",
+    USES,
+    "connector-reference",
+    200,
+    "write name@major, like http.request@1",
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Uses:
     """`[tasks/]name@major[.minor[.patch]]`."""
 
     def read(self, value: Json, path: Path, reading: Reading) -> Any:
         """As Shape says."""
-        hint = "write name@major, like http.request@1"
-        shape = Text("a connector and its version", USES, "connector-reference", 200, hint)
-        found = shape.read(value, path, reading)
+        found = _USES.read(value, path, reading)
         return found if found is MISSING else found.removeprefix("tasks/")
 
     def schema(self) -> Schema:

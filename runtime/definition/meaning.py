@@ -5,6 +5,8 @@ Called by validate after the document was read; every check reports and none sto
 
 from __future__ import annotations
 
+from typing import Final
+
 from runtime.definition.document import Document, Step
 from runtime.definition.finding import Findings, Path
 from runtime.definition.graph import Graph
@@ -23,6 +25,10 @@ from runtime.definition.waits import check_wait
 from runtime.model.plan import StepKind
 from runtime.model.values import Duration, Json
 
+# The keys about which there is something to check; most steps have none of them.
+_CHECKED: Final = frozenset(
+    (*NOT_RUN_STEP_KEYS, "when", "retry", "in_doubt", "sla", "on_expiry", "cases")
+)
 DEFAULT_RETRY_INITIAL = "1s"
 DEFAULT_RETRY_MAX = "60s"
 
@@ -32,7 +38,10 @@ def check_meaning(
 ) -> None:
     """All checks that need neither references nor connectors."""
     _check_top(document, findings, publishing=publishing)
+    is_timed = "timeout" in document.value
     for position, step in enumerate(graph.steps):
+        if step.kind is StepKind.TASK and _CHECKED.isdisjoint(step.value) and not is_timed:
+            continue
         findings.step = step.id or None
         _check_runs(step, findings, publishing=publishing)
         _check_condition(step, findings)

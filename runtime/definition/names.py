@@ -46,19 +46,51 @@ class NameCheck:
         self._choosers = self._find_choosers()
         self._asked = self._find_asked()
         self._optional: dict[int, bool] = {}
+        self._known_outputs: dict[tuple[Any, ...], bool] = {}
 
     def run(self) -> None:
         """Check all templates of the document."""
         for use in self._document.uses:
             step = self._step_of(use)
+            first: dict[tuple[Any, ...], Reference] = {}
+            for one in use.references:
+                first.setdefault((one.path, one.at), one)
+            doubtful = [one for one in first.values() if not self._surely_fits(step, one)]
+            if not doubtful:
+                continue
             self._findings.step = step.id or None if step else None
-            seen: set[tuple[Any, ...]] = set()
-            for reference in use.references:
-                if (reference.path, reference.at) not in seen:
-                    seen.add((reference.path, reference.at))
-                    placed = Use((), (*use.path, *reference.at), use.area, use.step)
-                    self._check(placed, step, reference)
+            for reference in doubtful:
+                placed = Use((), (*use.path, *reference.at), use.area, use.step)
+                self._check(placed, step, reference)
         self._findings.step = None
+
+    def _surely_fits(self, step: Step | None, reference: Reference) -> bool:
+        """Whether this is what nearly all references are: an output of a step right before this one.
+
+        Says False of whatever is otherwise in any way; `_check` then finds out, and finds the words.
+        """
+        path = reference.path
+        if step is None or len(path) < 3 or path[0] != "steps" or path[2] != "output":  # noqa: PLR2004
+            return False
+        target = self._graph.index_of.get(path[1])  # type: ignore[arg-type]  # an index is in no dict of ids
+        if target is None or step.index >= len(self._graph.steps):
+            return False
+        if self._graph.steps[step.index] is not step or target not in self._graph.needs[step.index]:
+            return False
+        if len(path) > 3 and not reference.is_guarded and self._may_be_skipped(target):  # noqa: PLR2004
+            return False
+        return self._surely_gives(self._graph.steps[target], path[3:])
+
+    def _surely_gives(self, step: Step, rest: tuple[Any, ...]) -> bool:
+        """Whether nothing speaks against this part of a connector's output; asked once for all alike."""
+        uses = step.value.get("uses")
+        if step.kind is not StepKind.TASK or not isinstance(uses, str):
+            return False
+        known = self._known_outputs.get((uses, rest))
+        if known is None:
+            known = unknown_key(output_schema(step, self._catalog), list(rest)) is None
+            self._known_outputs[uses, rest] = known
+        return known
 
     def _step_of(self, use: Use) -> Step | None:
         if use.step is None:

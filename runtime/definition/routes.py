@@ -25,6 +25,8 @@ def targets(step: Step) -> list[tuple[str, Path]]:
     """The steps that a gateway's cases name, and where."""
     out: list[tuple[str, Path]] = []
     cases = step.raw.get("cases")
+    if cases is None:
+        return out
     for index, case in enumerate(cases if isinstance(cases, list) else []):
         for key in ("then", "else"):
             written = case.get(key) if isinstance(case, dict) else None

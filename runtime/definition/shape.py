@@ -92,6 +92,11 @@ class Text:
     rule: str = "text"
     longest: int = 10_000
     hint: str | None = None
+    _form: re.Pattern[str] | None = field(default=None, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.pattern is not None:
+            object.__setattr__(self, "_form", re.compile(self.pattern))
 
     def read(self, value: Json, path: Path, reading: Reading) -> Any:
         """As Shape says."""
@@ -103,7 +108,7 @@ class Text:
                 self.rule, f"at most {self.longest} characters are allowed", path
             )
             return MISSING
-        if self.pattern is not None and not re.fullmatch(self.pattern, value):
+        if self._form is not None and not self._form.fullmatch(value):
             shown = value if len(value) <= 60 else value[:57] + "..."  # noqa: PLR2004 - one line
             reading.findings.error(
                 self.rule, f"{shown!r} is not {self.expected}", path, hint=self.hint
@@ -138,12 +143,13 @@ class DurationText:
                 hint=hint,
             )
             return MISSING
-        if parse_duration(value) is None:
+        found = parse_duration(value)
+        if found is None:
             reading.findings.error(
                 "bad-duration", f"{value[:60]!r} is not a duration", path, hint=hint
             )
             return MISSING
-        if self.positive and parse_duration(value) == Duration(0):
+        if self.positive and not found.milliseconds:
             reading.findings.error("bad-duration", "this leaves no time at all", path, hint=hint)
             return MISSING
         return value.strip()
@@ -258,8 +264,9 @@ class ListOf:
         if len(value) < self.least:
             reading.findings.error("empty", f"at least {self.least} is needed here", path)
             return MISSING
-        out = [self.element.read(one, (*path, i), reading) for i, one in enumerate(value)]
-        return [one for one in out if one is not MISSING]
+        read = self.element.read
+        out = [read(one, (*path, i), reading) for i, one in enumerate(value)]
+        return out if MISSING not in out else [one for one in out if one is not MISSING]
 
     def schema(self) -> Schema:
         """As Shape says."""
@@ -341,14 +348,20 @@ class Record:
     name: str
     fields: Mapping[str, Field]
     rule: str = "unknown-key"
+    _required: tuple[str, ...] = field(default=(), init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        needed = tuple(name for name, one in self.fields.items() if one.required)
+        object.__setattr__(self, "_required", needed)
 
     def read(self, value: Json, path: Path, reading: Reading) -> Any:
         """As Shape says."""
         if not isinstance(value, dict):
             return wrong(f"a mapping ({self.name})", value, path, reading)
         out: dict[str, Json] = {}
+        fields = self.fields
         for key, one in value.items():
-            name = self.canonical(key, reading)
+            name = key if key in fields else self.canonical(key, reading)
             if name is None:
                 self.refuse_key(key, path, reading)
                 continue
@@ -362,7 +375,7 @@ class Record:
                 continue
             if reading.keys is not None:
                 reading.keys.append(((*path, key), name))
-            found = self.fields[name].shape.read(one, (*path, key), reading)
+            found = fields[name].shape.read(one, (*path, key), reading)
             if found is not MISSING:
                 out[name] = found
         self._require(value, path, reading)
@@ -393,8 +406,8 @@ class Record:
         )
 
     def _require(self, value: dict[str, Json], path: Path, reading: Reading) -> None:
-        for name, one in self.fields.items():
-            if one.required and name not in value and camel(name) not in value:
+        for name in self._required:
+            if name not in value and camel(name) not in value:
                 reading.findings.error("missing-key", f"{self.name} needs {name!r}", path)
 
     def schema(self) -> Schema:

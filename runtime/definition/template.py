@@ -6,7 +6,7 @@ canonical form and one digest. Each template is read once; later checks use its 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from runtime.definition.finding import Findings, Path
 from runtime.expression import (
@@ -28,8 +28,7 @@ class TooMuch(Exception):
         self.path = path
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
+class Use(NamedTuple):
     """A template in the document: where it stands and what part of the language it belongs to."""
 
     references: tuple[Reference, ...]
@@ -47,7 +46,8 @@ def read_template(
     except ExpressionError:
         _report_each(value, path, findings)
         return value
-    _pay(found.size, path, findings)
+    if found.size:
+        _pay(found.size, path, findings)
     if found.references:
         uses.append(Use(found.references, path, area, step))
     return found.canonical

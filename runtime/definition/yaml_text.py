@@ -35,7 +35,7 @@ _SPECIAL_STARTS = frozenset("0123456789+-.")
 
 def drive_yaml(text: str, sink: Sink) -> None:
     """Drive the sink with one YAML document; raises Refused. Marks are libyaml's events."""
-    next_event = CParser(text).get_event
+    next_event, scalar = CParser(text).get_event, sink.scalar
     documents = 0
     last: Any = None
     while True:
@@ -50,7 +50,7 @@ def drive_yaml(text: str, sink: Sink) -> None:
                 value = _tagged(event)
             elif event.implicit[0] and (value[:1] in _SPECIAL_STARTS or value in _WORDS):
                 value = _plain(value, event)
-            sink.scalar(value, event.anchor, event)
+            scalar(value, event.anchor, event)
             last = event
         elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
             _check_tag(event)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from jinja2 import Environment, TemplateSyntaxError, nodes
 from jinja2.parser import Parser
@@ -37,13 +37,12 @@ _MAX_TREE_DEPTH = 100
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 _PLAIN_PATH = re.compile(rf"{_NAME}(?:\.{_NAME}|\[(?:\d{{1,9}}|'[^'\\]*'|\"[^\"\\]*\")\])*")
 _PLAIN_KEY = re.compile(rf"\.({_NAME})|\[(?:(\d+)|'([^']*)'|\"([^\"]*)\")\]")
-_WORDS = frozenset(
+WORDS = frozenset(
     ("and", "or", "not", "in", "is", "if", "else", "true", "false", "none", "True", "False", "None")
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
+class Reference(NamedTuple):
     """A name that an expression reads: `("steps", "fetch", "output", "json")`.
 
     It ends where the path stops being known: at a computed key or at a filter. `is_guarded` says
@@ -92,13 +91,13 @@ def plain_path(text: str) -> tuple[Key, ...] | None:
         return None
     if "[" not in text:
         keys: list[Key] = [*text.split(".")]
-        return None if keys[0] in _WORDS else tuple(keys)
+        return None if keys[0] in WORDS else tuple(keys)
     root = re.match(_NAME, text)
     start = root.end() if root else 0
     keys = [text[:start]]
     for name, number, single, double in _PLAIN_KEY.findall(text, start):
         keys.append(int(number) if number else name or single or double)
-    return None if keys[0] in _WORDS else tuple(keys)
+    return None if keys[0] in WORDS else tuple(keys)
 
 
 def parse_expression(text: str, offset: int) -> nodes.Expr:

@@ -8,11 +8,11 @@ at and none is run; what compile would refuse is refused here too.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from jinja2 import Environment
 
-from runtime.expression.compile import Reference, compile_expression, plain_path
+from runtime.expression.compile import WORDS, Reference, compile_expression, plain_path
 from runtime.expression.error import ExpressionError
 from runtime.expression.read import Key
 from runtime.expression.scan import Piece, has_expression, split
@@ -23,13 +23,13 @@ from runtime.model.values import Json
 _LEXER = Environment(autoescape=True).lexer  # Only tokens are read; nothing is rendered.
 MAX_CHARACTERS = 3_000_000
 _EACH = 40  # What an expression costs beside its characters.
-_WHOLE = re.compile(r"\{\{ ([A-Za-z_][A-Za-z0-9_.]*) \}\}")
+_WHOLE = re.compile(r"\{\{ ([A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)+) \}\}")
 _SIMPLE = re.compile(r"\{\{ ([^\s{}+-](?:[^{}]*[^\s{}+-])?) \}\}")
 _ALIAS = re.compile(r"\btasks\b")
+_OTHERWISE = frozenset(("tasks", *WORDS))  # What begins so is not a path, or is spelt differently.
 
 
-@dataclass(frozen=True, slots=True)
-class Inspection:
+class Inspection(NamedTuple):
     """A value in canonical spelling, and the names it reads.
 
     `is_constant`: it holds no expression. `size`: the characters of expressions that had to be
@@ -47,9 +47,7 @@ def inspect_template(value: Json) -> Inspection:
     found: list[Reference] = []
     count = _Count()
     canonical = _inspect(value, (), found, count)
-    return Inspection(
-        canonical, tuple(found), is_constant=count.expressions == 0, size=count.characters
-    )
+    return Inspection(canonical, tuple(found), count.expressions == 0, count.characters)
 
 
 def inspect_condition(value: Json) -> Inspection:
@@ -112,9 +110,9 @@ def _inspect(value: Json, at: tuple[Key, ...], found: list[Reference], count: _C
 
 def _text(text: str, at: tuple[Key, ...], found: list[Reference], count: _Count) -> str:
     whole = _WHOLE.fullmatch(text)
-    if whole and (path := plain_path(whole[1])) is not None and path[0] != "tasks":
+    if whole and (keys := whole[1].split("."))[0] not in _OTHERWISE:
         count.expressions += 1
-        found.append(Reference(path, at=at))
+        found.append(Reference(tuple(keys), at=at))
         return text
     simple = _SIMPLE.fullmatch(text)
     out: list[str] = []

@@ -9,6 +9,7 @@ at thousands of expressions and runs none.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from runtime.expression.calls import bind_filter, bind_test
@@ -26,7 +27,11 @@ _END: Final = re.compile(r"\s*")
 _KEY: Final = re.compile(rf"\.({_NAME})|\[(?:([0-9]+)|'([^']*)'|\"([^\"]*)\")\]")
 _LITERALS: Final = frozenset(("true", "false", "none", "True", "False", "None"))
 _RESERVED: Final = frozenset(("and", "or", "not", "in", "is", "if", "else"))
+_NO_NAMES: Final = _LITERALS | _RESERVED
+_HEAD: Final = re.compile(rf"({_NAME})(?:\.{_NAME}|\[(?:[0-9]{{1,9}}|{_TEXT})\])*")
 _MAX_TOKENS: Final = 60
+_LONGEST_REST: Final = 500
+_AFTER_PATH: Final = frozenset(" |=!<>")
 
 Path = tuple[Key, ...]
 Found = tuple[tuple[Path, bool], ...]
@@ -37,7 +42,30 @@ class _Unknown(Exception):
 
 
 def usual_references(text: str) -> Found | None:
-    """The paths that an expression reads, and whether each is guarded; None if it is not a usual one."""
+    """The paths that an expression reads, and whether each is guarded; None if it is not a usual one.
+
+    Which path it begins with changes nothing for what follows, and documents end their expressions
+    in the same few ways: so what follows is read once, behind a path that stands for all.
+    """
+    head = _HEAD.match(text)
+    if head is None or head[1] in _NO_NAMES:
+        return _read(text)
+    rest = text[head.end() :]
+    if rest and rest[0] not in _AFTER_PATH:
+        return _read(text)  # It touches the path, and would mean something else behind another.
+    found = _read_behind(rest)
+    if found is None:
+        return None
+    return (_keys(head[0]), found[0][1]), *found[1:]
+
+
+@lru_cache(maxsize=4_096)
+def _read_behind(rest: str) -> Found | None:
+    """As `usual_references`, of some path with this behind it."""
+    return _read("x" + rest) if len(rest) <= _LONGEST_REST else None
+
+
+def _read(text: str) -> Found | None:
     try:
         return _Reader(_tokens(text)).read()
     except (_Unknown, ExpressionError):

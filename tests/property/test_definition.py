@@ -110,6 +110,7 @@ def as_manifest(document: dict[str, Any]) -> dict[str, Any]:
     return {"apiVersion": "composer/v1", "kind": "Workflow", "metadata": about, "spec": spec}
 
 
+@settings(deadline=None)
 @given(documents())
 def test_valid_documents_are_accepted_by_both_judges_and_compile(document):
     found = validate(dump(document, allow_unicode=True), None, CATALOG)
@@ -123,6 +124,7 @@ def test_valid_documents_are_accepted_by_both_judges_and_compile(document):
     assert sum(found.plan.indegree) == sum(map(len, found.plan.successors))
 
 
+@settings(deadline=None)
 @given(documents())
 def test_every_spelling_has_the_same_digest(document):
     manifest = as_manifest(document)
@@ -181,7 +183,7 @@ MUTATIONS = [
 
 
 @pytest.mark.parametrize(("mutate", "rule"), MUTATIONS)
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(document=documents(), data=st.data())
 def test_each_mutation_gives_its_finding_at_its_place(mutate, rule, document, data):
     index = data.draw(st.integers(0, len(document["steps"]) - 1))
@@ -206,6 +208,7 @@ def lines_of(text: str, index: int) -> tuple[int, int]:
     return node.start_mark.line + 1, node.end_mark.line + 1
 
 
+@settings(deadline=None)
 @given(documents(), st.data())
 def test_turning_one_edge_round_is_a_cycle(document, data):
     waiting = [one for one in document["steps"] if one.get("depends_on")]
@@ -221,6 +224,7 @@ def test_turning_one_edge_round_is_a_cycle(document, data):
     assert " -> " in cycle.message
 
 
+@settings(deadline=None)
 @given(JSON)
 def test_json_and_yaml_read_the_same(value):
     document = {"v": value}
@@ -233,6 +237,7 @@ def test_json_and_yaml_read_the_same(value):
     assert canonical_bytes(from_json.value) == canonical_bytes(from_yaml.value)
 
 
+@settings(deadline=None)
 @given(st.text() | st.binary())
 def test_no_text_makes_the_reader_fail(source):
     found = validate(source, None, CATALOG)
@@ -241,6 +246,7 @@ def test_no_text_makes_the_reader_fail(source):
     assert found.problems
 
 
+@settings(deadline=None)
 @given(st.text("{}[]:,-&*!|>'\"%@` \n\tab0~#?$.", max_size=60), st.sampled_from(DefinitionFormat))
 def test_no_punctuation_makes_the_reader_fail(source, format):
     assert validate(source, format, CATALOG).ok is False
@@ -268,7 +274,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(SCHEMAS, VALUES)
 def test_quick_acceptance_never_accepts_what_the_library_refuses(schema, value):
     if compile_accept(schema)(value):

@@ -23,6 +23,7 @@ TEXTS = st.lists(st.tuples(WORDS, st.sampled_from([" ", "", "  "])), min_size=1,
 @settings(max_examples=500, deadline=None)
 @example("a.b | upper == 'X' and c[0] | default(1) > 3")
 @example("a is odd or b is number")
+@example("a[0]params.x")
 @given(TEXTS)
 def test_usual_expressions_read_what_jinja_reads(text):
     known = usual_references(text)
