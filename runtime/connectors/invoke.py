@@ -52,10 +52,8 @@ async def invoke(connector: Connector, context: StepContext, rendered_input: Jso
             result = await connector.execute(context, value)
         return write_output(connector, result, context.mask)
     except asyncio.CancelledError as error:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
+        if _is_cancelled():
             raise
-        # Nobody cancelled this task: the step awaited something of its own that was cancelled.
         _fail(context, error)
     except (Exception, SystemExit) as error:
         if isinstance(error, TimeoutError) and deadline.expired():
@@ -93,6 +91,10 @@ async def look_up(
         if isinstance(found, NotMade):
             return Verdict.NOT_MADE, None
         return Verdict.MADE, write_output(connector, found, context.mask)
+    except asyncio.CancelledError as error:
+        if _is_cancelled():
+            raise
+        _fail(context, error)
     except (Exception, SystemExit) as error:
         if isinstance(error, TimeoutError) and deadline.expired():
             raise _timed_out(connector, seconds) from error
@@ -181,6 +183,12 @@ def _sentence(problems: list[dict[str, Json]]) -> str:
         for one in problems
     )
     return "; ".join(parts)
+
+
+def _is_cancelled() -> bool:
+    """Whether somebody cancelled this task; else the step awaited something of its own that was cancelled."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _timed_out(connector: Connector, seconds: float | None) -> StepFailed:

@@ -34,7 +34,7 @@ class Held:
     def __init__(self, room: Room) -> None:
         self._room = room
         self._values: dict[BlobRef, Json] = {}
-        self._size = 0
+        self._taken = 0
 
     def resolve(self, ref: BlobRef) -> Json:
         """A value that was loaded; raises NotLoaded."""
@@ -44,26 +44,25 @@ class Held:
 
     async def add(self, outputs: Outputs, owned: OwnedExecution, ref: BlobRef) -> None:
         """Load one more; only the first one waits for room, so that nobody waits in a circle."""
-        if self._size:
-            self._room.overdraw(ref.size)
+        if self._taken:
+            self._taken += self._room.overdraw(ref.size)
         else:
-            await self._room.take(ref.size)
-        self._size += ref.size
+            self._taken = await self._room.take(ref.size)
         self._values[ref] = await outputs.load(owned, ref)
 
     def stay_with(self, keeper: Any) -> None:
         """Give the room back when this object, which has copies of the values, is gone."""
-        size, self._size = self._size, 0
+        taken, self._taken = self._taken, 0
         self._values.clear()
-        if size:
-            weakref.finalize(keeper, self._room.give, size).atexit = False
+        if taken:
+            weakref.finalize(keeper, self._room.give, taken).atexit = False
 
     def release(self) -> None:
         """Give the room back now."""
         self._values.clear()
-        if self._size:
-            self._room.give(self._size)
-            self._size = 0
+        if self._taken:
+            self._room.give(self._taken)
+            self._taken = 0
 
 
 class Room:
@@ -74,12 +73,17 @@ class Room:
         self._free = size
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
-    async def take(self, size: int) -> None:
-        """Wait until there is room."""
+    @property
+    def free(self) -> int:
+        """How many bytes nobody has; below zero when somebody had to overdraw."""
+        return self._free
+
+    async def take(self, size: int) -> int:
+        """Wait until there is room; how much of it was taken, to be given back."""
         size = min(size, self._size)
         if not self._waiting and size <= self._free:
             self._free -= size
-            return
+            return size
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((size, turn))
         try:
@@ -88,14 +92,17 @@ class Room:
             if turn.done() and not turn.cancelled():
                 self.give(size)
             raise
+        return size
 
-    def overdraw(self, size: int) -> None:
-        """Take it although there may be none: whoever has some already must be able to end."""
-        self._free -= min(size, self._size)
+    def overdraw(self, size: int) -> int:
+        """Take it although there may be none: whoever has some already must be able to end. How much it was."""
+        size = min(size, self._size)
+        self._free -= size
+        return size
 
-    def give(self, size: int) -> None:
-        """Give it back."""
-        self._free += min(size, self._size)
+    def give(self, taken: int) -> None:
+        """Give back what was taken, all at once or in parts."""
+        self._free += taken
         while self._waiting and (
             self._waiting[0][1].cancelled() or self._waiting[0][0] <= self._free
         ):

@@ -116,7 +116,7 @@ class Findable(Once):
         CALLS.asked[input.marker] += 1
         assert context.idempotency_key in CALLS.keys[input.marker]
         found = CALLS.found.get(input.marker, Unknown())
-        if isinstance(found, Exception):
+        if isinstance(found, BaseException):
             raise found
         return found
 

@@ -78,8 +78,15 @@ async def test_a_call_that_was_not_made_is_made(room: EngineRoom, rule: str):
     assert len(set(CALLS.keys["a"])) == 1
 
 
-async def test_a_look_up_that_fails_is_repeated_and_then_nobody_knows(room: EngineRoom):
-    CALLS.found["a"] = StepFailed("busy", kind=StepErrorKind.TRANSIENT)
+@pytest.mark.parametrize(
+    "failure",
+    [StepFailed("busy", kind=StepErrorKind.TRANSIENT), asyncio.CancelledError()],
+    ids=["fails", "awaits what was cancelled"],
+)
+async def test_a_look_up_that_fails_is_repeated_and_then_nobody_knows(
+    room: EngineRoom, failure: BaseException
+):
+    CALLS.found["a"] = failure
     execution = await lost(room, step())
 
     assert await room.finished(execution) is ExecutionStatus.FAILED
