@@ -239,12 +239,11 @@ class Executor:
                 self.touched(run)
 
     def _recall(self, run: Run) -> None:
-        """What of this run waits for a place need not wait any more: it will be called off."""
-        mine = [entry for entry in self._blocked if entry[0] is run]
-        if mine:
-            self._blocked = deque(entry for entry in self._blocked if entry[0] is not run)
-            self._ready.extend(mine)
-            self._plan_turn()
+        """What of this run waits for a place or a value need not wait any more: it will be called off."""
+        self._ready.extend(entry for entry in self._blocked if entry[0] is run)
+        self._ready.extend((run, action) for action in self._large.call_off(run))
+        self._blocked = deque(entry for entry in self._blocked if entry[0] is not run)
+        self._plan_turn()
 
     def retry_at(self, run: Run, due: RetryDue, seconds: float) -> None:
         """Tell the run that a retry is due, later."""
@@ -335,6 +334,7 @@ class Executor:
     def _remove(self, run: Run) -> None:
         """This run and no other: a newer one of the same execution may be carried already."""
         run.drop()
+        self._large.call_off(run)
         self._intents = [entry for entry in self._intents if entry[0] is not run]
         if self.runs.get(run.owned.id) is run:
             del self.runs[run.owned.id]

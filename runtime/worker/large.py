@@ -5,8 +5,10 @@ Values on their way in hold no place among the calls, and nobody waits for them 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Coroutine
 from functools import partial
+from typing import Any
 
 from runtime.engine.command import RunStep
 from runtime.engine.event import BlobLoaded, Event, Facts, StepFailed, TimerDue
@@ -39,14 +41,23 @@ class Large:
         self._start = start
         self._tell = tell
         self._tasks = Tasks("load")
+        # What is on its way, by the identity of its run, with the step that waits for it.
+        self._loads: dict[int, dict[asyncio.Task[None], RunStep | None]] = {}
 
     def for_step(self, run: Run, action: RunStep, ref: BlobRef) -> None:
         """The input of a step needs this value."""
-        self._tasks.start(self._for_step(run, action, ref))
+        self._load(run, action, self._for_step(run, action, ref))
 
     def for_core(self, run: Run, ref: BlobRef) -> None:
         """A condition, or the outputs of the workflow, need this value."""
-        self._tasks.start(self._for_core(run, ref))
+        self._load(run, None, self._for_core(run, ref))
+
+    def call_off(self, run: Run) -> list[RunStep]:
+        """Load nothing more for a run that ends or is gone; the steps that waited for it."""
+        found = self._loads.pop(id(run), {})
+        for task in found:
+            task.cancel()
+        return [action for action in found.values() if action is not None]
 
     def wait_over(self, run: Run, due: TimerDue) -> None:
         """The time of a wait step has come: tell the run, with the default that it then has."""
@@ -76,6 +87,19 @@ class Large:
     def drop(self) -> None:
         """Nobody waits for them any more."""
         self._tasks.cancel()
+
+    def _load(self, run: Run, action: RunStep | None, work: Coroutine[Any, Any, None]) -> None:
+        key = id(run)
+        task = self._tasks.start(work)
+        self._loads.setdefault(key, {})[task] = action
+
+        def ended(task: asyncio.Task[None]) -> None:
+            mine = self._loads.get(key, {})
+            mine.pop(task, None)
+            if not mine:
+                self._loads.pop(key, None)
+
+        task.add_done_callback(ended)
 
     async def _for_step(self, run: Run, action: RunStep, ref: BlobRef) -> None:
         held = self._outputs.held()

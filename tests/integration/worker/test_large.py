@@ -12,6 +12,7 @@ import pytest
 
 from runtime.blob.filesystem import FilesystemBlobs
 from runtime.model.blob import INLINE_BYTES, BlobRef, stored
+from runtime.model.errors import Unavailable
 from runtime.model.execution import ExecutionStatus
 from runtime.model.values import Digest
 from tests.support.engine_room import TENANT, EngineRoom
@@ -197,6 +198,31 @@ async def test_a_step_with_retries_outlives_a_store_that_refuses_for_a_while(
     failed, again, good = await room.results(execution)
     assert failed["error"]["type"] == again["error"]["type"] == "blob.unavailable"
     assert isinstance(stored(good["output"]), BlobRef)
+
+
+async def test_a_cancel_does_not_wait_for_a_store_that_is_away(
+    room: EngineRoom, home: Path, monkeypatch
+):
+    """A step whose input is on its way makes no call yet, so nothing keeps the execution from ending."""
+    monkeypatch.setattr("runtime.worker.outputs.LOAD_PAUSE", 0.01)
+    asked = asyncio.Event()
+
+    class Away(FilesystemBlobs):
+        async def read(self, key: Any) -> Any:
+            asked.set()
+            raise Unavailable("away", reason="BLOB_STORE_UNAVAILABLE")
+            yield key
+
+    room.blob_store = Away(home / "blobs")
+    room.worker()
+    takes = step("b", ["a"], n="{{ steps.a.output.pad }}")
+    execution = await room.enqueue(await room.publish([step("a", bytes=BIG), takes]))
+    await asyncio.wait_for(asked.wait(), 10)
+
+    await room.cancel(execution)
+
+    assert await room.finished(execution) is ExecutionStatus.CANCELLED
+    assert CALLS.attempts["b"] == []
 
 
 async def test_a_damaged_value_fails_what_needs_it_by_name(room: EngineRoom, home: Path):
