@@ -164,6 +164,26 @@ async def test_heartbeat_tells_what_there_is_to_do(room):
     assert answer.inbox == (execution,)
 
 
+async def test_heartbeat_does_not_look_at_the_messages_of_all(room):
+    """What waits in the inboxes of paused executions would cost every worker every second, and in the end its lease."""
+    epoch, (own,) = await room.own(1)
+    await _send(room, own)
+    paused = await room.queue(1_500)
+    await room.sql.execute(
+        "insert into execution_inbox (shard, n, execution_id, tenant_id, kind) "
+        "select 0, 1, x, $2, 4 from unnest($1::uuid[]) x", paused, make.TENANT,
+    )  # fmt: skip
+    looked = "select sum(idx_tup_fetch) from pg_stat_xact_user_tables where relname ~ '^(execution_inbox|workflow_ex)'"
+
+    async with room.database.engine() as connection, connection.transaction():
+        before = await connection.fetchval(looked)
+        answer = await room.store.beat(connection, 0, 1, epoch, 4.0)
+        after = await connection.fetchval(looked)
+
+    assert answer.inbox == (own,)
+    assert after - (before or 0) < 600
+
+
 async def test_heartbeat_of_the_buried_is_refused(room):
     epoch = await _worker(room, 1)
     await room.expire(1)
