@@ -35,6 +35,7 @@ from runtime.model.identity import Principal
 from runtime.model.values import Digest, Json
 from runtime.services.access import WRITE_EXECUTIONS, require
 from runtime.services.execution import ExecutionService
+from runtime.services.message import check_room
 from runtime.services.storable import json_of
 from runtime.services.watch import unknown
 from runtime.store.blob import Blobs
@@ -100,6 +101,7 @@ class DoubtService:
             )
             if sent.status is None or sent.status.is_terminal:
                 raise _over(said.step_key, id)
+            check_room(id, sent.n, data)
         self._executions.told(execution, sent.status)
         return await self._get(who, id)
 

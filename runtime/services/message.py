@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import Any, Final
 from uuid import UUID
 
+import orjson
+
 from runtime.model.blob import MARK, goes_out
 from runtime.model.checkpoint import InboxKind
 from runtime.model.errors import BadInput, InvalidState, MaestroError, PayloadTooLarge
@@ -31,6 +33,9 @@ MAX_PAYLOAD_BYTES: Final = 32_768
 MAX_NAME: Final = 200
 # Each stands in the log and in the memory of the owner; nobody who is well sends so many.
 MAX_MESSAGES: Final = 10_000
+# The n-th message may have a part of this, so that all of them together stay something that a worker can take in.
+MESSAGE_BYTES: Final = 8 << 20
+SMALL_BYTES: Final = 1_024
 
 
 class Messenger:
@@ -88,8 +93,8 @@ class Messenger:
             sent = await self._store.send(shard, who.tenant_id, id, kind, data, connection)
             if sent.status is None or sent.status.is_terminal:
                 raise finished(id, sent.status)
-            if sent.n > MAX_MESSAGES and kind is not InboxKind.CANCEL:
-                raise _too_many(id)
+            if kind is not InboxKind.CANCEL:
+                check_room(id, sent.n, data)
         self._wakeup.publish_inbox(shard, [id])
         if sent.status is ExecutionStatus.QUEUED:
             self._queue.add(shard, [(id, class_of(before.priority))])
@@ -160,8 +165,17 @@ def finished(id: UUID, status: ExecutionStatus | None) -> MaestroError:
     )
 
 
-def _too_many(id: UUID) -> MaestroError:
-    return InvalidState(
-        f"The execution {id} has got {MAX_MESSAGES:,} messages; it takes no more but a cancel.",
-        reason="TOO_MANY_MESSAGES",
-    )
+def check_room(id: UUID, n: int, data: Json) -> None:
+    """Raise when an execution has been told too much to be told this too, as its n-th message."""
+    if n > MAX_MESSAGES:
+        raise InvalidState(
+            f"The execution {id} has got {MAX_MESSAGES:,} messages; it takes no more but a cancel.",
+            reason="TOO_MANY_MESSAGES",
+        )
+    size, most = len(orjson.dumps(data)), max(SMALL_BYTES, MESSAGE_BYTES // n)
+    if size > most:
+        raise PayloadTooLarge(
+            f"The execution {id} has got {n - 1:,} messages; from now on one may have {most:,} bytes, and this one "
+            f"has {size:,}. Pass a reference to where the data lies.",
+            reason="TOO_MUCH_SAID",
+        )

@@ -129,6 +129,23 @@ async def test_there_is_an_end_to_what_an_execution_is_told(room, monkeypatch):
     assert cancelled.state is ExecutionState.CANCELLING
 
 
+async def test_the_more_an_execution_was_told_the_smaller_is_what_it_takes(room, monkeypatch):
+    monkeypatch.setattr(message, "MESSAGE_BYTES", 8_000)
+    await room.publish(steps=WAIT)
+    execution = await room.enqueue()
+    signal = room.executions.messages.signal
+    for _ in range(3):
+        await signal(room.who, execution.id, "x", "y" * 2_000)
+
+    with pytest.raises(PayloadTooLarge, match="has got 3 messages") as caught:
+        await signal(room.who, execution.id, "x", "y" * 2_000)
+    for _ in range(9):
+        await signal(room.who, execution.id, "x", "y" * 700)
+
+    assert caught.value.reason == "TOO_MUCH_SAID"
+    assert len((await room.engine.store.messages([execution.id]))[execution.id]) == 12
+
+
 async def test_pause_and_resume_are_idempotent_and_carry_actor_and_reason(room):
     one = await waiting(room)
     messages = room.executions.messages
