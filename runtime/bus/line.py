@@ -52,6 +52,14 @@ class Lost(Exception):
     """The cursor is another process's now."""
 
 
+class HandlerBroke(Exception):
+    """A handler raised what is no error of ours to raise: it wanted to end its task, or the process."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 class Line:
     """Made when this process gets hold of a cursor; cancelled when it loses it."""
 
@@ -117,12 +125,25 @@ class Line:
             return
         _log.warning("handler_missed_events", handler=self._registered.name, until=str(until))
         try:
-            async with asyncio.timeout(self._handler.timeout_seconds):
-                await self._handler.missed(until)
+            await self._call(self._handler.missed(until))
         except Exception as error:  # noqa: BLE001 - the next who runs it tells it again
             _log.warning("handler_failed", handler=self._registered.name, error=self._words(error))
             return
         await self._patiently(lambda: self._store.told(self._me, self.cursor))
+
+    async def _call(self, work: Awaitable[None]) -> None:
+        """Let the handler work for as long as it may; what would end this task, or the process, is a failure too."""
+        task = asyncio.current_task()
+        try:
+            async with asyncio.timeout(self._handler.timeout_seconds):
+                await work
+        except asyncio.CancelledError as error:
+            if task is None or task.cancelling():
+                raise
+            # Nobody cancelled this task: the handler awaited something of its own that was cancelled.
+            raise HandlerBroke(error) from error
+        except SystemExit as error:
+            raise HandlerBroke(error) from error
 
     async def _deliver(self, events: Sequence[Happened]) -> None:
         """Tell of these events, for as long as it takes."""
@@ -132,8 +153,7 @@ class Line:
         while at < len(events):
             part = events[at : at + (1 if at < careful else CHUNK)]
             try:
-                async with asyncio.timeout(self._handler.timeout_seconds):
-                    await self._handler.handle(tuple(map(told, part)))
+                await self._call(self._handler.handle(tuple(map(told, part))))
             except TryLater as later:
                 _log.info("handler_waits", handler=self._registered.name, reason=str(later))
                 await asyncio.sleep(later.seconds)
@@ -193,7 +213,8 @@ class Line:
         return bounded * (1 + self._entropy.fraction()) / 2
 
     def _words(self, error: Exception) -> str:
-        text = f"{type(error).__name__}: {error}"
+        cause = error.error if isinstance(error, HandlerBroke) else error
+        text = f"{type(cause).__name__}: {cause}"
         if isinstance(error, TimeoutError):
             text = f"It took longer than {self._handler.timeout_seconds:g} seconds."
         return self._mask(text).replace("\x00", "")[:MAX_ERROR]

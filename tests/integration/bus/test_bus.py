@@ -199,14 +199,24 @@ class Picky(Recorder):
     """Fails on what it does not like."""
 
     bad: frozenset = frozenset()
+    failure: BaseException = ValueError("I do not like this one")
 
     def judge(self, events):
         if any(event.subject in self.bad for event in events):
-            raise ValueError("I do not like this one")
+            raise self.failure
 
 
-async def test_a_poison_event_is_recorded_and_passed_by_alone(room):
-    handler = Picky("picky")
+@pytest.mark.parametrize(
+    ("failure", "words"),
+    [
+        (ValueError("I do not like this one"), "ValueError: I do not like this one"),
+        (asyncio.CancelledError("my own task"), "CancelledError: my own task"),
+        (SystemExit(3), "SystemExit: 3"),
+    ],
+    ids=["fails", "awaits what was cancelled", "exits"],
+)
+async def test_a_poison_event_is_recorded_and_passed_by_alone(room, failure, words):
+    handler = Picky("picky", failure=failure)
     ids = [make.new_id() for _ in range(20)]
     handler.bad = frozenset({ids[7]})
     bus = await room.start(handler)
@@ -222,7 +232,7 @@ async def test_a_poison_event_is_recorded_and_passed_by_alone(room):
     assert (failure["kind"], failure["reason"]) == ("execution_queued", "poison")
     assert (failure["attempts"], failure["error"]) == (
         QUICK.attempts,
-        "ValueError: I do not like this one",
+        words,
     )
     assert {event.subject for event in handler.told} == set(ids) - handler.bad
     alone = [call for call in handler.calls if call == (f"{ids[7]}.e.1",)]
