@@ -2,7 +2,7 @@
 
 Dead workers are buried and their executions taken over in chunks; parked executions whose time has
 come are woken; messages are read; and when executions wait although Redis says nothing, they are
-claimed without it.
+claimed without it. After an outage nobody is buried for the length of a lease: the others lost the database too.
 """
 
 from __future__ import annotations
@@ -50,6 +50,12 @@ class Duties:
         self._something = asyncio.Event()
         self._spoke_at = tools.clock.monotonic()
         self._forgot_at = float("-inf")
+        self._buries_from = float("-inf")
+
+    def came_back(self) -> None:
+        """The database was away. The others come back as well, and who does it in time is not lost."""
+        seconds = self._tools.settings.lease_seconds
+        self._buries_from = self._tools.clock.monotonic() + seconds
 
     def told(self, answer: BeatAnswer) -> None:
         """The newest answer; an older one that was not served yet is out of date."""
@@ -95,9 +101,13 @@ class Duties:
 
     async def _look_for_the_dead(self) -> None:
         """Between two beats, while there is work: a lease that has just run out is noticed sooner."""
-        seat = self._seat
-        if self._executor.runs and await self._tools.store.bury(seat.shard, seat.me):
+        if self._executor.runs and await self._bury():
             await self._take_over()
+
+    async def _bury(self) -> int:
+        if self._tools.clock.monotonic() < self._buries_from:
+            return 0
+        return await self._tools.store.bury(self._seat.shard, self._seat.me)
 
     async def _serve(self, answer: BeatAnswer) -> None:
         if answer.dead_workers:
@@ -124,7 +134,7 @@ class Duties:
 
     async def _take_over(self) -> None:
         store, seat = self._tools.store, self._seat
-        await store.bury(seat.shard, seat.me)
+        await self._bury()
         taken = 0
         while room := self._room():
             found = await store.takeover(seat.shard, seat.me, seat.epoch, min(room, CHUNK))

@@ -43,7 +43,8 @@ _log = get_logger("worker")
 class Incarnation:
     """Claims, runs and checkpoints under one id. `run` returns why it ended."""
 
-    def __init__(self, tools: Tools, seat: Seat, lease: Lease) -> None:
+    def __init__(self, tools: Tools, seat: Seat, lease: Lease, *, is_again: bool = False) -> None:
+        """`is_again`: this worker has lost another seat just now, maybe with the database itself."""
         self.seat = seat
         self._tools = tools
         self._lease = lease
@@ -76,7 +77,11 @@ class Incarnation:
         # Held while a statement may change what this seat owns.
         self._owning = asyncio.Lock()
         self._duties = Duties(tools, seat, self.executor, self._admission, self._owning)
-        self._keeper = Keeper(tools, seat, lease, on_answer=self._heard)
+        if is_again:
+            self._duties.came_back()
+        self._keeper = Keeper(
+            tools, seat, lease, on_answer=self._heard, on_back=self._duties.came_back
+        )
         self._loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[str] = self._loop.create_future()
         self._room = asyncio.Event()

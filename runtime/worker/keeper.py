@@ -25,25 +25,37 @@ class Keeper:
     """Beats until this seat is lost: `keep` raises then."""
 
     def __init__(
-        self, tools: Tools, seat: Seat, lease: Lease, *, on_answer: Callable[[BeatAnswer], None]
+        self,
+        tools: Tools,
+        seat: Seat,
+        lease: Lease,
+        *,
+        on_answer: Callable[[BeatAnswer], None],
+        on_back: Callable[[], None],
     ) -> None:
         self._tools = tools
         self._seat = seat
         self._lease = lease
         self._on_answer = on_answer
+        self._on_back = on_back
         self._connection: Any = None
         self._left = tools.metrics.lease_seconds.labels(str(seat.shard))
 
     async def keep(self) -> None:
         """Renew the lease for ever; raises Fenced, or Unavailable when the lease has run out."""
         clock, every = self._tools.clock, self._tools.settings.beat_seconds
+        was_away = False
         try:
             while True:
                 sent_at = clock.monotonic()
                 answer = await self._beat()
                 if answer is None:
+                    was_away = True
                     await asyncio.sleep(_AGAIN_SECONDS)
                     continue
+                if was_away:
+                    was_away = False
+                    self._on_back()
                 left = self._lease.renewed(sent_at)
                 self._left.set(max(0.0, left))
                 self._tools.signals.fire(signals.BEAT)

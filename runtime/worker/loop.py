@@ -92,6 +92,7 @@ class Worker:
         self._shard = shard
         self._current: Incarnation | None = None
         self._last_seat: Seat | None = None
+        self._has_begun = False
         self._stopping = asyncio.Event()
 
     @property
@@ -177,7 +178,8 @@ class Worker:
         epoch = await tools.store.register(self._shard, me, tools.name, settings.lease_seconds)
         self._last_seat = Seat(self._shard, me, epoch)
         self.signals.fire(signals.REGISTERED)
-        return Incarnation(tools, self._last_seat, lease)
+        is_again, self._has_begun = self._has_begun, True
+        return Incarnation(tools, self._last_seat, lease, is_again=is_again)
 
     async def _pause(self, seconds: float) -> None:
         try:

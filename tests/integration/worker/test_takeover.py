@@ -78,6 +78,30 @@ async def test_the_heartbeat_notices_the_fence_and_stops_the_calls(room: EngineR
     await first.signals.wait(signals.REGISTERED, 2)
 
 
+async def test_after_an_outage_the_others_may_come_back_before_they_count_as_lost(room: EngineRoom):
+    """Nobody could renew a lease; who is back first does not bury those who are alive and come next."""
+    room.worker(beat_seconds=60.0)
+    execution = await begun(room, TWO, "b")
+    second = room.worker()
+    await second.signals.wait(signals.BEAT)
+    beats = second.signals.counts[signals.BEAT]
+
+    await room.sql.execute(
+        "update workers set lease_until = now() - interval '1 second', dead = (host = 'test:2'), "
+        "epoch = epoch + (host = 'test:2')::int"
+    )
+    await second.signals.wait(signals.REGISTERED, 2)
+    await second.signals.wait(signals.BEAT, beats + 3)
+
+    is_dead = await room.sql.fetchval("select dead from workers where host = 'test:1'")
+    assert is_dead is False
+    await room.workers[0][0].stop(0.0)
+    await second.signals.wait(signals.TAKEN_OVER)
+    assert (await room.row(execution))["takeovers"] == 0
+    CALLS.gates["b"].set()
+    assert await room.finished(execution) is ExecutionStatus.COMPLETED
+
+
 async def test_a_poll_without_a_second_worker_recovers_its_own_past(room: EngineRoom):
     worker = room.worker(beat_seconds=0.05)
     execution = await begun(room, TWO, "b")
