@@ -1364,6 +1364,30 @@ begin
   return query select true, v_status, v_n;
 end $function$;
 
+CREATE OR REPLACE FUNCTION maestro.mc_send_3(p_shard smallint, p_tenant uuid, p_exec uuid, p_kind smallint, p_data text, p_cancel boolean, p_resumes boolean)
+ RETURNS TABLE(known boolean, status smallint, n integer)
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare v_status smallint; v_n int;
+begin
+  update workflow_executions e set inbox = e.inbox + 1, cancel_requested = e.cancel_requested or p_cancel,
+         status = case when e.status = 3 and (p_cancel or e.epoch > 0 and (e.wait is distinct from 5 or p_resumes)) then 0 else e.status end,
+         wait = case when e.status = 3 and (p_cancel or e.epoch > 0 and (e.wait is distinct from 5 or p_resumes)) then null else e.wait end,
+         wake_at = case when e.status = 3 and (p_cancel or e.epoch > 0 and (e.wait is distinct from 5 or p_resumes)) then null else e.wake_at end
+   where e.shard = p_shard and e.id = p_exec and e.tenant_id = p_tenant and e.status in (0, 1, 3)
+   returning e.status, e.inbox into v_status, v_n;
+  if not found then
+    return query select exists (select 1 from workflow_executions e where e.shard = p_shard and e.id = p_exec and e.tenant_id = p_tenant),
+      (select e.status from workflow_executions e where e.shard = p_shard and e.id = p_exec and e.tenant_id = p_tenant), 0;
+    return;
+  end if;
+  insert into execution_inbox as b (shard, n, execution_id, tenant_id, kind, data)
+    select s.shard, v_n, p_exec, p_tenant, p_kind, p_data::jsonb from shards s where s.shard = p_shard;
+  return query select true, v_status, v_n;
+end $function$;
+
 CREATE OR REPLACE FUNCTION maestro.mc_shard(p_id uuid, p_total integer)
  RETURNS smallint
  LANGUAGE sql
@@ -1633,6 +1657,7 @@ grant execute on function mc_register(p_shard smallint, p_me bigint, p_host text
 grant execute on function mc_retry(p_shard smallint, p_tenant uuid, p_exec uuid, p_statuses smallint[], p_event text) to mc_engine;
 grant execute on function mc_send(p_shard smallint, p_tenant uuid, p_exec uuid, p_kind smallint, p_data text, p_cancel boolean) to mc_engine;
 grant execute on function mc_send_2(p_shard smallint, p_tenant uuid, p_exec uuid, p_kind smallint, p_data text, p_cancel boolean, p_resumes boolean) to mc_engine;
+grant execute on function mc_send_3(p_shard smallint, p_tenant uuid, p_exec uuid, p_kind smallint, p_data text, p_cancel boolean, p_resumes boolean) to mc_engine;
 grant execute on function mc_shard(p_id uuid, p_total integer) to mc_engine;
 grant execute on function mc_slot(p_id uuid) to mc_api;
 grant execute on function mc_slot(p_id uuid) to mc_engine;

@@ -93,7 +93,8 @@ class Judge:
                 if e.status == Status.QUEUED:
                     self.must_cancel.add((one, e.generation))
             self._seen[one] = (e.status, e.epoch, e.generation, max(e.events))
-            if e.status == Status.WAITING and e.wait != WaitKind.PAUSED and e.messages:
+            is_awake = e.epoch > 0 and e.wait != WaitKind.PAUSED
+            if e.status == Status.WAITING and is_awake and e.messages:
                 self.say(f"I16: {one} is parked with {len(e.messages)} unread messages")
             if commit.name == "flush":
                 self.waits_of(e).look()

@@ -25,7 +25,7 @@ _OWNED = (
     "cancel_requested created_at age_seconds deadline_in_seconds meta input"
 )
 _OPEN = (QUEUED, RUNNING, WAITING)
-_RETRIED, _PAUSED = 11, 5
+_RETRIED, _TIMER, _PAUSED = 11, 0, 5
 _TAKEN_OVER, _DEAD_LETTERED, _SUSPECT, _POISON = 13, 14, 2, 3
 
 
@@ -423,9 +423,11 @@ class Model:
                     deadline=None if timeout is None else now + timeout,
                     meta=_json(meta), input=_json(given), events={1: (1, _json(event))},
                 )  # fmt: skip
+                e = self.executions[one]
                 if is_born:
-                    e = self.executions[one]
                     e.status, e.owner, e.epoch = RUNNING, me, 1
+                elif wake_at is not None:
+                    e.status, e.wait, e.wake_at = WAITING, _TIMER, wake_at.timestamp()
             at, is_fresh = _instant(self._clock()), known[1] == one
             answers.append(
                 (number, known[1], is_fresh, known[0] == digest, at, is_born and is_fresh)
@@ -453,7 +455,8 @@ class Model:
             return _rows(names, [(True, e.status, 0)])
         e.inbox += 1
         e.cancel_requested = e.cancel_requested or cancel
-        if e.status == WAITING and (e.wait != _PAUSED or cancel or resumes):
+        is_begun = e.epoch > 0
+        if e.status == WAITING and (cancel or (is_begun and (e.wait != _PAUSED or resumes))):
             e.status, e.wait, e.wake_at = QUEUED, None, None
         e.messages[e.inbox] = (int(kind), _json(data))
         self._commit("send" if cancel else "tell", None, [one])

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from random import Random
 from typing import Any, Final
 from uuid import UUID
@@ -121,6 +122,8 @@ class Stage:
         """What was answered, call by call, with all that is stored after each of them."""
         rows = [make.enqueue_row(id=one, workflow=one, version=one, key=f"k{one}") for one in ids]
         again = rows[0]._replace(id=rows[1].id)
+        # To begin long after the scenario is over: only a cancel begins it.
+        rows[-1] = rows[-1]._replace(wake_at=make.now() + timedelta(days=1))
         answers = [await self._enqueue(rows), await self._enqueue([again])]
         for call in calls:
             try:

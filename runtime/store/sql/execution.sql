@@ -121,7 +121,7 @@ select p.id, p.priority, g.tenant_id, p.age from weighed g cross join lateral (
 
 -- name: send
 -- Safe: one row by its key, and a message beside it; the owner alone changes the state of what runs.
-select known, status, n from mc_send_2($1, $2, $3, $4, $5, $6, $7);
+select known, status, n from mc_send_3($1, $2, $3, $4, $5, $6, $7);
 
 -- name: retry
 -- Safe: locks the row first; only the given final statuses become queued again, in the next generation.

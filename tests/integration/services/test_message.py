@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
@@ -15,7 +16,7 @@ from runtime.model.errors import (
     PayloadTooLarge,
 )
 from runtime.model.event import EventKind
-from runtime.model.execution import ExecutionState, ExecutionStatus, StepStatus
+from runtime.model.execution import ExecutionState, ExecutionStatus, StepStatus, WaitKind
 from runtime.services import message
 from tests import make
 
@@ -127,6 +128,28 @@ async def test_there_is_an_end_to_what_an_execution_is_told(room, monkeypatch):
     assert len((await room.engine.store.messages([execution.id]))[execution.id]) == 2
     cancelled = await room.executions.messages.cancel(room.who, execution.id)
     assert cancelled.state is ExecutionState.CANCELLING
+
+
+async def test_a_message_does_not_begin_what_is_to_begin_later(room):
+    await room.publish(steps=WAIT)
+    room.engine.worker()
+    messages, later = room.executions.messages, make.now() + timedelta(hours=1)
+    one, other = [(await room.enqueue(run_at=later)).id for _ in range(2)]
+
+    await messages.signal(room.who, one, "go", {"n": 1})
+    await messages.pause(room.who, one)
+    await messages.resume(room.who, one)
+    await messages.cancel(room.who, other)
+
+    assert await room.engine.finished(other) is ExecutionStatus.CANCELLED
+    row = await room.engine.row(one)
+    assert (row["status"], row["wait"], row["wake_at"]) == (3, WaitKind.TIMER, later)
+    await room.engine.sql.execute(
+        "update workflow_executions set wake_at = now() where id = $1", one
+    )
+    assert await room.engine.finished(one) is ExecutionStatus.COMPLETED
+    [step] = (await room.executions.steps(room.who, [one]))[one]
+    assert step.output == {"n": 1}
 
 
 async def test_the_more_an_execution_was_told_the_smaller_is_what_it_takes(room, monkeypatch):

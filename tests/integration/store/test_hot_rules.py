@@ -173,7 +173,7 @@ def test_each_statement_that_calls_a_hot_function_names_its_shard_first(function
                 if function in names:
                     called.add(function)
                     assert first == "$1", f"{noun}.{name}"
-    assert {"mc_enqueue_2", "mc_beat", "mc_send_2"} <= called
+    assert {"mc_enqueue_2", "mc_beat", "mc_send_3"} <= called
 
 
 def test_each_statement_of_an_engine_names_one_shard():

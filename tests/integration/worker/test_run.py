@@ -235,7 +235,14 @@ async def test_a_parked_execution_wakes_for_its_deadline(room: EngineRoom):
     step: dict[str, Any] = {"id": "a", "uses": "probe.flaky@1", "retry": QUICK}
     step["with"] = {"marker": "m", "failures": 1, "retry_after": 60}
 
-    execution = await room.enqueue(await room.publish([step]), timeout_seconds=0.5)
+    execution = await room.enqueue(await room.publish([step]), timeout_seconds=30)
+    await worker.signals.wait(signals.PARKED)
+    row = await room.row(execution)
+    assert abs((row["wake_at"] - row["deadline"]).total_seconds()) < 10
+
+    await room.sql.execute(
+        "update workflow_executions set deadline = now(), wake_at = now() where id = $1", execution
+    )
 
     assert await room.finished(execution) is ExecutionStatus.TIMED_OUT
     assert worker.signals.counts[signals.PARKED] == 1
