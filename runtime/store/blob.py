@@ -152,6 +152,7 @@ class BlobRetention:
         connection = await self._connected()
         with translated():
             async with connection.transaction():
+                await connection.fetchval(_SQL["patient"])
                 row = await connection.fetchrow(_SQL["release"], day, limit)
                 keys = [
                     BlobKey(*each)

@@ -8,6 +8,10 @@ select mc_blob_refer($1, $2, $3, $4, $5);
 -- Safe: reads one row per day; says what to do, does nothing.
 select day, at from mc_blob_days();
 
+-- name: patient
+-- Safe: for one transaction, whose locks must last as long as the store takes to delete; who vanishes is noticed by keepalive.
+select set_config('idle_in_transaction_session_timeout', '0', true);
+
 -- name: release
 -- Safe: references of executions that are gone; locked by address until the caller, who deletes the blobs, commits.
 select gone, tenant, slot, digest from mc_blob_release($1, $2);

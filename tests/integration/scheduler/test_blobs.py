@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
@@ -15,6 +16,7 @@ from runtime.model.blob import BlobKey, BlobRef
 from runtime.model.errors import Unavailable
 from runtime.model.ids import make_uuid7
 from runtime.scheduler.blobs import BlobRelease
+from runtime.store import pool
 from runtime.store.blob import BlobRetention
 from tests.integration.scheduler.test_retention import DAY, MAKE, WORKFLOW, Old
 from tests.integration.scheduler.test_retention import old as old
@@ -161,6 +163,29 @@ async def test_a_put_beside_a_release_writes_the_blob_again(kept: Kept, home: Pa
 
     assert await kept.there("again")
     assert await kept.refs() == 1
+
+
+async def test_the_address_stays_locked_for_as_long_as_the_deleting_takes(
+    kept: Kept, room: EngineRoom, home: Path, monkeypatch
+):
+    """Else whoever puts the same value meanwhile would rely on a blob that is just being deleted."""
+    monkeypatch.setitem(pool._SETTINGS, "idle_in_transaction_session_timeout", "50")
+    held = []
+
+    class Slow(FilesystemBlobs):
+        async def delete(self, keys: Sequence[BlobKey]) -> None:
+            await room.sql.fetchval("select pg_sleep(0.5)")
+            locked = "select count(*) from pg_locks where locktype = 'advisory' and granted"
+            held.append(await room.sql.fetchval(locked))
+            await super().delete(keys)
+
+    await kept.made_with("gone")
+    await kept.days.run()
+
+    await kept.release(Slow(home / "blobs")).run()
+
+    assert held == [1]
+    assert not await kept.there("gone")
 
 
 async def test_nothing_goes_while_a_shard_is_closed(kept: Kept, room: EngineRoom):
