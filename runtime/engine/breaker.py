@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from math import inf
 from typing import Final
 
 from runtime.engine.event import StepError
@@ -51,6 +52,11 @@ class Breaker:
         if self.until is None:
             return BreakerState.CLOSED
         return BreakerState.OPEN if now < self.until else BreakerState.HALF_OPEN
+
+    def is_stale(self, now: float) -> bool:
+        """Whether it remembers nothing that still counts."""
+        last = self._failures[-1] if self._failures else -inf
+        return self.until is None and now - last > self._rule.window_seconds
 
     def seconds_until_call(self, now: float) -> float:
         """0: call now (half open, that is a probe, and its end must be told). Else: not before so long."""

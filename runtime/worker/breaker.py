@@ -79,6 +79,8 @@ class Breakers:
             return
         if breaker is None:
             if len(self._known) >= MOST_KNOWN:
+                self._known = {k: one for k, one in self._known.items() if not one.is_stale(now)}
+            if len(self._known) >= MOST_KNOWN:
                 return
             breaker = self._known[key] = Breaker(self._rule)
         if breaker.failed(now):
