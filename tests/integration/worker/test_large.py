@@ -135,7 +135,7 @@ async def test_who_takes_over_between_put_and_flush_finds_all_it_needs(
             await go_on.wait()
 
     sound, room.blob_store = room.blob_store, Lost(home / "blobs")
-    room.worker(lease_seconds=60.0)
+    room.worker(lease_seconds=60.0, beat_seconds=60.0)
     execution = await room.enqueue(
         await room.publish([step("a", bytes=BIG)], outputs={"a": "{{ steps.a.output }}"})
     )
