@@ -264,7 +264,7 @@ async def open_runtime(
             max_input_bytes=settings.api.max_input_bytes,
         )
         workflows = _workflows(
-            settings, shards.catalog, registry, executions, clock=clock, entropy=entropy
+            settings, shards, registry, executions, metrics=metrics, clock=clock, entropy=entropy
         )
         artifacts = ArtifactService(shards=shards, blobs=blobs, plans=plans)
         dead_letters = DeadLetterService(shards=shards, tenants=tenants, queue=queue, wakeup=wakeup)
@@ -313,20 +313,22 @@ async def _open_connectors(
 
 def _workflows(
     settings: Settings,
-    database: Database,
+    shards: Shards,
     registry: Registry,
     executions: ExecutionService,
     *,
+    metrics: Metrics,
     clock: Clock,
     entropy: Entropy,
 ) -> WorkflowService:
     """The service of workflows, which also knows what secrets there are."""
     return WorkflowService(
-        database=database,
+        database=shards.catalog,
         registry=registry,
         clock=clock,
         entropy=entropy,
-        on_published=executions.forget_targets,
+        metrics=metrics,
+        on_changed=executions.forget_targets,
         secret_names=FileSecrets(settings.secrets_path).names_if_readable,
     )
 

@@ -1,4 +1,4 @@
-"""Changes of workflows: create, update, publish."""
+"""Changes of workflows: create, update, publish, and the end of versions and workflows."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from uuid import UUID
 
 from resolvers.context import Context
 from resolvers.ids import workflow_uuid
-from resolvers.words import storable
+from resolvers.words import reason_of, storable
 from runtime.model.errors import NotFound
 from runtime.model.values import Digest, SemVer
-from runtime.model.workflow import DefinitionFormat, WorkflowChange
-from runtime.services.workflow import Bump
+from runtime.model.workflow import DefinitionFormat, Workflow, WorkflowChange
+from runtime.model.workflow_diff import VersionBump
+from runtime.services.publishing import Number
 
 
 async def create_workflow(
@@ -68,7 +69,8 @@ async def publish_workflow(
     *,
     id: str,
     version: SemVer | None,
-    bump: Bump | None,
+    bump: VersionBump | None,
+    allow_smaller: bool,
     expected_digest: Digest | None,
     changelog: str | None,
     idempotency_key: str | None,
@@ -77,12 +79,37 @@ async def publish_workflow(
     return await context.workflows.publish(
         context.who,
         _key(id),
-        version=version,
-        bump=bump,
+        number=Number(version, bump, may_be_smaller=allow_smaller),
         expected_digest=expected_digest,
         changelog=storable("changelog", changelog),
         idempotency_key=idempotency_key,
     )
+
+
+async def deprecate_version(
+    context: Context, *, id: str, version: SemVer, reason: str | None
+) -> WorkflowChange:
+    """New executions take the version only when they name it."""
+    return await context.workflows.deprecate(context.who, _key(id), version, reason_of(reason))
+
+
+async def archive_version(
+    context: Context, *, id: str, version: SemVer, reason: str | None
+) -> WorkflowChange:
+    """The version starts no executions any more."""
+    return await context.workflows.archive_version(
+        context.who, _key(id), version, reason_of(reason)
+    )
+
+
+async def archive_workflow(context: Context, *, id: str, reason: str | None) -> WorkflowChange:
+    """The workflow is changed, published and started no more."""
+    return await context.workflows.archive(context.who, _key(id), reason_of(reason))
+
+
+async def delete_workflow(context: Context, *, id: str, reason: str | None) -> Workflow:
+    """A draft that was never published is gone."""
+    return await context.workflows.delete(context.who, _key(id), reason_of(reason))
 
 
 def _key(id: str) -> UUID:

@@ -8,13 +8,14 @@ from resolvers.context import Context
 from resolvers.ids import workflow_uuid
 from resolvers.words import is_storable
 from runtime.definition import Validation, compile_plan
-from runtime.model.errors import BadInput
+from runtime.model.errors import BadInput, NotFound
 from runtime.model.page import Page, PageRequest
 from runtime.model.plan import Plan
 from runtime.model.values import SemVer
 from runtime.model.workflow import (
     DefinitionFormat,
     Workflow,
+    WorkflowDiff,
     WorkflowFilter,
     WorkflowOrder,
     WorkflowVersion,
@@ -59,6 +60,23 @@ async def version(
 ) -> WorkflowVersion | None:
     """One published version of a workflow."""
     return await context.workflows.version(context.who, workflow_id, version)
+
+
+async def diff(
+    context: Context, *, workflow_id: UUID, before: SemVer, after: SemVer | None
+) -> WorkflowDiff:
+    """What differs between two versions of a workflow; without a second one, what its draft changes."""
+    return await context.workflows.diff(context.who, workflow_id, before, after)
+
+
+async def diff_by_id(
+    context: Context, *, id: str, before: SemVer, after: SemVer | None
+) -> WorkflowDiff:
+    """The same for a workflow that is named by its id; raises NotFound when there is none."""
+    key = workflow_uuid(id)
+    if key is None:
+        raise NotFound(f"There is no workflow {id[:64]!r}.", reason="WORKFLOW_NOT_FOUND")
+    return await diff(context, workflow_id=key, before=before, after=after)
 
 
 async def validate(context: Context, *, source: str, format: DefinitionFormat | None) -> Validation:

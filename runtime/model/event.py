@@ -84,7 +84,16 @@ _FINAL = frozenset(
 )
 
 
-DOMAIN_EVENTS: Final = frozenset({"workflow_created", "workflow_updated", "workflow_published"})
+DOMAIN_EVENTS: Final = frozenset(
+    {
+        "workflow_created",
+        "workflow_updated",
+        "workflow_published",
+        "workflow_deprecated",
+        "workflow_archived",
+        "workflow_deleted",
+    }
+)
 """The words of what happens to other nouns: `<noun>_<kind>` of a row of `domain_events`."""
 
 

@@ -10,6 +10,7 @@ from uuid import UUID
 from runtime.model.errors import Problem
 from runtime.model.identity import Actor
 from runtime.model.values import Digest, Json, SemVer
+from runtime.model.workflow_diff import DefinitionDiff
 
 
 class WorkflowStatus(IntEnum):
@@ -81,6 +82,15 @@ class WorkflowVersion:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkflowDiff:
+    """The difference between two versions of a workflow; either may be the draft."""
+
+    before: WorkflowVersion
+    after: WorkflowVersion
+    diff: DefinitionDiff
+
+
+@dataclass(frozen=True, slots=True)
 class WorkflowChange:
     """What a change of a workflow came to, and what validation found (warnings included)."""
 
@@ -88,6 +98,7 @@ class WorkflowChange:
     version: WorkflowVersion | None = None
     findings: tuple[Problem, ...] = ()
     created: bool = True
+    diff: WorkflowDiff | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from runtime.model.values import Digest, Json
-from runtime.model.workflow import WorkflowVersion
 
 
 class VersionBump(StrEnum):
@@ -102,12 +101,3 @@ class DefinitionDiff:
     def unchanged(self) -> int:
         """How many steps both have with the same content."""
         return sum(one.before == one.after for one in self.hashes)
-
-
-@dataclass(frozen=True, slots=True)
-class WorkflowDiff:
-    """The difference between two versions of a workflow; either may be the draft."""
-
-    before: WorkflowVersion
-    after: WorkflowVersion
-    diff: DefinitionDiff

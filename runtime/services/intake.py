@@ -282,10 +282,17 @@ def _version(text: str | None) -> str | None:
 
 
 def _refuse_archived(target: Target) -> None:
-    if target.status is WorkflowStatus.ARCHIVED or target.state is VersionState.ARCHIVED:
+    if target.status is WorkflowStatus.ARCHIVED:
         raise InvalidState(
             f"The workflow {target.name!r} is archived and takes no new executions.",
             reason="WORKFLOW_ARCHIVED",
+        )
+    if target.state is VersionState.ARCHIVED:
+        raise InvalidState(
+            f"Of the workflow {target.name!r}, version {target.version} is archived and takes no new "
+            "executions: name a later one.",
+            reason="VERSION_ARCHIVED",
+            path=("version",),
         )
 
 

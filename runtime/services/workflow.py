@@ -1,4 +1,4 @@
-"""WorkflowService: draft, validate, publish; versions are immutable once published.
+"""WorkflowService: draft, validate, publish, compare; deprecate and archive versions, which never change.
 
 A change, its idempotency key and its entry in the workflow's history are one transaction under the
 caller's tenant. Documents are validated before the transaction begins.
@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import builtins
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final, Literal
+from typing import Any, Final
 from uuid import UUID
 
 from runtime.abi.surroundings import Surroundings
@@ -34,8 +34,10 @@ from runtime.model.page import Page, PageRequest
 from runtime.model.values import Digest, Json, SemVer
 from runtime.model.workflow import (
     DefinitionFormat,
+    VersionState,
     Workflow,
     WorkflowChange,
+    WorkflowDiff,
     WorkflowFilter,
     WorkflowOrder,
     WorkflowStatus,
@@ -43,18 +45,18 @@ from runtime.model.workflow import (
 )
 from runtime.services.access import READ_WORKFLOWS, require
 from runtime.services.called import CalledWorkflows
+from runtime.services.publishing import Number, Publication, Publisher
 from runtime.store.idempotency import body_digest, check_key, claim_key, find_key
 from runtime.store.pool import Database
 from runtime.store.workflow import Draft, WorkflowStore
 from runtime.store.workflow_list import WorkflowList
-
-Bump = Literal["major", "minor", "patch"]
+from runtime.telemetry.metrics import Metrics
 
 _CREATE: Final = "create_workflow"
 _LARGE: Final = 100_000
 _PUBLISH: Final = "publish_workflow"
 _CAP: Final = 10_000
-_FIRST: Final = SemVer(1)
+_ANY: Final = Number()
 
 
 class WorkflowService:
@@ -67,7 +69,8 @@ class WorkflowService:
         registry: Registry,
         clock: Clock,
         entropy: Entropy,
-        on_published: Callable[[UUID], None] | None = None,
+        metrics: Metrics,
+        on_changed: Callable[[UUID], None] | None = None,
         secret_names: Callable[[], frozenset[str] | None] = lambda: None,
         agents: frozenset[str] = frozenset(),
     ) -> None:
@@ -75,10 +78,12 @@ class WorkflowService:
         self._registry = registry
         self._clock = clock
         self._entropy = entropy
-        self._on_published = on_published
+        self._metrics = metrics
+        self._on_changed = on_changed
         self._secret_names = secret_names
         self._agents = agents
         self._store = WorkflowStore(database)
+        self._publisher = Publisher(self._store, registry.catalog, self._new_id)
         self._called = CalledWorkflows(self._store)
         self._list = WorkflowList(database)
 
@@ -157,6 +162,21 @@ class WorkflowService:
         require(who, READ_WORKFLOWS)
         return await self._store.drafts(who.tenant_id, workflow_ids)
 
+    async def diff(
+        self, who: Principal, id: UUID, before: SemVer, after: SemVer | None
+    ) -> WorkflowDiff:
+        """What differs between two versions; without a second one, what the draft would change."""
+        require(who, READ_WORKFLOWS)
+        old = await self._store.version(who.tenant_id, id, before)
+        if after is None:
+            new = await self._store.draft_version(who.tenant_id, id)
+        else:
+            new = await self._store.version(who.tenant_id, id, after)
+        if old is None or new is None:
+            raise _no_version(before if old is None else after)
+        found = await self._publisher.compare(old.definition, new.definition)
+        return WorkflowDiff(old, new, found)
+
     async def validate(
         self, who: Principal, source: str, format: DefinitionFormat | None
     ) -> Validation:
@@ -210,10 +230,8 @@ class WorkflowService:
                         reason="WORKFLOW_EXISTS",
                         path=("name",),
                     )
-                data: Json = {"name": name, "digest": str(draft.digest)}
-                await self._store.record(
-                    connection, who.tenant_id, made, "created", who.actor, data
-                )
+                data = {"name": name, **_said(draft, validation.version)}
+                await self._record(connection, who, made, "created", data)
         workflow = await self._store.find(who.tenant_id, first or made)
         return WorkflowChange(workflow, None, validation.problems, created=first is None)
 
@@ -234,11 +252,12 @@ class WorkflowService:
         before = await self._get(who, id)
         draft: Draft | None = None
         findings: tuple[Problem, ...] = ()
+        number: SemVer | None = None
         if source is not None:
             draft, validation = await self._draft(who, source, format, before.name)
-            findings = validation.problems
+            findings, number = validation.problems, validation.version
         async with self._database.tenant(who.tenant_id) as connection, connection.transaction():
-            await self._locked(connection, who, id, expected_digest)
+            await self._locked_draft(connection, who, id, expected_digest)
             await self._store.update(
                 connection,
                 who.tenant_id,
@@ -248,8 +267,8 @@ class WorkflowService:
                 description=description,
                 labels=labels,
             )
-            data: Json = {"digest": str(draft.digest)} if draft else {}
-            await self._store.record(connection, who.tenant_id, id, "updated", who.actor, data)
+            data = _said(draft, number) if draft else {}
+            await self._record(connection, who, id, "updated", data)
         return WorkflowChange(await self._get(who, id), None, findings, created=False)
 
     async def publish(
@@ -257,8 +276,7 @@ class WorkflowService:
         who: Principal,
         id: UUID,
         *,
-        version: SemVer | None = None,
-        bump: Bump | None = None,
+        number: Number = _ANY,
         expected_digest: Digest | None = None,
         changelog: str | None = None,
         idempotency_key: str | None = None,
@@ -266,67 +284,108 @@ class WorkflowService:
         """Make the draft a version; the same content again gives the version that there is."""
         require(who, "workflows:publish")
         key = check_key(idempotency_key)
-        asked = [str(id), version and str(version), bump, expected_digest and str(expected_digest)]
-        if version is not None and bump is not None:
+        if number.wanted is not None and number.bump is not None:
             raise BadInput("Give a version or a bump, not both.", reason="VERSION_OR_BUMP")
-        digest = body_digest([*asked, changelog])
+        digest = _asked(id, number, expected_digest, changelog)
         first = await self._published_with(who, key, digest)
         if first is not None:
-            return await self._publication(who, id, first, (), created=False)
+            return await self._publication(who, id, Publication(first, created=False), ())
         draft = await self._publishable(who, id)
         validation = await self._validated(who, draft.source, draft.format, publishing=True)
         if not validation.ok:
             raise Invalid(validation.problems)
-        wanted = _wanted(version, validation.version)
+        number = replace(number, wanted=_wanted(number.wanted, validation.version))
         async with self._database.tenant(who.tenant_id) as connection, connection.transaction():
-            await self._locked(connection, who, id, expected_digest or draft.digest)
-            result, created = await self._publish(
-                connection, who, id, draft, wanted=wanted, bump=bump, changelog=changelog
+            await self._locked_draft(connection, who, id, expected_digest or draft.digest)
+            done = await self._publisher.publish(
+                connection, who, id, draft, number=number, changelog=changelog
             )
+            if done.created:
+                await self._record(connection, who, id, "published", _said(draft, done.version))
             if key is not None:
                 # Of two equal requests at once the later one finds the key taken, by this same version.
-                await claim_key(connection, who.tenant_id, _PUBLISH, key, digest, result)
-        if self._on_published is not None:
-            self._on_published(who.tenant_id)
-        return await self._publication(who, id, result, validation.problems, created=created)
+                await claim_key(connection, who.tenant_id, _PUBLISH, key, digest, done.version_id)
+        self._tell(who)
+        return await self._publication(who, id, done, validation.problems)
+
+    async def deprecate(
+        self, who: Principal, id: UUID, version: SemVer, reason: str | None = None
+    ) -> WorkflowChange:
+        """New executions take this version only when they name it; nothing else changes."""
+        return await self._further(who, id, version, VersionState.DEPRECATED, reason)
+
+    async def archive_version(
+        self, who: Principal, id: UUID, version: SemVer, reason: str | None = None
+    ) -> WorkflowChange:
+        """A deprecated version starts no executions any more; those that run it go on."""
+        return await self._further(who, id, version, VersionState.ARCHIVED, reason)
+
+    async def archive(self, who: Principal, id: UUID, reason: str | None = None) -> WorkflowChange:
+        """The end of a workflow: nothing is started or published any more; what runs goes on."""
+        require(who, "workflows:write")
+        async with self._database.tenant(who.tenant_id) as connection, connection.transaction():
+            is_new = await self._locked(connection, who, id) is not WorkflowStatus.ARCHIVED
+            if is_new:
+                await self._store.archive(connection, who.tenant_id, id)
+                await self._record(connection, who, id, "archived", _why(reason))
+        self._tell(who)
+        return WorkflowChange(await self._get(who, id), created=is_new)
+
+    async def delete(self, who: Principal, id: UUID, reason: str | None = None) -> Workflow:
+        """Delete a draft of which no version was ever published, so that nothing ever ran; gives what it was."""
+        require(who, "workflows:write")
+        found = await self._get(who, id)
+        async with self._database.tenant(who.tenant_id) as connection, connection.transaction():
+            await self._locked(connection, who, id)
+            if await self._store.highest(connection, who.tenant_id, id) is not None:
+                raise InvalidState(
+                    f"Versions of the workflow {found.name!r} were published, and executions may "
+                    "refer to them: archive it instead.",
+                    reason="WORKFLOW_PUBLISHED",
+                )
+            await self._store.delete(connection, who.tenant_id, id)
+            data = {"name": found.name, **_why(reason)}
+            await self._record(connection, who, id, "deleted", data)
+        return found
 
     # -----------------------------------------------------------------------------------------------
 
-    async def _publish(
+    async def _further(
         self,
-        connection: Any,
         who: Principal,
         id: UUID,
-        draft: Draft,
-        *,
-        wanted: SemVer | None,
-        bump: Bump | None,
-        changelog: str | None,
-    ) -> tuple[UUID, bool]:
-        """The version with this content and whether it was made now; under the workflow's lock."""
-        tenant = who.tenant_id
-        same = await self._store.published(connection, tenant, id, digest=draft.digest)
-        if same is not None and wanted in {None, same.version}:
-            return same.id, False
-        if wanted is None:
-            wanted = _bumped(await self._store.highest(connection, tenant, id), bump)
-        taken = await self._store.published(connection, tenant, id, version=wanted)
-        if taken is not None and taken.digest == draft.digest:
-            return taken.id, False
-        if taken is not None:
-            raise Conflict(
-                f"Version {wanted} is published with other content, and versions never change: "
-                "publish this one under a higher number.",
-                reason="VERSION_EXISTS",
-                path=("version",),
-            )
-        made = self._new_id()
-        await self._store.insert_version(
-            connection, made, tenant, id, wanted, draft, changelog=changelog, actor=who.actor
-        )
-        data: Json = {"version": str(wanted), "digest": str(draft.digest)}
-        await self._store.record(connection, tenant, id, "published", who.actor, data)
-        return made, True
+        version: SemVer,
+        state: VersionState,
+        reason: str | None,
+    ) -> WorkflowChange:
+        """Bring a version to its next state; one that is there already stays, without an event."""
+        require(who, "workflows:publish")
+        async with self._database.tenant(who.tenant_id) as connection, connection.transaction():
+            await self._locked(connection, who, id)
+            found = await self._store.published(connection, who.tenant_id, id, version=version)
+            if found is None:
+                raise _no_version(version)
+            is_new = found.state is not state
+            if is_new:
+                _check_step(found, state)
+                await self._store.set_state(connection, who.tenant_id, id, version, state)
+                data = {"version": str(version), "digest": str(found.digest), **_why(reason)}
+                await self._record(connection, who, id, state.name.lower(), data)
+        self._tell(who)
+        done = Publication(found.id, created=is_new)
+        return await self._publication(who, id, done, ())
+
+    async def _record(
+        self, connection: Any, who: Principal, id: UUID, kind: str, data: Mapping[str, Json]
+    ) -> None:
+        """Append to the workflow's history, which the event bus reads."""
+        await self._store.record(connection, who.tenant_id, id, kind, who.actor, dict(data))
+        self._metrics.workflow_changes.labels(kind).inc()
+
+    def _tell(self, who: Principal) -> None:
+        """What was remembered of the tenant's current versions holds no longer."""
+        if self._on_changed is not None:
+            self._on_changed(who.tenant_id)
 
     async def _published_with(self, who: Principal, key: str | None, digest: bytes) -> UUID | None:
         """The version that this key has published already."""
@@ -342,35 +401,39 @@ class WorkflowService:
         self,
         who: Principal,
         id: UUID,
-        version_id: UUID,
+        done: Publication,
         findings: tuple[Problem, ...],
-        *,
-        created: bool,
     ) -> WorkflowChange:
-        versions = await self._store.versions_by_id(who.tenant_id, [version_id])
+        versions = await self._store.versions_by_id(who.tenant_id, [done.version_id])
+        made = versions.get(done.version_id)
+        found = done.diff and done.before and made and WorkflowDiff(done.before, made, done.diff)
         return WorkflowChange(
-            await self._get(who, id), versions.get(version_id), findings, created=created
+            await self._get(who, id), made, findings, created=done.created, diff=found or None
         )
 
     async def _publishable(self, who: Principal, id: UUID) -> Draft:
         workflow = await self._get(who, id)
-        if workflow.status is WorkflowStatus.ARCHIVED:
-            raise InvalidState(
-                f"The workflow {workflow.name!r} is archived and publishes no versions.",
-                reason="WORKFLOW_ARCHIVED",
-            )
+        _refuse_archived(workflow.name, workflow.status)
         draft = await self._store.draft(who.tenant_id, id)
         if draft is None:
             raise InvalidState("There is no draft to publish.", reason="NO_DRAFT")
         return draft
 
-    async def _locked(
-        self, connection: Any, who: Principal, id: UUID, expected: Digest | None
-    ) -> None:
-        """Hold the workflow, whose draft must be the one that the caller has seen."""
+    async def _locked(self, connection: Any, who: Principal, id: UUID) -> WorkflowStatus:
+        """Hold a workflow to the end of the transaction; its status as it is now."""
         row = await self._store.lock(connection, who.tenant_id, id)
         if row is None:
             raise _unknown(id)
+        return WorkflowStatus(row["status"])
+
+    async def _locked_draft(
+        self, connection: Any, who: Principal, id: UUID, expected: Digest | None
+    ) -> None:
+        """Hold a workflow that is not archived and whose draft is the one that the caller has seen."""
+        row = await self._store.lock(connection, who.tenant_id, id)
+        if row is None:
+            raise _unknown(id)
+        _refuse_archived(row["name"], WorkflowStatus(row["status"]))
         if expected is not None and row["draft_digest"] != str(expected):
             raise Conflict(
                 "The draft has been changed in between: read it again and repeat.",
@@ -465,17 +528,47 @@ def _wanted(asked: SemVer | None, written: SemVer | None) -> SemVer | None:
     return asked or written
 
 
-def _bumped(highest: SemVer | None, bump: Bump | None) -> SemVer:
-    """The number after the highest one; the first is 1.0.0, and without a word a minor step is taken."""
-    if highest is None:
-        return _FIRST
-    match bump or "minor":
-        case "major":
-            return SemVer(highest.major + 1)
-        case "minor":
-            return SemVer(highest.major, highest.minor + 1)
-        case _:
-            return SemVer(highest.major, highest.minor, highest.patch + 1)
+def _asked(id: UUID, number: Number, expected: Digest | None, changelog: str | None) -> bytes:
+    """The digest of a request to publish; the word about small steps counts only where it is given."""
+    wanted = number.wanted and str(number.wanted)
+    body = [str(id), wanted, number.bump, expected and str(expected), changelog]
+    return body_digest([*body, True] if number.may_be_smaller else body)
+
+
+def _said(draft: Draft, version: SemVer | None) -> dict[str, Json]:
+    """What an event says of a document: its digest, and the version where there is one."""
+    said: dict[str, Json] = {"digest": str(draft.digest)}
+    return said if version is None else {"version": str(version), **said}
+
+
+def _why(reason: str | None) -> dict[str, Json]:
+    return {} if reason is None else {"reason": reason}
+
+
+def _refuse_archived(name: str, status: WorkflowStatus) -> None:
+    if status is WorkflowStatus.ARCHIVED:
+        raise InvalidState(
+            f"The workflow {name!r} is archived: it is changed and published no more.",
+            reason="WORKFLOW_ARCHIVED",
+        )
+
+
+def _check_step(found: WorkflowVersion, state: VersionState) -> None:
+    """Raise InvalidState unless a version's next state is this one."""
+    if state == found.state + 1:
+        return
+    if found.state is VersionState.ARCHIVED:
+        raise InvalidState(f"Version {found.version} is archived.", reason="VERSION_ARCHIVED")
+    raise InvalidState(
+        f"Version {found.version} is not deprecated yet: deprecate it first, and archive it when "
+        "nobody starts it any more.",
+        reason="VERSION_NOT_DEPRECATED",
+    )
+
+
+def _no_version(version: SemVer | None) -> NotFound:
+    named = "draft" if version is None else f"version {version}"
+    return NotFound(f"The workflow has no {named}.", reason="VERSION_NOT_FOUND", path=("version",))
 
 
 def _spelling(source: str) -> DefinitionFormat:

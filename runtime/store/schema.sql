@@ -184,6 +184,23 @@ create table outbox (
 CREATE INDEX outbox_due ON maestro.outbox USING btree (shard, available_at);
 alter table outbox enable row level security;
 
+create table provenance_stubs (
+  version_id uuid not null,
+  tenant_id uuid not null,
+  workflow_id uuid not null,
+  version text not null,
+  digest text not null,
+  source_digest text not null,
+  source_format text not null,
+  actor jsonb not null,
+  recorded_at timestamp with time zone not null default now(),
+  constraint provenance_stubs_pkey PRIMARY KEY (version_id),
+  constraint provenance_stubs_version_id_fkey FOREIGN KEY (version_id) REFERENCES workflow_versions(id)
+);
+CREATE TRIGGER immutable BEFORE DELETE OR UPDATE ON maestro.provenance_stubs FOR EACH ROW EXECUTE FUNCTION mc_stub_is_immutable();
+CREATE TRIGGER kept BEFORE TRUNCATE ON maestro.provenance_stubs FOR EACH STATEMENT EXECUTE FUNCTION mc_stub_is_immutable();
+alter table provenance_stubs enable row level security;
+
 create table retention_changes (
   day date not null,
   execution_id uuid not null
@@ -330,6 +347,7 @@ create table workflow_versions (
 CREATE INDEX workflow_versions_digest ON maestro.workflow_versions USING btree (workflow_id, digest);
 CREATE INDEX workflow_versions_order ON maestro.workflow_versions USING btree (workflow_id, version_order DESC);
 CREATE TRIGGER immutable BEFORE DELETE OR UPDATE ON maestro.workflow_versions FOR EACH ROW EXECUTE FUNCTION mc_version_is_immutable();
+CREATE TRIGGER kept BEFORE TRUNCATE ON maestro.workflow_versions FOR EACH STATEMENT EXECUTE FUNCTION mc_versions_are_kept();
 alter table workflow_versions enable row level security;
 
 create table workflows (
@@ -355,6 +373,7 @@ create table workflows (
   constraint workflows_retention_days CHECK (((retention_days >= 1) AND (retention_days <= 36500)))
 );
 CREATE INDEX workflows_updated ON maestro.workflows USING btree (tenant_id, updated_at DESC, id DESC);
+CREATE TRIGGER archived BEFORE UPDATE ON maestro.workflows FOR EACH ROW WHEN (((old.status = 2) AND (new.status <> 2))) EXECUTE FUNCTION mc_archived_stays();
 CREATE TRIGGER retention BEFORE UPDATE ON maestro.workflows FOR EACH ROW WHEN ((new.retention_days IS DISTINCT FROM old.retention_days)) EXECUTE FUNCTION mc_retention_settings();
 alter table workflows enable row level security;
 
@@ -378,6 +397,14 @@ create view workflow_records with (security_invoker=true) as
          LIMIT 1) AS current_version_id,
     draft_digest
    FROM workflows w;
+
+CREATE OR REPLACE FUNCTION maestro.mc_archived_stays()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+  raise exception 'an archived workflow stays archived' using errcode = 'MC003';
+end $function$;
 
 CREATE OR REPLACE FUNCTION maestro.mc_beat(p_shard smallint, p_me bigint, p_epoch bigint, p_lease interval)
  RETURNS TABLE(live integer, dead integer, due integer, queued integer, inbox uuid[])
@@ -1423,6 +1450,20 @@ CREATE OR REPLACE FUNCTION maestro.mc_slot(p_id uuid)
  IMMUTABLE PARALLEL SAFE
 AS $function$ select ('x' || substr(replace(p_id::text, '-', ''), 14, 3))::bit(12)::int $function$;
 
+CREATE OR REPLACE FUNCTION maestro.mc_source_digest(p_source text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$ select 'sha256:' || encode(sha256(convert_to(p_source, 'UTF8')), 'hex') $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_stub_is_immutable()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+  raise exception 'what was recorded of a publication never changes' using errcode = 'MC003';
+end $function$;
+
 CREATE OR REPLACE FUNCTION maestro.mc_sweep_workers(p_shard smallint)
  RETURNS integer
  LANGUAGE plpgsql
@@ -1568,6 +1609,14 @@ begin
   return new;
 end $function$;
 
+CREATE OR REPLACE FUNCTION maestro.mc_versions_are_kept()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+  raise exception 'published versions are never deleted' using errcode = 'MC003';
+end $function$;
+
 CREATE OR REPLACE FUNCTION maestro.now()
  RETURNS timestamp with time zone
  LANGUAGE sql
@@ -1594,6 +1643,8 @@ create policy engine on legal_holds to mc_engine using (true) with check (true);
 create policy tenant on legal_holds to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
 create policy engine on outbox to mc_engine using (true) with check (true);
 create policy tenant on outbox to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
+create policy engine on provenance_stubs to mc_engine using (true) with check (true);
+create policy tenant on provenance_stubs to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
 create policy engine on step_executions to mc_engine using (true) with check (true);
 create policy tenant on step_executions to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
 create policy engine on step_logs to mc_engine using (true) with check (true);
@@ -1661,6 +1712,7 @@ grant execute on function mc_send_3(p_shard smallint, p_tenant uuid, p_exec uuid
 grant execute on function mc_shard(p_id uuid, p_total integer) to mc_engine;
 grant execute on function mc_slot(p_id uuid) to mc_api;
 grant execute on function mc_slot(p_id uuid) to mc_engine;
+grant execute on function mc_source_digest(p_source text) to mc_api;
 grant execute on function mc_sweep_workers(p_shard smallint) to mc_engine;
 grant execute on function mc_takeover(p_shard smallint, p_me bigint, p_epoch bigint, p_limit integer) to mc_engine;
 grant execute on function mc_takeover_2(p_shard smallint, p_me bigint, p_epoch bigint, p_limit integer) to mc_engine;
@@ -1679,6 +1731,8 @@ grant select on legal_holds to mc_engine;
 grant select on migrations to mc_api;
 grant select on migrations to mc_engine;
 grant delete, insert, select, update on outbox to mc_engine;
+grant insert, select on provenance_stubs to mc_api;
+grant select on provenance_stubs to mc_engine;
 grant select on retention_days to mc_engine;
 grant delete, insert, select, update on shards to mc_engine;
 grant select on step_executions to mc_api;
@@ -1694,5 +1748,5 @@ grant select on workflow_records to mc_api;
 grant select on workflow_records to mc_engine;
 grant insert, select, update on workflow_versions to mc_api;
 grant delete, insert, select, update on workflow_versions to mc_engine;
-grant insert, select, update on workflows to mc_api;
+grant delete, insert, select, update on workflows to mc_api;
 grant delete, insert, select, update on workflows to mc_engine;

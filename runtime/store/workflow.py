@@ -91,6 +91,11 @@ class WorkflowStore:
         rows = await self._rows(tenant, "drafts", ids)
         return {row["id"]: _draft_version(row) for row in rows}
 
+    async def draft_version(self, tenant: UUID, workflow: UUID) -> WorkflowVersion | None:
+        """The draft in the shape of a version, published as it is or not."""
+        rows = await self._rows(tenant, "draft", workflow)
+        return _one(rows, lambda row: _draft_version(row) if row["draft_digest"] else None)
+
     async def version(
         self, tenant: UUID, workflow: UUID, version: SemVer
     ) -> WorkflowVersion | None:
@@ -237,6 +242,34 @@ class WorkflowStore:
             name, value = "version_by_digest", str(digest)
         row = await connection.fetchrow(_SQL[name], tenant, workflow, value)
         return version_of(row) if row else None
+
+    @staticmethod
+    async def release_before(
+        connection: Any, tenant: UUID, workflow: UUID, version: SemVer | None
+    ) -> WorkflowVersion | None:
+        """The highest release below a number; without one the highest of all. Previews are none."""
+        mark = version_order(version) if version is not None else None
+        row = await connection.fetchrow(_SQL["release_before"], tenant, workflow, mark)
+        return version_of(row) if row else None
+
+    @staticmethod
+    async def set_state(
+        connection: Any, tenant: UUID, workflow: UUID, version: SemVer, state: VersionState
+    ) -> None:
+        """Bring a version further in its life, under the lock of its workflow."""
+        name = "set_version_state"
+        await connection.execute(_SQL[name], tenant, workflow, str(version), int(state))
+        await connection.execute(_SQL["touch"], tenant, workflow)
+
+    @staticmethod
+    async def archive(connection: Any, tenant: UUID, workflow: UUID) -> None:
+        """End a workflow, under its lock."""
+        await connection.execute(_SQL["archive"], tenant, workflow)
+
+    @staticmethod
+    async def delete(connection: Any, tenant: UUID, workflow: UUID) -> None:
+        """Delete a workflow that has no version, under its lock."""
+        await connection.execute(_SQL["delete"], tenant, workflow)
 
     @staticmethod
     async def highest(connection: Any, tenant: UUID, workflow: UUID) -> SemVer | None:

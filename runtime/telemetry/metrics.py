@@ -41,6 +41,7 @@ class Metrics:
         self.steps = self._counter("maestro_steps_total", "connector", "status")
         self.step_seconds = self._histogram("maestro_step_seconds", _FAST, "connector")
         self.retries = self._counter("maestro_step_retries_total", "connector")
+        self.workflow_changes = self._counter("maestro_workflow_changes_total", "kind")
         self.doubts = self._counter("maestro_doubts_total", "verdict", "by")
         self.breakers_open = self._gauge("maestro_breakers_open")
         self.breakers_opened = self._counter("maestro_breakers_opened_total", "connector")

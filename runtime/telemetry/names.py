@@ -38,6 +38,7 @@ METRICS: Final[dict[str, str]] = {
     "maestro_http_request_seconds": "Duration of HTTP requests by route.",
     "maestro_graphql_operations_total": "GraphQL operations by type and outcome.",
     "maestro_graphql_operation_seconds": "Duration of GraphQL operations by type.",
+    "maestro_workflow_changes_total": "Changes of workflows, by kind (created, published, deprecated, ...).",
     "maestro_enqueued_total": "Executions accepted.",
     "maestro_enqueue_batch_size": "Executions per accepting commit.",
     "maestro_queue_lag_seconds": "Time from acceptance to claim.",

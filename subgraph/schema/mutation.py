@@ -32,6 +32,8 @@ from subgraph.types.inputs.workflow import (
     CreateWorkflowInput,
     PublishWorkflowInput,
     UpdateWorkflowInput,
+    WorkflowRefInput,
+    WorkflowVersionRefInput,
 )
 from subgraph.types.workflow_payload import PublishWorkflowPayload, WorkflowPayload
 
@@ -94,7 +96,7 @@ class Mutation:
 
     @strawberry.mutation(
         description="Make the draft an immutable version. Publishing the same definition again gives "
-        "the version that exists.",
+        "the version that exists; a number that tells of less than has changed is refused.",
         directives=[access("Mutation.publishWorkflow"), weight(10)],
     )
     async def publish_workflow(
@@ -110,11 +112,75 @@ class Mutation:
                 info.context,
                 id=input.workflow_id,
                 version=input.version,
-                bump=input.bump.value if input.bump else None,
+                bump=input.bump,
+                allow_smaller=input.allow_smaller,
                 expected_digest=input.expected_digest,
                 changelog=input.changelog,
                 idempotency_key=input.idempotency_key,
             )
+        )
+
+    @strawberry.mutation(
+        description="Deprecate a version: new executions take it only when they name it. One that is "
+        "deprecated already stays so.",
+        directives=[access("Mutation.deprecateWorkflowVersion"), weight(10)],
+    )
+    async def deprecate_workflow_version(
+        self,
+        info: Info,
+        input: Annotated[WorkflowVersionRefInput, strawberry.argument(description="Which one.")],
+    ) -> PublishWorkflowPayload:
+        """Deprecate a version."""
+        return await PublishWorkflowPayload.answer(
+            workflows_of.deprecate_version(
+                info.context, id=input.workflow_id, version=input.version, reason=input.reason
+            )
+        )
+
+    @strawberry.mutation(
+        description="Archive a deprecated version: it starts no executions any more; those that run it "
+        "go on.",
+        directives=[access("Mutation.archiveWorkflowVersion"), weight(10)],
+    )
+    async def archive_workflow_version(
+        self,
+        info: Info,
+        input: Annotated[WorkflowVersionRefInput, strawberry.argument(description="Which one.")],
+    ) -> PublishWorkflowPayload:
+        """Archive a deprecated version."""
+        return await PublishWorkflowPayload.answer(
+            workflows_of.archive_version(
+                info.context, id=input.workflow_id, version=input.version, reason=input.reason
+            )
+        )
+
+    @strawberry.mutation(
+        description="Archive a workflow for good: it is changed, published and started no more; "
+        "executions that run go on.",
+        directives=[access("Mutation.archiveWorkflow"), weight(10)],
+    )
+    async def archive_workflow(
+        self,
+        info: Info,
+        input: Annotated[WorkflowRefInput, strawberry.argument(description="Which one.")],
+    ) -> WorkflowPayload:
+        """Archive a workflow for good."""
+        return await WorkflowPayload.answer(
+            workflows_of.archive_workflow(info.context, id=input.workflow_id, reason=input.reason)
+        )
+
+    @strawberry.mutation(
+        description="Delete a draft of which no version was ever published; anything else is archived.",
+        directives=[access("Mutation.deleteWorkflow"), weight(10)],
+    )
+    async def delete_workflow(
+        self,
+        info: Info,
+        input: Annotated[WorkflowRefInput, strawberry.argument(description="Which one.")],
+    ) -> WorkflowPayload:
+        """Delete a draft that was never published."""
+        return await WorkflowPayload.deleted(
+            workflows_of.delete_workflow(info.context, id=input.workflow_id, reason=input.reason)
         )
 
     @strawberry.mutation(

@@ -11,6 +11,7 @@ from resolvers.queries import dead_letter as dead_letters_of
 from resolvers.queries import execution as executions_of
 from resolvers.queries import workflow as workflows_of
 from runtime.model.errors import BadInput
+from runtime.model.values import SemVer
 from subgraph.directives import access, paged, sized, weight
 from subgraph.faces import show
 from subgraph.schema.sdl import write_sdl
@@ -24,6 +25,7 @@ from subgraph.types.node import Node
 from subgraph.types.pagination import AFTER, BEFORE, FIRST, LAST, MOST, one_size, page_request
 from subgraph.types.status import DefinitionFormat
 from subgraph.types.workflow import Workflow, WorkflowConnection
+from subgraph.types.workflow_diff import WorkflowDiff
 from subgraph.types.workflow_payload import WorkflowValidation
 
 
@@ -120,6 +122,26 @@ class Query:
         return WorkflowConnection.of(
             page, count=lambda: workflows_of.count_workflows(info.context, filter=wanted)
         )
+
+    @strawberry.field(
+        description="What changed from one version of a workflow to another.",
+        directives=[access("Query.workflowDiff"), weight(10)],
+    )
+    async def workflow_diff(
+        self,
+        info: Info,
+        workflow_id: Annotated[strawberry.ID, strawberry.argument(description="Which workflow.")],
+        from_: Annotated[
+            SemVer, strawberry.argument(name="from", description="The version before.")
+        ],
+        to: Annotated[
+            SemVer | None,
+            strawberry.argument(description="The version after; the draft if absent."),
+        ] = None,
+    ) -> WorkflowDiff | None:
+        """What changed from one version of a workflow to another."""
+        found = await workflows_of.diff_by_id(info.context, id=workflow_id, before=from_, after=to)
+        return WorkflowDiff.of(found)
 
     @strawberry.field(
         description="Validate a document without saving it: the findings that publishing would have.",

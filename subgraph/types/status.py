@@ -7,11 +7,23 @@ from typing import TypeAlias
 
 import strawberry
 
-from runtime.model import breaker, dead_letter, errors, event, execution, identity, plan, workflow
+from runtime.model import (
+    breaker,
+    dead_letter,
+    errors,
+    event,
+    execution,
+    identity,
+    plan,
+    workflow,
+    workflow_diff,
+)
 
 ActorKind: TypeAlias = identity.ActorKind
 BreakerState: TypeAlias = breaker.BreakerState
 Backoff: TypeAlias = plan.Backoff
+ChangeKind: TypeAlias = workflow_diff.ChangeKind
+Compatibility: TypeAlias = workflow_diff.Compatibility
 DeadLetterStatus: TypeAlias = dead_letter.DeadLetterStatus
 DoubtDecision: TypeAlias = execution.DoubtDecision
 DefinitionFormat: TypeAlias = workflow.DefinitionFormat
@@ -21,6 +33,7 @@ ExecutionStatus: TypeAlias = execution.ExecutionState
 Severity: TypeAlias = errors.Severity
 StepStatus: TypeAlias = execution.StepStatus
 TriggerKind: TypeAlias = execution.TriggerKind
+VersionBump: TypeAlias = workflow_diff.VersionBump
 WaitKind: TypeAlias = execution.WaitKind
 WorkflowOrderField: TypeAlias = workflow.WorkflowOrderField
 WorkflowStatus: TypeAlias = workflow.WorkflowStatus
@@ -29,6 +42,11 @@ WorkflowVersionState: TypeAlias = workflow.VersionState
 strawberry.enum(ActorKind, description="What kind of being acted.")
 strawberry.enum(BreakerState, description="Where a circuit breaker stands.")
 strawberry.enum(Backoff, description="How the delay between attempts grows.")
+strawberry.enum(ChangeKind, description="What became of a field.")
+strawberry.enum(
+    Compatibility,
+    description="Whether those who start the workflow, send it signals or read its outputs notice.",
+)
 strawberry.enum(DeadLetterStatus, description="What was decided about a dead letter.")
 strawberry.enum(
     DoubtDecision, description="What a person says of a call that may or may not have been made."
@@ -42,6 +60,7 @@ strawberry.enum(ExecutionStatus, name="ExecutionStatus", description="Where an e
 strawberry.enum(Severity, description="How bad a finding is: an error refuses, a warning does not.")
 strawberry.enum(StepStatus, description="Where a step of an execution is.")
 strawberry.enum(TriggerKind, description="What can start an execution.")
+strawberry.enum(VersionBump, description="Which part of a version's number rises.")
 strawberry.enum(WaitKind, description="What an execution can wait for.")
 strawberry.enum(WorkflowOrderField, description="What a list of workflows can be sorted by.")
 strawberry.enum(WorkflowStatus, description="Where a workflow is in its life.")

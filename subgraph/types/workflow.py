@@ -23,6 +23,7 @@ from subgraph.types.label import LabelEntry, label_entries
 from subgraph.types.node import Node
 from subgraph.types.pagination import AFTER, FIRST, PageInfo, page_request
 from subgraph.types.status import WorkflowStatus
+from subgraph.types.workflow_diff import WorkflowDiff
 from subgraph.types.workflow_version import WorkflowVersion, WorkflowVersionConnection
 
 if TYPE_CHECKING:
@@ -99,6 +100,25 @@ class Workflow(Node):
         return WorkflowVersionConnection.of(
             await resolve.versions(info.context, workflow_id=self.record.id, page=page)
         )
+
+    @strawberry.field(
+        description="What changed from one version to another, and what it means for callers.",
+        directives=[weight(10)],
+    )
+    async def diff(
+        self,
+        info: Info,
+        from_: Annotated[
+            SemVer, strawberry.argument(name="from", description="The version before.")
+        ],
+        to: Annotated[
+            SemVer | None,
+            strawberry.argument(description="The version after; the draft if absent."),
+        ] = None,
+    ) -> WorkflowDiff:
+        """What changed from one version to another."""
+        found = await resolve.diff(info.context, workflow_id=self.record.id, before=from_, after=to)
+        return WorkflowDiff.of(found)
 
     @strawberry.field(description="Executions of any version of it.", directives=[paged()])
     async def executions(

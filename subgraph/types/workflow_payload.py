@@ -5,6 +5,7 @@ from typing import Self
 
 import strawberry
 
+from resolvers.ids import WorkflowId
 from runtime.definition import Validation
 from runtime.model import errors
 from runtime.model import workflow as model
@@ -12,6 +13,7 @@ from runtime.model.values import Digest
 from subgraph.directives import sized
 from subgraph.types.user_error import DefinitionError, UserError, attempt, findings, refused
 from subgraph.types.workflow import Workflow
+from subgraph.types.workflow_diff import WorkflowDiff
 from subgraph.types.workflow_version import WorkflowVersion
 
 
@@ -45,7 +47,10 @@ class WorkflowPayload:
     """What became of a change of a workflow."""
 
     workflow: Workflow | None = strawberry.field(
-        description="The workflow after the change; null when it was refused."
+        description="The workflow after the change; null when it was refused or deleted."
+    )
+    deleted_id: strawberry.ID | None = strawberry.field(
+        description="The id of a workflow that is gone; null otherwise."
     )
     findings: list[DefinitionError] = strawberry.field(
         description="What validation found in the document, warnings included.",
@@ -60,14 +65,25 @@ class WorkflowPayload:
         """Do the work and say what became of it."""
         change, error = await attempt(work)
         if change is None or error is not None:
-            return cls(workflow=None, findings=found_in(error), errors=refusals(error))
+            return cls(
+                workflow=None, deleted_id=None, findings=found_in(error), errors=refusals(error)
+            )
         workflow = Workflow.of(change.workflow) if change.workflow else None
-        return cls(workflow=workflow, findings=findings(change.findings), errors=[])
+        return cls(
+            workflow=workflow, deleted_id=None, findings=findings(change.findings), errors=[]
+        )
+
+    @classmethod
+    async def deleted(cls, work: Awaitable[model.Workflow]) -> Self:
+        """Delete a workflow and say what became of it."""
+        gone, error = await attempt(work)
+        key = strawberry.ID(str(WorkflowId(gone.id))) if gone else None
+        return cls(workflow=None, deleted_id=key, findings=[], errors=refusals(error))
 
 
-@strawberry.type(description="What became of publishing a workflow.")
+@strawberry.type(description="What became of publishing a workflow, or of a published version.")
 class PublishWorkflowPayload:
-    """What became of publishing a workflow."""
+    """What became of publishing a workflow, or of a published version."""
 
     workflow: Workflow | None = strawberry.field(
         description="The workflow afterwards; null when it was refused."
@@ -76,7 +92,12 @@ class PublishWorkflowPayload:
         description="The version; null when it was refused."
     )
     created: bool = strawberry.field(
-        description="False when this very definition was published before, or the key was known."
+        description="False when nothing changed: this very definition was published before, the key was known, "
+        "or the version was in that state."
+    )
+    diff: WorkflowDiff | None = strawberry.field(
+        description="What changed since the highest release below it; null when there is none, and when "
+        "nothing was published."
     )
     findings: list[DefinitionError] = strawberry.field(
         description="What validation found in the document, warnings included.",
@@ -95,6 +116,7 @@ class PublishWorkflowPayload:
                 workflow=None,
                 version=None,
                 created=False,
+                diff=None,
                 findings=found_in(error),
                 errors=refusals(error),
             )
@@ -102,6 +124,7 @@ class PublishWorkflowPayload:
             workflow=Workflow.of(change.workflow) if change.workflow else None,
             version=WorkflowVersion.of(change.version) if change.version else None,
             created=change.created,
+            diff=WorkflowDiff.of(change.diff) if change.diff else None,
             findings=findings(change.findings),
             errors=[],
         )

@@ -26,10 +26,7 @@ async def doomed(server: Served) -> str:
         labels={}, namespace=None, idempotency_key=None,
     )  # fmt: skip
     assert made.workflow is not None
-    await workflows.publish(
-        who, made.workflow.id, version=None, bump="major", expected_digest=None, changelog=None,
-        idempotency_key=None,
-    )  # fmt: skip
+    await workflows.publish(who, made.workflow.id)
     request = EnqueueRequest(workflow_name="doomed")
     execution = (await server.rt.services.executions.enqueue(who, request)).execution.id
     # Each registers with a lease that has run out already, and the next one buries it.

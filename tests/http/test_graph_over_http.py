@@ -87,6 +87,10 @@ async def test_the_access_table_names_what_services_ask_for(server: Served) -> N
     document = """mutation {
       createWorkflow(input: {name: "x", source: "name: x"}) { errors { message } }
       publishWorkflow(input: {workflowId: "wf_01890a5d-ac96-774b-bcce-b302099a8057"}) { errors { message } }
+      deprecateWorkflowVersion(input: {workflowId: "wf_01890a5d-ac96-774b-bcce-b302099a8057", version: "1.0.0"}) { errors { message } }
+      archiveWorkflowVersion(input: {workflowId: "wf_01890a5d-ac96-774b-bcce-b302099a8057", version: "1.0.0"}) { errors { message } }
+      archiveWorkflow(input: {workflowId: "wf_01890a5d-ac96-774b-bcce-b302099a8057"}) { errors { message } }
+      deleteWorkflow(input: {workflowId: "wf_01890a5d-ac96-774b-bcce-b302099a8057"}) { errors { message } }
       enqueueExecution(input: {workflowName: "x"}) { errors { message } }
       cancelExecution(input: {executionId: "01890a5d-ac96-774b-bcce-b302099a8057"}) { errors { message } }
     }"""

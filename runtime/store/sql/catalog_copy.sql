@@ -26,6 +26,10 @@ insert into tenants as t (id, name, spread, settings)
   select x.i, x.n, x.sp, x.s::jsonb from unnest($1::uuid[], $2::text[], $3::boolean[], $4::text[]) x (i, n, sp, s)
   on conflict (id) do update set name = excluded.name, spread = excluded.spread, settings = excluded.settings;
 
+-- name: drop_workflows
+-- Safe: drafts that are gone from the catalog; what has a version or an execution is never deleted there.
+delete from workflows w where w.id <> all ($1) and not exists (select 1 from workflow_versions v where v.workflow_id = w.id);
+
 -- name: put_workflows
 -- Safe: as tenants; a change of retention_days waits for an exchange under way, by its trigger.
 insert into workflows as w (id, tenant_id, namespace, name, retention_days, created_by)

@@ -51,10 +51,39 @@ update workflows set draft_source = coalesce($3, draft_source), draft_format = c
 update workflows set status = 1, updated_at = maestro.now() where tenant_id = $1 and id = $2;
 
 -- name: insert_version
--- Safe: under the lock of its workflow; the unique index on (workflow, version) stands behind it.
-insert into workflow_versions (id, tenant_id, workflow_id, version, version_order, digest, source, source_format, definition,
-  changelog, published_at, published_by)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, maestro.now(), $11);
+-- Safe: under the lock of its workflow; the unique index on (workflow, version) stands behind it. One statement, so that no
+-- version is without its stub.
+with made as (
+  insert into workflow_versions (id, tenant_id, workflow_id, version, version_order, digest, source, source_format, definition,
+    changelog, published_at, published_by)
+  values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, maestro.now(), $11)
+  returning *)
+insert into provenance_stubs (version_id, tenant_id, workflow_id, version, digest, source_digest, source_format, actor, recorded_at)
+select m.id, m.tenant_id, m.workflow_id, m.version, m.digest, mc_source_digest(m.source), m.source_format, m.published_by, m.published_at
+  from made m;
+
+-- name: set_version_state
+-- Safe: one row by its unique index, under the lock of its workflow; a trigger refuses a state that goes back.
+update workflow_versions set state = $4 where tenant_id = $1 and workflow_id = $2 and version = $3;
+
+-- name: touch
+-- Safe: one row by its key, locked before.
+update workflows set updated_at = maestro.now() where tenant_id = $1 and id = $2;
+
+-- name: archive
+-- Safe: one row by its key, locked before; a trigger refuses the way back.
+update workflows set status = 2, updated_at = maestro.now() where tenant_id = $1 and id = $2;
+
+-- name: delete
+-- Safe: one row by its key, locked before; the key of its versions refuses a workflow that has some.
+delete from workflows where tenant_id = $1 and id = $2;
+
+-- name: release_before
+-- Safe: the order index backwards from a number on; passes the previews between two releases.
+select id, tenant_id, workflow_id, version, state, digest, source, source_format, definition, published_at, published_by, changelog
+  from workflow_versions
+ where tenant_id = $1 and workflow_id = $2 and ($3::text is null or version_order < $3 collate "C") and version_order like '%~'
+ order by version_order desc limit 1;
 
 -- name: version
 -- Safe: one probe of the unique index (workflow, version).

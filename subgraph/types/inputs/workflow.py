@@ -1,7 +1,5 @@
 """Inputs about workflows: the filter and order of lists, and one input per mutation."""
 
-from enum import StrEnum
-
 import strawberry
 
 from runtime.model import workflow as model
@@ -15,16 +13,12 @@ from subgraph.types.inputs.filters import (
     word,
     words,
 )
-from subgraph.types.status import DefinitionFormat, WorkflowOrderField, WorkflowStatus
-
-
-@strawberry.enum(description="Which part of a version's number rises.")
-class VersionBump(StrEnum):
-    """Which part of a version's number rises."""
-
-    MAJOR = "major"
-    MINOR = "minor"
-    PATCH = "patch"
+from subgraph.types.status import (
+    DefinitionFormat,
+    VersionBump,
+    WorkflowOrderField,
+    WorkflowStatus,
+)
 
 
 @strawberry.input(description="Which workflows a list shows; what is left out does not restrict.")
@@ -134,7 +128,14 @@ class PublishWorkflowInput:
         description="The version's number; must equal the document's, if that has one.",
     )
     bump: VersionBump | None = strawberry.field(
-        default=None, description="Instead of a number: which part of the highest one rises."
+        default=None,
+        description="Instead of a number: which part of the highest release rises. Without both, the one "
+        "that the changes since then ask for.",
+    )
+    allow_smaller: bool = strawberry.field(
+        default=False,
+        description="Publish although the number tells of less than has changed; refused otherwise with CONFLICT, "
+        "reason VERSION_TOO_SMALL.",
     )
     expected_digest: Digest | None = strawberry.field(
         default=None, description="Refused with CONFLICT when the draft has another digest."
@@ -142,4 +143,25 @@ class PublishWorkflowInput:
     changelog: str | None = strawberry.field(default=None, description="What changed, for people.")
     idempotency_key: str | None = strawberry.field(
         default=None, description="The same key and body give the first answer again."
+    )
+
+
+@strawberry.input(description="One published version.")
+class WorkflowVersionRefInput:
+    """One published version."""
+
+    workflow_id: strawberry.ID = strawberry.field(description="Of which workflow.")
+    version: SemVer = strawberry.field(description="Its number.")
+    reason: str | None = strawberry.field(
+        default=None, description="Why, for people; stands on the event."
+    )
+
+
+@strawberry.input(description="One workflow.")
+class WorkflowRefInput:
+    """One workflow."""
+
+    workflow_id: strawberry.ID = strawberry.field(description="Which one.")
+    reason: str | None = strawberry.field(
+        default=None, description="Why, for people; stands on the event."
     )

@@ -85,7 +85,8 @@ async def service_room(database_url: str, redis_url: str, home: Path) -> AsyncIt
             registry=engine.registry,
             clock=SystemClock(),
             entropy=SystemEntropy(),
-            on_published=executions.forget_targets,
+            metrics=engine.metrics,
+            on_changed=executions.forget_targets,
         )
         doubts = DoubtService(
             engine.shards,

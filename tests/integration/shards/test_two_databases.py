@@ -309,8 +309,24 @@ async def test_copies_of_the_catalog_reach_the_other_database(room):
     async with room.schedulers():
         await eventually(copied)
         await room.rows(0, "delete from legal_holds")
-        await eventually(lambda: no_holds(room))
+        await eventually(lambda: is_gone(room, "legal_holds"))
 
 
-async def no_holds(room) -> bool:
-    return not await room.rows(1, "select 1 from legal_holds")
+async def test_a_deleted_draft_is_gone_from_the_copies_too(room):
+    who = await room.caller(3)
+    insert = (
+        "insert into workflows (id, tenant_id, name, created_by) values ($1, $2, 'draft', '{}')"
+    )
+    await room.rows(0, insert, who.tenant_id, who.tenant_id)
+
+    async def copied() -> bool:
+        return not await is_gone(room, "workflows")
+
+    async with room.schedulers():
+        await eventually(copied)
+        await room.rows(0, "delete from workflows")
+        await eventually(lambda: is_gone(room, "workflows"))
+
+
+async def is_gone(room, table) -> bool:
+    return not await room.rows(1, f"select 1 from {table}")
