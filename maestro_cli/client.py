@@ -29,6 +29,14 @@ def operation(name: str) -> str:
     return (_OPERATIONS / f"{name}.graphql").read_text(encoding="utf-8")
 
 
+# What to type when the server says why not.
+_HINTS: Final = {
+    "VERSION_TOO_SMALL": "give a higher --version or --bump, or publish it all the same with --yes",
+    "VERSION_NOT_DEPRECATED": "`mc workflows deprecate NAME@VERSION` does that",
+    "WORKFLOW_PUBLISHED": "`mc workflows archive NAME` ends it",
+}
+
+
 class Client:
     """Sends operations to one server."""
 
@@ -191,7 +199,13 @@ def check_payload(payload: Mapping[str, Any], *, file: str | None = None) -> Non
         message, shown = f"{len(findings)} things are wrong.", findings
     else:
         message, shown = first["message"], [f for f in findings if f.place or f.path]
-    raise CliError(message, code=first["code"], findings=shown, hint=_hint(first["code"]))
+    raise CliError(
+        message,
+        code=first["code"],
+        reason=first.get("reason"),
+        findings=shown,
+        hint=_hint(first["code"], first.get("reason")),
+    )
 
 
 def _finding(error: Mapping[str, Any], file: str | None) -> Finding:
@@ -208,10 +222,10 @@ def _finding(error: Mapping[str, Any], file: str | None) -> Finding:
     )
 
 
-def _hint(code: str) -> str | None:
+def _hint(code: str, reason: str | None = None) -> str | None:
     if code == "UNAUTHENTICATED":
         return "give a valid token with --token or MC_TOKEN; `mc token create` makes one for a local server"
-    return None
+    return _HINTS.get(reason or "")
 
 
 def _reason(error: Exception) -> str:

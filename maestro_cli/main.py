@@ -35,13 +35,13 @@ SECTIONS: Final[dict[str, tuple[VerbEntry, ...]]] = {
         VerbEntry("fmt", f"{_V}.fmt:fmt", "Lay out definition files evenly, offline."),
         VerbEntry("convert", f"{_V}.fmt:convert", "Spell a definition the other way, offline."),
         VerbEntry(
-            "publish", f"{_V}.publish:publish", "Publish a definition file as an immutable version."
+            "publish", f"{_V}.publish:publish", "Publish a file or a draft as an immutable version."
         ),
         VerbEntry("diff", f"{_V}.diff:diff", "What changed between two definitions or versions."),
         VerbEntry(
             "workflows",
             f"{_V}.workflows:workflows",
-            "List workflows, show one, list its versions.",
+            "List workflows, show them, end versions of them.",
             ("wf",),
         ),
     ),

@@ -44,7 +44,7 @@ COLORS: Final = {
     "dead_lettered": "red",
 }
 
-_WORDS: Final = frozenset({"status", "state", "kind"})
+_WORDS: Final = frozenset({"status", "state", "kind", "compatibility", "suggestedBump"})
 _CONTENT: Final = frozenset({"input", "output", "fields", "data", "error"})
 
 

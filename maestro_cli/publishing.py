@@ -1,4 +1,4 @@
-"""Publishing a definition file over the graph: the draft is made or brought up to date, then becomes a version."""
+"""Publishing over the graph: of a file the draft is made or brought up to date, then it becomes a version."""
 
 from __future__ import annotations
 
@@ -9,47 +9,90 @@ from typing import Any
 from maestro_cli.client import Client, check_payload
 from maestro_cli.documents import read_definition
 from maestro_cli.errors import CliError, Place
+from maestro_cli.names import reference, unknown
 from maestro_cli.options import Options
+from maestro_cli.output import word
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What came of a file: the workflow's name, the version and its digest."""
+    """What came of it: the workflow's name, the version, its digest, and what it changes."""
 
     name: str
     version: str
     digest: str
     workflow_id: str
+    created: bool
+    diff: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the caller says about the version."""
+
+    bump: str | None = None
+    version: str | None = None
+    changelog: str | None = None
+    may_be_smaller: bool = False
 
 
 def publish_file(
-    client: Client,
-    options: Options,
-    file: str,
-    *,
-    bump: str | None = None,
-    version: str | None = None,
-    changelog: str | None = None,
+    client: Client, options: Options, file: str, wish: Wish | None = None
 ) -> Published:
     """Publish a file and say what came of it; findings are shown on standard error."""
     source, form = read_definition(file)
     name, namespace = _name_of(file, source, form)
     target = {"name": name, "namespace": client.server.namespace or namespace}
     saved = _save(client, options, target, source, form, file)
+    draft = saved["draft"] or {}
+    return _publish(client, saved["id"], wish or Wish(), digest=draft.get("digest"), file=file)
+
+
+def publish_draft(client: Client, workflow: str, wish: Wish) -> Published:
+    """Publish the draft that a workflow has on the server."""
+    found = client.run("find_workflow", **reference(client, workflow))["workflow"]
+    if found is None:
+        raise unknown(workflow)
+    return _publish(client, found["id"], wish, digest=None, file=None)
+
+
+def change_lines(diff: dict[str, Any] | None) -> list[str]:
+    """What a version changes since the release before it, for people."""
+    if diff is None:
+        return []
+    counts = [
+        f"{len(diff[what])} {what}"
+        for what in ("added", "removed", "changed", "moved")
+        if diff[what]
+    ]
+    steps = f"steps: {', '.join(counts)}" if counts else "no step differs"
+    head = f"since {diff['from']['version']}: {steps}; {word(diff['compatibility'])}"
+    return [head, *(f"  {one['rule']}: {one['message']}" for one in diff["effects"])]
+
+
+def _publish(
+    client: Client, workflow_id: str, wish: Wish, *, digest: str | None, file: str | None
+) -> Published:
     values = {
-        "workflowId": saved["id"],
-        "expectedDigest": (saved["draft"] or {}).get("digest"),
-        "bump": bump.upper() if bump else None,
-        "version": version,
-        "changelog": changelog,
+        "workflowId": workflow_id,
+        "expectedDigest": digest,
+        "bump": wish.bump.upper() if wish.bump else None,
+        "version": wish.version,
+        "allowSmaller": wish.may_be_smaller or None,
+        "changelog": wish.changelog,
     }
     payload = client.run(
         "publish_workflow", input={k: v for k, v in values.items() if v is not None}
     )["publishWorkflow"]
     check_payload(payload, file=file)
-    made = payload["version"]
+    made, workflow = payload["version"], payload["workflow"]
     return Published(
-        payload["workflow"]["name"], made["version"], made["digest"], payload["workflow"]["id"]
+        workflow["name"],
+        made["version"],
+        made["digest"],
+        workflow["id"],
+        created=payload["created"],
+        diff=payload["diff"],
     )
 
 

@@ -1,4 +1,4 @@
-"""`mc workflows list|get|versions`: what is published, and what is a draft."""
+"""`mc workflows`: what is published, what is a draft, and the end of versions and workflows."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from typing import Any, Final
 
 import click
 
-from maestro_cli.client import Client
+from maestro_cli.client import Client, check_payload
+from maestro_cli.errors import usage
 from maestro_cli.groups import VerbGroup
-from maestro_cli.names import reference, unknown
+from maestro_cli.names import check_version, reference, unknown
 from maestro_cli.options import Options
-from maestro_cli.output import Column, show_fields, show_one, show_rows, word
+from maestro_cli.output import Column, print_document, show_fields, show_one, show_rows, word
 from maestro_cli.paging import collect
 
 _COLUMNS: Final = (
@@ -32,6 +33,9 @@ _VERSION_COLUMNS: Final = (
 _LIMIT = click.option(
     "--limit", type=click.IntRange(1), default=50, show_default=True, help="At most so many."
 )
+
+
+_REASON = click.option("--reason", metavar="TEXT", help="Why; stands on the event.")
 
 
 @click.group(cls=VerbGroup)
@@ -108,6 +112,95 @@ def versions(options: Options, workflow: str, limit: int) -> None:
         name="version",
         empty="No version is published yet.",
     )
+
+
+@workflows.command()
+@click.argument("target", metavar="NAME@VERSION")
+@_REASON
+@click.pass_obj
+def deprecate(options: Options, target: str, reason: str | None) -> None:
+    """Deprecate a version: it is taken only by those who name it."""
+    workflow, version = _named(target)
+    if version is None:
+        raise usage(f"Name the version, like {workflow}@1.2.0.")
+    _end_version(
+        options,
+        "deprecate_workflow_version",
+        "deprecateWorkflowVersion",
+        (workflow, version),
+        reason,
+    )
+
+
+@workflows.command()
+@click.argument("target", metavar="NAME[@VERSION]")
+@_REASON
+@click.pass_obj
+def archive(options: Options, target: str, reason: str | None) -> None:
+    """Archive a workflow for good, or one deprecated version: it starts no executions any more."""
+    workflow, version = _named(target)
+    if version is not None:
+        name, field = "archive_workflow_version", "archiveWorkflowVersion"
+        _end_version(options, name, field, (workflow, version), reason)
+        return
+    client = Client.of(options)
+    values = {"workflowId": _id_of(client, workflow), "reason": reason}
+    payload = client.run("archive_workflow", input=_given(values))["archiveWorkflow"]
+    check_payload(payload)
+    found = payload["workflow"]
+    show_one(options, found, lambda: print(f"{found['name']} {word(found['status'])}"), name="name")
+
+
+@workflows.command()
+@click.argument("workflow", metavar="NAME|ID")
+@_REASON
+@click.pass_obj
+def delete(options: Options, workflow: str, reason: str | None) -> None:
+    """Delete a draft of which no version was ever published; anything else is archived."""
+    client = Client.of(options)
+    values = {"workflowId": _id_of(client, workflow), "reason": reason}
+    payload = client.run("delete_workflow", input=_given(values))["deleteWorkflow"]
+    check_payload(payload)
+    if options.is_document:
+        print_document(options, {"deletedId": payload["deletedId"]})
+    else:
+        print(payload["deletedId"] if options.format == "name" else f"{workflow} deleted")
+
+
+def _end_version(
+    options: Options, name: str, field: str, target: tuple[str, str], reason: str | None
+) -> None:
+    client = Client.of(options)
+    workflow, version = target
+    values = {"workflowId": _id_of(client, workflow), "version": version, "reason": reason}
+    payload = client.run(name, input=_given(values))[field]
+    check_payload(payload)
+    changed, current = payload["version"], payload["workflow"]["currentVersion"]
+    shown = {"name": payload["workflow"]["name"], **changed, "currentVersion": current}
+
+    def draw() -> None:
+        rest = f"current is {current['version']}" if current else "no version is current"
+        print(f"{shown['name']}@{changed['version']} {word(changed['state'])}; {rest}")
+
+    show_one(options, shown, draw, name="name")
+
+
+def _named(target: str) -> tuple[str, str | None]:
+    workflow, separator, version = target.partition("@")
+    if separator:
+        check_version(target, version)
+    return workflow, version if separator else None
+
+
+def _id_of(client: Client, workflow: str) -> str:
+    found = client.run("find_workflow", **reference(client, workflow))["workflow"]
+    if found is None:
+        raise unknown(workflow)
+    return str(found["id"])
+
+
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _draw(found: dict[str, Any]) -> None:

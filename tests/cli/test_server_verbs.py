@@ -61,6 +61,63 @@ async def test_publish_prints_name_version_digest_and_is_idempotent(dev, tmp_pat
     assert second.stdout == first.stdout
 
 
+async def test_a_version_that_breaks_callers_needs_its_number_or_a_yes(dev, publish, tmp_path):
+    name = await publish()
+    file = tmp_path / "next.yaml"
+    file.write_text(
+        TEA.format(name=name).replace("version: 1.0.0", "version: 1.1.0").replace("id: boil", "id: heat")
+        .replace("depends_on: [boil]", "depends_on: [heat]")
+    )  # fmt: skip
+
+    refused = await dev.run("publish", str(file))
+    draft = await dev.run("diff", name, f"{name}@draft")
+    done = await dev.run("publish", name, "--yes", "-o", "json")
+    versions = await dev.run("diff", f"{name}@1.0.0", f"{name}@1.1.0", "-o", "json")
+
+    assert refused.code == 6
+    assert "the step 'boil' was removed" in refused.stderr
+    assert "--yes" in refused.stderr
+    assert draft.stdout.splitlines()[0] == f"{name}@1.0.0 -> {name}@draft"
+    made = json.loads(done.stdout)
+    assert (made["version"], made["created"], made["diff"]["compatibility"]) == (
+        "1.1.0",
+        True,
+        "breaking",
+    )
+    assert [one["key"] for one in json.loads(versions.stdout)["added"]] == ["heat"]
+
+
+async def test_versions_and_workflows_end_and_drafts_go(dev, publish):
+    name = await publish()
+
+    early = await dev.run("workflows", "archive", f"{name}@1.0.0")
+    deprecated = await dev.run("workflows", "deprecate", f"{name}@1.0.0", "--reason", "old")
+    archived = await dev.run("workflows", "archive", f"{name}@1.0.0", "-o", "json")
+    ended = await dev.run("workflows", "archive", name)
+    kept = await dev.run("workflows", "delete", name)
+    unnamed = await dev.run("workflows", "deprecate", name)
+
+    assert (early.code, "mc workflows deprecate" in early.stderr) == (6, True)
+    assert deprecated.stdout == f"{name}@1.0.0 deprecated; no version is current\n"
+    assert json.loads(archived.stdout)["state"] == "archived"
+    assert ended.stdout == f"{name} archived\n"
+    assert (kept.code, "mc workflows archive" in kept.stderr) == (6, True)
+    assert unnamed.code == 2
+
+
+async def test_a_draft_is_deleted_by_its_name(dev):
+    name = f"w-{uuid.uuid4().hex[:8]}"
+    create = "mutation($n: String!, $s: String!) { createWorkflow(input: {name: $n, source: $s}) { errors { message } } }"
+    source = f"name: {name}\nsteps: [{{id: a, uses: core.noop@1}}]\n"
+    await dev.run("gql", create, "--vars", json.dumps({"n": name, "s": source}))
+
+    gone = await dev.run("workflows", "delete", name)
+    again = await dev.run("workflows", "delete", name)
+
+    assert gone.stdout == f"{name} deleted\n"
+    assert again.code == 3
+
+
 async def test_execute_prints_the_id_first_then_the_output(dev, publish):
     name = await publish()
 

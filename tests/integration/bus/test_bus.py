@@ -375,22 +375,32 @@ async def test_a_restart_goes_on_where_it_was(room):
 
 
 async def test_what_a_person_did_to_a_workflow_is_told_too(room):
-    handler = Recorder("catalog", "workflow_published", "workflow_created")
+    handler = Recorder(
+        "catalog",
+        "workflow_published",
+        "workflow_created",
+        "workflow_deprecated",
+        "workflow_archived",
+        "workflow_deleted",
+    )
     bus = await room.start(handler)
     await room.holds(bus)
     workflow = make.new_id()
 
     async with room.store.database.tenant(make.TENANT) as connection, connection.transaction():
-        for kind in ("created", "updated", "published"):
+        for kind in ("created", "updated", "published", "deprecated", "archived", "deleted"):
             await connection.execute(
                 statements("workflow")["event"],
                 make.TENANT, "workflow", workflow, kind, {"subject": "ann"}, {"version": "1.0.0"},
             )  # fmt: skip
-    await handler.has(2)
+    await handler.has(5)
 
     assert [(e.kind, e.sequence, e.noun) for e in handler.told] == [
         ("workflow_created", 1, "workflow"),
         ("workflow_published", 3, "workflow"),
+        ("workflow_deprecated", 4, "workflow"),
+        ("workflow_archived", 5, "workflow"),
+        ("workflow_deleted", 6, "workflow"),
     ]
     assert handler.told[0].id == f"workflow_{workflow}.e.1"
     assert (handler.told[0].actor, handler.told[0].subject) == ({"subject": "ann"}, workflow)
