@@ -28,6 +28,7 @@ from benchmarks import (
     parked,
     pickup,
     retention,
+    start,
     takeover,
     throughput,
 )
@@ -54,6 +55,7 @@ BENCHES: Final = {
         retention,
         definition,
         diff,
+        start,
     )
 }
 RESULTS: Final = Path(__file__).parent / "results"

@@ -5,25 +5,28 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import platform
 import shlex
 import shutil
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
 from typing import Final
+from urllib.parse import urlsplit
 
 from maestro_cli.client import Client
+from maestro_cli.errors import CliError
 from maestro_cli.local import example as shop_example
 from maestro_cli.local.guard import check_issuer
 from maestro_cli.local.logs import logging_to_file
 from maestro_cli.local.parts import bind
 from maestro_cli.local.signals import run_until_stopped
 from maestro_cli.local.stack import Engine, development_token, whole_engine
+from maestro_cli.local.stages import Stages
 from maestro_cli.local.threads import in_thread
 from maestro_cli.options import Options
-from maestro_cli.servers import DEV_FILE, TOKEN_FILE, Server
+from maestro_cli.servers import DEV_FILE, TOKEN_FILE, Server, find_dev_server
 from runtime.embedded.home import prepare_home
 from runtime.settings import Settings
 
@@ -43,9 +46,8 @@ def run_dev(options: Options, settings: Settings, *, example: bool) -> int:
 
 
 async def _dev(options: Options, settings: Settings, *, example: bool, log: Path | None) -> int:
-    stage = _Stages(options)
-    with bind(settings.api) as listener:
-        stage(f"environment Python {platform.python_version()}, data in {settings.home}")
+    stage = Stages(options)
+    with _bound(settings) as listener:
         async with contextlib.AsyncExitStack() as stack:
             shop_url = None
             if example:
@@ -60,15 +62,21 @@ async def _dev(options: Options, settings: Settings, *, example: bool, log: Path
             return await engine.run()
 
 
-class _Stages:
-    """One line per stage: its name in a column, then what there is to say."""
-
-    def __init__(self, options: Options) -> None:
-        self._options = options
-
-    def __call__(self, text: str) -> None:
-        name, _, rest = text.partition(" ")
-        self._options.say(f"  {name:<12} {rest}")
+def _bound(settings: Settings) -> socket.socket:
+    """The listening socket; where the folder's own `mc dev` has the port, another port would not help."""
+    try:
+        return bind(settings.api)
+    except CliError as error:
+        running = find_dev_server(settings.home)
+        if running is None or urlsplit(running.url).port != settings.api.port:
+            raise
+        raise CliError(
+            f"The data folder {settings.home} is in use by process {running.pid}: `mc dev` runs "
+            f"already, at {running.url}.",
+            code="CONFLICT",
+            reason="HOME_IN_USE",
+            hint="use that one or stop it; for a second one beside it set MC_HOME and MC_PORT",
+        ) from error
 
 
 @contextlib.contextmanager
@@ -104,7 +112,7 @@ def _write_private(path: Path, text: str) -> None:
     draft.replace(path)
 
 
-async def _example(engine: Engine, token: str, shop_url: str, stage: _Stages) -> None:
+async def _example(engine: Engine, token: str, shop_url: str, stage: Stages) -> None:
     home = engine.settings.home
     ran = shop_example.read_state(home).get("execution_id")
     if ran is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,14 +44,20 @@ def dev(
     imports: tuple[str, ...],
 ) -> int:
     """Run API, worker and scheduler with PostgreSQL and Redis of their own, until Ctrl-C."""
-    from maestro_cli.local.development import run_dev
-    from maestro_cli.local.processes import with_address
+    from maestro_cli.local.stages import Stages
     from runtime.settings import Settings
 
-    see_current_folder(imports)
-    settings = with_address(Settings.from_env(), host, port)
+    settings = Settings.from_env()
     if data_dir is not None:
         settings = replace(settings, home=data_dir.expanduser().absolute())
+    # Said first: on a busy machine the imports below take a while.
+    Stages(options)(f"environment Python {platform.python_version()}, data in {settings.home}")
+
+    from maestro_cli.local.development import run_dev
+    from maestro_cli.local.processes import with_address
+
+    see_current_folder(imports)
+    settings = with_address(settings, host, port)
     settings = replace(
         settings, worker=replace(settings.worker, imports=(*settings.worker.imports, *imports))
     )

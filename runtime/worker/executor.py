@@ -357,18 +357,18 @@ class Executor:
                 self._large.for_step(run, action, missing.ref)
         except Exception as error:  # noqa: BLE001 - one step must not break the turn of all
             number = action.number if isinstance(action, Attempt) else action.attempt
-            self.tell(run, StepFailed(action.step, number, self._defect(error), Effect.PURE))
+            failed = self._defect(run, action.step, error)
+            self.tell(run, StepFailed(action.step, number, failed, Effect.PURE))
         return None
 
-    def _defect(self, error: Exception) -> StepError:
+    def _defect(self, run: Run, step: str, error: Exception) -> StepError:
         """What should not have happened, without secrets: as the step's failure and in the log."""
         words = self._words(error)
-        _log.error("step_defect", error=words)
+        _log.error("step_defect", execution=str(run.owned.id), step=step, error=words)
         return error_of(errors.StepFailed(f"The step broke: {words}", type="engine.defect"))
 
     def _words(self, error: Exception) -> str:
-        masked: str = self._secrets.mask(f"{type(error).__name__}: {error}")
-        return clean(masked)
+        return clean(self._secrets.mask(f"{type(error).__name__}: {error}"))
 
     def _start(self, run: Run, action: RunStep | Attempt, held: Held | None) -> None:
         if run.is_over:
@@ -504,7 +504,7 @@ class Executor:
                 raise
             event = attempt.cut(self._clock.monotonic())
         except Exception as error:  # noqa: BLE001 - the attempt must end, whatever broke
-            event = attempt.broken(self._defect(error), self._clock.monotonic())
+            event = attempt.broken(self._defect(run, attempt.step, error), self._clock.monotonic())
         self._report(run, attempt, event)
 
     def _report(self, run: Run, attempt: Attempt, event: Event) -> None:

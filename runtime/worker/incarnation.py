@@ -303,4 +303,6 @@ def _summary(
         out["trace_id"] = trace_id
     if run.error is not None:
         out["error"] = run.error.type
+        if run.error.step_key is not None:
+            out["step"] = run.error.step_key
     return out

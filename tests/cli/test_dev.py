@@ -72,10 +72,12 @@ async def test_a_second_start_is_quick_and_finds_its_data(mc, tmp_path):
 async def test_a_second_one_in_the_same_folder_is_refused_by_pid(mc):
     first = await mc.start("dev").ready()
 
-    second = await mc.run("dev", "--port", "0")
+    same, elsewhere = await mc.run("dev"), await mc.run("dev", "--port", "0")
 
-    assert second.code == 6
-    assert f"process {first.pid}" in second.stderr
+    assert (same.code, elsewhere.code) == (6, 6)
+    assert f"process {first.pid}" in same.stderr
+    assert mc.url in same.stderr
+    assert f"process {first.pid}" in elsewhere.stderr
     assert (await mc.run("doctor")).code == 0
     assert await first.stop() == 0
 

@@ -14,6 +14,11 @@ steps:
   - {id: both, uses: core.set@1, depends_on: [left, right], with: {text: "hello {{ steps.ask.output.name }}"}}
 outputs: {text: "{{ steps.both.output.text }}", count: "{{ steps.right.output.twice }}"}
 """
+CANCEL = "mutation ($i: CancelExecutionInput!) { cancelExecution(input: $i) { execution { status } errors { code } } }"
+RETRY = (
+    "mutation ($i: RetryExecutionInput!) { retryExecution(input: $i) { errors { code message } } }"
+)
+SIGNAL = "mutation ($i: SignalExecutionInput!) { signalExecution(input: $i) { errors { code message } } }"
 LIST = """query ($after: String) { executions(first: 2, after: $after, filter: {workflowName: ["hello"]}) {
   edges { node { id status } } pageInfo { hasNextPage endCursor } } }"""
 
@@ -84,16 +89,24 @@ async def test_the_history_shows_order_and_parallel_branches(stack):
 async def test_a_cancelled_execution_ends_and_a_retry_goes_on(stack):
     name = await stack.publish(
         "name: slow\nversion: 1.0.0\nsteps:\n  - {id: a, uses: core.noop@1}\n"
-        "  - {id: b, uses: core.sleep@1, depends_on: [a], with: {duration: 20s}}\n"
+        "  - {id: b, type: wait, depends_on: [a], signal: go}\n"
     )
     execution = await stack.enqueue(name)
     await stack.until(execution, "STEP_STARTED", "b")
 
-    cancel = "mutation ($i: CancelExecutionInput!) { cancelExecution(input: $i) { execution { status } errors { code } } }"
-    answer = await stack.ask(cancel, i={"executionId": execution, "reason": "no longer wanted"})
+    cancelled = await stack.ask(CANCEL, i={"executionId": execution, "reason": "no longer wanted"})
+    ended = await stack.finished(execution, 10)
+    again = await stack.ask(RETRY, i={"executionId": execution})
+    await stack.ask(SIGNAL, i={"executionId": execution, "name": "go"})
+    done = await stack.finished(execution, 10)
 
-    assert answer["cancelExecution"]["execution"]["status"] in {"CANCELLING", "CANCELLED"}
-    assert (await stack.finished(execution, 10))["status"] == "CANCELLED"
+    assert cancelled["cancelExecution"]["execution"]["status"] in {"CANCELLING", "CANCELLED"}
+    assert ended["status"] == "CANCELLED"
+    assert again["retryExecution"]["errors"] == []
+    assert (done["status"], done["generation"]) == ("COMPLETED", 1)
+    events = [edge["node"] for edge in done["events"]["edges"]]
+    started = [event["stepKey"] for event in events if event["type"] == "STEP_STARTED"]
+    assert started == ["a", "b", "b"], "what was completed is not run again"
 
 
 async def test_the_same_key_starts_one_execution(stack):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 
-import aiohttp
+import pytest
 
 from tests.support.processes import ROOT
 
@@ -45,16 +45,15 @@ async def test_the_run_shows_retries_and_a_parallel_branch(stack, shop):
     assert events.index(("STEP_STARTED", "pack")) < events.index(("STEP_COMPLETED", "charge"))
 
 
-async def test_a_shop_that_ignores_keys_shows_what_the_keys_are_for(shop):
-    url = f"{shop.url}/payments/charges?honour_key=false"
-    body = {"order": "ORD-X", "amount": 5}
+@pytest.mark.parametrize(("honoured", "charges"), [("true", 1), ("false", 3)])
+async def test_without_the_key_the_same_run_charges_several_times(stack, shop, honoured, charges):
+    """The control: money is taken, the answers get lost, the engine asks again. Only the key tells the calls apart."""
+    lost = f"/payments/charges?reset=after&fail_times=2&honour_key={honoured}"
+    name = await stack.publish(SOURCE.replace("/payments/charges", lost))
 
-    async with aiohttp.ClientSession() as session:
-        for _ in range(30):
-            try:
-                async with session.post(url, json=body, headers={"Idempotency-Key": "k"}):
-                    pass
-            except aiohttp.ClientError:
-                continue
+    ended = await stack.finished(await stack.enqueue(name, {**ORDER, "shop_url": shop.url}))
 
-    assert (await shop.counters())["max_effects_per_order"] > 1
+    counted = (await shop.counters())["endpoints"]["payments/charges"]
+    assert ended["status"] == "COMPLETED"
+    assert (counted["calls"], counted["keys"]) == (3, 1)
+    assert counted["effects"] == counted["max_effects_per_order"] == charges

@@ -139,6 +139,9 @@ class Running:
                 while not await asyncio.to_thread(settled):
                     await asyncio.sleep(POLL_SECONDS)
         except TimeoutError:
+            self.send(signal.SIGABRT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                await asyncio.to_thread(self.process.wait, STOP_SECONDS)
             raise AssertionError(
                 f"{self.name}: no {what!r} within {seconds:g} s:\n{self.output()[-4000:]}"
             ) from None
@@ -176,6 +179,7 @@ class Mc:
             "MC_HOME": str(self.home),
             "MC_PORT": str(self.port),
             "NO_COLOR": "1",
+            "PYTHONFAULTHANDLER": "1",  # so that SIGABRT shows where it stands
             **self.environ,
             **more,
         }
@@ -206,7 +210,7 @@ class Mc:
         cwd: Path | None = None,
         **environ: str,
     ) -> Finished:
-        """Run a command to its end."""
+        """Run a command to its end; one that has none is shown with all it printed and where it stands."""
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -218,17 +222,22 @@ class Mc:
             env=self.environment(**environ),
             cwd=cwd or self.folder,
         )
-        try:
-            async with asyncio.timeout(seconds):
-                out, err = await process.communicate(text.encode() if text is not None else None)
-        except TimeoutError:
-            process.kill()
-            out, err = await process.communicate()
+        talking = asyncio.ensure_future(
+            process.communicate(text.encode() if text is not None else None)
+        )
+        # Not cancelled when the time is up: what it has read by then would be lost with it.
+        await asyncio.wait([talking], timeout=seconds)
+        if late := not talking.done():
+            process.send_signal(signal.SIGABRT)
+            await asyncio.wait([talking], timeout=STOP_SECONDS)
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+        out, err = (stream.decode("utf-8", "replace") for stream in await talking)
+        if late:
             raise AssertionError(
-                f"mc {' '.join(arguments)}: not done within {seconds:g} s:\n"
-                f"{out.decode('utf-8', 'replace')}{err.decode('utf-8', 'replace')}"
-            ) from None
-        return Finished(process.returncode or 0, out.decode(), err.decode())
+                f"mc {' '.join(arguments)}: not done within {seconds:g} s:\n{out}{err}"
+            )
+        return Finished(process.returncode or 0, out, err)
 
     def end_all(self) -> None:
         """End what is still running, children included; for the end of a test, however it went."""

@@ -38,9 +38,9 @@ async def room(
         yield made
 
 
-async def finish(room: EngineRoom, trace, **meta):
+async def finish(room: EngineRoom, trace, steps=STEPS, **meta):
     worker = room.worker()
-    version = await room.publish(STEPS)
+    version = await room.publish(steps)
     execution = await room.enqueue(version, meta={"trace": trace, **meta})
     await room.finished(execution)
     await worker.stop()
@@ -92,6 +92,17 @@ async def test_an_execution_says_one_line_at_its_end(room: EngineRoom):
     assert line["purpose"] == "billing"
     assert line["trace_id"] == "0af7651916cd43dd8448eb211c80319c"
     assert line["duration_ms"] >= 0
+
+
+async def test_the_line_of_a_failed_execution_names_its_step_and_its_trace(room: EngineRoom):
+    steps = [{"id": "a", "uses": "core.fail@1", "with": {"message": "no"}}]
+
+    with structlog.testing.capture_logs() as lines:
+        execution = await finish(room, SAMPLED, steps)
+
+    [line] = [line for line in lines if line["event"] == "execution_finished"]
+    assert (line["execution"], line["step"], line["status"]) == (str(execution), "a", "failed")
+    assert line["trace_id"] == "0af7651916cd43dd8448eb211c80319c"
 
 
 async def test_steps_and_executions_are_counted(room: EngineRoom):
