@@ -76,7 +76,7 @@ def unusable(folder: Path, error: OSError) -> SetupError:
 def _fault(folder: Path, error: OSError) -> str:
     """What is wrong with the folder, or with the nearest one above it that exists, and what to do."""
     there = folder
-    while not there.exists() and there != there.parent:
+    while not os.path.exists(there) and there != there.parent:  # noqa: PTH110 - Path's raises below a closed folder
         there = there.parent
     name = "it" if there == folder else str(there)
     if error.errno == errno.EROFS:

@@ -7,6 +7,7 @@ import re
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -60,6 +61,25 @@ def test_each_fault_of_a_home_has_its_own_advice(
     error = homes.unusable(home, OSError(number, os.strerror(number)))
 
     assert re.search(advice, error.message)
+    assert error.reason == "HOME_NOT_WRITABLE"
+
+
+def test_a_home_in_a_folder_that_may_not_be_entered_is_refused(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+):
+    inside = home / "inside"
+    look = os.stat
+
+    def stat(path: Any, **more: Any) -> os.stat_result:
+        if os.fspath(path) == os.fspath(inside):
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return look(path, **more)
+
+    monkeypatch.setattr(os, "stat", stat)
+
+    error = homes.unusable(inside, PermissionError(13, "Permission denied"))
+
+    assert re.search(rf"{home} may not be written to; `chmod u\+rwx", error.message)
     assert error.reason == "HOME_NOT_WRITABLE"
 
 

@@ -28,6 +28,10 @@ SECURED = [
     "execution_labels",
     "idempotency_keys",
     "domain_events",
+    "dead_letters",
+    "event_failures",
+    "legal_holds",
+    "workflow_records",
 ]
 
 
@@ -57,6 +61,35 @@ async def _fill(room, tenant):
         execution,
         tenant,
     )
+    await room.sql.execute(
+        "insert into dead_letters (execution_id, generation, shard, tenant_id, reason, error, losses, evidence)"
+        " values ($1, 0, 0, $2, 'r', '{}', 3, '{}')",
+        execution,
+        tenant,
+    )
+    await room.sql.execute(
+        "insert into event_failures (handler, stream, shard, tenant_id, noun, id, seq, kind, reason, attempts, error)"
+        " values ('h', 's', 0, $1, 'n', $1, 1, 'k', 'r', 1, 'e')",
+        tenant,
+    )
+    await room.sql.execute(
+        "insert into legal_holds (tenant_id, scope, id, reason, actor) values ($1, 'workflow', $1, 'r', 'a')",
+        tenant,
+    )
+
+
+async def test_whatever_names_a_tenant_and_can_be_read_is_judged_here(room):
+    readable = await room.sql.fetch(
+        "select relname, relkind::text, relrowsecurity, reloptions from pg_class c"
+        " where relnamespace = 'maestro'::regnamespace and relkind in ('r', 'p', 'v', 'm')"
+        " and has_any_column_privilege('mc_api', c.oid, 'select') and exists (select from pg_attribute"
+        " where attrelid = c.oid and attname = 'tenant_id' and not attisdropped)"
+    )
+
+    assert {row["relname"] for row in readable} == set(SECURED)
+    for row in readable:
+        is_view = row["relkind"] == "v" and "security_invoker=true" in (row["reloptions"] or ())
+        assert row["relrowsecurity"] or is_view, row["relname"]
 
 
 @pytest.mark.parametrize("table", SECURED)
