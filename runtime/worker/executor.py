@@ -361,10 +361,10 @@ class Executor:
             self.tell(run, StepFailed(action.step, number, failed, Effect.PURE))
         return None
 
-    def _defect(self, run: Run, step: str, error: Exception) -> StepError:
+    def _defect(self, run: Run, step: int, error: Exception) -> StepError:
         """What should not have happened, without secrets: as the step's failure and in the log."""
         words = self._words(error)
-        _log.error("step_defect", execution=str(run.owned.id), step=step, error=words)
+        _log.error("step_defect", error=words, **self._traces.place_of(run, step))
         return error_of(errors.StepFailed(f"The step broke: {words}", type="engine.defect"))
 
     def _words(self, error: Exception) -> str:
@@ -558,7 +558,7 @@ class Executor:
         attempt.stop_timer = self._loop.call_later(ABANDON_SECONDS, self._abandon, run, attempt)
 
     def _abandon(self, run: Run, attempt: Attempt) -> None:
-        _log.warning("step_does_not_stop", execution=str(run.owned.id), step=attempt.step)
+        _log.warning("step_does_not_stop", **self._traces.place_of(run, attempt.step))
         self._report(run, attempt, attempt.cut(self._clock.monotonic()))
 
     def _schedule(self, run: Run, command: ScheduleRetry) -> None:

@@ -96,6 +96,12 @@ class Traces:
         """The id of the execution's trace, when it has one."""
         return self._tracing.trace_id(run.trace) if run.trace else None
 
+    def place_of(self, run: Run, step: int) -> dict[str, str]:
+        """Where something happened, for a line of the log: execution, step, and trace if there is one."""
+        place = {"execution": str(run.owned.id), "step": run.prepared.program.steps[step].plan.key}
+        trace_id = self.id_of(run)
+        return place if trace_id is None else place | {"trace_id": trace_id}
+
     def headers(self, run: Run, attempt: Attempt) -> Mapping[str, str]:
         """What the call carries on: its own span, or the trace that the execution came with."""
         if attempt.span is None:

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import pytest
+import structlog
 
 from runtime.model.execution import ExecutionStatus, StepStatus
 from runtime.worker import signals
@@ -185,10 +186,13 @@ async def test_a_step_that_does_not_listen_is_given_up(room: EngineRoom, monkeyp
     execution = await room.enqueue(await room.publish([step]))
     await asyncio.wait_for(CALLS.begun["a"].wait(), 10)
 
-    await room.cancel(execution)
+    with structlog.testing.capture_logs() as lines:
+        await room.cancel(execution)
 
-    assert await room.finished(execution) is ExecutionStatus.CANCELLED
+        assert await room.finished(execution) is ExecutionStatus.CANCELLED
     CALLS.gates["a"].set()
+    [line] = [line for line in lines if line["event"] == "step_does_not_stop"]
+    assert (line["execution"], line["step"]) == (str(execution), "a")
 
 
 async def test_the_deadline_ends_the_execution(room: EngineRoom):
