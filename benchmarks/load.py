@@ -39,6 +39,9 @@ ENQUEUE = """mutation Enqueue($input: [EnqueueExecutionInput!]!) {
   enqueueExecutions(input: $input) { createdCount errors { code message } } }"""
 BATCH = 1000
 IN_FLIGHT = 4000
+_KEEP_ALIVE_SECONDS = (
+    2.0  # Shorter than the server's: on a slow machine it would close what is about to be used.
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,5 +121,9 @@ async def _session(runtime: Runtime) -> AsyncIterator[tuple[aiohttp.ClientSessio
     }
     app: Any = create_app(runtime)
     with bind(ApiSettings(port=0)) as listener:
-        async with serving(app, listener), aiohttp.ClientSession(headers=headers) as session:
+        connector = aiohttp.TCPConnector(keepalive_timeout=_KEEP_ALIVE_SECONDS)
+        async with (
+            serving(app, listener),
+            aiohttp.ClientSession(headers=headers, connector=connector) as session,
+        ):
             yield session, address_of(listener, "127.0.0.1") + "/graphql"
