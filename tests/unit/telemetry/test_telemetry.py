@@ -6,6 +6,7 @@ import io
 import logging
 
 import orjson
+import pytest
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
@@ -61,6 +62,30 @@ def test_a_span_goes_on_with_the_trace_of_its_headers():
     assert second.parent is not None
     assert second.parent.span_id == first.context.span_id
     assert Tracing.trace_id(headers) == f"{first.context.trace_id:032x}"
+
+
+@pytest.mark.parametrize(
+    ("headers", "is_sampled"),
+    [
+        ({"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}, True),
+        ({"traceparent": f"00-{'a' * 32}-{'b' * 16}-00", "tracestate": "x=1"}, False),
+        ({"traceparent": "nonsense"}, False),
+        ({"tracestate": "x=1"}, False),
+        ({}, False),
+    ],
+)
+def test_headers_say_whether_their_trace_is_recorded(headers, is_sampled):
+    # The second answer is a remembered one; what names no trace must not be taken for the current one.
+    with Tracing(service="test", processors=(_nowhere(),)).span("another"):
+        answers = [Tracing.is_sampled(headers), Tracing.is_sampled(headers)]
+        ids = {Tracing.trace_id(headers), Tracing.trace_id(headers)}
+
+    assert answers == [is_sampled, is_sampled]
+    assert ids == {"a" * 32 if "a" * 32 in headers.get("traceparent", "") else None}
+
+
+def _nowhere() -> SimpleSpanProcessor:
+    return SimpleSpanProcessor(InMemorySpanExporter())
 
 
 def test_without_an_exporter_there_are_no_spans_and_no_headers():
