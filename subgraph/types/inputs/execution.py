@@ -13,6 +13,7 @@ from resolvers.words import storable
 from runtime.model import execution as model
 from runtime.model.errors import BadInput, NotFound
 from runtime.model.values import Duration, Json, SemVer
+from subgraph.types.inputs.built import built_from_what_was_sent
 from subgraph.types.inputs.filters import (
     Label,
     SortDirection,
@@ -136,6 +137,7 @@ class StepExecutionFilter:
         )
 
 
+@built_from_what_was_sent
 @strawberry.input(description="One execution to start. Name the workflow by id or by name.")
 class EnqueueExecutionInput:
     """One execution to start."""
