@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 from opentelemetry.trace import Span
 
 from runtime.abi.connector import StepContext
@@ -145,6 +146,9 @@ def _render(
 
     What the connector gets is its own: it may change it, and neither plan nor state change with it.
     """
+    if prepared.constant is not None:
+        raw, constant_digest = prepared.constant
+        return orjson.loads(raw), constant_digest
     step = prepared.program
     try:
         rendered, input_digest = copied(step.config.render(scope_of(state, secrets, resolve)))

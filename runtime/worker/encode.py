@@ -85,6 +85,15 @@ def copied(value: Json) -> tuple[Json, str]:
     return orjson.loads(raw), _hash(raw)
 
 
+def written(value: Json) -> tuple[bytes, str] | None:
+    """JSON text of which such copies are made, and the digest; None for what can't be written as JSON."""
+    try:
+        raw = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except (TypeError, ValueError, RecursionError):
+        return None
+    return raw, _hash(raw)
+
+
 def text_of(value: Any) -> str:
     """JSON text of what is known to be encodable, and of what is not the best there is."""
     return orjson.dumps(value, default=str).decode()

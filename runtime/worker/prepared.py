@@ -13,14 +13,15 @@ from runtime.connectors.registry import Registry
 from runtime.engine.program import Program, StepProgram
 from runtime.store.plan import PlanStore
 from runtime.telemetry.metrics import Metrics
-from runtime.worker.encode import text_of
+from runtime.worker.encode import text_of, written
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedStep:
     """One step with its connector (None when this worker has none that fits) and its metrics.
 
-    `tail` is what the rows of all its attempts say alike, as JSON text that begins with a comma.
+    `tail` is what the rows of all its attempts say alike, as JSON text that begins with a comma. `constant` is
+    an input without expressions, as it will be rendered every time, and its digest.
     """
 
     program: StepProgram
@@ -28,6 +29,7 @@ class PreparedStep:
     connector_name: str
     timeout_seconds: float | None
     tail: str
+    constant: tuple[bytes, str] | None
     completed: Counter
     seconds: Histogram
 
@@ -85,6 +87,7 @@ class Programs:
             connector_name=name,
             timeout_seconds=None if plan.timeout is None else plan.timeout.seconds,
             tail=f',"code":{text_of(name)},"worker":{text_of(self._worker)}',
+            constant=written(step.config.source) if step.config.is_constant else None,
             completed=self._metrics.steps.labels(name, "completed"),
             seconds=self._metrics.step_seconds.labels(name),
         )

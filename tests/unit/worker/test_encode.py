@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import orjson
 import pytest
 
 from runtime.model.errors import StepErrorKind, StepFailed
-from runtime.worker.encode import MAX_MESSAGE, clean, digest, encode, error_of
+from runtime.model.values import Json
+from runtime.worker.encode import (
+    MAX_MESSAGE,
+    clean,
+    copied,
+    digest,
+    encode,
+    error_of,
+    written,
+)
 
 
 def refused(value, limit=1_000):
@@ -75,3 +85,11 @@ def test_details_of_a_failure_always_fit(details, stored):
 
     assert error.details == stored
     assert (error.type, error.message, error.kind) == ("T", "no", StepErrorKind.THROTTLED)
+
+
+def test_a_constant_is_written_as_its_copies_are():
+    value: Json = {"b": [1, {"ü": None}], "a": 1.5}
+    raw, constant_digest = written(value) or (b"", "")
+
+    assert (orjson.loads(raw), constant_digest) == copied(value)
+    assert written(2**70) is None
