@@ -119,7 +119,7 @@ class ExecutionService:
         """Accept an execution; durable when this returns. A known key gives the first answer again."""
         require(who, WRITE_EXECUTIONS)
         with self._tracing.span("execution.enqueue", {"maestro.tenant": who.tenant}):
-            prepared = await self._prepare(who, request)
+            prepared = await self._prepare(who, request, self._tracing.headers())
             if isinstance(prepared, Enqueued):
                 return prepared
             return await self._accepted(who, prepared, await self._enqueuer.enqueue(prepared.row))
@@ -136,9 +136,10 @@ class ExecutionService:
         answers: builtins.list[Enqueued | MaestroError | None] = [None] * len(requests)
         intents: dict[int, Intent] = {}
         with self._tracing.span("execution.enqueue", {"maestro.tenant": who.tenant}):
+            trace = self._tracing.headers()
             for number, request in enumerate(requests):
                 try:
-                    prepared = await self._prepare(who, request)
+                    prepared = await self._prepare(who, request, trace)
                 except MaestroError as refusal:
                     answers[number] = refusal
                     continue
@@ -151,10 +152,12 @@ class ExecutionService:
                 answers[number] = await self._answer(who, intents[number], outcome)
         return [answer for answer in answers if answer is not None]
 
-    async def _prepare(self, who: Principal, request: EnqueueRequest) -> Intent | Enqueued:
+    async def _prepare(
+        self, who: Principal, request: EnqueueRequest, trace: dict[str, str]
+    ) -> Intent | Enqueued:
         digest = self._intake.digest(request)
         try:
-            return await self._intake.prepare(who, request, digest, self._tracing.headers())
+            return await self._intake.prepare(who, request, digest, trace)
         except MaestroError:
             # What was accepted under this key stays accepted, even if it would be refused by now.
             first = await self._first_answer(who, request.idempotency_key, digest)
@@ -191,7 +194,7 @@ class ExecutionService:
         if not outcome.fresh:
             return Enqueued(await self._get(who, outcome.id), created=False)
         if intent.is_due and not outcome.born:
-            self._hint(intent.execution)
+            self._hint(intent.row.id, intent.row.priority)
         return Enqueued(intent.accepted(outcome), created=True)
 
     # --- commands ----------------------------------------------------------------------------------
@@ -200,7 +203,7 @@ class ExecutionService:
         """A message was left for it, and this is its status since: ring its owner, or offer it to one."""
         self._wakeup.publish_inbox(self._shards.shard_of(execution.id), [execution.id])
         if status is ExecutionStatus.QUEUED:
-            self._hint(execution)
+            self._hint(execution.id, execution.priority)
 
     async def plan(self, execution: Execution) -> Plan:
         """The plan that it runs by."""
@@ -232,7 +235,7 @@ class ExecutionService:
             if generation is None:
                 raise _not_retryable(id, status)
         self._wakeup.publish_events(shard, [id])
-        self._hint(before)
+        self._hint(before.id, before.priority)
         return await self._get(who, id)
 
     async def _is_known(
@@ -245,9 +248,8 @@ class ExecutionService:
         first = await claim_key(connection, who.tenant_id, operation, key, digest, id, shard=shard)
         return first is not None
 
-    def _hint(self, execution: Execution) -> None:
-        shard = self._shards.shard_of(execution.id)
-        self._queue.hint(shard, execution.id, class_of(execution.priority))
+    def _hint(self, id: UUID, priority: int) -> None:
+        self._queue.hint(self._shards.shard_of(id), id, class_of(priority))
 
     # --- reads -------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ remembered for a second, because callers ask for the same few workflows again an
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -54,10 +54,15 @@ _LABEL_LENGTH: Final = 255
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """A row that can be accepted, and the record that it will be read as."""
+    """A row that can be accepted, and what else the record says that it will be read as."""
 
     row: EnqueueRow
-    execution: Execution
+    who: Principal
+    request: EnqueueRequest
+    plan: Plan
+    params: Json
+    version: str | None
+    trace_id: str | None
 
     @property
     def is_due(self) -> bool:
@@ -66,14 +71,34 @@ class Intent:
 
     def accepted(self, outcome: EnqueueOutcome) -> Execution:
         """The record as the database took it: when, and whether it runs already."""
-        at, seconds = outcome.at, self.row.timeout_seconds
-        start = max(at, self.row.wake_at or at)
-        return replace(
-            self.execution,
+        row, who, request, at = self.row, self.who, self.request, outcome.at
+        seconds, wake_at = row.timeout_seconds, row.wake_at
+        start = max(at, wake_at or at)
+        status = ExecutionStatus.QUEUED if wake_at is None else ExecutionStatus.WAITING
+        return Execution(
+            id=row.id,
+            tenant_id=row.tenant_id,
+            workflow_id=row.workflow_id,
+            version_id=row.version_id,
+            status=ExecutionStatus.RUNNING if outcome.born else status,
+            wait=None if wake_at is None else WaitKind.TIMER,
+            namespace=row.namespace,
+            generation=0,
+            priority=row.priority,
             created_at=at,
+            created_by=who.actor,
+            trigger=request.trigger,
+            region=row.region,
+            purpose=_purpose(who, self.plan),
+            idempotency_key=row.key,
+            trace_id=self.trace_id,
             deadline=None if seconds is None else start + timedelta(seconds=seconds),
-            status=ExecutionStatus.RUNNING if outcome.born else self.execution.status,
             started_at=at if outcome.born else None,
+            input=self.params,
+            labels=self.plan.labels | request.labels,
+            wake_at=wake_at,
+            scheduled_for=request.run_at,
+            version=self.version,
         )
 
 
@@ -152,11 +177,20 @@ class Intake:
             int(self._clock.now().timestamp() * 1000), slot_for(*parts)
         )
         now = self._clock.now()
-        execution = _execution(
-            who, request, trace, target, target.version_id, plan, params, execution_id, now
-        )
         text = await self._stored(who, execution_id, params, text)
-        return Intent(_row(who, request, digest, trace, target, plan, text, execution), execution)
+        row = _row(
+            who,
+            request,
+            target,
+            plan,
+            id=execution_id,
+            version_id=target.version_id,
+            digest=digest,
+            trace=trace,
+            input=text,
+            now=now,
+        )
+        return Intent(row, who, request, plan, params, target.version, trace_id_of(trace))
 
     async def _stored(self, who: Principal, id: UUID, params: Json, text: str) -> str:
         """What the row says: the input, or where it lies when it is too large for a row."""
@@ -317,63 +351,34 @@ def _json(value: Json) -> str:
     return orjson.dumps(value).decode()
 
 
-def _execution(
-    who: Principal,
-    request: EnqueueRequest,
-    trace: dict[str, str],
-    target: Target,
-    version_id: UUID,
-    plan: Plan,
-    params: Json,
-    execution_id: UUID,
-    now: datetime,
-) -> Execution:
-    """What the caller is shown, if this is accepted."""
-    wake_at = request.run_at if request.run_at and request.run_at > now else None
-    return Execution(
-        id=execution_id,
-        tenant_id=who.tenant_id,
-        workflow_id=target.workflow_id,
-        version_id=version_id,
-        status=ExecutionStatus.QUEUED if wake_at is None else ExecutionStatus.WAITING,
-        wait=None if wake_at is None else WaitKind.TIMER,
-        namespace=target.namespace,
-        generation=0,
-        priority=plan.priority if request.priority is None else request.priority,
-        created_at=now,
-        created_by=who.actor,
-        trigger=request.trigger,
-        region=request.region or plan.policy.region,
-        purpose=who.purpose or plan.policy.purpose,
-        idempotency_key=request.idempotency_key,
-        trace_id=trace_id_of(trace),
-        input=params,
-        labels=plan.labels | request.labels,
-        wake_at=wake_at,
-        scheduled_for=request.run_at,
-        version=target.version,
-    )
+def _purpose(who: Principal, plan: Plan) -> str | None:
+    """The caller's, else the workflow's."""
+    return who.purpose or plan.policy.purpose
 
 
 def _row(
     who: Principal,
     request: EnqueueRequest,
-    digest: bytes | None,
-    trace: dict[str, str],
     target: Target,
     plan: Plan,
-    text: str,
-    execution: Execution,
+    *,
+    id: UUID,
+    version_id: UUID,
+    digest: bytes | None,
+    trace: dict[str, str],
+    input: str,
+    now: datetime,
 ) -> EnqueueRow:
-    """The same as the enqueuer takes it: with its first event and what its worker has to know."""
+    """As the enqueuer takes it: with its first event and what its worker has to know."""
+    wake_at = request.run_at if request.run_at and request.run_at > now else None
     timeout = request.timeout_ms or (plan.timeout.milliseconds if plan.timeout else None)
-    labels: dict[str, Json] = dict(execution.labels)
+    labels: dict[str, Json] = {**plan.labels, **request.labels}
     shared: dict[str, Json] = {
         "workflow": target.name,
         "version": target.version,
         "actor": actor_json(who.actor),
         "trigger": str(request.trigger),
-        "purpose": execution.purpose,
+        "purpose": _purpose(who, plan),
         "authority": plan.policy.authority,
         "license": plan.policy.license,
     }
@@ -387,20 +392,20 @@ def _row(
     }
     event = shared | {
         "workflow_id": str(target.workflow_id),
-        "version_id": str(execution.version_id),
-        "wake_at": execution.wake_at.isoformat() if execution.wake_at else None,
+        "version_id": str(version_id),
+        "wake_at": wake_at.isoformat() if wake_at else None,
     }
     return EnqueueRow(
-        execution.id,
+        id,
         who.tenant_id,
         target.workflow_id,
-        execution.version_id,
+        version_id,
         target.namespace,
-        execution.region,
-        execution.priority,
+        request.region or plan.policy.region,
+        plan.priority if request.priority is None else request.priority,
         None if timeout is None else timeout / 1000,
-        execution.wake_at,
-        text,
+        wake_at,
+        input,
         _said(meta),
         request.idempotency_key,
         digest,

@@ -13,6 +13,8 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
+from asyncpg.pgproto import pgproto
+
 from runtime.model.errors import Invalid, Problem, Unavailable
 from runtime.store.births import Births, Newborn, Offer
 from runtime.store.execution import DAYS_AHEAD
@@ -59,7 +61,8 @@ class EnqueueRow(NamedTuple):
     def born(self, at: datetime) -> Newborn:
         """The same for the worker that owns it from its acceptance on."""
         return Newborn(
-            self.id,
+            # As the driver gives ids back: compared, hashed, written and sent in a fraction of the time.
+            pgproto.UUID(self.id.bytes),
             self.tenant_id,
             self.workflow_id,
             self.version_id,
