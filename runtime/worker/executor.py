@@ -97,7 +97,7 @@ class Executor:
         breakers: Breakers,
         on_closed: Callable[[Run, Closing], None],
         on_refused: Callable[[Run, FlushResult], None],
-        on_news: Callable[[UUID], None],
+        on_news: signals.News,
     ) -> None:
         self.runs: dict[UUID, Run] = {}
         self.is_draining = False
@@ -321,7 +321,7 @@ class Executor:
             self._on_refused(run, result)
             return
         self._signals.fire(signals.CHECKPOINTED)
-        self._on_news(run.owned.id)
+        self._on_news(run.owned.id, is_end=waiting.closing is not None)
         if waiting.closing is not None:
             self._close(run, waiting.closing)
             return

@@ -34,6 +34,7 @@ from runtime.worker.trace import purpose_of
 CHUNK: Final = 500
 BLOCK_MS: Final = 1_000
 STATEMENT_SECONDS: Final = 5.0
+NEWS_SECONDS: Final = 0.002
 ALONE_POLL_SECONDS: Final = 0.2
 ALONE_PATIENCE_SECONDS: Final = 3.0
 
@@ -89,6 +90,8 @@ class Incarnation:
         self._intake: list[asyncio.Task[None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._told: set[UUID] = set()
+        self._bell: asyncio.TimerHandle | None = None
+        self._is_ringing = False
         # Places that are offered, or filled by what does not run yet.
         self._offered = 0
 
@@ -155,6 +158,7 @@ class Incarnation:
             self._ended.set_result(reason)
 
     async def _drop(self) -> None:
+        self._publish()
         self.executor.drop()
         self._tools.running.set(0)
         tasks = set(self._tasks)
@@ -252,13 +256,23 @@ class Incarnation:
 
     # --- what the executor reports ---------------------------------------------------------------
 
-    def _news(self, execution_id: UUID) -> None:
-        """Ring for those who watch: once per turn of the loop for all that was committed in it."""
-        if not self._told:
-            self._loop.call_soon(self._publish)
+    def _news(self, execution_id: UUID, *, is_end: bool) -> None:
+        """Ring for those who watch: an end with this turn of the loop, together with all that was committed in it.
+
+        What goes on is told a moment later: its next step is not to wait while Redis is spoken to.
+        """
         self._told.add(execution_id)
+        if is_end and not self._is_ringing:
+            self._is_ringing = True
+            self._loop.call_soon(self._publish)
+        elif self._bell is None:
+            self._bell = self._loop.call_later(NEWS_SECONDS, self._publish)
 
     def _publish(self) -> None:
+        self._is_ringing = False
+        if self._bell is not None:
+            self._bell.cancel()
+            self._bell = None
         told, self._told = self._told, set()
         self._tools.wakeup.publish_events(self.seat.shard, told)
 

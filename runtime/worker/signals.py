@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from typing import Final
+from typing import Final, Protocol
+from uuid import UUID
 
 CLAIMED: Final = "claimed"
 CHECKPOINTED: Final = "checkpointed"
@@ -15,6 +16,13 @@ REGISTERED: Final = "registered"
 FENCED: Final = "fenced"
 TAKEN_OVER: Final = "taken_over"
 BEAT: Final = "beat"
+
+
+class News(Protocol):
+    """Told of every commit: of which execution, and whether its owner gave it up with it."""
+
+    def __call__(self, execution_id: UUID, *, is_end: bool) -> None:
+        """Take note; called tens of thousands of times a second."""
 
 
 class Signals:
