@@ -35,6 +35,14 @@ SECTIONS: Final[dict[str, tuple[VerbEntry, ...]]] = {
         VerbEntry("fmt", f"{_V}.fmt:fmt", "Lay out definition files evenly, offline."),
         VerbEntry("convert", f"{_V}.fmt:convert", "Spell a definition the other way, offline."),
         VerbEntry(
+            "import", f"{_V}.import_:import_", "Turn a workflow of another system into ours."
+        ),
+        VerbEntry(
+            "simulate",
+            f"{_V}.simulate:simulate",
+            "Show how an execution would go; nothing is called.",
+        ),
+        VerbEntry(
             "publish", f"{_V}.publish:publish", "Publish a file or a draft as an immutable version."
         ),
         VerbEntry("diff", f"{_V}.diff:diff", "What changed between two definitions or versions."),

@@ -14,6 +14,7 @@ from runtime.services.breaker import BreakerService
 from runtime.services.dead_letter import DeadLetterService
 from runtime.services.doubt import DoubtService
 from runtime.services.execution import ExecutionService
+from runtime.services.simulation import SimulationService
 from runtime.services.workflow import WorkflowService
 
 
@@ -39,6 +40,7 @@ class Context:
     dead_letters: DeadLetterService
     doubts: DoubtService
     breakers: BreakerService
+    simulations: SimulationService
     loaders: Loaders
     resume: Resume = field(default_factory=Resume)
 

@@ -44,6 +44,7 @@ from runtime.services.dead_letter import DeadLetterService
 from runtime.services.doubt import DoubtService
 from runtime.services.execution import ExecutionService
 from runtime.services.health import HealthService
+from runtime.services.simulation import SimulationService
 from runtime.services.workflow import WorkflowService
 from runtime.settings import BlobSettings, Settings
 from runtime.store.births import Births
@@ -77,6 +78,7 @@ class Services:
     dead_letters: DeadLetterService
     doubts: DoubtService
     breakers: BreakerService
+    simulations: SimulationService
     health: HealthService
 
 
@@ -240,8 +242,7 @@ async def open_runtime(
         registry = await _open_connectors(settings, clock, stack)
         logs = _log_writers(shards, wakeup)
         stack.push_async_callback(_close_all, logs)
-        blobs = _blobs(settings.blob, shards, metrics)
-        stack.push_async_callback(blobs.store.close)
+        blobs = _blobs(settings.blob, shards, metrics, stack)
         births = Births()
         enqueuer = _enqueuer(shards, metrics, births)
         stack.push_async_callback(enqueuer.close)
@@ -266,12 +267,18 @@ async def open_runtime(
         workflows = _workflows(
             settings, shards, registry, executions, metrics=metrics, clock=clock, entropy=entropy
         )
-        artifacts = ArtifactService(shards=shards, blobs=blobs, plans=plans)
-        dead_letters = DeadLetterService(shards=shards, tenants=tenants, queue=queue, wakeup=wakeup)
-        most = settings.worker.max_output_bytes
-        doubts = DoubtService(shards, store, executions, registry, blobs=blobs, max_bytes=most)
-        breakers = BreakerService(SharedBreakers(link))
-        health = _health(settings, shards, link, metrics)
+        services = _services(
+            workflows=workflows,
+            executions=executions,
+            artifacts=ArtifactService(shards=shards, blobs=blobs, plans=plans),
+            dead_letters=_dead_letters(shards, tenants, queue, wakeup),
+            doubts=_doubts(settings, shards, executions, registry, blobs=blobs),
+            breakers=BreakerService(SharedBreakers(link)),
+            health=_health(settings, shards, link, metrics),
+            registry=registry,
+            clock=clock,
+            metrics=metrics,
+        )
         yield Runtime(
             settings=settings,
             clock=clock,
@@ -289,9 +296,7 @@ async def open_runtime(
             births=births,
             blobs=blobs,
             authenticator=_authenticator(settings, tenants, clock),
-            services=Services(
-                workflows, executions, artifacts, dead_letters, doubts, breakers, health
-            ),
+            services=services,
         )
 
 
@@ -330,6 +335,59 @@ def _workflows(
         metrics=metrics,
         on_changed=executions.forget_targets,
         secret_names=FileSecrets(settings.secrets_path).names_if_readable,
+    )
+
+
+def _dead_letters(
+    shards: Shards, tenants: TenantStore, queue: RedisQueue, wakeup: Wakeup
+) -> DeadLetterService:
+    return DeadLetterService(shards=shards, tenants=tenants, queue=queue, wakeup=wakeup)
+
+
+def _doubts(
+    settings: Settings,
+    shards: Shards,
+    executions: ExecutionService,
+    registry: Registry,
+    *,
+    blobs: Blobs,
+) -> DoubtService:
+    most = settings.worker.max_output_bytes
+    store = ExecutionStore(shards.catalog)
+    return DoubtService(shards, store, executions, registry, blobs=blobs, max_bytes=most)
+
+
+def _services(
+    *,
+    workflows: WorkflowService,
+    executions: ExecutionService,
+    artifacts: ArtifactService,
+    dead_letters: DeadLetterService,
+    doubts: DoubtService,
+    breakers: BreakerService,
+    health: HealthService,
+    registry: Registry,
+    clock: Clock,
+    metrics: Metrics,
+) -> Services:
+    """The services, and those that are made of others."""
+    simulations = SimulationService(
+        workflows=workflows,
+        executions=executions,
+        artifacts=artifacts,
+        registry=registry,
+        clock=clock,
+        metrics=metrics,
+    )
+    return Services(
+        workflows=workflows,
+        executions=executions,
+        artifacts=artifacts,
+        dead_letters=dead_letters,
+        doubts=doubts,
+        breakers=breakers,
+        simulations=simulations,
+        health=health,
     )
 
 
@@ -387,9 +445,12 @@ async def _close_all(logs: Iterable[LogWriter]) -> None:
     await asyncio.gather(*(writer.close() for writer in logs))
 
 
-def _blobs(settings: BlobSettings, shards: Shards, metrics: Metrics) -> Blobs:
+def _blobs(
+    settings: BlobSettings, shards: Shards, metrics: Metrics, stack: contextlib.AsyncExitStack
+) -> Blobs:
     """Large values in the store that the settings name; references to them with their executions."""
     store = open_blob_store(settings.url, settings.environment)
+    stack.push_async_callback(store.close)
     return Blobs(shards, store, cache_bytes=settings.cache_bytes, metrics=metrics)
 
 

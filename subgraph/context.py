@@ -63,6 +63,7 @@ class Door:
             dead_letters=services.dead_letters,
             doubts=services.doubts,
             breakers=services.breakers,
+            simulations=services.simulations,
             loaders=Loaders(who, workflows, executions, services.dead_letters),
             document=document,
             trace_id=trace_id,

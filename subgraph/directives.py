@@ -19,6 +19,7 @@ ACCESS: Final[dict[str, str | None]] = {
     "Query.workflows": None,
     "Query.workflowDiff": None,
     "Query.validateWorkflow": None,
+    "Query.simulateWorkflow": None,
     "Query.execution": None,
     "Query.executionByIdempotencyKey": None,
     "Query.executions": None,

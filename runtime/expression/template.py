@@ -8,7 +8,7 @@ type of its value; in other strings values are written as text.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from runtime.expression.budget import CONSTANT, DEFAULT, Limits, Meter, weigh
@@ -53,6 +53,18 @@ class Template:
         if self.is_heavy:
             weigh(result, meter)
         return result
+
+    def guarded(self, check: Callable[[], None]) -> Template:
+        """The same, with a look before each rendering; what `check` raises is the rendering's error."""
+        code = self._code
+        if code is None:
+            return self
+
+        def run(scope: Mapping[str, Any], meter: Meter) -> Any:
+            check()
+            return code(scope, meter)
+
+        return replace(self, _code=run)
 
 
 def parse_template(value: Json) -> Template:

@@ -70,6 +70,7 @@ class Metrics:
         self.blobs_read = self._counter("maestro_blobs_read_total")
         self.blobs_damaged = self._counter("maestro_blobs_damaged_total")
         self.blobs_released = self._counter("maestro_blobs_released_total")
+        self.simulations = self._counter("maestro_simulations_total", "outcome")
         self.subscribers = self._gauge("maestro_subscribers")
         self.dependency_up = self._gauge("maestro_dependency_up", "dependency")
 

@@ -9,6 +9,7 @@ from resolvers.context import Info
 from resolvers.queries import breaker as breakers_of
 from resolvers.queries import dead_letter as dead_letters_of
 from resolvers.queries import execution as executions_of
+from resolvers.queries import simulation as simulations_of
 from resolvers.queries import workflow as workflows_of
 from runtime.model.errors import BadInput
 from runtime.model.values import SemVer
@@ -20,6 +21,7 @@ from subgraph.types.dead_letter import DeadLetterConnection
 from subgraph.types.execution import Execution, ExecutionConnection
 from subgraph.types.inputs.dead_letter import DeadLetterFilter
 from subgraph.types.inputs.execution import ExecutionFilter, ExecutionOrder
+from subgraph.types.inputs.simulation import SimulateWorkflowInput
 from subgraph.types.inputs.workflow import WorkflowFilter, WorkflowOrder
 from subgraph.types.node import Node
 from subgraph.types.pagination import AFTER, BEFORE, FIRST, LAST, MOST, one_size, page_request
@@ -27,6 +29,7 @@ from subgraph.types.status import DefinitionFormat
 from subgraph.types.workflow import Workflow, WorkflowConnection
 from subgraph.types.workflow_diff import WorkflowDiff
 from subgraph.types.workflow_payload import WorkflowValidation
+from subgraph.types.workflow_simulation import WorkflowSimulation
 
 
 @strawberry.type(name="_Service", description="This subgraph, as gateways ask for it.")
@@ -159,6 +162,22 @@ class Query:
         """Validate a document without saving it."""
         return WorkflowValidation.of(
             await workflows_of.validate(info.context, source=source, format=format)
+        )
+
+    @strawberry.field(
+        description="How an execution would go: the engine's own decisions on a virtual clock, nothing is called or "
+        "written.",
+        directives=[access("Query.simulateWorkflow"), weight(20)],
+    )
+    async def simulate_workflow(
+        self,
+        info: Info,
+        input: Annotated[SimulateWorkflowInput, strawberry.argument(description="What.")],
+    ) -> WorkflowSimulation:
+        """How an execution would go."""
+        return await WorkflowSimulation.answer(
+            simulations_of.simulate(info.context, request=input.request),
+            is_source=input.source is not None,
         )
 
     @strawberry.field(

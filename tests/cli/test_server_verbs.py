@@ -129,6 +129,18 @@ async def test_execute_prints_the_id_first_then_the_output(dev, publish):
     assert done.code == 0
 
 
+async def test_a_workflow_is_simulated_by_name_with_what_an_execution_gave(dev, publish):
+    name = await publish()
+    past = (await dev.run("execute", name, "-i", "cups=7", "--wait")).stdout.split()[0]
+
+    done = await dev.run("simulate", f"{name}@1.0.0", "--from", past, "-o", "json")
+    unknown = await dev.run("simulate", "nobody-knows-it")
+
+    found = json.loads(done.stdout)
+    assert (found["status"], found["output"], done.code) == ("completed", {"cups": 7}, 0)
+    assert unknown.code == 3
+
+
 async def test_json_is_one_document_and_nothing_else(dev, publish):
     name = await publish()
 

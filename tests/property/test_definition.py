@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -12,12 +13,16 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from runtime.connectors.registry import Registry
+from runtime.connectors.rehearsal import rehearse
 from runtime.definition import canonical_bytes, compile_plan, json_schema, validate
 from runtime.definition.accept import compile_accept
 from runtime.definition.source import read_source
+from runtime.engine.simulation import Failing, Script
+from runtime.model.execution import ExecutionStatus
 from runtime.model.workflow import DefinitionFormat
 
-CATALOG = Registry.load().catalog()
+REGISTRY = Registry.load()
+CATALOG = REGISTRY.catalog()
 SCHEMA = Draft202012Validator(json_schema(CATALOG))
 DURATIONS = st.sampled_from(["1s", "2m30s", "500ms", "PT5M", "1.5h", "P1D"])
 TEXTS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=8).filter(
@@ -122,6 +127,26 @@ def test_valid_documents_are_accepted_by_both_judges_and_compile(document):
     assert found.digest is not None
     assert compile_plan(found.definition, found.digest) == found.plan
     assert sum(found.plan.indegree) == sum(map(len, found.plan.successors))
+
+
+@settings(deadline=None, max_examples=50)
+@given(documents(), st.data())
+def test_valid_documents_simulate_every_step_after_what_it_needs(document, data):
+    plan = validate(dump(document, allow_unicode=True), None, CATALOG).plan
+    assert plan is not None
+    failing = data.draw(st.none() | st.sampled_from([one.key for one in plan.steps]))
+    script = Script(fails={failing: Failing()} if failing else {})
+
+    found = rehearse(plan, REGISTRY, None, script, now=datetime(2026, 1, 1, tzinfo=UTC))
+
+    ended = ExecutionStatus.FAILED if failing else ExecutionStatus.COMPLETED
+    assert (found.status, found.stopped) == (ended, None)
+    assert sorted(one.order for one in found.steps) == list(range(1, len(plan.steps) + 1))
+    for step in plan.steps:
+        if found.steps[step.index].is_taken:
+            assert all(
+                found.steps[need].order < found.steps[step.index].order for need in step.depends_on
+            )
 
 
 @settings(deadline=None)

@@ -1,0 +1,417 @@
+"""How an execution would go: the real advance() on a virtual clock, with answers in place of calls.
+
+There is no second interpreter here: this carries commands out as a worker does, only that calls are
+answered by `respond` and time is a number. Nothing is written, sent or read from outside. Effort is
+bounded by the caller's `is_over` and by what may happen and be kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from heapq import heappop, heappush
+from typing import Any, Final, assert_never
+
+import orjson
+
+from runtime.engine.advance import advance
+from runtime.engine.command import (
+    BeginWait,
+    Command,
+    Finish,
+    LoadBlob,
+    LookUp,
+    RecordEvent,
+    RecordStep,
+    RunStep,
+    ScheduleRetry,
+    StopStep,
+)
+from runtime.engine.event import (
+    DeadlineReached,
+    DoubtJudged,
+    Event,
+    RetryDue,
+    Signal,
+    SignalReceived,
+    Started,
+    StepError,
+    StepFailed,
+    StepSucceeded,
+    TimerDue,
+)
+from runtime.engine.program import Program, StepProgram
+from runtime.engine.scope import MASKED, scope_of
+from runtime.engine.simulation import (
+    HUMAN,
+    Answer,
+    Happening,
+    Read,
+    Respond,
+    SimulatedStep,
+    SimulatedTask,
+    SimulatedTimer,
+    Simulation,
+    Source,
+)
+from runtime.engine.state import ExecutionState, RunInfo
+from runtime.expression import ExpressionError, Template, parse_template, write_path
+from runtime.model.errors import StepErrorKind
+from runtime.model.event import EventKind
+from runtime.model.execution import ExecutionStatus, StepStatus, Verdict
+from runtime.model.plan import StepKind, StepPlan
+from runtime.model.values import Duration, Json, Money
+
+MAX_HAPPENINGS: Final = 200_000
+MAX_BYTES: Final = 64 * 1024 * 1024
+# What one value may take in the report, and all of them together; more is left out, and said to be.
+_SHOWN: Final = 16 * 1024
+_SHOWN_IN_ALL: Final = 4 * 1024 * 1024
+_READ_SHOWN: Final = 200
+_TOO_LONG: Final = "it took too long"
+_READS: Final = 10
+_RENDERED: Final[dict[StepKind, tuple[str, ...]]] = {
+    **dict.fromkeys(
+        HUMAN, ("title", "message", "assignees", "candidate_groups", "due", "attachments")
+    ),
+    StepKind.AGENT_TASK: ("agent", "message", "tools"),
+    StepKind.WORKFLOW: ("workflow", "input"),
+}
+_AS_WRITTEN: Final = ("outcomes", "form", "quorum", "separation_of_duties", "priority")
+
+
+def simulate(
+    program: Program,
+    run: RunInfo,
+    respond: Respond,
+    *,
+    start: datetime,
+    is_over: Callable[[], bool] = lambda: False,
+) -> Simulation:
+    """Let an execution of this program happen; `is_over` says when to break off."""
+    late: list[bool] = []
+
+    def check() -> None:
+        if is_over():
+            late.append(True)
+            raise ExpressionError("the simulation took too long")
+
+    def is_late() -> bool:
+        return bool(late) or is_over()
+
+    found = _Simulator(_guarded(program, check), run, respond, start, is_late).run()
+    if late:
+        # What failed for want of time says nothing of the execution.
+        found = replace(found, status=ExecutionStatus.RUNNING, error=None, stopped=_TOO_LONG)
+    return found
+
+
+def _guarded(program: Program, check: Callable[[], None]) -> Program:
+    """The same program, which stops computing when the time is over, even in the midst of one decision."""
+    steps = tuple(
+        replace(
+            step,
+            config=step.config.guarded(check),
+            condition=None if step.condition is None else step.condition.guarded(check),
+        )
+        for step in program.steps
+    )
+    outputs = None if program.outputs is None else program.outputs.guarded(check)
+    return replace(program, steps=steps, outputs=outputs)
+
+
+class _Simulator:
+    def __init__(
+        self,
+        program: Program,
+        run: RunInfo,
+        respond: Respond,
+        start: datetime,
+        is_over: Callable[[], bool],
+    ) -> None:
+        self._state = ExecutionState(program, run)
+        self._respond = respond
+        self._start = start
+        self._is_over = is_over
+        self._now = 0
+        self._due: list[tuple[int, int, Event]] = []
+        self._told = 0
+        self._sequence = 0
+        self._order = 0
+        self._bytes = 0
+        self._shown = 0
+        self._looked = 0
+        self._signals = 0
+        self._finish: Finish | None = None
+        self._stopped: str | None = None
+        self._steps = tuple(_step(one) for one in program.steps)
+        self._events: list[Happening] = []
+        self._timers: list[SimulatedTimer] = []
+        self._tasks: list[SimulatedTask] = []
+        self._costs: dict[str, Money] = {}
+        self._unknown: dict[str, None] = {}
+
+    def run(self) -> Simulation:
+        """Tell the core what happens, in the order of time, until nothing more does."""
+        timeout = self._state.program.plan.timeout
+        if timeout is not None:
+            self._later(timeout.milliseconds, DeadlineReached())
+        self._tell(Started("simulation"))
+        while self._due and self._finish is None and self._goes_on():
+            self._now, _, event = heappop(self._due)
+            self._tell(event)
+        finish = self._finish
+        if finish is None:
+            waiting = ExecutionStatus.RUNNING if self._stopped else ExecutionStatus.WAITING
+            finish = Finish(waiting)
+        for step in self._steps:
+            if not step.order:
+                self._order += 1
+                step.order = self._order
+                step.reason = (
+                    "its turn has not come"
+                    if self._finish is None
+                    else "the execution ended before"
+                )
+        return Simulation(
+            status=finish.status,
+            steps=self._steps,
+            output=finish.output,
+            error=finish.error,
+            duration_ms=self._now,
+            costs=tuple(self._costs.values()),
+            unknown_durations=tuple(self._unknown),
+            timers=tuple(self._timers),
+            tasks=tuple(self._tasks),
+            events=tuple(self._events),
+            stopped=self._stopped,
+        )
+
+    def _goes_on(self) -> bool:
+        if self._told >= MAX_HAPPENINGS:
+            self._stopped = f"after {MAX_HAPPENINGS:,} happenings"
+        elif self._bytes > MAX_BYTES:
+            self._stopped = f"its values are larger than {MAX_BYTES:,} bytes together"
+        elif self._is_over():
+            self._stopped = _TOO_LONG
+        return self._stopped is None
+
+    def _later(self, delay_ms: int, event: Event) -> None:
+        self._sequence += 1
+        heappush(self._due, (self._now + max(0, delay_ms), self._sequence, event))
+
+    def _tell(self, event: Event) -> None:
+        self._told += 1
+        for command in advance(self._state, event):
+            if self._stopped is None:
+                self._carry_out(command)
+
+    def _carry_out(self, command: Command) -> None:
+        match command:
+            case RunStep():
+                self._begin(command)
+            case RecordEvent():
+                self._note(command)
+            case RecordStep():
+                self._record(command)
+            case BeginWait():
+                self._wait(command)
+            case ScheduleRetry():
+                self._later(command.delay_ms, RetryDue(command.step, command.attempt))
+            case StopStep():
+                error = StepError("cancelled", command.reason, StepErrorKind.CANCELLED)
+                attempt = self._state.attempt[command.step]
+                self._later(0, StepFailed(command.step, attempt, error))
+            case LookUp():
+                self._later(0, DoubtJudged(command.step, command.attempt, Verdict.UNKNOWN))
+            case LoadBlob():
+                self._stopped = "a large value is not at hand"
+            case Finish():
+                self._finish = command
+            case _:
+                assert_never(command)
+
+    # --- attempts --------------------------------------------------------------------------------
+
+    def _begin(self, command: RunStep) -> None:
+        """An attempt: its input is rendered as a worker does, its answer comes after its time."""
+        step, attempt = command.step, command.attempt
+        program, shown = self._state.program.steps[step], self._steps[step]
+        if not self._goes_on():
+            return
+        try:
+            rendered = _template(program).render(scope_of(self._state, MASKED))
+        except ExpressionError as problem:
+            words = f"`with` of step {shown.key!r}: {problem.message}"
+            self._later(0, StepFailed(step, attempt, StepError("expression", words)))
+            return
+        shown.rendered_input = self._show(rendered, shown)
+        if program.plan.kind in HUMAN:
+            self._tasks.append(self._task(program.plan, shown.rendered_input))
+        self._answer(command, program.plan, self._respond(program.plan, rendered, attempt))
+
+    def _answer(self, command: RunStep, plan: StepPlan, answer: Answer) -> None:
+        step, attempt = command.step, command.attempt
+        if answer.seconds is None:
+            self._unknown[plan.key] = None
+        if answer.cost is not None:
+            known = self._costs.get(answer.cost.currency)
+            self._costs[answer.cost.currency] = known + answer.cost if known else answer.cost
+        delay = round((answer.seconds or 0.0) * 1000)
+        if plan.timeout is not None and delay > plan.timeout.milliseconds:
+            words = f"It would take longer than the {plan.timeout} that an attempt may take."
+            error = StepError("step.timeout", words, StepErrorKind.TIMEOUT)
+            self._later(plan.timeout.milliseconds, StepFailed(step, attempt, error, answer.effect))
+        elif answer.error is not None:
+            self._later(delay, StepFailed(step, attempt, answer.error, answer.effect))
+        else:
+            self._steps[step].source = answer.source
+            self._later(delay, StepSucceeded(step, attempt, answer.output))
+
+    def _task(self, plan: StepPlan, rendered: Json) -> SimulatedTask:
+        written = plan.canonical if isinstance(plan.canonical, dict) else {}
+        fields = dict(rendered) if isinstance(rendered, dict) else {}
+        fields.update({key: written[key] for key in _AS_WRITTEN if key in written})
+        sla = written.get("sla")
+        length = sla.get("due") if isinstance(sla, dict) else sla
+        due = self._at(Duration.parse(length).milliseconds) if isinstance(length, str) else None
+        return SimulatedTask(plan.key, self._now, fields, due)
+
+    def _wait(self, command: BeginWait) -> None:
+        """A wait: its timer, and the signal that would come if there is an answer for it."""
+        step, attempt = command.step, command.attempt
+        program = self._state.program.steps[step]
+        delay = command.delay_ms
+        if command.until is not None:
+            delay = round((command.until - self._instant()).total_seconds() * 1000)
+        due = None if delay is None else self._at(max(0, delay))
+        signal = program.wait.signal if program.wait is not None else None
+        self._timers.append(SimulatedTimer(program.plan.key, self._now, signal, due))
+        if delay is not None:
+            self._later(delay, self._timer_due(program, step, attempt))
+        if signal is None:
+            return
+        answer = self._respond(program.plan, None, attempt)
+        if answer.error is None and answer.source in {Source.MOCK, Source.PAST}:
+            self._signals += 1
+            self._steps[step].source = answer.source
+            said = Signal(self._signals, signal, answer.output)
+            self._later(round((answer.seconds or 0.0) * 1000), SignalReceived(said))
+
+    def _timer_due(self, program: StepProgram, step: int, attempt: int) -> TimerDue:
+        """With the output that the step then has: its default, or nothing."""
+        if program.wait is None or not program.wait.has_default:
+            return TimerDue(step, attempt)
+        try:
+            rendered = program.config.render(scope_of(self._state))
+        except ExpressionError as problem:
+            words = f"`default` of step {program.plan.key!r}: {problem.message}"
+            return TimerDue(step, attempt, error=StepError("expression", words))
+        return TimerDue(
+            step, attempt, rendered.get("default") if isinstance(rendered, dict) else None
+        )
+
+    # --- what is told ----------------------------------------------------------------------------
+
+    def _record(self, command: RecordStep) -> None:
+        shown = self._steps[command.step]
+        shown.attempts = max(shown.attempts, command.attempt)
+        shown.error = command.error
+        if command.status is StepStatus.COMPLETED:
+            output: Any = self._state.outputs.get(command.step)
+            shown.output = self._show(output, shown)
+        if command.retry_in_ms is None:
+            shown.status = command.status
+            shown.ended_ms = self._now
+
+    def _note(self, command: RecordEvent) -> None:
+        data = command.data or {}
+        key = data.get("key")
+        step = data.get("step")
+        if isinstance(step, int) and command.kind is EventKind.STEP_STARTED:
+            self._started(step)
+        elif isinstance(step, int) and command.kind is EventKind.STEP_SKIPPED:
+            self._place(step, str(data.get("reason", "")))
+        about = {name: one for name, one in data.items() if name not in {"step", "key", "item"}}
+        found = key if isinstance(key, str) else None
+        self._events.append(Happening(self._now, command.kind, found, about))
+
+    def _started(self, step: int) -> None:
+        shown = self._steps[step]
+        shown.status = StepStatus.RUNNING
+        if shown.started_ms is None:
+            shown.started_ms = self._now
+            has_condition = shown.condition is not None
+            self._place(step, "its condition holds" if has_condition else None)
+
+    def _place(self, step: int, reason: str | None) -> None:
+        """The next one in the order of what happened, and why it did."""
+        self._order += 1
+        shown = self._steps[step]
+        shown.order, shown.reason = self._order, reason
+        condition = self._state.program.steps[step].condition
+        if condition is not None:
+            shown.reads = self._reads(condition)
+
+    def _reads(self, condition: Template) -> tuple[Read, ...]:
+        """What a condition looked at; nobody has changed it since."""
+        scope = scope_of(self._state)
+        paths = dict.fromkeys(one.path for one in condition.references)
+        found = []
+        for path in list(paths)[:_READS]:
+            if self._looked > _SHOWN_IN_ALL:
+                break
+            value: Any = scope
+            try:
+                for part in path:
+                    value = value[part]
+                text = orjson.dumps(value)
+            except (KeyError, IndexError, TypeError):
+                continue
+            self._looked += len(text)
+            is_cut = len(text) > _READ_SHOWN
+            found.append(Read(write_path(path), None if is_cut else value, is_cut))
+        return tuple(found)
+
+    def _show(self, value: Json, step: SimulatedStep) -> Json:
+        """The value, if the report has room for it; all of them are counted."""
+        size = _size(value)
+        self._bytes += size
+        if size > _SHOWN or self._shown + size > _SHOWN_IN_ALL:
+            step.is_cut = True
+            return None
+        self._shown += size
+        return value
+
+    def _instant(self) -> datetime:
+        return self._at(0)
+
+    def _at(self, later_ms: int) -> datetime:
+        """An instant of the virtual clock; the last that there is for all that lie beyond."""
+        try:
+            return self._start + timedelta(milliseconds=self._now + later_ms)
+        except OverflowError:
+            return datetime.max.replace(tzinfo=UTC)
+
+
+def _step(program: StepProgram) -> SimulatedStep:
+    plan = program.plan
+    kind = str(plan.uses) if plan.uses is not None else plan.kind.value
+    return SimulatedStep(plan.key, kind, condition=None if plan.when is None else str(plan.when))
+
+
+def _template(program: StepProgram) -> Template:
+    """What of a step is rendered when it begins."""
+    keys = _RENDERED.get(program.plan.kind)
+    written = program.plan.canonical
+    if keys is None or not isinstance(written, dict):
+        return program.config
+    return parse_template({key: written[key] for key in keys if key in written})
+
+
+def _size(value: Json) -> int:
+    try:
+        return len(orjson.dumps(value))
+    except TypeError:
+        return MAX_BYTES

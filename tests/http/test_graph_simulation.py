@@ -1,0 +1,123 @@
+"""simulateWorkflow: documents, versions and past executions of the caller's tenant, without any effect."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.http.serving import EVENTS, Served, asking
+
+QUERY = """query($input: SimulateWorkflowInput!) { simulateWorkflow(input: $input) {
+  status duration cost unknownDurations output stopped
+  plan { key order taken status reason attempts renderedInput mockedOutput outputSource reads { path value } error { type } }
+  timers { stepKey signal due } humanTasks { stepKey fields due } events { type stepKey after }
+  findings { rule } errors { code message path } } }"""
+SOURCE = """
+name: greet
+params: {name: string}
+steps:
+  - {id: hello, uses: core.set@1, with: {text: "Hello {{ params.name }}", key: "{{ secrets.KEY }}"}}
+  - {id: loud, uses: core.noop@1, depends_on: [hello], when: params.name == 'x'}
+  - {id: ask, type: human_task, depends_on: [hello], title: "{{ steps.hello.output.text }}", sla: 1h}
+outputs: {text: "{{ steps.hello.output.text }}"}
+"""
+
+
+async def simulated(server: Served, headers: dict[str, str] | None = None, **given: Any) -> Any:
+    answer = await server.ask(QUERY, {"input": given}, **(headers or {}))
+    assert "errors" not in answer.body, answer.body
+    return answer.body["data"]["simulateWorkflow"]
+
+
+async def test_a_document_is_simulated_and_nothing_is_left_behind(server: Served) -> None:
+    found = await simulated(
+        server,
+        source=SOURCE,
+        input={"name": "Ada"},
+        fail=[{"step": "hello", "attempts": 1}],
+        durations={"ask": "30m"},
+        costs={"ask": "5.00 EUR"},
+    )
+    kept = await server.ask("{ workflows { totalCount } executions { totalCount } }")
+
+    steps = {one["key"]: one for one in found["plan"]}
+    assert found["status"] == "FAILED"
+    assert steps["hello"]["error"]["type"] == "simulated"
+    assert steps["hello"]["renderedInput"] == {"text": "Hello Ada", "key": "***"}
+    assert {one["rule"] for one in found["findings"]} == {"unknown-secret", "not-in-this-version"}
+    assert kept.body["data"]["workflows"]["totalCount"] == 0
+    assert kept.body["data"]["executions"]["totalCount"] == 0
+    assert server.rt.metrics.simulations.labels("failed")._value.get() == 1
+
+
+async def test_branches_tasks_time_and_cost(server: Served) -> None:
+    found = await simulated(
+        server,
+        source=SOURCE,
+        input={"name": "Ada"},
+        mocks={"ask": {"outcome": "later"}},
+        durations={"ask": "30m"},
+        costs={"ask": "5.00 EUR"},
+    )
+
+    steps = {one["key"]: one for one in found["plan"]}
+    assert (found["status"], found["duration"], found["cost"]) == (
+        "COMPLETED", "PT30M", ["5.00 EUR"],
+    )  # fmt: skip
+    assert found["output"] == {"text": "Hello Ada"}
+    assert (steps["loud"]["taken"], steps["loud"]["reads"]) == (
+        False, [{"path": "params.name", "value": "Ada"}],
+    )  # fmt: skip
+    assert (steps["ask"]["mockedOutput"], steps["ask"]["outputSource"]) == (
+        {"outcome": "later"}, "MOCK",
+    )  # fmt: skip
+    assert found["humanTasks"][0]["fields"]["title"] == "Hello Ada"
+
+
+async def test_a_version_is_simulated_with_what_an_execution_gave(
+    server: Served, worker: None
+) -> None:
+    del worker
+    workflow = await server.publish()
+    async with server.listener() as session:
+        execution = await server.enqueue(session)
+        async for _ in session.subscribe(asking(EVENTS, {"id": execution})):
+            pass
+
+    given: Any = {"workflowId": workflow, "input": {"name": "x"}, "fromExecution": execution}
+    found = await simulated(server, **given)
+    others = await simulated(server, server.bearer(tenant="others"), **given)
+
+    outputs = {one["key"]: one["mockedOutput"] for one in found["plan"]}
+    assert (found["status"], found["unknownDurations"]) == ("COMPLETED", [])
+    assert outputs == {"hello": {"text": "hello Ada"}, "shout": {"text": "hello Ada!"}}
+    assert {one["outputSource"] for one in found["plan"]} == {"PAST"}
+    assert [one["code"] for one in others["errors"]] == ["NOT_FOUND"]
+
+
+async def test_refusals_are_data(server: Served) -> None:
+    asked: list[tuple[dict[str, Any], str]] = [
+        ({}, "BAD_USER_INPUT"),
+        ({"source": SOURCE, "input": {"name": 5}}, "VALIDATION_FAILED"),
+        ({"source": "name: x"}, "VALIDATION_FAILED"),
+        ({"source": SOURCE, "input": {"name": "a"}, "mocks": [1]}, "BAD_USER_INPUT"),
+        (
+            {"source": SOURCE, "input": {"name": "a"}, "durations": {"ask": "soon"}},
+            "BAD_USER_INPUT",
+        ),
+        ({"source": SOURCE, "input": {"name": "a"}, "mocks": {"nobody": 1}}, "BAD_USER_INPUT"),
+        ({"workflowId": "wf_01890a5d-ac96-774b-bcce-b302099a8057"}, "NOT_FOUND"),
+        ({"workflowId": "nonsense"}, "NOT_FOUND"),
+        (
+            {
+                "source": SOURCE,
+                "input": {"name": "a"},
+                "fromExecution": "01890a5d-ac96-774b-bcce-b302099a8057",
+            },
+            "NOT_FOUND",
+        ),
+    ]
+
+    for given, code in asked:
+        found = await simulated(server, **given)
+        assert [one["code"] for one in found["errors"]][:1] == [code], given
+        assert (found["status"], found["plan"]) == (None, [])

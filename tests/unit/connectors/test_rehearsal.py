@@ -1,0 +1,220 @@
+"""Simulations: the engine's own decisions on a virtual clock, answers in place of calls, and nothing else."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from runtime.connectors.registry import Registry
+from runtime.connectors.rehearsal import rehearse
+from runtime.definition import validate
+from runtime.engine.simulation import Failing, PastStep, Script, Simulation, Source
+from runtime.model.errors import BadInput, Invalid, StepErrorKind
+from runtime.model.execution import ExecutionStatus, StepStatus
+from runtime.model.values import Duration, Money
+
+REGISTRY = Registry.load(["tests.support.steps"])
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+ORDER = """
+name: order
+params: {amount: integer}
+steps:
+  - {id: read, uses: core.set@1, with: {amount: "{{ params.amount }}", key: "{{ secrets.KEY }}"}}
+  - id: charge
+    uses: http.request@1
+    depends_on: [read]
+    effect: idempotent
+    timeout: 30s
+    retry: {max_attempts: 3, initial: 10s, jitter: none}
+    with: {url: "https://pay.example/{{ steps.read.output.amount }}", headers: {key: "{{ secrets.KEY }}"}}
+  - {id: big, uses: core.noop@1, depends_on: [charge], when: params.amount > 100}
+  - {id: after_big, uses: core.noop@1, depends_on: [big]}
+  - {id: small, uses: core.noop@1, depends_on: [charge], when: params.amount <= 100}
+outputs: {status: "{{ steps.charge.output.status }}"}
+"""
+
+
+def simulated(source: str, given: Any = None, **script: Any) -> Simulation:
+    plan = validate(source, None, REGISTRY.catalog()).plan
+    assert plan is not None
+    return rehearse(plan, REGISTRY, given, Script(**script), now=NOW)
+
+
+def by_key(simulation: Simulation) -> dict[str, Any]:
+    return {one.key: one for one in simulation.steps}
+
+
+def test_order_branches_and_why():
+    steps = by_key(simulated(ORDER, {"amount": 50}))
+
+    assert [steps[key].order for key in ("read", "charge", "big", "small", "after_big")] == [
+        1, 2, 3, 5, 4,
+    ]  # fmt: skip
+    assert (steps["big"].is_taken, steps["big"].reason) == (False, "its condition is false")
+    assert [(one.path, one.value) for one in steps["big"].reads] == [("params.amount", 50)]
+    assert (steps["small"].is_taken, steps["small"].reason) == (True, "its condition holds")
+    assert steps["after_big"].reason == "all steps it depends on were skipped"
+
+
+def test_inputs_are_rendered_and_secrets_masked():
+    steps = by_key(simulated(ORDER, {"amount": 50}))
+
+    assert steps["charge"].rendered_input == {
+        "url": "https://pay.example/50",
+        "headers": {"key": "***"},
+    }
+    assert steps["read"].output == {"amount": 50, "key": "***"}
+
+
+def test_outputs_come_from_mocks_then_the_past_then_the_schema():
+    past = {"charge": PastStep({"status": 201}, 2.0)}
+
+    mocked = simulated(ORDER, {"amount": 1}, mocks={"charge": {"status": 202}}, past=past)
+    passed = simulated(ORDER, {"amount": 1}, past=past)
+    made = simulated(ORDER, {"amount": 1})
+
+    assert [one.output for one in (mocked, passed, made)] == [
+        {"status": 202}, {"status": 201}, {"status": 0},
+    ]  # fmt: skip
+    sources = [by_key(one)["charge"].source for one in (mocked, passed, made)]
+    assert sources == [Source.MOCK, Source.PAST, Source.SCHEMA]
+    assert passed.duration_ms == 2_000
+    assert made.unknown_durations == ("charge",)
+
+
+def test_a_failure_that_is_asked_for_is_retried_as_the_policy_says():
+    found = simulated(
+        ORDER,
+        {"amount": 1},
+        fails={"charge": Failing(2)},
+        durations={"charge": Duration(1_500)},
+        costs={"charge": Money.parse("0.10 EUR")},
+    )
+
+    assert found.status is ExecutionStatus.COMPLETED
+    assert by_key(found)["charge"].attempts == 3
+    assert found.duration_ms == 3 * 1_500 + 10_000 + 20_000
+    assert [str(one) for one in found.costs] == ["0.30 EUR"]
+
+
+def test_a_permanent_failure_ends_the_execution_and_says_what_was_not_reached():
+    found = simulated(ORDER, {"amount": 1}, fails={"charge": Failing(1, StepErrorKind.PERMANENT)})
+
+    steps = by_key(found)
+    assert found.status is ExecutionStatus.FAILED
+    assert found.error is not None
+    assert found.error.step_key == "charge"
+    assert (steps["charge"].attempts, steps["charge"].status) == (1, StepStatus.FAILED)
+    assert (steps["small"].is_taken, steps["small"].reason) == (False, "the execution ended before")
+
+
+def test_an_attempt_that_takes_too_long_times_out():
+    found = simulated(ORDER, {"amount": 1}, durations={"charge": Duration(40_000)})
+
+    assert found.status is ExecutionStatus.TIMED_OUT or found.status is ExecutionStatus.FAILED
+    assert by_key(found)["charge"].status is StepStatus.TIMED_OUT
+    assert found.duration_ms == 3 * 30_000 + 10_000 + 20_000
+
+
+def test_waits_and_human_tasks_as_they_would_appear():
+    source = """
+name: waits
+steps:
+  - {id: ask, type: human_approval, title: "Pay {{ execution.workflow }}?", candidate_groups: [fin], outcomes: [yes, no], sla: 2h}
+  - {id: nap, type: wait, for: 5m, depends_on: [ask]}
+  - {id: paid, type: wait, signal: paid, timeout: 1h, depends_on: [nap], default: {late: true}}
+outputs: {paid: "{{ steps.paid.output }}", said: "{{ steps.ask.output.outcome }}"}
+""".replace("[yes, no]", '["yes", "no"]')
+
+    late = simulated(source)
+    early = simulated(source, mocks={"paid": {"late": False}, "ask": {"outcome": "no"}})
+
+    assert late.output == {"paid": {"late": True}, "said": "yes"}
+    assert early.output == {"paid": {"late": False}, "said": "no"}
+    assert (late.duration_ms, early.duration_ms) == (65 * 60_000, 5 * 60_000)
+    assert [(one.step, one.signal, one.due.isoformat()) for one in late.timers if one.due] == [
+        ("nap", None, "2026-01-01T00:05:00+00:00"),
+        ("paid", "paid", "2026-01-01T01:05:00+00:00"),
+    ]
+    (task,) = late.tasks
+    assert isinstance(task.fields, dict)
+    assert (task.fields["title"], task.fields["outcomes"]) == ("Pay waits?", ["yes", "no"])
+    assert task.due == datetime(2026, 1, 1, 2, tzinfo=UTC)
+
+
+def test_a_signal_that_nobody_sends_leaves_it_waiting():
+    found = simulated("name: w\nsteps: [{id: a, type: wait, signal: go}]")
+
+    assert found.status is ExecutionStatus.WAITING
+    assert found.timers[0].due is None
+
+
+def test_connectors_of_others_are_never_called():
+    source = "name: x\nsteps: [{id: a, uses: probe.flaky@1, with: {marker: never, failures: 9}}]"
+
+    assert simulated(source).status is ExecutionStatus.COMPLETED
+
+
+def test_the_deadline_of_the_workflow_counts():
+    found = simulated(
+        "name: x\ntimeout: 1s\nsteps: [{id: a, uses: core.sleep@1, with: {duration: 5s}}]"
+    )
+
+    assert (found.status, found.duration_ms) == (ExecutionStatus.TIMED_OUT, 1_000)
+
+
+@pytest.mark.parametrize(
+    ("source", "script", "reason"),
+    [
+        (
+            "name: x\nsteps: [{id: g, type: gateway, cases: [{else: a}]}, {id: a, uses: core.noop@1, depends_on: [g]}]",
+            {},
+            "NOT_IN_THIS_VERSION",
+        ),
+        (
+            "name: x\nsteps: [{id: charge, uses: core.noop@1}]",
+            {"mocks": {"chrage": 1}},
+            "UNKNOWN_STEP",
+        ),
+    ],
+)
+def test_what_nobody_can_say_is_refused(source, script, reason):
+    with pytest.raises(BadInput) as refused:
+        simulated(source, **script)
+
+    assert refused.value.reason == reason
+
+
+def test_an_input_that_does_not_fit_is_refused():
+    with pytest.raises(Invalid):
+        simulated(ORDER, {"amount": "much"})
+
+
+def test_one_decision_about_many_dear_conditions_is_broken_off():
+    dear = "(params.text * 900000) | length > 1"
+    lines = [f"  - {{id: s{i}, uses: core.noop@1, when: '{dear}'}}" for i in range(2_000)]
+    plan = validate(
+        "name: x\nparams: {text: string}\nsteps:\n" + "\n".join(lines), None, REGISTRY.catalog()
+    ).plan
+    assert plan is not None
+    asked: list[int] = []
+
+    def is_over() -> bool:
+        asked.append(0)
+        return len(asked) > 20
+
+    found = rehearse(plan, REGISTRY, {"text": "a"}, Script(), now=NOW, is_over=is_over)
+
+    assert (found.status, found.stopped) == (ExecutionStatus.RUNNING, "it took too long")
+    assert sum(one.is_taken for one in found.steps) < 20
+
+
+def test_a_simulation_is_broken_off_when_its_time_is_over():
+    plan = validate(ORDER, None, REGISTRY.catalog()).plan
+    assert plan is not None
+
+    found = rehearse(plan, REGISTRY, {"amount": 1}, Script(), now=NOW, is_over=lambda: True)
+
+    assert (found.status, found.stopped) == (ExecutionStatus.RUNNING, "it took too long")
