@@ -18,3 +18,4 @@ from runtime.abi.handler import TryLater as TryLater
 from runtime.model.errors import StepErrorKind as StepErrorKind
 from runtime.model.errors import StepFailed as StepFailed
 from runtime.model.plan import Effect as Effect
+from runtime.model.values import Money as Money

@@ -149,6 +149,11 @@ def word(value: str) -> str:
     return value.lower()
 
 
+def money(amounts: Sequence[Row]) -> str | None:
+    """Amounts as people write them: `0.02 EUR + 1.50 USD`; None when there is none."""
+    return " + ".join(f"{one['amount']} {one['currency']}" for one in amounts) or None
+
+
 def mark(status: str) -> str:
     """A status with its glyph, where the terminal can show it."""
     encoding = (sys.stdout.encoding or "ascii").lower().replace("-", "")
@@ -163,6 +168,8 @@ def _cell(column: Column, row: Row, *, live: bool) -> str:
         return mark(word(value)) if live else word(value)
     if column.kind == "time":
         return ago(value) if live else str(value)
+    if column.kind == "money":
+        return money(value) or "-"
     if column.kind == "duration":
         return span(value) if live else str(value)
     return str(value) if isinstance(value, str | int | float) else compact(value)

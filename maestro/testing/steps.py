@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ from runtime.connectors.threads import SERVICE as THREADS
 from runtime.connectors.threads import StepThreads
 from runtime.expression import parse_template
 from runtime.model.errors import StepErrorKind, StepFailed
-from runtime.model.values import Json
+from runtime.model.values import Json, Money
 from runtime.secrets.masker import Masker
 from runtime.transport.egress import EgressRule
 from runtime.transport.http import SERVICE as HTTP
@@ -52,6 +53,7 @@ class StepResult:
     error: StepFailed | None
     logs: tuple[LogLine, ...]
     heartbeats: tuple[object, ...]
+    cost: Money | None = None
 
     @property
     def ok(self) -> bool:
@@ -93,6 +95,7 @@ async def run_step_async(
     masker = Masker((secrets or {}).values())
     logs: list[LogLine] = []
     heartbeats: list[object] = []
+    costs = _Costs()
     async with _services(connector, egress_allow) as services:
         context = make_context(
             attempt=attempt,
@@ -102,6 +105,7 @@ async def run_step_async(
             heartbeat=lambda progress=None: heartbeats.append(masker.mask(progress)),
             mask=masker.mask,
             services=services,
+            charge=costs.add,
         )
         rendered = parse_template(input).render({"secrets": dict(secrets or {})})
         output, error = None, None
@@ -110,7 +114,7 @@ async def run_step_async(
         except StepFailed as failure:
             error = failure
         await asyncio.sleep(0)  # What a thread said last is still on its way into this loop.
-    return StepResult(output, error, tuple(logs), tuple(heartbeats))
+    return StepResult(output, error, tuple(logs), tuple(heartbeats), costs.total)
 
 
 def make_context(**changes: Any) -> StepContext:
@@ -183,6 +187,20 @@ def _connector(step: Any) -> Connector:
     if not isinstance(one, Connector):
         raise TypeError(f"{step!r} is neither a @step function nor a connector.")
     return one
+
+
+class _Costs:
+    """Adds up what a step costs."""
+
+    def __init__(self) -> None:
+        self.total: Money | None = None
+        self._lock = threading.Lock()
+
+    def add(self, cost: Money | str) -> None:
+        """One amount more."""
+        one = Money.parse(cost) if isinstance(cost, str) else cost
+        with self._lock:
+            self.total = one if self.total is None else self.total + one
 
 
 class _Log:

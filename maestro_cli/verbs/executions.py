@@ -12,7 +12,7 @@ from maestro_cli.client import Client
 from maestro_cli.filters import STATUSES, parse_filter
 from maestro_cli.groups import VerbGroup
 from maestro_cli.options import Options
-from maestro_cli.output import Column, compact, show_fields, show_one, show_rows, word
+from maestro_cli.output import Column, compact, money, show_fields, show_one, show_rows, word
 from maestro_cli.paging import collect
 from maestro_cli.starting import get_state, show_result, unknown
 
@@ -35,6 +35,7 @@ _STEP_COLUMNS: Final = (
     Column("DURATION", "duration", "duration"),
     Column("ERROR", "error.message"),
 )
+_COST: Final = Column("COST", "cost", "money")
 
 
 @click.group(cls=VerbGroup)
@@ -197,12 +198,15 @@ def _draw(options: Options, found: dict[str, Any]) -> None:
             "finished": found["finishedAt"],
             "duration": found["duration"],
             "error": f"{error['message']} ({error['type']})" if error else None,
+            "cost": money(found["cost"]),
             "input": found["input"],
             "output": found["output"],
         }
     )
     print()
-    show_rows(options, found["steps"], _STEP_COLUMNS, empty="No steps.")
+    # Few workflows have steps that cost something; others are spared the empty column.
+    columns = (*_STEP_COLUMNS[:4], _COST, *_STEP_COLUMNS[4:]) if found["cost"] else _STEP_COLUMNS
+    show_rows(options, found["steps"], columns, empty="No steps.")
     if waits and waits["kind"] == "IN_DOUBT":
         for step in found["steps"]:
             if step["status"] == "IN_DOUBT":

@@ -13,7 +13,7 @@ from runtime.model.blob import Stored
 from runtime.model.event import EventKind, ExecutionEvent, LogLine
 from runtime.model.execution import Execution, ExecutionFilter, StepExecution
 from runtime.model.page import Page, PageRequest
-from runtime.model.values import Json
+from runtime.model.values import Json, Money, total
 
 T = TypeVar("T")
 
@@ -44,6 +44,12 @@ async def count_executions(context: Context, *, filter: ExecutionFilter) -> tupl
 async def steps(context: Context, *, execution_id: UUID) -> tuple[StepExecution, ...]:
     """The steps of an execution's newest generation, in order of the plan."""
     return await context.loaders.steps.load(execution_id) or ()
+
+
+async def cost(context: Context, *, execution_id: UUID) -> tuple[Money, ...]:
+    """What the steps of an execution cost: an amount for each currency."""
+    found = await steps(context, execution_id=execution_id)
+    return total(one for step in found for one in step.costs)
 
 
 async def shown(context: Context, *, execution_id: UUID, value: Stored) -> Json:

@@ -17,7 +17,7 @@ from uuid import UUID
 from pydantic import BaseModel
 
 from runtime.model.plan import NO_POLICY, Effect, PolicyContext
-from runtime.model.values import Duration
+from runtime.model.values import Duration, Money
 
 
 class StepLog(Protocol):
@@ -67,6 +67,10 @@ class Unknown:
     """A look-up's answer: it can't tell."""
 
 
+def for_nothing(cost: Money | str) -> None:
+    """Where nobody counts what steps cost."""
+
+
 def as_is(value: Any) -> Any:
     """The mask of a step that has no secrets."""
     return value
@@ -78,7 +82,7 @@ class StepContext:
 
     `idempotency_key` is equal over attempts and workers, new per generation. `mask` replaces every
     secret in a text or JSON value; `services` holds what one process shares among its steps (`http`,
-    `threads`).
+    `threads`). `charge("0.0125 EUR")` says what the attempt cost, also when it fails afterwards.
     """
 
     execution_id: UUID
@@ -101,6 +105,14 @@ class StepContext:
     trace_headers: Mapping[str, str] = field(default_factory=dict)
     services: Mapping[str, Any] = field(default_factory=dict)
     mask: Callable[[Any], Any] = as_is
+    charge: Charge = for_nothing
+
+
+class Charge(Protocol):
+    """Called by steps that cost money: amounts of one attempt add up, in one currency. Thread-safe."""
+
+    def __call__(self, cost: Money | str) -> None:
+        """Tell what it cost: a Money, or text like `0.0125 EUR`; raises ValueError for anything else."""
 
 
 class Heartbeat(Protocol):

@@ -17,6 +17,7 @@ from pydantic.errors import PydanticUserError
 
 from runtime.abi.catalog import Catalog, ConnectorInfo
 from runtime.abi.connector import Connector, InlineConnector, OpenConnector
+from runtime.connectors.code import code_digest
 from runtime.model.errors import SetupError
 from runtime.model.plan import ConnectorRef
 from runtime.model.values import Json, SemVer
@@ -78,8 +79,12 @@ class Registry:
         return {f"{item.value.name}@{item.value.version}": item.place for item in self._found}
 
     async def open(self) -> None:
-        """Let connectors that hold something take hold of it; all or none."""
+        """Let connectors that hold something take hold of it; all or none.
+
+        The files of their code are read now, because from now on it runs.
+        """
         for item in self._found:
+            code_digest(item.value)
             if isinstance(item.value, OpenConnector):
                 try:
                     await item.value.open()

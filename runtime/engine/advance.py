@@ -168,7 +168,7 @@ def _complete_with(
     state.outputs[step] = output
     state.errors.pop(step, None)
     out.append(RecordStep(step, state.attempt[step], StepStatus.COMPLETED, facts=facts))
-    out.append(RecordEvent(EventKind.STEP_COMPLETED, about(state, step)))
+    out.append(RecordEvent(EventKind.STEP_COMPLETED, about(state, step, facts)))
     complete(state, step, COMPLETED)
     _go_on(state, out)
 
@@ -208,7 +208,7 @@ def _repeat(
 def _put_off(state: ExecutionState, step: int, record: RecordStep, out: list[Command]) -> None:
     """Record an attempt after which another one is due."""
     error, delay = record.error, record.retry_in_ms or 0
-    data: dict[str, Json] = {**about(state, step), "delay_ms": delay}
+    data: dict[str, Json] = {**about(state, step, record.facts), "delay_ms": delay}
     if error is not None:
         state.errors[step] = error
         data["error"] = error.as_json()
@@ -245,7 +245,7 @@ def _in_doubt(state: ExecutionState, event: StepInDoubt, out: list[Command]) -> 
     if doubt.is_told:
         out.append(LookUp(step, event.attempt))
     else:
-        _doubt(state, step, doubt.error, NO_FACTS, out)
+        _doubt(state, step, doubt.error, doubt.facts, out)
 
 
 def _doubt(
@@ -254,9 +254,9 @@ def _doubt(
     """Make the doubt known, then ask the connector; until then the step counts as running."""
     attempt = state.attempt[step]
     state.status[step] = IN_DOUBT
-    state.doubts[step] = Doubt(error)
+    state.doubts[step] = Doubt(error, tail=facts.tail)
     out.append(RecordStep(step, attempt, StepStatus.IN_DOUBT, error, None, facts, is_open=True))
-    data = {**about(state, step), "error": error.as_json()}
+    data = {**about(state, step, facts), "error": error.as_json()}
     out.append(RecordEvent(EventKind.STEP_IN_DOUBT, data))
     out.append(LookUp(step, attempt))
 
@@ -279,44 +279,45 @@ def _judged(state: ExecutionState, event: DoubtJudged, out: list[Command]) -> No
     data = words_of(event, plan, is_going=is_going)
     if course is not Course.END:
         out.append(RecordEvent(EventKind.STEP_DOUBT_SETTLED, {**about(state, step), **data}))
-    _follow(state, event, course, doubt.error, out, data=data)
+    _follow(state, event, course, doubt, out, data=data)
 
 
 def _follow(
     state: ExecutionState,
     event: DoubtJudged,
     course: Course,
-    error: StepError,
+    doubt: Doubt,
     out: list[Command],
     *,
     data: dict[str, Json],
 ) -> None:
-    """Carry out what was decided about a doubt."""
-    step, attempt = event.step, event.attempt
+    """Carry out what was decided about a doubt; what was known of the call stays in its row."""
+    step, attempt, error, known = event.step, event.attempt, doubt.error, doubt.facts
     match course:
         case Course.COMPLETE:
-            _complete_with(state, step, event.output, event.facts, out)
+            facts = event.facts._replace(tail=event.facts.tail + doubt.tail)
+            _complete_with(state, step, event.output, facts, out)
             return
         case Course.RETRY:
-            known = event.verdict is Verdict.NOT_MADE
-            status = status_of(error) if known else StepStatus.IN_DOUBT
-            _repeat(state, step, status, error, NO_FACTS, out)
+            is_known = event.verdict is Verdict.NOT_MADE
+            status = status_of(error) if is_known else StepStatus.IN_DOUBT
+            _repeat(state, step, status, error, known, out)
             return
         case Course.AGAIN:
             state.busy -= 1
             state.free[step] = state.free.get(step, 0) + 1
-            out.append(RecordStep(step, attempt, StepStatus.CANCELLED, error, None, STOPPED))
+            out.append(RecordStep(step, attempt, StepStatus.CANCELLED, error, None, doubt.unmade))
             state.status[step] = PENDING
             heappush(state.ready, step)
         case Course.END:
             state.busy -= 1
-            _end_badly(state, step, StepStatus.IN_DOUBT, error, NO_FACTS, out, data)
+            _end_badly(state, step, StepStatus.IN_DOUBT, error, known, out, data)
         case Course.END_UNMADE:
             state.busy -= 1
-            _end_badly(state, step, status_of(error), error, NO_FACTS, out)
+            _end_badly(state, step, status_of(error), error, known, out)
         case Course.CALL_OFF | Course.ASK:
             state.busy -= 1
-            _end_badly(state, step, StepStatus.CANCELLED, error, STOPPED, out)
+            _end_badly(state, step, StepStatus.CANCELLED, error, doubt.unmade, out)
     _go_on(state, out)
 
 
@@ -436,8 +437,8 @@ def _stop_running(state: ExecutionState, reason: str, out: list[Command]) -> Non
         # Nobody is asked any more: what was in doubt stays so.
         state.busy -= 1
         data: dict[str, Json] = {"verdict": Verdict.UNKNOWN.value, "by": "stop", "reason": reason}
-        error = state.doubts.pop(step).error
-        _end_badly(state, step, StepStatus.IN_DOUBT, error, NO_FACTS, out, data)
+        doubt = state.doubts.pop(step)
+        _end_badly(state, step, StepStatus.IN_DOUBT, doubt.error, doubt.facts, out, data)
 
 
 def _go_on(state: ExecutionState, out: list[Command]) -> None:
@@ -561,7 +562,7 @@ def _end_badly(
     """Record the final failure of a step and stop its siblings: they are told, and their ends awaited."""
     attempt, first = state.attempt[step], state.ending is None
     out.append(RecordStep(step, attempt, status, error, None, facts, is_late=not first))
-    data = {**about(state, step), **more, "error": error.as_json()}
+    data = {**about(state, step, facts), **more, "error": error.as_json()}
     out.append(RecordEvent(EVENT_OF[status], data))
     fail(state, step, status, error)
     if first:

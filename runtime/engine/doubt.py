@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from runtime.engine.event import DoubtJudged, StepError
+from runtime.engine.event import STOPPED_TAIL, DoubtJudged, Facts, StepError
 from runtime.engine.retry import is_repeated
 from runtime.model.execution import Verdict
 from runtime.model.plan import Effect, InDoubt, StepPlan
@@ -21,16 +21,30 @@ LOST: Final = "in_doubt"
 
 @dataclass(slots=True)
 class Doubt:
-    """A call in doubt, until it is settled: why, whether its row tells of it, whether it waits for a person by now."""
+    """A call in doubt, until it is settled: why, whether its row tells of it, whether it waits for a person by now.
+
+    `tail` is what its row says of the call (as in Facts): the row that settles it says so too.
+    """
 
     error: StepError
     is_told: bool = True
     asks: bool = False
+    tail: str = ""
 
     @property
     def is_cut(self) -> bool:
         """Whether the attempt itself was cut off; else its worker was lost, which is no fault of it."""
         return self.error.type != LOST
+
+    @property
+    def facts(self) -> Facts:
+        """What the row that settles it says of the call; what that cost has been told already."""
+        return Facts(tail=self.tail)
+
+    @property
+    def unmade(self) -> Facts:
+        """The same, when the call was not made and does not count."""
+        return Facts(tail=STOPPED_TAIL + self.tail)
 
 
 class Course(Enum):

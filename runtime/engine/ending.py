@@ -6,7 +6,7 @@ from heapq import heappush
 from typing import Final
 
 from runtime.engine.command import Command, RecordEvent, RecordStep
-from runtime.engine.event import StepError
+from runtime.engine.event import NO_FACTS, Facts, StepError
 from runtime.engine.state import PENDING, SKIPPED, Ending, ExecutionState, Phase
 from runtime.model.checkpoint import Mark
 from runtime.model.errors import StepErrorKind
@@ -79,9 +79,17 @@ def tries(state: ExecutionState, step: int) -> int:
     return state.attempt[step] - state.free.get(step, 0)
 
 
-def about(state: ExecutionState, step: int) -> dict[str, Json]:
-    """What every event of a step says."""
-    return {"step": step, "key": state.key(step), "item": -1, "attempt": state.attempt[step]}
+def about(state: ExecutionState, step: int, facts: Facts = NO_FACTS) -> dict[str, Json]:
+    """What every event of a step says; that of an attempt's end also what it cost, when it cost something."""
+    said: dict[str, Json] = {
+        "step": step,
+        "key": state.key(step),
+        "item": -1,
+        "attempt": state.attempt[step],
+    }
+    if facts.cost is not None:
+        said["cost"] = facts.cost
+    return said
 
 
 def status_of(error: StepError) -> StepStatus:

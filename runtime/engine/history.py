@@ -17,7 +17,7 @@ from typing import Final
 from runtime.model.event import EventKind, ExecutionEvent
 from runtime.model.execution import TERMINAL, ExecutionState, ExecutionStatus, StepStatus, WaitKind
 from runtime.model.plan import Plan
-from runtime.model.values import Json
+from runtime.model.values import Json, Money, total
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,10 @@ class StepAt:
 
 @dataclass(slots=True)
 class ExecutionAt:
-    """An execution as it was. Steps that are not named are pending; the key is (step, item)."""
+    """An execution as it was. Steps that are not named are pending; the key is (step, item).
+
+    `costs` are what its attempts had cost by then, in all generations: an amount for each currency.
+    """
 
     sequence: int = 0
     status: ExecutionStatus = ExecutionStatus.QUEUED
@@ -47,6 +50,7 @@ class ExecutionAt:
     cancel_requested: bool = False
     error: Json = None
     worker: str | None = None
+    costs: tuple[Money, ...] = ()
     steps: dict[tuple[int, int], StepAt] = field(default_factory=dict)
 
     @property
@@ -86,7 +90,9 @@ def fold(events: Iterable[ExecutionEvent], sequence: int | None = None) -> Execu
 
 
 def _apply(at: ExecutionAt, event: ExecutionEvent) -> None:
-    kind = event.kind
+    kind, cost = event.kind, event.field("cost")
+    if isinstance(cost, str):
+        at.costs = total((*at.costs, Money.parse(cost)))
     if kind in _OF_OWNER:
         # Whatever was parked or queued before: somebody owns it, or could not have written this.
         at.status, at.wait = ExecutionStatus.RUNNING, None

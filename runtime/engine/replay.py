@@ -12,6 +12,7 @@ failure that is not `late`: a step that fails while the others are stopped is no
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -39,6 +40,8 @@ from runtime.model.event import EventKind
 from runtime.model.execution import StepStatus
 from runtime.model.values import Json
 
+# Members of a row that tell of the call, whatever became of it.
+FACTS = ("in", "cost", "code", "code_digest", "worker")
 _ENDED_WELL = frozenset({COMPLETED, SKIPPED})
 _STOPS = frozenset({EventKind.EXECUTION_CANCEL_REQUESTED, EventKind.EXECUTION_DEADLINE_REACHED})
 
@@ -155,7 +158,7 @@ def _restore(state: ExecutionState, row: StepRecord, due: list[Due]) -> None:
         _hold(state, step, IN_DOUBT)
         is_told = row.status == IN_DOUBT
         error = StepError.of_json(result.get("error")) if is_told else lost(state.key(step))
-        state.doubts[step] = Doubt(error, is_told)
+        state.doubts[step] = Doubt(error, is_told, tail=_tail_of(result))
         due.append(Due(StepInDoubt(step, row.attempt, row.item)))
     elif row.status in _ENDED_WELL:
         if row.status == COMPLETED:
@@ -165,6 +168,11 @@ def _restore(state: ExecutionState, row: StepRecord, due: list[Due]) -> None:
         state.status[step] = PENDING
     else:
         _restore_failure(state, row, result, due)
+
+
+def _tail_of(result: dict[str, Json]) -> str:
+    """What a row says of a call, as it stands in the row."""
+    return "".join(f',"{name}":{json.dumps(result[name])}' for name in FACTS if name in result)
 
 
 def _made_no_call(row: StepRecord) -> bool:

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from runtime.model.blob import BlobRef, Stored
 from runtime.model.identity import Actor
-from runtime.model.values import Json
+from runtime.model.values import Json, Money
 
 
 class ExecutionStatus(IntEnum):
@@ -245,6 +245,9 @@ class StepAttempt:
     finished_at: datetime | None = None
     error: ExecutionError | None = None
     worker_id: str | None = None
+    code: str | None = None
+    code_hash: str | None = None
+    cost: Money | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +255,7 @@ class StepExecution:
     """One step of one execution in its newest generation, derived from plan and rows.
 
     `input_missing` is the first large value that its input is to be derived from; `input` is then None.
+    `costs` are what all its attempts cost, those of earlier generations too: an amount for each currency.
     """
 
     execution_id: UUID
@@ -271,6 +275,9 @@ class StepExecution:
     error: ExecutionError | None = None
     input_hash: str | None = None
     output_hash: str | None = None
+    code: str | None = None
+    code_hash: str | None = None
+    costs: tuple[Money, ...] = ()
     worker_id: str | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -171,6 +172,15 @@ class Digest:
 
     def __str__(self) -> str:
         return self.text
+
+
+def total(amounts: Iterable[Money]) -> tuple[Money, ...]:
+    """The sum of each currency, by its name."""
+    sums: dict[str, Money] = {}
+    for one in amounts:
+        known = sums.get(one.currency)
+        sums[one.currency] = one if known is None else known + one
+    return tuple(sums[currency] for currency in sorted(sums))
 
 
 _MONEY = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?) ?([A-Z]{3})")

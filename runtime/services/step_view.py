@@ -7,7 +7,10 @@ plan and upstream outputs, with every secret as `***`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from copy import copy
+from dataclasses import replace
+from functools import cache
 from typing import Final, NamedTuple
 
 from runtime.engine.program import Program, StepProgram
@@ -25,7 +28,7 @@ from runtime.model.execution import (
     StepExecution,
     StepStatus,
 )
-from runtime.model.values import Json
+from runtime.model.values import Json, Money, total
 from runtime.store.execution_record import AttemptRow, error_of
 
 _NOT_REACHED: Final = frozenset({StepStatus.PENDING, StepStatus.READY, StepStatus.SKIPPED})
@@ -84,7 +87,7 @@ def steps_of(
     started = {event.field("step"): event for event in now if event.kind is EventKind.STEP_STARTED}
     state = _state(execution, program, version, tenant, rows, retried)
     phase = _phase(now)
-    scope = scope_of(state, MASKED, resolve)
+    scope = cache(lambda generation: _scope(state, generation, resolve))
     by_step: dict[int, list[AttemptRow]] = {}
     for row in rows:
         by_step.setdefault(row.step, []).append(row)
@@ -97,10 +100,18 @@ def steps_of(
             _counting(by_step.get(index, []), execution.generation, state.status[index]),
             started.get(index),
             phase=phase,
+            costs=total(filter(None, map(_cost_of, by_step.get(index, ())))),
         )
         for index, step in enumerate(program.steps)
         if only is None or index == only
     )
+
+
+def _scope(state: ExecutionState, generation: int, resolve: Resolve) -> dict[str, object]:
+    """What expressions saw in a generation: an end that still counts was made from that of its own."""
+    was = copy(state)
+    was.run = replace(state.run, generation=generation)
+    return scope_of(was, MASKED, resolve)
 
 
 def _state(
@@ -140,20 +151,21 @@ def _state(
 def _step(
     execution: Execution,
     state: ExecutionState,
-    scope: dict[str, object],
+    scope: Callable[[int], dict[str, object]],
     step: StepProgram,
     rows: list[AttemptRow],
     started: ExecutionEvent | None,
     *,
     phase: _Phase,
+    costs: tuple[Money, ...],
 ) -> StepExecution:
     plan = step.plan
     status = _status(execution, state, plan.index, rows, started, phase=phase)
     attempts = _attempts(rows, status, started)
     last = rows[-1] if rows else None
-    is_told = last is not None and (not last.is_open or last.status is StepStatus.IN_DOUBT)
-    result = last.result if last is not None and is_told else {}
-    shown, missing = (None, None) if status in _NOT_REACHED else _input(step, scope)
+    result = last.result if last is not None else {}
+    generation = last.generation if last else execution.generation
+    shown, missing = (None, None) if status in _NOT_REACHED else _input(step, scope(generation))
     return StepExecution(
         execution_id=execution.id,
         tenant_id=execution.tenant_id,
@@ -163,7 +175,7 @@ def _step(
         status=status,
         attempt=attempts[-1].attempt if attempts else 0,
         max_attempts=plan.retry.max_attempts,
-        generation=last.generation if last else execution.generation,
+        generation=generation,
         attempts=attempts,
         input=shown,
         input_missing=missing,
@@ -171,7 +183,10 @@ def _step(
         error=error_of(result.get("error")),
         input_hash=_text(result.get("in")),
         output_hash=_text(result.get("out")),
-        worker_id=_text(last.result.get("worker")) if last else None,
+        code=_text(result.get("code")),
+        code_hash=_text(result.get("code_digest")),
+        costs=costs,
+        worker_id=_text(result.get("worker")),
         started_at=attempts[0].started_at if attempts else None,
         finished_at=last.finished_at if last and status not in _STILL_GOING else None,
     )
@@ -237,6 +252,9 @@ def _attempts(
             row.finished_at,
             error_of(row.result.get("error")),
             _text(row.result.get("worker")),
+            _text(row.result.get("code")),
+            _text(row.result.get("code_digest")),
+            _cost_of(row),
         )
         for row in rows
     ]
@@ -265,6 +283,11 @@ def _input(step: StepProgram, scope: dict[str, object]) -> tuple[Json, BlobRef |
         return None, missing.ref
     except ExpressionError:
         return None, None
+
+
+def _cost_of(row: AttemptRow) -> Money | None:
+    cost = row.result.get("cost")
+    return Money.parse(cost) if isinstance(cost, str) else None
 
 
 def _text(value: Json) -> str | None:

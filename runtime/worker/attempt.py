@@ -6,10 +6,11 @@ whatever comes back has gone through the mask.
 
 from __future__ import annotations
 
+import threading
 from asyncio import Task, TimerHandle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from opentelemetry.trace import Span
@@ -27,7 +28,7 @@ from runtime.model import errors
 from runtime.model.blob import BlobRef
 from runtime.model.checkpoint import OwnedExecution
 from runtime.model.plan import Effect
-from runtime.model.values import Json
+from runtime.model.values import Json, Money
 from runtime.worker.encode import (
     Encoded,
     clean,
@@ -38,6 +39,8 @@ from runtime.worker.encode import (
     text_of,
 )
 from runtime.worker.prepared import PreparedStep
+
+_CHARGING: Final = threading.Lock()
 
 
 @dataclass(slots=True, weakref_slot=True)
@@ -61,6 +64,7 @@ class Attempt:
     stop_reason: str | None = None
     is_over: bool = False
     target: str | None = None
+    cost: Money | None = None
 
     @property
     def subject(self) -> str:
@@ -72,10 +76,11 @@ class Attempt:
         age = now - self.started_at
         self.prepared.completed.inc()
         self.prepared.seconds.observe(age)
-        tail = f',"out":"{output.digest}"{self._tail()}'
+        tail = f',"out":"{output.digest}"{self.known()}'
         text = output.raw.decode() if ref is None else text_of(ref.as_json())
         value = output.value if ref is None else ref
-        return StepSucceeded(self.step, self.number, value, Facts(age, text, tail), self.item)
+        facts = Facts(age, text, tail, self._paid)
+        return StepSucceeded(self.step, self.number, value, facts, self.item)
 
     def failed(self, failed: errors.StepFailed, now: float) -> StepFailed:
         """The attempt raised."""
@@ -91,11 +96,23 @@ class Attempt:
         return self._failure(error, now)
 
     def _failure(self, error: StepError, now: float, more: str = "") -> StepFailed:
-        facts = Facts(now - self.started_at, "null", self._tail() + more)
+        facts = Facts(now - self.started_at, "null", self.known() + more, self._paid)
         return StepFailed(self.step, self.number, error, self.effect, facts, self.item)
 
-    def _tail(self) -> str:
-        return f',"in":"{self.input_digest}"{self.prepared.tail}'
+    def charge(self, cost: Money | str) -> None:
+        """What the step says that the attempt cost, so far; from whatever thread. After its end nobody listens."""
+        one = Money.parse(cost) if isinstance(cost, str) else cost
+        with _CHARGING:
+            self.cost = one if self.cost is None else self.cost + one
+
+    def known(self) -> str:
+        """What its row says of it, however it ends: digests of input and code, cost, who made it."""
+        cost = "" if self.cost is None else f',"cost":"{self.cost}"'
+        return f',"in":"{self.input_digest}"{cost}{self.prepared.tail}'
+
+    @property
+    def _paid(self) -> str | None:
+        return None if self.cost is None else str(self.cost)
 
 
 def begin(
@@ -197,6 +214,7 @@ def context_of(
         log=log,
         cancel=attempt.cancel,
         heartbeat=heartbeat,
+        charge=attempt.charge,
         policy=policy,
         purpose=purpose if isinstance(purpose, str) else None,
         trace_headers=trace,

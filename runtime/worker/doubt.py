@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Final
 
+from runtime.abi.connector import for_nothing
 from runtime.clock import Clock
 from runtime.connectors.cancel import CancelSignal
 from runtime.connectors.invoke import look_up
@@ -125,7 +127,7 @@ class Doubts:
                 attempt = self._begin(run, RunStep(step, number), None, held)
             except NotLoaded as missing:
                 await held.add(self._outputs, run.owned, missing.ref)
-        context = self._context(run, attempt)
+        context = replace(self._context(run, attempt), charge=for_nothing)
         verdict, output = await look_up(attempt.prepared.connector, context, attempt.rendered)
         if verdict is not Verdict.MADE:
             return DoubtJudged(step, number, verdict)

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from prometheus_client import Counter, Histogram
 
+from runtime.connectors.code import code_digest, module_digest
 from runtime.connectors.registry import Registry
 from runtime.engine.program import Program, StepProgram
 from runtime.store.plan import PlanStore
@@ -79,14 +80,17 @@ class Programs:
         name = plan.kind.value if plan.uses is None else str(plan.uses)
         if plan.uses is not None:
             connector = self._registry.resolve(plan.uses)
+        code = module_digest(__name__) if plan.uses is None else None
         if connector is not None:
             name = f"{connector.name}@{connector.version}"
+            code = code_digest(connector)
+        digest = "" if code is None else f',"code_digest":"{code}"'
         return PreparedStep(
             program=step,
             connector=connector,
             connector_name=name,
             timeout_seconds=None if plan.timeout is None else plan.timeout.seconds,
-            tail=f',"code":{text_of(name)},"worker":{text_of(self._worker)}',
+            tail=f',"code":{text_of(name)}{digest},"worker":{text_of(self._worker)}',
             constant=written(step.config.source) if step.config.is_constant else None,
             completed=self._metrics.steps.labels(name, "completed"),
             seconds=self._metrics.step_seconds.labels(name),

@@ -177,7 +177,8 @@ class Run:
     def record_intent(self, attempt: Attempt) -> None:
         """Make it durable that an at-most-once call is about to be made; the call waits for that."""
         step, number, item = attempt.step, attempt.number, attempt.item
-        row = self._row(step, item, number, StepStatus.RUNNING, 0.0, "{}", is_open=True)
+        known = "{" + attempt.known()[1:] + "}"
+        row = self._row(step, item, number, StepStatus.RUNNING, 0.0, known, is_open=True)
         self._steps.append(row)
         self.record_event(EventKind.STEP_CALL_ANNOUNCED, self._about(attempt))
         self._after.append(attempt)

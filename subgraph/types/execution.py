@@ -23,6 +23,7 @@ from subgraph.types.execution_event import ExecutionEventConnection
 from subgraph.types.inputs.execution import StepExecutionFilter
 from subgraph.types.label import LabelEntry, label_entries
 from subgraph.types.log_line import LogConnection
+from subgraph.types.money import Money
 from subgraph.types.node import Node
 from subgraph.types.pagination import (
     AFTER,
@@ -113,6 +114,15 @@ class Execution(Node):
     def output_ref(self) -> ArtifactRef | None:
         """Where its output is."""
         return ArtifactRef.of(self.record.output, output_path(self.record.id))
+
+    @strawberry.field(
+        description="What its steps cost in all generations, so far: an amount for each currency.",
+        directives=[sized(1)],
+    )
+    async def cost(self, info: Info) -> list[Money]:
+        """What its steps cost."""
+        found = await resolve.cost(info.context, execution_id=self.record.id)
+        return [Money.of(one) for one in found]
 
     async def _shown(self, info: Info, value: Stored) -> JSON | None:
         found = await resolve.shown(info.context, execution_id=self.record.id, value=value)

@@ -6,6 +6,7 @@ values into the graph unchanged; this map tells Strawberry what they look like o
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, Final, NewType
 
 import strawberry
@@ -90,6 +91,12 @@ SCALARS: Final[dict[object, ScalarDefinition]] = {
         description="Lower-case hex of a SHA-256, prefixed `sha256:`.",
         serialize=str,
         parse_value=_reader("Digest", Digest, "`sha256:` and 64 lower-case hex digits"),
+    ),
+    Decimal: strawberry.scalar(
+        name="Decimal",
+        description="Decimal number as a string, e.g. money.",
+        serialize=str,
+        parse_value=_reader("Decimal", Decimal, "a decimal number, e.g. 12.50"),
     ),
     BigInt: strawberry.scalar(
         name="BigInt",

@@ -18,6 +18,7 @@ from subgraph.faces import face, show
 from subgraph.types.artifact_ref import ArtifactRef, step_path
 from subgraph.types.execution_error import ExecutionError
 from subgraph.types.log_line import LogConnection
+from subgraph.types.money import Money
 from subgraph.types.node import Node
 from subgraph.types.pagination import AFTER, FIRST_ROWS, MOST_ROWS, PageInfo, position, size_of
 from subgraph.types.status import StepStatus
@@ -43,6 +44,11 @@ class StepAttempt:
     finished_at: datetime | None = strawberry.field(description="When it ended.")
     error: ExecutionError | None = strawberry.field(description="Why it failed, when it did.")
     worker_id: str | None = strawberry.field(description="The worker that made it.")
+    code: str | None = strawberry.field(description="The connector that it ran, with its version.")
+    code_hash: Digest | None = strawberry.field(
+        description="Digest of the files that this connector's package was imported from."
+    )
+    cost: Money | None = strawberry.field(description="What it cost, when its connector said so.")
 
     @classmethod
     def of(cls, attempt: model.StepAttempt) -> Self:
@@ -54,6 +60,9 @@ class StepAttempt:
             finished_at=attempt.finished_at,
             error=ExecutionError.of(attempt.error),
             worker_id=attempt.worker_id,
+            code=attempt.code,
+            code_hash=Digest(attempt.code_hash) if attempt.code_hash else None,
+            cost=Money.of(attempt.cost) if attempt.cost else None,
         )
 
 
@@ -77,6 +86,16 @@ class StepExecution(Node):
     worker_id: str | None = strawberry.field(description="The worker of the newest attempt.")
     input_hash: Digest | None = strawberry.field(description="Digest of its rendered input.")
     output_hash: Digest | None = strawberry.field(description="Digest of its output.")
+    code: str | None = strawberry.field(
+        description="The connector that its newest attempt ran, with its version."
+    )
+    code_hash: Digest | None = strawberry.field(
+        description="Digest of the files that this connector's package was imported from."
+    )
+    cost: list[Money] = strawberry.field(
+        description="What its attempts cost in all generations: an amount for each currency.",
+        directives=[sized(1)],
+    )
     started_at: datetime | None = strawberry.field(description="When its newest attempt started.")
     finished_at: datetime | None = strawberry.field(description="When it ended.")
     duration: Duration | None = strawberry.field(
@@ -151,6 +170,9 @@ class StepExecution(Node):
             worker_id=step.worker_id,
             input_hash=Digest(step.input_hash) if step.input_hash else None,
             output_hash=Digest(step.output_hash) if step.output_hash else None,
+            code=step.code,
+            code_hash=Digest(step.code_hash) if step.code_hash else None,
+            cost=[Money.of(one) for one in step.costs],
             started_at=step.started_at,
             finished_at=step.finished_at,
             duration=elapsed(step.started_at, step.finished_at),

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from gql import GraphQLRequest
 
+from runtime.connectors.code import module_digest
+from runtime.worker.encode import digest
 from tests.support.processes import eventually
 
 TALK = """
@@ -18,6 +20,18 @@ steps:
   - {id: first, uses: talk.lines@1, with: {lines: [alpha, beta], gate: "{{ params.gate }}"}}
   - {id: second, uses: talk.lines@1, depends_on: [first], with: {lines: [gamma]}}
 """
+DEAR = """
+name: dear
+version: 1.0.0
+steps:
+  - {id: first, uses: talk.lines@1, with: {lines: [alpha, beta], price: 0.0125 EUR}}
+  - {id: second, uses: talk.lines@1, depends_on: [first], with: {lines: [gamma], price: 2 USD}}
+  - {id: third, uses: talk.lines@1, depends_on: [first], with: {lines: [delta]}}
+"""
+COST = """query ($id: ID!) { execution(id: $id) { cost { amount currency }
+  steps { stepKey input inputHash outputHash code codeHash cost { amount currency }
+    attempts { code codeHash cost { amount currency } } }
+  events { edges { node { type data } } } } }"""
 FOLLOW = """subscription ($id: ID!, $after: String, $step: String) {
   executionLogs(id: $id, after: $after, stepKey: $step) { cursor at level stepKey attempt message fields } }"""
 STEPS = """query ($id: ID!) { execution(id: $id) {
@@ -112,3 +126,34 @@ async def test_mc_prints_the_lines_of_an_execution_that_has_ended(stack, gate):
     assert [every.stdout.count(word) for word in ("alpha", "beta", "gamma", "done")] == [1, 1, 1, 2]
     assert "gamma" in one.stdout
     assert "beta" not in one.stdout
+
+
+async def test_what_steps_cost_and_which_code_ran_is_told(stack):
+    execution = await stack.enqueue(await stack.publish(DEAR))
+    await stack.finished(execution)
+
+    found = (await stack.ask(COST, id=execution))["execution"]
+    shown = await stack.mc.run(
+        "executions", "get", execution, MC_URL=stack.mc.url, MC_TOKEN=stack.token
+    )
+
+    euros = {"amount": "0.025", "currency": "EUR"}
+    dollars = {"amount": "2.00", "currency": "USD"}
+    assert found["cost"] == [euros, dollars]
+    assert [step["cost"] for step in found["steps"]] == [[euros], [dollars], []]
+    assert [step["attempts"][0]["cost"] for step in found["steps"]] == [euros, dollars, None]
+    code = str(module_digest("tests.support.talking"))
+    for step in found["steps"]:
+        assert (step["code"], step["codeHash"]) == ("talk.lines@1.0.0", code)
+        assert step["attempts"][0]["codeHash"] == code
+        assert step["inputHash"] == digest(step["input"])
+    told = [
+        edge["node"]["data"]["cost"]
+        for edge in found["events"]["edges"]
+        if edge["node"]["type"] == "STEP_COMPLETED" and "cost" in edge["node"]["data"]
+    ]
+    assert sorted(told) == ["0.025 EUR", "2.00 USD"]
+    assert "0.025 EUR + 2.00 USD" in shown.stdout
+    assert "0.025 EUR" in next(
+        line for line in shown.stdout.splitlines() if line.startswith("first")
+    )

@@ -87,6 +87,7 @@ class Judge:
             self._effects(execution, commit)
             self._past(execution, commit)
             self._large(execution)
+            self._records(execution)
             e = execution
             if commit.name == "send" and e.cancel_requested:
                 self.cancelled.add(one)
@@ -124,6 +125,19 @@ class Judge:
                 self.say(f"blob: {e.id} refers to {ref.digest}, which is not stored")
             if (e.id, ref.digest) not in self.model.blob_refs:
                 self.say(f"blob: {e.id} refers to {ref.digest}, and nobody knows")
+
+    def _records(self, e: Execution) -> None:
+        """Every outcome says what went in, what ran and what came out; one that stayed in doubt what went in."""
+        steps = self.programs[e.version].steps
+        for (step, _, _, attempt), (status, ended, result) in e.steps.items():
+            if ended == inf or status not in {StepStatus.COMPLETED, StepStatus.IN_DOUBT}:
+                continue
+            wanted = {"code", "code_digest"} | (
+                {"out"} if status == StepStatus.COMPLETED else set()
+            )
+            wanted |= {"in"} if steps[step].wait is None else set()
+            if missing := wanted - set(result):
+                self.say(f"record: attempt {attempt} of step {step} of {e.id} lacks {missing}")
 
     def _ownership(self, e: Execution, commit: Commit) -> None:
         if (e.owner is not None) != (e.status == Status.RUNNING):

@@ -11,6 +11,7 @@ from runtime.model.event import EventKind, ExecutionEvent
 from runtime.model.execution import STEP_TRANSITIONS, ExecutionStatus, StepStatus, TriggerKind
 from runtime.model.execution import Execution as Record
 from runtime.model.identity import SYSTEM
+from runtime.model.values import Money, total
 from runtime.services.step_view import steps_of
 from runtime.store.execution_record import AttemptRow
 from tests.simulator.loop import START
@@ -36,6 +37,9 @@ def differences(e: Execution, program: Program, seen: int = 0) -> list[str]:
         found.append(f"waiting for {at.wait}, not {e.wait}")
     if _words(at.error) != _words(e.error):
         found.append(f"failed with {at.error}, not {e.error}")
+    costs = [row["cost"] for _, _, row in e.steps.values() if "cost" in row]
+    if at.costs != total(map(Money.parse, costs)):
+        found.append(f"paid {at.costs}, not {costs}")
     return (
         found
         + _of_steps(e, program, at, events)

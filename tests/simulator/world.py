@@ -82,6 +82,8 @@ class World:
         outcome = step.script(context.generation).outcome(context.attempt - uncounted)
         self.calls[key] += 1
         self.on_call()
+        if context.step % 2:
+            context.charge(f"0.{context.step:02} {'USD' if context.step % 3 else 'EUR'}")
         if uses in AT_MOST_ONCE and outcome != THROTTLED:
             self._effect(key, step, outcome, given)
             intent = (context.step, -1, context.generation, context.attempt)

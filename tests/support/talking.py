@@ -21,6 +21,7 @@ class Line(BaseModel):
 
     lines: list[str]
     gate: str | None = None
+    price: str | None = None
 
 
 class Size(BaseModel):
@@ -50,6 +51,8 @@ def lines(line: Line, ctx: StepContext) -> Given:
     """Log line by line; then wait until a file is there."""
     for number, text in enumerate(line.lines, start=1):
         ctx.log.info(text, number=number)
+        if line.price is not None:
+            ctx.charge(line.price)
     while line.gate and not Path(line.gate).exists():
         if ctx.cancel.wait_for(0.02):
             ctx.cancel.raise_if_cancelled()
