@@ -7,7 +7,8 @@ import json
 import socket
 import ssl
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final
@@ -115,9 +116,33 @@ class Client:
         }
         connection = self._connect(target.scheme, target.hostname or "", target.port)
         try:
-            connection.request(method, target.path or "/", body, headers)
-            response = connection.getresponse()
-            return response.status, response.headers, response.read()
+            with self._in_words():
+                connection.request(method, target.path or "/", body, headers)
+                response = connection.getresponse()
+                return response.status, response.headers, response.read()
+        finally:
+            connection.close()
+
+    @contextmanager
+    def opened(self, path: str, headers: Mapping[str, str]) -> Iterator[http.client.HTTPResponse]:
+        """A GET whose body the caller reads; what breaks then is the caller's."""
+        if self._options.verbose:
+            print(f"> GET {self.server.url}{path}", file=sys.stderr)
+        target = urlsplit(self.server.url + path)
+        connection = self._connect(target.scheme, target.hostname or "", target.port)
+        try:
+            with self._in_words():
+                connection.request("GET", target.path, None, {**self.headers, **headers})
+                response = connection.getresponse()
+            yield response
+        finally:
+            connection.close()
+
+    @contextmanager
+    def _in_words(self) -> Iterator[None]:
+        """Whatever keeps a server from answering, as a CliError."""
+        try:
+            yield
         except TimeoutError as error:
             raise CliError(
                 f"{self.server.url} did not answer within {self._timeout:g} s.",
@@ -131,8 +156,6 @@ class Client:
                 reason="UNREACHABLE",
                 hint=f"the address comes from {self.server.origin}; is the server up?",
             ) from error
-        finally:
-            connection.close()
 
     def _connect(self, scheme: str, host: str, port: int | None) -> http.client.HTTPConnection:
         if scheme == "https":
@@ -148,17 +171,37 @@ class Client:
         if isinstance(answer, dict) and ("data" in answer or "errors" in answer):
             return answer
         if isinstance(answer, dict) and "code" in answer:
-            raise CliError(
-                str(answer.get("detail") or answer.get("title") or f"HTTP {status}"),
-                code=str(answer["code"]),
-                hint=_hint(str(answer["code"])),
-            )
+            raise _problem(answer, status)
         kind = headers.get("Content-Type", "nothing")
         raise CliError(
             f"{self.server.graphql_url} answered {status} with {kind}: this is no GraphQL server.",
             code="UNAVAILABLE",
             hint=f"the address comes from {self.server.origin}",
         )
+
+    def refusal(self, response: http.client.HTTPResponse) -> CliError:
+        """The failure that the answer to a GET tells."""
+        try:
+            answer = json.loads(response.read())
+        except (ValueError, OSError, http.client.HTTPException):
+            answer = None
+        if isinstance(answer, dict) and "code" in answer:
+            return _problem(answer, response.status)
+        kind = response.headers.get("Content-Type", "nothing")
+        return CliError(
+            f"{self.server.url} answered {response.status} with {kind}: this is no Maestro Composer.",
+            code="UNAVAILABLE",
+            hint=f"the address comes from {self.server.origin}",
+        )
+
+
+def _problem(answer: Mapping[str, Any], status: int) -> CliError:
+    return CliError(
+        str(answer.get("detail") or answer.get("title") or f"HTTP {status}"),
+        code=str(answer["code"]),
+        reason=answer.get("reason"),
+        hint=_hint(str(answer["code"])),
+    )
 
 
 def failure_of(errors: Sequence[Mapping[str, Any]]) -> CliError:

@@ -110,6 +110,26 @@ def watch(options: Options, id: str) -> int:
 
 @executions.command()
 @click.argument("id")
+@click.argument("step", required=False)
+@click.option("-f", "--file", metavar="FILE", help="Write it there; standard output unless given.")
+@click.pass_obj
+def output(options: Options, id: str, step: str | None, file: str | None) -> None:
+    """Have the output of a step, or of the whole execution: its bytes, of any size."""
+    from urllib.parse import quote
+
+    from maestro_cli.download import Download, written_to
+
+    of_step = f"/steps/{quote(step, safe='')}" if step else ""
+    path = f"/api/executions/{quote(id, safe='')}{of_step}/output"
+    with written_to(file) as out:
+        download = Download(Client.of(options), path, out)
+        download.run()
+    if file not in {None, "-"}:
+        options.say(f"{download.written} bytes, {download.digest}")
+
+
+@executions.command()
+@click.argument("id")
 @click.option("--step", metavar="KEY", help="Only what this step logs.")
 @click.option("--follow", is_flag=True, help="Stay and show new lines, until the execution ends.")
 @click.pass_obj

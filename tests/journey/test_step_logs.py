@@ -32,6 +32,12 @@ COST = """query ($id: ID!) { execution(id: $id) { cost { amount currency }
   steps { stepKey input inputHash outputHash code codeHash cost { amount currency }
     attempts { code codeHash cost { amount currency } } }
   events { edges { node { type data } } } } }"""
+MUCH = """
+name: much
+version: 1.0.0
+steps:
+  - {id: big, uses: talk.much@1, with: {bytes: 300000}}
+"""
 FOLLOW = """subscription ($id: ID!, $after: String, $step: String) {
   executionLogs(id: $id, after: $after, stepKey: $step) { cursor at level stepKey attempt message fields } }"""
 STEPS = """query ($id: ID!) { execution(id: $id) {
@@ -157,3 +163,17 @@ async def test_what_steps_cost_and_which_code_ran_is_told(stack):
     assert "0.025 EUR" in next(
         line for line in shown.stdout.splitlines() if line.startswith("first")
     )
+
+
+async def test_mc_has_an_output_of_any_size(stack, tmp_path):
+    execution = await stack.enqueue(await stack.publish(MUCH))
+    await stack.finished(execution)
+    reach = {"MC_URL": stack.mc.url, "MC_TOKEN": stack.token}
+    file = tmp_path / "big.json"
+
+    had = await stack.mc.run("ex", "output", execution, "big", "-f", str(file), **reach)
+    none = await stack.mc.run("ex", "output", execution, "small", **reach)
+
+    assert (had.returncode, file.stat().st_size) == (0, 300_000), had.stderr
+    assert none.returncode == 3
+    assert "no step 'small'" in none.stderr
