@@ -224,6 +224,7 @@ SILENT: Final = frozenset(
     {
         EventKind.DEAD_LETTER_DISCARDED,
         EventKind.EXECUTION_REWOUND,
+        EventKind.MESSAGE_UNREAD,
     }
 )
 KNOWN: Final = (

@@ -1,7 +1,7 @@
 """Checkpoint: what an owner wants to be durable, and what it finds when it takes over.
 
 The worker makes these records, the store carries them. The fields of StepRow, EventRow and Closing
-stand in the order of the arrays of `mc_flush`, so that a batch of rows becomes columns by one
+stand in the order of the arrays of `mc_flush_2`, so that a batch of rows becomes columns by one
 `zip(*rows)`. They are tuples because tens of thousands of them are made per second. Texts are JSON
 already: the worker encodes an output once, for its size, its digest and its row.
 """

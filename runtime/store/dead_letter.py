@@ -1,6 +1,6 @@
 """Dead letters in the database: read under row security, redriven and discarded by functions of the engine.
 
-They are written by the takeover itself (`mc_takeover_2`), in the transaction that ends the execution.
+They are written by the takeover itself (`mc_takeover_3`), in the transaction that ends the execution.
 """
 
 from __future__ import annotations

@@ -160,7 +160,7 @@ def _failure(error: Exception) -> FlushResult:
 
 
 def _columns(batch: list[Checkpoint]) -> tuple[Any, ...]:
-    """Rows to columns: the arrays of `mc_flush`, in its order."""
+    """Rows to columns: the arrays of `mc_flush_2`, in its order."""
     steps = [row for item in batch for row in item.steps]
     events = [row for item in batch for row in item.events]
     closings = [item.closing for item in batch if item.closing is not None]

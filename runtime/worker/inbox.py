@@ -19,6 +19,7 @@ from runtime.engine.event import (
     Signal,
     SignalReceived,
 )
+from runtime.engine.state import Phase
 from runtime.model.checkpoint import InboxKind, InboxMessage
 from runtime.model.values import Json
 from runtime.worker.encode import encode
@@ -30,8 +31,11 @@ _ANY_SIZE: Final = 1 << 40
 
 
 def receive(executor: Executor, run: Run, messages: Iterable[InboxMessage]) -> None:
-    """Act on the messages that the run has not seen yet."""
+    """Act on the messages that the run has not seen yet; one of them may be a reason to end."""
     for message in messages:
+        if run.state.phase is Phase.CLOSED:
+            # The end is on its way: what the flush of the end finds unread, it tells of.
+            return
         if message.n <= run.inbox_seen or run.is_over or run.is_parking:
             continue
         run.inbox_seen = message.n

@@ -38,6 +38,7 @@ FOUND_AT = {
     "silent_second_call": 9,
     "takeover_at_once": 0,
     "timer_restarted": 1,
+    "unread_untold": 13,
 }
 
 

@@ -31,6 +31,7 @@ _ENDS = {
     EventKind.EXECUTION_CANCEL_REQUESTED: Status.CANCELLED,
     EventKind.EXECUTION_DEADLINE_REACHED: Status.TIMED_OUT,
 }
+_TOLD = {EventKind.SIGNAL_RECEIVED, EventKind.MESSAGE_UNREAD}
 _WORDS = {COMPLETED: "completed", SKIPPED: "skipped"}
 
 
@@ -249,6 +250,15 @@ class Judge:
         if lost:
             self.say(f"I7: {lost} were accepted and are not there")
         for one, e in self.model.executions.items():
+            told = [
+                d["n"]
+                for kind, d in e.events.values()
+                if kind in _TOLD and "n" in d and "name" in d
+            ]
+            if sorted(told) != e.signals:
+                self.say(
+                    f"told: the signals {e.signals} of {one} were acknowledged, {told} are told of"
+                )
             if e.status not in FINAL:
                 self.say(f"I7: {one} is {Status(e.status).name} for ever")
             else:

@@ -17,6 +17,8 @@ from uuid import UUID
 import asyncpg
 import orjson
 
+from runtime.model.checkpoint import InboxKind
+from runtime.model.event import EventKind
 from tests.simulator.loop import START
 
 QUEUED, RUNNING, WAITING, DEAD, FENCED_OFF = 0, 1, 3, 6, "MC002"
@@ -96,6 +98,8 @@ class Execution:
     events: dict[int, tuple[int, Any]] = field(default_factory=dict)
     written: dict[int, float] = field(default_factory=dict)
     messages: dict[int, tuple[int, Any]] = field(default_factory=dict)
+    # The numbers of all signals that were acknowledged.
+    signals: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +254,7 @@ class Model:
             if e.takeovers >= _POISON:
                 e.status, e.error = DEAD, {"type": "poison"}
                 e.events[max(e.events) + 1] = (_DEAD_LETTERED, {"error": e.error})
+                self._unread(e)
             elif e.takeovers == _SUSPECT:
                 e.status = QUEUED
         self._commit("takeover", me, [e.id for e in found])
@@ -336,10 +341,18 @@ class Model:
         if parks and e.inbox > seen and "park_blind" not in self._mutants:
             status, wait, wake = QUEUED, None, None
         if status not in {QUEUED, WAITING}:
-            e.messages.clear()
+            self._unread(e)
         e.status, e.wait = int(status), int(wait) if parks and wait is not None else None
         e.wake_at = now + wake if parks and wake is not None else None
         e.output, e.error, e.owner, e.takeovers = _json(output), _json(error), None, 0
+
+    def _unread(self, e: Execution) -> None:
+        """What it has not read goes with its end, and is told."""
+        for n, (kind, data) in sorted(e.messages.items()):
+            if "unread_untold" not in self._mutants:
+                told = {**(data or {}), "n": n, "message": kind}
+                e.events[max(e.events) + 1] = (EventKind.MESSAGE_UNREAD, told)
+        e.messages.clear()
 
     # --- reads -----------------------------------------------------------------------------------
 
@@ -459,6 +472,8 @@ class Model:
         if e.status == WAITING and (cancel or (is_begun and (e.wait != _PAUSED or resumes))):
             e.status, e.wait, e.wake_at = QUEUED, None, None
         e.messages[e.inbox] = (int(kind), _json(data))
+        if kind == InboxKind.SIGNAL:
+            e.signals.append(e.inbox)
         self._commit("send" if cancel else "tell", None, [one])
         return _rows(names, [(True, e.status, e.inbox)])
 

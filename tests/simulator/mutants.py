@@ -39,6 +39,7 @@ IN_SQL: Final = {
     "flush_unlocked": "a flush looks at its seat without a lock: a takeover can come in between",
     "park_blind": "parking does not compare the inbox: a message is slept through",
     "inbox_kept": "a message that was read is not deleted: it is acted on again after a takeover",
+    "unread_untold": "a message that came too late for an end is deleted without a word",
     "takeover_at_once": "marking the dead and taking over share one snapshot",
 }
 

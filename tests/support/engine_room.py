@@ -235,14 +235,15 @@ class EngineRoom:
 
     async def tell(
         self, execution: UUID, kind: InboxKind, *, ring: bool = True, **said: Any
-    ) -> None:
-        """Leave a message, as the service does."""
+    ) -> Any:
+        """Leave a message, as the service does; what became of it."""
         async with self.database.engine() as connection:
             data: Any = {"actor": {"subject": "ann", "kind": "user"}, **said}
-            await self.store.send(0, TENANT, execution, kind, data, connection)
+            sent = await self.store.send(0, TENANT, execution, kind, data, connection)
         if ring:
             self.wakeup.publish_inbox(0, [execution])
             self.queue.add(0, [(execution, 1)])
+        return sent
 
     async def decide(self, execution: UUID, decision: str, **more: Any) -> None:
         """A person's word about the first step's first attempt, as the service sends it."""

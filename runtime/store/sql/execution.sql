@@ -60,7 +60,7 @@ select e.id, e.tenant_id, e.workflow_id, e.version_id, e.generation, e.namespace
        e.takeovers, e.inbox, e.cancel_requested, e.created_at,
        extract(epoch from pg_catalog.now() - e.created_at)::float8 as age_seconds,
        extract(epoch from e.deadline - pg_catalog.now())::float8 as deadline_in_seconds, e.meta, e.input, e.status
-  from mc_takeover_2($1, $2, $3, $4) e;
+  from mc_takeover_3($1, $2, $3, $4) e;
 
 -- name: history_steps
 -- Safe: reads by primary key; the id range prunes the days. Only the owner asks, so nobody writes meanwhile.

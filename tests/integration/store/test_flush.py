@@ -289,9 +289,9 @@ async def test_a_flush_waits_for_a_burial_and_then_writes_nothing(room):
 
 async def test_without_the_lock_the_same_race_lets_a_dead_worker_write(room):
     """The control: with the fence's lock taken away the schedule above loses, so the test can fail."""
-    body = await room.sql.fetchval("select pg_get_functiondef('mc_flush'::regproc)")
+    body = await room.sql.fetchval("select pg_get_functiondef('mc_flush_2'::regproc)")
     await room.sql.execute(
-        body.replace("FUNCTION maestro.mc_flush", "FUNCTION maestro.mc_flush_unlocked").replace(
+        body.replace("FUNCTION maestro.mc_flush_2", "FUNCTION maestro.mc_flush_unlocked").replace(
             "for key share", ""
         )
     )

@@ -60,7 +60,7 @@ def functions(ground_run, databases):
         ]
 
     found = ground_run(read())
-    assert {"mc_enqueue", "mc_claim_2", "mc_flush", "mc_due", "mc_takeover_2", "mc_beat"} <= {
+    assert {"mc_enqueue", "mc_claim_2", "mc_flush_2", "mc_due", "mc_takeover_3", "mc_beat"} <= {
         one.name for one in found
     }
     return found

@@ -244,6 +244,54 @@ async def test_no_message_is_lost_to_a_parking_flush(
         await room.until(execution, lambda: all_read(room, execution))
 
 
+@pytest.mark.parametrize("moment", ["before", "during", "behind"])
+async def test_a_message_is_read_or_told_as_unread_or_refused_when_the_execution_ends(
+    room: EngineRoom, moment: str
+):
+    """The flush that ends the execution stands still at the row, and signals come before, during and behind it."""
+    room.worker()
+    execution = await room.enqueue(await room.publish([gate("a")]))
+    await CALLS.begun["a"].wait()
+    other = await asyncpg.connect(room.database.url, server_settings={"search_path": "maestro"})
+    held = other.transaction()
+    await held.start()
+    await other.execute("select 1 from workflow_executions where id = $1 for update", execution)
+
+    async def tell(name: str) -> bool:
+        """Whether it was accepted; nobody rings, so nobody reads it in time."""
+        sent = await room.tell(execution, SIGNAL, ring=False, name=name, payload={"of": name})
+        return not ExecutionStatus(sent.status).is_terminal
+
+    telling = asyncio.create_task(tell("one")) if moment == "before" else None
+    if telling is not None:
+        await _waiting(room, 1)
+    CALLS.gates["a"].set()
+    await _waiting(room, 1 + (telling is not None), like="mc_flush")
+    if moment == "during":
+        telling = asyncio.create_task(tell("one"))
+        await _waiting(room, 2)
+    await held.rollback()
+    await other.close()
+    is_accepted = await (telling or tell("one"))
+    await room.finished(execution)
+
+    events = await room.events(execution)
+    assert is_accepted is (moment == "before")
+    assert events[-2:] == (
+        ["execution_completed", "message_unread"]
+        if is_accepted
+        else ["step_completed", "execution_completed"]
+    )
+    assert not await tell("two")
+    assert await unread(room, execution) == 0
+    if is_accepted:
+        data = await room.sql.fetchval(
+            "select data from execution_events where execution_id = $1 and kind = 34", execution
+        )
+        said = {"n": 1, "message": "signal", "name": "one", "payload": {"of": "one"}}
+        assert json.loads(data).items() >= said.items()
+
+
 async def _waiting(room: EngineRoom, count: int, like: str = "") -> None:
     """Until so many statements of this database wait for a lock."""
     async with asyncio.timeout(10):

@@ -243,7 +243,7 @@ async def test_a_lost_writer_connection_is_never_repeated_but_loaded_again(room:
 @asynccontextmanager
 async def slow_flush(room: EngineRoom, *, lock: str) -> AsyncIterator[None]:
     """mc_flush that stands still behind its fence until the block lets it go, with or without the fence's lock."""
-    original = await room.sql.fetchval("select pg_get_functiondef('mc_flush'::regproc)")
+    original = await room.sql.fetchval("select pg_get_functiondef('mc_flush_2'::regproc)")
     fence, end = " for key share;", "end if;"
     assert original.count(fence) == 1
     slow = original.replace(fence, f" {lock};")
