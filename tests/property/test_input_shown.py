@@ -20,11 +20,14 @@ from runtime.model.identity import SYSTEM
 from runtime.secrets.masker import Masker
 from runtime.services.step_view import steps_of
 from runtime.store.execution_record import AttemptRow
+from runtime.telemetry.metrics import Metrics
 from runtime.worker.attempt import begin
 from runtime.worker.encode import digest
 from runtime.worker.prepared import PreparedStep
 from tests.support.plans import EXECUTION, plan_of
 
+METRICS = Metrics()
+COUNTER, SECONDS = METRICS.steps.labels("a", "b"), METRICS.step_seconds.labels("a")
 AT = datetime(2026, 1, 2, 3, 4, 5, 678901, UTC)
 SECRETS = {"TOKEN": "s3cr3t-token-value", "PIN": "0407-1199-2025"}
 JSON = st.recursive(
@@ -58,7 +61,7 @@ def called(program: Program, run: RunInfo, upstream):
     """What a worker renders and records."""
     state = ExecutionState(program, run)
     state.status[0], state.outputs[0] = COMPLETED, upstream
-    prepared = PreparedStep(program.steps[1], Noop(), "core.noop@1.0.0", None, "", None, None)
+    prepared = PreparedStep(program.steps[1], Noop(), "core.noop", None, "", COUNTER, SECONDS)
     return begin(
         RunStep(1, 1),
         prepared,
