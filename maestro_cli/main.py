@@ -80,6 +80,7 @@ SECTIONS: Final[dict[str, tuple[VerbEntry, ...]]] = {
             "Judge executions that cost three workers.",
             ("dl",),
         ),
+        VerbEntry("handlers", f"{_V}.handlers:handlers", "See how far event handlers are behind."),
     ),
     "Tools": (
         VerbEntry("gql", f"{_V}.gql:gql", "Send a GraphQL operation."),

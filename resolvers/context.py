@@ -13,6 +13,7 @@ from runtime.services.artifact import ArtifactService
 from runtime.services.breaker import BreakerService
 from runtime.services.dead_letter import DeadLetterService
 from runtime.services.doubt import DoubtService
+from runtime.services.event_handler import EventHandlerService
 from runtime.services.execution import ExecutionService
 from runtime.services.simulation import SimulationService
 from runtime.services.workflow import WorkflowService
@@ -41,6 +42,7 @@ class Context:
     doubts: DoubtService
     breakers: BreakerService
     simulations: SimulationService
+    handlers: EventHandlerService
     loaders: Loaders
     resume: Resume = field(default_factory=Resume)
 

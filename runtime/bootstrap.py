@@ -42,6 +42,7 @@ from runtime.services.artifact import ArtifactService
 from runtime.services.breaker import BreakerService
 from runtime.services.dead_letter import DeadLetterService
 from runtime.services.doubt import DoubtService
+from runtime.services.event_handler import EventHandlerService
 from runtime.services.execution import ExecutionService
 from runtime.services.health import HealthService
 from runtime.services.simulation import SimulationService
@@ -79,6 +80,7 @@ class Services:
     doubts: DoubtService
     breakers: BreakerService
     simulations: SimulationService
+    handlers: EventHandlerService
     health: HealthService
 
 
@@ -387,6 +389,7 @@ def _services(
         doubts=doubts,
         breakers=breakers,
         simulations=simulations,
+        handlers=EventHandlerService(shards),
         health=health,
     )
 

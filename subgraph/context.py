@@ -64,6 +64,7 @@ class Door:
             doubts=services.doubts,
             breakers=services.breakers,
             simulations=services.simulations,
+            handlers=services.handlers,
             loaders=Loaders(who, workflows, executions, services.dead_letters),
             document=document,
             trace_id=trace_id,

@@ -25,6 +25,7 @@ ACCESS: Final[dict[str, str | None]] = {
     "Query.executions": None,
     "Query.circuitBreakers": None,
     "Query.deadLetters": "executions:admin",
+    "Query.eventHandlers": "executions:admin",
     "Mutation.createWorkflow": "workflows:write",
     "Mutation.updateWorkflow": "workflows:write",
     "Mutation.publishWorkflow": "workflows:publish",

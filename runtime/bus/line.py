@@ -15,12 +15,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
+from uuid import UUID
 
 from runtime.abi.handler import Event, TryLater
 from runtime.bus.registry import Registered
 from runtime.entropy import Entropy
 from runtime.model.errors import Unavailable
-from runtime.store.event_bus import Cursor, EventBusStore, Happened, Page
+from runtime.store.event_bus import Cursor, EventBusStore, Happened, Page, id_of
 from runtime.telemetry.log import get_logger
 from runtime.telemetry.metrics import Metrics
 
@@ -186,14 +187,15 @@ class Line:
             self._skipped.inc()
             await self._note(0, None)
             return 1
-        await self._note(attempts, words)
+        tenants = {one.tenant_id for one in part}
+        await self._note(attempts, words, event.tenant_id if len(tenants) == 1 else None)
         await asyncio.sleep(self._pause(attempts))
         return 0
 
-    async def _note(self, attempts: int, error: str | None) -> None:
+    async def _note(self, attempts: int, error: str | None, tenant: UUID | None = None) -> None:
         self._attempts = attempts
         if not await self._patiently(
-            lambda: self._store.note(self._me, self.cursor, attempts, error)
+            lambda: self._store.note(self._me, self.cursor, attempts, error, tenant)
         ):
             raise Lost
 
@@ -222,9 +224,8 @@ class Line:
 
 def told(event: Happened) -> Event:
     """A stored event as a handler sees it."""
-    prefix = "" if event.noun == "execution" else f"{event.noun}_"
     return Event(
-        id=f"{prefix}{event.subject}.e.{event.sequence}",
+        id=id_of(event.noun, event.subject, event.sequence),
         kind=event.kind,
         noun=event.noun,
         subject=event.subject,

@@ -15,6 +15,7 @@ from pathlib import Path
 from runtime.model.errors import MaestroError
 from runtime.model.values import Json
 from runtime.queue.link import RedisLink
+from runtime.services.event_handler import state_of
 from runtime.store.event_bus import EventBusStore, HandlerLag
 from runtime.store.migrate import pending_on
 from runtime.store.pool import Database
@@ -100,7 +101,7 @@ class HealthService:
                 "handler": one.handler,
                 "stream": one.stream,
                 "shard": one.shard,
-                "status": _handler_status(one),
+                "status": state_of(one).value,
                 "lag_seconds": round(one.lag_seconds, 1),
                 "failures_in_a_row": one.attempts,
             }
@@ -113,12 +114,6 @@ class HealthService:
             missing = await pending_on(connection)
         if missing:
             raise MaestroError(f"Migrations are pending: {', '.join(missing)}. Run `mc migrate`.")
-
-
-def _handler_status(lag: HandlerLag) -> str:
-    if not lag.is_run:
-        return "not_run"
-    return "failing" if lag.attempts else "in_the_past" if lag.is_in_past else "ok"
 
 
 async def _lags(bus: EventBusStore) -> list[HandlerLag]:

@@ -25,6 +25,7 @@ PAST_ROWS: Final = 2_000
 _FIRST_LIMIT: Final = 64
 
 _SQL: Final = statements("event_bus")
+_FAILURES: Final = statements("event_failure")
 
 
 class Subscription(NamedTuple):
@@ -95,6 +96,35 @@ class HandlerLag:
     is_run: bool
     is_in_past: bool
     lag_seconds: float
+    failed_at: datetime | None = None
+    failed_tenant: UUID | None = None
+    missed_until: datetime | None = None
+
+
+class FailedEvent(NamedTuple):
+    """An event that a handler could not take; it was passed by."""
+
+    handler: str
+    stream: str
+    shard: int
+    noun: str
+    subject: UUID
+    sequence: int
+    kind: str
+    attempts: int
+    error: str
+    at: datetime
+
+    @property
+    def event_id(self) -> str:
+        """The id under which handlers are told of it."""
+        return id_of(self.noun, self.subject, self.sequence)
+
+
+def id_of(noun: str, subject: UUID, sequence: int) -> str:
+    """The id of an event, the same each time it is told."""
+    prefix = "" if noun == "execution" else f"{noun}_"
+    return f"{prefix}{subject}.e.{sequence}"
 
 
 class EventBusStore:
@@ -137,10 +167,14 @@ class EventBusStore:
             moved = await connection.fetchval(_SQL["move"], *cursor.key, me, *place)
         return moved is not None
 
-    async def note(self, me: int, cursor: Cursor, attempts: int, error: str | None) -> bool:
-        """Note how often a handler failed in a row; not when it is another's now."""
+    async def note(
+        self, me: int, cursor: Cursor, attempts: int, error: str | None, tenant: UUID | None = None
+    ) -> bool:
+        """Note how often a handler failed in a row, on whose events; not when it is another's now."""
         async with self._database.engine() as connection:
-            noted = await connection.fetchval(_SQL["note"], *cursor.key, me, attempts, error)
+            noted = await connection.fetchval(
+                _SQL["note"], *cursor.key, me, attempts, error, tenant
+            )
         return noted is not None
 
     async def skip(self, cursor: Cursor, event: Happened, attempts: int, error: str) -> None:
@@ -161,6 +195,12 @@ class EventBusStore:
         async with self._database.engine() as connection:
             rows = await connection.fetch(_SQL["lags"])
         return [HandlerLag(*row) for row in rows]
+
+    async def passed_by(self, tenant: UUID, limit: int) -> list[FailedEvent]:
+        """Events of a tenant that handlers could not take, the newest first."""
+        async with self._database.tenant(tenant) as connection:
+            rows = await connection.fetch(_FAILURES["passed_by"], tenant, limit)
+        return [FailedEvent(*row) for row in rows]
 
     # --- duties of the scheduler -------------------------------------------------------------------
 

@@ -66,6 +66,7 @@ create table event_cursors (
   created_at timestamp with time zone not null default now(),
   moved_at timestamp with time zone not null default now(),
   missed_until timestamp with time zone,
+  failed_tenant uuid,
   constraint event_cursors_pkey PRIMARY KEY (handler, stream, shard),
   constraint event_cursors_stream_check CHECK ((stream = ANY (ARRAY['execution'::text, 'domain'::text])))
 ) with (fillfactor=50);
@@ -86,6 +87,7 @@ create table event_failures (
   constraint event_failures_pkey PRIMARY KEY (handler, stream, id, seq, noun, shard)
 );
 CREATE INDEX event_failures_age ON maestro.event_failures USING btree (at);
+CREATE INDEX event_failures_tenant ON maestro.event_failures USING btree (tenant_id, at DESC);
 alter table event_failures enable row level security;
 
 create table event_feed (

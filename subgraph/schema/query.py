@@ -8,6 +8,7 @@ from resolvers import entities
 from resolvers.context import Info
 from resolvers.queries import breaker as breakers_of
 from resolvers.queries import dead_letter as dead_letters_of
+from resolvers.queries import event_handler as handlers_of
 from resolvers.queries import execution as executions_of
 from resolvers.queries import simulation as simulations_of
 from resolvers.queries import workflow as workflows_of
@@ -18,6 +19,7 @@ from subgraph.faces import show
 from subgraph.schema.sdl import write_sdl
 from subgraph.types.circuit_breaker import CircuitBreaker
 from subgraph.types.dead_letter import DeadLetterConnection
+from subgraph.types.event_handler import EventHandler
 from subgraph.types.execution import Execution, ExecutionConnection
 from subgraph.types.inputs.dead_letter import DeadLetterFilter
 from subgraph.types.inputs.execution import ExecutionFilter, ExecutionOrder
@@ -244,6 +246,14 @@ class Query:
     async def circuit_breakers(self, info: Info) -> list[CircuitBreaker]:
         """Targets that are left alone."""
         return [CircuitBreaker.of(one) for one in await breakers_of.circuit_breakers(info.context)]
+
+    @strawberry.field(
+        description="Who is told of what happened, after its commit: how each of them does.",
+        directives=[access("Query.eventHandlers"), sized(10)],
+    )
+    async def event_handlers(self, info: Info) -> list[EventHandler]:
+        """How each event handler does."""
+        return [EventHandler.of(one) for one in await handlers_of.event_handlers(info.context)]
 
     @strawberry.field(
         description="Executions that cost three workers, the newest first.",

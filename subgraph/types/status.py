@@ -12,6 +12,7 @@ from runtime.model import (
     dead_letter,
     errors,
     event,
+    event_handler,
     execution,
     identity,
     plan,
@@ -28,6 +29,7 @@ DeadLetterStatus: TypeAlias = dead_letter.DeadLetterStatus
 DoubtDecision: TypeAlias = execution.DoubtDecision
 DefinitionFormat: TypeAlias = workflow.DefinitionFormat
 Effect: TypeAlias = plan.Effect
+EventHandlerState: TypeAlias = event_handler.HandlerState
 ExecutionEventType: TypeAlias = event.EventKind
 ExecutionStatus: TypeAlias = execution.ExecutionState
 Severity: TypeAlias = errors.Severity
@@ -53,6 +55,9 @@ strawberry.enum(
 )
 strawberry.enum(DefinitionFormat, description="The spelling that a document is written in.")
 strawberry.enum(Effect, description="What a second call of the same step would do outside.")
+strawberry.enum(
+    EventHandlerState, name="EventHandlerState", description="How an event handler does."
+)
 strawberry.enum(
     ExecutionEventType, name="ExecutionEventType", description="What can happen to an execution."
 )

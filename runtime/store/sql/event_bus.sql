@@ -65,13 +65,13 @@ select pg_snapshot_xmin(pg_current_snapshot());
 
 -- name: move
 -- Safe: one row by its key, and only by who runs the handler; never back.
-update event_cursors set xact = greatest(xact, $5::xid8), backfill = $6, backfill_seq = $7, attempts = 0, error = null, failed_at = null,
+update event_cursors set xact = greatest(xact, $5::xid8), backfill = $6, backfill_seq = $7, attempts = 0, error = null, failed_at = null, failed_tenant = null,
        moved_at = pg_catalog.now()
  where handler = $1 and stream = $2 and shard = $3 and owner = $4 returning xact;
 
 -- name: note
 -- Safe: one row by its key, and only by who runs the handler.
-update event_cursors set attempts = $5, error = $6, failed_at = case when $6::text is not null then pg_catalog.now() end
+update event_cursors set attempts = $5, error = $6, failed_at = case when $6::text is not null then pg_catalog.now() end, failed_tenant = $7
  where handler = $1 and stream = $2 and shard = $3 and owner = $4 returning attempts;
 
 -- name: skip
@@ -94,7 +94,8 @@ update event_cursors set owner = null, lease_until = pg_catalog.now() where owne
 select c.handler, c.stream, c.shard, c.attempts, c.error, c.lease_until >= pg_catalog.now() as is_run, c.backfill is not null as is_past,
        greatest(0, extract(epoch from pg_catalog.now() - case when c.stream = 'execution'
          then (select f.at from event_feed f where f.shard = c.shard and f.xact >= c.xact order by f.xact, f.n limit 1)
-         else (select d.ts from domain_events d where d.xact >= c.xact order by d.xact limit 1) end))::float8 as lag_seconds
+         else (select d.ts from domain_events d where d.xact >= c.xact order by d.xact limit 1) end))::float8 as lag_seconds,
+       c.failed_at, c.failed_tenant, c.missed_until
   from event_cursors c order by c.handler, c.stream, c.shard;
 
 -- name: trim
