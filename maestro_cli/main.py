@@ -80,6 +80,9 @@ SECTIONS: Final[dict[str, tuple[VerbEntry, ...]]] = {
             "Judge executions that cost three workers.",
             ("dl",),
         ),
+        VerbEntry(
+            "breakers", f"{_V}.breakers:breakers", "See which targets are left alone for a while."
+        ),
         VerbEntry("handlers", f"{_V}.handlers:handlers", "See how far event handlers are behind."),
     ),
     "Tools": (

@@ -19,12 +19,16 @@ from typing import Final
 import yaml
 
 from runtime.model.blob import INLINE_BYTES
+from runtime.model.breaker import BreakerRule
 from runtime.model.errors import SetupError
 from runtime.model.shard_map import Place, ShardMap, bad_map, shard_numbers
+from runtime.model.values import Duration
 
 _MAX_PORT: Final = 65535
 _POSTGRES: Final = ("postgresql://", "postgres://")
 _MOST_OUTPUT: Final = 1 << 30
+_MOST_FAILURES: Final = 1_000
+_A_DAY: Final = 86_400.0
 
 TABLE: Final[dict[str, str]] = {
     "MC_HOME": "Folder of embedded services, keys, tokens. Default: `.mc` in the current folder.",
@@ -47,6 +51,10 @@ TABLE: Final[dict[str, str]] = {
     "MC_BLOB_URL": "Where values over 32 KiB lie: `file:///folder` or `s3://bucket/prefix?endpoint=...`. "
     "Default: `$MC_HOME/blobs`.",
     "MC_MAX_OUTPUT_BYTES": "The largest output of a step or an execution. Default: 67108864.",
+    "MC_BREAKER_FAILURES": "After how many failures of a target it is left alone. Default: 10.",
+    "MC_BREAKER_WINDOW": "The time within which they count. Default: 30s.",
+    "MC_BREAKER_OPEN": "How long it is left alone first; doubled while probes fail. Default: 5s.",
+    "MC_BREAKER_LONGEST": "How long it is left alone at most. Default: 5m.",
     "MC_URL": "Where `mc` looks for a server. Default: the local `mc dev`.",
     "MC_TOKEN": "The token that `mc` sends. Default: that of the local `mc dev`.",
     "MC_LOG_FORMAT": "`json` or `console`. Default: console on a terminal, json elsewhere.",
@@ -107,9 +115,9 @@ class ApiSettings:
 class WorkerSettings:
     """How much one worker takes on, and how long its lease lasts (seconds).
 
-    `born_owned`: what the same process accepts while nothing waits is its own from the first commit on.
-    `database` is the one of the shard map whose shards it serves; None: those of all. `shards` is
-    where the process that runs suspects looks for them.
+    `breaker`: when a target is left alone; None: as usual. `born_owned`: what the same process accepts while
+    nothing waits is its own from the first commit on. `database` is the one of the shard map whose shards it
+    serves; None: those of all. `shards` is where the process that runs suspects looks for them.
     """
 
     max_executions: int = 5_000
@@ -123,6 +131,7 @@ class WorkerSettings:
     loaded_bytes: int = 268_435_456
     resident_bytes: int = 536_870_912
     born_owned: bool = True
+    breaker: BreakerRule | None = None
     imports: tuple[str, ...] = ()
     database: str | None = None
     shards: tuple[int, ...] = ()
@@ -307,16 +316,48 @@ def _parts(env: Mapping[str, str], name: str) -> tuple[str, ...]:
 
 
 def _worker(env: Mapping[str, str]) -> WorkerSettings:
-    text = env.get("MC_MAX_OUTPUT_BYTES")
+    text, breaker = env.get("MC_MAX_OUTPUT_BYTES"), _breaker(env)
     if not text:
-        return WorkerSettings()
+        return WorkerSettings(breaker=breaker)
     if not text.isdigit() or not INLINE_BYTES <= int(text) <= _MOST_OUTPUT:
         raise SetupError(
             f"MC_MAX_OUTPUT_BYTES must be a number of bytes from {INLINE_BYTES} to {_MOST_OUTPUT}, "
             f"not {text!r}.",
             reason="BAD_VARIABLE",
         )
-    return WorkerSettings(max_output_bytes=int(text))
+    return WorkerSettings(max_output_bytes=int(text), breaker=breaker)
+
+
+def _breaker(env: Mapping[str, str]) -> BreakerRule:
+    """When a target that keeps failing is left alone."""
+    usual, failures = BreakerRule(), env.get("MC_BREAKER_FAILURES") or "10"
+    if not failures.isdigit() or not 1 <= int(failures) <= _MOST_FAILURES:
+        raise SetupError(
+            f"MC_BREAKER_FAILURES must be a number from 1 to {_MOST_FAILURES}, not {failures!r}.",
+            reason="BAD_VARIABLE",
+        )
+    return BreakerRule(
+        int(failures),
+        _seconds(env, "MC_BREAKER_WINDOW", usual.window_seconds),
+        _seconds(env, "MC_BREAKER_OPEN", usual.open_seconds),
+        _seconds(env, "MC_BREAKER_LONGEST", usual.longest_seconds),
+    )
+
+
+def _seconds(env: Mapping[str, str], name: str, usual: float) -> float:
+    text = env.get(name)
+    if not text:
+        return usual
+    try:
+        seconds = Duration.parse(text).seconds
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= _A_DAY:
+        raise SetupError(
+            f"{name} must be a length of time like 30s or 5m, up to a day, not {text!r}.",
+            reason="BAD_VARIABLE",
+        )
+    return seconds
 
 
 def _choice(env: Mapping[str, str], name: str, default: str, allowed: tuple[str, ...]) -> str:

@@ -8,31 +8,17 @@ opens it again for longer. What it does to a step: the attempt is put off and do
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from math import inf
 from typing import Final
 
 from runtime.engine.event import StepError
-from runtime.model.breaker import BreakerState
+from runtime.model.breaker import BreakerRule, BreakerState
 from runtime.model.errors import StepErrorKind
 
 OPEN_ERROR: Final = "breaker.open"
 _FULL_SECONDS: Final = 1.0
 _CLIENT_ERRORS: Final = range(400, 500)
 _SERVER_ERROR: Final = 500
-
-
-@dataclass(frozen=True, slots=True)
-class BreakerRule:
-    """After how many failures within which window it opens, for how long, and how many may probe."""
-
-    # A target that fails now and then is for retries: many callers at once see five failures in a row of one that
-    # answers three calls of five, every minute.
-    failures: int = 10
-    window_seconds: float = 30.0
-    open_seconds: float = 5.0
-    longest_seconds: float = 300.0
-    probes: int = 1
 
 
 class Breaker:

@@ -10,6 +10,19 @@ from typing import NamedTuple
 from uuid import UUID
 
 
+@dataclass(frozen=True, slots=True)
+class BreakerRule:
+    """After how many failures within which window it opens, for how long, and how many may probe."""
+
+    # A target that fails now and then is for retries: many callers at once see five failures in a row of one that
+    # answers three calls of five, every minute.
+    failures: int = 10
+    window_seconds: float = 30.0
+    open_seconds: float = 5.0
+    longest_seconds: float = 300.0
+    probes: int = 1
+
+
 class BreakerState(StrEnum):
     """As people see it."""
 

@@ -10,9 +10,9 @@ import asyncio
 from typing import Final
 
 from runtime.clock import Clock
-from runtime.engine.breaker import OPEN_ERROR, Breaker, BreakerRule, is_outage
+from runtime.engine.breaker import OPEN_ERROR, Breaker, is_outage
 from runtime.engine.event import StepError
-from runtime.model.breaker import BreakerKey
+from runtime.model.breaker import BreakerKey, BreakerRule
 from runtime.model.errors import StepErrorKind
 from runtime.queue.breaker import SharedBreakers
 from runtime.telemetry.log import get_logger

@@ -82,7 +82,7 @@ class Worker:
             clock=clock,
             signals=self.signals,
             name=host,
-            breakers=Breakers(shared_breakers, metrics=metrics, clock=clock),
+            breakers=Breakers(shared_breakers, metrics=metrics, clock=clock, rule=settings.breaker),
             shard=shard,
             running=metrics.running.labels(str(shard)),
             quarantine=quarantine,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from runtime.model.breaker import BreakerRule
 from runtime.model.errors import SetupError
 from runtime.settings import Settings
 
@@ -60,3 +61,19 @@ def test_egress_is_a_list():
         "127.0.0.0/8",
         "shop:80",
     )
+
+
+def test_when_a_target_is_left_alone_can_be_set():
+    given = {"MC_BREAKER_FAILURES": "3", "MC_BREAKER_OPEN": "500ms", "MC_BREAKER_LONGEST": "1m"}
+
+    assert Settings.from_env(given).worker.breaker == BreakerRule(3, 30.0, 0.5, 60.0)
+    assert Settings.from_env({}).worker.breaker == BreakerRule()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("MC_BREAKER_FAILURES", "0"), ("MC_BREAKER_OPEN", "soon"), ("MC_BREAKER_WINDOW", "2d")],
+)
+def test_a_breaker_that_makes_no_sense_is_refused_by_name(name, value):
+    with pytest.raises(SetupError, match=name):
+        Settings.from_env({name: value})

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.engine.breaker import Breaker, BreakerRule, is_outage
+from runtime.engine.breaker import Breaker, is_outage
 from runtime.engine.event import StepError
-from runtime.model.breaker import BreakerState
+from runtime.model.breaker import BreakerRule, BreakerState
 from runtime.model.errors import StepErrorKind
 
 RULE = BreakerRule(
