@@ -7,6 +7,7 @@ What has lost two owners runs in a child of it, as in the product: the same comm
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from pathlib import Path
@@ -69,6 +70,16 @@ class FindableSink(SinkStep):
         file = Path(input.folder) / "calls"
         keys = [line.split()[0] for line in file.read_text().splitlines()]
         return context.step_key if context.idempotency_key in keys else NotMade()
+
+
+class Large(FileStep):
+    """Gives a value that is too large for a row, and another one in each process."""
+
+    name = "probe.large"
+
+    async def execute(self, context: StepContext, input: FileInput) -> Any:
+        await super().execute(context, input)
+        return f"{os.getpid()} " * 20_000
 
 
 async def main(
