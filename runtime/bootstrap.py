@@ -276,6 +276,7 @@ async def open_runtime(
             dead_letters=_dead_letters(shards, tenants, queue, wakeup),
             doubts=_doubts(settings, shards, executions, registry, blobs=blobs),
             breakers=BreakerService(SharedBreakers(link)),
+            handlers=EventHandlerService(shards),
             health=_health(settings, shards, link, metrics),
             registry=registry,
             clock=clock,
@@ -367,6 +368,7 @@ def _services(
     dead_letters: DeadLetterService,
     doubts: DoubtService,
     breakers: BreakerService,
+    handlers: EventHandlerService,
     health: HealthService,
     registry: Registry,
     clock: Clock,
@@ -389,7 +391,7 @@ def _services(
         doubts=doubts,
         breakers=breakers,
         simulations=simulations,
-        handlers=EventHandlerService(shards),
+        handlers=handlers,
         health=health,
     )
 

@@ -174,6 +174,6 @@ async def test_mc_has_an_output_of_any_size(stack, tmp_path):
     had = await stack.mc.run("ex", "output", execution, "big", "-f", str(file), **reach)
     none = await stack.mc.run("ex", "output", execution, "small", **reach)
 
-    assert (had.returncode, file.stat().st_size) == (0, 300_000), had.stderr
-    assert none.returncode == 3
+    assert (had.code, file.stat().st_size) == (0, 300_000), had.stderr
+    assert none.code == 3
     assert "no step 'small'" in none.stderr
