@@ -22,7 +22,7 @@ from runtime.services.step_view import steps_of
 from runtime.store.execution_record import AttemptRow
 from runtime.telemetry.metrics import Metrics
 from runtime.worker.attempt import begin
-from runtime.worker.encode import digest
+from runtime.worker.encode import digest, written
 from runtime.worker.prepared import PreparedStep
 from tests.support.plans import EXECUTION, plan_of
 
@@ -61,7 +61,17 @@ def called(program: Program, run: RunInfo, upstream):
     """What a worker renders and records."""
     state = ExecutionState(program, run)
     state.status[0], state.outputs[0] = COMPLETED, upstream
-    prepared = PreparedStep(program.steps[1], Noop(), "core.noop", None, "", COUNTER, SECONDS)
+    step = program.steps[1]
+    prepared = PreparedStep(
+        program=step,
+        connector=Noop(),
+        connector_name="core.noop",
+        timeout_seconds=None,
+        tail="",
+        constant=written(step.config.source) if step.config.is_constant else None,
+        completed=COUNTER,
+        seconds=SECONDS,
+    )
     return begin(
         RunStep(1, 1),
         prepared,
