@@ -275,8 +275,7 @@ async def open_runtime(
             artifacts=ArtifactService(shards=shards, blobs=blobs, plans=plans),
             dead_letters=_dead_letters(shards, tenants, queue, wakeup),
             doubts=_doubts(settings, shards, executions, registry, blobs=blobs),
-            breakers=BreakerService(SharedBreakers(link)),
-            handlers=EventHandlerService(shards),
+            watching=(BreakerService(SharedBreakers(link)), EventHandlerService(shards)),
             health=_health(settings, shards, link, metrics),
             registry=registry,
             clock=clock,
@@ -367,14 +366,14 @@ def _services(
     artifacts: ArtifactService,
     dead_letters: DeadLetterService,
     doubts: DoubtService,
-    breakers: BreakerService,
-    handlers: EventHandlerService,
+    watching: tuple[BreakerService, EventHandlerService],
     health: HealthService,
     registry: Registry,
     clock: Clock,
     metrics: Metrics,
 ) -> Services:
-    """The services, and those that are made of others."""
+    """The services, and those that are made of others; `watching` shows operators what goes on."""
+    breakers, handlers = watching
     simulations = SimulationService(
         workflows=workflows,
         executions=executions,
