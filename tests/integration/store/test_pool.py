@@ -31,6 +31,7 @@ SECURED = [
     "dead_letters",
     "event_failures",
     "legal_holds",
+    "provenance_stubs",
     "workflow_records",
 ]
 
@@ -59,6 +60,11 @@ async def _fill(room, tenant):
     await room.sql.execute(
         "insert into step_logs values (0, 1, $1, $2, 0, -1, 0, 1, now(), 'info', 'm', null)",
         execution,
+        tenant,
+    )
+    await room.sql.execute(
+        "insert into provenance_stubs (version_id, tenant_id, workflow_id, version, digest, source_digest, source_format, actor)"
+        " values ($1, $1, $1, '1.0.0', 'd', 's', 'json', '{}') on conflict do nothing",
         tenant,
     )
     await room.sql.execute(
