@@ -27,7 +27,7 @@ def step(rule: str | None = None, **more: Any) -> dict[str, Any]:
 
 async def lost(room: EngineRoom, given: dict[str, Any], **more: Any) -> Any:
     """An execution whose worker was lost in the middle of the call, and another worker."""
-    room.worker(beat_seconds=60.0)
+    room.worker(beat_seconds=60.0, lease_seconds=600.0)
     after = {
         "id": "b",
         "uses": "probe.echo@1",

@@ -31,7 +31,7 @@ async def begun(room: EngineRoom, steps, marker):
 
 
 async def test_another_worker_goes_on_where_the_lost_one_stood(room: EngineRoom):
-    first = room.worker(beat_seconds=60.0)
+    first = room.worker(beat_seconds=60.0, lease_seconds=600.0)
     execution = await begun(room, TWO, "b")
     second = room.worker()
 
@@ -48,7 +48,7 @@ async def test_another_worker_goes_on_where_the_lost_one_stood(room: EngineRoom)
 
 
 async def test_a_worker_that_was_taken_over_writes_nothing_and_begins_again(room: EngineRoom):
-    first = room.worker(beat_seconds=60.0)
+    first = room.worker(beat_seconds=60.0, lease_seconds=600.0)
     execution = await begun(room, TWO, "b")
     second = room.worker()
     await room.expire("test:1")
@@ -80,7 +80,7 @@ async def test_the_heartbeat_notices_the_fence_and_stops_the_calls(room: EngineR
 
 async def test_after_an_outage_the_others_may_come_back_before_they_count_as_lost(room: EngineRoom):
     """Nobody could renew a lease; who is back first does not bury those who are alive and come next."""
-    room.worker(beat_seconds=60.0)
+    room.worker(beat_seconds=60.0, lease_seconds=600.0)
     execution = await begun(room, TWO, "b")
     second = room.worker()
     await second.signals.wait(signals.BEAT)
@@ -114,7 +114,7 @@ async def test_a_poll_without_a_second_worker_recovers_its_own_past(room: Engine
 
 
 async def test_an_at_most_once_call_is_not_made_again_after_a_takeover(room: EngineRoom):
-    room.worker(beat_seconds=60.0)
+    room.worker(beat_seconds=60.0, lease_seconds=600.0)
     step = {"id": "a", "uses": "probe.once@1", "with": {"marker": "a"}}
     execution = await begun(room, [step], "a")
     row = await room.sql.fetchrow("select status, finished_at::text from step_executions")
@@ -143,7 +143,7 @@ async def test_an_at_most_once_call_completes_its_intent_row(room: EngineRoom):
 
 
 async def test_an_in_doubt_step_runs_again_only_when_a_person_retries(room: EngineRoom):
-    room.worker(beat_seconds=60.0)
+    room.worker(beat_seconds=60.0, lease_seconds=600.0)
     step = {"id": "a", "uses": "probe.once@1", "with": {"marker": "a"}}
     execution = await begun(room, [step], "a")
     room.worker()
