@@ -34,6 +34,11 @@ async def flush_stands_still(room: EngineRoom) -> int:
     return int(pid)
 
 
+def blobs(home: Path) -> list[Path]:
+    """Those that are whole: what is being written has another name."""
+    return [file for file in (home / "blobs").rglob("?" * 64) if file.is_file()]
+
+
 async def refs(room: EngineRoom) -> int:
     return int(await room.sql.fetchval("select count(*) from blob_refs"))
 
@@ -54,8 +59,11 @@ async def test_a_blob_whose_row_was_never_written_is_known_and_goes_with_its_exe
     await held.start()
     await fence.execute("select 1 from workers where host = 'first' for update")
     (home / "gate").touch()
-    # The blob is put before the flush is sent, and the flush stands still: here the worker dies.
+    # The blob is there, and no flush gets through any more: here the worker dies.
     stuck = await flush_stands_still(room)
+    async with asyncio.timeout(WAIT):
+        while not blobs(home):
+            await asyncio.sleep(0.01)
     assert await refs(room) == 1
     first.send_signal(signal.SIGKILL)
     await first.wait()
@@ -70,7 +78,7 @@ async def test_a_blob_whose_row_was_never_written_is_known_and_goes_with_its_exe
     [row] = await room.results(execution)
     assert row["output"]["$blob"]["digest"] == two["digest"] != one["digest"]
     assert json.loads((await room.row(execution))["output"])["size"] >= 20_000
-    files = [file for file in (home / "blobs").rglob("*") if file.is_file()]
+    files = blobs(home)
     assert len(files) == 2
 
     # When retention drops the execution, both go.
