@@ -93,7 +93,7 @@ class Messenger:
             sent = await self._store.send(shard, who.tenant_id, id, kind, data, connection)
             if sent.status is None or sent.status.is_terminal:
                 raise finished(id, sent.status)
-            if kind is not InboxKind.CANCEL:
+            if kind is not InboxKind.CANCEL and not (kind is InboxKind.RESUME and _rests(before)):
                 check_room(id, sent.n, data)
         self._wakeup.publish_inbox(shard, [id])
         if sent.status is ExecutionStatus.QUEUED:
@@ -130,8 +130,12 @@ def _is_asked(execution: Execution, kind: InboxKind) -> bool:
         return False
     if kind is InboxKind.CANCEL:
         return execution.cancel_requested
-    is_parked = execution.status is ExecutionStatus.WAITING
-    return kind is InboxKind.PAUSE and is_parked and execution.wait is WaitKind.PAUSED
+    return kind is InboxKind.PAUSE and _rests(execution)
+
+
+def _rests(execution: Execution) -> bool:
+    """Whether it is paused and nothing of it runs any more."""
+    return execution.status is ExecutionStatus.WAITING and execution.wait is WaitKind.PAUSED
 
 
 def _check_signal(name: str, payload: Json) -> None:
@@ -169,7 +173,8 @@ def check_room(id: UUID, n: int, data: Json) -> None:
     """Raise when an execution has been told too much to be told this too, as its n-th message."""
     if n > MAX_MESSAGES:
         raise InvalidState(
-            f"The execution {id} has got {MAX_MESSAGES:,} messages; it takes no more but a cancel.",
+            f"The execution {id} has got {MAX_MESSAGES:,} messages; it takes no more but a cancel, and "
+            "a resume where it is paused.",
             reason="TOO_MANY_MESSAGES",
         )
     size, most = len(orjson.dumps(data)), max(SMALL_BYTES, MESSAGE_BYTES // n)

@@ -130,6 +130,21 @@ async def test_there_is_an_end_to_what_an_execution_is_told(room, monkeypatch):
     assert cancelled.state is ExecutionState.CANCELLING
 
 
+async def test_what_is_paused_can_be_resumed_however_much_it_was_told(room, monkeypatch):
+    monkeypatch.setattr(message, "MAX_MESSAGES", 2)
+    one, messages = await waiting(room), room.executions.messages
+    await messages.pause(room.who, one)
+    await room.engine.reached(one, lambda row: row["wait"] == WaitKind.PAUSED)
+    await messages.signal(room.who, one, "go")
+
+    await messages.resume(room.who, one)
+
+    assert await room.engine.finished(one) is ExecutionStatus.COMPLETED
+    with pytest.raises(InvalidState) as caught:
+        await messages.resume(room.who, one)
+    assert caught.value.reason == "EXECUTION_FINISHED"
+
+
 async def test_a_message_does_not_begin_what_is_to_begin_later(room):
     await room.publish(steps=WAIT)
     room.engine.worker()
