@@ -117,7 +117,7 @@ def test_every_root_field_says_who_may_use_it(root: str) -> None:
         words = {directive.name.value for directive in found}
         assert ("requiresScopes" if scope else "authenticated") in words, name
         if scope:
-            assert f"{name}(" in TEXT
+            assert re.search(rf"^  {name}[(:]", TEXT, re.MULTILINE)
             assert f'@requiresScopes(scopes: [["{scope}"]])' in TEXT
 
 

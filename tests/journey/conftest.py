@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import shutil
+import tempfile
+from pathlib import Path
 
 import pytest
 
+from tests.support import servers
 from tests.support.processes import Mc
 from tests.support.stack import Stack, open_shop, start_service
 
@@ -13,14 +17,24 @@ _NUMBERS = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
-def service(ground_run, databases, redis_server, tmp_path_factory):
+def journey_redis(ground_run, pytestconfig):
+    """A Redis for the journeys alone: their worker lives on, and would take what other tests leave in theirs."""
+    folder = Path(tempfile.mkdtemp(prefix="mcj-"))
+    oldest = bool(pytestconfig.getoption("oldest_servers"))
+    with servers.redis_server(ground_run, folder, oldest=oldest, second=True) as url:
+        yield url
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def service(ground_run, databases, journey_redis, tmp_path_factory):
     """API, worker and scheduler as three processes."""
     folder = tmp_path_factory.mktemp("service")
     home = folder / "home"
     home.mkdir(mode=0o700)
     mc = Mc(home=home, folder=folder)
     imports = ("tests.support.talking",)
-    yield ground_run(start_service(mc, databases.clone(), redis_server, imports=imports))
+    yield ground_run(start_service(mc, databases.clone(), journey_redis, imports=imports))
     mc.end_all()
 
 

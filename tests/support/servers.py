@@ -68,12 +68,14 @@ def postgres(run: Callable[..., Any], folder: Path, *, oldest: bool = False) -> 
 
 
 @contextlib.contextmanager
-def redis_server(run: Callable[..., Any], folder: Path, *, oldest: bool = False) -> Iterator[str]:
-    """The address of a Valkey 9 (or Redis 6.2); an outside one gives each test process a number of its own."""
+def redis_server(
+    run: Callable[..., Any], folder: Path, *, oldest: bool = False, second: bool = False
+) -> Iterator[str]:
+    """The address of a Valkey 9 (or Redis 6.2); an outside one gives each test process numbers of its own."""
     outside = os.environ.get("MC_TEST_REDIS_URL")
     if outside:
         worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
-        yield with_path(outside, str(int(worker) + 1))
+        yield with_path(outside, str(int(worker) + (9 if second else 1)))
         return
     server = EmbeddedRedis(
         folder / "redis", socket_folder(folder), program=redis_6_2() if oldest else None
