@@ -201,7 +201,7 @@ async def test_sigterm_hands_over_without_waiting_for_the_lease(
     assert len(calls(home)) == 3
 
 
-@pytest.mark.parametrize("length", ["3s", "7s"])
+@pytest.mark.parametrize("length", ["3s", pytest.param("7s", marks=pytest.mark.long)])
 async def test_a_wait_goes_on_where_it_was(room, start, length):
     """In memory or parked: killed in the middle, the wait is not begun anew, and what was signalled is there."""
     steps = [

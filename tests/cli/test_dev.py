@@ -131,6 +131,7 @@ async def test_development_tokens_are_for_loopback_only(mc, verb):
     assert "MC_AUTH_JWKS_URL" in done.stderr
 
 
+@pytest.mark.long
 async def test_a_killed_database_comes_back_by_itself(mc):
     running = await mc.start("dev").ready()
     server = next(

@@ -128,6 +128,7 @@ async def test_ctrl_c_ends_a_local_run_at_once_and_says_so(mc, nap, flag):
     assert "Traceback" not in running.output()
 
 
+@pytest.mark.long
 async def test_what_a_killed_local_run_left_is_swept_by_the_next(mc, nap, hello, tmp_path):
     mc.environ = {"TMPDIR": str(tmp_path / "tmp")}
     (tmp_path / "tmp").mkdir()

@@ -262,7 +262,7 @@ async def test_the_same_key_is_the_same_execution_and_another_body_a_conflict(de
     assert other.code == 6
 
 
-@pytest.mark.parametrize("flag", ["--wait", "--watch"])
+@pytest.mark.parametrize("flag", ["--wait", pytest.param("--watch", marks=pytest.mark.long)])
 async def test_waiting_ends_with_the_timeout_and_the_execution_goes_on(dev, publish, flag):
     name = await publish(SLEEP)
 
@@ -313,7 +313,7 @@ async def test_documents_spell_statuses_as_tables_do(dev, publish):
     assert listed[0]["status"] == "published"
 
 
-@pytest.mark.parametrize("flag", ["--wait", "--watch"])
+@pytest.mark.parametrize("flag", ["--wait", pytest.param("--watch", marks=pytest.mark.long)])
 async def test_ctrl_c_detaches_and_says_how_to_attach_again(dev, publish, flag):
     running = dev.start("execute", await publish(SLEEP), flag)
     found = await running.printed(r"^([0-9a-f-]{36})$")

@@ -83,9 +83,11 @@ async def test_one_trace_from_the_caller_to_the_service_that_was_called(ended, c
     assert received[:3] == ["00", TRACE, chain[-1].span_id.hex()]
     assert int(received[3], 16) & 1
     assert all(span.start_time_unix_nano <= span.end_time_unix_nano for span in chain)
+    await by_what_right(ended, collector)
 
 
-async def test_spans_event_and_log_line_say_by_what_right(ended, collector):
+async def by_what_right(ended, collector):
+    """Spans, the first event and the log line say it."""
     stack, execution = ended
     right = {"purpose": "billing", "authority": "contract", "license": "CC-BY-4.0"}
 

@@ -46,9 +46,9 @@ def broken(seeds: Iterable[int], mutant: str | None = None):
     return (v for v in (simulate(seed, mutant) for seed in seeds) if v.violations)
 
 
-@pytest.mark.parametrize("first", range(0, 200, 50))
+@pytest.mark.parametrize("first", range(0, 100, 25))
 def test_no_seed_breaks_a_promise(first: int):
-    assert list(broken(range(first, first + 50))) == []
+    assert list(broken(range(first, first + 25))) == []
 
 
 # 998: a worker that parked an execution, and whose commit hung, owned it again before it heard of that.
@@ -59,9 +59,9 @@ def test_what_was_mended_stays_so(seed: int):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("first", range(200, 10_000, 350))
+@pytest.mark.parametrize("first", range(100, 10_000, 330))
 def test_no_further_seed_breaks_a_promise(first: int):
-    assert list(broken(range(first, first + 350))) == []
+    assert list(broken(range(first, first + 330))) == []
 
 
 @pytest.mark.parametrize("mutant", MUTANTS)

@@ -12,7 +12,7 @@ from benchmarks.__main__ import BENCHES
 from tests.support.processes import ROOT, clean_environment
 
 # The two that need no second process and no large table; the others are for the long run.
-SHORT = ("latency", "gap")
+SHORT = ("latency",)
 
 
 async def quick(name: str) -> dict[str, object]:

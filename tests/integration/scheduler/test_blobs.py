@@ -175,7 +175,10 @@ async def test_the_address_stays_locked_for_as_long_as_the_deleting_takes(
     class Slow(FilesystemBlobs):
         async def delete(self, keys: Sequence[BlobKey]) -> None:
             await room.sql.fetchval("select pg_sleep(0.5)")
-            locked = "select count(*) from pg_locks where locktype = 'advisory' and granted"
+            locked = (
+                "select count(*) from pg_locks l join pg_database d on d.oid = l.database "
+                "where d.datname = current_database() and l.locktype = 'advisory' and l.granted"
+            )
             held.append(await room.sql.fetchval(locked))
             await super().delete(keys)
 

@@ -256,7 +256,8 @@ async def test_a_leader_that_lost_its_connection_leads_no_longer_unless_it_wins_
         lost = asyncio.create_task(_cleared(leader.is_leader))
 
         await room.sql.execute(
-            "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory'"
+            "select pg_terminate_backend(l.pid) from pg_locks l join pg_database d on d.oid = l.database "
+            "where d.datname = current_database() and l.locktype = 'advisory'"
         )
 
         await asyncio.wait_for(lost, 10)
