@@ -27,7 +27,7 @@ from runtime.expression import ExpressionError
 from runtime.model import errors
 from runtime.model.blob import BlobRef
 from runtime.model.checkpoint import OwnedExecution
-from runtime.model.plan import Effect
+from runtime.model.plan import Effect, Plan
 from runtime.model.values import Json, Money
 from runtime.worker.encode import (
     Encoded,
@@ -186,14 +186,12 @@ def _render(
 def context_of(
     attempt: Attempt,
     owned: OwnedExecution,
-    workflow: str,
+    plan: Plan,
     *,
     log: Any,
-    heartbeat: Any,
     services: Mapping[str, Any],
     mask: Callable[[Any], Any],
     trace: Mapping[str, str],
-    policy: Any,
 ) -> StepContext:
     """What the connector is told."""
     meta = owned.meta
@@ -203,7 +201,7 @@ def context_of(
         tenant_id=owned.tenant_id,
         tenant=str(meta.get("tenant", "")),
         namespace=owned.namespace,
-        workflow=workflow,
+        workflow=plan.name,
         step_key=attempt.prepared.program.plan.key,
         step=attempt.step,
         item=attempt.item,
@@ -213,9 +211,9 @@ def context_of(
         timeout_seconds=attempt.prepared.timeout_seconds,
         log=log,
         cancel=attempt.cancel,
-        heartbeat=heartbeat,
+        heartbeat=log.heartbeat,
         charge=attempt.charge,
-        policy=policy,
+        policy=plan.policy,
         purpose=purpose if isinstance(purpose, str) else None,
         trace_headers=trace,
         services=services,

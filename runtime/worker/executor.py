@@ -60,6 +60,7 @@ from runtime.worker.attempt import Attempt, begin, context_of
 from runtime.worker.breaker import Breakers, key_of
 from runtime.worker.doubt import Doubts
 from runtime.worker.encode import clean, error_of, stopped
+from runtime.worker.intents import Intents
 from runtime.worker.large import Large
 from runtime.worker.lease import Lease
 from runtime.worker.outputs import Held, Outputs
@@ -124,8 +125,7 @@ class Executor:
         self._dirty: list[Run] = []
         self._tasks = Tasks("step", on_ended=self.unblock)
         self.quiet = self._tasks.quiet
-        # At-most-once calls that are recorded or being recorded, not begun: each holds a place.
-        self._intents: list[tuple[Run, Attempt]] = []
+        self._intents = Intents()
         self._turn_is_planned = False
         self._is_dropped = False
         self._never = CancelSignal()
@@ -232,8 +232,7 @@ class Executor:
 
     def call_off_intents(self) -> None:
         """Take back the calls that were announced and will not be made here, so nobody doubts them."""
-        intents, self._intents = self._intents, []
-        for run, attempt in intents:
+        for run, attempt in self._intents.take():
             if not run.is_over:
                 run.withdraw_intent(attempt)
                 self.touched(run)
@@ -266,10 +265,9 @@ class Executor:
             self.forget(run)
             self._traces.end_run(run, None)
         self.doubts.drop()
-        self._ready.clear()
-        self._blocked.clear()
-        self._intents.clear()
-        self._dirty.clear()
+        for entries in (self._ready, self._blocked, self._dirty):
+            entries.clear()
+        self._intents.take()
         self._large.drop()
 
     def forget(self, run: Run) -> None:
@@ -335,7 +333,7 @@ class Executor:
         """This run and no other: a newer one of the same execution may be carried already."""
         run.drop()
         self._large.call_off(run)
-        self._intents = [entry for entry in self._intents if entry[0] is not run]
+        self._intents.forget(run)
         if self.runs.get(run.owned.id) is run:
             del self.runs[run.owned.id]
 
@@ -403,7 +401,7 @@ class Executor:
         elif is_inline:
             self._answer(run, attempt)
         elif attempt.effect is Effect.AT_MOST_ONCE:
-            self._intents.append((run, attempt))
+            self._intents.add(run, attempt)
             run.record_intent(attempt)
             self.touched(run)
         else:
@@ -439,17 +437,11 @@ class Executor:
     def _may_call(self) -> bool:
         return self._taken < self._settings.max_steps and self._lease.allows_calls
 
-    def _release(self, attempt: Attempt) -> bool:
-        """The announced call begins or never will: it holds no place any more. Whether it did."""
-        before = len(self._intents)
-        self._intents = [entry for entry in self._intents if entry[1] is not attempt]
-        return len(self._intents) < before
-
     def _call_off(self, run: Run, action: RunStep | Attempt) -> None:
         """The execution is stopping: what has not begun ends without a call."""
         number = action.number if isinstance(action, Attempt) else action.attempt
         error = stopped("the execution is stopping")
-        if isinstance(action, Attempt) and self._release(action):
+        if isinstance(action, Attempt) and self._intents.release(action):
             self.unblock()
         self.tell(run, StepFailed(action.step, number, error, Effect.PURE, STOPPED))
 
@@ -477,13 +469,28 @@ class Executor:
         if not self._lease.allows_calls:
             self._blocked.append((run, attempt))
             return
-        self._release(attempt)
+        self._intents.release(attempt)
         attempt.started_at = self._clock.monotonic()
         run.attempts[attempt.step] = attempt
         self._signals.fire(signals.CALLING)
         attempt.task = self._tasks.start(self._call(run, attempt))
 
+    def _put_back(self, run: Run, attempt: Attempt) -> None:
+        """The process stood still since the turn that let this call begin: it must be let again."""
+        del run.attempts[attempt.step]
+        if attempt.stop_timer is not None:
+            attempt.stop_timer.cancel()
+        if attempt.effect is Effect.AT_MOST_ONCE:
+            self._intents.add(run, attempt)
+        if self.is_draining:
+            self.call_off_intents()
+        self._ready.append((run, attempt))
+        self._plan_turn()
+
     async def _call(self, run: Run, attempt: Attempt) -> None:
+        if not self._lease.allows_calls:
+            self._put_back(run, attempt)
+            return
         with self._traces.step(run, attempt):
             await self._conclude(run, attempt, self._context(run, attempt))
 
@@ -527,18 +534,14 @@ class Executor:
         self._metrics.steps.labels(name, status).inc()
 
     def _context(self, run: Run, attempt: Attempt) -> Any:
-        log = self._logs.of(run.owned, attempt)
-        plan = run.prepared.program.plan
         return context_of(
             attempt,
             run.owned,
-            plan.name,
-            log=log,
-            heartbeat=log.heartbeat,
+            run.prepared.program.plan,
+            log=self._logs.of(run.owned, attempt),
             services=self._registry.services,
             mask=self._secrets.mask,
             trace=self._traces.headers(run, attempt),
-            policy=plan.policy,
         )
 
     # --- stopping, retrying, parking -------------------------------------------------------------
@@ -562,8 +565,7 @@ class Executor:
         self._report(run, attempt, attempt.cut(self._clock.monotonic()))
 
     def _schedule(self, run: Run, command: ScheduleRetry) -> None:
-        name = run.prepared.steps[command.step].connector_name
-        self._metrics.retries.labels(name).inc()
+        self._metrics.retries.labels(run.prepared.steps[command.step].connector_name).inc()
         due = RetryDue(command.step, command.attempt, command.item)
         self.retry_at(run, due, command.delay_ms / 1000)
 
@@ -584,8 +586,7 @@ class Executor:
         self._large.wait_over(run, due)
 
     def _waited(self, run: Run, command: RecordStep) -> Facts:
-        name = run.prepared.steps[command.step].connector_name
-        self._metrics.steps.labels(name, command.status.name.lower()).inc()
+        self._count(run, command.step, command.status.name.lower())
         _, timer = run.timers.pop(command.step, (0.0, None))
         if timer is not None:
             timer.cancel()
