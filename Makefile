@@ -7,7 +7,7 @@ PYTHON_FINDER = for p in python3 python3.14 python3.13 python3.12 python3.11; do
 		&& { echo $$p; break; }; done
 BIN = .venv/bin
 WORKERS = 2
-PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(PYTEST_FLAGS)
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope $(PYTEST_FLAGS)
 
 .PHONY: help run test test-long simulate fuzz bench soak check schema docs verify lock clean runtime-set test-set
 

@@ -22,20 +22,18 @@ from maestro_cli.words import told, typed
 DEFAULT_TIMEOUT_SECONDS: Final = 30.0
 # A socket's patience is counted in milliseconds of 32 bits.
 _LONGEST_REQUEST_SECONDS: Final = 86_400.0
-_OPERATIONS: Final = Path(__file__).parent / "operations"
-
-
-def operation(name: str) -> str:
-    """The text of `operations/<name>.graphql`."""
-    return (_OPERATIONS / f"{name}.graphql").read_text(encoding="utf-8")
-
-
 # What to type when the server says why not.
 _HINTS: Final = {
     "VERSION_TOO_SMALL": "give a higher --version or --bump, or publish it all the same with --yes",
     "VERSION_NOT_DEPRECATED": "`mc workflows deprecate NAME@VERSION` does that",
     "WORKFLOW_PUBLISHED": "`mc workflows archive NAME` ends it",
 }
+_OPERATIONS: Final = Path(__file__).parent / "operations"
+
+
+def operation(name: str) -> str:
+    """The text of `operations/<name>.graphql`."""
+    return (_OPERATIONS / f"{name}.graphql").read_text(encoding="utf-8")
 
 
 class Client:
@@ -62,8 +60,11 @@ class Client:
         return headers
 
     def run(self, name: str, /, **variables: Any) -> dict[str, Any]:
-        """Run one of our operations; its data, or a CliError in the words of the command line."""
-        given = {k: v for k, v in variables.items() if v is not None}
+        """Run one of our operations; its data, or a CliError in the words of the command line.
+
+        What is None was not given, and is left out; so it is in a mutation's one argument, `input`.
+        """
+        given = {k: _given(v) if k == "input" else v for k, v in _given(variables).items()}
         return self._data(self.post(operation(name), given, label=name), refusal_of)
 
     def send(
@@ -193,6 +194,10 @@ class Client:
             code="UNAVAILABLE",
             hint=f"the address comes from {self.server.origin}",
         )
+
+
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _problem(answer: Mapping[str, Any], status: int) -> CliError:

@@ -10,7 +10,7 @@ import click
 
 from maestro_cli.client import Client
 from maestro_cli.documents import looks_like_file, read_definition
-from maestro_cli.errors import CliError, Finding, Place
+from maestro_cli.errors import CliError, refused
 from maestro_cli.names import check_version, reference, unknown
 from maestro_cli.options import Options
 from maestro_cli.output import compact, word
@@ -122,28 +122,9 @@ def _from_file(file: str, catalog: Any) -> Side:
     source, form = read_definition(file)
     found = validate(source, DefinitionFormat(form.lower()), catalog)
     if found.definition is None:
-        wrong = [one for one in found.problems if one.severity.value == "error"]
-        raise _refused(file, wrong)
+        raise refused(file, found.problems)
     version = None if found.version is None else str(found.version)
     return Side(file, str(found.name), version, str(found.digest), found.definition)
-
-
-def _refused(file: str, problems: Sequence[Any]) -> CliError:
-    findings = [
-        Finding(
-            one.message,
-            rule=one.rule,
-            path=one.path,
-            place=Place(file, one.line or 1, one.column or 1),
-            hint=one.hint,
-            docs=one.docs,
-        )
-        for one in problems
-    ]
-    message = findings[0].message if len(findings) == 1 else f"{len(findings)} things are wrong."
-    return CliError(
-        message, code="VALIDATION_FAILED", place=findings[0].place, findings=tuple(findings)
-    )
 
 
 def _from_server(client: Client, target: str) -> Side:

@@ -7,7 +7,7 @@ The table is the contract's: 1 failed, 2 usage, 3 not found, 4 invalid, 5 denied
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -175,6 +175,29 @@ def from_model(error: Exception) -> CliError | None:
         for problem in problems
     ]
     return CliError(error.message, code=error.code, reason=error.reason, findings=findings)
+
+
+def finding_in(file: str, problem: Any) -> Finding:
+    """What the engine found wrong in a definition, with its place in the file."""
+    return Finding(
+        problem.message,
+        rule=problem.rule,
+        severity=problem.severity.value,
+        path=problem.path,
+        place=Place(
+            file, problem.line or 1, problem.column or 1, problem.end_line, problem.end_column
+        ),
+        hint=problem.hint,
+        docs=problem.docs,
+    )
+
+
+def refused(file: str, problems: Iterable[Any]) -> CliError:
+    """Why a file is not taken: the errors among its problems, at least one."""
+    errors = [finding_in(file, one) for one in problems if one.severity.value == "error"]
+    first = errors[0]
+    message = first.message if len(errors) == 1 else f"{len(errors)} things are wrong."
+    return CliError(message, code="VALIDATION_FAILED", place=first.place, findings=errors)
 
 
 def render(error: CliError, *, as_json: bool, colored: bool = False) -> str:

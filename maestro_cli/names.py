@@ -18,6 +18,23 @@ def reference(client: Client, workflow: str) -> dict[str, Any]:
     return {"name": workflow, "namespace": client.server.namespace}
 
 
+def id_of(client: Client, workflow: str) -> str:
+    """The id of a workflow that a user named; raises CliError when there is none."""
+    found = client.run("find_workflow", **reference(client, workflow))["workflow"]
+    if found is None:
+        raise unknown(workflow)
+    return str(found["id"])
+
+
+def named(target: str) -> tuple[str, str | None]:
+    """`NAME[@VERSION]` as its two parts; what is no version is refused."""
+    workflow, separator, version = target.partition("@")
+    if not separator:
+        return workflow, None
+    check_version(target, version)
+    return workflow, version
+
+
 def unknown(workflow: str) -> CliError:
     """The error for a workflow that is not there."""
     return CliError(

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import IO, Any, Final
+from typing import IO, Any, Final, TypeVar
 
 import click
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 FORMATS: Final = ("table", "wide", "json", "jsonl", "yaml", "name")
 _DOCUMENTS: Final = frozenset({"json", "jsonl", "yaml"})
@@ -100,6 +102,11 @@ def global_options() -> list[click.Parameter]:
         ),
         _option("--no-input", is_flag=True, help="Never ask; fail where a question would stand."),
     ]
+
+
+def imports_option(what: str = "Package with connectors. Repeatable.") -> Callable[[F], F]:
+    """`--import PACKAGE`, for verbs that load the connectors of users' packages."""
+    return click.option("--import", "imports", multiple=True, metavar="PACKAGE", help=what)
 
 
 def see_current_folder(imports: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from maestro_cli.client import Client, check_payload
 from maestro_cli.documents import read_definition
 from maestro_cli.errors import CliError, Place
-from maestro_cli.names import reference, unknown
+from maestro_cli.names import id_of
 from maestro_cli.options import Options
 from maestro_cli.output import word
 
@@ -50,10 +50,7 @@ def publish_file(
 
 def publish_draft(client: Client, workflow: str, wish: Wish) -> Published:
     """Publish the draft that a workflow has on the server."""
-    found = client.run("find_workflow", **reference(client, workflow))["workflow"]
-    if found is None:
-        raise unknown(workflow)
-    return _publish(client, found["id"], wish, digest=None, file=None)
+    return _publish(client, id_of(client, workflow), wish, digest=None, file=None)
 
 
 def change_lines(diff: dict[str, Any] | None) -> list[str]:
@@ -81,9 +78,7 @@ def _publish(
         "allowSmaller": wish.may_be_smaller or None,
         "changelog": wish.changelog,
     }
-    payload = client.run(
-        "publish_workflow", input={k: v for k, v in values.items() if v is not None}
-    )["publishWorkflow"]
+    payload = client.run("publish_workflow", input=values)["publishWorkflow"]
     check_payload(payload, file=file)
     made, workflow = payload["version"], payload["workflow"]
     return Published(
@@ -103,8 +98,7 @@ def _save(
     found = client.run("find_workflow", **target)["workflow"]
     values: dict[str, Any] = {"source": source, "format": form}
     if found is None:
-        named = {key: value for key, value in target.items() if value is not None}
-        payload = client.run("create_workflow", input={**named, **values})["createWorkflow"]
+        payload = client.run("create_workflow", input={**target, **values})["createWorkflow"]
     else:
         payload = client.run("update_workflow", input={"workflowId": found["id"], **values})[
             "updateWorkflow"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from maestro_cli.documents import read_definition
-from maestro_cli.errors import CliError, Finding, Place
+from maestro_cli.errors import refused
 from maestro_cli.moments import span
 from maestro_cli.options import Options
 from maestro_cli.output import Column, compact, print_document, show_fields, show_rows, word
@@ -44,6 +44,7 @@ def of_server(
 ) -> dict[str, Any]:
     """What the server says of a workflow by name, or of a document."""
     from maestro_cli.client import Client, check_payload
+    from maestro_cli.names import id_of, named
 
     client = Client.of(options)
     given: dict[str, Any] = {
@@ -57,14 +58,9 @@ def of_server(
     if document is not None:
         given |= {"source": document[0], "format": document[1]}
     else:
-        name, _, version = target.partition("@")
-        found = client.run("find_workflow", name=name)["workflow"]
-        if found is None:
-            raise CliError(f"There is no workflow {name!r}.", code="NOT_FOUND")
-        given |= {"workflowId": found["id"], "version": version or None}
-    payload: dict[str, Any] = client.run(
-        "simulate_workflow", input={key: one for key, one in given.items() if one is not None}
-    )["simulateWorkflow"]
+        workflow, version = named(target)
+        given |= {"workflowId": id_of(client, workflow), "version": version}
+    payload: dict[str, Any] = client.run("simulate_workflow", input=given)["simulateWorkflow"]
     check_payload(payload, file=target if document is not None else None)
     return payload
 
@@ -84,7 +80,7 @@ def of_file(file: str, asked: Asked, imports: Sequence[str]) -> dict[str, Any]:
     registry = Registry.load(imports)
     found = validate(source, DefinitionFormat(form.lower()), registry.catalog())
     if found.plan is None:
-        raise _refused(file, found.problems)
+        raise refused(file, found.problems)
     script = Script(
         mocks=asked.mocks,
         fails={
@@ -176,24 +172,6 @@ def _error(error: Any) -> dict[str, Any] | None:
         "stepKey": error.step_key,
         "retryable": error.retryable,
     }
-
-
-def _refused(file: str, problems: Any) -> CliError:
-    findings = [
-        Finding(
-            one.message,
-            rule=one.rule,
-            severity=one.severity.value,
-            path=one.path,
-            place=Place(file, one.line or 1, one.column or 1),
-            hint=one.hint,
-            docs=one.docs,
-        )
-        for one in problems
-        if one.severity.value == "error"
-    ]
-    message = findings[0].message if len(findings) == 1 else f"{len(findings)} things are wrong."
-    return CliError(message, code="VALIDATION_FAILED", place=findings[0].place, findings=findings)
 
 
 def show(options: Options, found: dict[str, Any], *, with_events: bool) -> None:

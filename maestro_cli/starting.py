@@ -20,9 +20,7 @@ _LONGEST_PAUSE_SECONDS: Final = 1.0
 
 def enqueue(client: Client, values: dict[str, Any]) -> dict[str, Any]:
     """Ask for an execution; what the server made of it."""
-    payload = client.run(
-        "enqueue_execution", input={k: v for k, v in values.items() if v is not None}
-    )
+    payload = client.run("enqueue_execution", input=values)
     check_payload(payload["enqueueExecution"])
     answer: dict[str, Any] = payload["enqueueExecution"]
     return answer

@@ -266,19 +266,19 @@ async def open_runtime(
             blobs=blobs,
             max_input_bytes=settings.api.max_input_bytes,
         )
-        workflows = _workflows(
-            settings, shards, registry, executions, metrics=metrics, clock=clock, entropy=entropy
-        )
         services = _services(
-            workflows=workflows,
-            executions=executions,
-            artifacts=ArtifactService(shards=shards, blobs=blobs, plans=plans),
-            dead_letters=_dead_letters(shards, tenants, queue, wakeup),
-            doubts=_doubts(settings, shards, executions, registry, blobs=blobs),
-            watching=(BreakerService(SharedBreakers(link)), EventHandlerService(shards)),
-            health=_health(settings, shards, link, metrics),
+            settings,
+            executions,
+            shards=shards,
+            link=link,
+            tenants=tenants,
+            queue=queue,
+            wakeup=wakeup,
+            plans=plans,
+            blobs=blobs,
             registry=registry,
             clock=clock,
+            entropy=entropy,
             metrics=metrics,
         )
         yield Runtime(
@@ -340,58 +340,51 @@ def _workflows(
     )
 
 
-def _dead_letters(
-    shards: Shards, tenants: TenantStore, queue: RedisQueue, wakeup: Wakeup
-) -> DeadLetterService:
-    return DeadLetterService(shards=shards, tenants=tenants, queue=queue, wakeup=wakeup)
-
-
-def _doubts(
-    settings: Settings,
-    shards: Shards,
-    executions: ExecutionService,
-    registry: Registry,
-    *,
-    blobs: Blobs,
-) -> DoubtService:
-    most = settings.worker.max_output_bytes
-    store = ExecutionStore(shards.catalog)
-    return DoubtService(shards, store, executions, registry, blobs=blobs, max_bytes=most)
-
-
 def _services(
-    *,
-    workflows: WorkflowService,
+    settings: Settings,
     executions: ExecutionService,
-    artifacts: ArtifactService,
-    dead_letters: DeadLetterService,
-    doubts: DoubtService,
-    watching: tuple[BreakerService, EventHandlerService],
-    health: HealthService,
+    *,
+    shards: Shards,
+    link: RedisLink,
+    tenants: TenantStore,
+    queue: RedisQueue,
+    wakeup: Wakeup,
+    plans: PlanStore,
+    blobs: Blobs,
     registry: Registry,
     clock: Clock,
+    entropy: Entropy,
     metrics: Metrics,
 ) -> Services:
-    """The services, and those that are made of others; `watching` shows operators what goes on."""
-    breakers, handlers = watching
-    simulations = SimulationService(
-        workflows=workflows,
-        executions=executions,
-        artifacts=artifacts,
-        registry=registry,
-        clock=clock,
-        metrics=metrics,
+    """All services; that of executions is made before, because others are made of it."""
+    workflows = _workflows(
+        settings, shards, registry, executions, metrics=metrics, clock=clock, entropy=entropy
     )
+    artifacts = ArtifactService(shards=shards, blobs=blobs, plans=plans)
     return Services(
         workflows=workflows,
         executions=executions,
         artifacts=artifacts,
-        dead_letters=dead_letters,
-        doubts=doubts,
-        breakers=breakers,
-        simulations=simulations,
-        handlers=handlers,
-        health=health,
+        dead_letters=DeadLetterService(shards=shards, tenants=tenants, queue=queue, wakeup=wakeup),
+        doubts=DoubtService(
+            shards,
+            ExecutionStore(shards.catalog),
+            executions,
+            registry,
+            blobs=blobs,
+            max_bytes=settings.worker.max_output_bytes,
+        ),
+        breakers=BreakerService(SharedBreakers(link)),
+        simulations=SimulationService(
+            workflows=workflows,
+            executions=executions,
+            artifacts=artifacts,
+            registry=registry,
+            clock=clock,
+            metrics=metrics,
+        ),
+        handlers=EventHandlerService(shards),
+        health=_health(settings, shards, link, metrics),
     )
 
 

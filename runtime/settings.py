@@ -330,7 +330,8 @@ def _worker(env: Mapping[str, str]) -> WorkerSettings:
 
 def _breaker(env: Mapping[str, str]) -> BreakerRule:
     """When a target that keeps failing is left alone."""
-    usual, failures = BreakerRule(), env.get("MC_BREAKER_FAILURES") or "10"
+    usual = BreakerRule()
+    failures = env.get("MC_BREAKER_FAILURES") or str(usual.failures)
     if not failures.isdigit() or not 1 <= int(failures) <= _MOST_FAILURES:
         raise SetupError(
             f"MC_BREAKER_FAILURES must be a number from 1 to {_MOST_FAILURES}, not {failures!r}.",

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from maestro_cli.groups import Verb
-from maestro_cli.options import Options, see_current_folder
+from maestro_cli.options import Options, imports_option, see_current_folder
 
 
 @click.command(cls=Verb)
@@ -27,13 +27,7 @@ from maestro_cli.options import Options, see_current_folder
     metavar="FOLDER",
     help="Data folder; MC_HOME otherwise.",
 )
-@click.option(
-    "--import",
-    "imports",
-    multiple=True,
-    metavar="PACKAGE",
-    help="Package with connectors. Repeatable.",
-)
+@imports_option()
 @click.pass_obj
 def dev(
     options: Options,

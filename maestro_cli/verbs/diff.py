@@ -8,20 +8,14 @@ import click
 
 from maestro_cli.differences import as_document, as_lines, compare, load_side
 from maestro_cli.groups import Verb
-from maestro_cli.options import Options, see_current_folder
+from maestro_cli.options import Options, imports_option, see_current_folder
 from maestro_cli.output import print_document
 
 
 @click.command(cls=Verb)
 @click.argument("a", metavar="A")
 @click.argument("b", metavar="B")
-@click.option(
-    "--import",
-    "imports",
-    multiple=True,
-    metavar="PACKAGE",
-    help="Package with connectors. Repeatable.",
-)
+@imports_option()
 @click.pass_obj
 def diff(options: Options, a: str, b: str, imports: tuple[str, ...]) -> None:
     """Compare two definitions: FILE, NAME (the current version), NAME@VERSION or NAME@draft.

@@ -16,7 +16,7 @@ from maestro_cli.documents import looks_like_file, read_input
 from maestro_cli.errors import CliError, usage
 from maestro_cli.groups import Verb
 from maestro_cli.names import check_version
-from maestro_cli.options import Options, see_current_folder
+from maestro_cli.options import Options, imports_option, see_current_folder
 from maestro_cli.output import print_document
 
 _PRIORITIES: Final = 1 << 31
@@ -63,13 +63,7 @@ class _Request:
 )
 @click.option("--wait", "-w", is_flag=True, help="Stay until it ends; the exit code says how.")
 @click.option("--watch", is_flag=True, help="Stay and show what happens.")
-@click.option(
-    "--import",
-    "imports",
-    multiple=True,
-    metavar="PACKAGE",
-    help="Package with connectors, for a run in this process.",
-)
+@imports_option("Package with connectors, for a run in this process.")
 @click.option(
     "--local", is_flag=True, help="Run a FILE in this process although a server is there."
 )

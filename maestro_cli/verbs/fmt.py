@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from maestro_cli.documents import read_definition
-from maestro_cli.errors import FAILED, CliError, Finding, Place
+from maestro_cli.errors import FAILED, CliError, Place, refused
 from maestro_cli.groups import Verb
 from maestro_cli.options import Options
 
@@ -61,7 +61,7 @@ def convert(options: Options, file: str, spelling: str, write: bool) -> int:
     try:
         text = convert_document(source, Spelling(spelling))
     except Invalid as error:
-        raise _refused(file, error.problems) from error
+        raise refused(file, error.problems) from error
     if not write or file == _STDIN:
         print(text, end="")
         return 0
@@ -78,7 +78,7 @@ def _read(file: str) -> Any:
     text, form = read_definition(file)
     source = read_source(text, DefinitionFormat(form.lower()))
     if not source.is_read or source.findings.has_errors:
-        raise _refused(file, [one.as_problem() for one in source.findings.found])
+        raise refused(file, [one.as_problem() for one in source.findings.found])
     return source
 
 
@@ -89,25 +89,6 @@ def _formatted(file: str, source: Any) -> str:
         return format_document(source)
     except LayoutRefused as error:
         raise CliError(error.message, place=Place(file)) from error
-
-
-def _refused(file: str, problems: Any) -> CliError:
-    findings = [
-        Finding(
-            one.message,
-            rule=one.rule,
-            severity=one.severity.value,
-            path=one.path,
-            place=Place(file, one.line or 1, one.column or 1),
-            hint=one.hint,
-            docs=one.docs,
-        )
-        for one in problems
-        if one.severity.value == "error"
-    ]
-    first = findings[0]
-    message = first.message if len(findings) == 1 else f"{len(findings)} things are wrong."
-    return CliError(message, code="VALIDATION_FAILED", place=first.place, findings=findings)
 
 
 def _print_diff(file: str, before: str, after: str) -> None:

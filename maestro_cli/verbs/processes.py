@@ -7,7 +7,7 @@ from dataclasses import replace
 import click
 
 from maestro_cli.groups import Verb
-from maestro_cli.options import DurationType, Options, see_current_folder
+from maestro_cli.options import DurationType, Options, imports_option, see_current_folder
 
 
 @click.command(cls=Verb)
@@ -18,13 +18,7 @@ from maestro_cli.options import DurationType, Options, see_current_folder
     metavar="N",
     help="Port to listen on; MC_PORT otherwise.",
 )
-@click.option(
-    "--import",
-    "imports",
-    multiple=True,
-    metavar="PACKAGE",
-    help="Package with connectors, for checking definitions. Repeatable.",
-)
+@imports_option("Package with connectors, for checking definitions. Repeatable.")
 @click.pass_obj
 def serve(options: Options, host: str | None, port: int | None, imports: tuple[str, ...]) -> int:
     """Run the API: GraphQL, health and metrics. SIGTERM drains; a second one stops at once."""
@@ -39,13 +33,7 @@ def serve(options: Options, host: str | None, port: int | None, imports: tuple[s
 
 
 @click.command(cls=Verb)
-@click.option(
-    "--import",
-    "imports",
-    multiple=True,
-    metavar="PACKAGE",
-    help="Package with connectors. Repeatable.",
-)
+@imports_option()
 @click.option(
     "--concurrency", type=click.IntRange(1), metavar="N", help="Steps at once, in each shard."
 )

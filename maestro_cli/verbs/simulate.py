@@ -12,7 +12,7 @@ import click
 from maestro_cli.documents import looks_like_file, parse_value, read_definition, read_input
 from maestro_cli.errors import FAILED, CliError, usage
 from maestro_cli.groups import Verb
-from maestro_cli.options import Options, see_current_folder
+from maestro_cli.options import Options, imports_option, see_current_folder
 from maestro_cli.simulating import Asked, of_file, of_server, show
 
 T = TypeVar("T")
@@ -61,13 +61,7 @@ _BAD_ENDS: Final = frozenset({"FAILED", "TIMED_OUT", "CANCELLED"})
     metavar="EXECUTION",
     help="Take outputs and durations from an execution (asks the server).",
 )
-@click.option(
-    "--import",
-    "imports",
-    multiple=True,
-    metavar="PACKAGE",
-    help="Package with connectors. Repeatable.",
-)
+@imports_option()
 @click.option("--events", is_flag=True, help="Show every event too.")
 @click.pass_obj
 def simulate(options: Options, /, target: str, imports: tuple[str, ...], **flags: Any) -> int:

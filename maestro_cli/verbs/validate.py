@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import click
 
 from maestro_cli.documents import read_definition
-from maestro_cli.errors import INVALID, Finding, Place, excerpt
+from maestro_cli.errors import INVALID, Finding, Place, excerpt, finding_in
 from maestro_cli.groups import Verb
-from maestro_cli.options import Options, see_current_folder
+from maestro_cli.options import Options, imports_option, see_current_folder
 from maestro_cli.output import print_documents
 
 FORMATS: Final = ("pretty", "json", "sarif", "github")
@@ -42,13 +42,7 @@ class Report:
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--strict", is_flag=True, help="Warnings refuse too.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="pretty", show_default=True)
-@click.option(
-    "--import",
-    "imports",
-    multiple=True,
-    metavar="PACKAGE",
-    help="Package with connectors. Repeatable.",
-)
+@imports_option()
 @click.pass_obj
 def validate(
     options: Options, files: tuple[str, ...], strict: bool, form: str, imports: tuple[str, ...]
@@ -95,17 +89,7 @@ def _check(file: str, catalog: Any) -> Report:
         source, DefinitionFormat(form.lower()), catalog, surroundings=known
     )
     findings = tuple(
-        Finding(
-            problem.message,
-            rule=problem.rule,
-            severity=problem.severity.value,
-            path=problem.path,
-            place=Place(
-                file, problem.line or 1, problem.column or 1, problem.end_line, problem.end_column
-            ),
-            hint=_hint(problem.rule, problem.hint),
-            docs=problem.docs,
-        )
+        replace(finding_in(file, problem), hint=_hint(problem.rule, problem.hint))
         for problem in result.problems
     )
     version, digest = result.version, result.digest

@@ -9,7 +9,7 @@ import click
 from maestro_cli.client import Client, check_payload
 from maestro_cli.errors import usage
 from maestro_cli.groups import VerbGroup
-from maestro_cli.names import check_version, reference, unknown
+from maestro_cli.names import id_of, named, reference, unknown
 from maestro_cli.options import Options
 from maestro_cli.output import Column, print_document, show_fields, show_one, show_rows, word
 from maestro_cli.paging import collect
@@ -120,7 +120,7 @@ def versions(options: Options, workflow: str, limit: int) -> None:
 @click.pass_obj
 def deprecate(options: Options, target: str, reason: str | None) -> None:
     """Deprecate a version: it is taken only by those who name it."""
-    workflow, version = _named(target)
+    workflow, version = named(target)
     if version is None:
         raise usage(f"Name the version, like {workflow}@1.2.0.")
     _end_version(
@@ -138,14 +138,14 @@ def deprecate(options: Options, target: str, reason: str | None) -> None:
 @click.pass_obj
 def archive(options: Options, target: str, reason: str | None) -> None:
     """Archive a workflow for good, or one deprecated version: it starts no executions any more."""
-    workflow, version = _named(target)
+    workflow, version = named(target)
     if version is not None:
         name, field = "archive_workflow_version", "archiveWorkflowVersion"
         _end_version(options, name, field, (workflow, version), reason)
         return
     client = Client.of(options)
-    values = {"workflowId": _id_of(client, workflow), "reason": reason}
-    payload = client.run("archive_workflow", input=_given(values))["archiveWorkflow"]
+    values = {"workflowId": id_of(client, workflow), "reason": reason}
+    payload = client.run("archive_workflow", input=values)["archiveWorkflow"]
     check_payload(payload)
     found = payload["workflow"]
     show_one(options, found, lambda: print(f"{found['name']} {word(found['status'])}"), name="name")
@@ -158,8 +158,8 @@ def archive(options: Options, target: str, reason: str | None) -> None:
 def delete(options: Options, workflow: str, reason: str | None) -> None:
     """Delete a draft of which no version was ever published; anything else is archived."""
     client = Client.of(options)
-    values = {"workflowId": _id_of(client, workflow), "reason": reason}
-    payload = client.run("delete_workflow", input=_given(values))["deleteWorkflow"]
+    values = {"workflowId": id_of(client, workflow), "reason": reason}
+    payload = client.run("delete_workflow", input=values)["deleteWorkflow"]
     check_payload(payload)
     if options.is_document:
         print_document(options, {"deletedId": payload["deletedId"]})
@@ -172,8 +172,8 @@ def _end_version(
 ) -> None:
     client = Client.of(options)
     workflow, version = target
-    values = {"workflowId": _id_of(client, workflow), "version": version, "reason": reason}
-    payload = client.run(name, input=_given(values))[field]
+    values = {"workflowId": id_of(client, workflow), "version": version, "reason": reason}
+    payload = client.run(name, input=values)[field]
     check_payload(payload)
     changed, current = payload["version"], payload["workflow"]["currentVersion"]
     shown = {"name": payload["workflow"]["name"], **changed, "currentVersion": current}
@@ -183,24 +183,6 @@ def _end_version(
         print(f"{shown['name']}@{changed['version']} {word(changed['state'])}; {rest}")
 
     show_one(options, shown, draw, name="name")
-
-
-def _named(target: str) -> tuple[str, str | None]:
-    workflow, separator, version = target.partition("@")
-    if separator:
-        check_version(target, version)
-    return workflow, version if separator else None
-
-
-def _id_of(client: Client, workflow: str) -> str:
-    found = client.run("find_workflow", **reference(client, workflow))["workflow"]
-    if found is None:
-        raise unknown(workflow)
-    return str(found["id"])
-
-
-def _given(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value is not None}
 
 
 def _draw(found: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from runtime.abi.catalog import Catalog
 from runtime.definition.document import Document, Step
 from runtime.definition.graph import Graph
 from runtime.definition.narrowing import narrowings
-from runtime.definition.types import Types
+from runtime.definition.types import Types, in_words, kind_of, widened
 from runtime.expression import Kinds
 from runtime.model.plan import StepKind
 from runtime.model.values import Json
@@ -24,11 +24,6 @@ from runtime.model.workflow_diff import Compatibility, Effect, FieldChange
 _BREAKING: Final = Compatibility.BREAKING
 # Words about a workflow, as opposed to what it does.
 _ABOUT: Final = frozenset(("name", "display_name", "description", "labels", "owner"))
-_NUMBER: Final = frozenset(("integer", "number"))
-_BY_VALUE: Final[dict[type, str]] = {
-    str: "string", bool: "boolean", int: "integer", float: "number", list: "array", dict: "object",
-    type(None): "null",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,26 +100,18 @@ def _retyped(path: str, old: tuple[Json, Kinds], new: tuple[Json, Kinds]) -> Ite
     name = path.removeprefix("outputs.")
     (before, were), (after, are) = old, new
     if were is not None and are is not None:
-        if not _fits(are, were):
-            message = f"the output {name!r} was {_said(were)} and may now be {_said(are)}"
+        if not are <= widened(were):
+            message = f"the output {name!r} was {in_words(were)} and may now be {in_words(are)}"
             yield Effect("output-changed", message, path, _BREAKING)
     elif before != after or were != are:
         message = f"whether the output {name!r} keeps its type can't be seen"
         yield Effect("output-unknown", message, path, Compatibility.UNKNOWN)
 
 
-def _fits(are: frozenset[str], were: frozenset[str]) -> bool:
-    return are <= (were | _NUMBER if "number" in were else were)
-
-
-def _said(kinds: frozenset[str]) -> str:
-    return " or ".join(sorted(kinds))
-
-
 def _kinds(value: Json, types: Types) -> Kinds:
     if isinstance(value, str):
         return types.of(value)
-    return frozenset((_BY_VALUE[type(value)],))
+    return frozenset((kind_of(value),))
 
 
 def _types(definition: Mapping[str, Json], catalog: Catalog) -> Types:

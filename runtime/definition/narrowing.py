@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from runtime.definition.canonical import canonical_bytes
-from runtime.definition.types import kinds_of_schema
+from runtime.definition.types import in_words, kinds_of_schema, widened
 from runtime.model.values import Json
 from runtime.model.workflow_diff import Compatibility, Effect
 
@@ -29,7 +29,6 @@ _TIGHTER: Final[dict[str, Callable[[Any, Any], bool]]] = {
 _JUDGED: Final = frozenset(
     ("type", "enum", "const", "properties", "required", "additionalProperties", "items", *_TIGHTER)
 )
-_NUMBER: Final = frozenset(("integer", "number"))
 
 
 def narrowings(before: Json, after: Json) -> Iterator[Effect]:
@@ -68,11 +67,12 @@ def _types(before: dict[str, Any], after: dict[str, Any], path: str) -> Iterator
     were, are = kinds_of_schema(before), kinds_of_schema({"type": after["type"]})
     if are is None:
         return
-    taken = are | _NUMBER if "number" in are else are
     if were is None:
-        yield _breaks("param-narrowed", f"must be {_said(are)} now", path)
-    elif not were <= taken:
-        yield _breaks("param-narrowed", f"was {_said(were)} and must be {_said(are)} now", path)
+        yield _breaks("param-narrowed", f"must be {in_words(are)} now", path)
+    elif not were <= widened(are):
+        yield _breaks(
+            "param-narrowed", f"was {in_words(were)} and must be {in_words(are)} now", path
+        )
 
 
 def _choices(before: dict[str, Any], after: dict[str, Any], path: str) -> Iterator[Effect]:
@@ -175,7 +175,3 @@ def _breaks(rule: str, what: str, path: str) -> Effect:
 
 def _name(path: str) -> str:
     return path.removeprefix("params.")
-
-
-def _said(kinds: frozenset[str]) -> str:
-    return " or ".join(sorted(kinds))

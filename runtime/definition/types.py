@@ -16,11 +16,27 @@ from runtime.model.values import Json
 
 _NULL: Final = frozenset(("null",))
 _INTEGER: Final = frozenset(("integer",))
+_NUMBER: Final = frozenset(("integer", "number"))
 _BY_VALUE: Final[dict[type, str]] = {
     str: "string", bool: "boolean", int: "integer", float: "number", list: "array", dict: "object",
     type(None): "null",
 }  # fmt: skip
 _MAX_OPTIONS: Final = 20
+
+
+def kind_of(value: Json) -> str:
+    """The JSON type of a value."""
+    return _BY_VALUE[type(value)]
+
+
+def widened(kinds: frozenset[str]) -> frozenset[str]:
+    """The kinds, and what fits wherever they do: an integer is a number."""
+    return kinds | _NUMBER if "number" in kinds else kinds
+
+
+def in_words(kinds: frozenset[str]) -> str:
+    """The kinds as a sentence names them."""
+    return " or ".join(sorted(kinds))
 
 
 class Types:

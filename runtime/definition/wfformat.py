@@ -25,7 +25,7 @@ _ODD_ID: Final = re.compile(r"[^A-Za-z0-9_.-]+")
 _ODD_NAME: Final = re.compile(r"[^a-z0-9._-]+")
 _LONGEST_ID: Final = 190
 _LONGEST_NAME: Final = 90
-_SHOWN: Final = 3
+_LONGEST_RUN: Final = 31_536_000  # Seconds: a year.
 _MAPPED: Final = {
     "document": frozenset(("name", "description", "schemaVersion", "workflow")),
     "workflow": frozenset(("specification", "execution")),
@@ -33,6 +33,15 @@ _MAPPED: Final = {
     "execution": frozenset(("tasks",)),
     "task": frozenset(("id", "name", "parents", "children")),
     "run": frozenset(("id", "runtimeInSeconds")),
+}
+_WHY: Final[Mapping[str, str]] = {
+    "command": "programs are not run by connectors; the step waits as long as it took",
+    "inputFiles": "files are not passed between steps; the dependencies are kept",
+    "outputFiles": "files are not passed between steps; the dependencies are kept",
+    "files": "files are not passed between steps; the dependencies are kept",
+    "machines": "where a task ran is not part of a definition",
+    "makespanInSeconds": "a simulation computes it again, without the queueing of the real run",
+    "executedAt": "the run of a workflow is no part of its definition",
 }
 
 
@@ -67,17 +76,6 @@ class _Reading:
         for key, value in given.items():
             if key not in _MAPPED[where] and value not in (None, [], {}, ""):
                 self.lose(f"{path}.{key}" if path else key, _WHY.get(key, "has no counterpart"))
-
-
-_WHY: Final[Mapping[str, str]] = {
-    "command": "programs are not run by connectors; the step waits as long as it took",
-    "inputFiles": "files are not passed between steps; the dependencies are kept",
-    "outputFiles": "files are not passed between steps; the dependencies are kept",
-    "files": "files are not passed between steps; the dependencies are kept",
-    "machines": "where a task ran is not part of a definition",
-    "makespanInSeconds": "a simulation computes it again, without the queueing of the real run",
-    "executedAt": "the run of a workflow is no part of its definition",
-}
 
 
 def import_wfformat(text: str) -> Imported:
@@ -193,9 +191,6 @@ def _work(seconds: Any, reading: _Reading) -> list[str]:
     why = "is not known: the step takes no time" if seconds is None else "is no duration"
     reading.lose("workflow.execution.tasks[].runtimeInSeconds", why)
     return ["    uses: core.noop@1"]
-
-
-_LONGEST_RUN: Final = 31_536_000
 
 
 def _parents(

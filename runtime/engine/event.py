@@ -216,7 +216,7 @@ class BlobLoaded:
 
 @dataclass(frozen=True, slots=True)
 class PauseRequested:
-    """Somebody asked to start nothing more for now."""
+    """Somebody asked to start nothing more until it is resumed."""
 
     actor: Json
     reason: str | None

@@ -16,6 +16,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
 from runtime.engine.doubt import Doubt, lost
 from runtime.engine.ending import complete, ending_by, fail
@@ -41,7 +42,7 @@ from runtime.model.execution import StepStatus
 from runtime.model.values import Json
 
 # Members of a row that tell of the call, whatever became of it.
-FACTS = ("in", "cost", "code", "code_digest", "worker")
+_FACTS: Final = ("in", "cost", "code", "code_digest", "worker")
 _ENDED_WELL = frozenset({COMPLETED, SKIPPED})
 _STOPS = frozenset({EventKind.EXECUTION_CANCEL_REQUESTED, EventKind.EXECUTION_DEADLINE_REACHED})
 
@@ -172,7 +173,7 @@ def _restore(state: ExecutionState, row: StepRecord, due: list[Due]) -> None:
 
 def _tail_of(result: dict[str, Json]) -> str:
     """What a row says of a call, as it stands in the row."""
-    return "".join(f',"{name}":{json.dumps(result[name])}' for name in FACTS if name in result)
+    return "".join(f',"{name}":{json.dumps(result[name])}' for name in _FACTS if name in result)
 
 
 def _made_no_call(row: StepRecord) -> bool:

@@ -61,7 +61,7 @@ from runtime.model.errors import StepErrorKind
 from runtime.model.event import EventKind
 from runtime.model.execution import ExecutionStatus, StepStatus, Verdict
 from runtime.model.plan import StepKind, StepPlan
-from runtime.model.values import Duration, Json, Money
+from runtime.model.values import Duration, Json, Money, total
 
 MAX_HAPPENINGS: Final = 200_000
 MAX_BYTES: Final = 64 * 1024 * 1024
@@ -149,7 +149,7 @@ class _Simulator:
         self._events: list[Happening] = []
         self._timers: list[SimulatedTimer] = []
         self._tasks: list[SimulatedTask] = []
-        self._costs: dict[str, Money] = {}
+        self._costs: tuple[Money, ...] = ()
         self._unknown: dict[str, None] = {}
 
     def run(self) -> Simulation:
@@ -180,7 +180,7 @@ class _Simulator:
             output=finish.output,
             error=finish.error,
             duration_ms=self._now,
-            costs=tuple(self._costs.values()),
+            costs=self._costs,
             unknown_durations=tuple(self._unknown),
             timers=tuple(self._timers),
             tasks=tuple(self._tasks),
@@ -256,8 +256,7 @@ class _Simulator:
         if answer.seconds is None:
             self._unknown[plan.key] = None
         if answer.cost is not None:
-            known = self._costs.get(answer.cost.currency)
-            self._costs[answer.cost.currency] = known + answer.cost if known else answer.cost
+            self._costs = total((*self._costs, answer.cost))
         delay = round((answer.seconds or 0.0) * 1000)
         if plan.timeout is not None and delay > plan.timeout.milliseconds:
             words = f"It would take longer than the {plan.timeout} that an attempt may take."

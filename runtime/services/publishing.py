@@ -22,7 +22,8 @@ from runtime.model.workflow import WorkflowVersion
 from runtime.model.workflow_diff import Compatibility, DefinitionDiff, VersionBump
 from runtime.store.workflow import Draft, WorkflowStore
 
-_LARGE: Final = 100_000
+# Of both versions together; comparing more takes longer than others should wait for.
+_MANY_STEPS: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ class Publisher:
         """What differs; large definitions are compared in a thread, for others must not wait for it."""
         work = partial(diff_definitions, before, after, self._catalog())
         size = len(before.get("steps", ())) + len(after.get("steps", ()))
-        return work() if size <= _LARGE // 500 else await asyncio.to_thread(work)
+        return work() if size <= _MANY_STEPS else await asyncio.to_thread(work)
 
     async def _next(
         self,

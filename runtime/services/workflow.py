@@ -324,7 +324,8 @@ class WorkflowService:
         """The end of a workflow: nothing is started or published any more; what runs goes on."""
         require(who, "workflows:write")
         async with self._database.tenant(who.tenant_id) as connection, connection.transaction():
-            is_new = await self._locked(connection, who, id) is not WorkflowStatus.ARCHIVED
+            row = await self._locked(connection, who, id)
+            is_new = WorkflowStatus(row["status"]) is not WorkflowStatus.ARCHIVED
             if is_new:
                 await self._store.archive(connection, who.tenant_id, id)
                 await self._record(connection, who, id, "archived", _why(reason))
@@ -419,20 +420,18 @@ class WorkflowService:
             raise InvalidState("There is no draft to publish.", reason="NO_DRAFT")
         return draft
 
-    async def _locked(self, connection: Any, who: Principal, id: UUID) -> WorkflowStatus:
-        """Hold a workflow to the end of the transaction; its status as it is now."""
+    async def _locked(self, connection: Any, who: Principal, id: UUID) -> Any:
+        """Hold a workflow to the end of the transaction; its row as it is now."""
         row = await self._store.lock(connection, who.tenant_id, id)
         if row is None:
             raise _unknown(id)
-        return WorkflowStatus(row["status"])
+        return row
 
     async def _locked_draft(
         self, connection: Any, who: Principal, id: UUID, expected: Digest | None
     ) -> None:
         """Hold a workflow that is not archived and whose draft is the one that the caller has seen."""
-        row = await self._store.lock(connection, who.tenant_id, id)
-        if row is None:
-            raise _unknown(id)
+        row = await self._locked(connection, who, id)
         _refuse_archived(row["name"], WorkflowStatus(row["status"]))
         if expected is not None and row["draft_digest"] != str(expected):
             raise Conflict(

@@ -186,7 +186,7 @@ create table outbox (
 CREATE INDEX outbox_due ON maestro.outbox USING btree (shard, available_at);
 alter table outbox enable row level security;
 
-create table provenance_stubs (
+create table version_provenance (
   version_id uuid not null,
   tenant_id uuid not null,
   workflow_id uuid not null,
@@ -196,12 +196,12 @@ create table provenance_stubs (
   source_format text not null,
   actor jsonb not null,
   recorded_at timestamp with time zone not null default now(),
-  constraint provenance_stubs_pkey PRIMARY KEY (version_id),
-  constraint provenance_stubs_version_id_fkey FOREIGN KEY (version_id) REFERENCES workflow_versions(id)
+  constraint version_provenance_pkey PRIMARY KEY (version_id),
+  constraint version_provenance_version_id_fkey FOREIGN KEY (version_id) REFERENCES workflow_versions(id)
 );
-CREATE TRIGGER immutable BEFORE DELETE OR UPDATE ON maestro.provenance_stubs FOR EACH ROW EXECUTE FUNCTION mc_stub_is_immutable();
-CREATE TRIGGER kept BEFORE TRUNCATE ON maestro.provenance_stubs FOR EACH STATEMENT EXECUTE FUNCTION mc_stub_is_immutable();
-alter table provenance_stubs enable row level security;
+CREATE TRIGGER immutable BEFORE DELETE OR UPDATE ON maestro.version_provenance FOR EACH ROW EXECUTE FUNCTION mc_provenance_is_immutable();
+CREATE TRIGGER kept BEFORE TRUNCATE ON maestro.version_provenance FOR EACH STATEMENT EXECUTE FUNCTION mc_provenance_is_immutable();
+alter table version_provenance enable row level security;
 
 create table retention_changes (
   day date not null,
@@ -1518,7 +1518,7 @@ CREATE OR REPLACE FUNCTION maestro.mc_source_digest(p_source text)
  IMMUTABLE PARALLEL SAFE
 AS $function$ select 'sha256:' || encode(sha256(convert_to(p_source, 'UTF8')), 'hex') $function$;
 
-CREATE OR REPLACE FUNCTION maestro.mc_stub_is_immutable()
+CREATE OR REPLACE FUNCTION maestro.mc_provenance_is_immutable()
  RETURNS trigger
  LANGUAGE plpgsql
 AS $function$
@@ -1801,8 +1801,8 @@ create policy engine on legal_holds to mc_engine using (true) with check (true);
 create policy tenant on legal_holds to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
 create policy engine on outbox to mc_engine using (true) with check (true);
 create policy tenant on outbox to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
-create policy engine on provenance_stubs to mc_engine using (true) with check (true);
-create policy tenant on provenance_stubs to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
+create policy engine on version_provenance to mc_engine using (true) with check (true);
+create policy tenant on version_provenance to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
 create policy engine on step_executions to mc_engine using (true) with check (true);
 create policy tenant on step_executions to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
 create policy engine on step_logs to mc_engine using (true) with check (true);
@@ -1892,8 +1892,8 @@ grant select on legal_holds to mc_engine;
 grant select on migrations to mc_api;
 grant select on migrations to mc_engine;
 grant delete, insert, select, update on outbox to mc_engine;
-grant insert, select on provenance_stubs to mc_api;
-grant select on provenance_stubs to mc_engine;
+grant insert, select on version_provenance to mc_api;
+grant select on version_provenance to mc_engine;
 grant select on retention_days to mc_engine;
 grant delete, insert, select, update on shards to mc_engine;
 grant select on step_executions to mc_api;

@@ -135,8 +135,11 @@ async def test_a_workflow_is_simulated_by_name_with_what_an_execution_gave(dev, 
 
     done = await dev.run("simulate", f"{name}@1.0.0", "--from", past, "-o", "json")
     unknown = await dev.run("simulate", "nobody-knows-it")
+    elsewhere = await dev.run("simulate", name, "--namespace", "elsewhere")
+    no_version = await dev.run("simulate", f"{name}@one")
 
     found = json.loads(done.stdout)
+    assert (elsewhere.code, no_version.code) == (3, 2)
     assert (found["status"], found["output"], done.code) == ("completed", {"cups": 7}, 0)
     assert unknown.code == 3
 

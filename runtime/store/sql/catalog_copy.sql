@@ -28,7 +28,8 @@ insert into tenants as t (id, name, spread, settings)
 
 -- name: drop_workflows
 -- Safe: drafts that are gone from the catalog; what has a version or an execution is never deleted there.
-delete from workflows w where w.id <> all ($1) and not exists (select 1 from workflow_versions v where v.workflow_id = w.id);
+delete from workflows w where not exists (select 1 from unnest($1::uuid[]) x (i) where x.i = w.id)
+   and not exists (select 1 from workflow_versions v where v.workflow_id = w.id);
 
 -- name: put_workflows
 -- Safe: as tenants; a change of retention_days waits for an exchange under way, by its trigger.

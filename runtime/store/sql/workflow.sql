@@ -58,7 +58,7 @@ with made as (
     changelog, published_at, published_by)
   values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, maestro.now(), $11)
   returning *)
-insert into provenance_stubs (version_id, tenant_id, workflow_id, version, digest, source_digest, source_format, actor, recorded_at)
+insert into version_provenance (version_id, tenant_id, workflow_id, version, digest, source_digest, source_format, actor, recorded_at)
 select m.id, m.tenant_id, m.workflow_id, m.version, m.digest, mc_source_digest(m.source), m.source_format, m.published_by, m.published_at
   from made m;
 

@@ -259,7 +259,7 @@ async def test_each_version_has_one_stub_that_never_changes(room):
     second = await republish(room, first.workflow.id, version=None, steps=TWO)
     source = document(version=None, steps=TWO)
 
-    rows = await room.engine.sql.fetch("select * from provenance_stubs order by version")
+    rows = await room.engine.sql.fetch("select * from version_provenance order by version")
 
     row = rows[1]
     assert [one["version_id"] for one in rows] == [first.version.id, second.version.id]
@@ -270,7 +270,10 @@ async def test_each_version_has_one_stub_that_never_changes(room):
     )
     assert loads(row["actor"])["subject"] == room.who.actor.subject
     assert row["recorded_at"] == second.version.published_at
-    for statement in ("update provenance_stubs set digest = 'x'", "delete from provenance_stubs"):
+    for statement in (
+        "update version_provenance set digest = 'x'",
+        "delete from version_provenance",
+    ):
         with pytest.raises(asyncpg.PostgresError, match="never changes"):
             await room.engine.sql.execute(statement)
 
@@ -282,7 +285,7 @@ async def test_each_version_has_one_stub_that_never_changes(room):
         ("update workflow_versions set version = '9.0.0'", "never changes"),
         ("update workflow_versions set state = 0", "never changes"),
         ("truncate workflow_versions cascade", "never (changes|deleted)"),
-        ("truncate provenance_stubs", "never changes"),
+        ("truncate version_provenance", "never changes"),
         ("delete from workflows", "foreign key"),
         ("update workflows set status = 1", "stays archived"),
     ],

@@ -31,7 +31,7 @@ SECURED = [
     "dead_letters",
     "event_failures",
     "legal_holds",
-    "provenance_stubs",
+    "version_provenance",
     "workflow_records",
 ]
 
@@ -63,7 +63,7 @@ async def _fill(room, tenant):
         tenant,
     )
     await room.sql.execute(
-        "insert into provenance_stubs (version_id, tenant_id, workflow_id, version, digest, source_digest, source_format, actor)"
+        "insert into version_provenance (version_id, tenant_id, workflow_id, version, digest, source_digest, source_format, actor)"
         " values ($1, $1, $1, '1.0.0', 'd', 's', 'json', '{}') on conflict do nothing",
         tenant,
     )
