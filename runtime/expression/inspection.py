@@ -131,13 +131,18 @@ def _text(text: str, at: tuple[Key, ...], found: list[Reference], count: _Count)
                 compiled = compile_expression(part.text, part.offset)
                 known = tuple((one.path, one.is_guarded) for one in compiled.references)
             found.extend(Reference(path, guarded, at) for path, guarded in known)
-        out.append(_written(_renamed(part)))
+        out.append(_written(_renamed(part), after=out[-1] if out else ""))
     canonical = "".join(out)
     return text if canonical == text else canonical
 
 
-def _written(inner: str) -> str:
-    """Braces with spaces: `{{ -x }}` must not become `{{-x}}`, which trims."""
+def _written(inner: str, *, after: str = "") -> str:
+    """Braces with spaces: `{{ -x }}` must not become `{{-x}}`, which trims.
+
+    After a literal `{` or `$` (`costs $${price}`) two braces would open somewhere else; the other spelling does not.
+    """
+    if after.endswith(("{", "$")):
+        return "${ " + inner + " }"
     return "{{ " + inner + " }}"
 
 

@@ -186,23 +186,6 @@ create table outbox (
 CREATE INDEX outbox_due ON maestro.outbox USING btree (shard, available_at);
 alter table outbox enable row level security;
 
-create table version_provenance (
-  version_id uuid not null,
-  tenant_id uuid not null,
-  workflow_id uuid not null,
-  version text not null,
-  digest text not null,
-  source_digest text not null,
-  source_format text not null,
-  actor jsonb not null,
-  recorded_at timestamp with time zone not null default now(),
-  constraint version_provenance_pkey PRIMARY KEY (version_id),
-  constraint version_provenance_version_id_fkey FOREIGN KEY (version_id) REFERENCES workflow_versions(id)
-);
-CREATE TRIGGER immutable BEFORE DELETE OR UPDATE ON maestro.version_provenance FOR EACH ROW EXECUTE FUNCTION mc_provenance_is_immutable();
-CREATE TRIGGER kept BEFORE TRUNCATE ON maestro.version_provenance FOR EACH STATEMENT EXECUTE FUNCTION mc_provenance_is_immutable();
-alter table version_provenance enable row level security;
-
 create table retention_changes (
   day date not null,
   execution_id uuid not null
@@ -279,6 +262,23 @@ END)
 );
 CREATE TRIGGER retention BEFORE UPDATE ON maestro.tenants FOR EACH ROW WHEN (((new.settings -> 'retention_days'::text) IS DISTINCT FROM (old.settings -> 'retention_days'::text))) EXECUTE FUNCTION mc_retention_settings();
 alter table tenants enable row level security;
+
+create table version_provenance (
+  version_id uuid not null,
+  tenant_id uuid not null,
+  workflow_id uuid not null,
+  version text not null,
+  digest text not null,
+  source_digest text not null,
+  source_format text not null,
+  actor jsonb not null,
+  recorded_at timestamp with time zone not null default now(),
+  constraint version_provenance_pkey PRIMARY KEY (version_id),
+  constraint version_provenance_version_id_fkey FOREIGN KEY (version_id) REFERENCES workflow_versions(id)
+);
+CREATE TRIGGER immutable BEFORE DELETE OR UPDATE ON maestro.version_provenance FOR EACH ROW EXECUTE FUNCTION mc_provenance_is_immutable();
+CREATE TRIGGER kept BEFORE TRUNCATE ON maestro.version_provenance FOR EACH STATEMENT EXECUTE FUNCTION mc_provenance_is_immutable();
+alter table version_provenance enable row level security;
 
 create table workers (
   id bigint not null,
@@ -1267,6 +1267,14 @@ begin
   return null;
 end $function$;
 
+CREATE OR REPLACE FUNCTION maestro.mc_provenance_is_immutable()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+  raise exception 'what was recorded of a publication never changes' using errcode = 'MC003';
+end $function$;
+
 CREATE OR REPLACE FUNCTION maestro.mc_redrive(p_shard smallint, p_tenant uuid, p_exec uuid, p_generation smallint, p_actor text, p_reason text, p_event text)
  RETURNS TABLE(known boolean, status smallint, changed boolean)
  LANGUAGE plpgsql
@@ -1517,14 +1525,6 @@ CREATE OR REPLACE FUNCTION maestro.mc_source_digest(p_source text)
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 AS $function$ select 'sha256:' || encode(sha256(convert_to(p_source, 'UTF8')), 'hex') $function$;
-
-CREATE OR REPLACE FUNCTION maestro.mc_provenance_is_immutable()
- RETURNS trigger
- LANGUAGE plpgsql
-AS $function$
-begin
-  raise exception 'what was recorded of a publication never changes' using errcode = 'MC003';
-end $function$;
 
 CREATE OR REPLACE FUNCTION maestro.mc_sweep_workers(p_shard smallint)
  RETURNS integer
@@ -1801,14 +1801,14 @@ create policy engine on legal_holds to mc_engine using (true) with check (true);
 create policy tenant on legal_holds to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
 create policy engine on outbox to mc_engine using (true) with check (true);
 create policy tenant on outbox to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
-create policy engine on version_provenance to mc_engine using (true) with check (true);
-create policy tenant on version_provenance to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
 create policy engine on step_executions to mc_engine using (true) with check (true);
 create policy tenant on step_executions to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
 create policy engine on step_logs to mc_engine using (true) with check (true);
 create policy tenant on step_logs to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
 create policy engine on tenants to mc_engine using (true) with check (true);
 create policy tenant on tenants to mc_api using ((id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
+create policy engine on version_provenance to mc_engine using (true) with check (true);
+create policy tenant on version_provenance to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
 create policy engine on workflow_executions to mc_engine using (true) with check (true);
 create policy tenant on workflow_executions to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
 create policy engine on workflow_versions to mc_engine using (true) with check (true);
@@ -1892,8 +1892,6 @@ grant select on legal_holds to mc_engine;
 grant select on migrations to mc_api;
 grant select on migrations to mc_engine;
 grant delete, insert, select, update on outbox to mc_engine;
-grant insert, select on version_provenance to mc_api;
-grant select on version_provenance to mc_engine;
 grant select on retention_days to mc_engine;
 grant delete, insert, select, update on shards to mc_engine;
 grant select on step_executions to mc_api;
@@ -1902,6 +1900,8 @@ grant select on step_logs to mc_api;
 grant delete, insert, select, update on step_logs to mc_engine;
 grant select on tenants to mc_api;
 grant delete, insert, select, update on tenants to mc_engine;
+grant insert, select on version_provenance to mc_api;
+grant select on version_provenance to mc_engine;
 grant delete, insert, select, update on workers to mc_engine;
 grant select on workflow_executions to mc_api;
 grant delete, insert, select, update on workflow_executions to mc_engine;

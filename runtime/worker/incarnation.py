@@ -110,7 +110,13 @@ class Incarnation:
             await self._drop()
 
     async def drain(self, seconds: float) -> None:
-        """Take nothing new, let calls under way end, make everything durable, hand the rest over."""
+        """Take nothing new, let calls under way end, make everything durable, hand the rest over.
+
+        Whoever asks again while that goes on waits for its end.
+        """
+        if self.executor.is_draining:
+            await asyncio.wait((self._ended,))
+            return
         self.executor.is_draining = True
         self.executor.call_off_intents()
         await self._end_intake()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tracemalloc
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from runtime.expression import ExpressionError, Limits, inspect_template, parse_template
@@ -82,6 +82,8 @@ def test_the_canonical_spelling_means_the_same(text):
 
 @settings(max_examples=300)
 @given(st.text("{}$%'\"()[]|.,~ \\abis01-+\n", max_size=40))
+@example("{${0}")
+@example("costs $${0} or {${1}, {{ 2 }}{${3}")
 def test_no_text_makes_the_reader_fail(text):
     try:
         parse_template(text)
@@ -89,6 +91,7 @@ def test_no_text_makes_the_reader_fail(text):
     except ExpressionError:
         return
     assert inspect_template(looked.canonical).canonical == looked.canonical
+    assert outcome(looked.canonical) == outcome(text)
 
 
 def outcome(text):

@@ -12,7 +12,7 @@ import pytest
 from runtime.model.checkpoint import Checkpoint, EventRow, FlushOutcome, FlushResult
 from runtime.model.execution import ExecutionStatus, StepStatus
 from runtime.store.flush import Flusher
-from runtime.worker import signals
+from runtime.worker import incarnation, signals
 from tests.support.engine_room import TENANT, EngineRoom
 from tests.support.steps import CALLS
 
@@ -183,6 +183,17 @@ async def test_draining_does_not_wait_longer_than_it_may(room: EngineRoom):
     CALLS.gates["b"].set()
     room.worker()
     assert await room.finished(execution) is ExecutionStatus.COMPLETED
+
+
+async def test_who_stops_a_worker_twice_waits_for_one_end(room: EngineRoom, monkeypatch):
+    monkeypatch.setattr(incarnation, "STATEMENT_SECONDS", 60.0)
+    worker = room.worker()
+    await begun(room, TWO, "b")
+
+    both = asyncio.gather(worker.stop(10.0), worker.stop(0.0))
+    CALLS.gates["b"].set()
+
+    await asyncio.wait_for(both, 30)
 
 
 async def test_a_lease_that_runs_short_begins_no_call(room: EngineRoom):
