@@ -4,6 +4,7 @@
 cd "$(dirname "$0")/.." || exit 1
 bin=.venv/bin
 failed=""
+tells=""
 count=0
 
 check() {
@@ -14,6 +15,7 @@ check() {
     if [ "$code" -eq 0 ]; then
         count=$((count + 1))
         echo "ok    $name"
+        [ -z "$tells" ] || echo "$output" | sed 's/^/      /'
     elif [ "$code" -eq 77 ]; then
         echo "skip  $name: $output"
     else
@@ -29,6 +31,9 @@ check types "$bin/mypy" .
 check doors "$bin/lint-imports" --no-cache
 check house "$bin/python" -m pytest -q -p no:randomly -p no:cacheprovider tests/unit/test_house.py
 check schema "$bin/python" -m subgraph.print_schema --check
+tells=yes
+check changes env PYTHONPATH=. "$bin/python" scripts/schema_changes.py
+tells=""
 check reference env PYTHONPATH=. "$bin/python" scripts/make_reference.py --check
 check documents env PYTHONPATH=. "$bin/python" scripts/make_trusted_documents.py --check
 check composition sh scripts/compose.sh

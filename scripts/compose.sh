@@ -1,6 +1,7 @@
 #!/bin/sh
 # Composes supergraph.yaml with real composition libraries. Without Node.js it says so by name (exit code 77): composing is
-# a check of the graph for gateways, not a need of the product. CI has Node.js and installs the packages.
+# a check of the graph for gateways, not a need of the product. CI has Node.js and installs the packages. Runs rover too
+# when it is on PATH.
 set -eu
 cd "$(dirname "$0")/compose"
 if ! command -v node >/dev/null 2>&1; then
@@ -15,4 +16,8 @@ if [ ! -d node_modules/@apollo/composition ]; then
     exit 77
   fi
 fi
-exec node compose.mjs ../../supergraph.yaml
+node compose.mjs ../../supergraph.yaml
+if command -v rover >/dev/null 2>&1; then
+  rover supergraph compose --elv2-license accept --config ../../supergraph.yaml >/dev/null
+  echo "rover: composed supergraph.yaml"
+fi

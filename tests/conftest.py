@@ -21,6 +21,7 @@ APART = (
     "tests/chaos/",
     "tests/cli/",
     "tests/contract/",
+    "tests/federation/test_gateways.py",
     "tests/integration/",
     "tests/unit/examples/",
 )

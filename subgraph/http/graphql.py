@@ -77,9 +77,9 @@ class GraphQLOverHttp:
         if not isinstance(operation, Operation):
             return refuse(operation, request, trace_id)
         self._persisted.remember(text, asked.sha256)
-        if not operation.is_query and request.method == "GET":
+        if request.method == "GET" and not (operation.is_query or operation.is_subscription):
             return not_allowed(
-                request, trace_id, "POST", "GET is for queries; send this with POST."
+                request, trace_id, "POST", "GET changes nothing; send this with POST."
             )
         framing = framing_of(request.headers.get("accept", ""), operation)
         if framing is not None:

@@ -6,10 +6,10 @@ place in the answer, neither a fault nor the end of the others.
 
 from typing import Any, Final
 
-from graphql import GraphQLError
 from strawberry.federation.schema_directives import Key
 
 from resolvers.context import Info
+from runtime.model.errors import BadInput, NotFound
 from subgraph.types.dead_letter import DeadLetter
 from subgraph.types.execution import Execution
 from subgraph.types.step_execution import StepExecution
@@ -37,11 +37,21 @@ def resolve_entity(info: Info, reference: object) -> Any:
         return _refusal(f"{str(reference.get('__typename'))[:64]!r} is no entity of this subgraph.")
     for key in keys_of(entity):
         if isinstance(value := reference.get(key), str):
-            return entity.resolve_reference(info, **{key: value})
+            return _found(entity, info, key, value)
     return _refusal(
         f"{entity.__name__} is referred to by {' or '.join(keys_of(entity))}, a string."
     )
 
 
-def _refusal(message: str) -> GraphQLError:
-    return GraphQLError(message, extensions={"code": "BAD_USER_INPUT"})
+async def _found(entity: Any, info: Info, key: str, value: str) -> Any:
+    found = await entity.resolve_reference(info, **{key: value})
+    if found is None:
+        raise NotFound(
+            f"There is no {entity.__name__} with this {key}, or it is not yours to see.",
+            reason="ENTITY_NOT_FOUND",
+        )
+    return found
+
+
+def _refusal(message: str) -> BadInput:
+    return BadInput(message, reason="REPRESENTATION")

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-SCRIPT = ROOT / "scripts" / "compose"
-NODE = shutil.which("node")
+from subgraph.schema.sdl import write_sdl
+from tests.federation.composing import IS_INSTALLED, NODE, ROOT, compose, supergraph
+from tests.federation.directory import SCHEMA
 
 pytestmark = [
     pytest.mark.node,
     pytest.mark.skipif(NODE is None, reason="composition: node not found"),
     pytest.mark.skipif(
-        not (SCRIPT / "node_modules" / "@apollo" / "composition").is_dir(),
+        not IS_INSTALLED,
         reason="composition: npm ci --prefix scripts/compose was not run",
     ),
 ]
@@ -30,32 +31,6 @@ type PageInfo @shareable {
   hasNextPage: Boolean! hasPreviousPage: Boolean! startCursor: String endCursor: String
 }
 """
-
-
-def compose(supergraph: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(NODE), "compose.mjs", str(supergraph)],
-        cwd=SCRIPT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-
-def supergraph(folder: Path, other: str) -> Path:
-    (folder / "other.graphql").write_text(other, encoding="utf-8")
-    path = folder / "supergraph.yaml"
-    path.write_text(
-        f"""
-federation_version: "=2.9.3"
-subgraphs:
-  maestro: {{routing_url: "http://127.0.0.1:8000/graphql", schema: {{file: "{ROOT}/schema.graphql"}}}}
-  orders: {{routing_url: "http://127.0.0.1:9000/graphql", schema: {{file: ./other.graphql}}}}
-""",
-        encoding="utf-8",
-    )
-    return path
 
 
 def test_the_committed_supergraph_composes() -> None:
@@ -72,6 +47,20 @@ def test_another_subgraph_can_extend_an_execution(tmp_path: Path) -> None:
     assert done.stdout.count("composed 2 subgraph(s)") == 2
 
 
+@pytest.mark.parametrize("more", [(), ("--without-access",)])
+def test_the_directory_composes_with_or_without_who_may_use_what(
+    tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    made = tmp_path / "supergraph.graphql"
+
+    done = compose(supergraph(tmp_path, write_sdl(SCHEMA)), str(made), *more)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("composed 2 subgraph(s)") == 2
+    text = made.read_text("utf-8")
+    assert ("@requiresScopes" in text, "@authenticated" in text) == (not more, not more)
+
+
 def test_a_type_that_contradicts_ours_is_refused_by_both(tmp_path: Path) -> None:
     done = compose(
         supergraph(tmp_path, OTHER.replace("hasNextPage: Boolean!", "hasNextPage: [Int!]!"))
@@ -80,6 +69,26 @@ def test_a_type_that_contradicts_ours_is_refused_by_both(tmp_path: Path) -> None
     assert done.returncode == 1
     assert "@apollo/composition: FIELD_TYPE_MISMATCH" in done.stderr
     assert "@theguild/federation-composition: FIELD_TYPE_MISMATCH" in done.stderr
+
+
+@pytest.mark.parametrize(("code", "said"), [(0, "rover: composed supergraph.yaml"), (1, "")])
+def test_rover_composes_too_where_it_is_on_the_path(tmp_path: Path, code: int, said: str) -> None:
+    asked = tmp_path / "asked"
+    rover = tmp_path / "rover"
+    rover.write_text(f'#!/bin/sh\necho "$@" > {asked}\nexit {code}\n')
+    rover.chmod(0o755)
+
+    done = subprocess.run(
+        [str(shutil.which("sh")), str(ROOT / "scripts" / "compose.sh")],
+        env={**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == code, done.stderr
+    assert said in done.stdout
+    assert asked.read_text().startswith("supergraph compose --elv2-license accept --config ")
 
 
 def test_a_version_that_is_not_pinned_is_refused(tmp_path: Path) -> None:

@@ -54,23 +54,49 @@ async def test_references_of_every_key_are_resolved_in_their_order(server: Serve
     assert found[4] == {"__typename": "StepExecution", "id": asked[4]["id"], "stepKey": "shout"}
 
 
-async def test_what_is_not_there_is_null_and_spoils_nothing(server: Served) -> None:
+async def test_what_is_not_there_is_null_with_a_code_and_spoils_nothing(server: Served) -> None:
     asked = await references(server)
     missing = [{"__typename": "Execution", "id": "x"}, {"__typename": "Workflow", "name": "nobody"}]
 
-    answer = await server.ask(QUERY, {"representations": [*missing, asked[3]]})
+    answer = await server.ask(QUERY, {"representations": [missing[0], asked[3], missing[1]]})
 
-    assert answer.body["data"]["_entities"][:2] == [None, None]
-    assert answer.body["data"]["_entities"][2]["id"] == asked[3]["id"]
-    assert "errors" not in answer.body
+    first, found, last = answer.body["data"]["_entities"]
+    assert (first, found["id"], last) == (None, asked[3]["id"], None)
+    assert answer.codes == ["NOT_FOUND"] * 2
+    assert [error["path"] for error in answer.body["errors"]] == [
+        ["_entities", 0],
+        ["_entities", 2],
+    ]
+    assert {error["extensions"]["reason"] for error in answer.body["errors"]} == {
+        "ENTITY_NOT_FOUND"
+    }
 
 
-async def test_another_tenants_references_are_null(server: Served) -> None:
+async def test_another_tenants_references_are_as_if_they_were_not_there(server: Served) -> None:
     asked = await references(server)
 
     answer = await server.ask(QUERY, {"representations": asked}, **server.bearer(tenant="other"))
 
     assert answer.body["data"]["_entities"] == [None] * 5
+    assert answer.codes == ["NOT_FOUND"] * 5
+
+
+async def test_what_else_a_reference_carries_is_ignored_and_it_is_left_as_it_is(
+    server: Served,
+) -> None:
+    asked = [
+        {**each, "name": "greet", "owner": {"id": "ada"}, "info": 1}
+        for each in await references(server)
+    ]
+    twice = QUERY.replace("_entities(", "once: _entities(").removesuffix("}")
+    twice += "again: _entities(representations: $representations) { __typename } }"
+
+    answer = await server.ask(twice, {"representations": asked})
+
+    assert "errors" not in answer.body
+    names = [each["__typename"] for each in asked]
+    assert [each["__typename"] for each in answer.body["data"]["once"]] == names
+    assert [each["__typename"] for each in answer.body["data"]["again"]] == names
 
 
 @pytest.mark.parametrize(
@@ -81,14 +107,21 @@ async def test_another_tenants_references_are_null(server: Served) -> None:
         {"__typename": "PageInfo"},
         {"__typename": "Execution"},
         {"__typename": "Execution", "id": 5},
-        {"__typename": "Execution", "id": "x", "more": True},
+        {"__typename": ["Execution"], "id": "x"},
         "text",
     ],
 )
-async def test_a_reference_that_is_none_of_ours_does_not_become_a_fault(
+async def test_a_reference_that_is_none_of_ours_is_refused_at_its_place(
     server: Served, reference: object
 ) -> None:
-    answer = await server.ask(QUERY, {"representations": [reference]})
+    workflow_id = await server.publish()
+    known = {"__typename": "Workflow", "id": workflow_id}
+
+    answer = await server.ask(QUERY, {"representations": [known, reference]})
 
     assert answer.status == 200
-    assert "INTERNAL" not in answer.codes
+    assert [each and each["id"] for each in answer.body["data"]["_entities"]] == [workflow_id, None]
+    (refusal,) = answer.body["errors"]
+    assert refusal["path"] == ["_entities", 1]
+    assert refusal["extensions"]["code"] == "BAD_USER_INPUT"
+    assert refusal["extensions"]["reason"] == "REPRESENTATION"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -184,9 +184,14 @@ class Served:
 
 @asynccontextmanager
 async def serving(
-    database_url: str, redis_url: str, home: Path, **more: Any
+    database_url: str,
+    redis_url: str,
+    home: Path,
+    *,
+    around: Callable[[Any], Any] = lambda app: app,
+    **more: Any,
 ) -> AsyncIterator[Served]:
-    """A server over a runtime of its own, with the connectors of tests/support/steps.py."""
+    """A server over a runtime of its own, with the connectors of tests/support/steps.py; `around` wraps the application."""
     plain = Settings.from_env({"MC_HOME": str(home)})
     settings = replace(
         plain,
@@ -194,7 +199,7 @@ async def serving(
         redis_url=redis_url,
         worker=replace(plain.worker, imports=("tests.support.steps",)),
     )
-    async with open_runtime(settings, **more) as rt, listening(create_app(rt)) as url:
+    async with open_runtime(settings, **more) as rt, listening(around(create_app(rt))) as url:
         yield Served(rt, url)
 
 

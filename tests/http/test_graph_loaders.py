@@ -57,19 +57,34 @@ async def test_ten_executions_cost_the_statements_of_one(
     assert counts[0] <= 12
 
 
-async def test_twenty_references_of_a_gateway_are_one_batch(
+async def test_references_of_a_gateway_are_one_statement_of_each_kind(
     server: Served, statements: Callable[[], int]
 ) -> None:
-    await server.publish()
+    names = [f"greet-{n}" for n in range(4)]
+    for name in names:
+        await server.publish(GREET.replace("name: greet", f"name: {name}", 1), name)
     async with server.client() as session:
-        ids = [await server.enqueue(session) for _ in range(20)]
-    query = """query($representations: [_Any!]!) { _entities(representations: $representations) {
-      ... on Execution { id status workflow { name } } } }"""
-    references = [{"__typename": "Execution", "id": key} for key in ids]
-    await server.ask(query, {"representations": references[:1]})
+        ids = [await server.enqueue(session, workflowName=name) for name in names]
+    look = "{ workflows { edges { node { id currentVersion { id } } } } }"
+    nodes = [e["node"] for e in (await server.ask(look)).body["data"]["workflows"]["edges"]]
+    references = {
+        "Workflow": [{"id": node["id"]} for node in nodes],
+        "Workflow by name": [{"name": name} for name in names],
+        "WorkflowVersion": [{"id": node["currentVersion"]["id"]} for node in nodes],
+        "Execution": [{"id": key} for key in ids],
+        "StepExecution": [{"id": f"{key}.s.{n}"} for key in ids for n in (0, 1)],
+        "DeadLetter": [{"id": f"{key}.d.0"} for key in ids],
+    }
+    query = "query($r: [_Any!]!) { _entities(representations: $r) { __typename } }"
 
-    statements()
-    answer = await server.ask(query, {"representations": references})
+    cost: dict[str, list[int]] = {}
+    for kind, keys in references.items():
+        asked = [{"__typename": kind.partition(" ")[0], **key} for key in keys]
+        for some in (asked[:1], asked):
+            await server.ask(query, {"r": some})
+            statements()
+            await server.ask(query, {"r": some})
+            cost.setdefault(kind, []).append(statements())
 
-    assert statements() <= 4
-    assert [entity["id"] for entity in answer.body["data"]["_entities"]] == ids
+    # What a step is lies in its execution, its attempts and its events.
+    assert cost == {kind: [1, 1] for kind in references} | {"StepExecution": [3, 3]}

@@ -62,6 +62,24 @@ async def test_an_execution_is_watched_to_its_end(server: Served, worker: None) 
     assert [data for name, data in rest if name == "next"] == [data for _, data in found[2:-1]]
 
 
+async def test_a_subscription_may_come_by_get_as_browsers_and_gateways_send_it(
+    server: Served, worker: None
+) -> None:
+    await server.publish()
+    async with server.client() as session:
+        execution_id = await server.enqueue(session)
+    asked = {"query": WATCH, "variables": json.dumps({"id": execution_id})}
+
+    streamed = await server.request(
+        "GET", "/graphql", params=asked, headers={**server.bearer(), **ACCEPT}
+    )
+    plain = await server.request("GET", "/graphql", params=asked, headers=server.bearer())
+
+    assert streamed.body.endswith("event: complete\ndata:\n\n")
+    assert "EXECUTION_COMPLETED" in streamed.body
+    assert plain.body["errors"][0]["extensions"]["reason"] == "SUBSCRIPTION_OVER_HTTP"
+
+
 async def test_a_browser_that_was_cut_off_goes_on_after_the_last_event_it_saw(
     server: Served, worker: None
 ) -> None:
