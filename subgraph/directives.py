@@ -8,7 +8,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from strawberry.federation.schema_directives import Authenticated, Cost, ListSize, RequiresScopes
+from strawberry.federation.schema_directives import (
+    Authenticated,
+    Cost,
+    ListSize,
+    RequiresScopes,
+    Tag,
+)
 from strawberry.types.unset import UNSET
 
 # Field to scope. None: any verified caller; the service asks for the scope of reading that noun.
@@ -47,11 +53,21 @@ ACCESS: Final[dict[str, str | None]] = {
     "Subscription.executionLogs": None,
 }
 
+# Whose work a scope is, where it is not everybody's: `@tag`s by which a contract leaves their fields out of a graph.
+AUDIENCE: Final = {
+    "executions:admin": "operator",
+    "workflows:write": "author",
+    "workflows:publish": "author",
+}
 
-def access(field: str) -> object:
-    """The directive that says who may use a root field."""
+
+def access(field: str) -> list[object]:
+    """The directives that say who may use a root field, and for whom it is."""
     scope = ACCESS[field]
-    return Authenticated() if scope is None else RequiresScopes(scopes=[[scope]])
+    if scope is None:
+        return [Authenticated()]
+    tags = [Tag(name=AUDIENCE[scope])] if scope in AUDIENCE else []
+    return [RequiresScopes(scopes=[[scope]]), *tags]
 
 
 def access_of_type() -> list[object]:

@@ -41,6 +41,15 @@ _STATUS_OF_REASON: Final = {"CONTENT_TYPE": 415, "CONTENT_ENCODING": 415}
 _INNER: Final = frozenset({"INTERNAL", "SETUP", "STEP_FAILED"})
 _FAULT: Final = "Something went wrong on our side; nothing acknowledged is lost. Quote the trace id when you report it."
 
+# Refusals that name a place inside: a folder, a host, a driver's own words. Callers hear these sentences, operators
+# find the rest in the log.
+_FOR_CALLERS: Final = {
+    "BLOB_STORE_UNAVAILABLE": "The store of large values does not do what is asked at the moment; nothing acknowledged "
+    "is lost, try again.",
+    "DATABASE_UNAVAILABLE": "PostgreSQL does not answer at the moment; nothing acknowledged is lost, try again.",
+    "REDIS_UNAVAILABLE": "Redis does not answer at the moment; nothing acknowledged is lost, try again.",
+}
+
 _log = get_logger("graphql")
 
 
@@ -65,6 +74,17 @@ def body_of(error: MaestroError, trace_id: str) -> dict[str, Any]:
     }
 
 
+def said(error: MaestroError, trace_id: str) -> str:
+    """What a caller hears of a refusal; what was kept from him is logged."""
+    outside = _FOR_CALLERS.get(error.reason or "")
+    if outside is None:
+        return error.message
+    _log.warning(
+        "graphql.unavailable", reason=error.reason, why=error.message, request_trace_id=trace_id
+    )
+    return outside
+
+
 def present_all(errors: Sequence[GraphQLError], trace_id: str) -> list[GraphQLError]:
     """Errors as a caller may see them."""
     return [present(error, trace_id) for error in errors]
@@ -76,9 +96,8 @@ def present(error: GraphQLError, trace_id: str) -> GraphQLError:
     while isinstance(origin, GraphQLError) and origin.original_error is not None:
         origin = origin.original_error
     if isinstance(origin, MaestroError) and origin.code not in _INNER:
-        return _shown(
-            error, origin.message, {"code": origin.code, "reason": origin.reason}, trace_id
-        )
+        message = said(origin, trace_id)
+        return _shown(error, message, {"code": origin.code, "reason": origin.reason}, trace_id)
     if (error.extensions or {}).get("code"):
         return _shown(error, error.message, dict(error.extensions or {}), trace_id)
     if (origin is None or isinstance(origin, GraphQLError)) and _is_callers(error):

@@ -279,8 +279,16 @@ def _fail(part: list[_Waiting], error: Exception) -> None:
         )
     elif never_fits(error):
         told = Invalid(
-            [Problem("not-storable", f"This can't be stored: {error}", path=("input",))],
+            [
+                Problem(
+                    "not-storable",
+                    "This can't be stored: a value in it is too large, or of a form that PostgreSQL does not take.",
+                    path=("input",),
+                )
+            ],
         )
+        # The server's own words are for the log: they may name what is inside.
+        told.__cause__ = error
     for item in part:
         if not item.answer.done():
             item.answer.set_exception(told)

@@ -8,7 +8,7 @@ import orjson
 from starlette.responses import Response
 
 from runtime.model.errors import MaestroError
-from subgraph.errors import headers_of, status_of
+from subgraph.errors import headers_of, said, status_of
 
 
 def problem(error: MaestroError, trace_id: str) -> Response:
@@ -18,7 +18,7 @@ def problem(error: MaestroError, trace_id: str) -> Response:
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
-        "detail": error.message,
+        "detail": said(error, trace_id),
         "code": error.code,
         "reason": error.reason,
         "trace_id": trace_id,

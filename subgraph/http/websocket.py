@@ -183,9 +183,10 @@ def is_message(frame: object) -> bool:
     if not isinstance(frame, dict) or not isinstance(kind := frame.get("type"), str):
         return False
     has_id = isinstance(frame.get("id"), str) and frame["id"] != ""
+    payload = frame.get("payload")
     if kind == "subscribe":
-        return has_id and isinstance(frame.get("payload"), dict)
-    return has_id or kind != "complete"
+        return has_id and isinstance(payload, dict)
+    return (has_id or kind != "complete") and isinstance(payload, dict | None)
 
 
 class GraphQLOverWebSocket(GraphQL[Connection, None]):

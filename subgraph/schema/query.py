@@ -52,7 +52,7 @@ class Query:
 
     @strawberry.field(
         description="Whatever an id names; null when there is nothing for this caller.",
-        directives=[access("Query.node")],
+        directives=[*access("Query.node")],
     )
     async def node(
         self,
@@ -65,7 +65,7 @@ class Query:
 
     @strawberry.field(
         description="What several ids name, in their order; at most 100.",
-        directives=[access("Query.nodes"), sized(20)],
+        directives=[*access("Query.nodes"), sized(20)],
     )
     async def nodes(
         self,
@@ -81,7 +81,7 @@ class Query:
 
     @strawberry.field(
         description="A workflow, by id or by name; null when there is none for this caller.",
-        directives=[access("Query.workflow")],
+        directives=[*access("Query.workflow")],
     )
     async def workflow(
         self,
@@ -98,7 +98,7 @@ class Query:
 
     @strawberry.field(
         description="The tenant's workflows.",
-        directives=[access("Query.workflows"), paged(backward=True)],
+        directives=[*access("Query.workflows"), paged(backward=True)],
     )
     async def workflows(
         self,
@@ -130,7 +130,7 @@ class Query:
 
     @strawberry.field(
         description="What changed from one version of a workflow to another.",
-        directives=[access("Query.workflowDiff"), weight(10)],
+        directives=[*access("Query.workflowDiff"), weight(10)],
     )
     async def workflow_diff(
         self,
@@ -150,7 +150,7 @@ class Query:
 
     @strawberry.field(
         description="Validate a document without saving it: the findings that publishing would have.",
-        directives=[access("Query.validateWorkflow"), weight(10)],
+        directives=[*access("Query.validateWorkflow"), weight(10)],
     )
     async def validate_workflow(
         self,
@@ -169,7 +169,7 @@ class Query:
     @strawberry.field(
         description="How an execution would go: the engine's own decisions on a virtual clock, nothing is called or "
         "written.",
-        directives=[access("Query.simulateWorkflow"), weight(20)],
+        directives=[*access("Query.simulateWorkflow"), weight(20)],
     )
     async def simulate_workflow(
         self,
@@ -184,7 +184,7 @@ class Query:
 
     @strawberry.field(
         description="An execution; null when there is none for this caller.",
-        directives=[access("Query.execution")],
+        directives=[*access("Query.execution")],
     )
     async def execution(
         self,
@@ -197,7 +197,7 @@ class Query:
 
     @strawberry.field(
         description="The execution that was enqueued with this idempotency key.",
-        directives=[access("Query.executionByIdempotencyKey")],
+        directives=[*access("Query.executionByIdempotencyKey")],
     )
     async def execution_by_idempotency_key(
         self,
@@ -210,7 +210,7 @@ class Query:
 
     @strawberry.field(
         description="The tenant's executions.",
-        directives=[access("Query.executions"), paged(backward=True)],
+        directives=[*access("Query.executions"), paged(backward=True)],
     )
     async def executions(
         self,
@@ -241,7 +241,7 @@ class Query:
 
     @strawberry.field(
         description="Targets that the workers do not call as usual, because they keep failing.",
-        directives=[access("Query.circuitBreakers"), sized(10)],
+        directives=[*access("Query.circuitBreakers"), sized(10)],
     )
     async def circuit_breakers(self, info: Info) -> list[CircuitBreaker]:
         """Targets that are left alone."""
@@ -249,7 +249,7 @@ class Query:
 
     @strawberry.field(
         description="Who is told of what happened, after its commit: how each of them does.",
-        directives=[access("Query.eventHandlers"), sized(10)],
+        directives=[*access("Query.eventHandlers"), sized(10)],
     )
     async def event_handlers(self, info: Info) -> list[EventHandler]:
         """How each event handler does."""
@@ -257,7 +257,7 @@ class Query:
 
     @strawberry.field(
         description="Executions that cost three workers, the newest first.",
-        directives=[access("Query.deadLetters"), paged()],
+        directives=[*access("Query.deadLetters"), paged()],
     )
     async def dead_letters(
         self,

@@ -23,7 +23,7 @@ class Subscription:
     @strawberry.subscription(
         description="Every event of one execution in order, none lost and none twice: starts after "
         "`after`, replays the log, then goes live; ends after the terminal event.",
-        directives=[access("Subscription.executionEvents")],
+        directives=[*access("Subscription.executionEvents")],
     )
     async def execution_events(
         self,
@@ -50,7 +50,7 @@ class Subscription:
     @strawberry.subscription(
         description="What the steps of one execution log, in order: replayed after `after`, then live; "
         "ends with the execution.",
-        directives=[access("Subscription.executionLogs")],
+        directives=[*access("Subscription.executionLogs")],
     )
     async def execution_logs(
         self,

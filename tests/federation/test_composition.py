@@ -91,6 +91,31 @@ def test_rover_composes_too_where_it_is_on_the_path(tmp_path: Path, code: int, s
     assert asked.read_text().startswith("supergraph compose --elv2-license accept --config ")
 
 
+CONTRACT = """
+import { readFileSync } from "node:fs";
+import { composeSchemaContract } from "@theguild/federation-composition";
+import { parse } from "graphql";
+const typeDefs = parse(readFileSync("../../schema.graphql", "utf8"));
+const filter = { include: new Set(), exclude: new Set(["operator", "author"]) };
+const { errors = [], publicSdl } = composeSchemaContract([{ name: "maestro", url: "http://x", typeDefs }], filter, true);
+console.log(errors.map((error) => error.message).join() || publicSdl);
+"""
+
+
+def test_a_contract_leaves_out_what_is_for_operators_and_authors() -> None:
+    done = subprocess.run(
+        [str(NODE), "--input-type=module", "-e", CONTRACT],
+        cwd=ROOT / "scripts" / "compose",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert "enqueueExecution(" in done.stdout
+    for name in ("deadLetters(", "redriveDeadLetters(", "publishWorkflow(", "CreateWorkflowInput"):
+        assert name not in done.stdout
+
+
 def test_a_version_that_is_not_pinned_is_refused(tmp_path: Path) -> None:
     path = supergraph(tmp_path, OTHER)
     path.write_text(path.read_text().replace("=2.9.3", "2"), encoding="utf-8")

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from graphql import (
     DirectiveNode,
+    DocumentNode,
     GraphQLEnumType,
     GraphQLInputObjectType,
     GraphQLInterfaceType,
@@ -17,11 +18,16 @@ from graphql import (
     ListTypeNode,
     ObjectTypeDefinitionNode,
     build_ast_schema,
+    get_named_type,
+    is_list_type,
+    is_non_null_type,
+    is_required_argument,
     parse,
+    print_ast,
 )
 
 from subgraph import print_schema
-from subgraph.directives import ACCESS
+from subgraph.directives import ACCESS, AUDIENCE
 from subgraph.schema.build import build_schema
 from subgraph.schema.sdl import write_sdl
 
@@ -121,6 +127,22 @@ def test_every_root_field_says_who_may_use_it(root: str) -> None:
             assert f'@requiresScopes(scopes: [["{scope}"]])' in TEXT
 
 
+@pytest.mark.parametrize("root", ROOTS)
+def test_a_field_is_tagged_with_whose_work_its_scope_is(root: str) -> None:
+    tags = {
+        name: [print_ast(word) for word in found if word.name.value == "tag"]
+        for name, found in directives(root).items()
+    }
+
+    for name, found in tags.items():
+        audience = AUDIENCE.get(ACCESS[f"{root}.{name}"] or "")
+        assert found == ([f'@tag(name: "{audience}")'] if audience else []), name
+
+
+def test_every_audience_is_one_of_a_scope_of_the_table() -> None:
+    assert set(AUDIENCE) <= set(ACCESS.values())
+
+
 def test_the_access_table_names_no_field_that_is_gone() -> None:
     fields = {f"{root}.{name}" for root in ROOTS for name in directives(root)}
 
@@ -146,6 +168,59 @@ def test_every_mutation_takes_one_input_and_answers_with_errors() -> None:
         payload = field.type.of_type
         assert list(field.args) == ["input"], name
         assert str(payload.fields["errors"].type) == "[UserError!]!", name
+
+
+def test_what_a_mutation_changed_is_null_when_it_was_refused() -> None:
+    mutation = SCHEMA.mutation_type
+    assert mutation
+
+    for name, field in mutation.fields.items():
+        for key, found in field.type.of_type.fields.items():
+            kind = get_named_type(found.type)
+            is_changed = (
+                isinstance(kind, GraphQLObjectType) and SCHEMA.type_map["Node"] in kind.interfaces
+            )
+            assert not (is_changed and is_non_null_type(found.type)) or is_list_type(
+                found.type.of_type
+            ), f"{name}.{key}"
+
+
+def test_what_is_called_an_id_is_an_id() -> None:
+    loose = [
+        f"{type_.name}.{name}"
+        for type_ in named((GraphQLObjectType, GraphQLInterfaceType, GraphQLInputObjectType))
+        for name, field in type_.fields.items()  # type: ignore[attr-defined] # by the line above
+        if (name in {"id", "ids"} or name.endswith(("Id", "Ids")))
+        and get_named_type(field.type).name != "ID"
+    ]
+
+    # These name nothing that the graph could be asked for.
+    assert {each.partition(".")[2] for each in loose} == {"traceId", "workerId", "eventId"}
+
+
+def test_every_page_has_a_size_that_can_be_left_out() -> None:
+    for type_ in named((GraphQLObjectType, GraphQLInterfaceType)):
+        for name, field in type_.fields.items():  # type: ignore[attr-defined] # by the line above
+            if get_named_type(field.type).name.endswith("Connection"):
+                first = field.args["first"]
+                assert "1 to 100" in str(first.description), f"{type_.name}.{name}"
+                assert not is_required_argument(first), f"{type_.name}.{name}"
+
+
+def undated(document: DocumentNode) -> list[str]:
+    """Deprecations that do not say since when, and what to use."""
+    found = re.findall(
+        r"@deprecated(?:\(reason: (\"[^\"]*\"|\"\"\".*?\"\"\")\))?", print_ast(document)
+    )
+    return [each for each in found if not re.match(r'"+Since \d{4}-\d\d-\d\d: \w+ .+', each)]
+
+
+def test_a_deprecation_says_since_when_and_what_to_use() -> None:
+    loose = """type A { a: Int @deprecated b: Int @deprecated(reason: "Use c.")
+      c: Int @deprecated(reason: "Since 2026-11-29: use `d`.") }"""
+
+    assert undated(parse(loose)) == ["", '"Use c."']
+    assert undated(DOCUMENT) == []
 
 
 def test_lists_of_lists_and_nulls_in_lists_are_nowhere_but_in_nodes() -> None:

@@ -147,12 +147,18 @@ async def test_a_message_over_the_limit_ends_the_connection(server: Served) -> N
 @pytest.mark.parametrize(
     "frame",
     [
+        "{",
+        b"{}",
         "[]",
         "null",
         "5",
         '"x"',
         "{}",
         '{"type": []}',
+        '{"type": "start"}',
+        '{"type": "next", "id": "1", "payload": {}}',
+        '{"type": "ping", "payload": 5}',
+        '{"type": "pong", "payload": []}',
         '{"type": "subscribe", "id": "1"}',
         '{"type": "subscribe", "id": 5, "payload": {"query": "{ a }"}}',
         '{"type": "subscribe", "id": "", "payload": {"query": "{ a }"}}',
@@ -161,7 +167,9 @@ async def test_a_message_over_the_limit_ends_the_connection(server: Served) -> N
         '{"type": "complete"}',
     ],
 )
-async def test_a_frame_that_is_no_message_closes_with_4400(server: Served, frame: str) -> None:
+async def test_a_frame_that_is_no_message_closes_with_4400(
+    server: Served, frame: str | bytes
+) -> None:
     socket = await initialised(server, {"authorization": server.bearer()["Authorization"]})
     assert json.loads(await socket.recv()) == {"type": "connection_ack"}
 
@@ -205,6 +213,13 @@ async def test_who_does_not_say_hello_is_left(server: Served) -> None:
     socket = await connect(server)
 
     assert await close_code(socket) == 4408
+
+
+async def test_a_hello_that_is_no_object_closes_with_4400(server: Served) -> None:
+    socket = await connect(server)
+    await socket.send('{"type": "connection_init", "payload": []}')
+
+    assert await close_code(socket) == 4400
 
 
 async def test_hello_is_said_once(server: Served) -> None:

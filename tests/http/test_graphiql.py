@@ -455,6 +455,21 @@ class TestPageInChromium:
         await page.click(".graphiql-execute-button")
         await page.until(f"{ANSWER}.includes('\"workflows\": null')")
 
+    async def test_docs_and_explorer_show_the_schema(self, served, page):
+        address, _ = served
+        await page.goto(f"{address}/graphql#token={TOKEN}")
+        await page.until(READY)
+        await page.until("document.querySelector('.mc-who[data-state=ok]')")
+
+        for name, shown in (
+            ("Documentation Explorer", "Subscription"),
+            ("GraphiQL Explorer", "execution"),
+        ):
+            await page.click(f'.graphiql-sidebar button[aria-label="Show {name}"]')
+            await page.until(
+                f"document.querySelector('.graphiql-plugin')?.textContent.includes('{shown}')"
+            )
+
     async def test_ready_variables_are_not_underlined(self, served, page):
         address, _ = served
         await page.goto(f"{address}/graphql#token={TOKEN}")

@@ -45,6 +45,21 @@ def test_a_fault_shows_nothing_of_its_inside(fault: Exception) -> None:
     assert shown.extensions == {"code": "INTERNAL", "trace_id": TRACE}
 
 
+@pytest.mark.parametrize(
+    "reason", ["BLOB_STORE_UNAVAILABLE", "DATABASE_UNAVAILABLE", "REDIS_UNAVAILABLE"]
+)
+def test_what_does_not_answer_is_not_said_to_callers_by_its_place(reason: str) -> None:
+    error = model.Unavailable("db7.internal:5432 said /var/lib/hunter2", reason=reason)
+
+    shown = present(wrapped(error), TRACE)
+    body = bytes(problem(error, TRACE).body)
+
+    assert "hunter2" not in str(shown.formatted) + body.decode()
+    assert shown.extensions == {"code": "UNAVAILABLE", "reason": reason, "trace_id": TRACE}
+    assert "try again" in shown.message
+    assert f'"reason":"{reason}"'.encode() in body
+
+
 def test_a_null_that_must_not_be_is_a_fault() -> None:
     error = GraphQLError("Cannot return null for non-nullable field X.y.", path=["x", "y"])
 
