@@ -48,7 +48,7 @@ OPERATIONS = {
 
 def judge(text: str) -> None:
     """Nothing of the inside is in an answer, and its errors have what callers need."""
-    for word in ("hunter2", "Error(", "Traceback", "db7", ".py", "select"):
+    for word in ("hunter2", "Error(", "Traceback", "db7.", ".py", "select "):
         assert word not in text
     errors = json.loads(text)
     errors = errors["errors"] if isinstance(errors, dict) else errors

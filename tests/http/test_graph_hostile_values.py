@@ -44,7 +44,8 @@ async def test_a_gateway_finds_nothing_by_a_name_with_a_nul(server: Served) -> N
 
     answer = await server.ask(PERSON, {"representations": [reference]})
 
-    assert answer.body == {"data": {"_entities": [None]}}
+    assert answer.body["data"] == {"_entities": [None]}
+    assert answer.codes == ["NOT_FOUND"]
 
 
 @pytest.mark.parametrize(
