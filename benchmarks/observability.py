@@ -38,7 +38,7 @@ class _Silent:
     def inc(self, _amount: float = 1) -> None:
         """Nothing."""
 
-    set = observe = inc
+    set = observe = set_function = inc
 
     def time(self) -> _Silent:
         return self

@@ -1,13 +1,16 @@
 """I: 100,000 parked executions: what an idle process asks of PostgreSQL, whether it grows, and how fast they wake.
 
-Statements are transactions: API, worker and scheduler in one process send each statement as its own. Waking is
+Statements are transactions: API, worker and scheduler in one process send each statement as its own. Autovacuum, whose
+transactions are counted with theirs, rests meanwhile. Waking is
 measured from the moment at which all are due to the moment at which the last has been claimed and has ended.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
+from collections.abc import AsyncIterator
 
 from benchmarks.line import Effort, Line, at_least, at_most
 from benchmarks.raw import open_raw
@@ -23,6 +26,7 @@ from runtime.model.identity import Principal
 from runtime.worker import signals
 
 NAME = "parked"
+_HANDED_IN_SECONDS = 12.0
 _WORKFLOW = """
 name: parked
 version: 1.0.0
@@ -41,6 +45,9 @@ insert into execution_events (shard, kind, seq, execution_id, tenant_id, ts, dat
   select 0, 1, 1, i.id, t.tenant_id, now(), '{}' from i, t"""
 
 
+_VACUUMING = "select exists (select from pg_stat_activity where backend_type = 'autovacuum worker')"
+
+
 async def measure(around: Surroundings, effort: Effort) -> Line:
     """Statements per second of an idle process, growth, and the rate of waking."""
     count, seconds = effort.of(100_000, 2_000), effort.of(30, 3)
@@ -50,7 +57,8 @@ async def measure(around: Surroundings, effort: Effort) -> Line:
         await worker.signals.wait(signals.CLOSED, 1)
         before = memory_bytes()
         await _park(around.database_url, who, count)
-        idle = await _statements_per_second(around.database_url, seconds)
+        async with _without_autovacuum(around.database_url):
+            idle = await _statements_per_second(around.database_url, seconds)
         grown = memory_bytes() - before
         carried = worker.executions
         begin = time.perf_counter()
@@ -86,8 +94,28 @@ async def _park(url: str, who: Principal, count: int) -> None:
         await sql.close()
 
 
+@contextlib.asynccontextmanager
+async def _without_autovacuum(url: str) -> AsyncIterator[None]:
+    """Stop it, let what it has begun end, and start it again."""
+    sql = await open_raw(url)
+    try:
+        await sql.execute("alter system set autovacuum = off")
+        await sql.execute("select pg_reload_conf()")
+        while await sql.fetchval(_VACUUMING):
+            await asyncio.sleep(0.2)
+        yield
+    finally:
+        await sql.execute("alter system reset autovacuum")
+        await sql.execute("select pg_reload_conf()")
+        await sql.close()
+
+
 async def _statements_per_second(url: str, seconds: float) -> float:
-    """Without those of the measurement itself: how many that are is measured first."""
+    """Without those of the measurement itself: how many that are is measured first.
+
+    What sessions did before is in the counters only when they have been idle for ten seconds.
+    """
+    await asyncio.sleep(_HANDED_IN_SECONDS)
     first = await database_work(url)
     second = await database_work(url)
     begin = time.perf_counter()

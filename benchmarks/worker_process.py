@@ -7,6 +7,7 @@ import sys
 
 import uvloop
 
+from maestro_cli.local.signals import collect_seldom
 from runtime.bootstrap import open_runtime
 from runtime.settings import Settings
 from runtime.telemetry.log import configure_logging
@@ -31,4 +32,5 @@ if __name__ == "__main__":
     with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as pipe:
         given = read_settings(pipe)
     configure_logging(form="json", level="error", stream=sys.stderr)
+    collect_seldom()
     uvloop.run(work(given))

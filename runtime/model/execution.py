@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum, StrEnum
@@ -319,11 +320,17 @@ class Resolution:
 class Enqueued:
     """The answer to one enqueue: durable when it is given.
 
-    `created` is False when the key was known.
+    `created` is False when the key was known. The record is made when it is looked at: of a batch of a
+    thousand, most callers want the count.
     """
 
-    execution: Execution
+    record: Callable[[], Execution]
     created: bool
+
+    @property
+    def execution(self) -> Execution:
+        """The execution as it was accepted."""
+        return self.record()
 
 
 @dataclass(frozen=True, slots=True)

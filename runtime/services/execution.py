@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -174,7 +175,7 @@ class ExecutionService:
         if known[1] != digest:
             raise IdempotencyConflict
         execution = await self._records.find(who.tenant_id, known[0])
-        return Enqueued(execution, created=False) if execution else None
+        return _known_as(execution) if execution else None
 
     async def _answer(
         self, who: Principal, intent: Intent, outcome: EnqueueOutcome | Exception
@@ -192,10 +193,10 @@ class ExecutionService:
         if not outcome.same:
             raise IdempotencyConflict(path=("idempotencyKey",))
         if not outcome.fresh:
-            return Enqueued(await self._get(who, outcome.id), created=False)
+            return _known_as(await self._get(who, outcome.id))
         if intent.is_due and not outcome.born:
             self._hint(intent.row.id, intent.row.priority)
-        return Enqueued(intent.accepted(outcome), created=True)
+        return Enqueued(partial(intent.accepted, outcome), created=True)
 
     # --- commands ----------------------------------------------------------------------------------
 
@@ -387,6 +388,11 @@ class ExecutionService:
         if execution is None:
             raise unknown(id)
         return execution
+
+
+def _known_as(execution: Execution) -> Enqueued:
+    """The answer to a key that was known."""
+    return Enqueued(lambda: execution, created=False)
 
 
 def _not_retryable(id: UUID, status: ExecutionStatus | None) -> MaestroError:

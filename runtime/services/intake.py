@@ -173,10 +173,8 @@ class Intake:
         parts = [str(who.tenant_id)]
         if tenant is not None and tenant.spread:
             parts.append(request.idempotency_key or str(self._entropy.bits(64)))
-        execution_id = self._entropy.uuid7(
-            int(self._clock.now().timestamp() * 1000), slot_for(*parts)
-        )
         now = self._clock.now()
+        execution_id = self._entropy.uuid7(int(now.timestamp() * 1000), slot_for(*parts))
         text = await self._stored(who, execution_id, params, text)
         row = _row(
             who,

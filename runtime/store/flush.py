@@ -49,13 +49,13 @@ class Flusher:
         self._database = database
         self._owner = (shard, worker_id, epoch)
         self._metrics = metrics
-        self._pending = metrics.flush_waiting.labels(str(shard))
         self._timeout = timeout_seconds
         self._connection: Any = None
         self._end: FlushResult | None = None
         self._batcher = Batcher[_Waiting](
             self._send, size=lambda item: item.checkpoint.size, name="flusher"
         )
+        metrics.flush_waiting.labels(str(shard)).set_function(lambda: len(self._batcher))
 
     def submit(self, checkpoint: Checkpoint, on_done: Callable[[FlushResult], None]) -> None:
         """Let a checkpoint go with the next flush; never blocks.
@@ -67,7 +67,6 @@ class Flusher:
             asyncio.get_running_loop().call_soon(on_done, end)
             return
         self._batcher.add(_Waiting(checkpoint, on_done))
-        self._pending.set(len(self._batcher))
 
     async def close(self) -> None:
         """Flush what is pending, then close the connection."""
@@ -77,7 +76,6 @@ class Flusher:
             self._connection = None
 
     async def _send(self, batch: list[_Waiting]) -> None:
-        self._pending.set(len(self._batcher))
         if self._end is None:
             await self._write(batch)
         else:

@@ -11,11 +11,12 @@ from typing import Any, TextIO
 import orjson
 import structlog
 from opentelemetry import trace
+from structlog.typing import FilteringBoundLogger
 
 
-def get_logger(name: str) -> structlog.stdlib.BoundLogger:
+def get_logger(name: str) -> FilteringBoundLogger:
     """A logger; bind execution and step ids to it once, not per line."""
-    logger: structlog.stdlib.BoundLogger = structlog.get_logger(component=name)
+    logger: FilteringBoundLogger = structlog.get_logger(component=name)
     return logger
 
 

@@ -73,7 +73,6 @@ class Admission:
         store, shard = self._tools.store, self._tools.shard
         async for histories in store.histories(list(known), shard=shard):
             await self._admit([known[one] for one in histories], histories)
-        self._tools.running.set(len(self._executor.runs))
         self._tools.signals.fire(signals.CLAIMED, len(owned))
 
     async def _admit(

@@ -51,6 +51,7 @@ class Duties:
         self._spoke_at = tools.clock.monotonic()
         self._forgot_at = float("-inf")
         self._buries_from = float("-inf")
+        self._is_more_due = False
 
     def came_back(self) -> None:
         """The database was away. The others come back as well, and who does it in time is not lost."""
@@ -67,6 +68,12 @@ class Duties:
         ours = [one for one in ids if one in self._executor.runs]
         if ours:
             self._rung.update(ours)
+            self._something.set()
+
+    def room_grew(self) -> None:
+        """Executions have ended: go on with what was due when there was no room."""
+        enough = min(CHUNK, self._tools.settings.max_executions // 2)
+        if self._is_more_due and self._executor.room >= enough:
             self._something.set()
 
     def queue_spoke(self) -> None:
@@ -86,9 +93,14 @@ class Duties:
             self._rung = set()
             if ids:
                 await self._read(ids)
-            if answer is not None and not self._tools.is_alone:
+            if self._tools.is_alone:
+                continue
+            if answer is not None:
                 async with self._owning:
                     await self._serve(answer)
+            elif self._is_more_due:
+                async with self._owning:
+                    await self._wake()
 
     async def _called(self) -> bool:
         """Wait for something to do; False when nothing came for half a beat."""
@@ -173,12 +185,14 @@ class Duties:
 
     async def _wake(self) -> None:
         seat = self._seat
+        self._is_more_due = False
         while room := self._room():
             limit = min(room, CHUNK)
             owned = await self._tools.store.due(seat.shard, seat.me, seat.epoch, limit)
             await self._admission.admit(owned)
             if len(owned) < limit:
                 return
+        self._is_more_due = True
 
     async def _claim(self) -> None:
         """The database's own backlog without Redis, each tenant's share, as long as there is room."""

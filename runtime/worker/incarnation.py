@@ -8,6 +8,7 @@ dropped, and the worker begins a new one under a new id.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, Final
@@ -15,7 +16,7 @@ from uuid import UUID
 
 from runtime.model.checkpoint import BeatAnswer, Closing, FlushOutcome, FlushResult
 from runtime.model.errors import MaestroError
-from runtime.model.execution import ExecutionStatus
+from runtime.model.execution import TERMINAL, ExecutionStatus
 from runtime.store.births import Newborn, Offer
 from runtime.store.flush import Flusher
 from runtime.telemetry.log import get_logger
@@ -90,6 +91,11 @@ class Incarnation:
         self._intake: list[asyncio.Task[None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._told: set[UUID] = set()
+        # Bound once: a line for each end is what this process says most.
+        self._log = _log.bind()
+        self._finished = {
+            status: tools.metrics.finished.labels(status.name.lower()) for status in TERMINAL
+        }
         self._bell: asyncio.TimerHandle | None = None
         self._is_ringing = False
         # Places that are offered, or filled by what does not run yet.
@@ -128,7 +134,6 @@ class Incarnation:
         await asyncio.sleep(0)
         await self._flusher.close()
         self.executor.drop()
-        self._tools.running.set(0)
         # Others need not wait for the lease; whatever of this seat still runs in the server comes first.
         with suppress(MaestroError):
             await self._tools.store.leave(self.seat.shard, self.seat.me, self.seat.epoch)
@@ -166,7 +171,6 @@ class Incarnation:
     async def _drop(self) -> None:
         self._publish()
         self.executor.drop()
-        self._tools.running.set(0)
         tasks = set(self._tasks)
         while tasks:
             # A library on the way may swallow one cancellation, so it is repeated.
@@ -285,16 +289,18 @@ class Incarnation:
     def _closed(self, run: Run, closing: Closing) -> None:
         tools, status = self._tools, ExecutionStatus(closing.status)
         tools.traces.end_run(run, status)
-        tools.running.set(len(self.executor.runs))
         self._room.set()
+        self._duties.room_grew()
         if not status.is_terminal:
             tools.signals.fire(signals.PARKED)
             return
         seconds = run.owned.age_seconds + tools.clock.monotonic() - run.claimed_at
-        tools.metrics.finished.labels(status.name.lower()).inc()
+        self._finished[status].inc()
         tools.metrics.execution_seconds.observe(seconds)
         tools.signals.fire(signals.CLOSED)
-        _log.info("execution_finished", **_summary(run, status, seconds, tools.traces.id_of(run)))
+        if self._log.is_enabled_for(logging.INFO):
+            facts = _summary(run, status, seconds, tools.traces.id_of(run))
+            self._log.info("execution_finished", **facts)
 
     def _refused(self, run: Run, result: FlushResult) -> None:
         if result.outcome is not FlushOutcome.REJECTED:

@@ -84,7 +84,6 @@ class Worker:
             name=host,
             breakers=Breakers(shared_breakers, metrics=metrics, clock=clock, rule=settings.breaker),
             shard=shard,
-            running=metrics.running.labels(str(shard)),
             quarantine=quarantine,
             is_alone=is_alone,
         )
@@ -94,6 +93,7 @@ class Worker:
         self._last_seat: Seat | None = None
         self._has_begun = False
         self._stopping = asyncio.Event()
+        metrics.running.labels(str(shard)).set_function(lambda: self.executions)
 
     @property
     def executions(self) -> int:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from prometheus_client import Gauge
-
 from runtime.clock import Clock
 from runtime.connectors.registry import Registry
 from runtime.queue.stream import RedisQueue
@@ -28,8 +26,6 @@ from runtime.worker.trace import Traces
 class Tools:
     """The adapters and settings of one worker; `name` is how rows and events call it.
 
-    `running` is the gauge of the executions that it owns.
-
     `quarantine` starts processes for suspects; `is_alone` says that this worker is one of those.
     """
 
@@ -50,7 +46,6 @@ class Tools:
     name: str
     breakers: Breakers
     shard: int
-    running: Gauge
     quarantine: Quarantine | None = None
     is_alone: bool = False
 

@@ -68,28 +68,29 @@ class EnqueueExecutionPayload:
 class EnqueueExecutionsPayload:
     """What became of several executions to start."""
 
-    results: list[EnqueueExecutionPayload] = strawberry.field(
-        description="One per input, in their order; each is accepted or refused by itself.",
-        directives=[sized(100)],
-    )
+    outcomes: strawberry.Private[Sequence[model.Enqueued | MaestroError]]
     created_count: int = strawberry.field(description="How many were newly accepted.")
     errors: list[UserError] = strawberry.field(
         description="Why the whole request was refused; empty when it was looked at.",
         directives=[sized(5)],
     )
 
+    @strawberry.field(
+        description="One per input, in their order; each is accepted or refused by itself.",
+        directives=[sized(100)],
+    )
+    def results(self) -> list[EnqueueExecutionPayload]:
+        """One per input, in their order."""
+        return [
+            EnqueueExecutionPayload.of(outcome, path=("input", str(place)))
+            for place, outcome in enumerate(self.outcomes)
+        ]
+
     @classmethod
     async def answer(cls, work: Awaitable[Sequence[model.Enqueued | MaestroError]]) -> Self:
         """Do the work and say what became of each."""
         done, error = await attempt(work)
         if done is None:
-            return cls(results=[], created_count=0, errors=refused(error) if error else [])
-        results = [
-            EnqueueExecutionPayload.of(outcome, path=("input", str(place)))
-            for place, outcome in enumerate(done)
-        ]
-        return cls(
-            results=results,
-            created_count=sum(result.created for result in results),
-            errors=[],
-        )
+            return cls(outcomes=(), created_count=0, errors=refused(error) if error else [])
+        created = sum(isinstance(one, model.Enqueued) and one.created for one in done)
+        return cls(outcomes=done, created_count=created, errors=[])

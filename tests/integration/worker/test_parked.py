@@ -47,14 +47,7 @@ async def test_a_hundred_thousand_parked_cost_nothing_and_wake_as_there_is_room(
     room: EngineRoom, many: int
 ):
     version = await room.publish([{"id": "a", "uses": "core.noop@1"}])
-    pattern = await room.enqueue(version, hint=False)
-    await room.sql.execute(
-        "insert into workflow_executions (id, shard, tenant_id, workflow_id, version_id, status, wait, wake_at, meta, input) "
-        "select (left(e.id::text, 24) || lpad(to_hex(g), 12, '0'))::uuid, e.shard, e.tenant_id, e.workflow_id, "
-        "e.version_id, 3, 0, now() + interval '1 day', e.meta, e.input "
-        "from workflow_executions e, generate_series(1, $2::int) g where e.id = $1",
-        pattern, many,
-    )  # fmt: skip
+    pattern = await parked(room, version, many)
     worker = room.worker(max_executions=ROOM, beat_seconds=0.05)
     await room.finished(pattern)
     beats = worker.signals.counts[signals.BEAT]
@@ -62,11 +55,7 @@ async def test_a_hundred_thousand_parked_cost_nothing_and_wake_as_there_is_room(
     assert worker.executions == 0
     assert left_behind(version) == []
 
-    await room.sql.execute(
-        "update workflow_executions set wake_at = now() where id in "
-        "(select id from workflow_executions where status = 3 limit $1)",
-        DUE,
-    )
+    await make_due(room, DUE)
     most = 0
     async with asyncio.timeout(30):
         while await _count(room, ExecutionStatus.COMPLETED) < DUE + 1:
@@ -76,6 +65,38 @@ async def test_a_hundred_thousand_parked_cost_nothing_and_wake_as_there_is_room(
     assert 0 < most <= ROOM
     assert await _count(room, ExecutionStatus.WAITING) == many - DUE
     assert left_behind(version) == []
+
+
+async def test_what_is_due_goes_on_as_room_is_made_and_waits_for_no_beat(room: EngineRoom):
+    version = await room.publish([{"id": "a", "uses": "core.noop@1"}])
+    await parked(room, version, DUE)
+    await make_due(room, DUE)
+
+    worker = room.worker(max_executions=ROOM, beat_seconds=600.0, lease_seconds=3_600.0)
+
+    await worker.signals.wait(signals.CLOSED, DUE)
+
+
+async def parked(room: EngineRoom, version: UUID, many: int) -> UUID:
+    """So many executions that wait for tomorrow, beside one that does not; the id of that one."""
+    pattern = await room.enqueue(version, hint=False)
+    await room.sql.execute(
+        "insert into workflow_executions (id, shard, tenant_id, workflow_id, version_id, status, wait, wake_at, meta, input) "
+        "select (left(e.id::text, 24) || lpad(to_hex(g), 12, '0'))::uuid, e.shard, e.tenant_id, e.workflow_id, "
+        "e.version_id, 3, 0, now() + interval '1 day', e.meta, e.input "
+        "from workflow_executions e, generate_series(1, $2::int) g where e.id = $1",
+        pattern, many,
+    )  # fmt: skip
+    return pattern
+
+
+async def make_due(room: EngineRoom, many: int) -> None:
+    """The time of so many has come."""
+    await room.sql.execute(
+        "update workflow_executions set wake_at = now() where id in "
+        "(select id from workflow_executions where status = 3 limit $1)",
+        many,
+    )
 
 
 async def _count(room: EngineRoom, status: ExecutionStatus) -> int:
