@@ -46,6 +46,7 @@ TABLE: Final[dict[str, str]] = {
     "MC_AUTH_GROUPS_CLAIM": "Name of the claim that holds groups (RFC 9068). Default: groups.",
     "MC_SECRETS_FILE": "Secrets of steps: YAML, mode 0600. Default: `$MC_HOME/secrets.yaml`.",
     "MC_EGRESS_ALLOW": "Private hosts, addresses, networks that steps may call (commas).",
+    "MC_EXECUTOR": "Who executes GraphQL: `compiled` plans, or `strawberry` alone. Default: compiled.",
     "MC_TRUSTED_DOCUMENTS": "`off`, `log` what is in no manifest, or `only` trusted. Default: off.",
     "MC_TRUSTED_DOCUMENTS_FILES": "Your manifests of trusted documents, beside our own (commas).",
     "MC_BLOB_URL": "Where values over 32 KiB lie: `file:///folder` or `s3://bucket/prefix?endpoint=...`. "
@@ -99,6 +100,7 @@ class ApiSettings:
     max_body_bytes: int = 1_572_864
     max_input_bytes: int = 1_048_576
     trusted_documents: TrustedDocuments = TrustedDocuments()
+    executor: str = "compiled"
 
     @property
     def is_loopback(self) -> bool:
@@ -225,6 +227,7 @@ class Settings:
                     _choice(env, "MC_TRUSTED_DOCUMENTS", "off", ("off", "log", "only")),
                     tuple(map(Path, _parts(env, "MC_TRUSTED_DOCUMENTS_FILES"))),
                 ),
+                executor=_choice(env, "MC_EXECUTOR", "compiled", ("compiled", "strawberry")),
             ),
             auth=_auth(env),
             worker=_worker(env),

@@ -31,7 +31,12 @@ METHODS: Final = ("PUT", "PATCH", "DELETE")
 
 def create_app(rt: Runtime) -> Starlette:
     """The application over an open runtime."""
-    schema, door = build_schema(), Door(rt)
+    fallbacks = rt.metrics.graphql_fallbacks
+    schema = build_schema(
+        compiled=rt.settings.api.executor == "compiled",
+        fell_back=lambda reason: fallbacks.labels(reason).inc(),
+    )
+    door = Door(rt)
     documents = Documents(schema)
     trusted = rt.settings.api.trusted_documents
     persisted = PersistedDocuments(trusted.mode, trusted.files)

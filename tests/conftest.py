@@ -16,6 +16,8 @@ from xdist.scheduler import LoadScopeScheduling
 from tests.support import servers
 from tests.support.processes import Mc, clean_environment
 
+# What the whole suite may be run with: `MC_EXECUTOR=strawberry make test`.
+KEPT = ("MC_BIN_DIR", "MC_EXECUTOR")
 # Whose files have fixtures of a module that start processes.
 APART = (
     "tests/chaos/",
@@ -39,7 +41,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Forget the user's own variables, so that every machine runs the same tests."""
     kept = {name: value for name, value in os.environ.items() if name.startswith("MC_TEST_")}
-    kept |= {name: os.environ[name] for name in ("MC_BIN_DIR",) if name in os.environ}
+    kept |= {name: os.environ[name] for name in KEPT if name in os.environ}
     clean = clean_environment()
     os.environ.clear()
     os.environ.update(clean | kept)

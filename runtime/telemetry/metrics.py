@@ -31,6 +31,7 @@ class Metrics:
         self.graphql_operations = self._counter(
             "maestro_graphql_operations_total", "type", "outcome"
         )
+        self.graphql_fallbacks = self._counter("maestro_graphql_fallbacks_total", "reason")
         self.graphql_seconds = self._histogram("maestro_graphql_operation_seconds", _FAST, "type")
         self.enqueued = self._counter("maestro_enqueued_total")
         self.enqueue_batch = self._histogram("maestro_enqueue_batch_size", _SIZES)

@@ -37,6 +37,7 @@ METRICS: Final[dict[str, str]] = {
     "maestro_http_requests_total": "HTTP requests by route and status.",
     "maestro_http_request_seconds": "Duration of HTTP requests by route.",
     "maestro_graphql_operations_total": "GraphQL operations by type and outcome.",
+    "maestro_graphql_fallbacks_total": "GraphQL operations that the library answered instead of a plan, by reason.",
     "maestro_graphql_operation_seconds": "Duration of GraphQL operations by type.",
     "maestro_workflow_changes_total": "Changes of workflows, by kind (created, published, deprecated, ...).",
     "maestro_enqueued_total": "Executions accepted.",

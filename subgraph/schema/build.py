@@ -1,5 +1,7 @@
-"""The assembled schema: root fields, scalars, federation 2.9."""
+"""The assembled schema: root fields, scalars, federation 2.9, and the plans by which it is executed."""
 
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import strawberry
@@ -12,9 +14,12 @@ from graphql import (
 )
 from strawberry.federation.schema import FederationAny
 from strawberry.schema.config import StrawberryConfig
+from strawberry.types.execution import ExecutionResult
+from strawberry.types.graphql import OperationType
 
 from resolvers.context import Info
 from runtime.model.errors import BadInput
+from subgraph.compiled.plans import Plans
 from subgraph.schema.entities import MOST, resolve_entity
 from subgraph.schema.hooks import CheckedDocument, PresentedErrors
 from subgraph.schema.mutation import Mutation
@@ -29,6 +34,39 @@ from subgraph.types.workflow_version import WorkflowVersion
 class Schema(strawberry.federation.Schema):
     """Strawberry's, with our entities, and without its log: `subgraph.errors` logs faults, once."""
 
+    plans: Plans | None = None
+
+    async def execute(
+        self,
+        query: str | None,
+        variable_values: dict[str, Any] | None = None,
+        context_value: Any = None,
+        root_value: Any = None,
+        operation_name: str | None = None,
+        allowed_operation_types: Iterable[OperationType] | None = None,
+        operation_extensions: dict[str, Any] | None = None,
+    ) -> ExecutionResult:
+        """Answer by the plan of the document that was checked before, where there are plans."""
+        otherwise = partial(
+            super().execute,
+            query,
+            variable_values=variable_values,
+            context_value=context_value,
+            root_value=root_value,
+            operation_name=operation_name,
+            allowed_operation_types=allowed_operation_types,
+            operation_extensions=operation_extensions,
+        )
+        if self.plans is None:
+            return await otherwise()
+        return await self.plans.execute(
+            context_value.document,
+            otherwise,
+            context=context_value,
+            operation_name=operation_name,
+            variables=variable_values,
+        )
+
     def entities_resolver(
         self, info: Info, representations: list[FederationAny]
     ) -> list[FederationAny]:
@@ -41,8 +79,13 @@ class Schema(strawberry.federation.Schema):
         """Leave errors to the hook that presents them."""
 
 
-def build_schema() -> Schema:
-    """A fresh schema. Building it takes a fraction of a second; an app does it once."""
+def build_schema(
+    *, compiled: bool = False, fell_back: Callable[[str], None] | None = None
+) -> Schema:
+    """A fresh schema, executed by plans or by the library alone; an app builds it once.
+
+    `fell_back` is told the reason each time that the library answers instead of a plan.
+    """
     schema = Schema(
         query=Query,
         mutation=Mutation,
@@ -54,7 +97,16 @@ def build_schema() -> Schema:
         extensions=[CheckedDocument, PresentedErrors],
     )
     _drop_null_defaults(schema)
+    if compiled:
+        # Both extensions only hand over what was checked and look at errors: an answer without errors needs neither.
+        schema.plans = Plans(
+            schema, silent=(CheckedDocument, PresentedErrors), fell_back=fell_back or _nobody_counts
+        )
     return schema
+
+
+def _nobody_counts(_reason: str) -> None:
+    """For schemas outside an app."""
 
 
 def _drop_null_defaults(schema: Schema) -> None:

@@ -20,6 +20,7 @@ from runtime.bootstrap import Runtime, open_runtime
 from runtime.identity.development import DevIssuer
 from runtime.settings import Settings
 from subgraph.app import create_app
+from tests.support.processes import chosen
 
 GREET = """
 name: greet
@@ -192,7 +193,7 @@ async def serving(
     **more: Any,
 ) -> AsyncIterator[Served]:
     """A server over a runtime of its own, with the connectors of tests/support/steps.py; `around` wraps the application."""
-    plain = Settings.from_env({"MC_HOME": str(home)})
+    plain = Settings.from_env({"MC_HOME": str(home), **chosen()})
     settings = replace(
         plain,
         database_url=database_url,

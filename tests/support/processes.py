@@ -22,7 +22,6 @@ ROOT = Path(__file__).resolve().parents[2]
 POLL_SECONDS = 0.02
 READY_SECONDS = 60.0
 STOP_SECONDS = 30.0
-OWN_VARIABLES = ("MC_TEST_", "MC_BIN_DIR")
 
 
 def clean_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -33,6 +32,11 @@ def clean_environment(environ: Mapping[str, str] | None = None) -> dict[str, str
         for name, value in source.items()
         if not name.startswith(("MC_", "OTEL_", "PG")) and name not in {"NO_COLOR", "FORCE_COLOR"}
     }
+
+
+def chosen() -> dict[str, str]:
+    """What the whole suite is run with: who executes GraphQL."""
+    return {name: os.environ[name] for name in ("MC_EXECUTOR",) if name in os.environ}
 
 
 def free_port() -> int:
@@ -173,6 +177,7 @@ class Mc:
         """What the processes see: a clean environment, this home and this port."""
         return {
             **clean_environment(),
+            **chosen(),
             "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(
                 ":"
             ),

@@ -1,0 +1,172 @@
+"""The door of the room: plans by operation, and the shorter way for who has checked a document already.
+
+`Plans(schema)` makes the schema's own executor try a plan first (`executor.py`), so that every protocol, hook and
+extension stays what it is. `Plans.execute` is for a plain request whose document was parsed and validated before:
+nothing but the plan runs, unless it can't answer.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from graphql import (
+    DocumentNode,
+    FragmentDefinitionNode,
+    OperationDefinitionNode,
+    Undefined,
+    get_operation_ast,
+)
+from graphql.execution.values import VariableValues, get_variable_values
+from strawberry.extensions import SchemaExtension
+from strawberry.schema import Schema
+from strawberry.types.execution import ExecutionResult
+
+from subgraph.compiled.executor import Attempted, PlannedExecutor, attempted
+from subgraph.compiled.info import Request
+from subgraph.compiled.plan import Plan
+from subgraph.compiled.planner import Planner
+from subgraph.compiled.reasons import Reason, Unplanned
+from subgraph.compiled.run import Attempt, Run
+from subgraph.compiled.switches import switches_of
+
+_MOST_CHARACTERS: Final = 1_048_576
+_LONGEST: Final = 16_384
+_MOST_SETTINGS: Final = 16
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is known of one operation: its switches, and a plan or the reason against it per setting."""
+
+    operation: OperationDefinitionNode
+    fragments: Mapping[str, FragmentDefinitionNode]
+    characters: int
+    switches: tuple[str, ...] = ()
+    plans: dict[tuple[Any, ...], Plan | Unplanned] = field(default_factory=dict)
+
+
+def _ignore(_reason: Reason) -> None:
+    """Nobody counts."""
+
+
+class Plans:
+    """The plans of one schema, as many as fit into a bound; the longest unused goes first.
+
+    `silent` are extensions that do nothing around an operation without errors, so that `execute` need not call them;
+    any other extension is called as ever, by the library. `fell_back` is told each time that the library had to answer.
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        *,
+        silent: Iterable[type[SchemaExtension]] = (),
+        fell_back: Callable[[Reason], None] = _ignore,
+    ) -> None:
+        self._schema = schema
+        self._planner = Planner(schema)
+        self._fell_back = fell_back
+        self._is_short = set(schema.extensions) <= set(silent) and not schema.directives
+        self._known: OrderedDict[int, _Known] = OrderedDict()
+        self._characters = 0
+        schema.execution_context_class = type("Planned", (PlannedExecutor,), {"plans": self})
+
+    async def execute(
+        self,
+        document: DocumentNode,
+        otherwise: Callable[[], Awaitable[ExecutionResult]],
+        *,
+        context: Any,
+        operation_name: str | None = None,
+        variables: Mapping[str, Any] | None = None,
+    ) -> ExecutionResult:
+        """The result of a checked operation; `otherwise` asks Strawberry for it, with everything around it."""
+        operation = get_operation_ast(document, operation_name) if self._is_short else None
+        if operation is None:
+            return await otherwise()
+        fragments = {
+            each.name.value: each
+            for each in document.definitions
+            if isinstance(each, FragmentDefinitionNode)
+        }
+        attempt = Attempt()
+        try:
+            coerced = get_variable_values(
+                self._planner.graph, operation.variable_definitions or (), dict(variables or {})
+            )
+            if isinstance(coerced, list):
+                raise Unplanned(Reason.VARIABLES)
+            request = Request(self._planner.graph, coerced, context)
+            data = await self.run(operation, fragments, request, attempt)
+        except Unplanned as unplanned:
+            self.note(unplanned)
+        else:
+            return ExecutionResult(data=data, errors=None)
+        with attempted(Attempted(operation, attempt)):
+            return await otherwise()
+
+    async def run(
+        self,
+        operation: OperationDefinitionNode,
+        fragments: Mapping[str, FragmentDefinitionNode],
+        request: Request,
+        attempt: Attempt,
+    ) -> dict[str, Any]:
+        """The answer of a plan; raises Unplanned when the library has to give it."""
+        plan = self.plan(operation, fragments, request.variables)
+        return await Run(plan, self._schema, request).answer(attempt)
+
+    def note(self, unplanned: Unplanned) -> None:
+        """Tell that the library answers."""
+        self._fell_back(unplanned.reason)
+
+    def plan(
+        self,
+        operation: OperationDefinitionNode,
+        fragments: Mapping[str, FragmentDefinitionNode],
+        variables: VariableValues,
+    ) -> Plan:
+        """The plan of an operation for these variables; raises Unplanned, and remembers that too."""
+        known = self._looked_up(operation, fragments)
+        setting = tuple(variables.coerced.get(name, Undefined) for name in known.switches)
+        found = known.plans.get(setting)
+        if found is None:
+            found = self._planned(known, variables)
+            known.plans[setting] = found
+        if isinstance(found, Unplanned):
+            raise Unplanned(found.reason, str(found))
+        return found
+
+    def _looked_up(
+        self, operation: OperationDefinitionNode, fragments: Mapping[str, FragmentDefinitionNode]
+    ) -> _Known:
+        known = self._known.get(id(operation))
+        if known is not None:
+            self._known.move_to_end(id(operation))
+            return known
+        characters = len(operation.loc.source.body) if operation.loc else _LONGEST
+        if characters > _LONGEST:
+            raise Unplanned(Reason.SIZE)
+        # It holds the operation, whose id therefore belongs to nothing else.
+        known = _Known(operation, fragments, characters)
+        try:
+            known.switches = switches_of(operation, fragments)
+        except Unplanned as unplanned:
+            known.plans[()] = unplanned
+        self._known[id(operation)] = known
+        self._characters += characters
+        while self._characters > _MOST_CHARACTERS:
+            _, forgotten = self._known.popitem(last=False)
+            self._characters -= forgotten.characters
+        return known
+
+    def _planned(self, known: _Known, variables: VariableValues) -> Plan | Unplanned:
+        if len(known.plans) >= _MOST_SETTINGS or self._schema.exception_handlers:
+            return Unplanned(Reason.SIZE)
+        try:
+            return self._planner.plan(known.operation, known.fragments, variables)
+        except Unplanned as unplanned:
+            return Unplanned(unplanned.reason, str(unplanned))  # without the frames of the search

@@ -1,0 +1,172 @@
+"""The compiled executor's promises that random operations don't show: batches, once, bounds, reasons, hooks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import strawberry
+from graphql import parse
+from strawberry.extensions import ParserCache, SchemaExtension
+
+from subgraph.compiled import plans as plans_module
+from subgraph.compiled.plans import Plans
+from subgraph.compiled.reasons import Reason
+from tests.property.made_up_graph import Context, schema
+
+
+@pytest.fixture
+def reasons() -> list[Reason]:
+    return []
+
+
+@pytest.fixture
+def graph(reasons: list[Reason]) -> strawberry.Schema:
+    return schema(planned=True, fell_back=reasons.append, extensions=(ParserCache,))
+
+
+async def test_a_level_is_one_batch(graph: strawberry.Schema, reasons: list[Reason]) -> None:
+    context = Context()
+
+    result = await graph.execute(
+        "{ things(first: 3) { next { number } surely { number next { number } } } }",
+        context_value=context,
+    )
+
+    assert result.errors is None
+    assert [sorted(batch) for batch in context.batches] == [[1, 2, 3, 4], [5]]
+    assert reasons == []
+
+
+@pytest.mark.parametrize(
+    ("query", "reason"),
+    [
+        ("{ __schema { types { name } } }", Reason.INTROSPECTION),
+        ("{ thing(number: 5) { fails } }", Reason.ERROR),
+        ("{ thing(number: 5) { must } }", Reason.ERROR),
+        ("{ thing(number: 7) { givesError } }", Reason.ERROR),
+        ("{ thing(number: 8) { wrong } }", Reason.ERROR),
+        ("{ mixed(start: 4) { number } }", Reason.ERROR),
+    ],
+)
+async def test_why_the_library_answered_is_told(
+    graph: strawberry.Schema, reasons: list[Reason], query: str, reason: Reason
+) -> None:
+    await graph.execute(query, context_value=Context())
+
+    assert reasons == [reason]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        'mutation { do(what: "a") { what thing { must } } }',
+        'mutation { do(what: "a", number: 5) { what thing { fails must } } }',
+        'mutation { do(what: "a", fail: true) { what } }',
+        'mutation { a: do(what: "a") { what } b: do(what: "a", number: 5) { thing { fails } } c: do(what: "a") { count } }',
+    ],
+)
+async def test_a_mutation_is_done_once_however_its_answer_comes_about(
+    graph: strawberry.Schema, query: str
+) -> None:
+    plain, planned = Context(), Context()
+
+    expected = await schema(planned=False).execute(query, context_value=plain)
+    found = await graph.execute(query, context_value=planned)
+
+    assert planned.done == plain.done
+    assert found.data == expected.data
+    assert found.errors == expected.errors
+
+
+async def test_resolvers_see_where_they_stand_at_the_root(
+    graph: strawberry.Schema, reasons: list[Reason]
+) -> None:
+    result = await graph.execute("{ here: place }", context_value=Context())
+
+    assert result.data == {"here": "here"}
+    assert reasons == []
+
+
+async def test_an_operation_without_a_loop_is_the_librarys(reasons: list[Reason]) -> None:
+    @strawberry.type
+    class Root:
+        number: strawberry.auto = strawberry.field(resolver=lambda: 1, graphql_type=int)
+
+    graph = strawberry.Schema(query=Root)
+    Plans(graph, fell_back=reasons.append)
+
+    assert graph.execute_sync("{ number }").data == {"number": 1}
+    assert (await graph.execute("{ number }")).data == {"number": 1}
+
+
+async def test_hooks_see_what_they_saw_before() -> None:
+    seen: list[Any] = []
+
+    class Watching(SchemaExtension):
+        def on_execute(self) -> Iterator[None]:
+            yield
+            seen.append(getattr(self.execution_context.result, "data", None))
+
+    graph = schema(planned=True, extensions=(Watching,))
+    await graph.execute("{ thing(number: 1) { number } }", context_value=Context())
+
+    assert seen == [{"thing": {"number": 1}}]
+
+
+async def test_an_extension_around_resolvers_is_called_for_each(reasons: list[Reason]) -> None:
+    seen: list[str] = []
+
+    class Watching(SchemaExtension):
+        def resolve(self, _next: Any, root: Any, info: Any, *args: Any, **kwargs: Any) -> Any:
+            seen.append(info.field_name)
+            return _next(root, info, *args, **kwargs)
+
+    graph = schema(planned=True, fell_back=reasons.append, extensions=(Watching,))
+    await graph.execute("{ thing(number: 1) { number } }", context_value=Context())
+
+    assert seen == ["thing", "number"]
+    assert reasons == [Reason.EXTENSION]
+
+
+async def test_each_event_of_a_subscription_is_answered_by_the_plan(
+    graph: strawberry.Schema, reasons: list[Reason]
+) -> None:
+    text = "subscription { count(to: 3) { number title } }"
+
+    found = [result.data async for result in await graph.subscribe(text, context_value=Context())]
+
+    assert [each and each["count"]["number"] for each in found] == [0, 1, 2]
+    assert reasons == []
+
+
+async def test_a_plan_is_made_once_and_forgotten_when_there_are_too_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(plans_module, "_MOST_CHARACTERS", 160)
+    graph = schema(planned=False)
+    plans = Plans(graph)
+    made: list[str] = []
+    planned = plans._planner.plan
+
+    def counted(operation: Any, *more: Any) -> Any:
+        made.append(operation.name.value)
+        return planned(operation, *more)
+
+    monkeypatch.setattr(plans._planner, "plan", counted)
+    documents = {
+        name: parse(f"query {name} {{ thing(number: 1) {{ number a: title b: title c: title }} }}")
+        for name in ("A", "B", "C")
+    }
+
+    async def otherwise() -> Any:
+        raise AssertionError("the library was asked")
+
+    for name in ("A", "A", "B", "A", "C", "C", "B"):
+        result = await plans.execute(documents[name], otherwise, context=Context())
+        assert result.data == {
+            "thing": {"number": 1, "a": "thing 1", "b": "thing 1", "c": "thing 1"}
+        }
+
+    assert made == ["A", "B", "C", "B"]
