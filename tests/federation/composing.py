@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,6 +11,15 @@ ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "scripts" / "compose"
 NODE = shutil.which("node")
 IS_INSTALLED = (SCRIPT / "node_modules" / "@apollo" / "composition").is_dir()
+
+
+def node_version() -> int:
+    """The first number of the version of Node.js; 0 where there is none."""
+    if NODE is None:
+        return 0
+    told = subprocess.run([NODE, "--version"], capture_output=True, text=True, check=False).stdout
+    found = re.match(r"v(\d+)", told)
+    return int(found[1]) if found else 0
 
 
 def compose(supergraph: Path, *more: str) -> subprocess.CompletedProcess[str]:

@@ -17,7 +17,7 @@ import pytest
 import pytest_asyncio
 
 from subgraph.schema.sdl import write_sdl
-from tests.federation.composing import IS_INSTALLED, NODE, ROOT, compose, supergraph
+from tests.federation.composing import IS_INSTALLED, NODE, ROOT, compose, node_version, supergraph
 from tests.federation.directory import SCHEMA
 from tests.http.serving import Served, serving, working
 from tests.support.servers import flush_redis
@@ -28,6 +28,7 @@ pytestmark = [
     pytest.mark.node,
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.skipif(NODE is None, reason="gateways: node not found"),
+    pytest.mark.skipif(node_version() < 20, reason="gateways: they need Node.js 20 or newer"),
     pytest.mark.skipif(
         not (IS_INSTALLED and all((CLIENTS / "node_modules" / name).is_dir() for name in GATEWAYS)),
         reason="gateways: npm ci in tests/node and in scripts/compose was not run",
