@@ -22,6 +22,7 @@ from benchmarks import (
     diff,
     fan_out,
     gap,
+    graph,
     latency,
     listing,
     observability,
@@ -55,6 +56,7 @@ BENCHES: Final = {
         retention,
         definition,
         diff,
+        graph,
         start,
     )
 }

@@ -67,19 +67,8 @@ async def nodes(context: Context, *, ids: Sequence[str]) -> list[Record | None]:
     return await asyncio.gather(*(node(context, id=each) for each in ids))
 
 
-async def workflow_of(context: Context, execution: Execution) -> Workflow:
-    """The workflow that an execution is a run of."""
-    found = await context.loaders.workflow.load(execution.workflow_id)
-    return _present(found, "workflow", execution.workflow_id)
-
-
-async def version_of(context: Context, execution: Execution) -> WorkflowVersion:
-    """The version that an execution runs."""
-    found = await context.loaders.version.load(execution.version_id)
-    return _present(found, "version", execution.version_id)
-
-
-def _present(record: T | None, noun: str, key: UUID) -> T:
+def present(record: T | None, noun: str, key: UUID) -> T:
+    """The workflow or version that an execution names; raises NotFound when there is none any more."""
     if record is None:
         raise NotFound(f"The {noun} {key} of this execution is gone.")
     return record

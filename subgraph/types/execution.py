@@ -11,9 +11,9 @@ from resolvers import entities
 from resolvers.context import Info
 from resolvers.queries import execution as resolve
 from runtime.model import execution as model
-from runtime.model.blob import Stored
 from runtime.model.page import Page
 from runtime.model.values import Duration
+from subgraph.compiled.declare import later, record_field
 from subgraph.directives import access_of_type, paged, sized, weight
 from subgraph.faces import connection_face, face
 from subgraph.types.actor import Actor
@@ -21,10 +21,11 @@ from subgraph.types.artifact_ref import ArtifactRef, input_path, output_path
 from subgraph.types.execution_error import ExecutionError
 from subgraph.types.execution_event import ExecutionEventConnection
 from subgraph.types.inputs.execution import StepExecutionFilter
+from subgraph.types.json import shown
 from subgraph.types.label import LabelEntry, label_entries
 from subgraph.types.log_line import LogConnection
 from subgraph.types.money import Money
-from subgraph.types.node import Node
+from subgraph.types.node import ID_DESCRIPTION, Node
 from subgraph.types.pagination import (
     AFTER,
     FIRST_ROWS,
@@ -68,35 +69,40 @@ class Execution(Node):
     """One run of a workflow's version."""
 
     record: strawberry.Private[model.Execution]
-    status: ExecutionStatus = strawberry.field(description="Where it is.")
-    priority: int = strawberry.field(description="Higher goes first; 0 is normal.")
-    idempotency_key: str | None = strawberry.field(description="The key that it was enqueued with.")
-    error: ExecutionError | None = strawberry.field(description="Why it failed, when it did.")
-    region: str | None = strawberry.field(description="Where it must run, when that matters.")
-    generation: int = strawberry.field(
+    id: strawberry.ID = record_field(
+        lambda execution: str(execution.id), description=ID_DESCRIPTION
+    )
+    status: ExecutionStatus = record_field("state", description="Where it is.")
+    priority: int = record_field(description="Higher goes first; 0 is normal.")
+    idempotency_key: str | None = record_field(description="The key that it was enqueued with.")
+    error: ExecutionError | None = record_field(
+        lambda execution: ExecutionError.of(execution.error),
+        description="Why it failed, when it did.",
+    )
+    region: str | None = record_field(description="Where it must run, when that matters.")
+    generation: int = record_field(
         description="Rises by one with each retry of the same execution; from 0."
     )
-    namespace: str = strawberry.field(description="The division of the tenant that it lives in.")
-    purpose: str | None = strawberry.field(
-        description="The purpose of access that its caller named."
-    )
-    trace_id: str | None = strawberry.field(
-        description="The OpenTelemetry trace that it belongs to."
-    )
-    created_at: datetime = strawberry.field(description="When it was accepted.")
-    scheduled_for: datetime | None = strawberry.field(
+    namespace: str = record_field(description="The division of the tenant that it lives in.")
+    purpose: str | None = record_field(description="The purpose of access that its caller named.")
+    trace_id: str | None = record_field(description="The OpenTelemetry trace that it belongs to.")
+    created_at: datetime = record_field(description="When it was accepted.")
+    scheduled_for: datetime | None = record_field(
         description="The instant that it was asked for, when one was."
     )
-    started_at: datetime | None = strawberry.field(description="When a worker first took it.")
-    finished_at: datetime | None = strawberry.field(description="When it ended.")
-    duration: Duration | None = strawberry.field(description="From its start to its end.")
+    started_at: datetime | None = record_field(description="When a worker first took it.")
+    finished_at: datetime | None = record_field(description="When it ended.")
+    duration: Duration | None = record_field(
+        lambda execution: elapsed(execution.started_at, execution.finished_at),
+        description="From its start to its end.",
+    )
 
     @strawberry.field(
         description="The parameters, defaults filled in; null over 1 MiB: then `inputRef` says where they are."
     )
-    async def input(self, info: Info) -> JSON | None:
+    def input(self, info: Info) -> JSON | None:
         """The parameters, defaults filled in."""
-        return await self._shown(info, self.record.input)
+        return shown(info, self.record.id, self.record.input)
 
     @strawberry.field(description="Where its input is, when it is too large for its row.")
     def input_ref(self) -> ArtifactRef | None:
@@ -106,9 +112,9 @@ class Execution(Node):
     @strawberry.field(
         description="What it gave; null before it completed, and over 1 MiB: then `outputRef` says where it is."
     )
-    async def output(self, info: Info) -> JSON | None:
+    def output(self, info: Info) -> JSON | None:
         """What it gave."""
-        return await self._shown(info, self.record.output)
+        return shown(info, self.record.id, self.record.output)
 
     @strawberry.field(description="Where its output is, when it is too large for its row.")
     def output_ref(self) -> ArtifactRef | None:
@@ -124,19 +130,23 @@ class Execution(Node):
         found = await resolve.cost(info.context, execution_id=self.record.id)
         return [Money.of(one) for one in found]
 
-    async def _shown(self, info: Info, value: Stored) -> JSON | None:
-        found = await resolve.shown(info.context, execution_id=self.record.id, value=value)
-        return None if found is None else JSON(found)
-
     @strawberry.field(description="The workflow that it is a run of.")
-    async def workflow(self, info: Info) -> Workflow:
+    def workflow(self, info: Info) -> Workflow:
         """The workflow that it is a run of."""
-        return Workflow.of(await entities.workflow_of(info.context, self.record))
+        key = self.record.workflow_id
+        return later(
+            info.context.loaders.workflow.load(key),
+            lambda found: Workflow.of(entities.present(found, "workflow", key)),
+        )
 
     @strawberry.field(description="The version that runs.")
-    async def workflow_version(self, info: Info) -> WorkflowVersion:
+    def workflow_version(self, info: Info) -> WorkflowVersion:
         """The version that runs."""
-        return WorkflowVersion.of(await entities.version_of(info.context, self.record))
+        key = self.record.version_id
+        return later(
+            info.context.loaders.version.load(key),
+            lambda found: WorkflowVersion.of(entities.present(found, "version", key)),
+        )
 
     @strawberry.field(description="What it waits for; null unless it waits.")
     def waiting_for(self) -> WaitReason | None:
@@ -164,10 +174,16 @@ class Execution(Node):
         description="All its steps in order of the plan; `stepsConnection` gives them in pages.",
         directives=[sized(50)],
     )
-    async def steps(self, info: Info, filter: StepFilter = None) -> list[StepExecution]:
+    def steps(self, info: Info, filter: StepFilter = None) -> list[StepExecution]:
         """All its steps in order of the plan."""
-        found = await resolve.steps(info.context, execution_id=self.record.id)
-        return [StepExecution.of(step) for step in found if filter is None or filter.admits(step)]
+        return later(
+            info.context.loaders.steps.load(self.record.id),
+            lambda found: [
+                StepExecution.of(step)
+                for step in found or ()
+                if filter is None or filter.admits(step)
+            ],
+        )
 
     @strawberry.field(description="Its steps in order of the plan.", directives=[paged()])
     async def steps_connection(
@@ -245,24 +261,7 @@ class Execution(Node):
     @classmethod
     def of(cls, execution: model.Execution) -> Self:
         """From its record."""
-        return cls(
-            record=execution,
-            id=strawberry.ID(str(execution.id)),
-            status=execution.state,
-            priority=execution.priority,
-            idempotency_key=execution.idempotency_key,
-            error=ExecutionError.of(execution.error),
-            region=execution.region,
-            generation=execution.generation,
-            namespace=execution.namespace,
-            purpose=execution.purpose,
-            trace_id=execution.trace_id,
-            created_at=execution.created_at,
-            scheduled_for=execution.scheduled_for,
-            started_at=execution.started_at,
-            finished_at=execution.finished_at,
-            duration=elapsed(execution.started_at, execution.finished_at),
-        )
+        return cls(record=execution)
 
     @classmethod
     async def resolve_reference(cls, info: Info, id: strawberry.ID) -> Self | None:

@@ -12,6 +12,7 @@ from runtime.model.identity import Actor as ActorRecord
 from runtime.model.identity import ActorKind
 from runtime.model.ids import EventId
 from runtime.model.page import Page
+from subgraph.compiled.declare import later, record_field
 from subgraph.directives import access_of_type
 from subgraph.faces import show
 from subgraph.types.actor import Actor
@@ -55,64 +56,8 @@ _STEP: Final = {
 }
 
 
-@strawberry.federation.type(
-    directives=access_of_type(),
-    description="One row of an execution's append-only log. Reading goes on after its `cursor` anywhere.",
-)
-class ExecutionEvent:
-    """One row of an execution's append-only log."""
-
-    record: strawberry.Private[model.ExecutionEvent]
-    id: strawberry.ID = strawberry.field(description="The execution's id and the event's number.")
-    execution_id: strawberry.ID = strawberry.field(description="The execution that it happened to.")
-    sequence: BigInt = strawberry.field(description="Its number in the log: from 1, without gaps.")
-    cursor: str = strawberry.field(
-        description="Its place in the log, for `after` of lists and subscriptions."
-    )
-    type: ExecutionEventType = strawberry.field(description="What happened.")
-    step_key: str | None = strawberry.field(description="The step that it happened to.")
-    attempt: int | None = strawberry.field(description="The attempt that it happened in, from 1.")
-    execution_status: ExecutionStatus | None = strawberry.field(
-        description="The execution's status after the event; null where the event does not set it."
-    )
-    step_status: StepStatus | None = strawberry.field(
-        description="The step's status after the event; null for events of the whole execution."
-    )
-    at: datetime = strawberry.field(description="When it was committed.")
-    actor: Actor | None = strawberry.field(description="Who caused it, when somebody did.")
-    data: JSON | None = strawberry.field(
-        description="Facts of the event; outputs are not repeated."
-    )
-
-    @strawberry.field(description="The execution that it happened to, as it is now.")
-    async def execution(
-        self, info: Info
-    ) -> Annotated["Execution", strawberry.lazy("subgraph.types.execution")]:
-        """The execution that it happened to."""
-        execution: Execution = show(
-            await info.context.loaders.execution.load(self.record.execution_id)
-        )
-        return execution
-
-    @classmethod
-    def of(cls, event: model.ExecutionEvent) -> Self:
-        """From its record."""
-        key, attempt = event.field("key"), event.field("attempt")
-        return cls(
-            record=event,
-            id=strawberry.ID(str(EventId(event.execution_id, event.sequence))),
-            execution_id=strawberry.ID(str(event.execution_id)),
-            sequence=BigInt(event.sequence),
-            cursor=str(event.sequence),
-            type=event.kind,
-            step_key=key if isinstance(key, str) else None,
-            attempt=attempt if isinstance(attempt, int) else None,
-            execution_status=_status(event),
-            step_status=_STEP.get(event.kind),
-            at=event.at,
-            actor=_actor(event),
-            data=None if event.data is None else JSON(event.data),
-        )
+def _if_it_is(kind: type, value: object) -> object:
+    return value if isinstance(value, kind) else None
 
 
 def _status(event: model.ExecutionEvent) -> ExecutionStatus | None:
@@ -134,6 +79,63 @@ def _actor(event: model.ExecutionEvent) -> Actor | None:
             name if isinstance(name, str) else None,
         )
     )
+
+
+@strawberry.federation.type(
+    directives=access_of_type(),
+    description="One row of an execution's append-only log. Reading goes on after its `cursor` anywhere.",
+)
+class ExecutionEvent:
+    """One row of an execution's append-only log."""
+
+    record: strawberry.Private[model.ExecutionEvent]
+    id: strawberry.ID = record_field(
+        lambda event: str(EventId(event.execution_id, event.sequence)),
+        description="The execution's id and the event's number.",
+    )
+    execution_id: strawberry.ID = record_field(
+        lambda event: str(event.execution_id), description="The execution that it happened to."
+    )
+    sequence: BigInt = record_field(description="Its number in the log: from 1, without gaps.")
+    cursor: str = record_field(
+        lambda event: str(event.sequence),
+        description="Its place in the log, for `after` of lists and subscriptions.",
+    )
+    type: ExecutionEventType = record_field("kind", description="What happened.")
+    step_key: str | None = record_field(
+        lambda event: _if_it_is(str, event.field("key")),
+        description="The step that it happened to.",
+    )
+    attempt: int | None = record_field(
+        lambda event: _if_it_is(int, event.field("attempt")),
+        description="The attempt that it happened in, from 1.",
+    )
+    execution_status: ExecutionStatus | None = record_field(
+        _status,
+        description="The execution's status after the event; null where the event does not set it.",
+    )
+    step_status: StepStatus | None = record_field(
+        lambda event: _STEP.get(event.kind),
+        description="The step's status after the event; null for events of the whole execution.",
+    )
+    at: datetime = record_field(description="When it was committed.")
+    actor: Actor | None = record_field(_actor, description="Who caused it, when somebody did.")
+    data: JSON | None = record_field(description="Facts of the event; outputs are not repeated.")
+
+    @strawberry.field(description="The execution that it happened to, as it is now.")
+    def execution(
+        self, info: Info
+    ) -> Annotated["Execution", strawberry.lazy("subgraph.types.execution")]:
+        """The execution that it happened to."""
+        execution: Execution = later(
+            info.context.loaders.execution.load(self.record.execution_id), show
+        )
+        return execution
+
+    @classmethod
+    def of(cls, event: model.ExecutionEvent) -> Self:
+        """From its record."""
+        return cls(record=event)
 
 
 @strawberry.type(description="One event in a page.")

@@ -1,6 +1,10 @@
 """Node: whatever `node(id:)` can fetch again."""
 
+from typing import Final
+
 import strawberry
+
+ID_DESCRIPTION: Final = "Identifies this among everything in the graph; opaque."
 
 
 @strawberry.interface(
@@ -9,6 +13,4 @@ import strawberry
 class Node:
     """What `node(id:)` gives."""
 
-    id: strawberry.ID = strawberry.field(
-        description="Identifies this among everything in the graph; opaque."
-    )
+    id: strawberry.ID = strawberry.field(description=ID_DESCRIPTION)

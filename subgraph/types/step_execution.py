@@ -13,13 +13,15 @@ from runtime.model import execution as model
 from runtime.model.ids import StepExecutionId
 from runtime.model.page import Page
 from runtime.model.values import Digest, Duration
+from subgraph.compiled.declare import later, record_field
 from subgraph.directives import access_of_type, paged, sized
 from subgraph.faces import face, show
 from subgraph.types.artifact_ref import ArtifactRef, step_path
 from subgraph.types.execution_error import ExecutionError
+from subgraph.types.json import as_json, shown
 from subgraph.types.log_line import LogConnection
 from subgraph.types.money import Money
-from subgraph.types.node import Node
+from subgraph.types.node import ID_DESCRIPTION, Node
 from subgraph.types.pagination import AFTER, FIRST_ROWS, MOST_ROWS, PageInfo, position, size_of
 from subgraph.types.status import StepStatus
 
@@ -32,6 +34,10 @@ def elapsed(start: datetime | None, end: datetime | None) -> Duration | None:
     if start is None or end is None:
         return None
     return Duration(max(0, round((end - start).total_seconds() * 1000)))
+
+
+def _digest(text: str | None) -> Digest | None:
+    return Digest(text) if text else None
 
 
 @strawberry.type(description="One attempt of a step, as it ended.")
@@ -76,39 +82,55 @@ class StepExecution(Node):
     """One step of one execution."""
 
     record: strawberry.Private[model.StepExecution]
-    step_key: str = strawberry.field(description="The step's id within the definition.")
-    map_index: int | None = strawberry.field(description="Item of a fan-out; null otherwise.")
-    type: str = strawberry.field(description="The connector with its version, or the kind of step.")
-    status: StepStatus = strawberry.field(description="Where it is.")
-    attempt: int = strawberry.field(description="The newest attempt; 0 before the first.")
-    max_attempts: int = strawberry.field(description="Attempts in all, by its retry policy.")
-    error: ExecutionError | None = strawberry.field(description="Why it failed, when it did.")
-    worker_id: str | None = strawberry.field(description="The worker of the newest attempt.")
-    input_hash: Digest | None = strawberry.field(description="Digest of its rendered input.")
-    output_hash: Digest | None = strawberry.field(description="Digest of its output.")
-    code: str | None = strawberry.field(
+    id: strawberry.ID = record_field(
+        lambda step: str(StepExecutionId(step.execution_id, step.index, step.item)),
+        description=ID_DESCRIPTION,
+    )
+    step_key: str = record_field("key", description="The step's id within the definition.")
+    map_index: int | None = record_field(
+        lambda step: step.item if step.item >= 0 else None,
+        description="Item of a fan-out; null otherwise.",
+    )
+    type: str = record_field(description="The connector with its version, or the kind of step.")
+    status: StepStatus = record_field(description="Where it is.")
+    attempt: int = record_field(description="The newest attempt; 0 before the first.")
+    max_attempts: int = record_field(description="Attempts in all, by its retry policy.")
+    error: ExecutionError | None = record_field(
+        lambda step: ExecutionError.of(step.error), description="Why it failed, when it did."
+    )
+    worker_id: str | None = record_field(description="The worker of the newest attempt.")
+    input_hash: Digest | None = record_field(
+        lambda step: _digest(step.input_hash), description="Digest of its rendered input."
+    )
+    output_hash: Digest | None = record_field(
+        lambda step: _digest(step.output_hash), description="Digest of its output."
+    )
+    code: str | None = record_field(
         description="The connector that its newest attempt ran, with its version."
     )
-    code_hash: Digest | None = strawberry.field(
-        description="Digest of the files that this connector's package was imported from."
+    code_hash: Digest | None = record_field(
+        lambda step: _digest(step.code_hash),
+        description="Digest of the files that this connector's package was imported from.",
     )
-    cost: list[Money] = strawberry.field(
+    cost: list[Money] = record_field(
+        lambda step: [Money.of(one) for one in step.costs],
         description="What its attempts cost in all generations: an amount for each currency.",
         directives=[sized(1)],
     )
-    started_at: datetime | None = strawberry.field(description="When its newest attempt started.")
-    finished_at: datetime | None = strawberry.field(description="When it ended.")
-    duration: Duration | None = strawberry.field(
-        description="From the start of the newest attempt to its end."
+    started_at: datetime | None = record_field(description="When its newest attempt started.")
+    finished_at: datetime | None = record_field(description="When it ended.")
+    duration: Duration | None = record_field(
+        lambda step: elapsed(step.started_at, step.finished_at),
+        description="From the start of the newest attempt to its end.",
     )
 
     @strawberry.field(description="The execution that it is a step of.")
-    async def execution(
+    def execution(
         self, info: Info
     ) -> Annotated["Execution", strawberry.lazy("subgraph.types.execution")]:
         """The execution that it is a step of."""
-        execution: Execution = show(
-            await info.context.loaders.execution.load(self.record.execution_id)
+        execution: Execution = later(
+            info.context.loaders.execution.load(self.record.execution_id), show
         )
         return execution
 
@@ -116,20 +138,18 @@ class StepExecution(Node):
         description="What it was called with, derived exactly from the plan and what came before, secrets "
         "masked: `inputHash` proves it. Null before it was ready, and over 1 MiB."
     )
-    async def input(self, info: Info) -> JSON | None:
+    def input(self, info: Info) -> JSON | None:
         """What it was called with."""
-        found = await resolve.step_input(info.context, step=self.record)
-        return None if found is None else JSON(found)
+        if self.record.input_missing is None:
+            return as_json(self.record.input)
+        return later(resolve.step_input(info.context, step=self.record), as_json)
 
     @strawberry.field(
         description="What it gave; null before it completed, and over 1 MiB: then `outputRef` says where it is."
     )
-    async def output(self, info: Info) -> JSON | None:
+    def output(self, info: Info) -> JSON | None:
         """What it gave."""
-        found = await resolve.shown(
-            info.context, execution_id=self.record.execution_id, value=self.record.output
-        )
-        return None if found is None else JSON(found)
+        return shown(info, self.record.execution_id, self.record.output)
 
     @strawberry.field(description="Where its output is, when it is too large for its row.")
     def output_ref(self) -> ArtifactRef | None:
@@ -148,7 +168,7 @@ class StepExecution(Node):
         page = await resolve.logs(
             info.context,
             execution_id=self.record.execution_id,
-            step_key=self.step_key,
+            step_key=self.record.key,
             after=position(after),
             limit=size_of("first", first, default=200, most=MOST_ROWS),
         )
@@ -157,26 +177,7 @@ class StepExecution(Node):
     @classmethod
     def of(cls, step: model.StepExecution) -> Self:
         """From its record."""
-        return cls(
-            record=step,
-            id=strawberry.ID(str(StepExecutionId(step.execution_id, step.index, step.item))),
-            step_key=step.key,
-            map_index=step.item if step.item >= 0 else None,
-            type=step.type,
-            status=step.status,
-            attempt=step.attempt,
-            max_attempts=step.max_attempts,
-            error=ExecutionError.of(step.error),
-            worker_id=step.worker_id,
-            input_hash=Digest(step.input_hash) if step.input_hash else None,
-            output_hash=Digest(step.output_hash) if step.output_hash else None,
-            code=step.code,
-            code_hash=Digest(step.code_hash) if step.code_hash else None,
-            cost=[Money.of(one) for one in step.costs],
-            started_at=step.started_at,
-            finished_at=step.finished_at,
-            duration=elapsed(step.started_at, step.finished_at),
-        )
+        return cls(record=step)
 
     @classmethod
     async def resolve_reference(cls, info: Info, id: strawberry.ID) -> Self | None:

@@ -1,0 +1,263 @@
+"""Q: processor time per request of four queries: by a hand-written route, by plans, by Strawberry alone.
+
+The route speaks the same SQL, asks the same door, sets the same tenant and answers with the same bytes; what it does
+not have is GraphQL, and steps that are under way. All three are called as ASGI applications in this process, so the
+servers' time is in none of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from benchmarks.line import Effort, Line, at_least, at_most
+from benchmarks.surroundings import Surroundings, one_process, publish
+from runtime.bootstrap import Runtime, open_runtime
+from runtime.model.execution import EnqueueRequest, ExecutionStatus, StepStatus
+from runtime.model.identity import Principal
+from runtime.model.values import Duration
+from runtime.store import cursor
+from runtime.store.statements import statements
+from subgraph.app import create_app
+from subgraph.http.middleware import Surroundings as Around
+
+NAME = "graph"
+_SQL: Final = statements("execution_record")
+_COLUMNS: Final = _SQL["get_many"].partition(" from workflow_executions")[0]
+_PAGE: Final = f"{_COLUMNS} from workflow_executions where tenant_id = $1 order by id desc limit $2"
+_ONE: Final = "id status priority namespace generation createdAt startedAt finishedAt"
+_STEP: Final = "id stepKey type status attempt startedAt finishedAt duration"
+QUERIES: Final = {
+    "by_key": f"query($id: ID!) {{ execution(id: $id) {{ {_ONE} }} }}",
+    "page": f"query($first: Int) {{ executions(first: $first) {{ edges {{ node {{ {_ONE} steps {{ {_STEP} }} }} }} "
+    "pageInfo { hasNextPage endCursor } } }",
+    "steps": f"query($id: ID!) {{ execution(id: $id) {{ id steps {{ {_STEP} }} }} }}",
+    "entities": "query($representations: [_Any!]!) { _entities(representations: $representations) { "
+    f"... on Execution {{ {_ONE} }} }} }}",
+}
+
+
+class Routes:
+    """What somebody would write who knew these four questions and no others."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._rt = runtime
+
+    async def answer(self, request: Request) -> Response:
+        """Ask the door, read the question, answer it."""
+        who = await self._rt.authenticator.principal(request.headers.get("authorization"))
+        asked = orjson.loads(await request.body())
+        data = await getattr(self, asked["query"])(who, asked["variables"])
+        headers = {"Cache-Control": "no-store", "Vary": "Accept"}
+        return Response(
+            orjson.dumps({"data": data}), headers=headers, media_type="application/json"
+        )
+
+    async def by_key(self, who: Principal, asked: Any) -> Any:
+        """One execution."""
+        rows = await self._rows(who, [UUID(asked["id"])])
+        return {"execution": _one(rows[0])}
+
+    async def entities(self, who: Principal, asked: Any) -> Any:
+        """References of a gateway."""
+        ids = [UUID(each["id"]) for each in asked["representations"]]
+        found = {row["id"]: _one(row) for row in await self._rows(who, ids)}
+        return {"_entities": [found.get(key) for key in ids]}
+
+    async def steps(self, who: Principal, asked: Any) -> Any:
+        """The steps of one execution."""
+        rows = await self._rows(who, [UUID(asked["id"])])
+        steps = await self._steps(who, rows)
+        return {"execution": {"id": str(rows[0]["id"]), "steps": steps[rows[0]["id"]]}}
+
+    async def page(self, who: Principal, asked: Any) -> Any:
+        """A page of executions with their steps."""
+        first = asked["first"]
+        async with self._database.tenant(who.tenant_id) as connection:
+            rows = await connection.fetch(_PAGE, who.tenant_id, first + 1)
+        shown = rows[:first]
+        steps = await self._steps(who, shown)
+        return {
+            "executions": {
+                "edges": [{"node": {**_one(row), "steps": steps[row["id"]]}} for row in shown],
+                "pageInfo": {
+                    "hasNextPage": len(rows) > first,
+                    "endCursor": cursor.encode("executions:desc", str(shown[-1]["id"])),
+                },
+            }
+        }
+
+    @property
+    def _database(self) -> Any:
+        return self._rt.shards.databases[0]
+
+    async def _rows(self, who: Principal, ids: list[UUID]) -> Any:
+        async with self._database.tenant(who.tenant_id) as connection:
+            return await connection.fetch(_SQL["get_many"], who.tenant_id, ids, min(ids), max(ids))
+
+    async def _steps(self, who: Principal, rows: Any) -> dict[UUID, Any]:
+        ids = [row["id"] for row in rows]
+        again = await self._rows(who, ids)
+        given = (who.tenant_id, ids, min(ids), max(ids))
+        async with self._database.tenant(who.tenant_id) as connection:
+            await connection.fetch(_SQL["step_events"], *given)
+            attempts = await connection.fetch(_SQL["steps"], *given)
+        plans = {row["id"]: (await self._rt.plans.get(row["version_id"])).steps for row in again}
+        found: dict[UUID, Any] = {key: [] for key in ids}
+        for row in attempts:
+            key, step = row["execution_id"], plans[row["execution_id"]][row["step"]]
+            start, end = row["started_at"], row["finished_at"]
+            found[key].append(
+                {
+                    "id": f"{key}.s.{row['step']}",
+                    "stepKey": step.key,
+                    "type": str(step.uses),
+                    "status": StepStatus(row["status"]).name,
+                    "attempt": row["attempt"],
+                    "startedAt": _instant(start),
+                    "finishedAt": _instant(end),
+                    "duration": str(Duration(round((end - start).total_seconds() * 1000))),
+                }
+            )
+        return found
+
+
+def _one(row: Any) -> dict[str, Any]:
+    return {
+        "id": str(row["id"]),
+        "status": ExecutionStatus(row["status"]).name,
+        "priority": row["priority"],
+        "namespace": row["namespace"],
+        "generation": row["generation"],
+        "createdAt": _instant(row["created_at"]),
+        "startedAt": _instant(row["started_at"]),
+        "finishedAt": _instant(row["finished_at"]),
+    }
+
+
+def _instant(at: datetime | None) -> str | None:
+    if at is None:
+        return None
+    return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _token(runtime: Runtime) -> str:
+    return runtime.dev_token(tenant="bench", subject="bench", roles=["admin"])
+
+
+def _scope(token: str, path: str) -> dict[str, Any]:
+    headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "POST",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+    }
+
+
+async def _ask(app: Any, scope: dict[str, Any], body: bytes) -> bytes:
+    parts: list[bytes] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: Any) -> None:
+        parts.append(message.get("body", b""))
+
+    await app(dict(scope), receive, send)
+    return b"".join(parts)
+
+
+async def _milliseconds(app: Any, scope: dict[str, Any], body: bytes, times: int) -> float:
+    """Processor time of one request, the least of five rounds: what disturbs only adds to it."""
+    for _ in range(2):
+        await _ask(app, scope, body)
+    rounds = []
+    for _ in range(5):
+        began = time.process_time()
+        for _ in range(times):
+            await _ask(app, scope, body)
+        rounds.append((time.process_time() - began) / times * 1000)
+    return min(rounds)
+
+
+async def _seeded(around: Surroundings, small: int, large: int) -> tuple[list[UUID], UUID]:
+    """Executions of ten steps and one of many, all completed."""
+    async with one_process(around) as (runtime, _):
+        for name, count in (("ten", 10), ("many", large)):
+            steps = "\n".join(f"  - {{id: s{n}, uses: core.noop@1}}" for n in range(count))
+            await publish(runtime, name, f"name: {name}\nversion: 1.0.0\nsteps:\n{steps}\n")
+        who = await runtime.authenticator.principal(f"Bearer {_token(runtime)}")
+        service = runtime.services.executions
+        wanted = [EnqueueRequest(workflow_name=name) for name in ["many", *["ten"] * small]]
+        made = await service.enqueue_many(who, wanted)
+        ids = [each.execution.id for each in made if not isinstance(each, Exception)]
+        while True:
+            found = await service.get_many(who, ids)
+            if all(each.status is ExecutionStatus.COMPLETED for each in found.values()):
+                return ids[1:], ids[0]
+            await asyncio.sleep(0.1)
+
+
+async def measure(around: Surroundings, effort: Effort) -> Line:
+    """The worst of the four ratios to the route; the others are among the facts."""
+    ids, large = await _seeded(around, effort.of(100, 60), effort.of(1_000, 50))
+    variables: dict[str, Any] = {
+        "by_key": {"id": str(ids[0])},
+        "page": {"first": 50},
+        "steps": {"id": str(large)},
+        "entities": {
+            "representations": [{"__typename": "Execution", "id": str(key)} for key in ids]
+        },
+    }
+    facts: dict[str, float] = {}
+    async with open_runtime(around.settings) as runtime:
+        api = replace(runtime.settings.api, executor="strawberry")
+        alone = replace(runtime, settings=replace(runtime.settings, api=api))
+        routes = Starlette(
+            routes=[Route("/graphql", Routes(runtime).answer, methods=["POST"])],
+            middleware=[Middleware(Around, rt=runtime)],
+        )
+        apps = {"route": routes, "plan": create_app(runtime), "library": create_app(alone)}
+        scope = _scope(_token(runtime), "/graphql")
+        for name, query in QUERIES.items():
+            answers = {}
+            for kind, app in apps.items():
+                text = name if kind == "route" else query
+                body = orjson.dumps({"query": text, "variables": variables[name]})
+                answers[kind] = await _ask(app, scope, body)
+                times = effort.of(200 if name == "by_key" else 10, 2)
+                facts[f"{name}_{kind}_ms"] = await _milliseconds(app, scope, body, times)
+            if len(set(answers.values())) != 1:
+                raise RuntimeError(f"{name}: the answers differ: {answers}")
+            facts[f"{name}_to_route"] = facts[f"{name}_plan_ms"] / facts[f"{name}_route_ms"]
+            facts[f"{name}_from_library"] = facts[f"{name}_library_ms"] / facts[f"{name}_plan_ms"]
+    worst = max(QUERIES, key=lambda name: facts[f"{name}_to_route"])
+    return Line(
+        bench=NAME,
+        letter="Q",
+        unit="CPU ms",
+        measured=facts[f"{worst}_plan_ms"],
+        raw=facts[f"{worst}_route_ms"],
+        ratio=facts[f"{worst}_to_route"],
+        goals=[
+            at_most("ratio", 1.3),
+            *(at_least(f"{name}_from_library", 5.0) for name in QUERIES),
+        ],
+        facts=facts,
+    )
