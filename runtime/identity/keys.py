@@ -67,11 +67,15 @@ class JwksKeys:
             session.get(self._url) as response,
         ):
             response.raise_for_status()
-            body = await response.content.read(_MAX_BYTES)
+            body = bytearray()
+            async for part in response.content.iter_any():
+                body += part
+                if len(body) > _MAX_BYTES:
+                    raise ValueError("a JWKS document of more than a megabyte")
         return KeySet.import_key_set(_jwks(body))
 
 
-def _jwks(body: bytes) -> KeySetSerialization:
+def _jwks(body: bytearray) -> KeySetSerialization:
     """The JWKS document; raises ValueError when it is none."""
     document = orjson.loads(body)
     if not isinstance(document, dict):

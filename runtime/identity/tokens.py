@@ -65,7 +65,7 @@ class TokenVerifier:
         keys = await self._source.keys(key_id=_key_id(token))
         try:
             decoded = jwt.decode(token, keys, algorithms=list(ALGORITHMS))
-        except (JoseError, ValueError, TypeError) as error:
+        except (JoseError, ValueError, TypeError, RecursionError) as error:
             raise Unauthenticated(
                 "The bearer token's signature could not be verified.", reason="TOKEN_INVALID"
             ) from error
@@ -123,7 +123,7 @@ def _key_id(token: str) -> str | None:
     """
     try:
         header = jwt_header(token)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     key_id = header.get("kid")
     return key_id if isinstance(key_id, str) else None

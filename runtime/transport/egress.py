@@ -41,6 +41,8 @@ _METADATA: Final = tuple(
 _NEVER_PUBLIC: Final = (
     *_METADATA,
     *map(ip_network, ("192.0.0.0/24", "100.64.0.0/10", "64:ff9b:1::/48", "3fff::/20", "5f00::/16")),
+    # Old ways to carry an IPv4 address, and what was private before fc00::/7.
+    *map(ip_network, ("::/96", "::ffff:0:0:0/96", "fec0::/10")),
 )
 _NAT64: Final = IPv6Network("64:ff9b::/96")
 _NUMERIC: Final = re.compile(r"(?:0x[0-9a-f]*|[0-9]+)\Z", re.IGNORECASE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import stat
 from uuid import UUID
 
@@ -110,6 +111,7 @@ async def test_a_signed_token_with_wrong_claims_is_refused(issuer, authenticator
         "Bearer abc",
         "Bearer a.b.c",
         "Bearer " + "a." * 9000,
+        "Bearer " + base64.urlsafe_b64encode(b"[" * 9000).decode() + ".b.c",
     ],
 )
 async def test_what_is_no_token_is_refused(authenticator, header):
