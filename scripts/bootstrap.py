@@ -147,7 +147,7 @@ def link_project() -> None:
     scripts = project["scripts"]
     info = site / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
     files = {
-        site / "maestro_composer.pth": f"{ROOT}\n",
+        site / "maestro_composer.pth": path_line(ROOT),
         info
         / "METADATA": f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n",
         info / "INSTALLER": "bootstrap\n",
@@ -171,6 +171,13 @@ def link_project() -> None:
         path.write_text(text, encoding="utf-8")
         if path.parent.name == "bin":
             path.chmod(0o755)
+
+
+def path_line(folder: Path) -> str:
+    """A line of a .pth file, in ASCII: Python 3.11 reads it in the encoding of the locale."""
+    if str(folder).isascii():
+        return f"{folder}\n"
+    return f"import os, sys; sys.path.append(os.fsdecode({os.fsencode(folder)!a}))\n"
 
 
 def record(files: dict[Path, str], site: Path, info: Path) -> str:
