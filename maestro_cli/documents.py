@@ -56,7 +56,7 @@ def parse_json(text: str, flag: str) -> dict[str, Any]:
 def parse_value(text: str, flag: str) -> Any:
     """Any JSON given on the command line, or in a file named by `@file`."""
     try:
-        return json.loads(read_text(text))
+        return _json(read_text(text))
     except ValueError as error:
         raise usage(f"{flag} is not JSON: {error}.") from error
 
@@ -69,9 +69,21 @@ def read_text(argument: str) -> str:
 def _value(text: str) -> Any:
     """`3`, `true`, `["a"]` are what JSON says; anything else is a string."""
     try:
-        return json.loads(text)
+        return _json(text)
     except ValueError:
         return text
+
+
+def _json(text: str) -> Any:
+    """What JSON says; raises ValueError, also for what only Python takes for JSON."""
+    try:
+        return json.loads(text, parse_constant=_no_number)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+
+
+def _no_number(word: str) -> None:
+    raise ValueError(f"{word} is no number in JSON")
 
 
 def _read(file: str) -> str:
@@ -88,20 +100,35 @@ def _read(file: str) -> str:
 
 def _parse(file: str, text: str) -> Any:
     if Path(file).suffix.lower() not in {".yaml", ".yml"}:
-        try:
-            return json.loads(text)
-        except json.JSONDecodeError as error:
-            place = Place(file, error.lineno, error.colno)
-            raise CliError(
-                f"{file} is not JSON: {error.msg}.", code="VALIDATION_FAILED", place=place
-            ) from error
-    import yaml
+        return _parse_json(file, text)
+    from runtime.definition.composer import Composer, Refused
+    from runtime.definition.yaml_text import drive_yaml, yaml_span
 
+    composer = Composer()
     try:
-        return yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        marked = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file)
+        drive_yaml(text, composer)
+    except Refused as refused:
+        raise _no_yaml(file, refused.message, yaml_span(refused.mark, refused.mark)) from None
+    for one in composer.complaints:
+        raise _no_yaml(file, one.message, yaml_span(one.mark, one.mark))
+    return composer.value
+
+
+def _parse_json(file: str, text: str) -> Any:
+    try:
+        return _json(text)
+    except ValueError as error:
+        place, reason = Place(file), str(error)
+        if isinstance(error, json.JSONDecodeError):
+            place, reason = Place(file, error.lineno, error.colno), error.msg
         raise CliError(
-            f"{file} is not YAML: {error.problem}.", code="VALIDATION_FAILED", place=marked
+            f"{file} is not JSON: {reason}.", code="VALIDATION_FAILED", place=place
         ) from error
+
+
+def _no_yaml(file: str, reason: str, span: Any) -> CliError:
+    return CliError(
+        f"{file} can't be read as YAML: {reason}.",
+        code="VALIDATION_FAILED",
+        place=Place(file, span.line, span.column, span.end_line, span.end_column),
+    )

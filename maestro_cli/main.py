@@ -117,7 +117,7 @@ def main() -> None:
 
 def run(arguments: Sequence[str], *, program: str = "mc") -> int:
     """Run one command line and give its exit code; all failures are shown here and nowhere else."""
-    options = Options()
+    options, stdout = Options(), sys.stdout
     try:
         result: Any = root().main(
             list(arguments), prog_name=program, standalone_mode=False, obj=options
@@ -129,6 +129,12 @@ def run(arguments: Sequence[str], *, program: str = "mc") -> int:
         return 0
     except click.exceptions.NoArgsIsHelpError as bare:
         print(bare.format_message())
+        return 0
+    except SystemExit:
+        # Click's way to say the same where it is the one to notice: it puts another stream in the place of this one.
+        if sys.stdout is stdout:
+            raise
+        _forget_stdout()
         return 0
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED

@@ -32,7 +32,15 @@ def test_no_input_is_none():
 
 @pytest.mark.parametrize(
     ("name", "text", "at"),
-    [("a.json", '{"a": 1,\n  oops}', ":2:3"), ("a.yaml", "a: [1,\nb: 2", ":2:5")],
+    [
+        ("a.json", '{"a": 1,\n  oops}', ":2:3"),
+        ("a.json", "[" * 100_000, "a.json"),
+        ("a.json", '{"a": NaN}', "a.json"),
+        ("a.yaml", "a: [1,\nb: 2", ":3:1"),
+        ("a.yaml", "[" * 100_000, ":1:65"),
+        ("a.yaml", 'a: "\x01"', ":1:5"),
+        ("a.yaml", "a: 1\na: 2", ":2:1"),
+    ],
 )
 def test_a_broken_input_file_is_refused_with_its_place(tmp_path, name, text, at):
     file = tmp_path / name
@@ -43,6 +51,24 @@ def test_a_broken_input_file_is_refused_with_its_place(tmp_path, name, text, at)
 
     assert caught.value.exit_code == 4
     assert str(caught.value.place).endswith(at)
+
+
+def test_words_of_a_yaml_input_mean_what_they_mean_in_a_definition(tmp_path):
+    file = tmp_path / "a.yaml"
+    file.write_text("day: 2026-01-01\nat: 2026-01-01 10:00:00\ncountry: no\ncode: 007\nn: 1.5\n")
+
+    assert read_input(str(file), []) == {
+        "day": "2026-01-01",
+        "at": "2026-01-01 10:00:00",
+        "country": "no",
+        "code": "007",
+        "n": 1.5,
+    }
+
+
+def test_an_argument_nested_too_deep_is_a_usage_error():
+    with pytest.raises(CliError, match="too deep"):
+        parse_json("[" * 100_000, "--vars")
 
 
 @pytest.mark.parametrize("pair", ["novalue", "=x"])

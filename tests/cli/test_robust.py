@@ -80,6 +80,13 @@ def test_a_full_disk_behind_standard_output_is_one_line(home):
     assert "Exception ignored" not in done.stderr
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_goes_away_is_no_failure(home, unbuffered):
+    done = sh(f"(PYTHONUNBUFFERED={unbuffered} mc --help; echo $? >&2) | true", home)
+
+    assert done.stderr == "0\n"
+
+
 def test_closed_standard_streams_are_no_failure(home):
     done = sh("mc version >&- 2>&-", home)
 
