@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from maestro_cli.visible import visible
+
 FAILED: Final = 1
 USAGE: Final = 2
 NOT_FOUND: Final = 3
@@ -204,7 +206,7 @@ def render(error: CliError, *, as_json: bool, colored: bool = False) -> str:
     """The text for standard error."""
     if as_json:
         return json.dumps(error.to_json(), ensure_ascii=False)
-    lines = [f"{_paint('error:', '1;31', colored)} {error.message}"]
+    lines = [f"{_paint('error:', '1;31', colored)} {visible(error.message)}"]
     if error.place:
         lines += _at(error.place)
     for finding in error.findings:
@@ -228,7 +230,7 @@ def _one_of_many(finding: Finding, *, only: bool) -> list[str]:
     subject = f"{path}: " if path and not where else ""
     hint = [f"    hint: {finding.hint}"] if finding.hint else []
     return [
-        f"  {finding.severity}: {subject}{finding.message}",
+        f"  {finding.severity}: {visible(f'{subject}{finding.message}')}",
         *(f"  {line}" for line in where),
         *hint,
     ]

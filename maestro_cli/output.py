@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from maestro_cli.moments import ago, span
 from maestro_cli.options import Options
+from maestro_cli.visible import on_one_line, visible
 
 Row = Mapping[str, Any]
 
@@ -136,7 +137,8 @@ def show_fields(fields: Mapping[str, Any]) -> None:
     known = {title: value for title, value in fields.items() if value is not None}
     width = max((len(title) for title in known), default=0)
     for title, value in known.items():
-        print(f"{title.ljust(width)}  {value if isinstance(value, str) else compact(value)}")
+        text = value if isinstance(value, str) else compact(value)
+        print(f"{title.ljust(width)}  {visible(text)}")
 
 
 def compact(value: Any) -> str:
@@ -172,7 +174,7 @@ def _cell(column: Column, row: Row, *, live: bool) -> str:
         return money(value) or "-"
     if column.kind == "duration":
         return span(value) if live else str(value)
-    return str(value) if isinstance(value, str | int | float) else compact(value)
+    return on_one_line(str(value) if isinstance(value, str | int | float) else compact(value))
 
 
 def _table(options: Options, rows: Sequence[Row], columns: Sequence[Column]) -> None:

@@ -12,6 +12,7 @@ from maestro_cli.errors import CliError
 from maestro_cli.moments import span
 from maestro_cli.options import Options
 from maestro_cli.output import print_document, word
+from maestro_cli.visible import visible
 from maestro_cli.watching import TERMINAL, detached, exit_code_of, still_going
 
 _FIRST_PAUSE_SECONDS: Final = 0.05
@@ -96,7 +97,7 @@ def _show_ending(options: Options, state: dict[str, Any], status: str) -> None:
     error = state.get("error")
     if error:
         where = f"step {error['stepKey']}: " if error.get("stepKey") else ""
-        print(f"error: {where}{error['message']} ({error['type']})", file=sys.stderr)
+        print(f"error: {visible(where + error['message'])} ({error['type']})", file=sys.stderr)
         print(
             f"hint: see `mc executions get {state['id']}`; `mc retry {state['id']}` tries again",
             file=sys.stderr,

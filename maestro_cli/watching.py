@@ -16,6 +16,7 @@ from maestro_cli.errors import CANCELLED, FAILED, CliError
 from maestro_cli.moments import parse_moment, span_seconds
 from maestro_cli.options import Options
 from maestro_cli.output import COLORS, mark
+from maestro_cli.visible import on_one_line
 
 TERMINAL: Final = frozenset({"completed", "failed", "cancelled", "timed_out", "dead_lettered"})
 _LAST: Final = frozenset(
@@ -96,7 +97,7 @@ class Progress:
         row = self.steps.setdefault(event["stepKey"], StepRow(event["stepKey"]))
         row.status = _STEP_WORDS[word]
         row.attempt = event.get("attempt") or row.attempt
-        row.note = note_of(event)
+        row.note = on_one_line(note_of(event))
         if word == "step_started":
             row.started, row.finished = event["at"], None
         elif row.status == "waiting":
@@ -152,7 +153,7 @@ def event_line(event: Mapping[str, Any]) -> str:
         f"attempt {attempt}" if attempt > 1 else "",
     ]
     note = note_of(event)
-    return "  ".join(part for part in (*parts, note) if part)
+    return on_one_line("  ".join(part for part in (*parts, note) if part))
 
 
 def watch(

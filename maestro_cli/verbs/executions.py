@@ -15,6 +15,7 @@ from maestro_cli.options import Options
 from maestro_cli.output import Column, compact, money, show_fields, show_one, show_rows, word
 from maestro_cli.paging import collect
 from maestro_cli.starting import get_state, show_result, unknown
+from maestro_cli.visible import on_one_line
 
 _ALL: Final = 1_000_000
 _COLUMNS: Final = (
@@ -194,9 +195,8 @@ def _log_line(line: Mapping[str, Any]) -> str:
     facts = " ".join(f"{name}={compact(value)}" for name, value in (line["fields"] or {}).items())
     attempt = f" attempt {line['attempt']}" if line["attempt"] > 1 else ""
     place = f"{line['stepKey'] or '-'}{attempt}"
-    return "  ".join(
-        part for part in (line["at"], f"{line['level']:<7}", place, line["message"], facts) if part
-    )
+    parts = (line["at"], f"{line['level']:<7}", place, line["message"], facts)
+    return on_one_line("  ".join(part for part in parts if part))
 
 
 def _draw(options: Options, found: dict[str, Any]) -> None:
