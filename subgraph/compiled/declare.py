@@ -85,4 +85,7 @@ def later(found: Awaitable[R], then: Callable[[R], T]) -> T:
     To the type checker it is that already, as it is to whoever reads the field's type. A resolver that says
     `return later(loader.load(key), Face.of)` costs no task of its own; one that awaits does.
     """
+    if isinstance(found, Later):
+        inner = found.then
+        return cast("T", Later(found.found, lambda value: then(inner(value))))
     return cast("T", Later(found, then))

@@ -10,6 +10,7 @@ from strawberry.federation.schema_directives import Key
 
 from resolvers.context import Info
 from runtime.model.errors import BadInput, NotFound
+from subgraph.compiled.declare import later
 from subgraph.types.dead_letter import DeadLetter
 from subgraph.types.execution import Execution
 from subgraph.types.step_execution import StepExecution
@@ -43,14 +44,13 @@ def resolve_entity(info: Info, reference: object) -> Any:
     )
 
 
-async def _found(entity: Any, info: Info, key: str, value: str) -> Any:
-    found = await entity.resolve_reference(info, **{key: value})
-    if found is None:
-        raise NotFound(
-            f"There is no {entity.__name__} with this {key}, or it is not yours to see.",
-            reason="ENTITY_NOT_FOUND",
-        )
-    return found
+def _found(entity: Any, info: Info, key: str, value: str) -> Any:
+    missing = NotFound(
+        f"There is no {entity.__name__} with this {key}, or it is not yours to see.",
+        reason="ENTITY_NOT_FOUND",
+    )
+    found = entity.resolve_reference(info, **{key: value})
+    return missing if found is None else later(found, lambda entity: entity or missing)
 
 
 def _refusal(message: str) -> BadInput:

@@ -9,6 +9,7 @@ from strawberry.scalars import JSON
 
 from resolvers import entities
 from resolvers.context import Info
+from resolvers.ids import execution_uuid
 from resolvers.queries import execution as resolve
 from runtime.model import execution as model
 from runtime.model.page import Page
@@ -264,10 +265,14 @@ class Execution(Node):
         return cls(record=execution)
 
     @classmethod
-    async def resolve_reference(cls, info: Info, id: strawberry.ID) -> Self | None:
+    def resolve_reference(cls, info: Info, id: strawberry.ID) -> Self | None:
         """The entity of a gateway's reference."""
-        found = await resolve.execution(info.context, id=id)
-        return cls.of(found) if found else None
+        key = execution_uuid(id)
+        if key is None:
+            return None
+        return later(
+            info.context.loaders.execution.load(key), lambda found: cls.of(found) if found else None
+        )
 
 
 @strawberry.type(description="One execution in a page.")
