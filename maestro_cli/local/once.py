@@ -56,6 +56,7 @@ def _settings(home: Path, imports: Sequence[str]) -> Settings:
         database_url=None,
         databases=None,
         redis_url=None,
+        blob_url=None,
         auth=type(mine.auth)(),
         api=ApiSettings(port=0),
         # Nobody takes over what runs here, so there is nothing to drain for.

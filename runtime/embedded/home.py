@@ -147,8 +147,12 @@ def socket_folder(home: Path) -> Path:
 
 
 def holds_sockets(folder: Path) -> bool:
-    """Whether the path is short enough and the file system takes sockets (some network and shared ones do not)."""
-    if len(os.fsencode(folder)) > MAX_SOCKET_FOLDER_BYTES:
+    """Whether the path is short enough and the file system takes sockets (some network and shared ones do not).
+
+    PostgreSQL and its clients take several folders with commas between them, so that a comma ends one.
+    """
+    name = os.fsencode(folder)
+    if len(name) > MAX_SOCKET_FOLDER_BYTES or b"," in name or b'"' in name:
         return False
     probe = folder / f".probe-{os.getpid()}"
     with socket.socket(socket.AF_UNIX) as listener, contextlib.suppress(OSError):

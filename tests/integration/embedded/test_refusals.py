@@ -134,6 +134,20 @@ def test_a_socket_folder_that_somebody_else_has_prepared_is_refused(
     own.rmdir()
 
 
+@pytest.mark.parametrize("name", ["a,b", 'a"b'])
+def test_a_folder_that_postgres_would_read_as_a_list_holds_no_sockets(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+):
+    odd = home / name
+    odd.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    own = socket_folder(odd)
+
+    assert name not in str(own)
+    own.rmdir()
+
+
 @pytest.mark.parametrize(
     ("find", "setting"),
     [(postgres_programs, "MC_DATABASE_URL"), (redis_program, "MC_REDIS_URL")],
