@@ -16,7 +16,7 @@ from benchmarks.line import Effort, Line, at_least, at_most
 from benchmarks.raw import open_raw
 from benchmarks.surroundings import (
     Surroundings,
-    database_work,
+    idle_statements,
     memory_bytes,
     one_process,
     publish,
@@ -26,7 +26,6 @@ from runtime.model.identity import Principal
 from runtime.worker import signals
 
 NAME = "parked"
-_HANDED_IN_SECONDS = 12.0
 _WORKFLOW = """
 name: parked
 version: 1.0.0
@@ -58,7 +57,7 @@ async def measure(around: Surroundings, effort: Effort) -> Line:
         before = memory_bytes()
         await _park(around.database_url, who, count)
         async with _without_autovacuum(around.database_url):
-            idle = await _statements_per_second(around.database_url, seconds)
+            idle = await idle_statements(around.database_url, seconds)
         grown = memory_bytes() - before
         carried = worker.executions
         begin = time.perf_counter()
@@ -108,22 +107,6 @@ async def _without_autovacuum(url: str) -> AsyncIterator[None]:
         await sql.execute("alter system reset autovacuum")
         await sql.execute("select pg_reload_conf()")
         await sql.close()
-
-
-async def _statements_per_second(url: str, seconds: float) -> float:
-    """Without those of the measurement itself: how many that are is measured first.
-
-    What sessions did before is in the counters only when they have been idle for ten seconds.
-    """
-    await asyncio.sleep(_HANDED_IN_SECONDS)
-    first = await database_work(url)
-    second = await database_work(url)
-    begin = time.perf_counter()
-    await asyncio.sleep(seconds)
-    elapsed = time.perf_counter() - begin
-    third = await database_work(url)
-    pause = (second - first).commits
-    return max(0.0, (third - second).commits - pause) / elapsed
 
 
 async def _wake(url: str) -> None:

@@ -29,7 +29,7 @@ import psutil
 
 from benchmarks.line import Line, at_most, middle
 from benchmarks.raw import open_raw
-from benchmarks.surroundings import Surroundings, database_work, publish, surroundings
+from benchmarks.surroundings import Surroundings, idle_statements, publish, surroundings
 from maestro_cli.local.parts import bind
 from runtime.bootstrap import open_runtime
 from runtime.settings import ApiSettings
@@ -141,9 +141,11 @@ async def measure(around: Surroundings, seconds: float, per_second: int) -> Line
             await load.run(seconds / SAMPLES)
             samples.append(await _sample(around, product, load.accepted))
         ended = await _settle(around, load.accepted)
-        idle = await _idle_statements(around, min(20.0, max(5.0, seconds / 10)))
+        spent = await idle_statements(around.database_url, min(20.0, max(5.0, seconds / 10)))
         errors = load.errors
-    return _judged(samples, ended, idle, errors=errors, kills=product.kills, seconds=seconds)
+    return _judged(
+        samples, ended, spent / len(_PROCESSES), errors=errors, kills=product.kills, seconds=seconds
+    )
 
 
 class Load:
@@ -244,18 +246,6 @@ async def _settle(around: Surroundings, accepted: int) -> dict[int, int]:
     finally:
         await sql.close()
     return ended | {-1: accepted - sum(ended.values())}
-
-
-async def _idle_statements(around: Surroundings, seconds: float) -> float:
-    """Transactions per second and process while nothing happens."""
-    first = await database_work(around.database_url)
-    second = await database_work(around.database_url)
-    begin = time.perf_counter()
-    await asyncio.sleep(seconds)
-    elapsed = time.perf_counter() - begin
-    third = await database_work(around.database_url)
-    spent = (third - second).commits - (second - first).commits
-    return max(0.0, spent) / elapsed / len(_PROCESSES)
 
 
 def _judged(

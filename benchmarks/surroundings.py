@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import tempfile
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 import asyncpg
 import psutil
@@ -21,6 +23,8 @@ from runtime.store.migrate import migrate
 from runtime.telemetry.metrics import Metrics
 from runtime.telemetry.tracing import Tracing
 from runtime.worker.loop import Worker
+
+_HANDED_IN_SECONDS: Final = 12.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,22 @@ async def publish(runtime: Runtime, name: str, source: str) -> tuple[Principal, 
         raise RuntimeError(str(made.findings))
     await runtime.services.workflows.publish(who, made.workflow.id)
     return who, name
+
+
+async def idle_statements(url: str, seconds: float) -> float:
+    """Transactions per second while nothing happens, without those of the measurement itself.
+
+    What sessions did before is in the counters only when they have been idle for ten seconds.
+    """
+    await asyncio.sleep(_HANDED_IN_SECONDS)
+    first = await database_work(url)
+    second = await database_work(url)
+    begin = time.perf_counter()
+    await asyncio.sleep(seconds)
+    elapsed = time.perf_counter() - begin
+    third = await database_work(url)
+    pause = (second - first).commits
+    return max(0.0, (third - second).commits - pause) / elapsed
 
 
 @contextlib.asynccontextmanager
