@@ -288,6 +288,7 @@ def _question(input: HttpRequestInput, look_up: HttpLookUp, key: str) -> HttpReq
 def _call(context: StepContext, input: HttpRequestInput) -> HttpCall:
     headers: CIMultiDict[str] = CIMultiDict(context.trace_headers)
     body, content_type = _body(input)
+    sent: Any = [input.json_body, input.body, dict(input.form or {})]
     if content_type:
         headers["Content-Type"] = content_type
     if input.method not in _PURE:
@@ -309,6 +310,7 @@ def _call(context: StepContext, input: HttpRequestInput) -> HttpCall:
         max_bytes=input.max_response_bytes,
         max_redirects=input.max_redirects,
         sensitive=CREDENTIALS | hidden,
+        body_is_sensitive=context.mask(sent) != sent,
     )
 
 

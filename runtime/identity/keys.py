@@ -16,10 +16,13 @@ from joserfc.jwk import KeySet, KeySetSerialization
 
 from runtime.clock import Clock
 from runtime.model.errors import Unavailable
+from runtime.telemetry.log import get_logger
 
 _FRESH_SECONDS: Final = 300.0
 _REFETCH_SECONDS: Final = 10.0
 _MAX_BYTES: Final = 1_000_000
+
+_log = get_logger("identity")
 
 
 class JwksKeys:
@@ -56,9 +59,12 @@ class JwksKeys:
         self._fetched_at = self._clock.monotonic()
         try:
             self._keys = await self._fetch()
-        except (aiohttp.ClientError, JoseError, ValueError, KeyError, TimeoutError):
+        except (aiohttp.ClientError, JoseError, ValueError, KeyError, TimeoutError) as error:
             # Old keys stay in use: a provider that is down for a minute locks nobody out.
-            return
+            reason = str(error) or type(error).__name__
+            _log.warning(
+                "jwks_not_fetched", url=self._url, reason=reason, keeps_old=self._keys is not None
+            )
 
     async def _fetch(self) -> KeySet:
         timeout = aiohttp.ClientTimeout(total=5)

@@ -33,6 +33,7 @@ _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _SEE_OTHER: Final = 303
 _MOVED: Final = frozenset({301, 302})
 _CHUNK: Final = 65_536
+_DIGITS: Final = 12  # Of the seconds that somebody may ask us to wait: thirty thousand years.
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,10 @@ class HttpLimits:
 
 @dataclass(frozen=True, slots=True)
 class HttpCall:
-    """One call. `sensitive` names headers (lower case) that must not travel to another origin."""
+    """One call. `sensitive` names headers (lower case) that must not travel to another origin.
+
+    With `body_is_sensitive` the body may not either: such a redirect is not followed.
+    """
 
     method: str
     url: URL
@@ -57,6 +61,7 @@ class HttpCall:
     max_bytes: int = MIB
     max_redirects: int = 5
     sensitive: frozenset[str] = CREDENTIALS
+    body_is_sensitive: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +104,7 @@ class HttpTransport:
         """Seconds that a `Retry-After` header asks for, in either of its forms."""
         text = headers.get("Retry-After", "").strip()
         if text.isascii() and text.isdigit():
-            return float(text)
+            return float(min(int(text[: _DIGITS + 1]), 10**_DIGITS))
         try:
             when = parsedate_to_datetime(text)
             return max(0.0, (when - self._clock.now()).total_seconds())
@@ -235,6 +240,12 @@ def _redirected(call: HttpCall, status: int, target: URL) -> HttpCall:
         for name in _BODY_HEADERS:
             headers.popall(name, None)
     if target.origin() != call.url.origin():
+        if body is not None and call.body_is_sensitive:
+            raise StepFailed(
+                f"{_name(call)} was redirected to another origin, and its body holds a secret; such a redirect is not "
+                "followed.",
+                type="http.redirect_refused",
+            )
         for name in [one for one in headers if one.lower() in call.sensitive]:
             headers.popall(name, None)
     return replace(call, method=method, url=target, headers=headers, body=body)

@@ -8,6 +8,7 @@ import orjson
 import pytest
 from aiohttp import web
 from joserfc.jwk import OKPKey
+from structlog.testing import capture_logs
 
 from runtime.clock import ManualClock
 from runtime.identity.keys import JwksKeys
@@ -73,6 +74,11 @@ async def test_a_provider_that_is_down_locks_nobody_out():
         provider.broken = True
         clock.move(301)
 
-        found = await keys.keys(key_id="one")
+        with capture_logs() as lines:
+            found = await keys.keys(key_id="one")
 
     assert (provider.asked, [key.kid for key in found.keys]) == (2, ["one"])
+    assert [(one["event"], one["url"], one["keeps_old"]) for one in lines] == [
+        ("jwks_not_fetched", url, True)
+    ]
+    assert "500" in lines[0]["reason"]

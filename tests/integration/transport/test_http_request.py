@@ -205,6 +205,7 @@ async def test_a_status_that_is_not_expected_fails_even_when_it_is_a_2xx(serve: 
         (429, {"Retry-After": "Thu, 01 Jan 2026 00:01:30 GMT"}, "throttled", 90.0),
         (429, {"Retry-After": "Wed, 31 Dec 2025 00:00:00 GMT"}, "throttled", 0.0),
         (429, {"Retry-After": "soon"}, "throttled", None),
+        (429, {"Retry-After": "9" * 400}, "throttled", 1e12),
         (500, {}, "transient", None),
         (502, {"Retry-After": "5"}, "transient", None),
         (503, {}, "transient", None),

@@ -111,6 +111,24 @@ async def test_credentials_do_not_travel_to_another_origin(serve: Serve, call: C
     assert not {"authorization", "cookie", "x-api-key"} & set(arrived)
 
 
+@pytest.mark.parametrize(
+    "body", [{"json": {"key": ["hunter2-hunter2"]}}, {"form": {"key": "hunter2-hunter2"}}, {"body": "k=hunter2-hunter2"}]
+)  # fmt: skip
+async def test_a_body_with_a_secret_does_not_travel_to_another_origin(
+    serve: Serve, call: Call, body: dict[str, Any]
+):
+    context = {"mask": Masker(["hunter2-hunter2"]).mask}
+    elsewhere = await serve(leading("/")) + "/end"
+    given = {"method": "POST", "context": context, **body}
+
+    refused = (await call(await serve(leading(elsewhere, 307)), **given)).error
+    turned = (await call(await serve(leading(elsewhere, 303)), **given)).error
+    within = (await call(await serve(leading("/end", 307)), **given)).error
+
+    assert refused is not None
+    assert (refused.type, turned, within) == ("http.redirect_refused", None, None)
+
+
 async def test_credentials_stay_within_their_origin(serve: Serve, call: Call):
     arrived = await with_secrets(serve, call, "/end")
 
