@@ -16,6 +16,7 @@ import uvloop
 
 from benchmarks import (
     acceptance,
+    attacks,
     commits,
     cpu,
     definition,
@@ -58,6 +59,7 @@ BENCHES: Final = {
         diff,
         graph,
         start,
+        attacks,
     )
 }
 RESULTS: Final = Path(__file__).parent / "results"

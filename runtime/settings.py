@@ -25,6 +25,7 @@ from runtime.model.shard_map import Place, ShardMap, bad_map, shard_numbers
 from runtime.model.values import Duration
 
 _MAX_PORT: Final = 65535
+_MOST_COST: Final = 10_000_000
 _POSTGRES: Final = ("postgresql://", "postgres://")
 _MOST_OUTPUT: Final = 1 << 30
 _MOST_FAILURES: Final = 1_000
@@ -49,6 +50,8 @@ TABLE: Final[dict[str, str]] = {
     "MC_EXECUTOR": "Who executes GraphQL: `compiled` plans, or `strawberry` alone. Default: compiled.",
     "MC_TRUSTED_DOCUMENTS": "`off`, `log` what is in no manifest, or `only` trusted. Default: off.",
     "MC_TRUSTED_DOCUMENTS_FILES": "Your manifests of trusted documents, beside our own (commas).",
+    "MC_INTROSPECTION": "`on`, or `off`: the graph does not show its schema. Default: on.",
+    "MC_MAX_COST": "What one operation of the graph may cost at the most. Default: 20000.",
     "MC_BLOB_URL": "Where values over 32 KiB lie: `file:///folder` or `s3://bucket/prefix?endpoint=...`. "
     "Default: `$MC_HOME/blobs`.",
     "MC_MAX_OUTPUT_BYTES": "The largest output of a step or an execution. Default: 67108864.",
@@ -92,6 +95,14 @@ class TrustedDocuments:
 
 
 @dataclass(frozen=True, slots=True)
+class GraphSettings:
+    """What the graph shows of itself, and how much of it one operation may use."""
+
+    shows_schema: bool = True
+    max_cost: int = 20_000
+
+
+@dataclass(frozen=True, slots=True)
 class ApiSettings:
     """Where the API listens, and the sizes that it takes."""
 
@@ -101,6 +112,7 @@ class ApiSettings:
     max_input_bytes: int = 1_048_576
     trusted_documents: TrustedDocuments = TrustedDocuments()
     executor: str = "compiled"
+    graph: GraphSettings = GraphSettings()
 
     @property
     def is_loopback(self) -> bool:
@@ -228,6 +240,7 @@ class Settings:
                     tuple(map(Path, _parts(env, "MC_TRUSTED_DOCUMENTS_FILES"))),
                 ),
                 executor=_choice(env, "MC_EXECUTOR", "compiled", ("compiled", "strawberry")),
+                graph=_graph(env),
             ),
             auth=_auth(env),
             worker=_worker(env),
@@ -316,6 +329,20 @@ def _port(text: str) -> int:
 
 def _parts(env: Mapping[str, str], name: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in env.get(name, "").split(",") if part.strip())
+
+
+def _graph(env: Mapping[str, str]) -> GraphSettings:
+    """What the graph shows and allows; raises SetupError that names the variable."""
+    cost = env.get("MC_MAX_COST") or "20000"
+    if not cost.isdigit() or not 1 <= int(cost) <= _MOST_COST:
+        raise SetupError(
+            f"MC_MAX_COST must be a number from 1 to {_MOST_COST}, not {cost!r}.",
+            reason="BAD_VARIABLE",
+        )
+    return GraphSettings(
+        shows_schema=_choice(env, "MC_INTROSPECTION", "on", ("on", "off")) == "on",
+        max_cost=int(cost),
+    )
 
 
 def _worker(env: Mapping[str, str]) -> WorkerSettings:

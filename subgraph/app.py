@@ -23,6 +23,7 @@ from subgraph.http.graphql import GraphQLOverHttp
 from subgraph.http.middleware import Surroundings
 from subgraph.http.problem import problem
 from subgraph.http.websocket import GraphQLOverWebSocket
+from subgraph.limits import Limits
 from subgraph.persisted import PersistedDocuments
 from subgraph.schema.build import build_schema
 
@@ -37,7 +38,8 @@ def create_app(rt: Runtime) -> Starlette:
         fell_back=lambda reason: fallbacks.labels(reason).inc(),
     )
     door = Door(rt)
-    documents = Documents(schema)
+    graph = rt.settings.api.graph
+    documents = Documents(schema, Limits(cost=graph.max_cost), shows_schema=graph.shows_schema)
     trusted = rt.settings.api.trusted_documents
     persisted = PersistedDocuments(trusted.mode, trusted.files)
     http = GraphQLOverHttp(rt, schema, documents, persisted, door)

@@ -1,14 +1,15 @@
 """Documents: from a text to an operation that may run, checked once and remembered.
 
-Both protocols come through here before anything is executed: limits, parsing, validation. The same few documents make
-up nearly all traffic, so what was found is kept, up to a bounded amount of text; what is long or rare is checked anew.
+Both protocols come through here before anything is executed: limits, parsing, validation, cost. The same few documents
+make up nearly all traffic, so what was found is kept, up to a bounded amount of text; what is long or rare is checked
+anew. Only the cost is worked out per request, because the sizes of pages come in variables.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from graphql import (
@@ -18,34 +19,36 @@ from graphql import (
     OperationType,
     get_operation_ast,
     parse,
-    specified_rules,
 )
 from strawberry.schema import Schema
-from strawberry.schema.schema import validate_document
 
-from subgraph.limits import Limits, check_document, check_text, too_complex
-from subgraph.rows import MOST_ROWS, rows_of, sizes_of
+from subgraph.limits import Limits, check_text
+from subgraph.measure import Estimate, measure
+from subgraph.prices import Prices
+from subgraph.validation import Text, Validator
 
 _REMEMBERED_CHARACTERS: Final = 1_048_576
 _LONGEST_REMEMBERED: Final = 16_384
-# The parser refuses both in one class; a test holds this against its wording.
-_TOO_MANY_TOKENS: Final = "tokens. Parsing aborted."
+_HIDDEN: Final = "The schema is not shown here: introspection is switched off (MC_INTROSPECTION)."
+_OFF: Final = "INTROSPECTION_OFF"
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A document that was looked at: what it says, or why it can't run."""
+    """A document that was looked at: what it says and costs, or why it can't run."""
 
     document: DocumentNode | None
     errors: tuple[GraphQLError, ...] = ()
+    estimates: Mapping[str | None, Estimate] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """The one operation of a document that a request means."""
+    """The one operation of a document that a request means, and what it costs at the most."""
 
     document: DocumentNode
     node: OperationDefinitionNode
+    cost: int = 0
 
     @property
     def kind(self) -> str:
@@ -71,10 +74,17 @@ class Operation:
 class Documents:
     """Checks documents against a schema and the limits, and remembers what it found."""
 
-    def __init__(self, schema: Schema, limits: Limits | None = None) -> None:
-        self._schema = schema
+    def __init__(
+        self, schema: Schema, limits: Limits | None = None, *, shows_schema: bool = True
+    ) -> None:
         self._limits = limits or Limits()
-        self._sizes = sizes_of(schema)
+        self._shows_schema = shows_schema
+        self._prices = Prices(schema)
+        self._validator = Validator(
+            schema._schema,  # noqa: SLF001 - Strawberry has no door to it.
+            self._limits,
+            shows_schema=shows_schema,
+        )
         self._known: OrderedDict[str, Prepared] = OrderedDict()
         self._characters = 0
 
@@ -89,10 +99,12 @@ class Documents:
         if node is None:
             wanted = f"no operation {name[:64]!r}" if name else "not exactly one operation"
             return (_refusal(f"The document has {wanted}.", "BAD_USER_INPUT"),)
-        if rows_of(prepared.document, node, self._sizes, variables or {}) > MOST_ROWS:
-            asked = f"Pages inside pages come to more than {MOST_ROWS} rows; ask for smaller ones."
-            return (too_complex(asked),)
-        return Operation(prepared.document, node)
+        estimate = prepared.estimates[node.name.value if node.name else None]
+        try:
+            cost = self._cost(estimate, estimate.given(variables))
+        except GraphQLError as refusal:
+            return (refusal,)
+        return Operation(prepared.document, node, cost)
 
     def prepare(self, text: str) -> Prepared:
         """Check a text, or remember having done so."""
@@ -105,6 +117,16 @@ class Documents:
             self._remember(text, prepared)
         return prepared
 
+    def _cost(self, estimate: Estimate, given: Mapping[str, Any]) -> int:
+        """What an operation costs with these variables; raises the refusal of what is too much."""
+        items = sum(
+            self._prices.score(given.get(name), price)[1] for name, price in estimate.variables
+        )
+        self._limits.check("values", items)
+        cost = estimate.amount.value(self._prices, given)
+        self._limits.check("cost", cost)
+        return cost
+
     def _remember(self, text: str, prepared: Prepared) -> None:
         self._known[text] = prepared
         self._characters += len(text)
@@ -115,19 +137,17 @@ class Documents:
     def _check(self, text: str) -> Prepared:
         try:
             check_text(text, self._limits)
-            document = parse(text, max_tokens=self._limits.tokens)
-            check_document(document, self._limits)
-            # The walks below and the library's own recurse along chains of fragments.
-            errors = validate_document(self._schema._schema, document, tuple(specified_rules))  # noqa: SLF001
-        except RecursionError:
-            return Prepared(None, (too_complex("Fragments are nested too deep."),))
+            document = parse(Text(text))
+            measured = measure(document, self._prices, self._limits)
         except GraphQLError as error:
-            code = (
-                "QUERY_TOO_COMPLEX" if _TOO_MANY_TOKENS in error.message else "GRAPHQL_PARSE_FAILED"
-            )
-            return Prepared(None, (_coded(error, code),))
+            return Prepared(None, (_coded(error, "GRAPHQL_PARSE_FAILED"),))
+        if measured.is_introspection and not self._shows_schema:
+            return Prepared(None, (_refusal(_HIDDEN, "GRAPHQL_VALIDATION_FAILED", reason=_OFF),))
+        errors = self._validator.errors(document)
         return Prepared(
-            document, tuple(_coded(error, "GRAPHQL_VALIDATION_FAILED") for error in errors)
+            document,
+            tuple(_coded(error, "GRAPHQL_VALIDATION_FAILED") for error in errors),
+            measured.estimates,
         )
 
 
@@ -136,5 +156,5 @@ def _coded(error: GraphQLError, code: str) -> GraphQLError:
     return error
 
 
-def _refusal(message: str, code: str) -> GraphQLError:
-    return GraphQLError(message, extensions={"code": code})
+def _refusal(message: str, code: str, **more: str) -> GraphQLError:
+    return GraphQLError(message, extensions={"code": code, **more})

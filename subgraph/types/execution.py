@@ -161,7 +161,7 @@ class Execution(Node):
         """What started it."""
         return Trigger(kind=self.record.trigger)
 
-    @strawberry.field(description="Labels, in order of their keys.")
+    @strawberry.field(description="Labels, in order of their keys.", directives=[sized(5)])
     def labels(self) -> list[LabelEntry]:
         """Labels, in order of their keys."""
         return label_entries(self.record.labels)

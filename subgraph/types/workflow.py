@@ -15,7 +15,7 @@ from runtime.model import execution as execution_model
 from runtime.model import workflow as model
 from runtime.model.page import Page
 from runtime.model.values import SemVer
-from subgraph.directives import access_of_type, paged, weight
+from subgraph.directives import access_of_type, paged, sized, weight
 from subgraph.faces import connection_face, face, show_page
 from subgraph.types.actor import Actor
 from subgraph.types.inputs.execution import ExecutionFilter, ExecutionOrder
@@ -54,7 +54,7 @@ class Workflow(Node):
         description="When it, its draft or its list of versions last changed."
     )
 
-    @strawberry.field(description="Labels, in order of their keys.")
+    @strawberry.field(description="Labels, in order of their keys.", directives=[sized(5)])
     def labels(self) -> list[LabelEntry]:
         """Labels, in order of their keys."""
         return label_entries(self.record.labels)

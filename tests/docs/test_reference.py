@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
+
+from subgraph.limits import Limits
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -31,3 +34,11 @@ def test_every_link_leads_to_a_file(page):
     links = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", page.read_text())
 
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_every_limit_of_the_graph_stands_in_its_table():
+    page = (ROOT / "docs" / "reference" / "limits.md").read_text("utf-8")
+
+    for limit in fields(Limits):
+        row = rf"\| {limit.default:,} \| `{limit.name.upper()}` \|"
+        assert re.search(row, page), f"{limit.name}: {limit.default:,}"

@@ -35,6 +35,9 @@ def test_a_misspelt_variable_names_its_nearest_neighbour():
         ("MC_LOG_FORMAT", "xml"),
         ("MC_AUTH_JWKS_URL", "https://issuer/keys"),
         ("MC_AUTH_ISSUER", "https://issuer"),
+        ("MC_INTROSPECTION", "no"),
+        ("MC_MAX_COST", "0"),
+        ("MC_MAX_COST", "much"),
     ],
 )
 def test_a_bad_value_is_refused_with_the_name_of_its_variable(name, value):
@@ -54,6 +57,12 @@ def test_a_bad_value_is_refused_with_the_name_of_its_variable(name, value):
 )
 def test_only_loopback_listeners_are_loopback(host, loopback):
     assert Settings.from_env({"MC_HOST": host}).api.is_loopback is loopback
+
+
+def test_what_the_graph_shows_and_allows_is_set():
+    graph = Settings.from_env({"MC_INTROSPECTION": "off", "MC_MAX_COST": "500"}).api.graph
+
+    assert (graph.shows_schema, graph.max_cost) == (False, 500)
 
 
 def test_egress_is_a_list():
