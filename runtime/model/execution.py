@@ -251,11 +251,16 @@ class StepAttempt:
     cost: Money | None = None
 
 
+def no_input() -> tuple[Json, BlobRef | None]:
+    """The input of a step that was not reached."""
+    return None, None
+
+
 @dataclass(frozen=True, slots=True)
 class StepExecution:
     """One step of one execution in its newest generation, derived from plan and rows.
 
-    `input_missing` is the first large value that its input is to be derived from; `input` is then None.
+    Its input is derived when it is looked at: a list of steps is mostly read without.
     `costs` are what all its attempts cost, those of earlier generations too: an amount for each currency.
     """
 
@@ -270,8 +275,9 @@ class StepExecution:
     item: int = -1
     generation: int = 0
     attempts: tuple[StepAttempt, ...] = ()
-    input: Json = None
-    input_missing: BlobRef | None = None
+    derived: Callable[[], tuple[Json, BlobRef | None]] = field(
+        default=no_input, compare=False, repr=False
+    )
     output: Stored = None
     error: ExecutionError | None = None
     input_hash: str | None = None
@@ -282,6 +288,16 @@ class StepExecution:
     worker_id: str | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
+
+    @property
+    def input(self) -> Json:
+        """What it was called with, secrets masked; None when a large value is missing for it."""
+        return self.derived()[0]
+
+    @property
+    def input_missing(self) -> BlobRef | None:
+        """The first large value that its input is to be derived from."""
+        return self.derived()[1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from runtime.model.execution import (
     StepAttempt,
     StepExecution,
     StepStatus,
+    no_input,
 )
 from runtime.model.values import Json, Money, total
 from runtime.store.execution_record import AttemptRow, error_of
@@ -165,7 +166,7 @@ def _step(
     last = rows[-1] if rows else None
     result = last.result if last is not None else {}
     generation = last.generation if last else execution.generation
-    shown, missing = (None, None) if status in _NOT_REACHED else _input(step, scope(generation))
+    is_reached = status not in _NOT_REACHED
     return StepExecution(
         execution_id=execution.id,
         tenant_id=execution.tenant_id,
@@ -177,8 +178,6 @@ def _step(
         max_attempts=plan.retry.max_attempts,
         generation=generation,
         attempts=attempts,
-        input=shown,
-        input_missing=missing,
         output=stored(result.get("output")),
         error=error_of(result.get("error")),
         input_hash=_text(result.get("in")),
@@ -189,6 +188,7 @@ def _step(
         worker_id=_text(result.get("worker")),
         started_at=attempts[0].started_at if attempts else None,
         finished_at=last.finished_at if last and status not in _STILL_GOING else None,
+        derived=_Input(step, scope, generation) if is_reached else no_input,
     )
 
 
@@ -275,14 +275,34 @@ def _counting(rows: list[AttemptRow], generation: int, status: int) -> list[Atte
     return sorted(now, key=lambda row: row.attempt)
 
 
-def _input(step: StepProgram, scope: dict[str, object]) -> tuple[Json, BlobRef | None]:
-    """The `with` block as the step got it, None where it could not be rendered; and what is missing for it."""
-    try:
-        return step.config.render(scope), None
-    except NotLoaded as missing:
-        return None, missing.ref
-    except ExpressionError:
-        return None, None
+class _Input:
+    """The `with` block as the step got it, None where it could not be rendered; and what is missing for it.
+
+    Derived once, when somebody looks.
+    """
+
+    __slots__ = ("_found", "_generation", "_scope", "_step")
+
+    def __init__(
+        self, step: StepProgram, scope: Callable[[int], dict[str, object]], generation: int
+    ) -> None:
+        self._step = step
+        self._scope = scope
+        self._generation = generation
+        self._found: tuple[Json, BlobRef | None] | None = None
+
+    def __call__(self) -> tuple[Json, BlobRef | None]:
+        if self._found is None:
+            self._found = self._derive()
+        return self._found
+
+    def _derive(self) -> tuple[Json, BlobRef | None]:
+        try:
+            return self._step.config.render(self._scope(self._generation)), None
+        except NotLoaded as missing:
+            return None, missing.ref
+        except ExpressionError:
+            return None, None
 
 
 def _cost_of(row: AttemptRow) -> Money | None:
