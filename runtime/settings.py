@@ -51,6 +51,7 @@ TABLE: Final[dict[str, str]] = {
     "MC_TRUSTED_DOCUMENTS": "`off`, `log` what is in no manifest, or `only` trusted. Default: off.",
     "MC_TRUSTED_DOCUMENTS_FILES": "Your manifests of trusted documents, beside our own (commas).",
     "MC_INTROSPECTION": "`on`, or `off`: the graph does not show its schema. Default: on.",
+    "MC_SHOW_COST": "`asked`, or `always`: which answers tell what they cost. Default: asked.",
     "MC_MAX_COST": "What one operation of the graph may cost at the most. Default: 20000.",
     "MC_BLOB_URL": "Where values over 32 KiB lie: `file:///folder` or `s3://bucket/prefix?endpoint=...`. "
     "Default: `$MC_HOME/blobs`.",
@@ -99,6 +100,7 @@ class GraphSettings:
     """What the graph shows of itself, and how much of it one operation may use."""
 
     shows_schema: bool = True
+    shows_cost: bool = False
     max_cost: int = 20_000
 
 
@@ -341,6 +343,7 @@ def _graph(env: Mapping[str, str]) -> GraphSettings:
         )
     return GraphSettings(
         shows_schema=_choice(env, "MC_INTROSPECTION", "on", ("on", "off")) == "on",
+        shows_cost=_choice(env, "MC_SHOW_COST", "asked", ("asked", "always")) == "always",
         max_cost=int(cost),
     )
 

@@ -39,7 +39,12 @@ def create_app(rt: Runtime) -> Starlette:
     )
     door = Door(rt)
     graph = rt.settings.api.graph
-    documents = Documents(schema, Limits(cost=graph.max_cost), shows_schema=graph.shows_schema)
+    documents = Documents(
+        schema,
+        Limits(cost=graph.max_cost),
+        shows_schema=graph.shows_schema,
+        tells_cost=graph.shows_cost,
+    )
     trusted = rt.settings.api.trusted_documents
     persisted = PersistedDocuments(trusted.mode, trusted.files)
     http = GraphQLOverHttp(rt, schema, documents, persisted, door)

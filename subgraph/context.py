@@ -6,9 +6,9 @@ neither batches nor what was read.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from graphql import DocumentNode
 
@@ -27,6 +27,7 @@ class OperationContext(Context):
 
     document: DocumentNode
     trace_id: str
+    tell_cost: Callable[[Any], dict[str, int]] | None = None
 
 
 class Door:
@@ -51,7 +52,14 @@ class Door:
             given.get(PURPOSE) or given.get("purpose") or headers.get(PURPOSE),
         )
 
-    def context(self, who: Principal, document: DocumentNode, trace_id: str) -> OperationContext:
+    def context(
+        self,
+        who: Principal,
+        document: DocumentNode,
+        trace_id: str,
+        *,
+        tell_cost: Callable[[Any], dict[str, int]] | None = None,
+    ) -> OperationContext:
         """A fresh context for one operation."""
         services = self._rt.services
         workflows, executions = services.workflows, services.executions
@@ -68,6 +76,7 @@ class Door:
             loaders=Loaders(who, workflows, executions, services.dead_letters),
             document=document,
             trace_id=trace_id,
+            tell_cost=tell_cost,
         )
 
     def trace_id(self, headers: Mapping[str, str]) -> str:

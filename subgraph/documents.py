@@ -8,7 +8,7 @@ anew. Only the cost is worked out per request, because the sizes of pages come i
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ from graphql import (
 )
 from strawberry.schema import Schema
 
+from subgraph.actual import Shape, actual_cost, shape_of
 from subgraph.limits import Limits, check_text
 from subgraph.measure import Estimate, measure
 from subgraph.prices import Prices
@@ -40,6 +41,7 @@ class Prepared:
     document: DocumentNode | None
     errors: tuple[GraphQLError, ...] = ()
     estimates: Mapping[str | None, Estimate] = field(default_factory=dict)
+    shapes: dict[str | None, Shape] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class Operation:
     document: DocumentNode
     node: OperationDefinitionNode
     cost: int = 0
+    prepared: Prepared | None = None
 
     @property
     def kind(self) -> str:
@@ -75,10 +78,16 @@ class Documents:
     """Checks documents against a schema and the limits, and remembers what it found."""
 
     def __init__(
-        self, schema: Schema, limits: Limits | None = None, *, shows_schema: bool = True
+        self,
+        schema: Schema,
+        limits: Limits | None = None,
+        *,
+        shows_schema: bool = True,
+        tells_cost: bool = False,
     ) -> None:
         self._limits = limits or Limits()
         self._shows_schema = shows_schema
+        self._tells_cost = tells_cost
         self._prices = Prices(schema)
         self._validator = Validator(
             schema._schema,  # noqa: SLF001 - Strawberry has no door to it.
@@ -104,7 +113,24 @@ class Documents:
             cost = self._cost(estimate, estimate.given(variables))
         except GraphQLError as refusal:
             return (refusal,)
-        return Operation(prepared.document, node, cost)
+        return Operation(prepared.document, node, cost, prepared)
+
+    def teller(
+        self, operation: Operation, variables: Mapping[str, Any] | None, *, is_asked: bool
+    ) -> Callable[[Any], dict[str, int]] | None:
+        """What tells the cost of an answer, for those who ask and where all are told; else None."""
+        prepared = operation.prepared
+        if prepared is None or not (is_asked or self._tells_cost):
+            return None
+        if operation.name not in prepared.shapes:
+            shape = shape_of(operation.document, operation.node, self._prices)
+            prepared.shapes[operation.name] = shape
+        given = prepared.estimates[operation.name].given(variables)
+        shape = prepared.shapes[operation.name]
+        return lambda data: {
+            "estimated": operation.cost,
+            "actual": actual_cost(shape, data, self._prices, given),
+        }
 
     def prepare(self, text: str) -> Prepared:
         """Check a text, or remember having done so."""

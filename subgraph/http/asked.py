@@ -16,12 +16,16 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One request. `text` is None when only `sha256` names the document (automatic persisted queries)."""
+    """One request. `text` is None when only `sha256` names the document (automatic persisted queries).
+
+    `wants_cost`: the answer shall tell what it cost.
+    """
 
     text: str | None
     variables: dict[str, Any] | None = None
     operation_name: str | None = None
     sha256: str | None = None
+    wants_cost: bool = False
 
 
 class PersistedQueryNotSupported(MaestroError):
@@ -54,7 +58,8 @@ def read_asked(found: dict[str, Any]) -> Asked:
         raise BadInput("`variables` must be an object.", reason="VARIABLES")
     if not isinstance(name, str | None):
         raise BadInput("`operationName` must be a string.", reason="OPERATION_NAME")
-    return Asked(text, variables, name or None, sha256)
+    wants_cost = (extensions or {}).get("cost") is True
+    return Asked(text, variables, name or None, sha256, wants_cost)
 
 
 def _persisted(found: object) -> str | None:

@@ -77,6 +77,7 @@ class GraphQLOverHttp:
         if not isinstance(operation, Operation):
             return refuse(operation, request, trace_id)
         self._persisted.remember(text, asked.sha256)
+        tell = self._documents.teller(operation, asked.variables, is_asked=asked.wants_cost)
         if request.method == "GET" and not (operation.is_query or operation.is_subscription):
             return not_allowed(
                 request, trace_id, "POST", "GET changes nothing; send this with POST."
@@ -94,6 +95,7 @@ class GraphQLOverHttp:
                 text=text,
                 variables=asked.variables,
                 operation_name=asked.operation_name,
+                tell_cost=tell,
             )
         if operation.is_subscription:
             raise BadInput(
@@ -106,7 +108,7 @@ class GraphQLOverHttp:
             result = await self._schema.execute(
                 text,
                 variable_values=asked.variables,
-                context_value=self._door.context(who, operation.document, trace_id),
+                context_value=self._door.context(who, operation.document, trace_id, tell_cost=tell),
                 operation_name=asked.operation_name,
             )
             seen.errors = result.errors or ()
@@ -116,6 +118,8 @@ class GraphQLOverHttp:
         answer: dict[str, Any] = {"data": result.data}
         if result.errors:
             answer = {"errors": [error.formatted for error in result.errors], **answer}
+        if result.extensions:
+            answer["extensions"] = result.extensions
         return respond(answer, request)
 
 

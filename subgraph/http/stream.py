@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -102,6 +103,7 @@ class Stream(Response):
         text: str,
         variables: dict[str, Any] | None,
         operation_name: str | None,
+        tell_cost: Callable[[Any], dict[str, int]] | None = None,
     ) -> None:
         super().__init__(
             headers={
@@ -115,6 +117,7 @@ class Stream(Response):
         self._rt, self._schema, self._door = rt, schema, door
         self._request, self._who, self._operation = request, who, operation
         self._text, self._variables, self._name = text, variables, operation_name
+        self._tell_cost = tell_cost
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """Stream until the operation, the client or the token comes to its end."""
@@ -136,7 +139,9 @@ class Stream(Response):
         headers = self._request.headers
         with observed(self._rt, self._operation, headers, self._who) as seen:
             trace_id = self._door.trace_id(headers)
-            context = self._door.context(self._who, self._operation.document, trace_id)
+            context = self._door.context(
+                self._who, self._operation.document, trace_id, tell_cost=self._tell_cost
+            )
             context.resume.after = headers.get("last-event-id") or None
             results = await self._schema.stream(
                 self._text,
@@ -175,4 +180,6 @@ def _answer(result: ExecutionResult) -> dict[str, Any]:
     answer: dict[str, Any] = {"data": result.data}
     if result.errors:
         answer["errors"] = [error.formatted for error in result.errors]
+    if result.extensions:
+        answer["extensions"] = result.extensions
     return answer

@@ -85,6 +85,7 @@ class Handler(BaseGraphQLTransportWSHandler[Connection, None]):
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
         self._pace = Pace()
+        self._told: set[str] = set()
 
     async def handle_message(self, message: Message) -> None:
         """Take one frame; what is no message of the protocol ends the connection."""
@@ -117,6 +118,8 @@ class Handler(BaseGraphQLTransportWSHandler[Connection, None]):
             refusal = body_of(error, self.view.door.trace_id(self.context.headers))["errors"]
             await self.send_message({"id": message["id"], "type": "error", "payload": refusal})
             return
+        if asked.wants_cost:
+            self._told.add(message["id"])
         await super().handle_subscribe(
             {**message, "payload": {**message["payload"], "query": text}}
         )
@@ -137,6 +140,8 @@ class Handler(BaseGraphQLTransportWSHandler[Connection, None]):
 
     async def run_operation(self, operation: Running[Connection, None]) -> None:
         """Check the document, then run it within its own context and span."""
+        is_told = operation.id in self._told
+        self._told.discard(operation.id)
         who, headers = self.context.who, self.context.headers
         trace_id = self.view.door.trace_id(headers)
         found = self.view.documents.operation(
@@ -147,7 +152,7 @@ class Handler(BaseGraphQLTransportWSHandler[Connection, None]):
             await operation.send_initial_errors(present_all(errors, trace_id))
             return
         with observed(self.view.rt, found, headers, who):
-            await self._run(operation, found, who)
+            await self._run(operation, found, who, is_told=is_told)
 
     async def shutdown(self) -> None:
         """End everything that this connection started."""
@@ -158,13 +163,23 @@ class Handler(BaseGraphQLTransportWSHandler[Connection, None]):
         await super().shutdown()
 
     async def _run(
-        self, operation: Running[Connection, None], found: Operation, who: Principal
+        self,
+        operation: Running[Connection, None],
+        found: Operation,
+        who: Principal,
+        *,
+        is_told: bool,
     ) -> None:
         trace_id = self.view.door.trace_id(self.context.headers)
         results = await self.schema.stream(
             operation.query,
             variable_values=operation.variables,
-            context_value=self.view.door.context(who, found.document, trace_id),
+            context_value=self.view.door.context(
+                who,
+                found.document,
+                trace_id,
+                tell_cost=self.view.documents.teller(found, operation.variables, is_asked=is_told),
+            ),
             operation_name=operation.operation_name,
         )
         async with aclosing(results):

@@ -21,7 +21,7 @@ from resolvers.context import Info
 from runtime.model.errors import BadInput
 from subgraph.compiled.plans import Plans
 from subgraph.schema.entities import MOST, resolve_entity
-from subgraph.schema.hooks import CheckedDocument, PresentedErrors
+from subgraph.schema.hooks import CheckedDocument, PresentedErrors, ToldCost, tell_cost
 from subgraph.schema.mutation import Mutation
 from subgraph.schema.query import Query
 from subgraph.schema.subscription import Subscription
@@ -58,14 +58,17 @@ class Schema(strawberry.federation.Schema):
             operation_extensions=operation_extensions,
         )
         if self.plans is None:
-            return await otherwise()
-        return await self.plans.execute(
-            context_value.document,
-            otherwise,
-            context=context_value,
-            operation_name=operation_name,
-            variables=variable_values,
-        )
+            result = await otherwise()
+        else:
+            result = await self.plans.execute(
+                context_value.document,
+                otherwise,
+                context=context_value,
+                operation_name=operation_name,
+                variables=variable_values,
+            )
+        tell_cost(result, context_value)
+        return result
 
     def entities_resolver(
         self, info: Info, representations: list[FederationAny]
@@ -94,13 +97,15 @@ def build_schema(
         types=[OperationError, DefinitionError, StepExecution, WorkflowVersion],
         federation_version="2.9",
         config=StrawberryConfig(scalar_map=SCALARS),
-        extensions=[CheckedDocument, PresentedErrors],
+        extensions=[CheckedDocument, PresentedErrors, ToldCost],
     )
     _drop_null_defaults(schema)
     if compiled:
         # Both extensions only hand over what was checked and look at errors: an answer without errors needs neither.
         schema.plans = Plans(
-            schema, silent=(CheckedDocument, PresentedErrors), fell_back=fell_back or _nobody_counts
+            schema,
+            silent=(CheckedDocument, PresentedErrors, ToldCost),
+            fell_back=fell_back or _nobody_counts,
         )
     return schema
 

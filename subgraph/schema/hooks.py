@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from graphql import ExecutionResult as RawResult
 from strawberry.extensions import SchemaExtension
@@ -25,6 +26,15 @@ class CheckedDocument(SchemaExtension):
         yield
 
 
+class ToldCost(SchemaExtension):
+    """Adds what it cost to every event of a stream; a single answer gets it from `Schema.execute`, planned or not."""
+
+    def on_stream_result(self, result: object) -> Iterator[None]:
+        """Add it to one event."""
+        tell_cost(result, self.execution_context.context)
+        yield
+
+
 class PresentedErrors(SchemaExtension):
     """Turns errors into what a caller may see, in single results and in every event of a stream."""
 
@@ -41,3 +51,10 @@ class PresentedErrors(SchemaExtension):
     def _present(self, result: object) -> None:
         if isinstance(result, RawResult | ExecutionResult) and result.errors:
             result.errors = present_all(result.errors, self.execution_context.context.trace_id)
+
+
+def tell_cost(result: object, context: Any) -> None:
+    """Add to an answer what it cost, where its context knows how to tell."""
+    tell = getattr(context, "tell_cost", None)
+    if tell is not None and isinstance(result, ExecutionResult) and result.data is not None:
+        result.extensions = {**(result.extensions or {}), "cost": tell(result.data)}

@@ -36,6 +36,7 @@ def test_a_misspelt_variable_names_its_nearest_neighbour():
         ("MC_AUTH_JWKS_URL", "https://issuer/keys"),
         ("MC_AUTH_ISSUER", "https://issuer"),
         ("MC_INTROSPECTION", "no"),
+        ("MC_SHOW_COST", "no"),
         ("MC_MAX_COST", "0"),
         ("MC_MAX_COST", "much"),
     ],

@@ -229,3 +229,45 @@ def test_prices_are_those_of_the_sdl(schema: Schema) -> None:
             assert set(price.slicing.numbers) == names, place
         if "sizedFields" in said:
             assert price.slicing.sized == {each.value for each in said["sizedFields"].values}, place
+
+
+NESTED = """query($n: Int) { executions(first: $n) { totalCount edges { node { id ...F } } } }
+fragment F on Execution { workflow { id name } steps { id } s: steps { attempts { status } } }"""
+STEPS = [{"attempts": [{"number": 1}, {"number": 2}]}, {"attempts": []}]
+ANSWER: dict[str, Any] = {
+    "executions": {
+        "totalCount": 2,
+        "edges": [
+            {"node": {"id": "a", "workflow": {"id": "w"}, "steps": [{"id": 1}], "s": STEPS}},
+            {"node": {"id": "b", "workflow": None, "steps": [], "s": []}},
+        ],
+    }
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "data", "expected"),
+    [
+        # Connection and count, two edges with their nodes, a workflow, a step, two steps with two attempts.
+        (NESTED, ANSWER, 1 + 5 + 2 * 2 + 1 + 1 + 2 + 2),
+        (
+            "{ executions(filter: {}) { totalCount } }",
+            {"executions": {"totalCount": None}},
+            1 + 1 + 5,
+        ),
+        ('{ workflow(name: "x") { id } }', {"workflow": None}, 0),
+        ("{ nodes(ids: []) { id } }", {"nodes": [{"id": 1}, None]}, 1),
+        ("{ __schema { queryType { name } } }", {"__schema": {"queryType": {"name": "Query"}}}, 0),
+    ],
+)
+def test_the_actual_cost_counts_what_came_back(
+    documents: Documents, text: str, data: dict[str, Any], expected: int
+) -> None:
+    operation = documents.operation(text, None, {"n": 10})
+    assert isinstance(operation, Operation)
+
+    tell = documents.teller(operation, {"n": 10}, is_asked=True)
+
+    assert tell is not None
+    assert tell(data) == {"estimated": operation.cost, "actual": expected}
+    assert documents.teller(operation, {"n": 10}, is_asked=False) is None
