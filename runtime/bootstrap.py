@@ -32,6 +32,7 @@ from runtime.identity.tokens import TokenVerifier
 from runtime.model.errors import SetupError
 from runtime.model.shard_map import Place, ShardMap
 from runtime.queue.breaker import SharedBreakers
+from runtime.queue.bucket import Buckets
 from runtime.queue.link import RedisLink
 from runtime.queue.stream import RedisQueue
 from runtime.queue.wakeup import Wakeup
@@ -45,6 +46,7 @@ from runtime.services.doubt import DoubtService
 from runtime.services.event_handler import EventHandlerService
 from runtime.services.execution import ExecutionService
 from runtime.services.health import HealthService
+from runtime.services.rate import RateService
 from runtime.services.simulation import SimulationService
 from runtime.services.workflow import WorkflowService
 from runtime.settings import BlobSettings, Settings
@@ -81,6 +83,7 @@ class Services:
     breakers: BreakerService
     simulations: SimulationService
     handlers: EventHandlerService
+    rates: RateService
     health: HealthService
 
 
@@ -384,6 +387,13 @@ def _services(
             metrics=metrics,
         ),
         handlers=EventHandlerService(shards),
+        rates=RateService(
+            tenants,
+            Buckets(link, clock),
+            settings.api.graph.rates,
+            clock=clock,
+            metrics=metrics,
+        ),
         health=_health(settings, shards, link, metrics),
     )
 

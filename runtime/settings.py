@@ -21,6 +21,7 @@ import yaml
 from runtime.model.blob import INLINE_BYTES
 from runtime.model.breaker import BreakerRule
 from runtime.model.errors import SetupError
+from runtime.model.rate import NO_LIMIT, Rate, Rates
 from runtime.model.shard_map import Place, ShardMap, bad_map, shard_numbers
 from runtime.model.values import Duration
 
@@ -52,6 +53,8 @@ TABLE: Final[dict[str, str]] = {
     "MC_TRUSTED_DOCUMENTS_FILES": "Your manifests of trusted documents, beside our own (commas).",
     "MC_INTROSPECTION": "`on`, or `off`: the graph does not show its schema. Default: on.",
     "MC_SHOW_COST": "`asked`, or `always`: which answers tell what they cost. Default: asked.",
+    "MC_RATE_REQUESTS": "Requests of each tenant: `100/s`, `3000/m burst 500`. Default: no limit.",
+    "MC_RATE_COST": "Cost of each tenant's operations, e.g. `50000/m`. Default: no limit.",
     "MC_MAX_COST": "What one operation of the graph may cost at the most. Default: 20000.",
     "MC_BLOB_URL": "Where values over 32 KiB lie: `file:///folder` or `s3://bucket/prefix?endpoint=...`. "
     "Default: `$MC_HOME/blobs`.",
@@ -97,11 +100,12 @@ class TrustedDocuments:
 
 @dataclass(frozen=True, slots=True)
 class GraphSettings:
-    """What the graph shows of itself, and how much of it one operation may use."""
+    """What the graph shows of itself, and how much of it one operation and one tenant may use."""
 
     shows_schema: bool = True
     shows_cost: bool = False
     max_cost: int = 20_000
+    rates: Rates = NO_LIMIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,7 +349,18 @@ def _graph(env: Mapping[str, str]) -> GraphSettings:
         shows_schema=_choice(env, "MC_INTROSPECTION", "on", ("on", "off")) == "on",
         shows_cost=_choice(env, "MC_SHOW_COST", "asked", ("asked", "always")) == "always",
         max_cost=int(cost),
+        rates=Rates(_rate(env, "MC_RATE_REQUESTS"), _rate(env, "MC_RATE_COST")),
     )
+
+
+def _rate(env: Mapping[str, str], name: str) -> Rate | None:
+    text = env.get(name)
+    if not text:
+        return None
+    try:
+        return Rate.parse(text)
+    except ValueError as error:
+        raise SetupError(f"{name}: {error}.", reason="BAD_VARIABLE") from None
 
 
 def _worker(env: Mapping[str, str]) -> WorkerSettings:

@@ -97,7 +97,7 @@ def present(error: GraphQLError, trace_id: str) -> GraphQLError:
         origin = origin.original_error
     if isinstance(origin, MaestroError) and origin.code not in _INNER:
         message = said(origin, trace_id)
-        return _shown(error, message, {"code": origin.code, "reason": origin.reason}, trace_id)
+        return _shown(error, message, _facts(origin), trace_id)
     if (error.extensions or {}).get("code"):
         return _shown(error, error.message, dict(error.extensions or {}), trace_id)
     if (origin is None or isinstance(origin, GraphQLError)) and _is_callers(error):
@@ -106,6 +106,13 @@ def present(error: GraphQLError, trace_id: str) -> GraphQLError:
         "graphql.fault", path=error.path, request_trace_id=trace_id, exc_info=origin or error
     )
     return _shown(error, _FAULT, {"code": "INTERNAL"}, trace_id)
+
+
+def _facts(error: MaestroError) -> dict[str, Any]:
+    facts: dict[str, Any] = {"code": error.code, "reason": error.reason}
+    if isinstance(error, Exhausted) and error.retry_after is not None:
+        facts["retryAfter"] = round(error.retry_after, 3)
+    return facts
 
 
 def _is_callers(error: GraphQLError) -> bool:

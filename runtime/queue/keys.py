@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Final
+from uuid import UUID
 
 CLASSES: Final = 3
 GROUP: Final = "workers"
@@ -26,6 +27,11 @@ def class_of(priority: int) -> int:
 def channel(shard: int, topic: str) -> str:
     """The channel on which a shard's bells are rung: topic is `events`, `inbox` or `logs`."""
     return f"mc:{{{shard}}}:{topic}"
+
+
+def bucket(tenant_id: UUID) -> str:
+    """What a tenant has left of what it may ask the graph."""
+    return f"mc:rate:{{{tenant_id}}}"
 
 
 # Breakers belong to no shard: all of them lie on one node, under a hash tag of their own.

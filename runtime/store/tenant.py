@@ -46,6 +46,12 @@ class TenantStore:
             known = self._remember(Tenant(*row)) if row else None
         return known
 
+    async def settings(self, tenant_id: UUID) -> dict[str, object]:
+        """What an operator has set for a tenant, as it is now."""
+        async with self._database.engine() as connection:
+            found = await connection.fetchval(_SQL["settings"], tenant_id)
+        return found if isinstance(found, dict) else {}
+
     async def _find(self, name: str, *, create: bool) -> Tenant | None:
         async with self._database.engine() as connection:
             row = await connection.fetchrow(_SQL["find"], name)

@@ -33,6 +33,8 @@ class Metrics:
         )
         self.graphql_fallbacks = self._counter("maestro_graphql_fallbacks_total", "reason")
         self.graphql_seconds = self._histogram("maestro_graphql_operation_seconds", _FAST, "type")
+        self.rate_refusals = self._counter("maestro_rate_refusals_total", "budget")
+        self.rate_unchecked = self._counter("maestro_rate_unchecked_total")
         self.enqueued = self._counter("maestro_enqueued_total")
         self.enqueue_batch = self._histogram("maestro_enqueue_batch_size", _SIZES)
         self.queue_lag = self._histogram("maestro_queue_lag_seconds", _FAST)

@@ -65,7 +65,8 @@ class GraphQLOverHttp:
             )
 
     async def _run(self, request: Request, trace_id: str) -> Response:
-        who = await self._door.admit(request.headers)
+        who, rates = await self._door.admit(request.headers), self._rt.services.rates
+        rates.check(who)
         if request.method == "GET":
             asked = read_query(request)
         else:
@@ -74,6 +75,7 @@ class GraphQLOverHttp:
             )
         text = self._persisted.text_of(asked.text, asked.sha256)
         operation = self._documents.operation(text, asked.operation_name, asked.variables)
+        await rates.take(who, operation.cost if isinstance(operation, Operation) else 0)
         if not isinstance(operation, Operation):
             return refuse(operation, request, trace_id)
         self._persisted.remember(text, asked.sha256)

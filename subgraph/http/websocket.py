@@ -15,6 +15,7 @@ from datetime import timedelta
 from typing import Any, Final, cast
 
 import orjson
+from graphql import GraphQLError
 from starlette.websockets import WebSocket
 from strawberry.asgi import GraphQL
 from strawberry.http.exceptions import NonJsonMessageReceived
@@ -147,12 +148,32 @@ class Handler(BaseGraphQLTransportWSHandler[Connection, None]):
         found = self.view.documents.operation(
             str(operation.query), operation.operation_name, operation.variables
         )
+        if who is not None and not await self._may_go_on(operation, found, who):
+            return
         if not isinstance(found, Operation) or who is None:
             errors = () if isinstance(found, Operation) else found
             await operation.send_initial_errors(present_all(errors, trace_id))
             return
         with observed(self.view.rt, found, headers, who):
             await self._run(operation, found, who, is_told=is_told)
+
+    async def _may_go_on(
+        self,
+        operation: Running[Connection, None],
+        found: Operation | tuple[GraphQLError, ...],
+        who: Principal,
+    ) -> bool:
+        """Take the operation from the tenant's budgets; tells the client when they lack."""
+        try:
+            rates = self.view.rt.services.rates
+            rates.check(who)
+            await rates.take(who, found.cost if isinstance(found, Operation) else 0)
+        except MaestroError as error:
+            refused = GraphQLError(error.message, original_error=error)
+            trace_id = self.view.door.trace_id(self.context.headers)
+            await operation.send_initial_errors(present_all([refused], trace_id))
+            return False
+        return True
 
     async def shutdown(self) -> None:
         """End everything that this connection started."""

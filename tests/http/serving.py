@@ -190,10 +190,11 @@ async def serving(
     home: Path,
     *,
     around: Callable[[Any], Any] = lambda app: app,
+    environment: Mapping[str, str] | None = None,
     **more: Any,
 ) -> AsyncIterator[Served]:
     """A server over a runtime of its own, with the connectors of tests/support/steps.py; `around` wraps the application."""
-    plain = Settings.from_env({"MC_HOME": str(home), **chosen()})
+    plain = Settings.from_env({"MC_HOME": str(home), **chosen(), **(environment or {})})
     settings = replace(
         plain,
         database_url=database_url,

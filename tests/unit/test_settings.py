@@ -37,6 +37,8 @@ def test_a_misspelt_variable_names_its_nearest_neighbour():
         ("MC_AUTH_ISSUER", "https://issuer"),
         ("MC_INTROSPECTION", "no"),
         ("MC_SHOW_COST", "no"),
+        ("MC_RATE_REQUESTS", "many"),
+        ("MC_RATE_COST", "0/s"),
         ("MC_MAX_COST", "0"),
         ("MC_MAX_COST", "much"),
     ],
