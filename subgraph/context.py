@@ -28,6 +28,7 @@ class OperationContext(Context):
     document: DocumentNode
     trace_id: str
     tell_cost: Callable[[Any], dict[str, int]] | None = None
+    is_introspection: bool = False
 
 
 class Door:
@@ -59,6 +60,7 @@ class Door:
         trace_id: str,
         *,
         tell_cost: Callable[[Any], dict[str, int]] | None = None,
+        is_introspection: bool = False,
     ) -> OperationContext:
         """A fresh context for one operation."""
         services = self._rt.services
@@ -77,6 +79,7 @@ class Door:
             document=document,
             trace_id=trace_id,
             tell_cost=tell_cost,
+            is_introspection=is_introspection,
         )
 
     def trace_id(self, headers: Mapping[str, str]) -> str:

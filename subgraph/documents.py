@@ -54,6 +54,11 @@ class Operation:
     prepared: Prepared | None = None
 
     @property
+    def is_introspection(self) -> bool:
+        """Whether it asks for nothing but the schema."""
+        return self.prepared is not None and self.prepared.estimates[self.name].is_introspection
+
+    @property
     def kind(self) -> str:
         """`query`, `mutation` or `subscription`."""
         return self.node.operation.value

@@ -38,11 +38,12 @@ _HIDDEN: Final = frozenset({"__schema", "__type", "_service"})
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What one operation costs, before its variables are known."""
+    """What one operation costs, before its variables are known; whether it asks for nothing but the schema."""
 
     amount: Amount
     defaults: Mapping[str, Any]
     variables: tuple[tuple[str, InputPrice], ...]
+    is_introspection: bool = False
 
     def given(self, variables: Mapping[str, Any] | None) -> Mapping[str, Any]:
         """The variables of a request with the defaults of those that it leaves out."""
@@ -83,6 +84,7 @@ class _Part:
     levels: int = 0
     fields: int = 0
     direct: int = 0
+    meta: int = 0
     introspection: int = 0
     cost: Amount = field(default_factory=Amount)
     sized: dict[str, tuple[Amount, Amount]] = field(default_factory=dict)
@@ -93,6 +95,7 @@ class _Part:
         self.levels = max(self.levels, other.levels + 1)
         self.fields += other.fields
         self.direct += other.direct
+        self.meta += other.meta
         self.introspection += other.introspection
         self.cost.add(other.cost)
         for name, (item, alone) in other.sized.items():
@@ -167,7 +170,9 @@ class _Walk:
                 defaults[each.variable.name.value] = literal(each.default_value)
             if (price := self._variable(each)) is not None:
                 variables.append((each.variable.name.value, price))
-        return Estimate(amount, defaults, tuple(variables))
+        return Estimate(
+            amount, defaults, tuple(variables), is_introspection=part.direct == part.meta
+        )
 
     def fragment(self, name: str, level: int) -> _Part:
         """Measure a fragment, once."""
@@ -219,6 +224,7 @@ class _Walk:
         part.levels = max(part.levels, inner.levels + 1)
         part.fields += inner.fields + 1
         part.direct += 1
+        part.meta += name.startswith("__")
         if price is None:
             part.introspection += inner.introspection
             return

@@ -110,7 +110,13 @@ class GraphQLOverHttp:
             result = await self._schema.execute(
                 text,
                 variable_values=asked.variables,
-                context_value=self._door.context(who, operation.document, trace_id, tell_cost=tell),
+                context_value=self._door.context(
+                    who,
+                    operation.document,
+                    trace_id,
+                    tell_cost=tell,
+                    is_introspection=operation.is_introspection,
+                ),
                 operation_name=asked.operation_name,
             )
             seen.errors = result.errors or ()
