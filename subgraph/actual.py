@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from graphql import (
     DocumentNode,
@@ -22,8 +22,6 @@ from graphql import (
 
 from subgraph.cost import Amount, add_input
 from subgraph.prices import Price, Prices
-
-_ABSENT: Final = object()
 
 
 @dataclass(slots=True)
@@ -58,30 +56,23 @@ def shape_of(document: DocumentNode, operation: OperationDefinitionNode, prices:
 def actual_cost(
     shape: Shape, data: Mapping[str, Any] | None, prices: Prices, given: Mapping[str, Any]
 ) -> int:
-    """What an answer cost."""
-    return _of_object(shape, data, (prices, given)) if data else 0
+    """What an answer cost. All objects of one place are looked at together, so an answer takes a step per place."""
+    return _of_all(shape, [data], (prices, given)) if data else 0
 
 
-def _of_object(
-    shape: Shape, data: Mapping[str, Any], around: tuple[Prices, Mapping[str, Any]]
-) -> int:
-    total = 0
+def _of_all(shape: Shape, values: list[Any], around: tuple[Prices, Mapping[str, Any]]) -> int:
+    while any(type(value) is list for value in values):
+        values = [each for value in values for each in (value if type(value) is list else (value,))]
+    nulls = values.count(None)
+    total = (len(values) - nulls) * shape.weight + nulls * shape.leaf
+    if not shape.parts:
+        return total
+    objects = [value for value in values if value is not None] if nulls else values
     for name, part in shape.parts.items():
-        value = data.get(name, _ABSENT)
-        if value is not _ABSENT:
-            total += part.arguments.value(*around) + _of_value(part, value, around)
+        found = [each[name] for each in objects if name in each]
+        if found:
+            total += len(found) * part.arguments.value(*around) + _of_all(part, found, around)
     return total
-
-
-def _of_value(shape: Shape, value: Any, around: tuple[Prices, Mapping[str, Any]]) -> int:
-    if isinstance(value, list):
-        if shape.parts or (value and isinstance(value[0], list)):
-            return sum(_of_value(shape, each, around) for each in value)
-        nulls = value.count(None)
-        return (len(value) - nulls) * shape.weight + nulls * shape.leaf
-    if isinstance(value, dict):
-        return shape.weight + (_of_object(shape, value, around) if shape.parts else 0)
-    return shape.leaf
 
 
 def _fill(
