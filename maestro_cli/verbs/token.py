@@ -51,6 +51,7 @@ def create(
 ) -> None:
     """Print a token signed with the key in $MC_HOME."""
     from runtime.clock import SystemClock
+    from runtime.embedded.home import private_folder
     from runtime.identity.development import DevIssuer
     from runtime.identity.roles import ROLE_SCOPES
     from runtime.settings import Settings
@@ -74,7 +75,7 @@ def create(
             "MC_AUTH_JWKS_URL names an outside identity provider; the server believes only that one's tokens.",
             code="USAGE",
         )
-    issuer = DevIssuer.open(settings.home, SystemClock())
+    issuer = DevIssuer.open(private_folder(settings.home), SystemClock())
     text = issuer.issue(tenant=tenant, subject=subject, roles=roles, scopes=scopes, ttl_seconds=ttl)
     if options.is_document:
         print_document(

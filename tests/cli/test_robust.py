@@ -121,6 +121,18 @@ def test_a_token_for_nobody_or_no_time_is_refused(cli, home, flag, value):
     assert flag in done.stderr
 
 
+def test_a_token_from_a_folder_that_can_not_be_is_refused_with_the_way_out(
+    cli, tmp_path, monkeypatch
+):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("MC_HOME", str(tmp_path / "file" / "home"))
+
+    done = cli("token", "create", "--tenant", "t", "--subject", "s", "--role", "viewer")
+
+    assert (done.code, done.stdout) == (1, "")
+    assert f"{tmp_path / 'file'} is a file; set MC_HOME to a folder" in done.stderr
+
+
 GOOD = "name: {name}\nversion: 1.0.0\nsteps: [{{id: a, uses: core.noop@1}}]\n"
 
 
