@@ -77,7 +77,7 @@ REFUSED: Final[dict[str, str]] = {
     + " ".join(f"a{n}: __schema {{ types {{ fields {{ args {{ name }} }} }} }}" for n in range(40))
     + " }",
     "pages inside pages": "{ executions(first: 100) { edges { node { workflow { executions(first: 100) "
-    "{ edges { node { id } } } } } } } }",
+    "{ edges { node { steps { id } } } } } } } } }",
 }
 # As much as there may be, or wrong in a way that takes long to say.
 BORDERLINE: Final[dict[str, str]] = {

@@ -55,7 +55,7 @@ TABLE: Final[dict[str, str]] = {
     "MC_SHOW_COST": "`asked`, or `always`: which answers tell what they cost. Default: asked.",
     "MC_RATE_REQUESTS": "Requests of each tenant: `100/s`, `3000/m burst 500`. Default: no limit.",
     "MC_RATE_COST": "Cost of each tenant's operations, e.g. `50000/m`. Default: no limit.",
-    "MC_MAX_COST": "What one operation of the graph may cost at the most. Default: 20000.",
+    "MC_MAX_COST": "What one operation of the graph may cost at the most. Default: 50000.",
     "MC_BLOB_URL": "Where values over 32 KiB lie: `file:///folder` or `s3://bucket/prefix?endpoint=...`. "
     "Default: `$MC_HOME/blobs`.",
     "MC_MAX_OUTPUT_BYTES": "The largest output of a step or an execution. Default: 67108864.",
@@ -104,7 +104,7 @@ class GraphSettings:
 
     shows_schema: bool = True
     shows_cost: bool = False
-    max_cost: int = 20_000
+    max_cost: int = 50_000
     rates: Rates = NO_LIMIT
 
 
@@ -339,7 +339,7 @@ def _parts(env: Mapping[str, str], name: str) -> tuple[str, ...]:
 
 def _graph(env: Mapping[str, str]) -> GraphSettings:
     """What the graph shows and allows; raises SetupError that names the variable."""
-    cost = env.get("MC_MAX_COST") or "20000"
+    cost = env.get("MC_MAX_COST") or "50000"
     if not cost.isdigit() or not 1 <= int(cost) <= _MOST_COST:
         raise SetupError(
             f"MC_MAX_COST must be a number from 1 to {_MOST_COST}, not {cost!r}.",

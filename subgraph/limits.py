@@ -63,7 +63,7 @@ class Limits:
     introspection: int = 50_000
     overlaps: int = 10_000
     values: int = 20_000
-    cost: int = 20_000
+    cost: int = 50_000
 
     def check(self, name: str, asked: int) -> None:
         """Refuse what asks for more of this than there may be."""
