@@ -16,6 +16,8 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from subgraph.documents import Documents, Operation
+from subgraph.schema.build import build_schema
 from subgraph.schema.sdl import write_sdl
 from tests.federation.composing import IS_INSTALLED, NODE, ROOT, compose, node_version, supergraph
 from tests.federation.directory import SCHEMA
@@ -264,3 +266,32 @@ async def test_hive_streams_our_events_with_what_they_know(
     assert events[-1]["type"] == "EXECUTION_COMPLETED"
     assert events[0]["execution"] == {"id": execution_id, "requestedBy": {"name": "Alice Liddell"}}
     assert way in graph.heard
+
+
+@pytest.mark.parametrize(
+    ("query", "variables"),
+    [
+        ('{ workflow(name: "greet") { id name status } }', {}),
+        ("{ executions { totalCount edges { node { id } } } }", {}),
+        (
+            "query($n: Int) { executions(first: $n) { edges { node { id steps { id } } } pageInfo { endCursor } } }",
+            {"n": 7},
+        ),
+        (
+            """{ executions(first: 3) { edges { node {
+              events(first: 4) { edges { node { id } } } cost { amount } } } } }""",
+            {},
+        ),
+    ],
+)
+async def test_a_gateway_counts_the_cost_that_we_count(
+    graph: Graph, query: str, variables: dict[str, Any]
+) -> None:
+    """Hive counts by the SDL alone, in code that is not ours (fragments with a name as if they stood alone, so none here)."""
+    found = Documents(build_schema()).operation(query, None, variables)
+    assert isinstance(found, Operation)
+
+    answer = await graph.ask("hive", query, variables)
+
+    assert "errors" not in answer
+    assert answer["extensions"]["cost"]["estimated"] == found.cost

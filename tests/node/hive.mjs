@@ -9,6 +9,7 @@ const shared = {
   supergraph,
   logging: false,
   landingPage: false,
+  demandControl: { includeExtensionMetadata: true },
   propagateHeaders: {
     fromClientToSubgraphs: ({ request }) => ({ authorization: request.headers.get('authorization') }),
   },
