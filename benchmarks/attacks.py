@@ -14,7 +14,7 @@ from graphql import GraphQLError, get_introspection_query
 
 from benchmarks.line import Effort, Line, at_most
 from benchmarks.surroundings import Surroundings
-from subgraph.documents import Documents
+from subgraph.document.documents import Documents
 from subgraph.errors import present_all
 from subgraph.schema.build import build_schema
 

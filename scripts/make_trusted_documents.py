@@ -1,11 +1,11 @@
-"""Writes subgraph/trusted_documents.json, the manifest of what our own clients send; with --check, compares it."""
+"""Writes the manifest of what our own clients send (`subgraph/document/`); with --check, compares it."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-from subgraph.persisted import PRODUCT, manifest_of
+from subgraph.document.persisted import PRODUCT, manifest_of
 
 OPERATIONS = Path(__file__).resolve().parents[1] / "maestro_cli" / "operations"
 
@@ -16,7 +16,7 @@ def main() -> int:
     if "--check" not in sys.argv:
         PRODUCT.write_text(text, "utf-8")
     elif not PRODUCT.exists() or PRODUCT.read_text("utf-8") != text:
-        sys.stderr.write("subgraph/trusted_documents.json is stale: run `make schema`\n")
+        sys.stderr.write("subgraph/document/trusted_documents.json is stale: run `make schema`\n")
         return 1
     return 0
 

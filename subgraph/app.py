@@ -17,14 +17,14 @@ from starlette.routing import Route, WebSocketRoute
 from runtime.bootstrap import Runtime
 from runtime.model.errors import MaestroError, NotFound
 from subgraph.context import Door
-from subgraph.documents import Documents
+from subgraph.document.documents import Documents
+from subgraph.document.limits import Limits
+from subgraph.document.persisted import PersistedDocuments
 from subgraph.http import artifact, graphiql, health, metrics, schemas
 from subgraph.http.graphql import GraphQLOverHttp
 from subgraph.http.middleware import Surroundings
 from subgraph.http.problem import problem
 from subgraph.http.websocket import GraphQLOverWebSocket
-from subgraph.limits import Limits
-from subgraph.persisted import PersistedDocuments
 from subgraph.schema.build import build_schema
 
 METHODS: Final = ("PUT", "PATCH", "DELETE")

@@ -16,14 +16,14 @@ from starlette.responses import Response
 from runtime.bootstrap import Runtime
 from runtime.model.errors import BadInput, MaestroError
 from subgraph.context import Door
-from subgraph.documents import Documents, Operation
+from subgraph.document.documents import Documents, Operation
+from subgraph.document.persisted import PersistedDocuments
 from subgraph.errors import STATUS, body_of, headers_of, present, status_of
 from subgraph.http.asked import read_asked, read_query
 from subgraph.http.body import parse_object, read_body
 from subgraph.http.graphiql import graphiql_page
 from subgraph.http.observe import observed
 from subgraph.http.stream import EVENTS, Stream, framing_of
-from subgraph.persisted import PersistedDocuments
 from subgraph.schema.build import Schema
 
 JSON: Final = "application/json"

@@ -16,7 +16,7 @@ from opentelemetry.trace import SpanKind
 
 from runtime.bootstrap import Runtime
 from runtime.model.identity import Principal
-from subgraph.documents import Operation
+from subgraph.document.documents import Operation
 
 _MAX_NAME = 128
 

@@ -26,7 +26,7 @@ from strawberry.types.execution import ExecutionResult
 from runtime.bootstrap import Runtime
 from runtime.model.identity import Principal
 from subgraph.context import Door
-from subgraph.documents import Operation
+from subgraph.document.documents import Operation
 from subgraph.http.observe import observed
 from subgraph.schema.build import Schema
 

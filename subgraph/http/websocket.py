@@ -37,11 +37,11 @@ from runtime.bootstrap import Runtime
 from runtime.model.errors import Denied, Exhausted, MaestroError, Unauthenticated
 from runtime.model.identity import Principal
 from subgraph.context import Door
-from subgraph.documents import Documents, Operation
+from subgraph.document.documents import Documents, Operation
+from subgraph.document.persisted import PersistedDocuments
 from subgraph.errors import body_of, present_all
 from subgraph.http.asked import read_asked
 from subgraph.http.observe import observed
-from subgraph.persisted import PersistedDocuments
 from subgraph.schema.build import Schema
 
 UNAUTHORIZED: Final = 4401

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from subgraph.limits import Limits
+from subgraph.document.limits import Limits
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]

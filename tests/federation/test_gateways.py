@@ -16,7 +16,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from subgraph.documents import Documents, Operation
+from subgraph.document.documents import Documents, Operation
 from subgraph.schema.build import build_schema
 from subgraph.schema.sdl import write_sdl
 from tests.federation.composing import IS_INSTALLED, NODE, ROOT, compose, node_version, supergraph

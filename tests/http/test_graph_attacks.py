@@ -17,7 +17,7 @@ import websockets
 from benchmarks.attacks import BORDERLINE, REFUSED, look_at
 from runtime.clock import SystemClock
 from runtime.identity.development import DevIssuer
-from subgraph.documents import Documents
+from subgraph.document.documents import Documents
 from subgraph.schema.build import build_schema
 from tests.support.effort import effort
 from tests.support.processes import Mc, Running

@@ -15,7 +15,7 @@ from runtime.model.errors import SetupError
 from runtime.settings import Settings
 from subgraph.app import create_app
 from subgraph.context import Door
-from subgraph.documents import Documents, Operation
+from subgraph.document.documents import Documents, Operation
 from subgraph.schema.build import build_schema
 from tests.http.serving import EVENTS, Served, asking, listening
 from tests.property.queries import Queries

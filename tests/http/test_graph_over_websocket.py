@@ -11,7 +11,7 @@ import pytest
 import websockets
 from gql import gql
 
-from subgraph.persisted import digest_of
+from subgraph.document.persisted import digest_of
 from tests.http.serving import Served, asking
 
 PROTOCOL = "graphql-transport-ws"

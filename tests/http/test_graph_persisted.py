@@ -14,7 +14,7 @@ from maestro_cli.client import operation
 from runtime.bootstrap import Runtime
 from runtime.settings import TrustedDocuments
 from subgraph.app import create_app
-from subgraph.persisted import digest_of, manifest_of
+from subgraph.document.persisted import digest_of, manifest_of
 from tests.http.serving import Served, listening
 
 QUERY = "query Count { workflows { totalCount } }"

@@ -14,9 +14,9 @@ from graphql import (
     parse,
 )
 
-from subgraph.documents import Documents, Operation
-from subgraph.limits import Limits
-from subgraph.prices import Price, Prices
+from subgraph.document.documents import Documents, Operation
+from subgraph.document.limits import Limits
+from subgraph.document.prices import Price, Prices
 from subgraph.schema.build import Schema, build_schema
 from subgraph.schema.sdl import write_sdl
 

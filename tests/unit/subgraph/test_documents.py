@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from subgraph.documents import Documents, Operation
+from subgraph.document.documents import Documents, Operation
 from subgraph.schema.build import build_schema
 
 TWO = "query A { workflows { totalCount } } mutation B { cancelExecution(input: {executionId: 1}) { errors { code } } }"

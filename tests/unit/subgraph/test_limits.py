@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from graphql import GraphQLError, get_introspection_query, parse
 
-from subgraph.limits import SAYS, Limits, check_text
-from subgraph.measure import measure
-from subgraph.prices import Prices
+from subgraph.document.limits import SAYS, Limits, check_text
+from subgraph.document.measure import measure
+from subgraph.document.prices import Prices
 from subgraph.schema.build import build_schema
 
 SMALL = Limits(

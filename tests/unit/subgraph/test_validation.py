@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from graphql import Source
 
-from subgraph.documents import Documents
-from subgraph.limits import Limits
+from subgraph.document.documents import Documents
+from subgraph.document.limits import Limits
+from subgraph.document.validation import MOST_ERRORS, Text
 from subgraph.schema.build import Schema, build_schema
-from subgraph.validation import MOST_ERRORS, Text
 
 
 @pytest.fixture(scope="module")

@@ -20,8 +20,8 @@ from graphql import (
     SelectionSetNode,
 )
 
-from subgraph.cost import Amount, add_input
-from subgraph.prices import Price, Prices
+from subgraph.document.cost import Amount, add_input
+from subgraph.document.prices import Price, Prices
 
 
 @dataclass(slots=True)

@@ -24,7 +24,7 @@ from graphql.validation.validate import ValidationAbortedError
 from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
 from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 
-from subgraph.limits import Limits
+from subgraph.document.limits import Limits
 
 MOST_ERRORS: Final = 10
 

@@ -22,11 +22,11 @@ from graphql import (
 )
 from strawberry.schema import Schema
 
-from subgraph.actual import Shape, actual_cost, shape_of
-from subgraph.limits import Limits, check_text
-from subgraph.measure import Estimate, measure
-from subgraph.prices import Prices
-from subgraph.validation import Text, Validator
+from subgraph.document.actual import Shape, actual_cost, shape_of
+from subgraph.document.limits import Limits, check_text
+from subgraph.document.measure import Estimate, measure
+from subgraph.document.prices import Prices
+from subgraph.document.validation import Text, Validator
 
 _REMEMBERED_CHARACTERS: Final = 1_048_576
 _LONGEST_REMEMBERED: Final = 16_384

@@ -1,6 +1,6 @@
 """One pass over a parsed document: every limit's number, and what each operation costs as a formula.
 
-Called by `subgraph.documents` before validation, so nothing here believes that types or fields exist. Every node is
+Called by `documents` before validation, so nothing here believes that types or fields exist. Every node is
 visited once: a fragment is measured when it is first met and remembered, never written out, so that fragments inside
 fragments cost no more than their text.
 """
@@ -29,9 +29,9 @@ from graphql import (
     VariableDefinitionNode,
 )
 
-from subgraph.cost import Amount, add_input, length_of, literal
-from subgraph.limits import Limits
-from subgraph.prices import MUTATION, InputPrice, Price, Prices
+from subgraph.document.cost import Amount, add_input, length_of, literal
+from subgraph.document.limits import Limits
+from subgraph.document.prices import MUTATION, InputPrice, Price, Prices
 
 _HIDDEN: Final = frozenset({"__schema", "__type", "_service"})
 

@@ -21,7 +21,7 @@ from graphql import (
     VariableNode,
 )
 
-from subgraph.prices import InputPrice, Prices, Slicing
+from subgraph.document.prices import InputPrice, Prices, Slicing
 
 _DIGITS: Final = 10
 _ENDLESS: Final = 1 << 31

@@ -1,6 +1,6 @@
-"""What one document may ask for, and how more is refused. The text is counted here, the tree in `subgraph.measure`.
+"""What one document may ask for, and how more is refused. The text is counted here, the tree in `measure`.
 
-Called by `subgraph.documents` for each new document, before it is parsed and validated: whatever goes through costs
+Called by `documents` for each new document, before it is parsed and validated: whatever goes through costs
 parser and validator no more than these numbers allow. Each limit has a name, which is the `reason` of its refusal.
 """
 
