@@ -133,7 +133,7 @@ class Product:
 async def measure(around: Surroundings, seconds: float, per_second: int) -> Line:
     """The whole run."""
     samples: list[Sample] = []
-    async with _product(around) as (product, session):
+    async with _product(around, seconds) as (product, session):
         load = Load(product, session, per_second)
         # The first stretch fills caches and pools; it counts for nothing.
         await load.run(min(30.0, seconds / 5))
@@ -181,11 +181,13 @@ class Load:
 
 @contextlib.asynccontextmanager
 async def _product(
-    around: Surroundings,
+    around: Surroundings, seconds: float
 ) -> AsyncIterator[tuple[Product, aiohttp.ClientSession]]:
     async with open_runtime(around.settings) as runtime:
         await publish(runtime, NAME, _WORKFLOW)
-        token = runtime.dev_token(tenant="bench", subject="bench", roles=["admin"])
+        token = runtime.dev_token(
+            tenant="bench", subject="bench", roles=["admin"], ttl_seconds=seconds + 3_600
+        )
     with bind(ApiSettings(port=0)) as listener:
         port = listener.getsockname()[1]
     environment = {

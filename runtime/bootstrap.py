@@ -216,10 +216,12 @@ class Runtime:
         places = self.shards.map.places if wanted is None else (self.shards.map.place(wanted),)
         return [(place, self.shards.named(place.name)) for place in places]
 
-    def dev_token(self, *, tenant: str, subject: str, roles: Iterable[str]) -> str:
-        """A token of the development issuer of this data folder, good for an hour."""
+    def dev_token(
+        self, *, tenant: str, subject: str, roles: Iterable[str], ttl_seconds: float = 3_600.0
+    ) -> str:
+        """A token of the development issuer of this data folder, good for an hour unless told."""
         issuer = DevIssuer.open(self.settings.home, self.clock)
-        return issuer.issue(tenant=tenant, subject=subject, roles=roles)
+        return issuer.issue(tenant=tenant, subject=subject, roles=roles, ttl_seconds=ttl_seconds)
 
 
 @contextlib.asynccontextmanager
