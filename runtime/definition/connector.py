@@ -230,7 +230,7 @@ def _lenient(name: str, check: _Keyword) -> _Keyword:
     return run
 
 
-_UNKNOWING_VALIDATOR: Final[Any] = extend(  # type: ignore[no-untyped-call]  # its stub has no types
+_UNKNOWING_VALIDATOR: Final[Any] = extend(  # type: ignore[no-untyped-call]  # jsonschema leaves it untyped
     Draft202012Validator,
     {name: _lenient(name, check) for name, check in Draft202012Validator.VALIDATORS.items()},
 )

@@ -136,7 +136,7 @@ def _mark(value: Any) -> Any:
     return value
 
 
-_Judge = extend(  # type: ignore[no-untyped-call]  # the stub leaves it untyped
+_Judge = extend(  # type: ignore[no-untyped-call]  # jsonschema leaves it untyped
     Draft202012Validator,
     {
         name: _paid(check)

@@ -124,20 +124,23 @@ class Incarnation:
             await asyncio.wait((self._ended,))
             return
         self.executor.is_draining = True
-        self.executor.call_off_intents()
-        await self._end_intake()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self.executor.quiet.wait()
-        # Two turns: ends that were just reported become rows, rows become checkpoints.
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        await self._flusher.close()
-        self.executor.drop()
-        # Others need not wait for the lease; whatever of this seat still runs in the server comes first.
-        with suppress(MaestroError):
-            await self._tools.store.leave(self.seat.shard, self.seat.me, self.seat.epoch)
-        self._end("drained")
+        try:
+            self.executor.call_off_intents()
+            await self._end_intake()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self.executor.quiet.wait()
+            # Two turns: ends that were just reported become rows, rows become checkpoints.
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            await self._flusher.close()
+            self.executor.drop()
+            # Others need not wait for the lease; whatever of this seat still runs in the server comes first.
+            with suppress(MaestroError):
+                await self._tools.store.leave(self.seat.shard, self.seat.me, self.seat.epoch)
+        finally:
+            # Also when it is given up half-way: whoever waits must not wait for ever.
+            self._end("drained")
 
     async def _end_intake(self) -> None:
         """Take nothing new; a claim that is under way ends first, so that what it took is known."""

@@ -52,7 +52,7 @@ update workflows set status = 1, updated_at = maestro.now() where tenant_id = $1
 
 -- name: insert_version
 -- Safe: under the lock of its workflow; the unique index on (workflow, version) stands behind it. One statement, so that no
--- version is without its stub.
+-- version is without its provenance.
 with made as (
   insert into workflow_versions (id, tenant_id, workflow_id, version, version_order, digest, source, source_format, definition,
     changelog, published_at, published_by)

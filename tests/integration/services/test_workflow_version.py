@@ -254,7 +254,7 @@ async def test_history_tells_who_did_what_to_which_version(room):
     assert {actor for _, actor, _ in told} == {who}
 
 
-async def test_each_version_has_one_stub_that_never_changes(room):
+async def test_each_version_has_one_provenance_that_never_changes(room):
     first = await room.publish(version=None)
     second = await republish(room, first.workflow.id, version=None, steps=TWO)
     source = document(version=None, steps=TWO)

@@ -196,6 +196,18 @@ async def test_who_stops_a_worker_twice_waits_for_one_end(room: EngineRoom, monk
     await asyncio.wait_for(both, 30)
 
 
+async def test_a_stop_that_is_given_up_leaves_nobody_waiting(room: EngineRoom):
+    worker = room.worker()
+    await begun(room, TWO, "b")
+    first = asyncio.create_task(worker.stop(60.0))
+    await asyncio.sleep(0)
+
+    first.cancel()
+
+    await asyncio.wait_for(worker.stop(0.0), 30)
+    CALLS.gates["b"].set()
+
+
 async def test_a_lease_that_runs_short_begins_no_call(room: EngineRoom):
     worker = room.worker(lease_seconds=4.0, lease_margin_seconds=5.0)
     execution = await room.enqueue(
