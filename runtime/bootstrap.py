@@ -41,6 +41,7 @@ from runtime.scheduler.loop import Scheduler
 from runtime.secrets.file import FileSecrets
 from runtime.services.artifact import ArtifactService
 from runtime.services.breaker import BreakerService
+from runtime.services.changes import Changes
 from runtime.services.dead_letter import DeadLetterService
 from runtime.services.doubt import DoubtService
 from runtime.services.event_handler import EventHandlerService
@@ -52,6 +53,7 @@ from runtime.services.workflow import WorkflowService
 from runtime.settings import BlobSettings, Settings
 from runtime.store.births import Births
 from runtime.store.blob import Blobs
+from runtime.store.change_feed import ChangeFeed
 from runtime.store.enqueue import Enqueuer, Enqueuers
 from runtime.store.event_bus import EventBusStore
 from runtime.store.execution import ExecutionStore
@@ -254,12 +256,11 @@ async def open_runtime(
         enqueuer = _enqueuer(shards, metrics, births)
         stack.push_async_callback(enqueuer.close)
         queue, tenants = RedisQueue(link), TenantStore(shards.catalog)
-        store = ExecutionStore(shards.catalog)
         plans = PlanStore(shards.catalog, copies=shards.databases[1:])
         executions = ExecutionService(
             shards=shards,
             tenants=tenants,
-            store=store,
+            store=ExecutionStore(shards.catalog),
             enqueuer=enqueuer,
             queue=queue,
             wakeup=wakeup,
@@ -269,6 +270,7 @@ async def open_runtime(
             clock=clock,
             entropy=entropy,
             blobs=blobs,
+            changes=_changes(shards, wakeup, entropy, stack),
             max_input_bytes=settings.api.max_input_bytes,
         )
         services = _services(
@@ -305,6 +307,15 @@ async def open_runtime(
             authenticator=_authenticator(settings, tenants, clock),
             services=services,
         )
+
+
+def _changes(
+    shards: Shards, wakeup: Wakeup, entropy: Entropy, stack: contextlib.AsyncExitStack
+) -> Changes:
+    """What changed, for those who watch lists in this process."""
+    changes = Changes(ChangeFeed(shards, f"{entropy.bits(64):016x}"), wakeup)
+    stack.push_async_callback(changes.close)
+    return changes
 
 
 async def _open_connectors(

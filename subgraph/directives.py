@@ -51,6 +51,7 @@ ACCESS: Final[dict[str, str | None]] = {
     "Mutation.discardDeadLetters": "executions:admin",
     "Subscription.executionEvents": None,
     "Subscription.executionLogs": None,
+    "Subscription.executions": None,
 }
 
 # Whose work a scope is, where it is not everybody's: `@tag`s by which a contract leaves their fields out of a graph.

@@ -1,4 +1,4 @@
-"""Streams of one execution: its events and its logs, replayed from a cursor and then live."""
+"""Streams: events and logs of one execution, replayed from a cursor and then live; lists as they change."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from uuid import UUID
 
 from resolvers.context import Context
 from resolvers.ids import execution_uuid
+from runtime.model.change import Change
 from runtime.model.errors import NotFound
 from runtime.model.event import EventKind, ExecutionEvent, LogLine
+from runtime.model.execution import Execution, ExecutionFilter
 
 
 def execution_events(
@@ -23,6 +25,13 @@ def execution_logs(
 ) -> AsyncIterator[LogLine]:
     """Every log line after a position, in order; ends with the execution."""
     return context.executions.follow_logs(context.who, _key(id), after=after, step_key=step_key)
+
+
+def executions(
+    context: Context, *, filter: ExecutionFilter, size: int, after: str | None
+) -> AsyncIterator[Change[Execution]]:
+    """The matching page, then the newest state of every execution that comes in, changes, or falls out."""
+    return context.executions.watch_list(context.who, filter, size=size, after=after)
 
 
 def _key(id: str) -> UUID:

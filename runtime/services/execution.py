@@ -16,6 +16,7 @@ from uuid import UUID
 from runtime.clock import Clock
 from runtime.engine.program import ProgramCache
 from runtime.entropy import Entropy
+from runtime.model.change import Change
 from runtime.model.errors import (
     BadInput,
     IdempotencyConflict,
@@ -40,7 +41,10 @@ from runtime.queue.keys import class_of
 from runtime.queue.stream import RedisQueue
 from runtime.queue.wakeup import Wakeup
 from runtime.services.access import READ_EXECUTIONS, WRITE_EXECUTIONS, require
+from runtime.services.changes import Changes
 from runtime.services.intake import Intake, Intent
+from runtime.services.live import LiveList
+from runtime.services.live_execution import LiveExecutions
 from runtime.services.message import Messenger
 from runtime.services.step_view import steps_of
 from runtime.services.watch import Watcher, unknown
@@ -82,6 +86,7 @@ class ExecutionService:
         clock: Clock,
         entropy: Entropy,
         blobs: Blobs,
+        changes: Changes,
         max_input_bytes: int,
     ) -> None:
         self._shards = shards
@@ -99,6 +104,9 @@ class ExecutionService:
         self._logs = LogStore(shards)
         self._watcher = Watcher(
             records=self._records, logs=self._logs, wakeup=wakeup, metrics=metrics
+        )
+        self._live = LiveList(
+            LiveExecutions(shards, tenants, self._list, self._records), changes, metrics
         )
         self._intake = Intake(
             workflows=WorkflowStore(shards.catalog),
@@ -363,6 +371,14 @@ class ExecutionService:
         """Every event after a sequence, then live; ends after the last of the newest generation."""
         require(who, READ_EXECUTIONS)
         return self._watcher.events(who.tenant_id, id, after, kinds)
+
+    async def watch_list(
+        self, who: Principal, filter: ExecutionFilter, *, size: int, after: str | None = None
+    ) -> AsyncIterator[Change[Execution]]:
+        """The first page of a list, then the newest state of whatever comes in, changes, or falls out."""
+        require(who, READ_EXECUTIONS)
+        async for change in self._live.watch(who.tenant_id, filter, size=size, after=after):
+            yield change
 
     async def follow_logs(
         self, who: Principal, id: UUID, *, after: int = 0, step_key: str | None = None

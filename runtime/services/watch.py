@@ -55,7 +55,7 @@ class Watcher:
             async with self._wakeup.listen(execution) as bell:
                 while True:
                     seen = after
-                    status, found = await _patiently(
+                    status, found = await patiently(
                         lambda seen=seen: self._records.status_and_events(  # type: ignore[misc] # mypy sees no type for a lambda's default
                             tenant, execution, after=seen, limit=_PAGE
                         )
@@ -81,10 +81,10 @@ class Watcher:
             async with self._wakeup.listen(execution, "logs") as bell:
                 while True:
                     seen = after
-                    status = await _patiently(lambda: self._records.status(tenant, execution))
+                    status = await patiently(lambda: self._records.status(tenant, execution))
                     if status is None:
                         raise unknown(execution)
-                    found = await _patiently(
+                    found = await patiently(
                         lambda seen=seen: self._logs.read(  # type: ignore[misc] # mypy sees no type for a lambda's default
                             tenant, execution, step=step, after=seen, limit=_PAGE
                         )
@@ -109,7 +109,7 @@ def went_on(found: Sequence[ExecutionEvent]) -> bool:
     return False
 
 
-async def _patiently(read: Callable[[], Awaitable[T]]) -> T:
+async def patiently(read: Callable[[], Awaitable[T]]) -> T:
     """A read that outlives a restart of PostgreSQL."""
     loop = asyncio.get_running_loop()
     give_up = loop.time() + _PATIENCE_SECONDS

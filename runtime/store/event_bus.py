@@ -213,6 +213,7 @@ class EventBusStore:
         """Forget old failures, and handlers that nobody has run for long; the names of these."""
         async with self._database.engine() as connection:
             await connection.execute(_SQL["forget_failures"], failure_days)
+            await connection.execute(_SQL["forget_readers"])
             rows = await connection.fetch(_SQL["forget_handlers"], handler_days)
         return sorted({row["handler"] for row in rows})
 

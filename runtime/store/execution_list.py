@@ -102,6 +102,28 @@ class ExecutionList:
         page = cursor.page_of(request, items, [cursor.encode(listing, str(i.id)) for i in items])
         return replace(page, silent=found.silent) if found.silent else page
 
+    async def matching(
+        self, tenant: UUID, wanted: ExecutionFilter, ids: Sequence[UUID]
+    ) -> list[Execution]:
+        """Those of these executions that the list has, read where they are."""
+        conditions = await self._conditions(tenant, wanted)
+        found: list[Execution] = []
+        for database, some in self._shards.grouped(ids).items() if ids else ():
+            values: dict[str, Any] = {"tenant": tenant, "ids": some}
+            for item in conditions:
+                values |= item.values
+
+            def build() -> Select[Any]:
+                query = _restricted(select(*_COLUMNS), conditions)
+                return query.where(any_of(_E.id, "ids")).order_by(_E.id.asc())
+
+            shape = ("matching", tuple(item.shape for item in conditions))
+            text, arguments = self._composer.statement(shape, build, values)
+            async with database.tenant(tenant) as connection:
+                rows = await connection.fetch(text, *arguments)
+            found += map(execution_of, rows)
+        return found
+
     async def count(
         self, tenant: UUID, wanted: ExecutionFilter, cap: int, homes: Sequence[Database]
     ) -> tuple[int, bool]:

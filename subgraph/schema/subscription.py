@@ -1,4 +1,4 @@
-"""Root fields that stream: every subscription replays from a cursor and then goes live."""
+"""Root fields that stream: logs are replayed from a cursor and then live, lists tell the newest states."""
 
 from collections.abc import AsyncGenerator
 from typing import Annotated
@@ -7,10 +7,12 @@ import strawberry
 
 from resolvers.context import Info
 from resolvers.subscriptions import execution as resolve
-from subgraph.directives import access
+from subgraph.directives import access, weight
 from subgraph.types.execution_event import ExecutionEvent
+from subgraph.types.execution_update import ExecutionUpdate
+from subgraph.types.inputs.execution import ExecutionFilter
 from subgraph.types.log_line import LogLine
-from subgraph.types.pagination import position
+from subgraph.types.pagination import position, size_of
 from subgraph.types.status import ExecutionEventType
 
 
@@ -46,6 +48,40 @@ class Subscription:
             info.context.loaders.forget()
             resume.at = str(event.sequence)
             yield ExecutionEvent.of(event)
+
+    @strawberry.subscription(
+        description="The executions of a list, and then the newest state of each that comes in, changes, or falls out: "
+        "every final state, and no execution more than once a second. First the newest page, or what changed since "
+        "`after` where that is still kept.",
+        directives=[*access("Subscription.executions"), weight(20)],
+    )
+    async def executions(
+        self,
+        info: Info,
+        filter: Annotated[
+            ExecutionFilter | None, strawberry.argument(description="Which of them.")
+        ] = None,
+        first: Annotated[
+            int | None,
+            strawberry.argument(description="How many are shown at first, 1 to 100."),
+        ] = 20,
+        after: Annotated[
+            str | None,
+            strawberry.argument(description="The last cursor seen; null for a page at first."),
+        ] = None,
+    ) -> AsyncGenerator[ExecutionUpdate, None]:
+        """The executions of a list, and their newest states."""
+        resume = info.context.resume
+        changes = resolve.executions(
+            info.context,
+            filter=ExecutionFilter.record(filter),
+            size=size_of("first", first),
+            after=resume.after or after,
+        )
+        async for change in changes:
+            info.context.loaders.forget()
+            resume.at = change.cursor
+            yield ExecutionUpdate.of(change)
 
     @strawberry.subscription(
         description="What the steps of one execution log, in order: replayed after `after`, then live; "

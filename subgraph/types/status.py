@@ -9,6 +9,7 @@ import strawberry
 
 from runtime.model import (
     breaker,
+    change,
     dead_letter,
     errors,
     event,
@@ -35,6 +36,7 @@ ExecutionStatus: TypeAlias = execution.ExecutionState
 Severity: TypeAlias = errors.Severity
 StepStatus: TypeAlias = execution.StepStatus
 TriggerKind: TypeAlias = execution.TriggerKind
+UpdateKind: TypeAlias = change.UpdateKind
 VersionBump: TypeAlias = workflow_diff.VersionBump
 WaitKind: TypeAlias = execution.WaitKind
 WorkflowOrderField: TypeAlias = workflow.WorkflowOrderField
@@ -65,6 +67,10 @@ strawberry.enum(ExecutionStatus, name="ExecutionStatus", description="Where an e
 strawberry.enum(Severity, description="How bad a finding is: an error refuses, a warning does not.")
 strawberry.enum(StepStatus, description="Where a step of an execution is.")
 strawberry.enum(TriggerKind, description="What can start an execution.")
+strawberry.enum(
+    UpdateKind,
+    description="What an object is to those who watch a list: new in it, still in it, or no longer.",
+)
 strawberry.enum(VersionBump, description="Which part of a version's number rises.")
 strawberry.enum(WaitKind, description="What an execution can wait for.")
 strawberry.enum(WorkflowOrderField, description="What a list of workflows can be sorted by.")

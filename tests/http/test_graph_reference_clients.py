@@ -14,6 +14,7 @@ from tests.http.serving import Served
 
 NODE = shutil.which("node")
 CLIENTS = Path(__file__).parents[1] / "node"
+LIVE = "subscription { executions(first: 2) { kind execution { id status } } }"
 WATCH = "subscription($id: ID!) { executionEvents(id: $id) { sequence type } }"
 pytestmark = [
     pytest.mark.node,
@@ -43,7 +44,12 @@ async def test_every_audit_of_graphql_over_http_passes(server: Served) -> None:
     assert [each for each in audits if each["status"] != "ok"] == []
 
 
-@pytest.mark.parametrize(("script", "scheme"), [("watch_ws.mjs", "ws"), ("watch_sse.mjs", "http")])
+BOTH = pytest.mark.parametrize(
+    ("script", "scheme"), [("watch_ws.mjs", "ws"), ("watch_sse.mjs", "http")]
+)
+
+
+@BOTH
 async def test_a_reference_client_watches_an_execution_to_its_end(
     server: Served, worker: None, script: str, scheme: str
 ) -> None:
@@ -57,3 +63,17 @@ async def test_a_reference_client_watches_an_execution_to_its_end(
     events = [each["data"]["executionEvents"] for each in seen]
     assert [event["sequence"] for event in events] == [str(n + 1) for n in range(len(events))]
     assert events[-1]["type"] == "EXECUTION_COMPLETED"
+
+
+@BOTH
+async def test_a_reference_client_watches_a_list(server: Served, script: str, scheme: str) -> None:
+    await server.publish()
+    async with server.client() as session:
+        ids = [await server.enqueue(session) for _ in range(3)]
+
+    url = f"{server.url.replace('http', scheme, 1)}/graphql"
+    seen = await run(script, url, server.token(), LIVE, "{}", "2")
+
+    told = [each["data"]["executions"] for each in seen]
+    assert [one["kind"] for one in told] == ["CREATED"] * 2
+    assert [one["execution"]["id"] for one in told] == ids[:0:-1]

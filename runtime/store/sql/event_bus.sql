@@ -90,13 +90,13 @@ update event_cursors set missed_until = null
 update event_cursors set owner = null, lease_until = pg_catalog.now() where owner = $1;
 
 -- name: lags
--- Safe: a row per handler, and for each one probe of where it stands.
+-- Safe: a row per handler, and for each one probe of where it stands. Readers of changes are no handlers.
 select c.handler, c.stream, c.shard, c.attempts, c.error, c.lease_until >= pg_catalog.now() as is_run, c.backfill is not null as is_past,
        greatest(0, extract(epoch from pg_catalog.now() - case when c.stream = 'execution'
          then (select f.at from event_feed f where f.shard = c.shard and f.xact >= c.xact order by f.xact, f.n limit 1)
          else (select d.ts from domain_events d where d.xact >= c.xact order by d.xact limit 1) end))::float8 as lag_seconds,
        c.failed_at, c.failed_tenant, c.missed_until
-  from event_cursors c order by c.handler, c.stream, c.shard;
+  from event_cursors c where c.handler not like ':changes:%' order by c.handler, c.stream, c.shard;
 
 -- name: trim
 -- Safe: a bounded batch of what every handler has had; the time that it is kept for a slow one is bounded.
@@ -105,6 +105,10 @@ select mc_trim_feed($1, make_interval(secs => $2::float8), $3);
 -- name: forget_failures
 -- Safe: old records, by the index on their age.
 delete from event_failures f where f.at < pg_catalog.now() - make_interval(days => $1::int);
+
+-- name: forget_readers
+-- Safe: readers of changes whose process has not been heard of for as long as its lease.
+delete from event_cursors c where c.handler like ':changes:%' and c.lease_until < pg_catalog.now();
 
 -- name: forget_handlers
 -- Safe: only handlers that nobody has run for so long; one that comes back after it begins anew.

@@ -16,9 +16,11 @@ from runtime.entropy import SystemEntropy
 from runtime.model.execution import EnqueueRequest, Execution
 from runtime.model.identity import Principal
 from runtime.model.workflow import DefinitionFormat, Workflow, WorkflowChange
+from runtime.services.changes import Changes, Pace
 from runtime.services.doubt import DoubtService
 from runtime.services.execution import ExecutionService
 from runtime.services.workflow import WorkflowService
+from runtime.store.change_feed import ChangeFeed
 from runtime.store.plan import PlanStore
 from runtime.store.tenant import TenantStore
 from tests import make
@@ -42,6 +44,7 @@ class ServiceRoom:
     doubts: DoubtService
     engine: EngineRoom
     who: Principal
+    changes: Changes
 
     async def create(self, name: str = "w", **more: Any) -> Workflow:
         """A workflow with a draft."""
@@ -65,6 +68,11 @@ class ServiceRoom:
 async def service_room(database_url: str, redis_url: str, home: Path) -> AsyncIterator[ServiceRoom]:
     """Everything open on one database and one Redis."""
     async with engine_room(database_url, redis_url, home) as engine:
+        changes = Changes(
+            ChangeFeed(engine.shards, "test"),
+            engine.wakeup,
+            Pace(poll=0.2, again=0.01),
+        )
         executions = ExecutionService(
             shards=engine.shards,
             tenants=TenantStore(engine.database),
@@ -78,6 +86,7 @@ async def service_room(database_url: str, redis_url: str, home: Path) -> AsyncIt
             clock=SystemClock(),
             entropy=SystemEntropy(),
             blobs=engine.blobs(),
+            changes=changes,
             max_input_bytes=1 << 20,
         )
         workflows = WorkflowService(
@@ -96,7 +105,8 @@ async def service_room(database_url: str, redis_url: str, home: Path) -> AsyncIt
             blobs=engine.blobs(),
             max_bytes=1 << 20,
         )
-        yield ServiceRoom(workflows, executions, doubts, engine, make.principal())
+        yield ServiceRoom(workflows, executions, doubts, engine, make.principal(), changes)
+        await changes.close()
 
 
 @pytest.fixture

@@ -1,0 +1,306 @@
+"""Live lists: the matching page, then the newest state of every object that comes in, changes, or falls out.
+
+Level-triggered: between two looks an object may change often, and its newest state is told, at least once; a final
+state always is. Who watches the same list of the same tenant shares a `Topic`, which asks the table once for all of
+them. Each has a bounded place for what it has not taken yet; one that is too slow for it is emptied, and reads
+from the table what changed since, while nobody else notices.
+
+A noun joins by saying how it is read: see `Noun`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, defaultdict
+from collections.abc import AsyncIterator, Collection, Hashable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Final, Generic, Protocol, TypeVar
+from uuid import UUID
+
+from runtime.model.change import Change, UpdateKind
+from runtime.model.errors import MaestroError
+from runtime.services.changes import Changes, Listener, Place
+from runtime.services.watch import patiently
+from runtime.telemetry.log import get_logger
+from runtime.telemetry.metrics import Metrics
+
+W = TypeVar("W", bound=Hashable)
+W_contra = TypeVar("W_contra", bound=Hashable, contravariant=True)
+T = TypeVar("T")
+
+# Before every place: who comes back with it gets the page again.
+FROM_THE_PAGE: Final = "0"
+_AT_ONCE: Final = 500
+
+_log = get_logger("live")
+
+
+@dataclass(frozen=True, slots=True)
+class LivePace:
+    """How often a list is told at most, in seconds, and what is held in memory for it."""
+
+    interval: float = 1.0
+    pending: int = 1_000
+    shown: int = 100_000
+
+
+class Noun(Protocol[W_contra, T]):
+    """How a noun is read for a live list: in the tenant's own view, by the filter of its list.
+
+    What changes is always an execution; `owner` says to which one an object belongs.
+    """
+
+    async def page(self, tenant: UUID, wanted: W_contra, size: int) -> Sequence[T]:
+        """The first page of the list."""
+
+    async def matching(
+        self, tenant: UUID, wanted: W_contra, executions: Sequence[UUID]
+    ) -> Sequence[T]:
+        """Those that belong to these executions and are in the list."""
+
+    async def all_of(self, tenant: UUID, executions: Sequence[UUID]) -> Sequence[T]:
+        """Those that belong to these executions, in the list or not."""
+
+    def key(self, record: T) -> UUID:
+        """What tells two of them apart."""
+
+    def owner(self, record: T) -> UUID:
+        """The execution that one belongs to."""
+
+
+class Seat(Generic[T]):
+    """One who watches, and what was not taken yet: the newest state of each object.
+
+    Everything up to `place` was taken; that is where one goes on who is `behind`.
+    """
+
+    def __init__(self, place: Place, most: int) -> None:
+        self.place = place
+        self.is_behind = False
+        self.is_idle = False
+        self._pending: OrderedDict[UUID, Change[T]] = OrderedDict()
+        self._error: MaestroError | None = None
+        self._most = most
+        self._rung = asyncio.Event()
+
+    def offer(self, told: Sequence[tuple[UUID, Change[T]]], before: Place) -> None:
+        """Take what changed after a place; all of it, or note that it has to be read."""
+        if self.is_behind:
+            return
+        if self.is_idle and not self._pending:
+            self.place = before
+        for key, change in told:
+            self._pending[key] = change
+            self._pending.move_to_end(key)
+        if len(self._pending) > self._most:
+            self._pending.clear()
+            self.is_behind = True
+        self._rung.set()
+
+    def end(self, error: MaestroError) -> None:
+        """Say that nothing more can come."""
+        self._error = error
+        self._rung.set()
+
+    def take(self) -> list[Change[T]]:
+        """What was not taken yet, in order."""
+        taken = list(self._pending.values())
+        self._pending.clear()
+        return taken
+
+    async def wait(self) -> None:
+        """Return when there is something to take; raises what ended the list."""
+        self.is_idle = True
+        while not (self._pending or self.is_behind or self._error):
+            self._rung.clear()
+            await self._rung.wait()
+        self.is_idle = False
+        if self._error is not None:
+            raise self._error
+
+
+class Topic(Generic[W, T]):
+    """One list of one tenant, and all who watch it here."""
+
+    def __init__(self, noun: Noun[W, T], tenant: UUID, wanted: W, pace: LivePace) -> None:
+        self._noun = noun
+        self._tenant = tenant
+        self._wanted = wanted
+        self._pace = pace
+        self._seats: set[Seat[T]] = set()
+        self._changed: dict[UUID, None] = {}
+        # By execution, the keys of what somebody was shown: to say so when it falls out of the list.
+        self._shown: OrderedDict[UUID, tuple[UUID, ...]] = OrderedDict()
+        self._has_forgotten = False
+        self._place: Place | None = None
+        self._news = asyncio.Event()
+
+    @contextmanager
+    def seat(self, place: Place) -> Iterator[Seat[T]]:
+        """A place for one who watches."""
+        seat = Seat[T](place, self._pace.pending)
+        self._seats.add(seat)
+        try:
+            yield seat
+        finally:
+            self._seats.discard(seat)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody watches."""
+        return not self._seats
+
+    def start(self, changes: Changes, place: Place) -> None:
+        """Listen from a place on."""
+        self._listener = Listener(self._tenant, self.heard, self.lost)
+        changes.add(self._listener)
+        self._changes = changes
+        self._task = asyncio.get_running_loop().create_task(self._run(place), name="live-list")
+
+    async def stop(self) -> None:
+        """Listen no more."""
+        self._changes.discard(self._listener)
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    def heard(self, executions: Collection[UUID], place: Place) -> None:
+        """Executions of the tenant changed, up to a place."""
+        self._changed.update(dict.fromkeys(executions))
+        self._place = place
+        self._news.set()
+
+    def lost(self, error: MaestroError) -> None:
+        """Nothing more can be told."""
+        for seat in tuple(self._seats):
+            seat.end(error)
+
+    async def _run(self, place: Place) -> None:
+        """Tell what changed, until it is cancelled."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            changed, self._changed = tuple(self._changed), {}
+            before, place = place, self._place or place
+            try:
+                told = [one async for one in self.newest(changed, before, place)]
+            except Exception as error:  # noqa: BLE001 - whoever watches is told, and comes again
+                known = isinstance(error, MaestroError)
+                _log.error("live_list_broke", error=repr(error))
+                self.lost(error if known else MaestroError())  # type: ignore[arg-type] # it is one if known
+                return
+            for seat in tuple(self._seats):
+                seat.offer(told, before)
+            await asyncio.sleep(self._pace.interval)
+
+    async def page(self, size: int) -> Sequence[T]:
+        """The first page, which somebody is going to be shown."""
+        found = await patiently(lambda: self._noun.page(self._tenant, self._wanted, size))
+        for one in found:
+            owner = self._noun.owner(one)
+            self._show(owner, {*self._shown.get(owner, ()), self._noun.key(one)})
+        return found
+
+    async def newest(
+        self, executions: Sequence[UUID], before: Place, after: Place
+    ) -> AsyncIterator[tuple[UUID, Change[T]]]:
+        """The newest state of what changed; who has the last of it has had everything up to `after`."""
+        told: list[tuple[UpdateKind, T]] = []
+        for start in range(0, len(executions), _AT_ONCE):
+            told += await self._newest(executions[start : start + _AT_ONCE])
+        early, late = str(before), str(after)
+        for number, (kind, record) in enumerate(told, 1):
+            cursor = late if number == len(told) else early
+            yield self._noun.key(record), Change(kind, cursor, record)
+
+    async def _newest(self, executions: Sequence[UUID]) -> list[tuple[UpdateKind, T]]:
+        key, owner = self._noun.key, self._noun.owner
+        found = await patiently(lambda: self._noun.matching(self._tenant, self._wanted, executions))
+        told: list[tuple[UpdateKind, T]] = []
+        inside: defaultdict[UUID, set[UUID]] = defaultdict(set)
+        for one in found:
+            is_known = key(one) in self._shown.get(owner(one), ())
+            told.append((UpdateKind.UPDATED if is_known else UpdateKind.CREATED, one))
+            inside[owner(one)].add(key(one))
+        doubtful = [
+            each
+            for each in executions
+            if self._has_forgotten or set(self._shown.get(each, ())) - inside[each]
+        ]
+        if doubtful:
+            for one in await patiently(lambda: self._noun.all_of(self._tenant, doubtful)):
+                was_shown = self._has_forgotten or key(one) in self._shown.get(owner(one), ())
+                if was_shown and key(one) not in inside[owner(one)]:
+                    told.append((UpdateKind.REMOVED, one))
+        for each in executions:
+            self._show(each, inside[each])
+        return told
+
+    def _show(self, execution: UUID, keys: Iterable[UUID]) -> None:
+        self._shown.pop(execution, None)
+        if keys:
+            self._shown[execution] = tuple(keys)
+        if len(self._shown) > self._pace.shown:
+            self._shown.popitem(last=False)
+            self._has_forgotten = True
+
+
+class LiveList(Generic[W, T]):
+    """All live lists of one noun in this process."""
+
+    def __init__(
+        self, noun: Noun[W, T], changes: Changes, metrics: Metrics, pace: LivePace | None = None
+    ) -> None:
+        self._noun = noun
+        self._changes = changes
+        self._open = metrics.subscribers
+        self._pace = pace or LivePace()
+        self._topics: dict[tuple[UUID, W], Topic[W, T]] = {}
+
+    async def watch(
+        self, tenant: UUID, wanted: W, *, size: int, after: str | None = None
+    ) -> AsyncIterator[Change[T]]:
+        """The page, or what changed after a cursor if that is still kept; then every change."""
+        with self._open.track_inprogress():
+            await self._changes.ready()
+            place, goes_on = self._changes.place, await self._changes.kept(after)
+            async with self._joined(tenant, wanted, place) as (topic, seat):
+                if goes_on is not None:
+                    seat.place, seat.is_behind = goes_on, True
+                else:
+                    page = await topic.page(size)
+                    for number, record in enumerate(page, 1):
+                        cursor = str(place) if number == len(page) else FROM_THE_PAGE
+                        yield Change(UpdateKind.CREATED, cursor, record)
+                while True:
+                    await seat.wait()
+                    if seat.is_behind:
+                        async for change in self._read_up(topic, seat):
+                            yield change
+                    for change in seat.take():
+                        yield change
+
+    async def _read_up(self, topic: Topic[W, T], seat: Seat[T]) -> AsyncIterator[Change[T]]:
+        """What was passed by; what is offered meanwhile waits, and may tell of the same once more."""
+        until, seat.is_behind = self._changes.place, False
+        async for executions in self._changes.since(seat.place):
+            async for _, change in topic.newest(executions, seat.place, seat.place):
+                yield change
+        seat.place = until
+
+    @asynccontextmanager
+    async def _joined(
+        self, tenant: UUID, wanted: W, place: Place
+    ) -> AsyncIterator[tuple[Topic[W, T], Seat[T]]]:
+        key = (tenant, wanted)
+        topic = self._topics.get(key)
+        if topic is None:
+            topic = self._topics[key] = Topic(self._noun, tenant, wanted, self._pace)
+            topic.start(self._changes, place)
+        try:
+            with topic.seat(place) as seat:
+                yield topic, seat
+        finally:
+            if topic.is_empty and self._topics.get(key) is topic:
+                del self._topics[key]
+                await topic.stop()

@@ -1,0 +1,268 @@
+"""Live lists: the page, then the newest state of everything; whoever is away, slow, or comes back misses no final state."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from runtime.model.change import UpdateKind
+from runtime.model.errors import Denied, Unavailable
+from runtime.model.execution import ExecutionFilter, ExecutionState
+from runtime.services.changes import Pace
+from runtime.services.live import LivePace
+from runtime.store.event_bus import EventBusStore
+from tests import make
+from tests.support.steps import CALLS
+
+ALL = ExecutionFilter()
+RUNNING = ExecutionFilter(state=(ExecutionState.RUNNING,))
+GATE = {"id": "gate", "uses": "probe.gate@1", "with": {"marker": "gate"}}
+
+
+@pytest.fixture(autouse=True)
+def fast(room):
+    """A list is told ten times a second, and the gates are closed."""
+    CALLS.clear()
+    room.executions._live._pace = LivePace(interval=0.1)
+    yield
+    CALLS.clear()
+
+
+class Watching:
+    """One who watches a list and remembers the last that was told of each execution."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+        self.news = asyncio.Event()
+        self.task: asyncio.Task[None] | None = None
+
+    @property
+    def states(self):
+        return {one.record.id: one.record.state for one in self.told}
+
+    @property
+    def kinds(self):
+        return [(one.kind, one.record.state) for one in self.told]
+
+    async def until(self, wanted):
+        async with asyncio.timeout(15):
+            while not wanted(self):
+                self.news.clear()
+                await self.news.wait()
+
+
+@asynccontextmanager
+async def watching(room, wanted=ALL, *, who=None, size=20, after=None) -> AsyncIterator[Watching]:
+    seen = Watching()
+
+    async def follow():
+        stream = room.executions.watch_list(who or room.who, wanted, size=size, after=after)
+        try:
+            async for change in stream:
+                seen.told.append(change)
+                seen.news.set()
+        finally:
+            await stream.aclose()
+
+    task = seen.task = asyncio.create_task(follow())
+    try:
+        yield seen
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def ended(*ids, state=ExecutionState.COMPLETED):
+    return lambda seen: all(seen.states.get(one) is state for one in ids)
+
+
+async def test_the_page_comes_first_and_then_every_final_state(room):
+    await room.publish()
+    before = [(await room.enqueue()).id for _ in range(3)]
+
+    async with watching(room, size=2) as seen:
+        await seen.until(lambda s: len(s.told) == 2)
+        assert [one.record.id for one in seen.told] == before[:0:-1]
+        assert {one.kind for one in seen.told} == {UpdateKind.CREATED}
+        room.engine.worker()
+        later = [(await room.enqueue()).id for _ in range(3)]
+        await seen.until(ended(*before, *later))
+
+    assert len(seen.states) == 6
+
+
+async def test_what_falls_out_of_the_list_is_said_once(room):
+    await room.publish(steps=[GATE])
+    room.engine.worker()
+
+    async with watching(room, RUNNING) as seen:
+        execution = (await room.enqueue()).id
+        await CALLS.begun["gate"].wait()
+        await seen.until(lambda s: s.told)
+        CALLS.gates["gate"].set()
+        await seen.until(lambda s: s.told[-1].kind is UpdateKind.REMOVED)
+
+    assert {one.record.id for one in seen.told} == {execution}
+    assert seen.kinds[0] == (UpdateKind.CREATED, ExecutionState.RUNNING)
+    assert seen.kinds[-1] == (UpdateKind.REMOVED, ExecutionState.COMPLETED)
+
+
+async def test_another_tenant_is_told_nothing(room):
+    await room.publish()
+    room.engine.worker()
+    stranger = make.principal(make.OTHER_TENANT)
+
+    async with watching(room) as seen, watching(room, who=stranger) as other:
+        execution = (await room.enqueue()).id
+        await seen.until(ended(execution))
+
+    assert other.told == []
+
+
+async def test_who_may_not_read_executions_may_not_watch_them(room):
+    with pytest.raises(Denied):
+        await anext(room.executions.watch_list(make.principal(scopes=frozenset()), ALL, size=1))
+
+
+async def test_without_redis_it_polls(room):
+    await room.publish()
+    await room.engine.wakeup.close()
+    room.engine.worker()
+
+    async with watching(room) as seen:
+        execution = (await room.enqueue()).id
+        await seen.until(ended(execution))
+
+
+async def test_cut_connections_lose_nothing(room):
+    await room.publish()
+    first = (await room.enqueue()).id
+
+    async with watching(room) as seen:
+        await seen.until(lambda s: first in s.states)
+        await room.engine.sql.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+        )
+        room.engine.worker()
+        await seen.until(ended(first))
+
+
+async def test_a_retry_is_told_with_its_new_end(room):
+    await room.publish(steps=[{"id": "bad", "uses": "core.fail@1", "with": {"message": "no"}}])
+    room.engine.worker()
+    execution = (await room.enqueue()).id
+    await room.engine.finished(execution)
+
+    async with watching(room) as seen:
+        await seen.until(lambda s: s.told)
+        await room.executions.retry(room.who, execution)
+        await seen.until(
+            lambda s: (
+                s.told[-1].record.generation == 1
+                and ended(execution, state=ExecutionState.FAILED)(s)
+            )
+        )
+
+
+async def test_who_comes_back_goes_on_where_it_was(room):
+    await room.publish(steps=[GATE])
+    room.engine.worker()
+    old = (await room.enqueue()).id
+    await CALLS.begun["gate"].wait()
+    async with watching(room, size=1) as seen:
+        await seen.until(lambda s: s.told)
+        cursor = seen.told[-1].cursor
+    # The process is gone; its row in the database is there for as long as its lease.
+    await room.changes.close()
+    CALLS.gates["gate"].set()
+    await room.engine.finished(old)
+    newer = (await room.enqueue()).id
+    await room.engine.finished(newer)
+    room.changes._feed._name += "-next"
+
+    async with watching(room, size=1, after=cursor) as back:
+        await back.until(ended(old, newer))
+    async with watching(room, size=1, after="0.1.0") as anew:
+        await anew.until(lambda s: s.told)
+
+    assert [one.record.id for one in anew.told] == [newer]
+
+
+async def test_a_slow_one_is_emptied_and_reads_what_it_missed_while_nobody_else_notices(room):
+    room.executions._live._pace = LivePace(interval=0.01, pending=3)
+    await room.publish()
+    slow = room.executions.watch_list(room.who, ALL, size=1)
+    first = (await room.enqueue()).id
+    assert (await anext(slow)).record.id == first
+    room.engine.worker()
+
+    async with watching(room) as seen:
+        waiting = asyncio.create_task(anext(slow))
+        ids = [(await room.enqueue()).id for _ in range(12)]
+        await seen.until(ended(first, *ids))
+        late = {(one := await waiting).record.id: one.record.state}
+        async with asyncio.timeout(15):
+            while not all(late.get(one) is ExecutionState.COMPLETED for one in (first, *ids)):
+                late[(one := await anext(slow)).record.id] = one.record.state
+    await slow.aclose()
+
+
+async def test_those_who_watch_the_same_are_told_the_same(room):
+    await room.publish()
+    room.engine.worker()
+
+    async with watching(room) as one, watching(room) as two:
+        await asyncio.sleep(0)
+        execution = (await room.enqueue()).id
+        await one.until(ended(execution))
+        await two.until(ended(execution))
+
+    assert one.told[-1] is two.told[-1]
+    assert room.executions._live._topics == {}
+
+
+async def test_a_reader_that_was_forgotten_ends_its_streams(room):
+    room.changes._pace = Pace(poll=0.05, again=0.01, lease=0.1)
+    await room.publish()
+    await room.enqueue()
+
+    async with watching(room) as seen:
+        await seen.until(lambda s: s.told)
+        await room.engine.sql.execute("delete from event_cursors")
+        assert seen.task
+        with pytest.raises(Unavailable) as caught:
+            await asyncio.wait_for(asyncio.shield(seen.task), 15)
+
+    assert caught.value.reason == "STREAM_LOST"
+
+
+async def test_readers_are_no_handlers_and_dead_ones_are_forgotten(room):
+    await room.publish()
+    async with watching(room) as seen:
+        await room.enqueue()
+        await seen.until(lambda s: s.told)
+        count = "select count(*) from event_cursors"
+        bus = EventBusStore(room.engine.database)
+        assert await room.engine.sql.fetchval(count) == 1
+        assert await bus.lags() == []
+        await bus.forget(failure_days=1, handler_days=1)
+        assert await room.engine.sql.fetchval(count) == 1
+        await room.engine.sql.execute("update event_cursors set lease_until = now()")
+        await bus.forget(failure_days=1, handler_days=1)
+        assert await room.engine.sql.fetchval(count) == 0
+
+
+async def test_a_reader_leaves_when_nobody_has_come_back(room):
+    room.changes._pace = Pace(poll=0.02, again=0.01, keep=0.1)
+    await room.publish()
+    await room.enqueue()
+    for _ in range(2):
+        async with watching(room) as seen:
+            await seen.until(lambda s: s.told)
+        assert room.changes._task
+        await asyncio.wait_for(room.changes._task, 15)
+        assert await room.engine.sql.fetchval("select count(*) from event_cursors") == 0
