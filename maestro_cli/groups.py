@@ -6,9 +6,8 @@ The root's table holds each verb's summary, so that `mc --help` and completion o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
@@ -18,8 +17,7 @@ from maestro_cli.options import global_options
 F = TypeVar("F")
 
 
-@dataclass(frozen=True, slots=True)
-class VerbEntry:
+class VerbEntry(NamedTuple):
     """A verb of the table: where its command stands, and one line about it."""
 
     name: str

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -111,7 +110,7 @@ def root() -> Root:
 def main() -> None:
     """What the installed commands `mc` and `maestro` call."""
     _open_missing_streams()
-    name = Path(sys.argv[0]).name
+    name = os.path.basename(sys.argv[0])  # noqa: PTH119 - importing pathlib takes 4 ms
     sys.exit(run(sys.argv[1:], program="mc" if name == "__main__.py" else name))
 
 

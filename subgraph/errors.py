@@ -35,6 +35,8 @@ STATUS: Final[dict[str, int]] = {
     "INTERNAL": 500,
     "UNAVAILABLE": 503,
 }
+# Codes by which we say that it is our fault, not the caller's.
+FAULTS: Final = frozenset(code for code, status in STATUS.items() if status >= 500)  # noqa: PLR2004 - RFC 9110
 # What says more than its code: the media of a request is not what this server takes (RFC 9110, 15.5.16).
 _STATUS_OF_REASON: Final = {"CONTENT_TYPE": 415, "CONTENT_ENCODING": 415}
 # Codes that name a condition inside; a caller gets INTERNAL instead.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 from typing import Final
 
 import click
@@ -23,7 +23,7 @@ def completion(ctx: click.Context, shell: str) -> None:
     script = get_completion_class(shell)
     if script is None:
         raise click.UsageError(f"There is no completion for {shell}.")
-    called = Path(ctx.find_root().info_name or NAMES[0]).name
+    called = os.path.basename(ctx.find_root().info_name or NAMES[0])  # noqa: PTH119 - see `main`
     for program in dict.fromkeys((called, *NAMES)):
         variable = f"_{program.replace('-', '_').upper()}_COMPLETE"
         print(script(ctx.find_root().command, {}, program, variable).source())

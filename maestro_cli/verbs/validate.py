@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 import click
@@ -89,7 +89,7 @@ def _check(file: str, catalog: Any) -> Report:
         source, DefinitionFormat(form.lower()), catalog, surroundings=known
     )
     findings = tuple(
-        replace(finding_in(file, problem), hint=_hint(problem.rule, problem.hint))
+        finding_in(file, problem)._replace(hint=_hint(problem.rule, problem.hint))
         for problem in result.problems
     )
     version, digest = result.version, result.digest

@@ -33,6 +33,7 @@ from runtime.model.ids import slot_for
 from runtime.model.plan import Plan
 from runtime.model.values import Digest, Json, SemVer
 from runtime.model.workflow import VersionState, WorkflowStatus
+from runtime.services.naming import check_labels, check_region
 from runtime.services.storable import NUL
 from runtime.store.blob import Blobs
 from runtime.store.enqueue import EnqueueOutcome, EnqueueRow
@@ -48,8 +49,6 @@ _MOST_REMEMBERED: Final = 2_000
 _INT4: Final = 2**31
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _FARTHEST: Final = timedelta(days=3_653)
-_MOST_LABELS: Final = 64
-_LABEL_LENGTH: Final = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,19 +276,8 @@ def _check(request: EnqueueRequest, now: datetime) -> None:
             path=("timeout",),
         )
     _check_time(request.run_at, now)
-    if len(request.labels) > _MOST_LABELS:
-        raise BadInput(
-            f"An execution has at most {_MOST_LABELS} labels.", reason="LABELS", path=("labels",)
-        )
-    for key, value in request.labels.items():
-        sound = key.isprintable() and value.isprintable()
-        if not sound or not 0 < len(key) <= _LABEL_LENGTH or len(value) > _LABEL_LENGTH:
-            raise BadInput(
-                f"Labels are printable and at most {_LABEL_LENGTH} characters long, their keys not "
-                "empty.",
-                reason="LABELS",
-                path=("labels",),
-            )
+    check_labels(request.labels)
+    check_region(request.region)
 
 
 def _check_time(run_at: datetime | None, now: datetime) -> None:

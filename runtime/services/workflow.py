@@ -45,6 +45,7 @@ from runtime.model.workflow import (
 )
 from runtime.services.access import READ_WORKFLOWS, require
 from runtime.services.called import CalledWorkflows
+from runtime.services.naming import check_changelog, check_description, check_namespace
 from runtime.services.publishing import Number, Publication, Publisher
 from runtime.store.idempotency import body_digest, check_key, claim_key, find_key
 from runtime.store.pool import Database
@@ -202,6 +203,8 @@ class WorkflowService:
         """A workflow with a draft; raises Conflict when the name is taken."""
         require(who, "workflows:write")
         key = check_key(idempotency_key)
+        check_namespace(namespace)
+        check_description(display_name, description, labels)
         asked = [name, source, format, display_name, description, labels, namespace]
         draft, validation = await self._draft(who, source, format, name)
         plan_labels = validation.plan.labels if validation.plan else {}
@@ -249,6 +252,7 @@ class WorkflowService:
     ) -> WorkflowChange:
         """Change what is given; raises Conflict when the draft has moved on from `expected_digest`."""
         require(who, "workflows:write")
+        check_description(display_name, description, labels)
         before = await self._get(who, id)
         draft: Draft | None = None
         findings: tuple[Problem, ...] = ()
@@ -286,6 +290,7 @@ class WorkflowService:
         key = check_key(idempotency_key)
         if number.wanted is not None and number.bump is not None:
             raise BadInput("Give a version or a bump, not both.", reason="VERSION_OR_BUMP")
+        check_changelog(changelog)
         digest = _asked(id, number, expected_digest, changelog)
         first = await self._published_with(who, key, digest)
         if first is not None:

@@ -17,6 +17,7 @@ from opentelemetry.trace import SpanKind
 from runtime.bootstrap import Runtime
 from runtime.model.identity import Principal
 from subgraph.document.documents import Operation
+from subgraph.errors import FAULTS
 
 _MAX_NAME = 128
 
@@ -33,7 +34,7 @@ class Seen:
         codes = {(error.extensions or {}).get("code") for error in self.errors}
         if not codes:
             return "ok"
-        return "fault" if codes & {"INTERNAL", "UNAVAILABLE"} else "refused"
+        return "fault" if codes & FAULTS else "refused"
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
+from graphql import GraphQLError
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -27,7 +28,8 @@ from runtime.bootstrap import Runtime
 from runtime.model.identity import Principal
 from subgraph.context import Door
 from subgraph.document.documents import Operation
-from subgraph.http.observe import observed
+from subgraph.errors import present
+from subgraph.http.observe import Seen, observed
 from subgraph.schema.build import Schema
 
 _ALIVE_SECONDS: Final = 12.0
@@ -136,26 +138,33 @@ class Stream(Response):
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _results(self, send: Send) -> None:
-        headers = self._request.headers
-        with observed(self._rt, self._operation, headers, self._who) as seen:
-            trace_id = self._door.trace_id(headers)
-            context = self._door.context(
-                self._who, self._operation.document, trace_id, tell_cost=self._tell_cost
-            )
-            context.resume.after = headers.get("last-event-id") or None
-            results = await self._schema.stream(
-                self._text,
-                variable_values=self._variables,
-                context_value=context,
-                operation_name=self._name,
-            )
-            async with aclosing(results):
-                async for result in results:
-                    if isinstance(result, ExecutionResult):
-                        seen.errors = result.errors or seen.errors
-                        frame = self._framing.frame(_answer(result), context.resume.at)
-                        await send(_chunk(frame))
-            await send(_chunk(self._framing.end))
+        headers, trace_id = self._request.headers, ""
+        try:
+            with observed(self._rt, self._operation, headers, self._who) as seen:
+                trace_id = self._door.trace_id(headers)
+                await self._send_results(send, trace_id, seen)
+        except Exception as error:  # noqa: BLE001 - logged by `present`; a client hears of it before the end
+            fault = present(GraphQLError(str(error), original_error=error), trace_id)
+            await send(_chunk(self._framing.frame({"errors": [fault.formatted]})))
+        await send(_chunk(self._framing.end))
+
+    async def _send_results(self, send: Send, trace_id: str, seen: Seen) -> None:
+        context = self._door.context(
+            self._who, self._operation.document, trace_id, tell_cost=self._tell_cost
+        )
+        context.resume.after = self._request.headers.get("last-event-id") or None
+        results = await self._schema.stream(
+            self._text,
+            variable_values=self._variables,
+            context_value=context,
+            operation_name=self._name,
+        )
+        async with aclosing(results):
+            async for result in results:
+                if isinstance(result, ExecutionResult):
+                    seen.errors = result.errors or seen.errors
+                    frame = self._framing.frame(_answer(result), context.resume.at)
+                    await send(_chunk(frame))
 
     async def _alive(self, send: Send) -> None:
         while True:

@@ -16,7 +16,7 @@ from typing import Any, Final, cast
 
 import orjson
 from graphql import GraphQLError
-from starlette.websockets import WebSocket
+from starlette.websockets import WebSocket, WebSocketState
 from strawberry.asgi import GraphQL
 from strawberry.http.exceptions import NonJsonMessageReceived
 from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
@@ -34,12 +34,12 @@ from strawberry.subscriptions.protocols.graphql_transport_ws.types import (
 from strawberry.types.unset import UNSET, UnsetType
 
 from runtime.bootstrap import Runtime
-from runtime.model.errors import Denied, Exhausted, MaestroError, Unauthenticated
+from runtime.model.errors import Exhausted, MaestroError
 from runtime.model.identity import Principal
 from subgraph.context import Door
 from subgraph.document.documents import Documents, Operation
 from subgraph.document.persisted import PersistedDocuments
-from subgraph.errors import body_of, present_all
+from subgraph.errors import body_of, present, present_all
 from subgraph.http.asked import read_asked
 from subgraph.http.observe import observed
 from subgraph.schema.build import Schema
@@ -47,7 +47,15 @@ from subgraph.schema.build import Schema
 UNAUTHORIZED: Final = 4401
 FORBIDDEN: Final = 4403
 TOO_MANY: Final = 4429
+FAULT: Final = 1011
 TRY_LATER: Final = 1013
+# What a refused connection is closed with, by the code of the refusal.
+_CLOSED_WITH: Final = {
+    "UNAUTHENTICATED": UNAUTHORIZED,
+    "FORBIDDEN": FORBIDDEN,
+    "INTERNAL": FAULT,
+}
+_LONGEST_REASON: Final = 123  # bytes: what a close frame holds beside its code
 _INIT_WAIT: Final = timedelta(seconds=3)
 _LONGEST_SLEEP: Final = 86_400.0
 
@@ -129,17 +137,24 @@ class Handler(BaseGraphQLTransportWSHandler[Connection, None]):
         """Let the caller in, or close with the code that says why not."""
         try:
             await super().handle_connection_init(message)
-        except Unauthenticated as error:
-            await self.websocket.close(UNAUTHORIZED, error.message[:120])
-        except Denied as error:
-            await self.websocket.close(FORBIDDEN, error.message[:120])
-        except MaestroError as error:
-            await self.websocket.close(TRY_LATER, error.message[:120])
+        except Exception as error:  # noqa: BLE001 - a fault closes it too, and is logged by `_shown`
+            shown = self._shown(error)
+            code = _CLOSED_WITH.get(str((shown.extensions or {})["code"]), TRY_LATER)
+            reason = shown.message.encode()[:_LONGEST_REASON].decode(errors="ignore")
+            await self.websocket.close(code, reason)
         who = self.context.who
         if self.connection_acknowledged and who and self._expiry is None:
             self._expiry = asyncio.create_task(self._close_at_expiry(who))
 
     async def run_operation(self, operation: Running[Connection, None]) -> None:
+        """Run an operation to its end; a fault is told as its end, or its client would wait for ever."""
+        try:
+            await self._check_and_run(operation)
+        except Exception as error:  # noqa: BLE001 - logged by `_shown`
+            if not self._is_closed:
+                await operation.send_initial_errors([self._shown(error)])
+
+    async def _check_and_run(self, operation: Running[Connection, None]) -> None:
         """Check the document, then run it within its own context and span."""
         is_told = operation.id in self._told
         self._told.discard(operation.id)
@@ -169,9 +184,7 @@ class Handler(BaseGraphQLTransportWSHandler[Connection, None]):
             rates.check(who)
             await rates.take(who, found.cost if isinstance(found, Operation) else 0)
         except MaestroError as error:
-            refused = GraphQLError(error.message, original_error=error)
-            trace_id = self.view.door.trace_id(self.context.headers)
-            await operation.send_initial_errors(present_all([refused], trace_id))
+            await operation.send_initial_errors([self._shown(error)])
             return False
         return True
 
@@ -206,6 +219,18 @@ class Handler(BaseGraphQLTransportWSHandler[Connection, None]):
         async with aclosing(results):
             await self._send_result_stream(operation, results)
         await operation.send_operation_message({"id": operation.id, "type": "complete"})
+
+    def _shown(self, error: Exception) -> GraphQLError:
+        """A refusal or a fault as the client may see it."""
+        trace_id = self.view.door.trace_id(self.context.headers)
+        return present(GraphQLError(str(error), original_error=error), trace_id)
+
+    @property
+    def _is_closed(self) -> bool:
+        # Whoever still sends when a connection has ended gets an error that is nobody's fault.
+        socket: WebSocket = cast(Any, self.websocket).ws
+        states = (socket.client_state, socket.application_state)
+        return any(state is not WebSocketState.CONNECTED for state in states)
 
     async def _close_at_expiry(self, who: Principal) -> None:
         # A token that was taken back or ran out must not go on listening for days.

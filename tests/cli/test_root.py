@@ -16,6 +16,8 @@ HEAVY = (
     "asyncpg",
     "gql",
     "graphql",
+    "json",
+    "pathlib",
     "pydantic",
     "rich",
     "runtime",

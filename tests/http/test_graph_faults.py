@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import aiohttp
@@ -12,8 +13,10 @@ import asyncpg
 import pytest
 import websockets
 
-from runtime.model.errors import MaestroError, SetupError, Unavailable
+from runtime.identity.authenticator import Authenticator
+from runtime.model.errors import Denied, MaestroError, SetupError, Unavailable
 from runtime.services.execution import ExecutionService
+from subgraph.schema.build import Schema
 from tests.http.serving import Served
 
 ID = "01890a5d-ac96-774b-bcce-b302099a8057"
@@ -58,13 +61,30 @@ def judge(text: str) -> None:
         assert re.fullmatch("[0-9a-f]{32}", error["extensions"]["trace_id"])
 
 
+def raising(error: Exception) -> Callable[..., Awaitable[None]]:
+    """What fails with this error, however it is called."""
+
+    async def fail(*_: object, **__: object) -> None:
+        raise error
+
+    return fail
+
+
+async def connected(server: Served) -> websockets.ClientConnection:
+    """A WebSocket whose upgrade carries the token; hello is still to be said."""
+    protocol = websockets.Subprotocol("graphql-transport-ws")
+    url = f"{server.url.replace('http', 'ws', 1)}/graphql"
+    return await websockets.connect(
+        url, subprotocols=[protocol], additional_headers=server.bearer()
+    )
+
+
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Exception], None]:
     """Makes a method of the service fail."""
 
     def fail_in(name: str, fault: Exception) -> None:
-        async def fail(*_: object, **__: object) -> None:
-            raise fault
+        fail = raising(fault)
 
         async def stream(*_: object, **__: object) -> Any:
             await fail()
@@ -108,12 +128,7 @@ async def test_nothing_of_the_inside_leaves_in_a_stream(
 async def test_nothing_of_the_inside_leaves_over_the_socket(
     server: Served, failing: Callable[[str, Exception], None]
 ) -> None:
-    protocol = websockets.Subprotocol("graphql-transport-ws")
-    url = f"{server.url.replace('http', 'ws', 1)}/graphql"
-    socket = await websockets.connect(
-        url, subprotocols=[protocol], additional_headers=server.bearer()
-    )
-    async with socket:
+    async with await connected(server) as socket:
         await socket.send('{"type": "connection_init"}')
         await socket.recv()
         for number, fault in enumerate(FAULTS):
@@ -126,6 +141,46 @@ async def test_nothing_of_the_inside_leaves_over_the_socket(
             judge(json.dumps(answer["payload"]))
             if answer["type"] == "next":
                 await socket.recv()
+
+
+async def test_a_connection_that_is_refused_hears_nothing_of_the_inside(
+    server: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What is longer than a close frame holds would break the frame.
+    refusals = {1011: FAULTS[0](), 1013: FAULTS[-1](), 4403: Denied("ü" * 300)}
+    for code, refusal in refusals.items():
+        monkeypatch.setattr(Authenticator, "principal", raising(refusal))
+        socket = await connected(server)
+        await socket.send('{"type": "connection_init"}')
+        await socket.wait_closed()
+
+        assert socket.close_code == code
+        assert socket.close_reason
+        assert "hunter2" not in socket.close_reason
+
+
+async def test_a_fault_of_the_machinery_ends_its_operation_and_is_told(
+    server: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Schema, "stream", raising(FAULTS[0]()))
+    socket = await connected(server)
+    async with socket, asyncio.timeout(10):
+        await socket.send('{"type": "connection_init"}')
+        await socket.recv()
+        # An id is free again once its operation has ended.
+        for _ in range(2):
+            body = {"type": "subscribe", "id": "1", "payload": {"query": WATCH}}
+            await socket.send(json.dumps(body))
+            answer = json.loads(await socket.recv())
+
+            assert answer["type"] == "error"
+            judge(json.dumps(answer["payload"]))
+    streamed = await server.ask(WATCH, **server.bearer(), Accept="text/event-stream")
+
+    name, data, *rest = str(streamed.body).split("\n")
+    assert name == "event: next"
+    judge(data.removeprefix("data: "))
+    assert rest == ["", "event: complete", "data:", "", ""]
 
 
 async def test_each_way_of_asking_wrongly_has_its_code_and_a_trace(server: Served) -> None:

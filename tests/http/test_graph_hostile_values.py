@@ -110,6 +110,41 @@ async def test_a_workflow_with_a_nul_is_refused_as_data(server: Served, field: s
     assert (error["code"], error["path"]) == ("BAD_USER_INPUT", ["input", field])
 
 
+@pytest.mark.parametrize("change", ["createWorkflow", "updateWorkflow"])
+async def test_what_is_said_about_a_workflow_is_as_short_as_in_a_document(
+    server: Served, change: str
+) -> None:
+    workflow_id = await server.publish()
+    given = (
+        {"name": "greet", "source": GREET}
+        if change.startswith("c")
+        else {"workflowId": workflow_id}
+    )
+    kind = f"{change[0].upper()}{change[1:]}Input!"
+    query = (
+        f"mutation($input: {kind}) {{ done: {change}(input: $input) {{ errors {{ code path }} }} }}"
+    )
+    words: dict[str, list[Any]] = {
+        "labels": [
+            [{"key": "a", "value": NUL}],
+            [{"key": "", "value": "a"}],
+            [{"key": "a" * 256, "value": "a"}],
+            [{"key": str(n), "value": "a"} for n in range(65)],
+        ],
+        "displayName": ["x" * 201],
+        "description": ["x" * 10_001],
+        "namespace": ["A", "x" * 101] if change == "createWorkflow" else [],
+    }
+
+    for field, values in words.items():
+        for value in values:
+            answer = await server.ask(query, {"input": {**given, field: value}})
+
+            assert answer.body["data"]["done"]["errors"] == [
+                {"code": "BAD_USER_INPUT", "path": ["input", field]}
+            ]
+
+
 async def test_a_reason_with_a_nul_is_refused_as_data(server: Served) -> None:
     await server.publish()
     async with server.client() as session:

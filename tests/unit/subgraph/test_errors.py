@@ -7,6 +7,7 @@ from graphql import GraphQLError
 
 from runtime.model import errors as model
 from subgraph.errors import STATUS, headers_of, present, status_of
+from subgraph.http.observe import Seen
 from subgraph.http.problem import problem
 
 TRACE = "ab" * 16
@@ -114,3 +115,10 @@ def test_a_problem_is_rfc_9457() -> None:
     assert response.status_code == 403
     assert b'"code":"FORBIDDEN"' in bytes(response.body)
     assert b'"reason":"SCOPE_MISSING"' in bytes(response.body)
+
+
+@pytest.mark.parametrize("code", STATUS)
+def test_an_operation_counts_as_a_fault_when_its_status_would_be_one(code: str) -> None:
+    seen = Seen([GraphQLError("no", extensions={"code": code})])
+
+    assert (seen.outcome == "fault") == (STATUS[code] >= 500)
