@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
 from tests.support import servers
@@ -48,6 +49,11 @@ def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         # Started in the background of a script: what tests start must hear Ctrl-C all the same.
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # A busy machine is no finding: what an example may cost is judged by counted work (tests/support/effort.py).
+    settings.register_profile(
+        "busy", settings.get_profile(settings.get_current_profile_name()), deadline=None
+    )
+    settings.load_profile("busy")
 
 
 class Together(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
