@@ -3,7 +3,8 @@
 `make soak HOURS=6`, or `python -m benchmarks.soak --seconds 300 [--keep]`. One API, two workers and a scheduler, each
 a process of its own. The load is steps that answer at once, a step that fails and is retried, and a wait that parks.
 One of the workers is killed and started again now and then, as deployments and crashes do. Samples are compared third
-by third: a leak shows as a slope, whatever its size, and the noise of one sample does not.
+by third: a leak shows as a slope, whatever its size, and the noise of one sample does not. Ctrl-C ends it early, in
+good order: what was measured until then is judged and kept, with the seconds that it really took.
 
 History grows with what is run and goes by retention, so its tables are judged by bytes per execution; what holds only
 what is under way (queue, due and owner indexes, inbox, workers) by its size.
@@ -16,6 +17,7 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -37,6 +39,8 @@ from runtime.settings import ApiSettings
 NAME: Final = "soak"
 BATCH: Final = 50
 SAMPLES: Final = 60
+STRETCH_SECONDS: Final = 60.0
+FEWEST_SAMPLES: Final = 6
 KILL_EVERY_SECONDS: Final = 45.0
 RESULTS: Final = Path(__file__).parent / "results"
 _READY_SECONDS: Final = 60.0
@@ -101,6 +105,8 @@ class Product:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "maestro_cli", verb, env=self.environment,
             stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+            # Ctrl-C at the terminal is for the soak, which ends them itself.
+            start_new_session=True,
         )  # fmt: skip
         self.running.append((verb, process))
 
@@ -131,21 +137,37 @@ class Product:
 
 
 async def measure(around: Surroundings, seconds: float, per_second: int) -> Line:
-    """The whole run."""
+    """The whole run, or what there was of it when somebody ended it early.
+
+    :raises SystemExit: ended before there was anything to compare.
+    """
     samples: list[Sample] = []
+    ended_early = _ended_early()
     async with _product(around, seconds) as (product, session):
         load = Load(product, session, per_second)
         # The first stretch fills caches and pools; it counts for nothing.
         await load.run(min(30.0, seconds / 5))
-        for _ in range(SAMPLES):
-            await load.run(seconds / SAMPLES)
+        began = time.monotonic()
+        while time.monotonic() - began < seconds and not ended_early.is_set():
+            await load.run(min(seconds / SAMPLES, STRETCH_SECONDS))
             samples.append(await _sample(around, product, load.accepted))
+        if len(samples) < FEWEST_SAMPLES:
+            sys.exit(f"Ended with {len(samples)} samples: too few to compare.")
+        took = time.monotonic() - began
         ended = await _settle(around, load.accepted)
         spent = await idle_statements(around.database_url, min(20.0, max(5.0, seconds / 10)))
         errors = load.errors
     return _judged(
-        samples, ended, spent / len(_PROCESSES), errors=errors, kills=product.kills, seconds=seconds
+        samples, ended, spent / len(_PROCESSES), errors=errors, kills=product.kills, seconds=took
     )
+
+
+def _ended_early() -> asyncio.Event:
+    """Set by Ctrl-C or a polite end; the stretch that runs is finished first."""
+    event = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, event.set)
+    return event
 
 
 class Load:
