@@ -36,7 +36,7 @@ from benchmarks import (
 )
 from benchmarks.line import Effort
 from benchmarks.surroundings import surroundings
-from maestro_cli.local.signals import collect_seldom
+from maestro_cli.local.garbage import collect_by_the_clock
 from runtime.telemetry.log import configure_logging
 
 BENCHES: Final = {
@@ -123,8 +123,8 @@ def main() -> int:
     if unknown := set(options.names) - set(BENCHES):
         parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(BENCHES)}")
     configure_logging(form="json", level="warning")
-    collect_seldom()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        collect_by_the_clock(runner.get_loop())
         found = runner.run(run(options.names or list(BENCHES), Effort(options.quick)))
     print(f"\n{table(found)}", file=sys.stderr)
     if options.keep:

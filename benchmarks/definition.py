@@ -15,7 +15,6 @@ from yaml._yaml import CParser
 
 from benchmarks.line import Effort, Line, at_most
 from benchmarks.surroundings import Surroundings
-from maestro_cli.local.signals import collect_seldom
 from runtime.connectors.registry import Registry
 from runtime.definition import validate
 
@@ -45,7 +44,6 @@ def document(count: int) -> str:
 async def measure(_around: Surroundings, effort: Effort) -> Line:
     """Milliseconds for 10,000 steps; those for 200 are among the facts."""
     catalog = Registry.load().catalog()
-    collect_seldom()
     facts: dict[str, float] = {}
     for count, runs in SIZES.items():
         text = document(count)

@@ -7,7 +7,7 @@ import sys
 
 import uvloop
 
-from maestro_cli.local.signals import collect_seldom
+from maestro_cli.local.garbage import collect_by_the_clock
 from runtime.bootstrap import open_runtime
 from runtime.settings import Settings
 from runtime.telemetry.log import configure_logging
@@ -32,5 +32,6 @@ if __name__ == "__main__":
     with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as pipe:
         given = read_settings(pipe)
     configure_logging(form="json", level="error", stream=sys.stderr)
-    collect_seldom()
-    uvloop.run(work(given))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        collect_by_the_clock(runner.get_loop())
+        runner.run(work(given))

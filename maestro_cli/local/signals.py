@@ -7,7 +7,6 @@ embedded servers and the shop are tied to this process by the kernel, so that no
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import signal
 import sys
@@ -17,27 +16,16 @@ from typing import Any, Final, NoReturn
 import uvloop
 
 from maestro_cli.errors import INTERRUPTED
+from maestro_cli.local.garbage import collect_by_the_clock
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def run_until_stopped(body: Coroutine[Any, Any, int], *, stopped: int = 0) -> int:
     """Run until the body returns or a signal comes; a clean end by signal gives `stopped`."""
-    collect_seldom()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        collect_by_the_clock(runner.get_loop())
         return runner.run(_supervised(body, stopped))
-
-
-def collect_seldom() -> None:
-    """Look for circles of garbage every 100,000 new objects, and never among those that imports have made.
-
-    Python's own setting looks every 700, which a server that makes some hundred objects per step reaches all the time:
-    a quarter of the process's time went there (measured with `gc.callbacks` on line B), for next to no circles. Every
-    20,000 still took 6 %, every 100,000 takes 3 %; circles of 100,000 small objects are some ten megabytes.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(100_000, 20, 100)
 
 
 async def _supervised(body: Coroutine[Any, Any, int], stopped: int) -> int:

@@ -8,9 +8,11 @@ database refuses does not take the others of its batch along.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 from uuid import UUID
+
+import orjson
 
 from runtime.model.checkpoint import COMMITTED, Checkpoint, FlushOutcome, FlushResult
 from runtime.model.errors import MaestroError
@@ -134,7 +136,8 @@ class Flusher:
                 return _failure(error)
             if not row["live"]:
                 return _FENCED
-            self._metrics.flush_rows.observe(len(arguments[0]) + len(arguments[10]))
+            rows = sum(len(item.checkpoint.steps) + len(item.checkpoint.events) for item in part)
+            self._metrics.flush_rows.observe(rows)
             return COMMITTED
         raise AssertionError("every attempt returns")
 
@@ -165,13 +168,26 @@ def _columns(batch: list[Checkpoint]) -> tuple[Any, ...]:
     cleared = [item.execution_id for item in batch if item.clears_takeovers]
     read = [(item.execution_id, n) for item in batch for n in item.inbox_read]
     return (
-        *_transposed(steps, 10),
-        *_transposed(events, 5),
-        *_transposed(closings, 7),
+        *_transposed(steps, "--nnnnnnn-"),
+        *_transposed(events, "--nn-"),
+        *_transposed(closings, "-nnnn--"),
         cleared,
-        *_transposed(read, 2),
+        *_transposed(read, "-n"),
     )
 
 
-def _transposed(rows: list[Any], width: int) -> tuple[Any, ...]:
-    return tuple(zip(*rows, strict=True)) if rows else ((),) * width
+def _transposed(rows: list[Any], kinds: str) -> tuple[Any, ...]:
+    """The columns of some rows; those marked `n` hold numbers, and go as one text each.
+
+    asyncpg asks of every element of an array whether it is an array as well, which costs more than writing it.
+    """
+    columns = zip(*rows, strict=True) if rows else ((),) * len(kinds)
+    return tuple(
+        _literal(column) if kind == "n" else column
+        for kind, column in zip(kinds, columns, strict=True)
+    )
+
+
+def _literal(numbers: Sequence[float | bool | None]) -> str:
+    """Numbers as PostgreSQL reads an array of them: JSON's, in braces."""
+    return "{" + orjson.dumps(numbers)[1:-1].decode() + "}"

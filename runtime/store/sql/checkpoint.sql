@@ -2,6 +2,10 @@
 
 -- name: flush
 -- Safe: fenced by `for key share` on the worker's row; all rows belong to executions that this worker owns; one
--- implicit transaction, so that a refusal leaves nothing behind and the batch can be halved.
-select live, closed from mc_flush_2($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
-  $19, $20, $21, $22, $23, $24, $25, $26, $27, $28);
+-- implicit transaction, so that a refusal leaves nothing behind and the batch can be halved. Numbers come as array literals.
+select live, closed from mc_flush_2($1, $2, $3,
+  $4, $5, $6::text::int[], $7::text::int[], $8::text::smallint[], $9::text::int[],
+  $10::text::smallint[], $11::text::float8[], $12::text::boolean[], $13,
+  $14, $15, $16::text::int[], $17::text::smallint[], $18,
+  $19, $20::text::smallint[], $21::text::smallint[], $22::text::float8[], $23::text::int[], $24, $25,
+  $26, $27, $28::text::int[]);
