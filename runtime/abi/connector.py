@@ -76,7 +76,8 @@ def as_is(value: Any) -> Any:
     return value
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: it is made for one attempt and seen by nobody else, and writing its fields would take three times as long.
+@dataclass(slots=True)
 class StepContext:
     """What a step is told about itself.
 
