@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from types import SimpleNamespace
-from typing import Any, Final
+from typing import Final
 
 from graphql import (
     FieldNode,
@@ -16,13 +16,10 @@ from graphql import (
     VariableNode,
 )
 from graphql.execution.values import get_argument_values
-from strawberry.relay import GlobalID
 from strawberry.schema import Schema
-from strawberry.schema.compat import is_scalar
-from strawberry.types.base import StrawberryMaybe, StrawberryOptional
-from strawberry.types.enum import StrawberryEnumDefinition
 from strawberry.types.field import StrawberryField
 
+from subgraph.compiled.inputs import converter_of
 from subgraph.compiled.plan import Argument, Given, Resolver
 from subgraph.compiled.reasons import Reason, Unplanned
 
@@ -70,14 +67,7 @@ def resolver_of(field: StrawberryField, schema: Schema) -> Resolver:
 def _arguments(field: StrawberryField, schema: Schema) -> Iterator[Argument]:
     for each in field.arguments:
         name = schema.config.name_converter.from_argument(each)
-        type_: Any = each.type
-        if isinstance(type_, StrawberryOptional) and not isinstance(type_, StrawberryMaybe):
-            type_ = type_.of_type
-        is_leaf = type_ is not GlobalID and (
-            isinstance(type_, StrawberryEnumDefinition)
-            or is_scalar(type_, schema.schema_converter.scalar_registry)
-        )
-        yield Argument(name, each.python_name, None if is_leaf else each.type)
+        yield Argument(name, each.python_name, converter_of(each.type, schema, name))
 
 
 def _mentions_variable(node: ValueNode) -> bool:

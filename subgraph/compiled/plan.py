@@ -48,11 +48,11 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """One parameter of a resolver; `type` is None when its coerced value is handed over as it is."""
+    """One parameter of a resolver; `convert` is None when its coerced value is handed over as it is."""
 
     name: str
     python_name: str
-    type: Any
+    convert: Callable[[Any, Any], Any] | None
 
 
 @dataclass(frozen=True, slots=True)

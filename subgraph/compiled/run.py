@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 from strawberry.execution import optimized_is_awaitable as is_awaitable
 from strawberry.schema import Schema
-from strawberry.types.arguments import convert_argument
 
 from subgraph.compiled.declare import Later
 from subgraph.compiled.info import RawInfo, Request
@@ -153,16 +152,8 @@ class Run:
             if each.name not in values:
                 continue
             value = values[each.name]
-            if each.type is not None:
-                value = convert_argument(
-                    value,
-                    each.type,
-                    self.schema.schema_converter.scalar_registry,
-                    self.schema.config,
-                    info,
-                    path=(each.name,),
-                )
-            arguments[each.python_name] = value
+            convert = each.convert
+            arguments[each.python_name] = value if convert is None else convert(value, info)
         if step.resolver.info:
             arguments[step.resolver.info] = info
         return arguments
