@@ -34,6 +34,7 @@ async def measure(around: Surroundings, effort: Effort) -> Line:
         facts={
             "executions": drive.executions,
             "seconds": drive.seconds,
+            "commits_per_step": spent.commits / steps,
             "wal_syncs_per_step": spent.wal_syncs / steps,
             "wal_bytes_per_step": spent.wal_bytes / steps,
         },

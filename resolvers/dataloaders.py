@@ -6,15 +6,18 @@ a subscription forgets before every event.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeVar
+from typing import Final, TypeVar
 from uuid import UUID
 
 from strawberry.dataloader import DataLoader
 
+from runtime.definition import compile_plan
 from runtime.model.dead_letter import DeadLetter, DeadLetterId
 from runtime.model.execution import Execution, StepExecution
 from runtime.model.identity import Principal
+from runtime.model.plan import Plan
 from runtime.model.workflow import Workflow, WorkflowVersion
 from runtime.services.dead_letter import DeadLetterService
 from runtime.services.execution import ExecutionService
@@ -22,6 +25,8 @@ from runtime.services.workflow import WorkflowService
 
 K = TypeVar("K")
 V = TypeVar("V")
+
+_LARGE: Final = 100_000
 
 
 class Loaders:
@@ -46,6 +51,9 @@ class Loaders:
         self.current_version: DataLoader[UUID, WorkflowVersion | None] = _by(
             lambda keys: workflows.current_versions(who, keys)
         )
+        self.plan: DataLoader[WorkflowVersion, Plan | None] = DataLoader(
+            _plans, cache_key_fn=lambda version: version.digest
+        )
         self.draft: DataLoader[UUID, WorkflowVersion | None] = _by(
             lambda keys: workflows.drafts(who, keys)
         )
@@ -60,7 +68,7 @@ class Loaders:
         )
 
     def forget(self) -> None:
-        """Drop what was read: a subscription calls this before each event."""
+        """Drop what was read: a subscription calls this before each event. A plan is its digest's for ever."""
         for loader in (self.workflow, self.version, self.current_version, self.draft):
             loader.clear_all()
         self.workflow_by_name.clear_all()
@@ -75,3 +83,18 @@ def _by(fetch: Callable[[list[K]], Awaitable[Mapping[K, V]]]) -> DataLoader[K, V
         return [found.get(key) for key in keys]
 
     return DataLoader(load)
+
+
+async def _plans(versions: list[WorkflowVersion]) -> list[Plan | None]:
+    """The compiled form of versions; None for a draft that does not validate."""
+    return [await _plan(version) for version in versions]
+
+
+async def _plan(version: WorkflowVersion) -> Plan | None:
+    definition = version.definition
+    if not isinstance(definition, dict):
+        return None
+    if len(version.source) <= _LARGE:
+        return compile_plan(definition, version.digest)
+    # A tenth of a second in which everybody else would wait.
+    return await asyncio.to_thread(compile_plan, definition, version.digest)

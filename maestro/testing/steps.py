@@ -72,7 +72,11 @@ def run_step(step: Any, input: Any = None, **options: Any) -> StepResult:
 
     Takes the options of `run_step_async`; use that one inside a running event loop.
     """
-    return asyncio.run(run_step_async(step, input, **options))
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(run_step_async(step, input, **options))
+    raise RuntimeError("An event loop runs here already: write `await run_step_async(...)`.")
 
 
 async def run_step_async(

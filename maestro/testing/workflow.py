@@ -107,10 +107,13 @@ class LocalEngine:
     def run(
         self, definition: str | Path, input: Any = None, *, timeout_seconds: float = 60.0
     ) -> WorkflowResult:
-        """Publish a definition (its text, or the path of a file), execute it, wait for its end."""
+        """Publish a definition (its text, or the path of a file), execute it, wait for its end.
+
+        Raises TimeoutError, with what each step was doing, for one that has not ended by then.
+        """
         _there(self._runtime)
         source = definition.read_text("utf-8") if isinstance(definition, Path) else definition
-        return self._do(asyncio.wait_for(self._run(source, input), timeout_seconds))
+        return self._do(self._run(source, input, timeout_seconds))
 
     async def _start(self) -> None:
         if self._secrets:
@@ -136,7 +139,7 @@ class LocalEngine:
         self._who = Principal(tenant, "default", "test", scopes=ROLE_SCOPES["admin"])
         self._runtime = runtime
 
-    async def _run(self, source: str, input: Json) -> WorkflowResult:
+    async def _run(self, source: str, input: Json, timeout_seconds: float) -> WorkflowResult:
         runtime, who = _there(self._runtime), _there(self._who)
         self._runs += 1
         namespace = f"run-{self._runs}"  # Definitions of one name do not meet.
@@ -152,8 +155,16 @@ class LocalEngine:
         await workflows.publish(who, workflow.id)
         request = EnqueueRequest(workflow_id=workflow.id, input=input, namespace=namespace)
         run_id = (await executions.enqueue(who, request)).execution.id
-        async for _ in executions.watch(who, run_id):
-            continue  # It ends with the execution.
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                async for _ in executions.watch(who, run_id):
+                    continue  # It ends with the execution.
+        except TimeoutError:
+            steps = (await executions.steps(who, [run_id]))[run_id]
+            told = ", ".join(f"{step.key} {step.status.name.lower()}" for step in steps)
+            raise TimeoutError(
+                f"The execution has not ended after {timeout_seconds:g} s: {told}."
+            ) from None
         execution = _there(await executions.find(who, run_id))
         steps = (await executions.steps(who, [run_id]))[run_id]
         lines = [line.message async for line in executions.follow_logs(who, run_id)]

@@ -7,10 +7,9 @@ from uuid import UUID
 from resolvers.context import Context
 from resolvers.ids import workflow_uuid
 from resolvers.words import is_storable
-from runtime.definition import Validation, compile_plan
+from runtime.definition import Validation
 from runtime.model.errors import BadInput, NotFound
 from runtime.model.page import Page, PageRequest
-from runtime.model.plan import Plan
 from runtime.model.values import SemVer
 from runtime.model.workflow import (
     DefinitionFormat,
@@ -82,10 +81,3 @@ async def diff_by_id(
 async def validate(context: Context, *, source: str, format: DefinitionFormat | None) -> Validation:
     """The findings that publishing would have."""
     return await context.workflows.validate(context.who, source, format)
-
-
-def plan_of(version: WorkflowVersion) -> Plan | None:
-    """The compiled form of a version; None for a draft that does not validate."""
-    if not isinstance(version.definition, dict):
-        return None
-    return compile_plan(version.definition, version.digest)

@@ -88,3 +88,8 @@ class StepDefinition:
             retry_policy=RetryPolicy.of(step.retry),
             timeout=step.timeout,
         )
+
+
+def steps_of(plan: model.Plan | None) -> list[StepDefinition]:
+    """The steps of a plan in order of the document; none of a draft that has no plan."""
+    return [StepDefinition.of(step, plan) for step in plan.steps] if plan else []

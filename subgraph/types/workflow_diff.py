@@ -6,14 +6,13 @@ import strawberry
 from strawberry.scalars import JSON
 
 from resolvers.context import Info
-from resolvers.queries.workflow import plan_of
 from runtime.model import workflow as model
 from runtime.model import workflow_diff as diff_model
 from runtime.model.values import Digest
 from subgraph.directives import sized
 from subgraph.faces import show
 from subgraph.types.status import ChangeKind, Compatibility, VersionBump
-from subgraph.types.step_definition import StepDefinition
+from subgraph.types.step_definition import StepDefinition, steps_of
 from subgraph.types.workflow_version import WorkflowVersion
 
 if TYPE_CHECKING:
@@ -132,21 +131,22 @@ class WorkflowDiff:
         ]
 
     @strawberry.field(description="Steps whose id is new.", directives=[sized(20)])
-    def added(self) -> list[StepDefinition]:
+    async def added(self, info: Info) -> list[StepDefinition]:
         """Steps whose id is new."""
-        steps = _steps(self.record.after)
+        steps = await _steps(info, self.record.after)
         return [steps[key] for key in self.record.diff.added]
 
     @strawberry.field(description="Steps whose id is gone.", directives=[sized(20)])
-    def removed(self) -> list[StepDefinition]:
+    async def removed(self, info: Info) -> list[StepDefinition]:
         """Steps whose id is gone."""
-        steps = _steps(self.record.before)
+        steps = await _steps(info, self.record.before)
         return [steps[key] for key in self.record.diff.removed]
 
     @strawberry.field(description="Steps with other content.", directives=[sized(20)])
-    def changed(self) -> list[StepDiff]:
+    async def changed(self, info: Info) -> list[StepDiff]:
         """Steps with other content."""
-        before, after = _steps(self.record.before), _steps(self.record.after)
+        before = await _steps(info, self.record.before)
+        after = await _steps(info, self.record.after)
         return [
             StepDiff(
                 key=one.key,
@@ -194,7 +194,6 @@ class WorkflowDiff:
         )
 
 
-def _steps(version: model.WorkflowVersion) -> dict[str, StepDefinition]:
+async def _steps(info: Info, version: model.WorkflowVersion) -> dict[str, StepDefinition]:
     """The steps of a version by their ids."""
-    plan = plan_of(version)
-    return {step.key: StepDefinition.of(step, plan) for step in plan.steps} if plan else {}
+    return {step.key: step for step in steps_of(await info.context.loaders.plan.load(version))}

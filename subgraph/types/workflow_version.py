@@ -9,17 +9,18 @@ from strawberry.scalars import JSON
 from resolvers.context import Info
 from resolvers.entities import version as find_version
 from resolvers.ids import VersionId
-from resolvers.queries.workflow import plan_of
 from runtime.model import workflow as model
 from runtime.model.page import Page
 from runtime.model.values import Digest, SemVer
+from subgraph.compiled.declare import later
 from subgraph.directives import access_of_type, sized
 from subgraph.faces import connection_face, face, show
 from subgraph.types.actor import Actor
+from subgraph.types.json import as_json
 from subgraph.types.node import Node
 from subgraph.types.pagination import PageInfo
 from subgraph.types.status import DefinitionFormat, WorkflowVersionState
-from subgraph.types.step_definition import StepDefinition
+from subgraph.types.step_definition import StepDefinition, steps_of
 
 if TYPE_CHECKING:
     from subgraph.types.workflow import Workflow
@@ -64,19 +65,20 @@ class WorkflowVersion(Node):
         return Actor.of(self.record.published_by) if self.record.published_by else None
 
     @strawberry.field(description="JSON Schema of the input that an execution takes.")
-    def input_schema(self) -> JSON | None:
+    def input_schema(self, info: Info) -> JSON | None:
         """JSON Schema of the input."""
-        plan = plan_of(self.record)
-        return JSON(plan.params_schema) if plan and plan.params_schema is not None else None
+        return later(
+            info.context.loaders.plan.load(self.record),
+            lambda plan: as_json(plan.params_schema) if plan else None,
+        )
 
     @strawberry.field(
         description="The steps in order of the document.",
         directives=[sized(50)],
     )
-    def steps(self) -> list[StepDefinition]:
+    def steps(self, info: Info) -> list[StepDefinition]:
         """The steps in order of the document."""
-        plan = plan_of(self.record)
-        return [StepDefinition.of(step, plan) for step in plan.steps] if plan else []
+        return later(info.context.loaders.plan.load(self.record), steps_of)
 
     @classmethod
     def of(cls, version: model.WorkflowVersion) -> Self:

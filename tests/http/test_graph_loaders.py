@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import asyncpg
 import pytest
 
+from resolvers import dataloaders
+from runtime.definition import compile_plan
+from runtime.model.plan import Plan
+from runtime.model.values import Digest
 from tests.http.serving import GREET, Served
 
 DEEP = """query($first: Int) { executions(first: $first) { edges { node {
@@ -88,3 +93,29 @@ async def test_references_of_a_gateway_are_one_statement_of_each_kind(
 
     # What a step is lies in its execution, its attempts and its events.
     assert cost == {kind: [1, 1] for kind in references} | {"StepExecution": [3, 3]}
+
+
+async def test_a_version_is_compiled_once_for_all_who_ask_and_a_large_one_elsewhere(
+    server: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[threading.Thread] = []
+
+    def compiled(definition: dict[str, Any], digest: Digest) -> Plan:
+        threads.append(threading.current_thread())
+        return compile_plan(definition, digest)
+
+    await server.publish()
+    async with server.client() as session:
+        for _ in range(3):
+            await server.enqueue(session)
+    monkeypatch.setattr(dataloaders, "compile_plan", compiled)
+    look = "{ executions { edges { node { workflowVersion { inputSchema steps { key } } } } } }"
+
+    small = await server.ask(look)
+    monkeypatch.setattr(dataloaders, "_LARGE", 0)
+    large = await server.ask(look)
+
+    assert small.body == large.body
+    found = small.body["data"]["executions"]["edges"][2]["node"]["workflowVersion"]
+    assert [step["key"] for step in found["steps"]] == ["hello", "shout"]
+    assert [thread is threading.current_thread() for thread in threads] == [True, False]

@@ -148,6 +148,13 @@ def test_an_invalid_definition_is_refused_with_its_findings(engine: LocalEngine)
     assert caught.value.problems[0].rule == "unknown-connector"
 
 
+def test_an_execution_that_does_not_end_says_what_it_waits_for(engine: LocalEngine):
+    source = "name: x\nversion: 1.0.0\nsteps:\n  - {id: bell, type: wait, signal: go}\n"
+
+    with pytest.raises(TimeoutError, match=r"not ended after 0\.2 s: bell \w+"):
+        engine.run(source, timeout_seconds=0.2)
+
+
 def test_an_engine_that_does_not_run_says_so():
     with pytest.raises(RuntimeError, match="does not run"):
         LocalEngine().run("name: x")

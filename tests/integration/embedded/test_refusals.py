@@ -213,9 +213,16 @@ async def test_root_keeps_the_files_as_its_own_in_a_namespace(made_home: Path):
     assert "namespace" in (identity.note or "")
 
 
+def outside(home: Path) -> list[object]:
+    """What no start may change: the folders above, and who there is on this machine."""
+    above = [(str(path), path.stat().st_mode, path.stat().st_uid) for path in home.parents]
+    return [*above, sorted(home.parent.iterdir()), Path("/etc/passwd").read_bytes()]
+
+
 @as_root
 async def test_without_namespaces_root_lets_an_unprivileged_user_run_postgres(made_home: Path):
     made_home.chmod(0o700)
+    before = outside(made_home)
     server = EmbeddedPostgres(
         made_home / "postgres",
         socket_folder(made_home),
@@ -230,6 +237,7 @@ async def test_without_namespaces_root_lets_an_unprivileged_user_run_postgres(ma
     assert await connection.fetchval("select 1") == 1
     await connection.close()
     await server.stop()
+    assert outside(made_home) == before
 
 
 @as_root

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pty
 import re
 import shutil
 import subprocess
@@ -12,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import ROOT, eventually
+from tests.support.processes import ROOT, Mc, eventually
+from tests.support.terminal import CTRL_C, terminal
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
 
@@ -20,10 +20,6 @@ IN_FRONT = """
 all:
 \t@exec {python} {foreground} {python} -c "{program}"
 """
-IN_A_TERMINAL = (
-    "import fcntl, os, sys, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
-    " os.execv(sys.argv[1], sys.argv[1:])"
-)
 PROGRAM = (
     "import signal, sys; signal.signal(signal.SIGINT, lambda *_: sys.exit(0));"
     " print('up', flush=True); signal.pause()"
@@ -87,29 +83,63 @@ async def test_ctrl_c_in_a_terminal_reaches_the_program_and_make_ends_well(tmp_p
             python=sys.executable, foreground=ROOT / "scripts/foreground.py", program=PROGRAM
         )
     )
-    terminal, inside = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-c", IN_A_TERMINAL, shutil.which("make") or "make"],
-        cwd=tmp_path,
-        stdin=inside,
-        stdout=inside,
-        stderr=inside,
-    )
-    os.close(inside)
-    os.set_blocking(terminal, False)
-    seen = b""
 
-    def is_up() -> bool:
-        nonlocal seen
-        try:
-            seen += os.read(terminal, 4096)
-        except BlockingIOError:
-            return False
-        return b"up" in seen
+    with terminal("make", folder=tmp_path, environment=os.environ) as made:
+        await made.printed("up")
+        made.press(CTRL_C)
 
-    await eventually(is_up)
-    os.write(terminal, b"\x03")
+        assert await made.ended() == 0, made.output()
 
-    await eventually(lambda: process.poll() is not None)
-    os.close(terminal)
-    assert process.returncode == 0, seen
+
+async def test_make_run_shows_the_example_its_lines_work_and_ctrl_c_ends_everything(mc: Mc):
+    """The first command of the README, as a person meets it; the lines are run as they stand there."""
+    with terminal("make", "run", folder=ROOT, environment=_plain(mc)) as made:
+        await made.printed(r"^Try in another terminal:\n(?:  .+\n){3}")
+        story, family = made.output(), made.family()
+        lines = re.findall(
+            r"^  (.+)$", story.partition("Try in another terminal:")[2], re.MULTILINE
+        )
+        tried = [
+            subprocess.run(
+                ["/bin/sh", "-c", line],
+                cwd=ROOT,
+                env={"PATH": os.environ["PATH"], "HOME": str(mc.folder)},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            for line in lines
+        ]
+        made.press(CTRL_C)
+        code = await made.ended()
+
+    names = [line.split()[0] for line in story.splitlines()[:7]]
+    assert names[:2] + sorted(names[2:4]) + names[4:] == [
+        "environment",
+        "shop",
+        "PostgreSQL",
+        "Redis",
+        "schema",
+        "API",
+        "worker",
+    ]
+    assert "ORD-1001 was charged once" in story
+    assert "in parallel with" in story
+    assert "retr" in story
+    assert f"{mc.url}/graphql#token=" in story
+    assert [one.returncode for one in tried] == [0, 0, 0], tried
+    assert "execution_completed" in tried[0].stdout
+    assert tried[1].stdout.count("order-fulfilment") == 2
+    assert '"name":"order-fulfilment"' in tried[2].stdout.replace(" ", "").replace("\n", "")
+    assert code == 0
+    await eventually(lambda: not any(one.is_running() for one in family), what="nothing left")
+    assert not (mc.home / "dev.json").exists()
+
+
+def _plain(mc: Mc) -> dict[str, str]:
+    """The environment of a shell: nothing that the make of the suite has told its children."""
+    return {
+        name: value
+        for name, value in mc.environment().items()
+        if not name.startswith(("MAKE", "MFLAGS", "PYTHON"))
+    }

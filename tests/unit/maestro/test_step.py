@@ -71,6 +71,11 @@ def test_a_step_runs_with_log_and_heartbeat():
     assert result.heartbeats == ({"line": 0}, {"line": 1})
 
 
+async def test_inside_a_loop_the_kit_says_which_of_its_functions_to_take():
+    with pytest.raises(RuntimeError, match="await run_step_async"):
+        run_step(reserve, {"id": "7", "lines": []})
+
+
 def test_an_input_that_does_not_fit_never_reaches_the_function():
     result = run_step(reserve, {"id": 1, "lines": []})
 
