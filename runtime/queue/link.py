@@ -116,9 +116,7 @@ class RedisLink:
         try:
             await self.ask(lambda client: client.execute_command("PING"))
         except AWAY as error:
-            raise Unavailable(
-                f"Redis at {self.place} does not answer.", reason="REDIS_UNAVAILABLE"
-            ) from error
+            raise Unavailable("Redis does not answer.", reason="REDIS_UNAVAILABLE") from error
 
     def mark(self, error: BaseException | None) -> None:
         """Remember whether Redis answers; say it once per change."""

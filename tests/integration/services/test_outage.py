@@ -69,7 +69,8 @@ async def test_redis_dies_and_enqueues_go_on(servers, home):
             executions = [await room.enqueue() for _ in range(20)]
         answers = await health.check()
 
-        assert "does not answer" in str(answers["redis"])
+        # /readyz is open: it names what is missing, and not where that is.
+        assert answers["redis"] == "Redis does not answer."
         assert (answers["postgresql"], answers["schema"]) == (None, None)
         queued = await room.engine.store.queued(0, older_than_seconds=-1, per_tenant=100, limit=100)
         assert {one.id for one in queued} == {execution.id for execution in executions}
