@@ -44,6 +44,7 @@ FEWEST_SAMPLES: Final = 6
 KILL_EVERY_SECONDS: Final = 45.0
 RESULTS: Final = Path(__file__).parent / "results"
 _READY_SECONDS: Final = 60.0
+_KEEP_ALIVE_SECONDS: Final = 2.0
 _WORKFLOW: Final = """
 name: soak
 version: 1.0.0
@@ -225,7 +226,9 @@ async def _product(
     try:
         for verb in _PROCESSES:
             await product.start(verb)
-        async with aiohttp.ClientSession(headers=headers) as session:
+        # Shorter than the server's: it would close what is about to be used.
+        connector = aiohttp.TCPConnector(keepalive_timeout=_KEEP_ALIVE_SECONDS)
+        async with aiohttp.ClientSession(headers=headers, connector=connector) as session:
             await _ready(session, product.url)
             yield product, session
     finally:
