@@ -18,6 +18,7 @@ from runtime.connectors.cancel import CancelSignal
 from runtime.connectors.invoke import look_up
 from runtime.engine.command import LookUp, RunStep
 from runtime.engine.event import DoubtJudged, Facts
+from runtime.engine.state import Phase
 from runtime.model import errors
 from runtime.model.blob import BlobRef, NotLoaded, stored
 from runtime.model.execution import Verdict
@@ -32,6 +33,7 @@ from runtime.worker.run import Run
 TRIES: Final = 3
 AGAIN_SECONDS: Final = (0.5, 2.0)
 MOST_AT_ONCE: Final = 32
+STOPPING_SECONDS: Final = 5.0  # How long an execution that stops waits for the input of a look-up.
 
 _log = get_logger("worker")
 
@@ -57,6 +59,8 @@ class Doubts:
         self._outputs = outputs
         self._places = asyncio.Semaphore(MOST_AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
+        # Until when the inputs of look-ups are waited for, by the identity of their run.
+        self._loads: dict[int, set[asyncio.Timeout]] = {}
 
     def look_up(self, run: Run, command: LookUp) -> None:
         """Ask the connector; the answer is told to the run."""
@@ -93,40 +97,74 @@ class Doubts:
         for task in tuple(self._tasks):
             task.cancel()
 
+    def hurry(self, run: Run, seconds: float) -> None:
+        """The run stops, or is gone: what its look-ups still have to load is waited for no longer than this."""
+        when = asyncio.get_running_loop().time() + seconds
+        for limit in self._loads.get(id(run), ()):
+            before = limit.when()
+            if before is None or before > when:
+                limit.reschedule(when)
+
     async def _ask(self, run: Run, command: LookUp) -> None:
         judged = DoubtJudged(command.step, command.attempt, Verdict.UNKNOWN)
         held = self._outputs.held()
-        async with self._places:
-            for number in range(TRIES):
-                if run.is_over:
-                    return
-                try:
-                    judged = await self._answer(run, command, judged, held)
-                    break
-                except (errors.StepFailed, errors.DataDamaged) as failed:
-                    _log.warning(
-                        "look_up_failed",
-                        execution=str(run.owned.id),
-                        step=run.state.key(command.step),
-                        error=failed.message,
-                    )
-                    if number + 1 < TRIES:
-                        await asyncio.sleep(AGAIN_SECONDS[number])
-                finally:
-                    held.release()
-        self._judge(run, judged)
+        try:
+            attempt = await self._begun(run, command, held)
+            # Only now: a look-up that waits for its input must not keep others from being made.
+            async with self._places:
+                judged = await self._tried(run, command, judged, attempt)
+        except (errors.StepFailed, errors.DataDamaged) as failed:
+            self._failed(run, command, failed.message)
+        except TimeoutError:
+            self._failed(run, command, "its input was not to be had before the execution stopped")
+        finally:
+            held.release()
+        if not run.is_over:
+            self._judge(run, judged)
+
+    async def _begun(self, run: Run, command: LookUp, held: Held) -> Attempt:
+        """The attempt as it was, with its input; raises StepFailed, DataDamaged, and TimeoutError after `hurry`."""
+        loads = self._loads.setdefault(id(run), set())
+        async with asyncio.timeout(None) as limit:
+            loads.add(limit)
+            if run.state.phase is not Phase.GOING:
+                self.hurry(run, STOPPING_SECONDS)
+            try:
+                while True:
+                    try:
+                        return self._begin(run, RunStep(command.step, command.attempt), None, held)
+                    except NotLoaded as missing:
+                        await held.add(self._outputs, run.owned, missing.ref)
+            finally:
+                loads.discard(limit)
+                if not loads:
+                    self._loads.pop(id(run), None)
+
+    async def _tried(
+        self, run: Run, command: LookUp, unknown: DoubtJudged, attempt: Attempt
+    ) -> DoubtJudged:
+        """What the connector says, asked a few times if need be."""
+        for number in range(TRIES):
+            if run.is_over:
+                break
+            try:
+                return await self._answer(run, command, unknown, attempt)
+            except errors.StepFailed as failed:
+                self._failed(run, command, failed.message)
+            if number + 1 < TRIES:
+                await asyncio.sleep(AGAIN_SECONDS[number])
+        return unknown
+
+    @staticmethod
+    def _failed(run: Run, command: LookUp, why: str) -> None:
+        where = {"execution": str(run.owned.id), "step": run.state.key(command.step)}
+        _log.warning("look_up_failed", error=why, **where)
 
     async def _answer(
-        self, run: Run, command: LookUp, unknown: DoubtJudged, held: Held
+        self, run: Run, command: LookUp, unknown: DoubtJudged, attempt: Attempt
     ) -> DoubtJudged:
-        """One look-up; raises StepFailed, and DataDamaged when its input can't be had."""
+        """One look-up; raises StepFailed."""
         step, number = command.step, command.attempt
-        attempt: Attempt | None = None
-        while attempt is None:
-            try:
-                attempt = self._begin(run, RunStep(step, number), None, held)
-            except NotLoaded as missing:
-                await held.add(self._outputs, run.owned, missing.ref)
         context = replace(self._context(run, attempt), charge=for_nothing)
         verdict, output = await look_up(attempt.prepared.connector, context, attempt.rendered)
         if verdict is not Verdict.MADE:

@@ -58,7 +58,7 @@ from runtime.telemetry.metrics import Metrics
 from runtime.worker import signals
 from runtime.worker.attempt import Attempt, begin, context_of
 from runtime.worker.breaker import Breakers, key_of
-from runtime.worker.doubt import Doubts
+from runtime.worker.doubt import STOPPING_SECONDS, Doubts
 from runtime.worker.encode import clean, error_of, stopped
 from runtime.worker.intents import Intents
 from runtime.worker.large import Large
@@ -170,6 +170,8 @@ class Executor:
         except Exception as error:  # noqa: BLE001 - one execution must not stop the worker of all
             self.fail(run, error)
             return
+        if run.state.doubts and run.state.phase is Phase.STOPPING:
+            self.doubts.hurry(run, STOPPING_SECONDS)
         self.act(run, actions)
 
     def fail(self, run: Run, defect: Exception) -> None:
@@ -332,6 +334,7 @@ class Executor:
     def _remove(self, run: Run) -> None:
         """This run and no other: a newer one of the same execution may be carried already."""
         run.drop()
+        self.doubts.hurry(run, 0.0)
         self._large.call_off(run)
         self._intents.forget(run)
         if self.runs.get(run.owned.id) is run:

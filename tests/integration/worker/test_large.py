@@ -13,7 +13,7 @@ import pytest
 from runtime.blob.filesystem import FilesystemBlobs
 from runtime.model.blob import INLINE_BYTES, BlobRef, stored
 from runtime.model.errors import Unavailable
-from runtime.model.execution import ExecutionStatus
+from runtime.model.execution import ExecutionStatus, StepStatus
 from runtime.model.values import Digest
 from tests.support.engine_room import TENANT, EngineRoom
 from tests.support.steps import CALLS
@@ -222,6 +222,38 @@ async def test_a_cancel_does_not_wait_for_a_store_that_is_away(
 
     assert await room.finished(execution) is ExecutionStatus.CANCELLED
     assert CALLS.attempts["b"] == []
+
+
+async def test_a_cancel_waits_a_moment_at_most_for_what_a_look_up_needs(
+    room: EngineRoom, home: Path, monkeypatch
+):
+    """The call is in doubt, its input lies in a store that is away: it stays in doubt, and the execution ends."""
+    monkeypatch.setattr("runtime.worker.outputs.LOAD_PAUSE", 0.01)
+    monkeypatch.setattr("runtime.worker.executor.STOPPING_SECONDS", 0.05)
+    is_away, asked = [False], asyncio.Event()
+
+    class Away(FilesystemBlobs):
+        def read(self, key: Any) -> Any:
+            if is_away[0]:
+                asked.set()
+                raise Unavailable(f"no {key.digest}", reason="BLOB_STORE_UNAVAILABLE")
+            return super().read(key)
+
+    room.blob_store = Away(home / "blobs")
+    room.worker(beat_seconds=60.0, lease_seconds=600.0)
+    once = {**step("b", ["a"], marker="b", value="{{ steps.a.output }}"), "in_doubt": "ask"}
+    version = await room.publish([step("a", bytes=BIG), {**once, "uses": "probe.findable@1"}])
+    execution = await room.enqueue(version)
+    await asyncio.wait_for(CALLS.begun["b"].wait(), 10)
+    is_away[0] = True
+    room.worker()
+    await room.expire("test:1")
+    await asyncio.wait_for(asked.wait(), 10)
+
+    await room.cancel(execution)
+
+    assert await room.finished(execution) is ExecutionStatus.CANCELLED
+    assert (await room.steps(execution))[-1][3] is StepStatus.IN_DOUBT
 
 
 async def test_a_damaged_value_fails_what_needs_it_by_name(room: EngineRoom, home: Path):
