@@ -66,12 +66,11 @@ from runtime.worker.lease import Lease
 from runtime.worker.outputs import Held, Outputs
 from runtime.worker.run import Action, Run, StoreOutput
 from runtime.worker.step_log import StepLogs
+from runtime.worker.stopping import Stopping
 from runtime.worker.tasks import Tasks
 from runtime.worker.trace import Traces
 from runtime.worker.waiting import park, parking_of, seconds_until, waited
 
-STOP_SECONDS: Final = 1.0
-ABANDON_SECONDS: Final = 5.0
 TURN_SECONDS: Final = 0.01
 _RUN_BYTES: Final = 65_536  # What one more execution may come to, when nobody knows.
 
@@ -109,6 +108,7 @@ class Executor:
         self._secrets = secrets
         self._logs = logs
         self._outputs = outputs
+        self._stopping = Stopping(report=self._report, traces=traces, clock=clock)
         self._large = Large(outputs, start=self._start_safely, tell=self.tell)
         self._traces = traces
         self._settings = settings
@@ -208,7 +208,7 @@ class Executor:
                     self._tasks.start(self._large.end(run, action.output, self.touched))
                 case StopStep():
                     is_stopping = True
-                    self._stop(run, action)
+                    self._stopping.stop(run, action)
         if is_stopping:
             self._recall(run)
         self.touched(run)
@@ -547,25 +547,7 @@ class Executor:
             trace=self._traces.headers(run, attempt),
         )
 
-    # --- stopping, retrying, parking -------------------------------------------------------------
-
-    def _stop(self, run: Run, command: StopStep) -> None:
-        """Tell the step first, cancel its task after a moment, give it up after some more."""
-        attempt = run.attempts.get(command.step)
-        if attempt is None or attempt.stop_reason is not None:
-            return
-        attempt.stop_reason = command.reason
-        attempt.cancel.cancel(command.reason)
-        attempt.stop_timer = self._loop.call_later(STOP_SECONDS, self._cancel, run, attempt)
-
-    def _cancel(self, run: Run, attempt: Attempt) -> None:
-        if attempt.task is not None:
-            attempt.task.cancel()
-        attempt.stop_timer = self._loop.call_later(ABANDON_SECONDS, self._abandon, run, attempt)
-
-    def _abandon(self, run: Run, attempt: Attempt) -> None:
-        _log.warning("step_does_not_stop", **self._traces.place_of(run, attempt.step))
-        self._report(run, attempt, attempt.cut(self._clock.monotonic()))
+    # --- retrying, parking -------------------------------------------------------------
 
     def _schedule(self, run: Run, command: ScheduleRetry) -> None:
         self._metrics.retries.labels(run.prepared.steps[command.step].connector_name).inc()

@@ -179,8 +179,8 @@ async def test_a_cancelled_queued_execution_runs_nothing(room: EngineRoom):
 
 
 async def test_a_step_that_does_not_listen_is_given_up(room: EngineRoom, monkeypatch):
-    monkeypatch.setattr("runtime.worker.executor.STOP_SECONDS", 0.01)
-    monkeypatch.setattr("runtime.worker.executor.ABANDON_SECONDS", 0.01)
+    monkeypatch.setattr("runtime.worker.stopping.STOP_SECONDS", 0.01)
+    monkeypatch.setattr("runtime.worker.stopping.ABANDON_SECONDS", 0.01)
     room.worker()
     step = {"id": "a", "uses": "probe.deaf@1", "with": {"marker": "a"}}
     execution = await room.enqueue(await room.publish([step]))
