@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
-from maestro_cli.visible import visible
+from maestro_cli.visible import json_text, visible
 
 FAILED: Final = 1
 USAGE: Final = 2
@@ -202,9 +202,7 @@ def refused(file: str, problems: Iterable[Any]) -> CliError:
 def render(error: CliError, *, as_json: bool, colored: bool = False) -> str:
     """The text for standard error."""
     if as_json:
-        import json
-
-        return json.dumps(error.to_json(), ensure_ascii=False)
+        return json_text(error.to_json())
     lines = [f"{_paint('error:', '1;31', colored)} {visible(error.message)}"]
     if error.place:
         lines += _at(error.place)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -110,6 +111,7 @@ def root() -> Root:
 def main() -> None:
     """What the installed commands `mc` and `maestro` call."""
     _open_missing_streams()
+    _buffer_stdout()
     name = os.path.basename(sys.argv[0])  # noqa: PTH119 - importing pathlib takes 4 ms
     sys.exit(run(sys.argv[1:], program="mc" if name == "__main__.py" else name))
 
@@ -200,6 +202,18 @@ def _open_missing_streams() -> None:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - for the whole process
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - for the whole process
+
+
+def _buffer_stdout() -> None:
+    """What is printed goes out line by line under PYTHONUNBUFFERED too, not piece by piece.
+
+    A buffer keeps what could not be written: that is how such a failure is told from all others.
+    """
+    if isinstance(getattr(sys.stdout, "buffer", None), io.RawIOBase):
+        old = sys.stdout
+        sys.stdout = open(  # noqa: SIM115 - for the whole process
+            old.fileno(), "w", buffering=1, encoding=old.encoding, errors=old.errors, closefd=False
+        )
 
 
 def _usage_hint(error: click.UsageError) -> str | None:

@@ -5,7 +5,6 @@ On a terminal tables are drawn by rich and times are relative; in a pipe columns
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Any, Final
 
 from maestro_cli.moments import ago, span
 from maestro_cli.options import Options
-from maestro_cli.visible import on_one_line, visible
+from maestro_cli.visible import is_harmless, json_text, on_one_line, visible
 
 Row = Mapping[str, Any]
 
@@ -44,6 +43,8 @@ COLORS: Final = {
     "timed_out": "red",
     "dead_lettered": "red",
 }
+
+_GAP: Final = 2
 
 _WORDS: Final = frozenset({"status", "state", "kind", "compatibility", "suggestedBump"})
 _CONTENT: Final = frozenset({"input", "output", "fields", "data", "error"})
@@ -115,7 +116,7 @@ def print_documents(options: Options, values: Sequence[Any]) -> None:
     """A list as one document; with jsonl one line for each."""
     if options.format == "jsonl":
         for value in values:
-            print(json.dumps(value, ensure_ascii=False))
+            print(json_text(value))
     else:
         print_document(options, list(values))
 
@@ -123,13 +124,19 @@ def print_documents(options: Options, values: Sequence[Any]) -> None:
 def print_document(options: Options, value: Any) -> None:
     """One JSON or YAML document; with jsonl on one line."""
     if options.format == "yaml":
-        import yaml
-
-        print(yaml.safe_dump(value, sort_keys=False, allow_unicode=True), end="")
+        print(_yaml_text(value), end="")
     elif options.format == "jsonl":
-        print(json.dumps(value, ensure_ascii=False))
+        print(json_text(value))
     else:
-        print(json.dumps(value, ensure_ascii=False, indent=2))
+        print(json_text(value, indent=2))
+
+
+def _yaml_text(value: Any) -> str:
+    import yaml
+
+    text = yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
+    # YAML escapes most of what a terminal obeys, but not the marks of writing direction.
+    return text if is_harmless(text) else yaml.safe_dump(value, sort_keys=False)
 
 
 def show_fields(fields: Mapping[str, Any]) -> None:
@@ -143,7 +150,7 @@ def show_fields(fields: Mapping[str, Any]) -> None:
 
 def compact(value: Any) -> str:
     """JSON on one line."""
-    return json.dumps(value, ensure_ascii=False)
+    return json_text(value)
 
 
 def word(value: str) -> str:
@@ -195,19 +202,36 @@ def _table(options: Options, rows: Sequence[Row], columns: Sequence[Column]) -> 
 def _rich_table(
     options: Options, shown: Sequence[Column], cells: Sequence[Sequence[str]], rows: Sequence[Row]
 ) -> None:
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    console = Console(no_color=not options.is_colored(sys.stdout), highlight=False)
+    widths = [
+        max(map(cell_len, column))
+        for column in zip(*([c.title for c in shown], *cells), strict=True)
+    ]
+    whole = [not index or column.kind == "status" for index, column in enumerate(shown)]
+    room = console.width - _GAP * (len(shown) - 1)
+    _shrink(widths, whole, room)
+    # Where even that is too much, the terminal breaks the lines; to cut an id would be to lose it.
+    console.width += max(0, sum(widths) - room)
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for index, column in enumerate(shown):
-        # Ids and statuses are there to be copied and read: other columns give way on a narrow terminal.
-        whole = index == 0 or column.kind == "status"
-        width = max(len(line[index]) for line in cells) if whole else None
-        table.add_column(column.title, overflow="ellipsis", no_wrap=True, min_width=width)
+    for column, width in zip(shown, widths, strict=True):
+        table.add_column(column.title, overflow="ellipsis", no_wrap=True, width=width)
     for line, row in zip(cells, rows, strict=True):
         styles = [
             COLORS.get(word(str(c.value(row))), "") if c.kind == "status" else "" for c in shown
         ]
         table.add_row(*(Text(cell, style=style) for cell, style in zip(line, styles, strict=True)))
-    Console(no_color=not options.is_colored(sys.stdout), highlight=False).print(table)
+    console.print(table)
+
+
+def _shrink(widths: list[int], whole: Sequence[bool], room: int) -> None:
+    """Ids and statuses are there to be copied and read: the widest of the others give way, down to one character."""
+    while sum(widths) > room:
+        widest = max(range(len(widths)), key=lambda index: 0 if whole[index] else widths[index])
+        if whole[widest] or widths[widest] == 1:
+            return
+        widths[widest] -= 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from typing import Any, Final
@@ -12,7 +11,7 @@ from maestro_cli.errors import CliError
 from maestro_cli.moments import span
 from maestro_cli.options import Options
 from maestro_cli.output import print_document, word
-from maestro_cli.visible import visible
+from maestro_cli.visible import json_text, visible
 from maestro_cli.watching import TERMINAL, detached, exit_code_of, still_going
 
 _FIRST_PAUSE_SECONDS: Final = 0.05
@@ -93,7 +92,7 @@ def _show_ending(options: Options, state: dict[str, Any], status: str) -> None:
     took = f" in {span(state['duration'])}" if state.get("duration") else ""
     options.say(f"{status}{took}")
     if state.get("output") is not None:
-        print(json.dumps(state["output"], ensure_ascii=False, indent=2))
+        print(json_text(state["output"], indent=2))
     error = state.get("error")
     if error:
         where = f"step {error['stepKey']}: " if error.get("stepKey") else ""

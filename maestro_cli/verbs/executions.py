@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -15,7 +14,7 @@ from maestro_cli.options import Options
 from maestro_cli.output import Column, compact, money, show_fields, show_one, show_rows, word
 from maestro_cli.paging import collect
 from maestro_cli.starting import get_state, show_result, unknown
-from maestro_cli.visible import on_one_line
+from maestro_cli.visible import json_text, on_one_line
 
 _ALL: Final = 1_000_000
 _COLUMNS: Final = (
@@ -168,7 +167,7 @@ def _follow_logs(client: Client, options: Options, id: str, step: str | None) ->
 
     def show(line: dict[str, Any]) -> bool:
         print(
-            json.dumps(line, ensure_ascii=False) if options.is_document else _log_line(line),
+            json_text(line) if options.is_document else _log_line(line),
             flush=True,
         )
         return True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
@@ -41,9 +40,10 @@ def gql(options: Options, query: str, variables: str, subscribe: bool) -> int:
 def _follow(options: Options, text: str, values: dict[str, Any]) -> int:
     from maestro_cli.client import Client
     from maestro_cli.live import follow
+    from maestro_cli.visible import json_text
 
     def show(item: dict[str, Any]) -> bool:
-        print(json.dumps(item, ensure_ascii=False), flush=True)
+        print(json_text(item), flush=True)
         return True
 
     follow(Client.of(options), text, values, show)

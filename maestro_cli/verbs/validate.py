@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from maestro_cli.errors import INVALID, Finding, Place, excerpt, finding_in
 from maestro_cli.groups import Verb
 from maestro_cli.options import Options, imports_option, see_current_folder
 from maestro_cli.output import print_documents
+from maestro_cli.visible import json_text
 
 FORMATS: Final = ("pretty", "json", "sarif", "github")
 _SARIF_SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
@@ -73,7 +73,7 @@ def _show(options: Options, form: str, reports: Sequence[Report]) -> None:
     elif form == "github":
         _print_github(reports)
     elif form == "sarif":
-        print(json.dumps(_sarif(reports), ensure_ascii=False, indent=2))
+        print(json_text(_sarif(reports), indent=2))
     else:
         print_documents(options, [_document(report) for report in reports])
 

@@ -71,8 +71,9 @@ def test_an_unexpected_exception_shows_its_traceback_with_vv(cli, monkeypatch):
     assert "Traceback" in done.stderr
 
 
-def test_a_full_disk_behind_standard_output_is_one_line(home):
-    done = sh("mc --help >/dev/full", home)
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_behind_standard_output_is_one_line(home, unbuffered):
+    done = sh(f"PYTHONUNBUFFERED={unbuffered} mc --help >/dev/full", home)
 
     assert done.returncode == 1
     assert done.stderr.startswith("error: Standard output can't be written: ")
