@@ -67,7 +67,7 @@ async def nodes(context: Context, *, ids: Sequence[str]) -> list[Record | None]:
     return await asyncio.gather(*(node(context, id=each) for each in ids))
 
 
-def present(record: T | None, noun: str, key: UUID) -> T:
+def still_there(record: T | None, noun: str, key: UUID) -> T:
     """The workflow or version that an execution names; raises NotFound when there is none any more."""
     if record is None:
         raise NotFound(f"The {noun} {key} of this execution is gone.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, TypeVar
 
 from runtime.model.errors import BadInput
+from runtime.services.storable import not_storable
 
 T = TypeVar("T", bound="str | None")
 # It stands on events, in messages, and in the memory of whoever acts on them.
@@ -19,11 +20,7 @@ def is_storable(*words: str | None) -> bool:
 def storable(name: str, word: T) -> T:
     """The word of an input's field; raises BadInput when it can't be stored."""
     if not is_storable(word):
-        raise BadInput(
-            f"`{name}` holds the character U+0000, which can't be stored.",
-            reason="NOT_STORABLE",
-            path=(name,),
-        )
+        raise not_storable(name, f"`{name}` holds the character U+0000, which can't be stored.")
     return word
 
 

@@ -8,4 +8,4 @@ from runtime.model.event_handler import HandlerStatus
 
 async def event_handlers(context: Context) -> list[HandlerStatus]:
     """How each of them does."""
-    return await context.handlers.all(context.who)
+    return await context.handlers.list(context.who)

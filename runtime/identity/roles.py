@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-_READ = frozenset({"workflows:read", "executions:read", "executions:read-data"})
+_READ = frozenset({"workflows:read", "executions:read"})
 _OPERATE = _READ | {"executions:write"}
 _AUTHOR = _OPERATE | {"workflows:write", "workflows:publish"}
 
@@ -12,7 +12,7 @@ ROLE_SCOPES: Final[dict[str, frozenset[str]]] = {
     "viewer": _READ,
     "operator": _OPERATE,
     "author": _AUTHOR,
-    "admin": _AUTHOR | {"executions:admin", "tenant:admin", "metrics:read"},
+    "admin": _AUTHOR | {"executions:admin", "metrics:read"},
 }
 
 

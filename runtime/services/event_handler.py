@@ -7,6 +7,7 @@ to the tenant of that event only.
 from __future__ import annotations
 
 import asyncio
+import builtins
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Final
@@ -26,7 +27,7 @@ class EventHandlerService:
     def __init__(self, shards: Shards) -> None:
         self._buses = tuple(map(EventBusStore, shards.databases))
 
-    async def all(self, who: Principal) -> list[HandlerStatus]:
+    async def list(self, who: Principal) -> builtins.list[HandlerStatus]:
         """Every handler that is known, by name, stream and shard; raises Unavailable when a database is away."""
         require(who, ADMIN_EXECUTIONS)
         parts = await asyncio.gather(*(self._of(bus, who) for bus in self._buses))
@@ -34,10 +35,12 @@ class EventHandlerService:
         return sorted(found, key=lambda one: (one.handler, one.stream, one.shard))
 
     @staticmethod
-    async def _of(bus: EventBusStore, who: Principal) -> list[HandlerStatus]:
+    async def _of(bus: EventBusStore, who: Principal) -> builtins.list[HandlerStatus]:
         lags = await bus.lags()
         failed = await bus.passed_by(who.tenant_id, MOST_PASSED_BY) if lags else []
-        by_cursor: defaultdict[tuple[str, str, int], list[FailedEvent]] = defaultdict(list)
+        by_cursor: defaultdict[tuple[str, str, int], builtins.list[FailedEvent]] = defaultdict(
+            builtins.list
+        )
         for one in failed:
             by_cursor[one.handler, one.stream, one.shard].append(one)
         return [_status(lag, who, by_cursor[lag.handler, lag.stream, lag.shard]) for lag in lags]

@@ -28,7 +28,9 @@ from subgraph.document.measure import Estimate, measure
 from subgraph.document.prices import Prices
 from subgraph.document.validation import Text, Validator
 
-_REMEMBERED_CHARACTERS: Final = 1_048_576
+_REMEMBERED: Final = 1_048_576
+# A document of many short words takes as much room as one of eight times as many letters.
+_LETTERS_OF_A_TOKEN: Final = 8
 _LONGEST_REMEMBERED: Final = 16_384
 _HIDDEN: Final = "The schema is not shown here: introspection is switched off (MC_INTROSPECTION)."
 _OFF: Final = "INTROSPECTION_OFF"
@@ -36,12 +38,17 @@ _OFF: Final = "INTROSPECTION_OFF"
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A document that was looked at: what it says and costs, or why it can't run."""
+    """A document that was looked at: what it says and costs, or, instead of it, why it can't run."""
 
     document: DocumentNode | None
     errors: tuple[GraphQLError, ...] = ()
     estimates: Mapping[str | None, Estimate] = field(default_factory=dict)
     shapes: dict[str | None, Shape] = field(default_factory=dict)
+    tokens: int = 0
+
+    def weight(self, text: str) -> int:
+        """What it takes to remember this of a text, in letters."""
+        return max(len(text), self.tokens * _LETTERS_OF_A_TOKEN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +107,14 @@ class Documents:
             shows_schema=shows_schema,
         )
         self._known: OrderedDict[str, Prepared] = OrderedDict()
-        self._characters = 0
+        self._weight = 0
 
     def operation(
         self, text: str, name: str | None, variables: Mapping[str, Any] | None
     ) -> Operation | tuple[GraphQLError, ...]:
         """The operation that a request means, or the errors that refuse the request."""
         prepared = self.prepare(text)
-        if prepared.document is None or prepared.errors:
+        if prepared.document is None:
             return prepared.errors
         node = get_operation_ast(prepared.document, name)
         if node is None:
@@ -160,14 +167,14 @@ class Documents:
 
     def _remember(self, text: str, prepared: Prepared) -> None:
         self._known[text] = prepared
-        self._characters += len(text)
-        while self._characters > _REMEMBERED_CHARACTERS:
-            forgotten, _ = self._known.popitem(last=False)
-            self._characters -= len(forgotten)
+        self._weight += prepared.weight(text)
+        while self._weight > _REMEMBERED:
+            forgotten, what = self._known.popitem(last=False)
+            self._weight -= what.weight(forgotten)
 
     def _check(self, text: str) -> Prepared:
         try:
-            check_text(text, self._limits)
+            tokens = check_text(text, self._limits)
             document = parse(Text(text))
             measured = measure(document, self._prices, self._limits)
         except GraphQLError as error:
@@ -175,16 +182,24 @@ class Documents:
         if measured.is_introspection and not self._shows_schema:
             return Prepared(None, (_refusal(_HIDDEN, "GRAPHQL_VALIDATION_FAILED", reason=_OFF),))
         errors = self._validator.errors(document)
-        return Prepared(
-            document,
-            tuple(_coded(error, "GRAPHQL_VALIDATION_FAILED") for error in errors),
-            measured.estimates,
-        )
+        if errors:
+            return Prepared(None, tuple(map(_without_tree, errors)))
+        return Prepared(document, (), measured.estimates, tokens=tokens)
 
 
 def _coded(error: GraphQLError, code: str) -> GraphQLError:
     error.extensions = {"code": code, **(error.extensions or {})}
     return error
+
+
+def _without_tree(error: GraphQLError) -> GraphQLError:
+    """The same error by its place alone: its nodes would keep a tree that is a hundred times as large as its text."""
+    return GraphQLError(
+        error.message,
+        source=error.source,
+        positions=error.positions,
+        extensions={"code": "GRAPHQL_VALIDATION_FAILED", **(error.extensions or {})},
+    )
 
 
 def _refusal(message: str, code: str, **more: str) -> GraphQLError:

@@ -84,8 +84,8 @@ class Limits:
         )
 
 
-def check_text(text: str, limits: Limits) -> None:
-    """Refuse what is too long or nested too deep to be parsed at all."""
+def check_text(text: str, limits: Limits) -> int:
+    """Refuse what is too long or nested too deep to be parsed at all; how many tokens the rest has."""
     limits.check("bytes", len(text))
     if not text.isascii():
         limits.check("bytes", len(text.encode("utf-8", "surrogatepass")))
@@ -106,3 +106,4 @@ def check_text(text: str, limits: Limits) -> None:
     limits.check("tokens", tokens - comments)
     limits.check("nesting", deepest)
     limits.check("word", longest)
+    return tokens

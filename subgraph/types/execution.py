@@ -137,7 +137,7 @@ class Execution(Node):
         key = self.record.workflow_id
         return later(
             info.context.loaders.workflow.load(key),
-            lambda found: Workflow.of(entities.present(found, "workflow", key)),
+            lambda found: Workflow.of(entities.still_there(found, "workflow", key)),
         )
 
     @strawberry.field(description="The version that runs.")
@@ -146,7 +146,7 @@ class Execution(Node):
         key = self.record.version_id
         return later(
             info.context.loaders.version.load(key),
-            lambda found: WorkflowVersion.of(entities.present(found, "version", key)),
+            lambda found: WorkflowVersion.of(entities.still_there(found, "version", key)),
         )
 
     @strawberry.field(description="What it waits for; null unless it waits.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import stat
+from typing import get_args
 from uuid import UUID
 
 import pytest
@@ -13,9 +14,12 @@ from joserfc.jwk import OctKey, OKPKey
 from runtime.clock import ManualClock
 from runtime.identity.authenticator import Authenticator
 from runtime.identity.development import AUDIENCE, ISSUER, DevIssuer
+from runtime.identity.roles import ROLE_SCOPES
 from runtime.identity.tokens import TokenVerifier
 from runtime.model.errors import Denied, Unauthenticated
+from runtime.services.access import Scope
 from runtime.settings import AuthSettings
+from subgraph.http.metrics import SCOPE
 
 TENANTS = {"acme": UUID(int=1)}
 
@@ -169,3 +173,9 @@ def test_the_key_is_private_and_the_same_after_a_restart(tmp_path, clock):
 
     assert DevIssuer.open(tmp_path, clock).key.as_dict() == first.key.as_dict()
     assert stat.S_IMODE((tmp_path / "dev-issuer.json").stat().st_mode) == 0o600
+
+
+def test_no_role_promises_a_scope_that_nobody_asks_for():
+    given = frozenset().union(*ROLE_SCOPES.values())
+
+    assert given == {*get_args(Scope), SCOPE}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from subgraph.document import documents as module
 from subgraph.document.documents import Documents, Operation
 from subgraph.schema.build import build_schema
 
@@ -25,14 +26,33 @@ def test_refusals_are_remembered_too(documents: Documents) -> None:
     assert documents.prepare("{ nothing }") is documents.prepare("{ nothing }")
 
 
-def test_what_is_remembered_is_bounded() -> None:
+def test_a_refusal_keeps_its_places_and_no_tree(documents: Documents) -> None:
+    prepared = documents.prepare("{\n  workflows { nothing }\n}")
+
+    (error,) = prepared.errors
+    assert (prepared.document, error.nodes) == (None, None)
+    assert error.formatted["locations"] == [{"line": 2, "column": 15}]
+
+
+@pytest.mark.parametrize(
+    ("text", "most"),
+    [
+        ("{ workflows { totalCount } }" + " " * 15_960, 6),
+        (f"{{ nodes(ids: [{'1 ' * 1_400}]) {{ id }} }}", 8),
+    ],
+    ids=["letters", "tokens"],
+)
+def test_what_is_remembered_is_bounded(
+    monkeypatch: pytest.MonkeyPatch, text: str, most: int
+) -> None:
+    monkeypatch.setattr(module, "_REMEMBERED", 100_000)
     documents = Documents(build_schema())
 
-    for n in range(120):
-        documents.prepare("{ workflows { totalCount } }" + " " * (16_000 - n))
+    for n in range(most + 3):
+        documents.prepare(f"# {n}\n{text}")
 
-    assert sum(len(text) for text in documents._known) <= 1_048_576
-    assert documents._characters == sum(len(text) for text in documents._known)
+    assert len(documents._known) == most
+    assert documents._weight == sum(each.weight(text) for text, each in documents._known.items())
 
 
 def test_a_long_document_is_not_remembered(documents: Documents) -> None:
