@@ -4,17 +4,21 @@
 
 Standard library only. A second call over unchanged files does nothing: each set leaves a stamp, the digest of its
 requirements file and of the interpreter. The project is linked (not built), so that no build tool is downloaded.
+Two calls at the same moment take turns: the later one finds the work done.
 """
 
 from __future__ import annotations
 
 import base64
+import contextlib
+import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,13 +39,40 @@ sys.exit({function}())
 
 
 def main() -> int:
-    """Do what is not done yet."""
+    """Make one set ready; the exit code."""
     if len(sys.argv) != 2 or sys.argv[1] not in SETS:
         print("usage: bootstrap.py runtime|test", file=sys.stderr)
         return 2
-    wanted = sys.argv[1]
     if shutil.which("git") is None:
         say("note: git is not on the PATH (Debian, Ubuntu: apt-get install git)")
+    try:
+        with alone():
+            make_ready(sys.argv[1])
+    except KeyboardInterrupt:
+        say("\nenvironment: interrupted; the next make does the rest")
+        return 130
+    return 0
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """One at a time in this folder; the kernel ends the turn with its holder, however that dies."""
+    folder = os.open(ROOT, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("environment: waiting for another make in this folder")
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        except OSError:
+            pass  # A file system without locks: there is nothing to wait for.
+        yield
+    finally:
+        os.close(folder)
+
+
+def make_ready(wanted: str) -> None:
+    """Do what is not done yet."""
     if not usable_environment():
         make_environment()
     stamps = {name: stamp(name) for name in SETS[wanted]}
@@ -50,7 +81,6 @@ def main() -> int:
         for name, digest in stamps.items():
             stamp_file(name).write_text(digest, encoding="ascii")
     link_project()
-    return 0
 
 
 def say(text: str) -> None:
@@ -117,16 +147,16 @@ def install(name: str) -> None:
         command = [uv, "pip", "install", "--quiet", "--python", PYTHON]
     else:
         if subprocess.run([PYTHON, "-m", "pip", "-V"], capture_output=True, check=False).returncode:
-            run([PYTHON, "-m", "ensurepip", "--default-pip"])
+            run([PYTHON, "-m", "ensurepip", "--default-pip"], stdout=subprocess.DEVNULL)
         command = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     # The file is complete, so nothing is resolved anew: older pips take `name[extra]>=x` of a dependency for unpinned
     # as soon as the index holds a newer release, and refuse it under --require-hashes.
     run([*command, "--no-deps", "--require-hashes", "-r", file])
 
 
-def run(command: list[str | Path]) -> None:
+def run(command: list[str | Path], *, stdout: int | None = None) -> None:
     """Run a command; end with one sentence when it fails."""
-    if subprocess.run(command, check=False).returncode:
+    if subprocess.run(command, check=False, stdout=stdout).returncode:
         sys.exit(
             f"{Path(command[0]).name} failed (its words are above). If it could not reach the "
             "package index, check the network or the proxy settings, then run make again."

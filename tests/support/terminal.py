@@ -43,6 +43,12 @@ class Terminal:
         """Press keys."""
         os.write(self._descriptor, keys)
 
+    def hang_up(self) -> None:
+        """Close it, as one closes a window: the kernel tells the program, as the session's leader, and no one else."""
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        os.dup2(nowhere, self._descriptor)
+        os.close(nowhere)
+
     def family(self) -> list[psutil.Process]:
         """The program, and what it has started at any depth."""
         found = psutil.Process(self.process.pid)

@@ -24,6 +24,17 @@ PROGRAM = (
     "import signal, sys; signal.signal(signal.SIGINT, lambda *_: sys.exit(0));"
     " print('up', flush=True); signal.pause()"
 )
+ENGINE = """
+import asyncio, signal
+from maestro_cli.local.signals import run_until_stopped
+
+async def body():
+    print("up, hang-up ignored:", signal.getsignal(signal.SIGHUP) is signal.SIG_IGN, flush=True)
+    await asyncio.Event().wait()
+
+run_until_stopped(body())
+open("ended", "w").close()
+"""
 
 
 def make(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -89,6 +100,44 @@ async def test_ctrl_c_in_a_terminal_reaches_the_program_and_make_ends_well(tmp_p
         made.press(CTRL_C)
 
         assert await made.ended() == 0, made.output()
+
+
+async def test_a_closed_terminal_ends_the_program_though_make_tells_it_nothing(tmp_path: Path):
+    (tmp_path / "engine.py").write_text(ENGINE)
+    foreground = ROOT / "scripts/foreground.py"
+    (tmp_path / "Makefile").write_text(
+        f"all:\n\t@exec {sys.executable} {foreground} {sys.executable} engine.py\n"
+    )
+
+    with terminal(
+        "make", folder=tmp_path, environment={**os.environ, "PYTHONPATH": os.fspath(ROOT)}
+    ) as made:
+        await made.printed("up")
+        made.hang_up()
+
+        await made.ended()
+
+    assert (tmp_path / "ended").exists()
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_what_nohup_has_said_stays_said(tmp_path: Path, ignored: bool):
+    (tmp_path / "engine.py").write_text(ENGINE)
+    trap = "trap '' HUP; " if ignored else ""
+
+    with subprocess.Popen(
+        ["/bin/sh", "-c", f"{trap}exec {sys.executable} engine.py"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.fspath(ROOT)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        said = process.stdout.readline()
+        process.kill()
+
+    assert said == f"up, hang-up ignored: {ignored}\n"
 
 
 async def test_make_run_shows_the_example_its_lines_work_and_ctrl_c_ends_everything(mc: Mc):
