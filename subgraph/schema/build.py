@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Final
 
 import strawberry
@@ -25,6 +25,7 @@ from subgraph.schema.entities import MOST, resolve_entity
 from subgraph.schema.hooks import CheckedDocument, PresentedErrors, ToldCost, tell_cost
 from subgraph.schema.mutation import Mutation
 from subgraph.schema.query import Query
+from subgraph.schema.sdl import write_sdl
 from subgraph.schema.subscription import Subscription
 from subgraph.types.scalars import SCALARS
 from subgraph.types.step_execution import StepExecution
@@ -43,6 +44,11 @@ class Schema(strawberry.federation.Schema):
         super().__init__(*arguments, **more)
         # What it said of itself: the same for everybody, and the one answer that takes long without asking anybody.
         self._said: OrderedDict[tuple[str, str | None], dict[str, Any] | None] = OrderedDict()
+
+    @cached_property
+    def sdl(self) -> str:
+        """The text that gateways compose: written once, which takes as long as hundreds of requests."""
+        return write_sdl(self)
 
     async def execute(
         self,

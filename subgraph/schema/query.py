@@ -1,6 +1,6 @@
 """Root fields that read: signature and description, one line of body."""
 
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import strawberry
 
@@ -16,7 +16,6 @@ from runtime.model.errors import BadInput
 from runtime.model.values import SemVer
 from subgraph.directives import access, paged, sized, weight
 from subgraph.faces import show
-from subgraph.schema.sdl import write_sdl
 from subgraph.types.circuit_breaker import CircuitBreaker
 from subgraph.types.dead_letter import DeadLetterConnection
 from subgraph.types.event_handler import EventHandler
@@ -48,7 +47,7 @@ class Query:
     @strawberry.field(name="_service", description="This subgraph, as gateways ask for it.")
     def service(self, info: Info) -> Service:
         """Give gateways the very text that is committed."""
-        return Service(sdl=write_sdl(info.schema))
+        return Service(sdl=cast(Any, info.schema).sdl)
 
     @strawberry.field(
         description="Whatever an id names; null when there is nothing for this caller.",

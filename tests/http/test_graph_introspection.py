@@ -29,6 +29,18 @@ async def test_the_same_question_is_worked_out_once(
     assert again.body["data"]["__schema"]["queryType"]["name"] == "Query"
 
 
+async def test_gateways_get_a_text_that_was_written_once(
+    server: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await server.ask("{ _service { sdl } }")
+    # It takes the time of a thousand requests, and an operation may ask for it fifty times.
+    monkeypatch.setattr("subgraph.schema.sdl.print_schema", None)
+
+    again = await server.ask("{ a: _service { sdl } b: _service { sdl } }")
+
+    assert again.body["data"]["a"] == again.body["data"]["b"] == first.body["data"]["_service"]
+
+
 async def test_what_variables_decide_is_worked_out_anew(server: Served) -> None:
     query = "query($name: String!) { __type(name: $name) { name } }"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -110,6 +111,9 @@ async def test_steps_and_executions_are_counted(room: EngineRoom):
 
     page = room.metrics.render()[0].decode()
     assert 'maestro_steps_total{connector="probe.echo@1.0.0",status="completed"} 1.0' in page
+    assert 'maestro_step_seconds_count{connector="probe.echo@1.0.0"} 1.0' in page
     assert 'maestro_executions_finished_total{status="completed"} 1.0' in page
+    for name in ("maestro_execution_seconds", "maestro_flush_rows", "maestro_flush_seconds"):
+        assert re.search(rf"^{name}_count(\{{.*\}})? [1-9]", page, re.MULTILINE), name
     assert "maestro_queue_lag_seconds_count 1.0" in page
     assert 'maestro_executions_running{shard="0"} 0.0' in page
