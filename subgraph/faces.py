@@ -39,7 +39,15 @@ def connection_face(record: type) -> Callable[[type[T]], type[T]]:
 
 def show(record: object | None) -> Any:
     """The GraphQL object of a record, or None."""
-    return None if record is None else _FACES[type(record)].of(record)
+    return None if record is None else _face_of(type(record)).of(record)
+
+
+def _face_of(record: type) -> Any:
+    """The face of a record class, or of the one that it is a view of."""
+    found = _FACES.get(record)
+    if found is None:
+        found = _FACES[record] = next(_FACES[base] for base in record.__mro__ if base in _FACES)
+    return found
 
 
 def show_page(record: type, page: Page[Any], **more: object) -> Any:

@@ -37,7 +37,7 @@ from runtime.services.naming import check_labels, check_region
 from runtime.services.storable import NUL
 from runtime.store.blob import Blobs
 from runtime.store.enqueue import EnqueueOutcome, EnqueueRow
-from runtime.store.execution_record import trace_id_of
+from runtime.store.execution_row import trace_id_of
 from runtime.store.idempotency import body_digest, check_key
 from runtime.store.plan import PlanStore
 from runtime.store.tenant import TenantStore

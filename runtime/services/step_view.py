@@ -30,7 +30,8 @@ from runtime.model.execution import (
     no_input,
 )
 from runtime.model.values import Json, Money, total
-from runtime.store.execution_record import AttemptRow, error_of
+from runtime.store.execution_record import AttemptRow
+from runtime.store.execution_row import error_of
 
 _NOT_REACHED: Final = frozenset({StepStatus.PENDING, StepStatus.READY, StepStatus.SKIPPED})
 _STILL_GOING: Final = frozenset(

@@ -29,7 +29,7 @@ from runtime.model.identity import Actor
 from runtime.model.page import Page, PageRequest
 from runtime.model.values import Json
 from runtime.store import cursor
-from runtime.store.execution_record import actor_of
+from runtime.store.execution_row import actor_of
 from runtime.store.pool import Database
 from runtime.store.shards import Shards
 from runtime.store.statements import statements

@@ -28,7 +28,8 @@ from runtime.model.execution import (
 from runtime.model.ids import make_uuid7
 from runtime.model.page import Page, PageRequest
 from runtime.store import cursor
-from runtime.store.execution_record import ENQUEUE, execution_of
+from runtime.store.execution_record import ENQUEUE
+from runtime.store.execution_row import ExecutionRow
 from runtime.store.listing import Composer, Condition, any_of
 from runtime.store.pool import Database
 from runtime.store.shards import Shards
@@ -98,7 +99,7 @@ class ExecutionList:
 
         found = await self._shards.gather(homes, ask)
         rows = merge(*found.answers, key=itemgetter("id"), reverse=newest_first)
-        items = [execution_of(row) for row in islice(rows, size + 1)]
+        items: list[Execution] = [ExecutionRow(row) for row in islice(rows, size + 1)]
         page = cursor.page_of(request, items, [cursor.encode(listing, str(i.id)) for i in items])
         return replace(page, silent=found.silent) if found.silent else page
 
@@ -121,7 +122,7 @@ class ExecutionList:
             text, arguments = self._composer.statement(shape, build, values)
             async with database.tenant(tenant) as connection:
                 rows = await connection.fetch(text, *arguments)
-            found += map(execution_of, rows)
+            found += map(ExecutionRow, rows)
         return found
 
     async def count(

@@ -13,18 +13,14 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from runtime.model.blob import stored
 from runtime.model.event import EventKind, ExecutionEvent
 from runtime.model.execution import (
     Execution,
-    ExecutionError,
     ExecutionStatus,
     StepStatus,
-    TriggerKind,
-    WaitKind,
 )
-from runtime.model.identity import Actor, ActorKind
 from runtime.model.values import Json
+from runtime.store.execution_row import ExecutionRow
 from runtime.store.idempotency import find_key
 from runtime.store.shards import Shards
 from runtime.store.statements import statements
@@ -75,7 +71,7 @@ class ExecutionRecords:
         for database, some in self._shards.grouped(ids).items():
             async with database.tenant(tenant) as connection:
                 rows = await connection.fetch(_SQL["get_many"], tenant, some, min(some), max(some))
-            found |= {row["id"]: execution_of(row) for row in rows}
+            found |= {row["id"]: ExecutionRow(row) for row in rows}
         return found
 
     async def find_by_key(
@@ -145,44 +141,6 @@ class ExecutionRecords:
         return [event_of(row) for row in rows]
 
 
-def execution_of(row: Any) -> Execution:
-    """A record from a row: what was said at the enqueue stands in its `meta`."""
-    meta: dict[str, Any] = row["meta"]
-    wait = row["wait"]
-    run_at, parent = meta.get("run_at"), meta.get("parent")
-    return Execution(
-        id=row["id"],
-        tenant_id=row["tenant_id"],
-        workflow_id=row["workflow_id"],
-        version_id=row["version_id"],
-        status=ExecutionStatus(row["status"]),
-        namespace=row["namespace"],
-        generation=row["generation"],
-        priority=row["priority"],
-        created_at=row["created_at"],
-        created_by=actor_of(meta.get("actor")),
-        trigger=TriggerKind(meta.get("trigger", TriggerKind.API)),
-        wait=None if wait is None else WaitKind(wait),
-        cancel_requested=row["cancel_requested"],
-        region=row["region"],
-        purpose=meta.get("purpose"),
-        idempotency_key=meta.get("key"),
-        parent_id=UUID(parent) if parent else None,
-        trace_id=trace_id_of(meta.get("trace")),
-        input=stored(row["input"]),
-        output=stored(row["output"]),
-        error=error_of(row["error"]),
-        labels=dict(meta.get("labels") or {}),
-        wake_at=row["wake_at"],
-        deadline=row["deadline"],
-        scheduled_for=datetime.fromisoformat(run_at) if run_at else None,
-        started_at=row["started_at"],
-        finished_at=row["finished_at"],
-        worker_id=row["owner"],
-        version=meta.get("version"),
-    )
-
-
 def event_of(row: Any) -> ExecutionEvent:
     """A record from a row of `execution_events`."""
     return ExecutionEvent(
@@ -193,37 +151,6 @@ def event_of(row: Any) -> ExecutionEvent:
         row["ts"],
         row["data"],
     )
-
-
-def error_of(data: Any) -> ExecutionError | None:
-    """An error from its JSON."""
-    if not isinstance(data, dict):
-        return None
-    return ExecutionError(
-        str(data.get("type", "Error")),
-        str(data.get("message", "")),
-        bool(data.get("retryable", False)),
-        data.get("step_key"),
-        data.get("details"),
-    )
-
-
-def actor_of(data: Any) -> Actor:
-    """An actor from its JSON."""
-    if not isinstance(data, dict):
-        return Actor("unknown", ActorKind.SYSTEM)
-    return Actor(
-        str(data.get("subject", "unknown")),
-        ActorKind(data.get("kind", ActorKind.USER)),
-        data.get("display_name"),
-    )
-
-
-def trace_id_of(headers: Any) -> str | None:
-    """The trace id in W3C headers: the second part of `traceparent`."""
-    parent = headers.get("traceparent") if isinstance(headers, dict) else None
-    parts = parent.split("-") if isinstance(parent, str) else []
-    return parts[1] if len(parts) > 1 else None
 
 
 def _attempt_of(row: Any) -> AttemptRow:

@@ -22,7 +22,7 @@ from runtime.model.workflow import (
     WorkflowVersion,
 )
 from runtime.store import cursor
-from runtime.store.execution_record import actor_of
+from runtime.store.execution_row import actor_of
 from runtime.store.pool import Database
 from runtime.store.statements import statements
 
