@@ -26,7 +26,8 @@ from runtime.services.workflow import WorkflowService
 K = TypeVar("K")
 V = TypeVar("V")
 
-_LARGE: Final = 100_000
+# Characters of a document: what is longer would make everybody wait for ten milliseconds and more.
+_LARGE: Final = 8_192
 
 
 class Loaders:

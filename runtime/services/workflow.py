@@ -54,7 +54,8 @@ from runtime.store.workflow_list import WorkflowList
 from runtime.telemetry.metrics import Metrics
 
 _CREATE: Final = "create_workflow"
-_LARGE: Final = 100_000
+# Characters of a document: what is longer would make everybody wait for ten milliseconds and more.
+_LARGE: Final = 8_192
 _PUBLISH: Final = "publish_workflow"
 _CAP: Final = 10_000
 _ANY: Final = Number()

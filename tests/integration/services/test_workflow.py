@@ -57,6 +57,27 @@ async def test_name_taken_is_a_conflict(room):
     assert caught.value.reason == "WORKFLOW_EXISTS"
 
 
+async def test_others_get_their_turn_while_documents_are_judged(room):
+    steps = [{"id": f"s{n}", "uses": "core.noop@1"} for n in range(300)]
+    source = document(steps=steps)
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    waiting = asyncio.create_task(others())
+    judged = await asyncio.gather(
+        *(room.workflows.validate(room.who, source, JSON) for _ in range(8))
+    )
+    waiting.cancel()
+
+    assert all(one.ok for one in judged)
+    assert turns > 2 * len(judged), "one operation may ask for fifty at once"
+
+
 async def test_a_document_with_errors_is_refused_with_all_of_them(room):
     source = document(
         steps=[
