@@ -32,7 +32,11 @@ from subgraph.compiled.reasons import Reason, Unplanned
 from subgraph.compiled.run import Attempt, Run
 from subgraph.compiled.switches import switches_of
 
-_MOST_CHARACTERS: Final = 1_048_576
+# What is kept, in letters of text: a token of the tree takes as much as eight of them, a field of a plan as 24.
+_MOST_LETTERS: Final = 1_048_576
+_OF_AN_OPERATION: Final = 64
+_OF_A_TOKEN: Final = 8
+_OF_A_FIELD: Final = 24
 _LONGEST: Final = 16_384
 _MOST_SETTINGS: Final = 16
 
@@ -43,7 +47,7 @@ class _Known:
 
     operation: OperationDefinitionNode
     fragments: Mapping[str, FragmentDefinitionNode]
-    characters: int
+    letters: int = 0
     switches: tuple[str, ...] = ()
     plans: dict[tuple[Any, ...], Plan | Unplanned] = field(default_factory=dict)
 
@@ -71,7 +75,7 @@ class Plans:
         self._fell_back = fell_back
         self._is_short = set(schema.extensions) <= set(silent) and not schema.directives
         self._known: OrderedDict[int, _Known] = OrderedDict()
-        self._characters = 0
+        self._letters = 0
         schema.execution_context_class = type("Planned", (PlannedExecutor,), {"plans": self})
 
     async def execute(
@@ -134,8 +138,11 @@ class Plans:
         setting = tuple(variables.coerced.get(name, Undefined) for name in known.switches)
         found = known.plans.get(setting)
         if found is None:
-            found = self._planned(known, variables)
-            known.plans[setting] = found
+            # Settings are the caller's: neither a plan nor the lack of one is kept for every one of them.
+            if len(known.plans) >= _MOST_SETTINGS:
+                raise Unplanned(Reason.SIZE)
+            found = known.plans[setting] = self._planned(known, variables)
+            self._grow(known, _OF_A_FIELD * (found.size if isinstance(found, Plan) else 1))
         if isinstance(found, Unplanned):
             raise Unplanned(found.reason, str(found))
         return found
@@ -151,22 +158,45 @@ class Plans:
         if characters > _LONGEST:
             raise Unplanned(Reason.SIZE)
         # It holds the operation, whose id therefore belongs to nothing else.
-        known = _Known(operation, fragments, characters)
+        known = _Known(operation, fragments)
         try:
             known.switches = switches_of(operation, fragments)
         except Unplanned as unplanned:
-            known.plans[()] = unplanned
+            known.plans[()] = _bare(unplanned)
         self._known[id(operation)] = known
-        self._characters += characters
-        while self._characters > _MOST_CHARACTERS:
-            _, forgotten = self._known.popitem(last=False)
-            self._characters -= forgotten.characters
+        self._grow(known, _OF_AN_OPERATION + max(characters, _OF_A_TOKEN * _tokens(operation)))
         return known
 
+    def _grow(self, known: _Known, letters: int) -> None:
+        """Count what an operation takes, and forget others for it."""
+        if self._known.get(id(known.operation)) is not known:
+            return  # It is larger than all that is kept, and gone already.
+        known.letters += letters
+        self._letters += letters
+        while self._letters > _MOST_LETTERS:
+            _, forgotten = self._known.popitem(last=False)
+            self._letters -= forgotten.letters
+
     def _planned(self, known: _Known, variables: VariableValues) -> Plan | Unplanned:
-        if len(known.plans) >= _MOST_SETTINGS or self._schema.exception_handlers:
+        if self._schema.exception_handlers:
             return Unplanned(Reason.SIZE)
         try:
             return self._planner.plan(known.operation, known.fragments, variables)
         except Unplanned as unplanned:
-            return Unplanned(unplanned.reason, str(unplanned))  # without the frames of the search
+            return _bare(unplanned)
+
+
+def _bare(unplanned: Unplanned) -> Unplanned:
+    """The same without the frames of the search, and of the request around it."""
+    return Unplanned(unplanned.reason, str(unplanned))
+
+
+def _tokens(operation: OperationDefinitionNode) -> int:
+    """How many tokens the operation's whole document has: its tree is kept with it."""
+    token = operation.loc.start_token if operation.loc else None
+    while token is not None and token.prev is not None:
+        token = token.prev
+    count = 0
+    while token is not None:
+        count, token = count + 1, token.next
+    return count

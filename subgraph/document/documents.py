@@ -31,6 +31,8 @@ from subgraph.document.validation import Text, Validator
 _REMEMBERED: Final = 1_048_576
 # A document of many short words takes as much room as one of eight times as many letters.
 _LETTERS_OF_A_TOKEN: Final = 8
+# What is remembered of the shortest document, a refused one too.
+_LETTERS_OF_A_DOCUMENT: Final = 64
 _LONGEST_REMEMBERED: Final = 16_384
 _HIDDEN: Final = "The schema is not shown here: introspection is switched off (MC_INTROSPECTION)."
 _OFF: Final = "INTROSPECTION_OFF"
@@ -48,7 +50,7 @@ class Prepared:
 
     def weight(self, text: str) -> int:
         """What it takes to remember this of a text, in letters."""
-        return max(len(text), self.tokens * _LETTERS_OF_A_TOKEN)
+        return _LETTERS_OF_A_DOCUMENT + max(len(text), self.tokens * _LETTERS_OF_A_TOKEN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,27 +180,27 @@ class Documents:
             document = parse(Text(text))
             measured = measure(document, self._prices, self._limits)
         except GraphQLError as error:
-            return Prepared(None, (_coded(error, "GRAPHQL_PARSE_FAILED"),))
+            return Prepared(None, (_bare(error, "GRAPHQL_PARSE_FAILED"),))
         if measured.is_introspection and not self._shows_schema:
             return Prepared(None, (_refusal(_HIDDEN, "GRAPHQL_VALIDATION_FAILED", reason=_OFF),))
         errors = self._validator.errors(document)
         if errors:
-            return Prepared(None, tuple(map(_without_tree, errors)))
+            invalid = "GRAPHQL_VALIDATION_FAILED"
+            return Prepared(None, tuple(_bare(error, invalid) for error in errors))
         return Prepared(document, (), measured.estimates, tokens=tokens)
 
 
-def _coded(error: GraphQLError, code: str) -> GraphQLError:
-    error.extensions = {"code": code, **(error.extensions or {})}
-    return error
+def _bare(error: GraphQLError, code: str) -> GraphQLError:
+    """The same error by its place alone, as it may be remembered.
 
-
-def _without_tree(error: GraphQLError) -> GraphQLError:
-    """The same error by its place alone: its nodes would keep a tree that is a hundred times as large as its text."""
+    Its nodes would keep a tree that is a hundred times as large as its text, its traceback the whole request that met
+    it first, with variables and token.
+    """
     return GraphQLError(
         error.message,
         source=error.source,
         positions=error.positions,
-        extensions={"code": "GRAPHQL_VALIDATION_FAILED", **(error.extensions or {})},
+        extensions={"code": code, **(error.extensions or {})},
     )
 
 

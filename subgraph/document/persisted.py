@@ -24,6 +24,8 @@ from runtime.telemetry.log import get_logger
 PRODUCT: Final = Path(__file__).with_name("trusted_documents.json")
 FORMAT: Final = "apollo-persisted-query-manifest"
 _MOST_CHARACTERS: Final = 4_194_304
+# What a digest and its place take beside the text.
+_CHARACTERS_OF_A_DIGEST: Final = 256
 _MOST_REPORTED: Final = 1_000
 
 _log = get_logger("graphql")
@@ -72,10 +74,10 @@ class PersistedDocuments:
             self._known.move_to_end(sha256)
             return
         self._known[sha256] = text
-        self._characters += len(text)
+        self._characters += _CHARACTERS_OF_A_DIGEST + len(text)
         while self._characters > _MOST_CHARACTERS:
             _, forgotten = self._known.popitem(last=False)
-            self._characters -= len(forgotten)
+            self._characters -= _CHARACTERS_OF_A_DIGEST + len(forgotten)
 
     def _check(self, text: str) -> None:
         sha256 = digest_of(text)

@@ -144,7 +144,7 @@ async def test_each_event_of_a_subscription_is_answered_by_the_plan(
 async def test_a_plan_is_made_once_and_forgotten_when_there_are_too_many(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(plans_module, "_MOST_CHARACTERS", 160)
+    monkeypatch.setattr(plans_module, "_MOST_LETTERS", 900)
     graph = schema(planned=False)
     plans = Plans(graph)
     made: list[str] = []
@@ -170,3 +170,40 @@ async def test_a_plan_is_made_once_and_forgotten_when_there_are_too_many(
         }
 
     assert made == ["A", "B", "C", "B"]
+
+
+async def test_settings_of_switches_are_bounded() -> None:
+    plans = Plans(schema(planned=False))
+    names = "abcde"
+    switched = " ".join(f"{each}: title @include(if: ${each})" for each in names)
+    declared = ", ".join(f"${each}: Boolean!" for each in names)
+    document = parse(f"query ({declared}) {{ thing(number: 1) {{ number {switched} }} }}")
+    fallen: list[int] = []
+
+    async def otherwise() -> Any:
+        fallen.append(1)
+
+    for setting in range(32):
+        variables = {each: bool(setting >> place & 1) for place, each in enumerate(names)}
+        await plans.execute(document, otherwise, context=Context(), variables=variables)
+
+    (known,) = plans._known.values()
+    assert (len(known.plans), len(fallen)) == (16, 16)
+    assert plans._letters == known.letters
+
+
+async def test_a_plan_counts_by_its_fields(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plans_module, "_MOST_LETTERS", 6_000)
+    plans = Plans(schema(planned=False))
+    inner = " ".join(f"a{n}: title" for n in range(20))
+
+    async def otherwise() -> Any:
+        raise AssertionError("the library was asked")
+
+    for n in range(9):
+        spread = " ".join(f"b{m}: thing(number: 1) {{ ...F }}" for m in range(5))
+        document = parse(f"query Q{n} {{ {spread} }} fragment F on Thing {{ {inner} }}")
+        await plans.execute(document, otherwise, context=Context())
+
+    # A document of 150 tokens, written out 105 fields.
+    assert len(plans._known) == 1

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+from typing import Any
+
 import pytest
 
 from subgraph.document import documents as module
+from subgraph.document import persisted as persisted_module
 from subgraph.document.documents import Documents, Operation
+from subgraph.document.persisted import PersistedDocuments, digest_of
 from subgraph.schema.build import build_schema
 
 TWO = "query A { workflows { totalCount } } mutation B { cancelExecution(input: {executionId: 1}) { errors { code } } }"
@@ -53,6 +59,52 @@ def test_what_is_remembered_is_bounded(
 
     assert len(documents._known) == most
     assert documents._weight == sum(each.weight(text) for text, each in documents._known.items())
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{", "{" + " a" * 600 + "}", "{ ...A } fragment A on Query { ...A }", "{ nothing }"],
+    ids=["parse", "limits", "cycle", "validation"],
+)
+def test_a_refusal_keeps_nothing_of_the_request_that_met_it(
+    documents: Documents, text: str
+) -> None:
+    class Variables(dict[str, Any]):
+        """What can be looked for afterwards."""
+
+    def ask() -> weakref.ref[Variables]:
+        variables = Variables()
+        assert not isinstance(documents.operation(text, None, variables), Operation)
+        return weakref.ref(variables)
+
+    asked = ask()
+    gc.collect()
+
+    assert text in documents._known
+    assert asked() is None
+
+
+def test_short_refusals_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_REMEMBERED", 1_000)
+    documents = Documents(build_schema())
+
+    for n in range(100):
+        documents.prepare(f"{{{n}")
+
+    assert len(documents._known) == 14
+    assert documents._weight == sum(each.weight(text) for text, each in documents._known.items())
+
+
+def test_persisted_documents_are_bounded_however_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(persisted_module, "_MOST_CHARACTERS", 1_000)
+    persisted = PersistedDocuments()
+
+    for n in range(100):
+        text = f"{{a{n}}}"
+        persisted.remember(text, digest_of(text))
+
+    assert len(persisted._known) == 3
+    assert persisted.text_of(None, digest_of("{a99}")) == "{a99}"
 
 
 def test_a_long_document_is_not_remembered(documents: Documents) -> None:
