@@ -31,6 +31,7 @@ from benchmarks import (
     pickup,
     retention,
     start,
+    subscribers,
     takeover,
     throughput,
 )
@@ -60,6 +61,7 @@ BENCHES: Final = {
         graph,
         start,
         attacks,
+        subscribers,
     )
 }
 RESULTS: Final = Path(__file__).parent / "results"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from functools import cached_property
 from typing import Final, TypeVar
 from uuid import UUID
 
@@ -31,7 +32,7 @@ _LARGE: Final = 8_192
 
 
 class Loaders:
-    """One loader per look-up that lists make for each of their rows."""
+    """One loader per look-up that lists make for each of their rows; made when it is first used."""
 
     def __init__(
         self,
@@ -40,42 +41,61 @@ class Loaders:
         executions: ExecutionService,
         dead_letters: DeadLetterService,
     ) -> None:
-        self.workflow: DataLoader[UUID, Workflow | None] = _by(
-            lambda keys: workflows.get_many(who, keys)
-        )
-        self.workflow_by_name: DataLoader[str, Workflow | None] = _by(
-            lambda keys: workflows.get_many_by_name(who, keys)
-        )
-        self.version: DataLoader[UUID, WorkflowVersion | None] = _by(
-            lambda keys: workflows.versions_by_id(who, keys)
-        )
-        self.current_version: DataLoader[UUID, WorkflowVersion | None] = _by(
-            lambda keys: workflows.current_versions(who, keys)
-        )
-        self.plan: DataLoader[WorkflowVersion, Plan | None] = DataLoader(
-            _plans, cache_key_fn=lambda version: version.digest
-        )
-        self.draft: DataLoader[UUID, WorkflowVersion | None] = _by(
-            lambda keys: workflows.drafts(who, keys)
-        )
-        self.execution: DataLoader[UUID, Execution | None] = _by(
-            lambda keys: executions.get_many(who, keys)
-        )
-        self.steps: DataLoader[UUID, tuple[StepExecution, ...] | None] = _by(
-            lambda keys: executions.steps(who, keys)
-        )
-        self.dead_letter: DataLoader[DeadLetterId, DeadLetter | None] = _by(
-            lambda keys: dead_letters.get_many(who, keys)
-        )
+        self._who = who
+        self._workflows = workflows
+        self._executions = executions
+        self._dead_letters = dead_letters
+
+    @cached_property
+    def workflow(self) -> DataLoader[UUID, Workflow | None]:
+        """Workflows by id."""
+        return _by(lambda keys: self._workflows.get_many(self._who, keys))
+
+    @cached_property
+    def workflow_by_name(self) -> DataLoader[str, Workflow | None]:
+        """Workflows by name."""
+        return _by(lambda keys: self._workflows.get_many_by_name(self._who, keys))
+
+    @cached_property
+    def version(self) -> DataLoader[UUID, WorkflowVersion | None]:
+        """Versions by id."""
+        return _by(lambda keys: self._workflows.versions_by_id(self._who, keys))
+
+    @cached_property
+    def current_version(self) -> DataLoader[UUID, WorkflowVersion | None]:
+        """The current version of each workflow."""
+        return _by(lambda keys: self._workflows.current_versions(self._who, keys))
+
+    @cached_property
+    def plan(self) -> DataLoader[WorkflowVersion, Plan | None]:
+        """The plan of each version."""
+        return DataLoader(_plans, cache_key_fn=lambda version: version.digest)
+
+    @cached_property
+    def draft(self) -> DataLoader[UUID, WorkflowVersion | None]:
+        """The draft of each workflow."""
+        return _by(lambda keys: self._workflows.drafts(self._who, keys))
+
+    @cached_property
+    def execution(self) -> DataLoader[UUID, Execution | None]:
+        """Executions by id."""
+        return _by(lambda keys: self._executions.get_many(self._who, keys))
+
+    @cached_property
+    def steps(self) -> DataLoader[UUID, tuple[StepExecution, ...] | None]:
+        """The steps of each execution."""
+        return _by(lambda keys: self._executions.steps(self._who, keys))
+
+    @cached_property
+    def dead_letter(self) -> DataLoader[DeadLetterId, DeadLetter | None]:
+        """Dead letters by id."""
+        return _by(lambda keys: self._dead_letters.get_many(self._who, keys))
 
     def forget(self) -> None:
         """Drop what was read: a subscription calls this before each event. A plan is its digest's for ever."""
-        for loader in (self.workflow, self.version, self.current_version, self.draft):
-            loader.clear_all()
-        self.workflow_by_name.clear_all()
-        self.execution.clear_all()
-        self.steps.clear_all()
-        self.dead_letter.clear_all()
+        for name, loader in vars(self).items():
+            if isinstance(loader, DataLoader) and name != "plan":
+                loader.clear_all()
 
 
 def _by(fetch: Callable[[list[K]], Awaitable[Mapping[K, V]]]) -> DataLoader[K, V | None]:

@@ -26,6 +26,7 @@ from subgraph.http.middleware import Surroundings
 from subgraph.http.problem import problem
 from subgraph.http.websocket import GraphQLOverWebSocket
 from subgraph.schema.build import build_schema
+from subgraph.streams import Streams
 
 METHODS: Final = ("PUT", "PATCH", "DELETE")
 
@@ -47,8 +48,9 @@ def create_app(rt: Runtime) -> Starlette:
     )
     trusted = rt.settings.api.trusted_documents
     persisted = PersistedDocuments(trusted.mode, trusted.files)
-    http = GraphQLOverHttp(rt, schema, documents, persisted, door)
-    sockets = GraphQLOverWebSocket(rt, schema, documents, persisted, door)
+    streams = Streams(schema)
+    http = GraphQLOverHttp(rt, schema, documents, persisted, door, streams)
+    sockets = GraphQLOverWebSocket(rt, schema, documents, persisted, door, streams)
 
     async def elsewhere(request: Request) -> Response:
         """Ask who it is before saying that there is nothing."""

@@ -6,6 +6,7 @@ neither batches nor what was read.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,10 +16,12 @@ from graphql import DocumentNode
 from resolvers.context import Context
 from resolvers.dataloaders import Loaders
 from runtime.bootstrap import Runtime
+from runtime.model.errors import Denied, MaestroError, Unauthenticated
 from runtime.model.identity import Principal
 from runtime.telemetry.tracing import Tracing
 
 PURPOSE: Final = "x-purpose"
+_AGAIN_SECONDS: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +37,9 @@ class OperationContext(Context):
 class Door:
     """Lets callers in, and hands each operation its context."""
 
-    def __init__(self, rt: Runtime) -> None:
+    def __init__(self, rt: Runtime, *, again_seconds: float = _AGAIN_SECONDS) -> None:
         self._rt = rt
+        self._again = again_seconds
 
     async def admit(self, headers: Mapping[str, str]) -> Principal:
         """The caller behind a request's headers; raises Unauthenticated or Denied."""
@@ -52,6 +56,28 @@ class Door:
             given.get("authorization") or headers.get("authorization"),
             given.get(PURPOSE) or given.get("purpose") or headers.get(PURPOSE),
         )
+
+    async def outlived(
+        self, who: Principal, headers: Mapping[str, str], params: Mapping[str, object]
+    ) -> MaestroError:
+        """Why a caller may listen no longer, when that is so.
+
+        His token ran out, is not good any more, or gives him something else.
+        """
+        while (left := who.expires_at - self._rt.clock.now().timestamp()) > 0:
+            await asyncio.sleep(min(left, self._again))
+            try:
+                found = await self.admit_connection(headers, params)
+            except (Unauthenticated, Denied) as error:
+                return error
+            except MaestroError:
+                # The door can't say now; whoever was let in stays until it can.
+                continue
+            if found != who:
+                return Unauthenticated(
+                    "The token gives something else by now.", reason="TOKEN_CHANGED"
+                )
+        return Unauthenticated("The token has expired", reason="TOKEN_EXPIRED")
 
     def context(
         self,

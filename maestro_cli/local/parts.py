@@ -13,6 +13,7 @@ import uvicorn
 from maestro_cli.errors import CliError
 from runtime.bootstrap import Runtime
 from runtime.settings import ApiSettings
+from subgraph.http.frames import Sockets
 
 _CLOSE_SECONDS: Final = 5
 _BACKLOG: Final = 1024
@@ -73,7 +74,7 @@ async def serving(app: Any, listener: socket.socket) -> AsyncIterator[asyncio.Ta
         access_log=False,
         lifespan="off",
         timeout_graceful_shutdown=_CLOSE_SECONDS,
-        ws="websockets-sansio",
+        ws=Sockets,
         # A compressor per socket costs some 300 KiB, and one message can unpack to gigabytes.
         ws_per_message_deflate=False,
         server_header=False,

@@ -3,18 +3,23 @@
 Everything is read from PostgreSQL after a cursor; a bell only says when to look again, and a slow poll
 looks anyway. The status is read before the events: when it is final, its event is among them, so a
 stream knows when it has seen the end.
+
+All who watch the same execution share a `Tail`: one reads, and holds the newest events for all. Each has only a
+place of its own; one that falls behind what is held reads the table for itself, and nobody waits for it.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Final, TypeVar
 from uuid import UUID
 
 from runtime.model.errors import NotFound, Unavailable
 from runtime.model.event import EventKind, ExecutionEvent, LogLine
-from runtime.queue.wakeup import Wakeup
+from runtime.queue.wakeup import Bell, Wakeup
 from runtime.store.execution_record import ExecutionRecords
 from runtime.store.log import LogStore
 from runtime.telemetry.metrics import Metrics
@@ -22,10 +27,104 @@ from runtime.telemetry.metrics import Metrics
 T = TypeVar("T")
 
 _PAGE: Final = 500
+_HELD: Final = 256
 _POLL_SECONDS: Final = 2.0
 _PATIENCE_SECONDS: Final = 30.0
 _AGAIN_SECONDS: Final = 0.5
 _SETTLE_SECONDS: Final = 0.5
+
+
+class Tail:
+    """The newest events of one execution, read once for all who watch it here.
+
+    `last` is the number up to which it has read, and `first` that of the oldest event it holds. `reads` counts the
+    looks at the table: who came during one may believe what it says of the end only after the next.
+    """
+
+    def __init__(self, records: ExecutionRecords, tenant: UUID, execution: UUID) -> None:
+        self._records = records
+        self._tenant = tenant
+        self._execution = execution
+        self._held: deque[ExecutionEvent] = deque(maxlen=_HELD)
+        self._newest: tuple[int, int, tuple[ExecutionEvent, ...]] = (0, 0, ())
+        self._waiting: list[asyncio.Future[None]] = []
+        self.watchers = 0
+        self.last = 0
+        self.begun = self.done = 0
+        self.is_over = False
+        self.error: Exception | None = None
+        self._bell = Bell()
+
+    def after(self, place: int) -> Sequence[ExecutionEvent] | None:
+        """What is held after a place, in order; None when that does not reach back so far."""
+        if place >= self.last:
+            return ()
+        first = self._held[0].sequence if self._held else self.last + 1
+        if place < first - 1:
+            return None
+        # All who keep up ask the same.
+        if self._newest[:2] != (place, self.last):
+            count = self.last - place
+            self._newest = (place, self.last, tuple(self._held[n] for n in range(-count, 0)))
+        return self._newest[2]
+
+    def look(self) -> int:
+        """Have it look at the table once more; the number of the look that counts."""
+        self._bell.ring()
+        return self.begun + 1
+
+    async def changed(self) -> None:
+        """Return at the next look that found something, or the end."""
+        news = asyncio.get_running_loop().create_future()
+        self._waiting.append(news)
+        await news
+
+    async def run(self, bell: Bell, poll: float) -> None:
+        """Read until nobody watches."""
+        self._bell = bell
+        try:
+            self.last = await self._start()
+            while True:
+                await self._read()
+                await self._bell.wait(poll)
+        except Exception as error:  # noqa: BLE001 - each who watches raises it
+            self.error = error
+            self._tell()
+
+    async def _start(self) -> int:
+        """Where to begin: what is newest is held, and who wants more reads it."""
+        last = await patiently(lambda: self._records.last_sequence(self._tenant, self._execution))
+        return max(0, last - _HELD)
+
+    async def _read(self) -> None:
+        self.begun += 1
+        has_news = False
+        while True:
+            status, found = await patiently(
+                lambda: self._records.status_and_events(
+                    self._tenant, self._execution, after=self.last, limit=_PAGE
+                )
+            )
+            if status is None:
+                raise unknown(self._execution)
+            if found:
+                self._held.extend(found)
+                self.last, has_news = found[-1].sequence, True
+            is_all = len(found) < _PAGE
+            self.is_over = is_all and status.is_terminal and not went_on(found)
+            if is_all:
+                break
+            self._tell()
+        self.done = self.begun
+        # A poll that found nothing wakes nobody.
+        if has_news or self.is_over:
+            self._tell()
+
+    def _tell(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for news in waiting:
+            if not news.done():
+                news.set_result(None)
 
 
 class Watcher:
@@ -45,6 +144,7 @@ class Watcher:
         self._wakeup = wakeup
         self._open = metrics.subscribers
         self._poll = poll_seconds
+        self._tails: dict[tuple[UUID, UUID], tuple[Tail, asyncio.Task[None]]] = {}
 
     async def events(
         self, tenant: UUID, execution: UUID, after: int, kinds: Sequence[EventKind]
@@ -52,25 +152,56 @@ class Watcher:
         """Events after a sequence; ends after the last event of the newest generation."""
         wanted = frozenset(kinds)
         with self._open.track_inprogress():
-            async with self._wakeup.listen(execution) as bell:
+            async with self._tail(tenant, execution) as tail:
+                counts = tail.look()
                 while True:
-                    seen = after
-                    status, found = await patiently(
-                        lambda seen=seen: self._records.status_and_events(  # type: ignore[misc] # mypy sees no type for a lambda's default
-                            tenant, execution, after=seen, limit=_PAGE
-                        )
-                    )
-                    if status is None:
-                        raise unknown(execution)
+                    found = tail.after(after) if tail.done else ()
+                    if found is None:
+                        # Far behind, or just come: read for oneself what is not held any more.
+                        found = await self._page(tenant, execution, after)
                     for event in found:
                         after = event.sequence
                         if not wanted or event.kind in wanted:
                             yield event
-                    if len(found) == _PAGE:
+                    if tail.error is not None:
+                        raise tail.error
+                    if after < tail.last and tail.done:
                         continue
-                    if status.is_terminal and not went_on(found):
+                    if tail.is_over and tail.done >= counts:
                         return
-                    await bell.wait(self._poll)
+                    await tail.changed()
+
+    async def _page(self, tenant: UUID, execution: UUID, after: int) -> Sequence[ExecutionEvent]:
+        """What one who is far behind reads for itself."""
+        found = await patiently(
+            lambda: self._records.events(tenant, execution, after=after, limit=_PAGE)
+        )
+        if not found:
+            raise unknown(execution)
+        return found
+
+    @asynccontextmanager
+    async def _tail(self, tenant: UUID, execution: UUID) -> AsyncIterator[Tail]:
+        key = (tenant, execution)
+        if key not in self._tails or self._tails[key][0].error is not None:
+            made = Tail(self._records, tenant, execution)
+            task = asyncio.get_running_loop().create_task(self._follow(made, execution))
+            self._tails[key] = made, task
+        tail, task = self._tails[key]
+        tail.watchers += 1
+        try:
+            yield tail
+        finally:
+            tail.watchers -= 1
+            if not tail.watchers:
+                if self._tails.get(key, (None,))[0] is tail:
+                    del self._tails[key]
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+
+    async def _follow(self, tail: Tail, execution: UUID) -> None:
+        async with self._wakeup.listen(execution) as bell:
+            await tail.run(bell, self._poll)
 
     async def lines(
         self, tenant: UUID, execution: UUID, after: int, step: int | None

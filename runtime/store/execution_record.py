@@ -121,6 +121,11 @@ class ExecutionRecords:
             found = await self._events(connection, tenant, execution, after, limit, ())
         return ExecutionStatus(status), found
 
+    async def last_sequence(self, tenant: UUID, execution: UUID) -> int:
+        """The number of its newest event; 0 when there is none."""
+        async with self._shards.holding(execution).tenant(tenant) as connection:
+            return int(await connection.fetchval(_SQL["last_sequence"], tenant, execution))
+
     async def status(self, tenant: UUID, execution: UUID) -> ExecutionStatus | None:
         """The stored status."""
         async with self._shards.holding(execution).tenant(tenant) as connection:

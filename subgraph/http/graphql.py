@@ -25,6 +25,7 @@ from subgraph.http.graphiql import graphiql_page
 from subgraph.http.observe import observed
 from subgraph.http.stream import EVENTS, Stream, framing_of
 from subgraph.schema.build import Schema
+from subgraph.streams import Streams
 
 JSON: Final = "application/json"
 GRAPHQL_JSON: Final = "application/graphql-response+json"
@@ -40,12 +41,14 @@ class GraphQLOverHttp:
         documents: Documents,
         persisted: PersistedDocuments,
         door: Door,
+        streams: Streams,
     ) -> None:
         self._rt = rt
         self._schema = schema
         self._documents = documents
         self._persisted = persisted
         self._door = door
+        self._streams = streams
 
     async def answer(self, request: Request) -> Response:
         """Answer one request."""
@@ -97,6 +100,7 @@ class GraphQLOverHttp:
                 text=text,
                 variables=asked.variables,
                 operation_name=asked.operation_name,
+                streams=self._streams,
                 tell_cost=tell,
             )
         if operation.is_subscription:

@@ -26,11 +26,12 @@ from strawberry.types.execution import ExecutionResult
 
 from runtime.bootstrap import Runtime
 from runtime.model.identity import Principal
-from subgraph.context import Door
+from subgraph.context import Door, OperationContext
 from subgraph.document.documents import Operation
 from subgraph.errors import present
 from subgraph.http.observe import Seen, observed
 from subgraph.schema.build import Schema
+from subgraph.streams import Streams
 
 _ALIVE_SECONDS: Final = 12.0
 _SUBSCRIPTION_SPEC: Final = re.compile(r"""subscriptionSpec\s*=\s*"?1\.0"?""", re.IGNORECASE)
@@ -56,6 +57,13 @@ class Framing:
         body = {"payload": answer} if self.is_wrapped else answer
         place = b"" if cursor is None or self.is_wrapped else f"id: {cursor}\n".encode()
         return place + self.before + orjson.dumps(body, default=str) + self.after
+
+    def frame_written(self, body: bytes, cursor: str | None) -> bytes:
+        """The same of an answer that is JSON already."""
+        if self.is_wrapped:
+            return self.before + b'{"payload":' + body + b"}" + self.after
+        place = b"" if cursor is None else f"id: {cursor}\n".encode()
+        return place + self.before + body + self.after
 
 
 EVENTS: Final = Framing(
@@ -105,6 +113,7 @@ class Stream(Response):
         text: str,
         variables: dict[str, Any] | None,
         operation_name: str | None,
+        streams: Streams,
         tell_cost: Callable[[Any], dict[str, int]] | None = None,
     ) -> None:
         super().__init__(
@@ -119,14 +128,14 @@ class Stream(Response):
         self._rt, self._schema, self._door = rt, schema, door
         self._request, self._who, self._operation = request, who, operation
         self._text, self._variables, self._name = text, variables, operation_name
-        self._tell_cost = tell_cost
+        self._tell_cost, self._streams = tell_cost, streams
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """Stream until the operation, the client or the token comes to its end."""
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         tasks = [
             asyncio.create_task(work)
-            for work in (self._results(send), self._alive(send), _gone(receive), self._expired())
+            for work in (self._results(send), self._alive(send), _gone(receive), self._outlived())
         ]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -153,6 +162,9 @@ class Stream(Response):
             self._who, self._operation.document, trace_id, tell_cost=self._tell_cost
         )
         context.resume.after = self._request.headers.get("last-event-id") or None
+        if self._operation.is_subscription:
+            await self._follow(send, seen, context)
+            return
         results = await self._schema.stream(
             self._text,
             variable_values=self._variables,
@@ -166,14 +178,20 @@ class Stream(Response):
                     frame = self._framing.frame(_answer(result), context.resume.at)
                     await send(_chunk(frame))
 
+    async def _follow(self, send: Send, seen: Seen, context: OperationContext) -> None:
+        payloads = self._streams.run(self._operation, self._variables, context)
+        async with aclosing(payloads):
+            async for payload in payloads:
+                seen.errors = payload.errors or seen.errors
+                await send(_chunk(self._framing.frame_written(payload.body, payload.cursor)))
+
     async def _alive(self, send: Send) -> None:
         while True:
             await asyncio.sleep(_ALIVE_SECONDS)
             await send(_chunk(self._framing.alive))
 
-    async def _expired(self) -> None:
-        while (left := self._who.expires_at - self._rt.clock.now().timestamp()) > 0:
-            await asyncio.sleep(min(left, 86_400.0))
+    async def _outlived(self) -> None:
+        await self._door.outlived(self._who, self._request.headers, {})
 
 
 async def _gone(receive: Receive) -> None:

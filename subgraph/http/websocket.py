@@ -2,13 +2,13 @@
 
 Strawberry speaks the protocol; what is ours stands here. The token comes in `connection_init` or with the upgrade; a
 connection without a valid one is closed with 4401, one of an unknown tenant with 4403, and every connection when its
-token expires. Every operation has a context, a span and batches of its own.
+token expires or is not good any more. Every operation has a context, a span and batches of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,8 +16,8 @@ from typing import Any, Final, cast
 
 import orjson
 from graphql import GraphQLError
-from starlette.websockets import WebSocket, WebSocketState
-from strawberry.asgi import GraphQL
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+from strawberry.asgi import ASGIWebSocketAdapter, GraphQL
 from strawberry.http.exceptions import NonJsonMessageReceived
 from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
 from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import (
@@ -36,13 +36,15 @@ from strawberry.types.unset import UNSET, UnsetType
 from runtime.bootstrap import Runtime
 from runtime.model.errors import Exhausted, MaestroError
 from runtime.model.identity import Principal
-from subgraph.context import Door
+from subgraph.context import Door, OperationContext
 from subgraph.document.documents import Documents, Operation
 from subgraph.document.persisted import PersistedDocuments
 from subgraph.errors import body_of, present, present_all
 from subgraph.http.asked import read_asked
+from subgraph.http.frames import FRAMES, Sockets, frame_of
 from subgraph.http.observe import observed
 from subgraph.schema.build import Schema
+from subgraph.streams import Streams
 
 UNAUTHORIZED: Final = 4401
 FORBIDDEN: Final = 4403
@@ -57,7 +59,6 @@ _CLOSED_WITH: Final = {
 }
 _LONGEST_REASON: Final = 123  # bytes: what a close frame holds beside its code
 _INIT_WAIT: Final = timedelta(seconds=3)
-_LONGEST_SLEEP: Final = 86_400.0
 
 
 @dataclass(slots=True)
@@ -138,13 +139,10 @@ class Handler(BaseGraphQLTransportWSHandler[Connection, None]):
         try:
             await super().handle_connection_init(message)
         except Exception as error:  # noqa: BLE001 - a fault closes it too, and is logged by `_shown`
-            shown = self._shown(error)
-            code = _CLOSED_WITH.get(str((shown.extensions or {})["code"]), TRY_LATER)
-            reason = shown.message.encode()[:_LONGEST_REASON].decode(errors="ignore")
-            await self.websocket.close(code, reason)
+            await self._turn_away(error)
         who = self.context.who
         if self.connection_acknowledged and who and self._expiry is None:
-            self._expiry = asyncio.create_task(self._close_at_expiry(who))
+            self._expiry = asyncio.create_task(self._close_when_outlived(who))
 
     async def run_operation(self, operation: Running[Connection, None]) -> None:
         """Run an operation to its end; a fault is told as its end, or its client would wait for ever."""
@@ -204,16 +202,19 @@ class Handler(BaseGraphQLTransportWSHandler[Connection, None]):
         *,
         is_told: bool,
     ) -> None:
-        trace_id = self.view.door.trace_id(self.context.headers)
+        context = self.view.door.context(
+            who,
+            found.document,
+            self.view.door.trace_id(self.context.headers),
+            tell_cost=self.view.documents.teller(found, operation.variables, is_asked=is_told),
+        )
+        if found.is_subscription:
+            await self._follow(operation, found, context)
+            return
         results = await self.schema.stream(
             operation.query,
             variable_values=operation.variables,
-            context_value=self.view.door.context(
-                who,
-                found.document,
-                trace_id,
-                tell_cost=self.view.documents.teller(found, operation.variables, is_asked=is_told),
-            ),
+            context_value=context,
             operation_name=operation.operation_name,
         )
         async with aclosing(results):
@@ -232,11 +233,47 @@ class Handler(BaseGraphQLTransportWSHandler[Connection, None]):
         states = (socket.client_state, socket.application_state)
         return any(state is not WebSocketState.CONNECTED for state in states)
 
-    async def _close_at_expiry(self, who: Principal) -> None:
+    async def _follow(
+        self, operation: Running[Connection, None], found: Operation, context: OperationContext
+    ) -> None:
+        """Send what a subscription tells: written once for all who asked the same, with this one's id before it."""
+        head = b'{"type":"next","id":' + orjson.dumps(operation.id) + b',"payload":'
+        send = self._sending()
+        payloads = self.view.streams.run(found, operation.variables, context)
+        try:
+            async with aclosing(payloads):
+                async for payload in payloads:
+                    if payload.is_refusal:
+                        await operation.send_initial_errors(list(payload.errors))
+                        return
+                    pending = send(head + payload.body + b"}")
+                    if pending is not None:
+                        await pending
+        except (WebSocketDisconnect, OSError):
+            # The client left between two messages: its own task says so too, and ends everything.
+            return
+        await operation.send_operation_message({"id": operation.id, "type": "complete"})
+
+    def _sending(self) -> Callable[[bytes], Awaitable[None] | None]:
+        """How a text that is written goes out: as a frame of ours where the server takes one."""
+        socket = cast("ASGIWebSocketAdapter", self.websocket).ws
+        sockets: Sockets | None = (socket.scope.get("extensions") or {}).get(FRAMES)
+        if sockets is None:
+            return lambda text: socket.send_text(text.decode())
+        write, drained = sockets.write, sockets.drained
+        return lambda text: None if write(frame_of(text)) else drained()
+
+    async def _close_when_outlived(self, who: Principal) -> None:
         # A token that was taken back or ran out must not go on listening for days.
-        while (left := who.expires_at - self.view.rt.clock.now().timestamp()) > 0:
-            await asyncio.sleep(min(left, _LONGEST_SLEEP))
-        await self.websocket.close(UNAUTHORIZED, "The token has expired")
+        params = self.context.connection_params or {}
+        await self._turn_away(await self.view.door.outlived(who, self.context.headers, params))
+
+    async def _turn_away(self, error: Exception) -> None:
+        """Close with the code and the words that say why."""
+        shown = self._shown(error)
+        code = _CLOSED_WITH.get(str((shown.extensions or {})["code"]), TRY_LATER)
+        reason = shown.message.encode()[:_LONGEST_REASON].decode(errors="ignore")
+        await self.websocket.close(code, reason)
 
 
 def is_message(frame: object) -> bool:
@@ -262,6 +299,7 @@ class GraphQLOverWebSocket(GraphQL[Connection, None]):
         documents: Documents,
         persisted: PersistedDocuments,
         door: Door,
+        streams: Streams,
     ) -> None:
         super().__init__(
             schema,
@@ -273,6 +311,7 @@ class GraphQLOverWebSocket(GraphQL[Connection, None]):
         self.documents = documents
         self.persisted = persisted
         self.door = door
+        self.streams = streams
 
     async def get_context(self, request: Any, response: Any) -> Connection:  # noqa: ARG002 - their signature
         """A connection that nobody has come in by yet."""

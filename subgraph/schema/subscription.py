@@ -44,8 +44,6 @@ class Subscription:
             info.context, id=id, after=position(resume.after or after), kinds=tuple(types or ())
         )
         async for event in events:
-            # What hangs on an event is asked for anew: the execution has moved on since the last one.
-            info.context.loaders.forget()
             resume.at = str(event.sequence)
             yield ExecutionEvent.of(event)
 
@@ -79,7 +77,6 @@ class Subscription:
             after=resume.after or after,
         )
         async for change in changes:
-            info.context.loaders.forget()
             resume.at = change.cursor
             yield ExecutionUpdate.of(change)
 

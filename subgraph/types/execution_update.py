@@ -6,6 +6,7 @@ import strawberry
 
 from runtime.model import execution as model
 from runtime.model.change import Change
+from subgraph.compiled.declare import record_field
 from subgraph.types.execution import Execution
 from subgraph.types.status import UpdateKind
 
@@ -14,16 +15,21 @@ from subgraph.types.status import UpdateKind
 class ExecutionUpdate:
     """The newest state of one execution."""
 
-    kind: UpdateKind = strawberry.field(
+    record: strawberry.Private[Change[model.Execution]]
+    kind: UpdateKind = record_field(
         description="`CREATED`: this stream shows it for the first time. `UPDATED`: it was shown, and may have "
         "changed. `REMOVED`: it was shown and is not in the list any more."
     )
-    cursor: str = strawberry.field(
+    cursor: str = record_field(
         description="Where to go on after this update, for `after`; kept for two minutes."
     )
-    execution: Execution = strawberry.field(description="The execution as it is now.")
+
+    @strawberry.field(description="The execution as it is now.")
+    def execution(self) -> Execution:
+        """The execution as it is now."""
+        return Execution.of(self.record.record)
 
     @classmethod
     def of(cls, change: Change[model.Execution]) -> Self:
         """From its record."""
-        return cls(kind=change.kind, cursor=change.cursor, execution=Execution.of(change.record))
+        return cls(record=change)

@@ -20,6 +20,7 @@ from runtime.bootstrap import Runtime, open_runtime
 from runtime.identity.development import DevIssuer
 from runtime.settings import Settings
 from subgraph.app import create_app
+from subgraph.http.frames import Sockets
 from tests.support.processes import chosen
 
 GREET = """
@@ -206,14 +207,14 @@ async def serving(
 
 
 @asynccontextmanager
-async def listening(app: Any) -> AsyncIterator[str]:
+async def listening(app: Any, ws: Any = Sockets) -> AsyncIterator[str]:
     """An application under uvicorn on a free port of loopback; its address."""
     opened = loopback_socket()
     config = uvicorn.Config(
         app,
         log_config=None,
         lifespan="off",
-        ws="websockets-sansio",
+        ws=ws,
         ws_per_message_deflate=False,
         timeout_graceful_shutdown=1,
     )

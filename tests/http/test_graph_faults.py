@@ -16,6 +16,7 @@ import websockets
 from runtime.identity.authenticator import Authenticator
 from runtime.model.errors import Denied, MaestroError, SetupError, Unavailable
 from runtime.services.execution import ExecutionService
+from subgraph import streams
 from subgraph.schema.build import Schema
 from tests.http.serving import Served
 
@@ -159,23 +160,30 @@ async def test_a_connection_that_is_refused_hears_nothing_of_the_inside(
         assert "hunter2" not in socket.close_reason
 
 
+@pytest.mark.parametrize("query", ["{ workflows { totalCount } }", WATCH])
 async def test_a_fault_of_the_machinery_ends_its_operation_and_is_told(
-    server: Served, monkeypatch: pytest.MonkeyPatch
+    server: Served, monkeypatch: pytest.MonkeyPatch, query: str
 ) -> None:
-    monkeypatch.setattr(Schema, "stream", raising(FAULTS[0]()))
+    fault = FAULTS[0]()
+
+    def fail(*_: object) -> None:
+        raise fault
+
+    monkeypatch.setattr(Schema, "stream", raising(fault))
+    monkeypatch.setattr(streams, "create_source_event_stream", fail)
     socket = await connected(server)
     async with socket, asyncio.timeout(10):
         await socket.send('{"type": "connection_init"}')
         await socket.recv()
         # An id is free again once its operation has ended.
         for _ in range(2):
-            body = {"type": "subscribe", "id": "1", "payload": {"query": WATCH}}
+            body = {"type": "subscribe", "id": "1", "payload": {"query": query}}
             await socket.send(json.dumps(body))
             answer = json.loads(await socket.recv())
 
             assert answer["type"] == "error"
             judge(json.dumps(answer["payload"]))
-    streamed = await server.ask(WATCH, **server.bearer(), Accept="text/event-stream")
+    streamed = await server.ask(query, **server.bearer(), Accept="text/event-stream")
 
     name, data, *rest = str(streamed.body).split("\n")
     assert name == "event: next"

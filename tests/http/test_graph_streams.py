@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from gql import gql
 from gql.transport.exceptions import TransportQueryError
 
-from tests.http.serving import EVENTS, Served, asking, working
+from subgraph.app import create_app
+from tests.http.serving import EVENTS, Served, asking, listening, working
 from tests.support.processes import eventually
 from tests.support.steps import CALLS
 
@@ -180,3 +182,17 @@ async def test_two_watch_while_it_runs_and_see_the_same(server: Served) -> None:
 
     assert [event["id"] for event in first] == [event["id"] for event in second]
     assert first[-1]["type"] == "EXECUTION_COMPLETED"
+
+
+async def test_a_server_that_takes_no_frames_of_ours_sends_the_same(
+    server: Served, worker: None
+) -> None:
+    await server.publish()
+    async with listening(create_app(server.rt), ws="websockets-sansio") as url:
+        plain = replace(server, url=url)
+        async with server.client() as session, server.listener() as one, plain.listener() as two:
+            execution_id = await server.enqueue(session)
+            first = await watch(one, execution_id)
+            second = await watch(two, execution_id)
+
+    assert [event["id"] for event in first] == [event["id"] for event in second]

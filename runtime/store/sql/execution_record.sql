@@ -10,6 +10,10 @@ select id, tenant_id, workflow_id, version_id, status, wait, generation, namespa
 -- Safe: one probe of the primary key.
 select status from workflow_executions where tenant_id = $1 and id = $2;
 
+-- name: last_sequence
+-- Safe: the end of a range of the primary key.
+select coalesce(max(seq), 0) from execution_events where tenant_id = $1 and execution_id = $2;
+
 -- name: steps
 -- Safe: a range of the primary key per execution; callers bound the number of ids.
 select execution_id, step, item, generation, attempt, status, started_at, finished_at, finished_at = 'infinity' as is_open, result

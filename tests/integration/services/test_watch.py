@@ -8,6 +8,7 @@ import pytest
 
 from runtime.model.errors import NotFound
 from runtime.model.event import EventKind
+from runtime.services import watch
 from runtime.services.watch import went_on
 from runtime.store.log import LogRow, LogWriter
 from tests import make
@@ -76,6 +77,43 @@ async def test_many_streams_of_many_executions_miss_nothing(room):
     assert {events[-1].kind for events in found} == {EventKind.EXECUTION_COMPLETED}
 
 
+async def test_who_watch_the_same_share_one_reader_and_its_records(room):
+    await room.publish(steps=THREE)
+    execution = await room.enqueue()
+    records, reads = room.executions._watcher._records, []
+    read = records.status_and_events
+
+    async def counted(*given, **more):
+        reads.append(given)
+        return await read(*given, **more)
+
+    records.status_and_events = counted
+    watching = [
+        asyncio.create_task(_all(room.executions.watch(room.who, execution.id))) for _ in range(50)
+    ]
+
+    room.engine.worker()
+    first, *others = await asyncio.gather(*watching)
+
+    assert len(reads) < 40
+    assert all(one is same for other in others for one, same in zip(first, other, strict=True))
+    assert room.executions._watcher._tails == {}
+
+
+async def test_a_slow_one_reads_for_itself_what_is_not_held_any_more(room, monkeypatch):
+    monkeypatch.setattr(watch, "_HELD", 2)
+    await room.publish(steps=THREE)
+    execution = await room.enqueue()
+    slow = room.executions.watch(room.who, execution.id)
+    first = await anext(slow)
+
+    room.engine.worker()
+    quick = await _all(room.executions.watch(room.who, execution.id))
+
+    assert [first, *await _all(slow)] == quick
+    assert [event.sequence for event in quick] == list(range(1, len(quick) + 1))
+
+
 async def test_a_stream_goes_on_into_the_next_generation(room):
     await room.publish(steps=[FAIL])
     room.engine.worker()
@@ -93,6 +131,7 @@ async def test_a_stream_goes_on_into_the_next_generation(room):
 async def test_a_stream_without_redis_polls(room, redis_url):
     await room.publish(steps=THREE)
     execution = await room.enqueue()
+    await room.engine.link.client.flushall()
     await room.engine.wakeup.close()
 
     watching = asyncio.create_task(_all(room.executions.watch(room.who, execution.id)))

@@ -1,0 +1,221 @@
+"""Subscriptions as payloads: each event is executed and written once for all who asked the same about it.
+
+Two ask the same when their documents, the variables that reach below the root field, and whatever of a caller an
+answer may depend on are equal, and the event is the same record: the services hand one record to all who
+watch the same. What was written is shared for a second; who replays later is shown things as they are then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import orjson
+from graphql import (
+    ExecutionResult,
+    FieldNode,
+    FragmentDefinitionNode,
+    GraphQLError,
+    Node,
+    VariableNode,
+    Visitor,
+    visit,
+)
+from graphql.execution.execute import create_source_event_stream
+from strawberry.types.execution import ExecutionResult as Told
+
+from subgraph.context import OperationContext
+from subgraph.document.documents import Operation
+from subgraph.errors import present_all
+from subgraph.schema.build import Schema
+from subgraph.schema.hooks import tell_cost
+
+_SHARED_SECONDS: Final = 1.0
+_MOST_SHARED: Final = 4_096
+_MOST_DOCUMENTS: Final = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """An answer as JSON; `is_refusal` when the operation never began."""
+
+    body: bytes
+    errors: Sequence[GraphQLError] = ()
+    cursor: str | None = None
+    is_refusal: bool = False
+
+
+@dataclass(slots=True)
+class _Written:
+    """What is, or is being, written of one record."""
+
+    record: object
+    at: float
+    payload: Payload | None = None
+    written: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Streams:
+    """Runs the subscriptions of one schema."""
+
+    def __init__(self, schema: Schema, *, shared_seconds: float = _SHARED_SECONDS) -> None:
+        self._schema = schema
+        self._shared_seconds = shared_seconds
+        self._now = time.monotonic
+        self._written: OrderedDict[tuple[object, ...], _Written] = OrderedDict()
+        self._below: OrderedDict[int, tuple[Node, tuple[str, ...]]] = OrderedDict()
+
+    async def run(
+        self, operation: Operation, variables: Mapping[str, Any] | None, context: OperationContext
+    ) -> AsyncGenerator[Payload, None]:
+        """The payloads of a checked subscription, until it ends."""
+        executor = self._schema.execution_context_class.build(
+            self._schema._schema,  # noqa: SLF001 - Strawberry has no door to it.
+            operation.document,
+            context_value=context,
+            raw_variable_values=dict(variables or {}),
+            operation_name=operation.name,
+        )
+        if isinstance(executor, list):
+            yield _refusal(executor, context)
+            return
+        source: Any = create_source_event_stream(executor)
+        if executor.is_awaitable(source):
+            source = await source
+        if isinstance(source, ExecutionResult):
+            yield _refusal(source.errors or [], context)
+            return
+        asked = (*self._asked(operation, variables), _view(context))
+        try:
+            async with aclosing(source):
+                async for event in source:
+                    payload = await self._payload(executor, event, asked, context)
+                    cursor = context.resume.at
+                    yield payload if cursor == payload.cursor else _at(payload, cursor)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the caller hears of it and not what it is
+            yield _failed(error, context)
+
+    async def _payload(
+        self, executor: Any, event: Any, asked: tuple[object, ...], context: OperationContext
+    ) -> Payload:
+        key = (id(event.record), *asked)
+        while True:
+            now = self._now()
+            known = self._written.get(key)
+            if known is None or now - known.at > self._shared_seconds:
+                return await self._first(key, _Written(event.record, now), executor, event, context)
+            if known.payload is not None:
+                return known.payload
+            # Somebody is at it; if he leaves meanwhile, the next one of us begins anew.
+            await known.written.wait()
+
+    async def _first(
+        self,
+        key: tuple[object, ...],
+        entry: _Written,
+        executor: Any,
+        event: Any,
+        context: OperationContext,
+    ) -> Payload:
+        self._written[key] = entry
+        if len(self._written) > _MOST_SHARED:
+            self._written.popitem(last=False)
+        try:
+            entry.payload = await self._write(executor, event, context)
+        finally:
+            if entry.payload is None and self._written.get(key) is entry:
+                del self._written[key]
+            entry.written.set()
+        return entry.payload
+
+    async def _write(self, executor: Any, event: Any, context: OperationContext) -> Payload:
+        # What hangs on an event is asked for anew: things have moved on since the last one.
+        context.loaders.forget()
+        cursor = context.resume.at
+        result = executor.build_per_event_executor(event).execute_operation(False)
+        if executor.is_awaitable(result):
+            result = await result
+        told = Told(data=result.data, errors=result.errors)
+        tell_cost(told, context)
+        return _payload(told, context, cursor)
+
+    def _asked(
+        self, operation: Operation, variables: Mapping[str, Any] | None
+    ) -> tuple[object, ...]:
+        """What of an operation an answer about one event depends on."""
+        node = operation.node
+        known = self._below.get(id(node))
+        if known is None:
+            known = self._below[id(node)] = (node, below_root(operation))
+            if len(self._below) > _MOST_DOCUMENTS:
+                self._below.popitem(last=False)
+        given = variables or {}
+        told = {name: given[name] for name in known[1] if name in given}
+        return (id(node), orjson.dumps(told, default=str, option=orjson.OPT_SORT_KEYS))
+
+
+def below_root(operation: Operation) -> tuple[str, ...]:
+    """The variables of a subscription that are used elsewhere than in the arguments of its root field."""
+    names = _Names()
+    fragments = (
+        each for each in operation.document.definitions if isinstance(each, FragmentDefinitionNode)
+    )
+    for selection in (*operation.node.selection_set.selections, *fragments):
+        if not isinstance(selection, FieldNode):
+            visit(selection, names)
+            continue
+        for part in (*(selection.directives or ()), selection.selection_set):
+            if part is not None:
+                visit(part, names)
+    return tuple(sorted(names.found))
+
+
+class _Names(Visitor):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: set[str] = set()
+
+    def enter_variable(self, node: VariableNode, *_: object) -> None:
+        self.found.add(node.name.value)
+
+
+def _view(context: OperationContext) -> tuple[object, ...]:
+    """What of a caller an answer may depend on, and whether its cost is told."""
+    who = context.who
+    about = (who.tenant_id, who.subject, who.scopes, who.roles, who.groups, who.purpose)
+    return (*about, context.tell_cost is not None)
+
+
+def _refusal(errors: Sequence[GraphQLError], context: OperationContext) -> Payload:
+    shown = present_all(errors, context.trace_id)
+    return Payload(
+        orjson.dumps({"data": None, "errors": [each.formatted for each in shown]}, default=str),
+        shown,
+        is_refusal=True,
+    )
+
+
+def _failed(error: Exception, context: OperationContext) -> Payload:
+    """The end of a stream whose source failed."""
+    located = error if isinstance(error, GraphQLError) else GraphQLError("", original_error=error)
+    return _payload(Told(data=None, errors=[located]), context, None)
+
+
+def _payload(result: Told, context: OperationContext, cursor: str | None) -> Payload:
+    answer: dict[str, Any] = {"data": result.data}
+    shown: Sequence[GraphQLError] = ()
+    if result.errors:
+        shown = present_all(result.errors, context.trace_id)
+        answer["errors"] = [each.formatted for each in shown]
+    if result.extensions:
+        answer["extensions"] = result.extensions
+    return Payload(orjson.dumps(answer, default=str), shown, cursor)
+
+
+def _at(payload: Payload, cursor: str | None) -> Payload:
+    return Payload(payload.body, payload.errors, cursor, payload.is_refusal)
