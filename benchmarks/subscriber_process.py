@@ -36,8 +36,11 @@ class Client(asyncio.Protocol):
         self.seen = 0
 
     def connection_made(self, transport: Any) -> None:
-        """Ask for the upgrade."""
+        """Ask for the upgrade, unless all that is wanted is a listener."""
         self._transport = transport
+        if self._crowd.asked is None:
+            self._crowd.subscribed += 1
+            return
         key = base64.b64encode(os.urandom(16)).decode()
         transport.write(
             "GET /graphql HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -47,6 +50,8 @@ class Client(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take frames apart; nothing that comes here is masked or split."""
+        if self._crowd.asked is None:
+            return
         self._rest += data
         if not self._is_open:
             head, end, self._rest = self._rest.partition(b"\r\n\r\n")
@@ -141,7 +146,7 @@ class Crowd:
             "wanted": wanted,
             "lost": self.lost,
             "bytes": sum(len(text) for text, _ in self._came) // max(1, len(self._came)),
-            **spread(late),
+            **(spread(late) if late else {}),
         }
 
 

@@ -1,7 +1,7 @@
 """N: a thousand who watch one execution: processor time of the API per delivery, memory of each, commit to client.
 
-The API has this process to itself: the worker runs in another, the clients in a third. Then as many sockets as the
-product is to hold, or as the machine allows, are opened and told one event.
+The API has this process to itself: the worker runs in another, the clients in a third. Raw is the kernel's part: the
+same bytes to as many sockets. Then as many sockets as the product is to hold, or as the machine allows, are told.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ _SOCKETS: Final = 5_000
 _SPARE_FILES: Final = 500
 _PAUSE: Final = "PT0.4S"
 _SETTLE_SECONDS: Final = 1.0
+_ROUND_SECONDS: Final = 0.4
+_BACKLOG: Final = 1_024
 _PATIENCE_SECONDS: Final = 60
 _QUERY: Final = (
     "subscription($id: ID!, $after: String) { executionEvents(id: $id, after: $after, types: [STEP_COMPLETED]) "
@@ -58,20 +60,23 @@ async def measure(around: Surroundings, effort: Effort) -> Line:
     async with open_runtime(around.settings) as runtime, _worker(around), _api(runtime) as port:
         await _heard(runtime, port, 10, 2)
         told = await _heard(runtime, port, few, events)
+        raw = await _raw(few, events, told.size)
         crowd = await _heard(runtime, port, many, 3)
+    measured = told.cpu / told.deliveries * 1e6
     return Line(
         bench=NAME,
         letter="N",
         unit="us CPU/delivery",
-        measured=told.cpu / told.deliveries * 1e6,
+        measured=measured,
+        raw=raw,
+        ratio=measured / raw,
         goals=[
             at_most("measured", 25),
             at_most("kib_each", 40),
             at_most("p95_ms", 50),
         ],
         facts={
-            "kib_each": crowd.grown / many / 1024,
-            "kib_each_of_few": told.grown / few / 1024,
+            "kib_each": told.grown / few / 1024,
             **told.late,
             "subscribers": few,
             "deliveries": told.deliveries,
@@ -81,6 +86,30 @@ async def measure(around: Surroundings, effort: Effort) -> Line:
             "sockets_p95_ms": crowd.late["p95_ms"],
         },
     )
+
+
+async def _raw(count: int, rounds: int, size: int) -> float:
+    """What the kernel takes for it: as many bytes written to as many sockets, by nothing but the event loop."""
+    loop = asyncio.get_running_loop()
+    open_now: list[Any] = []
+
+    class Bare(asyncio.Protocol):
+        def connection_made(self, transport: Any) -> None:
+            open_now.append(transport)
+
+    server = await loop.create_server(Bare, "127.0.0.1", 0, backlog=_BACKLOG)
+    told = {"host": "127.0.0.1", "port": server.sockets[0].getsockname()[1], "count": count}
+    async with server, _clients({**told, "events": 0, "seconds": 0, "token": "", "asked": None}):
+        await asyncio.sleep(_SETTLE_SECONDS)
+        frame, begun = b"x" * size, time.process_time()
+        for _ in range(rounds):
+            for transport in open_now:
+                transport.write(frame)
+            await asyncio.sleep(_ROUND_SECONDS)
+        cpu = time.process_time() - begun
+        for transport in open_now:
+            transport.abort()
+    return cpu / rounds / count * 1e6
 
 
 async def _heard(runtime: Runtime, port: int, count: int, events: int) -> Heard:

@@ -6,7 +6,6 @@ neither batches nor what was read.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -57,27 +56,30 @@ class Door:
             given.get(PURPOSE) or given.get("purpose") or headers.get(PURPOSE),
         )
 
-    async def outlived(
+    def next_look(self, who: Principal) -> float:
+        """In how many seconds one who listens is to be looked at again: not after his token ran out."""
+        left = who.expires_at - self._rt.clock.now().timestamp()
+        return max(0.0, min(left, self._again))
+
+    async def look_again(
         self, who: Principal, headers: Mapping[str, str], params: Mapping[str, object]
-    ) -> MaestroError:
-        """Why a caller may listen no longer, when that is so.
+    ) -> MaestroError | None:
+        """Why one who listens may do so no longer, when that is so.
 
         His token ran out, is not good any more, or gives him something else.
         """
-        while (left := who.expires_at - self._rt.clock.now().timestamp()) > 0:
-            await asyncio.sleep(min(left, self._again))
-            try:
-                found = await self.admit_connection(headers, params)
-            except (Unauthenticated, Denied) as error:
-                return error
-            except MaestroError:
-                # The door can't say now; whoever was let in stays until it can.
-                continue
-            if found != who:
-                return Unauthenticated(
-                    "The token gives something else by now.", reason="TOKEN_CHANGED"
-                )
-        return Unauthenticated("The token has expired", reason="TOKEN_EXPIRED")
+        if who.expires_at <= self._rt.clock.now().timestamp():
+            return Unauthenticated("The token has expired", reason="TOKEN_EXPIRED")
+        try:
+            found = await self.admit_connection(headers, params)
+        except (Unauthenticated, Denied) as error:
+            return error
+        except MaestroError:
+            # The door can't say now; whoever was let in stays until it can.
+            return None
+        if found != who:
+            return Unauthenticated("The token gives something else by now.", reason="TOKEN_CHANGED")
+        return None
 
     def context(
         self,

@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeAlias
 
 import orjson
 from graphql import (
@@ -38,6 +39,8 @@ from subgraph.schema.hooks import tell_cost
 _SHARED_SECONDS: Final = 1.0
 _MOST_SHARED: Final = 4_096
 _MOST_DOCUMENTS: Final = 512
+
+Build: TypeAlias = Callable[[], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +77,15 @@ class Streams:
         self, operation: Operation, variables: Mapping[str, Any] | None, context: OperationContext
     ) -> AsyncGenerator[Payload, None]:
         """The payloads of a checked subscription, until it ends."""
-        executor = self._schema.execution_context_class.build(
+        build = partial(
+            self._schema.execution_context_class.build,
             self._schema._schema,  # noqa: SLF001 - Strawberry has no door to it.
             operation.document,
             context_value=context,
             raw_variable_values=dict(variables or {}),
             operation_name=operation.name,
         )
+        executor: Any = build()
         if isinstance(executor, list):
             yield _refusal(executor, context)
             return
@@ -90,25 +95,27 @@ class Streams:
         if isinstance(source, ExecutionResult):
             yield _refusal(source.errors or [], context)
             return
+        # Whoever writes builds another: of a thousand who listen, one does, and each would hold his for days.
+        del executor
         asked = (*self._asked(operation, variables), _view(context))
         try:
             async with aclosing(source):
                 async for event in source:
-                    payload = await self._payload(executor, event, asked, context)
+                    payload = await self._payload(build, event, asked, context)
                     cursor = context.resume.at
                     yield payload if cursor == payload.cursor else _at(payload, cursor)
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller hears of it and not what it is
             yield _failed(error, context)
 
     async def _payload(
-        self, executor: Any, event: Any, asked: tuple[object, ...], context: OperationContext
+        self, build: Build, event: Any, asked: tuple[object, ...], context: OperationContext
     ) -> Payload:
         key = (id(event.record), *asked)
         while True:
             now = self._now()
             known = self._written.get(key)
             if known is None or now - known.at > self._shared_seconds:
-                return await self._first(key, _Written(event.record, now), executor, event, context)
+                return await self._first(key, _Written(event.record, now), build, event, context)
             if known.payload is not None:
                 return known.payload
             # Somebody is at it; if he leaves meanwhile, the next one of us begins anew.
@@ -118,7 +125,7 @@ class Streams:
         self,
         key: tuple[object, ...],
         entry: _Written,
-        executor: Any,
+        build: Build,
         event: Any,
         context: OperationContext,
     ) -> Payload:
@@ -126,17 +133,18 @@ class Streams:
         if len(self._written) > _MOST_SHARED:
             self._written.popitem(last=False)
         try:
-            entry.payload = await self._write(executor, event, context)
+            entry.payload = await self._write(build, event, context)
         finally:
             if entry.payload is None and self._written.get(key) is entry:
                 del self._written[key]
             entry.written.set()
         return entry.payload
 
-    async def _write(self, executor: Any, event: Any, context: OperationContext) -> Payload:
+    async def _write(self, build: Build, event: Any, context: OperationContext) -> Payload:
         # What hangs on an event is asked for anew: things have moved on since the last one.
         context.loaders.forget()
         cursor = context.resume.at
+        executor = build()
         result = executor.build_per_event_executor(event).execute_operation(False)
         if executor.is_awaitable(result):
             result = await result
@@ -156,7 +164,7 @@ class Streams:
                 self._below.popitem(last=False)
         given = variables or {}
         told = {name: given[name] for name in known[1] if name in given}
-        return (id(node), orjson.dumps(told, default=str, option=orjson.OPT_SORT_KEYS))
+        return (id(node), _text(told) if told else "")
 
 
 def below_root(operation: Operation) -> tuple[str, ...]:
@@ -182,6 +190,10 @@ class _Names(Visitor):
 
     def enter_variable(self, node: VariableNode, *_: object) -> None:
         self.found.add(node.name.value)
+
+
+def _text(told: Mapping[str, Any]) -> str:
+    return orjson.dumps(told, default=str, option=orjson.OPT_SORT_KEYS).decode()
 
 
 def _view(context: OperationContext) -> tuple[object, ...]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, TypeVar
 from uuid import UUID
@@ -28,6 +28,7 @@ T = TypeVar("T")
 
 _PAGE: Final = 500
 _HELD: Final = 256
+_SPARE: Final = 64
 _POLL_SECONDS: Final = 2.0
 _PATIENCE_SECONDS: Final = 30.0
 _AGAIN_SECONDS: Final = 0.5
@@ -47,7 +48,8 @@ class Tail:
         self._execution = execution
         self._held: deque[ExecutionEvent] = deque(maxlen=_HELD)
         self._newest: tuple[int, int, tuple[ExecutionEvent, ...]] = (0, 0, ())
-        self._waiting: list[asyncio.Future[None]] = []
+        self._first: list[asyncio.Future[int]] = []
+        self._waiting: list[tuple[asyncio.Future[int], frozenset[EventKind]]] = []
         self.watchers = 0
         self.last = 0
         self.begun = self.done = 0
@@ -73,11 +75,22 @@ class Tail:
         self._bell.ring()
         return self.begun + 1
 
-    async def changed(self) -> None:
-        """Return at the next look that found something, or the end."""
-        news = asyncio.get_running_loop().create_future()
-        self._waiting.append(news)
-        await news
+    async def changed(self, wanted: frozenset[EventKind]) -> int:
+        """Return at the next look that found something of these kinds (of any, for none), or the end.
+
+        What comes back is the number up to which nothing was wanted of what came after all that one had: one who has
+        had all that was read. Who waits for the first look has had nothing yet.
+        """
+        news: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        if not self.done:
+            self._first.append(news)
+            await news
+            return 0
+        if len(self._waiting) > 2 * self.watchers + _SPARE:
+            # Who left while nothing happened.
+            self._waiting = [one for one in self._waiting if not one[0].done()]
+        self._waiting.append((news, wanted))
+        return await news
 
     async def run(self, bell: Bell, poll: float) -> None:
         """Read until nobody watches."""
@@ -98,7 +111,7 @@ class Tail:
 
     async def _read(self) -> None:
         self.begun += 1
-        has_news = False
+        before, kinds = self.last, set[EventKind]()
         while True:
             status, found = await patiently(
                 lambda: self._records.status_and_events(
@@ -109,22 +122,33 @@ class Tail:
                 raise unknown(self._execution)
             if found:
                 self._held.extend(found)
-                self.last, has_news = found[-1].sequence, True
+                self.last = found[-1].sequence
+                kinds.update(event.kind for event in found)
             is_all = len(found) < _PAGE
             self.is_over = is_all and status.is_terminal and not went_on(found)
             if is_all:
                 break
-            self._tell()
         self.done = self.begun
         # A poll that found nothing wakes nobody.
-        if has_news or self.is_over:
-            self._tell()
+        if kinds or self.is_over or self._first:
+            self._tell(before, kinds)
 
-    def _tell(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for news in waiting:
+    def _tell(self, before: int = 0, kinds: Collection[EventKind] = ()) -> None:
+        """Wake those who want any of what came after a number; all of them at the end."""
+        first, self._first = self._first, []
+        for news in first:
             if not news.done():
-                news.set_result(None)
+                news.set_result(0)
+        waiting, self._waiting = self._waiting, []
+        is_for_all = self.is_over or self.error is not None
+        for one in waiting:
+            news, wanted = one
+            if news.done():
+                continue
+            if is_for_all or not wanted or not wanted.isdisjoint(kinds):
+                news.set_result(before)
+            else:
+                self._waiting.append(one)
 
 
 class Watcher:
@@ -169,7 +193,7 @@ class Watcher:
                         continue
                     if tail.is_over and tail.done >= counts:
                         return
-                    await tail.changed()
+                    after = max(after, await tail.changed(wanted))
 
     async def _page(self, tenant: UUID, execution: UUID, after: int) -> Sequence[ExecutionEvent]:
         """What one who is far behind reads for itself."""

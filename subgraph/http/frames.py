@@ -6,6 +6,7 @@ another server the same text goes out the usual way.
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Final, cast
 
 from uvicorn.protocols.utils import ClientDisconnected
@@ -17,8 +18,42 @@ _SHORT: Final = 126
 _MIDDLE: Final = 1 << 16
 
 
+class Received:
+    """What came from a client and was not taken yet: a queue of one reader, a tenth of asyncio's in size.
+
+    uvicorn stops reading while anything is in it, so it holds little.
+    """
+
+    __slots__ = ("_items", "_reader")
+
+    def __init__(self) -> None:
+        self._items: list[Any] = []
+        self._reader: asyncio.Future[None] | None = None
+
+    def put_nowait(self, item: Any) -> None:
+        """Add something."""
+        self._items.append(item)
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
+
+    def empty(self) -> bool:
+        """Whether everything was taken."""
+        return not self._items
+
+    async def get(self) -> Any:
+        """Take the oldest, when there is one."""
+        while not self._items:
+            self._reader = asyncio.get_running_loop().create_future()
+            await self._reader
+        return self._items.pop(0)
+
+
 class Sockets(WebSocketsSansIOProtocol):
     """uvicorn's WebSocket protocol; gives finished frames to the connection as they are."""
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self.queue = cast("asyncio.Queue[Any]", Received())
 
     def handle_connect(self, event: Request) -> None:
         """Say what it takes."""
@@ -26,6 +61,12 @@ class Sockets(WebSocketsSansIOProtocol):
         if not self.close_sent:
             extensions = cast("dict[str, Any]", self.scope["extensions"])
             extensions[FRAMES] = self
+
+    async def send(self, message: Any) -> None:
+        """Send a message of the application's; what was said at the handshake is not needed after it."""
+        await super().send(message)
+        if message["type"] == "websocket.accept":
+            del self.request, self.response
 
     def write(self, frame: bytes) -> bool:
         """Give a frame to the connection; whether it takes another at once. Raises ClientDisconnected."""

@@ -191,7 +191,8 @@ class Stream(Response):
             await send(_chunk(self._framing.alive))
 
     async def _outlived(self) -> None:
-        await self._door.outlived(self._who, self._request.headers, {})
+        while await self._door.look_again(self._who, self._request.headers, {}) is None:
+            await asyncio.sleep(self._door.next_look(self._who))
 
 
 async def _gone(receive: Receive) -> None:

@@ -90,7 +90,8 @@ class Handler(BaseGraphQLTransportWSHandler[Connection, None]):
     """One connection: admits it once, then runs each operation as HTTP would."""
 
     view: GraphQLOverWebSocket
-    _expiry: asyncio.Task[None] | None = None
+    _timer: asyncio.TimerHandle | None = None
+    _look: asyncio.Task[None] | None = None
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
@@ -141,8 +142,8 @@ class Handler(BaseGraphQLTransportWSHandler[Connection, None]):
         except Exception as error:  # noqa: BLE001 - a fault closes it too, and is logged by `_shown`
             await self._turn_away(error)
         who = self.context.who
-        if self.connection_acknowledged and who and self._expiry is None:
-            self._expiry = asyncio.create_task(self._close_when_outlived(who))
+        if self.connection_acknowledged and who and self._timer is None:
+            self._look_later(who)
 
     async def run_operation(self, operation: Running[Connection, None]) -> None:
         """Run an operation to its end; a fault is told as its end, or its client would wait for ever."""
@@ -188,10 +189,12 @@ class Handler(BaseGraphQLTransportWSHandler[Connection, None]):
 
     async def shutdown(self) -> None:
         """End everything that this connection started."""
-        if self._expiry:
-            self._expiry.cancel()
+        if self._timer:
+            self._timer.cancel()
+        if self._look:
+            self._look.cancel()
             with suppress(asyncio.CancelledError):
-                await self._expiry
+                await self._look
         await super().shutdown()
 
     async def _run(
@@ -263,10 +266,23 @@ class Handler(BaseGraphQLTransportWSHandler[Connection, None]):
         write, drained = sockets.write, sockets.drained
         return lambda text: None if write(frame_of(text)) else drained()
 
-    async def _close_when_outlived(self, who: Principal) -> None:
-        # A token that was taken back or ran out must not go on listening for days.
+    def _look_later(self, who: Principal) -> None:
+        # A token that was taken back or ran out must not go on listening for days. A timer is less than a task that
+        # sleeps, for each of thousands.
+        def look() -> None:
+            self._look = loop.create_task(self._look_again(who))
+
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(self.view.door.next_look(who), look)
+
+    async def _look_again(self, who: Principal) -> None:
         params = self.context.connection_params or {}
-        await self._turn_away(await self.view.door.outlived(who, self.context.headers, params))
+        why = await self.view.door.look_again(who, self.context.headers, params)
+        self._look = None
+        if why is None:
+            self._look_later(who)
+        else:
+            await self._turn_away(why)
 
     async def _turn_away(self, error: Exception) -> None:
         """Close with the code and the words that say why."""

@@ -39,9 +39,10 @@ class Subscription:
         ] = None,
     ) -> AsyncGenerator[ExecutionEvent, None]:
         """Every event of one execution."""
-        resume = info.context.resume
+        context, resume = info.context, info.context.resume
+        del info  # with it goes an executor, which would be held for as long as the stream lasts
         events = resolve.execution_events(
-            info.context, id=id, after=position(resume.after or after), kinds=tuple(types or ())
+            context, id=id, after=position(resume.after or after), kinds=tuple(types or ())
         )
         async for event in events:
             resume.at = str(event.sequence)
@@ -69,9 +70,10 @@ class Subscription:
         ] = None,
     ) -> AsyncGenerator[ExecutionUpdate, None]:
         """The executions of a list, and their newest states."""
-        resume = info.context.resume
+        context, resume = info.context, info.context.resume
+        del info  # with it goes an executor, which would be held for as long as the stream lasts
         changes = resolve.executions(
-            info.context,
+            context,
             filter=ExecutionFilter.record(filter),
             size=size_of("first", first),
             after=resume.after or after,
@@ -97,9 +99,10 @@ class Subscription:
         ] = None,
     ) -> AsyncGenerator[LogLine, None]:
         """What the steps of one execution log."""
-        resume = info.context.resume
+        context, resume = info.context, info.context.resume
+        del info  # with it goes an executor, which would be held for as long as the stream lasts
         lines = resolve.execution_logs(
-            info.context, id=id, after=position(resume.after or after), step_key=step_key
+            context, id=id, after=position(resume.after or after), step_key=step_key
         )
         async for line in lines:
             resume.at = str(line.position)

@@ -40,8 +40,9 @@ async def test_a_stream_from_the_start_sees_everything_and_ends(room):
     assert found[-1].kind is EventKind.EXECUTION_COMPLETED
 
 
-@pytest.mark.parametrize("after", [0, 1, 4, 999])
-async def test_a_stream_after_the_end_replays_from_its_cursor(room, after):
+@pytest.mark.parametrize(("after", "held"), [(0, 256), (1, 2), (4, 256), (999, 2)])
+async def test_a_stream_after_the_end_replays_from_its_cursor(room, monkeypatch, after, held):
+    monkeypatch.setattr(watch, "_HELD", held)
     await room.publish(steps=THREE)
     room.engine.worker()
     execution = await room.enqueue()
@@ -58,10 +59,12 @@ async def test_kinds_restrict_what_is_shown_not_when_it_ends(room):
     room.engine.worker()
     execution = await room.enqueue()
 
-    found = await _all(
-        room.executions.watch(room.who, execution.id, kinds=[EventKind.STEP_COMPLETED])
+    wanted = [EventKind.STEP_COMPLETED]
+    found, same = await asyncio.gather(
+        *(_all(room.executions.watch(room.who, execution.id, kinds=wanted)) for _ in range(2))
     )
 
+    assert found == same
     assert [event.field("key") for event in found] == ["one", "two", "three"]
 
 

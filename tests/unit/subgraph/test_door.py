@@ -36,10 +36,14 @@ def who(seconds: float = HOUR) -> Principal:
     return replace(make.principal(), expires_at=SystemClock().now().timestamp() + seconds)
 
 
-async def outlived(before: Principal, *answers: Principal | MaestroError) -> MaestroError:
+def door_of(*answers: Principal | MaestroError, again: float = 30.0) -> Door:
     rt: Any = SimpleNamespace(clock=SystemClock(), authenticator=Authenticator(*answers))
-    door = Door(rt, again_seconds=0)
-    return await door.outlived(before, {"x-purpose": "audit"}, {"authorization": "Bearer t"})
+    return Door(rt, again_seconds=again)
+
+
+async def looked(before: Principal, *answers: Principal | MaestroError) -> MaestroError | None:
+    door = door_of(*answers)
+    return await door.look_again(before, {"x-purpose": "audit"}, {"authorization": "Bearer t"})
 
 
 @pytest.mark.parametrize(
@@ -47,16 +51,35 @@ async def outlived(before: Principal, *answers: Principal | MaestroError) -> Mae
     [Unauthenticated(reason="TOKEN_INVALID"), Denied("No.", reason="TENANT_UNKNOWN")],
 )
 async def test_a_token_that_is_taken_back_ends_it(refusal: MaestroError) -> None:
-    same = who()
-
-    assert await outlived(same, same, Unavailable("Away."), same, refusal) is refusal
+    assert await looked(who(), refusal) is refusal
 
 
 async def test_a_token_that_gives_something_else_ends_it() -> None:
-    found = await outlived(who(), replace(who(), scopes=frozenset()))
+    found = await looked(who(), replace(who(), scopes=frozenset()))
 
+    assert found
     assert found.reason == "TOKEN_CHANGED"
 
 
 async def test_a_token_that_runs_out_ends_it() -> None:
-    assert (await outlived(who(-1), who())).reason == "TOKEN_EXPIRED"
+    found = await looked(who(-1), who())
+
+    assert found
+    assert found.reason == "TOKEN_EXPIRED"
+
+
+@pytest.mark.parametrize("answer", [None, Unavailable("Away.")])
+async def test_one_stays_whose_token_is_good_or_can_not_be_looked_at(
+    answer: MaestroError | None,
+) -> None:
+    same = who()
+
+    assert await looked(same, answer or same) is None
+
+
+def test_one_is_looked_at_again_before_his_token_runs_out() -> None:
+    door = door_of(who())
+
+    assert door.next_look(who()) == 30
+    assert 8 < door.next_look(who(9)) <= 9
+    assert door.next_look(who(-1)) == 0
