@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from runtime.model.values import Json
@@ -98,8 +98,7 @@ DOMAIN_EVENTS: Final = frozenset(
 """The words of what happens to other nouns: `<noun>_<kind>` of a row of `domain_events`."""
 
 
-@dataclass(frozen=True, slots=True)
-class ExecutionEvent:
+class ExecutionEvent(NamedTuple):
     """What happened, in order of `sequence` (gapless from 1 per execution, in commit order)."""
 
     execution_id: UUID

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum, StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from runtime.model.blob import BlobRef, Stored
@@ -236,8 +236,7 @@ class Execution:
         return ExecutionState(self.status.name.lower())
 
 
-@dataclass(frozen=True, slots=True)
-class StepAttempt:
+class StepAttempt(NamedTuple):
     """One attempt of a step: stored at its end."""
 
     attempt: int

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from runtime.model.event import EventKind, ExecutionEvent
@@ -29,8 +28,7 @@ _SQL: Final = statements("execution_record")
 ENQUEUE: Final = "enqueue_execution"
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptRow:
+class AttemptRow(NamedTuple):
     """A row of `step_executions`: one attempt, ended or open."""
 
     step: int
