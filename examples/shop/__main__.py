@@ -8,6 +8,7 @@ application may tear its connection down, which no ordinary response can do.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import socket
@@ -43,7 +44,8 @@ class ResettableProtocol(H11Protocol):
     def _reset(self) -> None:
         # Linger zero makes the kernel send RST: the caller sees a reset, not a clean end.
         raw = self.transport.get_extra_info("socket")
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        with contextlib.suppress(OSError):  # The caller was the first to leave.
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.transport.abort()
 
 

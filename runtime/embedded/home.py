@@ -41,6 +41,13 @@ def private_folder(folder: Path) -> Path:
 
 def prepare_home(home: Path, *, fresh_bytes: int = FRESH_DISK_BYTES) -> Path:
     """The data folder, existing, writable and with space; its absolute path."""
+    if any(ord(sign) < ord(" ") for sign in os.fspath(home.absolute())):
+        # They would be read as the ends of lines in the servers' own configuration.
+        raise SetupError(
+            f"The path of the data folder {os.fspath(home)!r} holds a control character: set MC_HOME to one "
+            "without.",
+            reason="HOME_PATH_INVALID",
+        )
     home = private_folder(home.absolute())
     probe = home / f".probe-{os.getpid()}"
     try:
@@ -79,6 +86,11 @@ def _fault(folder: Path, error: OSError) -> str:
     while not os.path.exists(there) and there != there.parent:  # noqa: PTH110 - Path's raises below a closed folder
         there = there.parent
     name = "it" if there == folder else str(there)
+    if there != folder and os.path.islink(folder):  # noqa: PTH114 - as above
+        return (
+            f"it is a symbolic link to {folder.readlink()}, which does not exist; make that "
+            "folder, or remove the link"
+        )
     if error.errno == errno.EROFS:
         return "its file system is mounted read-only; set MC_HOME to a folder elsewhere"
     with contextlib.suppress(OSError):

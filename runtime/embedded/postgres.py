@@ -42,6 +42,8 @@ COLLATION = ("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-
 STATUS_LINE = 7  # Of the lock file, counted from 0.
 # Fast shutdown (clean), then immediate (recovers at the next start). Never SIGKILL: it would leave shared memory.
 ENDINGS = ((signal.SIGINT, 30.0), (signal.SIGQUIT, 10.0))
+PORT = 5432  # Part of the socket's name, no more.
+_OURS = "sslmode=disable&sslnegotiation=postgres&target_session_attrs=any&gsslib=gssapi"
 STILL_IN_USE = "pre-existing shared memory block"
 
 
@@ -75,9 +77,12 @@ class EmbeddedPostgres:
 
     @property
     def url(self) -> str:
-        """The address of the database, with the password, in the form that asyncpg takes."""
+        """The address of the database, with the password, in the form that asyncpg takes.
+
+        It says all that the driver would else take from a user's PGSSLMODE and the like, meant for another server.
+        """
         host = quote(os.fspath(self._sockets), safe="/")
-        return f"postgresql://{USER}:{self._password}@/{DATABASE}?host={host}"
+        return f"postgresql://{USER}:{self._password}@/{DATABASE}?port={PORT}&{_OURS}&host={host}"
 
     @property
     def child(self) -> Child | None:

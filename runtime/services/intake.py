@@ -232,11 +232,12 @@ class Intake:
                 return known[1]
             raise
         if target is None:
-            named = request.workflow_name or request.workflow_id
+            by_name = request.workflow_name is not None
+            named = request.workflow_name if by_name else request.workflow_id
             raise NotFound(
-                f"There is no workflow {named!s} in the namespace {request.namespace!r}.",
+                f"There is no workflow {named or repr('')} in the namespace {request.namespace!r}.",
                 reason="WORKFLOW_NOT_FOUND",
-                path=("workflowName" if request.workflow_name else "workflowId",),
+                path=("workflowName" if by_name else "workflowId",),
             )
         _refuse_archived(target)
         # What was read before a version was published may be the old one: it is not remembered.

@@ -244,6 +244,12 @@ def _explained(url: str, error: Exception) -> Exception:
         )
     if sqlstate(error).startswith("28") or sqlstate(error) == "3D000":
         return SetupError(f"The database {place} refuses: {error}.", reason="DATABASE_REFUSES")
+    if isinstance(error, asyncpg.ClientConfigurationError):
+        text = " ".join(str(error).split())
+        return SetupError(
+            f"The address of {place}, or a PG* variable beside it, can't be used: {text}.",
+            reason="DATABASE_ADDRESS",
+        )
     if is_gone(error):
         return Unavailable(
             f"PostgreSQL at {place} does not answer: {str(error) or type(error).__name__}.",

@@ -42,6 +42,18 @@ def test_a_home_that_is_a_file_is_named_as_one(tmp_path: Path):
         prepare_home(tmp_path / "file" / "home")
 
 
+def test_a_path_that_servers_would_read_as_several_lines_is_refused(tmp_path: Path):
+    with pytest.raises(SetupError, match=r"'[^\n]+a\\nb' holds a control character: set MC_HOME"):
+        prepare_home(tmp_path / "a\nb")
+
+
+def test_a_link_to_nowhere_is_named_as_one(tmp_path: Path):
+    (tmp_path / "link").symlink_to(tmp_path / "gone")
+
+    with pytest.raises(SetupError, match=r"it is a symbolic link to .*/gone, which does not exist"):
+        prepare_home(tmp_path / "link")
+
+
 @pytest.mark.parametrize(
     ("number", "owner", "advice"),
     [

@@ -102,6 +102,22 @@ async def test_postgres_keeps_the_meaning_of_production(made_home: Path, setting
         assert await ask(found.database_url, f"select current_setting('{setting}')") == value
 
 
+async def test_variables_for_another_server_change_nothing(
+    made_home: Path, monkeypatch: pytest.MonkeyPatch
+):
+    meant = {"PGSSLMODE": "verify-full", "PGPORT": "1", "PGTARGETSESSIONATTRS": "standby"}
+    for name, value in {
+        **meant,
+        "PGSSLNEGOTIATION": "x",
+        "PGSERVICE": "x",
+        "PGGSSLIB": "x",
+    }.items():
+        monkeypatch.setenv(name, value)
+
+    async with embedded_services(made_home, postgres=True, redis=False) as found:
+        assert await ask(found.database_url, "select 'here'") == "here"
+
+
 async def test_nobody_else_can_read_what_lies_in_the_home(home: Path):
     async with embedded_services(home, postgres=True, redis=True):
         open_to_others = [

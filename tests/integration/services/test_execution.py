@@ -94,6 +94,7 @@ async def test_accepted_execution_is_hinted_to_workers(room):
     ("fields", "reason"),
     [
         ({"workflow_name": "none"}, "WORKFLOW_NOT_FOUND"),
+        ({"workflow_name": ""}, "WORKFLOW_NOT_FOUND"),
         ({"workflow_id": make.new_id()}, "WORKFLOW_NOT_FOUND"),
         ({"workflow_name": "w", "version": "9.9.9"}, "VERSION_NOT_FOUND"),
         ({"workflow_name": "w", "namespace": "elsewhere"}, "WORKFLOW_NOT_FOUND"),
@@ -106,6 +107,10 @@ async def test_what_is_not_there_is_named(room, fields, reason):
         await room.executions.enqueue(room.who, EnqueueRequest(**fields))
 
     assert caught.value.reason == reason
+    assert "None" not in caught.value.message
+    assert reason != "WORKFLOW_NOT_FOUND" or caught.value.path == (
+        "workflowId" if "workflow_id" in fields else "workflowName",
+    )
 
 
 async def test_a_draft_is_not_run(room):

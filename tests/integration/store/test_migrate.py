@@ -105,6 +105,13 @@ async def test_an_absent_server_is_named():
         await migrate("postgresql://u:hidden@127.0.0.1:1/x")
 
 
+async def test_an_address_that_can_not_be_used_is_a_sentence():
+    with pytest.raises(SetupError, match=r"127\.0\.0\.1:1/x, or a PG\* .*sslmode") as caught:
+        await migrate("postgresql://u:hidden@127.0.0.1:1/x?sslmode=nonsense")
+
+    assert "hidden" not in caught.value.message
+
+
 async def test_partitions_reach_a_week_ahead(databases):
     url = databases.clone()
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 from uuid import uuid4
 
 import aiohttp
@@ -21,6 +23,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from examples.shop.__main__ import ResettableProtocol
 from examples.shop.bodies import ChargeBody, LabelBody, NotificationBody, ReservationBody
 from examples.shop.faults import Luck
 
@@ -177,6 +180,22 @@ async def test_duplicates_in_flight_have_one_effect(client):
     assert len({answer["id"] for _, answer in answers}) == 1
     counters = await get(client, f"/counters/{key}")
     assert (counters["calls"], counters["effects"]) == (20, 1)
+
+
+def test_a_reset_that_comes_too_late_is_no_fault():
+    ours, theirs = socket.socketpair()
+    theirs.close()
+    ours.close()
+    ended = []
+    protocol = object.__new__(ResettableProtocol)
+    protocol.transport = cast(
+        "asyncio.Transport",
+        SimpleNamespace(get_extra_info=lambda _: ours, abort=lambda: ended.append("aborted")),
+    )
+
+    protocol._reset()
+
+    assert ended == ["aborted"]
 
 
 @pytest.mark.parametrize(("moment", "effects_after_first"), [("before", 0), ("after", 1)])
