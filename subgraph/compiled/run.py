@@ -133,7 +133,11 @@ class Run:
         if step.is_root and self.plan.is_event:
             found.append(self.request.root_value)
             return
-        arguments, resolver = self._arguments(step), step.resolver
+        resolver = step.resolver
+        if len(pairs) > 1 and _is_changeable(step):
+            self._ask_each(step, pairs, found)
+            return
+        arguments = self._arguments(step)
         if resolver.takes_self and not resolver.sources:
             function, add = resolver.function, found.append
             for source, _ in pairs:
@@ -142,8 +146,13 @@ class Run:
         for source, _ in pairs:
             found.append(_call(step, source, arguments))
 
+    def _ask_each(self, step: Step, pairs: list[Pair], found: list[Any]) -> None:
+        """Call a resolver that may change what it is given: each call gets a list or an input object of its own."""
+        for source, _ in pairs:
+            found.append(_call(step, source, self._arguments(step)))
+
     def _arguments(self, step: Step) -> dict[str, Any]:
-        """The keyword arguments of a resolver, the info among them, for all objects of a level."""
+        """The keyword arguments of a resolver, the info among them."""
         raw: Any = RawInfo(self.plan, step, self.request)
         info = self.schema.config.info_class(_raw_info=raw, _field=step.declared)
         values = step.given.values(self.request.variables) if step.definition.args else {}
@@ -157,6 +166,11 @@ class Run:
         if step.resolver.info:
             arguments[step.resolver.info] = info
         return arguments
+
+
+def _is_changeable(step: Step) -> bool:
+    """Whether a resolver is given something that it could change."""
+    return not step.given.is_plain or any(each.convert for each in step.resolver.arguments)
 
 
 def _call(step: Step, source: Any, arguments: dict[str, Any]) -> Any:

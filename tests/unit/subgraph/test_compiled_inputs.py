@@ -12,6 +12,8 @@ from strawberry.types import get_object_definition
 from strawberry.types.arguments import convert_argument
 
 from subgraph.compiled.inputs import converter_of
+from subgraph.compiled.plans import Plans
+from subgraph.compiled.reasons import Reason
 
 
 @strawberry.enum
@@ -42,7 +44,22 @@ class Patch:
 
 
 @strawberry.type
+class Changing:
+    @strawberry.field
+    def change(self, leaf: Leaf, data: strawberry.scalars.JSON) -> str:
+        given: Any = data
+        leaf.word += "!"
+        leaf.words.append("b")
+        given["seen"] = given.get("seen", 0) + 1
+        return f"{leaf} {data}"
+
+
+@strawberry.type
 class Query:
+    @strawberry.field
+    def three(self) -> list[Changing]:
+        return [Changing(), Changing(), Changing()]
+
     @strawberry.field
     def tree(self, tree: Tree, many: list[Tree] | None = None) -> str:
         return f"{tree} {many}"
@@ -100,3 +117,14 @@ def test_a_default_list_is_nobody_elses() -> None:
 def test_what_has_rules_of_its_own_is_left_to_the_library(value: dict[str, str]) -> None:
     found, expected = _both("patch", "patch", value)
     assert found == expected
+
+
+async def test_a_resolver_that_changes_its_input_changes_nobody_elses() -> None:
+    schema, reasons = strawberry.Schema(Query), list[Reason]()
+    query = '{ three { change(leaf: {word: "a"}, data: {}) } }'
+
+    expected = await schema.execute(query)
+    Plans(schema, fell_back=reasons.append)
+    found = await schema.execute(query)
+
+    assert (found.data, found.errors, reasons) == (expected.data, None, [])
