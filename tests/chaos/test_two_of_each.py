@@ -11,9 +11,10 @@ from typing import Any
 
 import asyncpg
 import pytest
+from gql import GraphQLRequest
 
-from tests.support.processes import Mc, Running, free_port
-from tests.support.stack import ENQUEUE, Service, Stack
+from tests.support.processes import Mc, Running, eventually, free_port
+from tests.support.stack import ENQUEUE, WATCH, Service, Stack
 
 pytestmark = pytest.mark.chaos
 
@@ -171,3 +172,46 @@ async def test_a_killed_worker_s_executions_end_at_the_other_and_an_api_less_is_
         kinds = [edge["node"]["type"] for edge in found["events"]["edges"]]
         assert kinds.count("STEP_COMPLETED") == 2
     assert await two.workers[1].stop(signal.SIGTERM) == 0
+
+
+async def test_streams_go_on_at_the_other_api_when_theirs_is_killed(two, fleet):
+    one, other = two.apis
+    name = await one.publish(SLOW)
+    ids = [await one.enqueue(name, {"n": n}) for n in range(3)]
+    events: list[Any] = []
+    lists: list[Any] = []
+    newest: list[Any] = []
+    watching = [
+        asyncio.create_task(follow(one, WATCH, events, id=ids[0])),
+        asyncio.create_task(follow(one, LIVE, lists)),
+    ]
+    await eventually(lambda: events and any(is_in(lists, each, "RUNNING") for each in ids))
+
+    next(api for api in fleet.apis if api.url == one.mc.url).kill()
+    assert all(await asyncio.gather(*watching, return_exceptions=True))
+    later = await other.watch(ids[0], after=events[-1]["cursor"])
+    going_on = asyncio.create_task(follow(other, LIVE, newest, after=lists[-1]["cursor"]))
+    await eventually(lambda: all(is_in(newest, each, "COMPLETED") for each in ids))
+    going_on.cancel()
+    await asyncio.gather(going_on, return_exceptions=True)
+
+    numbers = [int(event["sequence"]) for event in (*events, *later)]
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert later[-1]["type"] == "EXECUTION_COMPLETED"
+
+
+LIVE = """subscription($after: String) {
+  executions(first: 1, after: $after) { cursor execution { id status } } }"""
+
+
+async def follow(api: Stack, document: str, told: list[Any], **variables: Any) -> None:
+    """Everything that a subscription tells, for as long as it does."""
+    asked = GraphQLRequest(document, variable_values=variables)
+    async with api.socket() as session:
+        async for answer in session.subscribe(asked):
+            told += answer.values()
+
+
+def is_in(told: list[Any], id: str, status: str) -> bool:
+    """Whether an execution was told to be in this status."""
+    return any(one["execution"] == {"id": id, "status": status} for one in told)
