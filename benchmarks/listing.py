@@ -1,12 +1,15 @@
 """K: the first page of a filtered list when the tenant has 1,000,000 executions, against 10,000.
 
-The filters are those of a page that people open: what failed, what failed of one workflow, what carries a label.
-Medians of many pages each; the ratio that counts is the worst one.
+Each filter that has an index, and what people combine: what failed of one workflow, or of one namespace. The rare
+ones are found a hundred times in either, among ever more others. Medians of many pages each; the ratio that counts is
+the worst one.
 """
 
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import asyncpg
 
@@ -26,16 +29,19 @@ steps:
   - {id: a, uses: core.noop@1}
 """
 _CHUNK = 50_000
-# One in twenty failed, one in a hundred carries the label; ids within this day.
+# One in twenty failed, one in a hundred carries the label; the first 400 are what is rare; ids within this day.
 _FILL = """
 with i as (select n, (substr(maestro.mc_uuid_floor(now())::text, 1, 13) || '-7' || substr(md5(n::text), 1, 3) || '-a'
   || substr(md5(n::text), 4, 3) || '-' || substr(md5(n::text), 7, 12))::uuid as id
   from generate_series($1::int, $2::int) n),
 l as (insert into execution_labels (tenant_id, shard, key, value, execution_id)
   select $3, 0, 'team', 'pay', id from i where n % 100 = 0)
-insert into workflow_executions (id, shard, tenant_id, workflow_id, version_id, status, input, output, meta,
+insert into workflow_executions (id, shard, tenant_id, workflow_id, version_id, namespace, status, input, output, meta,
     created_at, started_at, finished_at)
-  select id, 0, $3, $4, $4, case when n % 20 = 0 then 4 else 2 end, '{}', '{}', $5::jsonb, now(), now(), now() from i"""
+  select id, 0, $3, case when n <= 200 and n % 2 = 0 then '00000000-0000-0000-0000-000000000001' else $4 end, $4,
+         case when n <= 200 and n % 2 = 1 then 'rare' else 'default' end,
+         case when n <= 400 and n > 200 then 5 + n % 2 * 2 when n % 20 = 0 then 4 else 2 end,
+         '{}', '{}', $5::jsonb, now(), now(), now() from i"""
 _META = '{"workflow": "listed", "version": "1.0.0", "tenant": "bench", "trigger": "api"}'
 
 
@@ -47,6 +53,17 @@ async def measure(around: Surroundings, effort: Effort) -> Line:
         workflow = (await runtime.services.workflows.get_many_by_name(who, ["listed"]))["listed"]
         filters = {
             "failed": ExecutionFilter(state=(ExecutionState.FAILED,)),
+            "timed_out_or_cancelled": ExecutionFilter(
+                state=(ExecutionState.TIMED_OUT, ExecutionState.CANCELLED)
+            ),
+            "workflow": ExecutionFilter(workflow_id=(workflow.id,)),
+            "workflow_name": ExecutionFilter(workflow_name=("listed",)),
+            "rare_workflow": ExecutionFilter(workflow_id=(UUID(int=1),)),
+            "rare_namespace": ExecutionFilter(namespace=("rare",)),
+            "created": ExecutionFilter(created_from=datetime.now(UTC) - timedelta(hours=1)),
+            "failed_in_namespace": ExecutionFilter(
+                state=(ExecutionState.FAILED,), namespace=("default",)
+            ),
             "failed_of_workflow": ExecutionFilter(
                 state=(ExecutionState.FAILED,), workflow_id=(workflow.id,)
             ),

@@ -15,6 +15,7 @@ from runtime.services.dead_letter import DeadLetterService
 from runtime.services.doubt import DoubtService
 from runtime.services.event_handler import EventHandlerService
 from runtime.services.execution import ExecutionService
+from runtime.services.execution_stats import ExecutionStatsService
 from runtime.services.simulation import SimulationService
 from runtime.services.workflow import WorkflowService
 
@@ -37,6 +38,7 @@ class Context:
     who: Principal
     workflows: WorkflowService
     executions: ExecutionService
+    stats: ExecutionStatsService
     artifacts: ArtifactService
     dead_letters: DeadLetterService
     doubts: DoubtService

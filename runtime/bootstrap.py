@@ -46,6 +46,7 @@ from runtime.services.dead_letter import DeadLetterService
 from runtime.services.doubt import DoubtService
 from runtime.services.event_handler import EventHandlerService
 from runtime.services.execution import ExecutionService
+from runtime.services.execution_stats import ExecutionStatsService
 from runtime.services.health import HealthService
 from runtime.services.rate import RateService
 from runtime.services.simulation import SimulationService
@@ -79,6 +80,7 @@ class Services:
 
     workflows: WorkflowService
     executions: ExecutionService
+    stats: ExecutionStatsService
     artifacts: ArtifactService
     dead_letters: DeadLetterService
     doubts: DoubtService
@@ -380,6 +382,7 @@ def _services(
     return Services(
         workflows=workflows,
         executions=executions,
+        stats=ExecutionStatsService(shards=shards, tenants=tenants, clock=clock),
         artifacts=artifacts,
         dead_letters=DeadLetterService(shards=shards, tenants=tenants, queue=queue, wakeup=wakeup),
         doubts=DoubtService(

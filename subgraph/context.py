@@ -97,6 +97,7 @@ class Door:
             who=who,
             workflows=workflows,
             executions=executions,
+            stats=services.stats,
             artifacts=services.artifacts,
             dead_letters=services.dead_letters,
             doubts=services.doubts,

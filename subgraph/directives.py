@@ -29,6 +29,7 @@ ACCESS: Final[dict[str, str | None]] = {
     "Query.execution": None,
     "Query.executionByIdempotencyKey": None,
     "Query.executions": None,
+    "Query.executionStats": None,
     "Query.circuitBreakers": None,
     "Query.deadLetters": "executions:admin",
     "Query.eventHandlers": "executions:admin",

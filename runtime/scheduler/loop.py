@@ -17,6 +17,7 @@ from runtime.model.errors import MaestroError
 from runtime.queue.stream import RedisQueue
 from runtime.scheduler.blobs import BlobRelease
 from runtime.scheduler.copies import Copies
+from runtime.scheduler.counters import Counters
 from runtime.scheduler.days import DEFAULT_DAYS, Days
 from runtime.scheduler.feed import Feed
 from runtime.scheduler.partitions import Partitions
@@ -26,6 +27,7 @@ from runtime.store.blob import BlobRetention
 from runtime.store.catalog_copy import CatalogCopies
 from runtime.store.event_bus import EventBusStore
 from runtime.store.execution import ExecutionStore
+from runtime.store.execution_stats import CounterFolds
 from runtime.store.leadership import Leadership
 from runtime.store.pool import Database
 from runtime.store.retention import RetentionStore
@@ -80,6 +82,7 @@ class Scheduler:
                 refresh=copies.refresh if copies else None,
             ),
             BlobRelease(BlobRetention(database, blobs), metrics),
+            Counters(CounterFolds(database)),
             *((Copies(copies),) if copies else ()),
         )
         self._stopping = asyncio.Event()

@@ -6,16 +6,28 @@ that prunes the daily partitions.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from heapq import merge
-from itertools import islice
+from itertools import islice, product
 from operator import itemgetter
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, exists, false, func, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    and_,
+    bindparam,
+    exists,
+    false,
+    func,
+    literal_column,
+    or_,
+    select,
+    union_all,
+)
 
 from runtime.model.errors import BadInput
 from runtime.model.execution import (
@@ -51,6 +63,9 @@ _LISTING: Final = "executions"
 _SKEW: Final = timedelta(hours=12)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _DISTANT: Final = datetime(2100, 1, 1, tzinfo=UTC)
+# Alternatives of a filter are read one by one, each in the order of its index; more of them are sorted instead.
+_MOST_BRANCHES: Final = 16
+_DEFAULT: Final[ColumnElement[str]] = literal_column("'default'")
 
 
 class ExecutionList:
@@ -72,23 +87,28 @@ class ExecutionList:
         """One page, newest first unless told otherwise, merged by id; one that is away makes it partial."""
         size = cursor.check_size(request)
         listing = f"{_LISTING}:{'desc' if descending else 'asc'}"
-        conditions = await self._conditions(tenant, wanted)
+        branches = await self._branches(tenant, wanted)
         values: dict[str, Any] = {"tenant": tenant, "limit": size + 1}
         if request.cursor is not None:
             (text,) = cursor.decode(listing, request.cursor, 1)
             values["cursor"] = _uuid(text)
         newest_first = descending != request.backward
-        shape = (newest_first, "cursor" in values, tuple(item.shape for item in conditions))
-        for item in conditions:
-            values |= item.values
+        shape = (newest_first, "cursor" in values, _shape(branches, values))
 
         def build() -> Select[Any]:
-            query = _restricted(select(*_COLUMNS), conditions)
-            if "cursor" in values:
-                mark = bindparam("cursor", type_=_E.id.type)
-                query = query.where(_E.id < mark if newest_first else _E.id > mark)
-            order = _E.id.desc() if newest_first else _E.id.asc()
-            return query.order_by(order).limit(bindparam("limit"))
+            def part(conditions: list[Condition]) -> Select[Any]:
+                query = _restricted(select(*_COLUMNS), conditions)
+                if "cursor" in values:
+                    mark = bindparam("cursor", type_=_E.id.type)
+                    query = query.where(_E.id < mark if newest_first else _E.id > mark)
+                order = _E.id.desc() if newest_first else _E.id.asc()
+                return query.order_by(order).limit(bindparam("limit"))
+
+            if len(branches) == 1:
+                return part(branches[0])
+            parts = union_all(*(select(part(one).subquery()) for one in branches)).subquery()
+            order = parts.c.id.desc() if newest_first else parts.c.id.asc()
+            return select(parts).order_by(order).limit(bindparam("limit"))
 
         text, arguments = self._composer.statement(shape, build, values)
 
@@ -129,16 +149,15 @@ class ExecutionList:
         self, tenant: UUID, wanted: ExecutionFilter, cap: int, homes: Sequence[Database]
     ) -> tuple[int, bool]:
         """How many there are, counted up to a cap, and whether there are more, or may be."""
-        conditions = await self._conditions(tenant, wanted)
+        branches = await self._branches(tenant, wanted)
         values: dict[str, Any] = {"tenant": tenant, "limit": cap + 1}
-        for item in conditions:
-            values |= item.values
+        shape = ("count", _shape(branches, values))
 
         def build() -> Select[Any]:
-            inner = _restricted(select(_E.id), conditions).limit(bindparam("limit"))
+            parts = [select(_restricted(select(_E.id), one).subquery()) for one in branches]
+            inner = select(union_all(*parts).subquery()).limit(bindparam("limit"))
             return select(func.count()).select_from(inner.subquery())
 
-        shape = ("count", tuple(item.shape for item in conditions))
         text, arguments = self._composer.statement(shape, build, values)
 
         async def ask(database: Database) -> int:
@@ -149,6 +168,20 @@ class ExecutionList:
         found = await self._shards.gather(homes, ask)
         total = sum(found.answers)
         return min(total, cap), total > cap or bool(found.silent)
+
+    async def _branches(self, tenant: UUID, wanted: ExecutionFilter) -> list[list[Condition]]:
+        """The filter's alternatives, none of which share an execution: each follows the order of one index."""
+        if wanted.workflow_name:
+            async with self._shards.catalog.tenant(tenant) as connection:
+                rows = await connection.fetch(
+                    _CATALOG["ids_by_name"], tenant, list(wanted.workflow_name)
+                )
+            named = [row["id"] for row in rows]
+            both = [one for one in named if not wanted.workflow_id or one in wanted.workflow_id]
+            wanted = replace(wanted, workflow_name=(), workflow_id=tuple(both) or (UUID(int=0),))
+        narrowed, alternatives = _alternatives(wanted)
+        shared = await self._conditions(tenant, narrowed)
+        return [[*some, *shared] for some in alternatives]
 
     async def _conditions(self, tenant: UUID, wanted: ExecutionFilter) -> list[Condition]:
         """The filter's conditions; the catalog, which lies in one database, is asked for ids by others."""
@@ -164,6 +197,61 @@ class ExecutionList:
                 rows = await connection.fetch(_CATALOG["ids_by_version"], tenant, wanted.version)
                 conditions.append(_any("versioned", _E.version_id, [row["id"] for row in rows]))
         return conditions
+
+
+def _shape(branches: list[list[Condition]], values: dict[str, Any]) -> Hashable:
+    """The shape of a statement; its values are added to those that are known."""
+    for item in (item for one in branches for item in one):
+        values |= item.values
+    return tuple(tuple(item.shape for item in one) for one in branches)
+
+
+def _alternatives(wanted: ExecutionFilter) -> tuple[ExecutionFilter, list[list[Condition]]]:
+    """Single workflows, namespaces and stored statuses, and what is left of the filter.
+
+    When they are too many to be read one by one, all of it is left.
+    """
+    workflows = [[_workflow(*one)] for one in enumerate(dict.fromkeys(wanted.workflow_id))] or [[]]
+    namespaces = [_namespace(*one) for one in enumerate(dict.fromkeys(wanted.namespace))] or [[]]
+    states = [[one] for one in _statuses(wanted.state)] or [[]]
+    if len(workflows) * len(namespaces) * len(states) > _MOST_BRANCHES:
+        return wanted, [[]]
+    left = replace(wanted, workflow_id=(), namespace=(), state=())
+    return left, [[*a, *b, *c] for a, b, c in product(workflows, namespaces, states)]
+
+
+def _workflow(number: int, workflow: UUID) -> Condition:
+    return _single(f"workflow_{number}", _E.workflow_id, workflow)
+
+
+def _namespace(number: int, namespace: str) -> list[Condition]:
+    """Equality, and that it is not the default one, which the index leaves out."""
+    equal = _single(f"namespace_{number}", _E.namespace, namespace)
+    if namespace == "default":
+        return [equal]
+    return [equal, Condition("not_default", lambda: _E.namespace != _DEFAULT, {})]
+
+
+def _statuses(states: tuple[ExecutionState, ...]) -> list[Condition]:
+    """States as people see them by stored status: each is a literal, or a partial index could not be proved to fit."""
+    by_status: dict[ExecutionStatus, list[ExecutionState]] = {}
+    for state in sorted(set(states)):
+        for status in _STORED[state]:
+            by_status.setdefault(status, []).append(state)
+    found = [_stored_as(status, tuple(some)) for status, some in sorted(by_status.items())]
+    return found if found or not states else [Condition("never", false, {})]
+
+
+def _stored_as(status: ExecutionStatus, states: tuple[ExecutionState, ...]) -> Condition:
+    def clause() -> ColumnElement[bool]:
+        return and_(_is(status), or_(*map(_in_state, states)))
+
+    return Condition((status, states), clause, {})
+
+
+def _is(status: ExecutionStatus) -> ColumnElement[bool]:
+    equal: ColumnElement[bool] = _E.status == literal_column(str(int(status)))
+    return equal
 
 
 def _restricted(query: Select[Any], conditions: list[Condition]) -> Select[Any]:
@@ -193,29 +281,49 @@ def _conditions(wanted: ExecutionFilter) -> list[Condition]:
     return found
 
 
+def _single(name: str, column: Any, value: Any) -> Condition:
+    """Equality with one value, so that an index gives its rows in their order."""
+
+    def clause() -> ColumnElement[bool]:
+        equal: ColumnElement[bool] = column == bindparam(name, type_=column.type)
+        return equal
+
+    return Condition(name, clause, {name: value})
+
+
 def _any(name: str, column: Any, values: Any) -> Condition:
     return Condition(name, lambda: any_of(column, name), {name: list(values)})
 
 
+_ACTIVE: Final = (ExecutionStatus.QUEUED, ExecutionStatus.RUNNING, ExecutionStatus.WAITING)
+_STORED: Final[Mapping[ExecutionState, tuple[ExecutionStatus, ...]]] = {
+    **{ExecutionState(status.name.lower()): (status,) for status in ExecutionStatus},
+    ExecutionState.PAUSED: (ExecutionStatus.WAITING,),
+    ExecutionState.CANCELLING: _ACTIVE,
+    ExecutionState.COMPENSATING: (),
+}
+
+
 def _in_state(state: ExecutionState) -> ColumnElement[bool]:
     """What people call a state, in stored columns: the other direction of `Execution.state`."""
-    not_paused = _E.wait.is_distinct_from(int(WaitKind.PAUSED))
+    is_paused = and_(
+        _is(ExecutionStatus.WAITING), _E.wait.is_not_distinct_from(int(WaitKind.PAUSED))
+    )
     is_calm = _E.cancel_requested.is_(False)
     match state:
         case ExecutionState.PAUSED:
-            return _E.wait == int(WaitKind.PAUSED)
+            return is_paused
         case ExecutionState.CANCELLING:
-            active = (ExecutionStatus.QUEUED, ExecutionStatus.RUNNING, ExecutionStatus.WAITING)
-            is_active = or_(*(_E.status == int(status) for status in active))
-            return and_(is_active, _E.cancel_requested.is_(True), not_paused)
+            is_active = or_(*map(_is, _ACTIVE))
+            return and_(is_active, _E.cancel_requested.is_(True), ~is_paused)
         case ExecutionState.WAITING:
-            return and_(_E.status == int(ExecutionStatus.WAITING), not_paused, is_calm)
+            return and_(_is(ExecutionStatus.WAITING), ~is_paused, is_calm)
         case ExecutionState.QUEUED | ExecutionState.RUNNING:
-            return and_(_E.status == int(ExecutionStatus[state.name]), is_calm)
+            return and_(_is(ExecutionStatus[state.name]), is_calm)
         case ExecutionState.COMPENSATING:
             return false()
         case _:
-            return _E.status == int(ExecutionStatus[state.name])
+            return _is(ExecutionStatus[state.name])
 
 
 def _by_definition(wanted: ExecutionFilter) -> list[Condition]:

@@ -103,6 +103,40 @@ create table event_feed (
   constraint event_feed_pkey PRIMARY KEY (shard, xact, n)
 ) with (autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=2000, autovacuum_vacuum_insert_scale_factor=0.5);
 
+create table execution_counts (
+  tenant_id uuid not null,
+  workflow_id uuid not null,
+  hour timestamp with time zone not null,
+  state smallint not null,
+  slot smallint not null,
+  namespace text not null,
+  version_id uuid not null,
+  day date not null,
+  currency text not null,
+  n bigint not null,
+  amount numeric not null,
+  constraint execution_counts_pkey PRIMARY KEY (tenant_id, workflow_id, namespace, hour, state, slot, version_id, day, currency)
+) with (fillfactor=70);
+CREATE INDEX execution_counts_day ON maestro.execution_counts USING btree (day);
+CREATE INDEX execution_counts_open ON maestro.execution_counts USING btree (tenant_id, workflow_id) WHERE (state = ANY (ARRAY[0, 1, 3, 8, 9]));
+alter table execution_counts enable row level security;
+
+create table execution_deltas (
+  tenant_id uuid not null,
+  workflow_id uuid not null,
+  version_id uuid not null,
+  hour timestamp with time zone not null,
+  day date not null,
+  state smallint not null,
+  slot smallint not null,
+  n integer not null,
+  namespace text not null,
+  currency text,
+  amount numeric
+);
+CREATE INDEX execution_deltas_tenant ON maestro.execution_deltas USING btree (tenant_id);
+alter table execution_deltas enable row level security;
+
 create table execution_events (
   shard smallint not null,
   kind smallint not null,
@@ -226,6 +260,8 @@ create table step_executions (
   result jsonb not null,
   constraint step_executions_pkey PRIMARY KEY (execution_id, step, item, generation, attempt, shard)
 ) partition by RANGE (execution_id);
+CREATE TRIGGER cost_inserted AFTER INSERT ON maestro.step_executions FOR EACH ROW WHEN ((new.result ? 'cost'::text)) EXECUTE FUNCTION mc_count_cost();
+CREATE TRIGGER cost_updated AFTER UPDATE ON maestro.step_executions FOR EACH ROW WHEN ((((new.result ? 'cost'::text) OR (old.result ? 'cost'::text)) AND (new.result IS DISTINCT FROM old.result))) EXECUTE FUNCTION mc_count_cost();
 alter table step_executions enable row level security;
 
 create table step_logs (
@@ -323,9 +359,16 @@ create table workflow_executions (
 ) partition by RANGE (id);
 CREATE INDEX workflow_executions_due ON ONLY maestro.workflow_executions USING btree (shard, wake_at) WHERE (status = 3);
 CREATE INDEX workflow_executions_list ON ONLY maestro.workflow_executions USING btree (tenant_id, id DESC);
+CREATE INDEX workflow_executions_namespace ON ONLY maestro.workflow_executions USING btree (tenant_id, namespace, id DESC) WHERE (namespace <> 'default'::text);
 CREATE INDEX workflow_executions_owner ON ONLY maestro.workflow_executions USING btree (shard, owner) WHERE (status = 1);
 CREATE INDEX workflow_executions_queue ON ONLY maestro.workflow_executions USING btree (shard, tenant_id, priority DESC, id) WHERE (status = 0);
+CREATE INDEX workflow_executions_state ON ONLY maestro.workflow_executions USING btree (tenant_id, status, id DESC) WHERE (status <> 2);
 CREATE INDEX workflow_executions_suspects ON ONLY maestro.workflow_executions USING btree (shard, id) WHERE ((status = 0) AND (takeovers >= 2));
+CREATE INDEX workflow_executions_workflow ON ONLY maestro.workflow_executions USING btree (tenant_id, workflow_id, id DESC);
+CREATE INDEX workflow_executions_workflow_state ON ONLY maestro.workflow_executions USING btree (tenant_id, workflow_id, status, id DESC) WHERE (status <> 2);
+CREATE TRIGGER count_deleted AFTER DELETE ON maestro.workflow_executions REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION mc_count_executions();
+CREATE TRIGGER count_inserted AFTER INSERT ON maestro.workflow_executions REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION mc_count_executions();
+CREATE TRIGGER count_updated AFTER UPDATE ON maestro.workflow_executions REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION mc_count_executions();
 alter table workflow_executions enable row level security;
 
 create table workflow_versions (
@@ -598,6 +641,86 @@ begin
   return v_lifted + v_set;
 end $function$;
 
+CREATE OR REPLACE FUNCTION maestro.mc_count_anew()
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro', 'pg_temp'
+AS $function$
+begin
+  perform pg_advisory_xact_lock(7263005);
+  delete from execution_deltas;
+  delete from execution_counts;
+  insert into execution_deltas select * from mc_counts_of('maestro.workflow_executions', 'maestro.step_executions', null, 1);
+end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_count_cost()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+  insert into maestro.execution_deltas (tenant_id, workflow_id, version_id, hour, day, state, slot, n, namespace, currency, amount)
+    select e.tenant_id, e.workflow_id, e.version_id, date_bin('1 hour', e.created_at, '2000-01-01 00:00:00+00'), maestro.mc_id_day(e.id),
+           -1, -1, 0, e.namespace, split_part(x.cost, ' ', 2), x.sign * split_part(x.cost, ' ', 1)::numeric
+      from maestro.workflow_executions e,
+           (select new.result ->> 'cost' as cost, 1 as sign union all select old.result ->> 'cost', -1 where tg_op = 'UPDATE') x
+     where e.id = new.execution_id and e.shard = new.shard and x.cost is not null;
+  return null;
+end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_count_executions()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+declare
+  v_today constant date := (pg_catalog.now() at time zone 'UTC')::date;
+  v_lo constant uuid := maestro.mc_uuid_floor(v_today::timestamp at time zone 'UTC');
+  v_hi constant uuid := maestro.mc_uuid_floor((v_today + 1)::timestamp at time zone 'UTC');
+begin
+  if tg_op = 'INSERT' then
+    insert into maestro.execution_deltas (tenant_id, workflow_id, version_id, hour, day, state, slot, n, namespace)
+      select e.tenant_id, e.workflow_id, e.version_id, date_bin('1 hour', e.created_at, '2000-01-01 00:00:00+00'),
+             case when e.id >= v_lo and e.id < v_hi then v_today else maestro.mc_id_day(e.id) end,
+             maestro.mc_state(e.status, e.wait, e.cancel_requested), maestro.mc_duration_slot(e.status, e.started_at, e.finished_at),
+             count(*), e.namespace
+        from new_rows e group by 1, 2, 3, 4, 5, 6, 7, 9;
+  elsif tg_op = 'UPDATE' then
+    insert into maestro.execution_deltas (tenant_id, workflow_id, version_id, hour, day, state, slot, n, namespace)
+      select e.tenant_id, e.workflow_id, e.version_id, date_bin('1 hour', e.created_at, '2000-01-01 00:00:00+00'),
+             case when e.id >= v_lo and e.id < v_hi then v_today else maestro.mc_id_day(e.id) end,
+             maestro.mc_state(e.status, e.wait, e.cancel_requested), maestro.mc_duration_slot(e.status, e.started_at, e.finished_at),
+             sum(e.sign), e.namespace
+        from (select o.tenant_id, o.workflow_id, o.version_id, o.created_at, o.id, o.status, o.wait, o.cancel_requested, o.started_at, o.finished_at, o.namespace, -1 as sign from old_rows o
+              union all
+              select w.tenant_id, w.workflow_id, w.version_id, w.created_at, w.id, w.status, w.wait, w.cancel_requested, w.started_at, w.finished_at, w.namespace, 1 from new_rows w) e
+       group by 1, 2, 3, 4, 5, 6, 7, 9 having sum(e.sign) <> 0;
+  else
+    insert into maestro.execution_deltas (tenant_id, workflow_id, version_id, hour, day, state, slot, n, namespace)
+      select e.tenant_id, e.workflow_id, e.version_id, date_bin('1 hour', e.created_at, '2000-01-01 00:00:00+00'),
+             maestro.mc_id_day(e.id),
+             maestro.mc_state(e.status, e.wait, e.cancel_requested), maestro.mc_duration_slot(e.status, e.started_at, e.finished_at),
+             -count(*), e.namespace
+        from old_rows e group by 1, 2, 3, 4, 5, 6, 7, 9;
+  end if;
+  return null;
+end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_counts_of(p_executions text, p_steps text, p_ids uuid[], p_sign integer)
+ RETURNS SETOF execution_deltas
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'maestro', 'pg_temp'
+AS $function$
+begin
+  return query execute format('select e.tenant_id, e.workflow_id, e.version_id, date_bin(''1 hour'', e.created_at, ''2000-01-01 00:00:00+00''), '
+    'maestro.mc_id_day(e.id), maestro.mc_state(e.status, e.wait, e.cancel_requested), '
+    'maestro.mc_duration_slot(e.status, e.started_at, e.finished_at), ($2 * count(*))::int, e.namespace, null::text, null::numeric '
+    'from %s e where $1 is null or e.id = any ($1) group by 1, 2, 3, 4, 5, 6, 7, 9', p_executions) using p_ids, p_sign;
+  return query execute format('select e.tenant_id, e.workflow_id, e.version_id, date_bin(''1 hour'', e.created_at, ''2000-01-01 00:00:00+00''), '
+    'maestro.mc_id_day(e.id), -1::smallint, -1::smallint, 0, e.namespace, split_part(s.result ->> ''cost'', '' '', 2), '
+    '$2 * sum(split_part(s.result ->> ''cost'', '' '', 1)::numeric) from %s s join %s e on e.id = s.execution_id '
+    'where s.result ? ''cost'' and ($1 is null or s.execution_id = any ($1)) group by 1, 2, 3, 4, 5, 9, 10', p_steps, p_executions) using p_ids, p_sign;
+end $function$;
+
 CREATE OR REPLACE FUNCTION maestro.mc_day_catch_up(p_day date, p_as_of date, p_default integer)
  RETURNS integer
  LANGUAGE plpgsql
@@ -607,6 +730,7 @@ CREATE OR REPLACE FUNCTION maestro.mc_day_catch_up(p_day date, p_as_of date, p_d
 AS $function$
 declare v_suffix text := '_' || to_char(p_day, 'YYYYMMDD'); v_table text; v_key text; v_ids uuid[];
 begin
+  perform pg_advisory_xact_lock(7263004);
   with gone as (delete from retention_changes c where c.day = p_day returning c.execution_id)
   select array_agg(distinct g.execution_id) into v_ids from gone g;
   if v_ids is null then
@@ -666,20 +790,28 @@ CREATE OR REPLACE FUNCTION maestro.mc_day_exchange(p_day date, p_default integer
 AS $function$
 declare
   v_day retention_days; v_suffix text := '_' || to_char(p_day, 'YYYYMMDD'); v_table text; v_name text;
-  v_before bigint := 0; v_after bigint := 0; v_kept bigint;
+  v_before bigint := 0; v_after bigint := 0; v_kept bigint; v_counts execution_deltas[]; v_changed uuid[];
+  v_executions text := format('maestro_days.%I', 'workflow_executions' || v_suffix); v_steps text := format('maestro_days.%I', 'step_executions' || v_suffix);
 begin
   perform pg_advisory_xact_lock(7263003);
+  perform pg_advisory_xact_lock(7263004);
   select * into v_day from retention_days r where r.day = p_day for update;
   if v_day.state is distinct from 1 or v_day.policy <> mc_retention_policy(p_default) then
     return false;
   end if;
+  v_counts := array(select c from mc_counts_of(v_executions, v_steps, null, 1) c);
   foreach v_table in array mc_day_tables() loop
     execute format('lock table only maestro.%I in access exclusive mode', v_table);
     if to_regclass('maestro.' || v_table || v_suffix) is not null then
       execute format('lock table maestro.%I in access exclusive mode', v_table || v_suffix);
     end if;
   end loop;
-  perform mc_day_catch_up(p_day, v_day.as_of, p_default);
+  select array_agg(distinct c.execution_id) into v_changed from retention_changes c where c.day = p_day;
+  if v_changed is not null then
+    v_counts := v_counts || array(select c from mc_counts_of(v_executions, v_steps, v_changed, -1) c);
+    perform mc_day_catch_up(p_day, v_day.as_of, p_default);
+    v_counts := v_counts || array(select c from mc_counts_of(v_executions, v_steps, v_changed, 1) c);
+  end if;
   execute format('select count(*) from maestro_days.%I', 'workflow_executions' || v_suffix) into v_kept;
   foreach v_table in array mc_day_tables() loop
     v_name := v_table || v_suffix;
@@ -695,6 +827,10 @@ begin
       execute format('drop table maestro_days.%I', v_name);
     end if;
   end loop;
+  perform pg_advisory_xact_lock(7263005);
+  delete from execution_deltas d where d.day = p_day;
+  delete from execution_counts c where c.day = p_day;
+  insert into execution_deltas select * from unnest(v_counts);
   update retention_days r set state = 2, dropped = r.dropped + r.kept - v_kept, kept = v_kept, bytes = greatest(v_before - v_after, 0), at = pg_catalog.now()
    where r.day = p_day;
   return true;
@@ -875,6 +1011,13 @@ begin
    where e.shard = p_shard and e.id between v_lo and v_hi and e.id = any (v_ids) and e.status = 3
    returning e.*;
 end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_duration_slot(p_status smallint, p_started timestamp with time zone, p_finished timestamp with time zone)
+ RETURNS smallint
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$ select case when p_status = 2 and p_started is not null
+     then ceil(20 * ln(greatest(extract(epoch from p_finished - p_started)::float8 * 1000, 1)))::smallint else -1::smallint end $function$;
 
 CREATE OR REPLACE FUNCTION maestro.mc_enqueue(p_shard smallint, p_id uuid[], p_tenant uuid[], p_workflow uuid[], p_version uuid[], p_namespace text[], p_region text[], p_priority integer[], p_timeout double precision[], p_wake timestamp with time zone[], p_input text[], p_meta text[], p_key text[], p_digest bytea[], p_event text[], p_labels text[])
  RETURNS TABLE(ordinal integer, id uuid, fresh boolean, same boolean, at timestamp with time zone)
@@ -1128,6 +1271,32 @@ begin
   return query select 1, v_closed;
 end $function$;
 
+CREATE OR REPLACE FUNCTION maestro.mc_fold_counts(p_limit integer)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro'
+AS $function$
+declare v_gone int;
+begin
+  perform pg_advisory_xact_lock(7263005);
+  with gone as (
+    delete from execution_deltas d where d.ctid = any (array(select x.ctid from execution_deltas x limit p_limit)) returning d.*),
+  added as (
+    insert into execution_counts as c (tenant_id, workflow_id, hour, state, slot, namespace, version_id, day, currency, n, amount)
+      select g.tenant_id, x.workflow, g.hour, g.state, g.slot, x.namespace, x.version, g.day, coalesce(g.currency, ''), sum(g.n), coalesce(sum(g.amount), 0)
+        from gone g cross join lateral (values (g.workflow_id, g.version_id, g.namespace),
+             ('00000000-0000-0000-0000-000000000000'::uuid, '00000000-0000-0000-0000-000000000000'::uuid, g.namespace),
+             ('00000000-0000-0000-0000-000000000000'::uuid, '00000000-0000-0000-0000-000000000000'::uuid, '')) x (workflow, version, namespace)
+       group by 1, 2, 3, 4, 5, 6, 7, 8, 9 having sum(g.n) <> 0 or sum(g.amount) <> 0
+    on conflict (tenant_id, workflow_id, namespace, hour, state, slot, version_id, day, currency) do update
+      set n = c.n + excluded.n, amount = c.amount + excluded.amount)
+  select count(*) into v_gone from gone;
+  if v_gone > 0 then
+    delete from execution_counts c where c.state in (0, 1, 3, 8, 9) and c.n = 0;
+  end if;
+  return v_gone;
+end $function$;
+
 CREATE OR REPLACE FUNCTION maestro.mc_forget_keys(p_shard smallint, p_age interval, p_limit integer)
  RETURNS integer
  LANGUAGE plpgsql
@@ -1150,6 +1319,12 @@ CREATE OR REPLACE FUNCTION maestro.mc_hi(p_ids uuid[])
  IMMUTABLE
 AS $function$ select x from unnest(p_ids) x order by x desc limit 1 $function$;
 
+CREATE OR REPLACE FUNCTION maestro.mc_id_day(p_id uuid)
+ RETURNS date
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$ select (to_timestamp(('x' || left(replace(p_id::text, '-', ''), 12))::bit(48)::bigint / 1000.0) at time zone 'UTC')::date $function$;
+
 CREATE OR REPLACE PROCEDURE maestro.mc_keep_shards(IN p_shards integer[])
  LANGUAGE plpgsql
 AS $procedure$
@@ -1169,6 +1344,7 @@ begin
   delete from maestro.event_feed f where f.shard <> all (p_shards);
   delete from maestro.event_cursors c where c.stream = 'execution' and c.shard <> all (p_shards);
   delete from maestro.shards s where s.shard <> all (p_shards);
+  perform maestro.mc_count_anew();
 end $procedure$;
 
 CREATE OR REPLACE FUNCTION maestro.mc_leave(p_shard smallint, p_me bigint, p_epoch bigint)
@@ -1526,6 +1702,12 @@ CREATE OR REPLACE FUNCTION maestro.mc_source_digest(p_source text)
  IMMUTABLE PARALLEL SAFE
 AS $function$ select 'sha256:' || encode(sha256(convert_to(p_source, 'UTF8')), 'hex') $function$;
 
+CREATE OR REPLACE FUNCTION maestro.mc_state(p_status smallint, p_wait smallint, p_cancel boolean)
+ RETURNS smallint
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$ select case when p_status = 3 and p_wait = 5 then 8 when p_cancel and p_status in (0, 1, 3) then 9 else p_status end::smallint $function$;
+
 CREATE OR REPLACE FUNCTION maestro.mc_sweep_workers(p_shard smallint)
  RETURNS integer
  LANGUAGE plpgsql
@@ -1789,6 +1971,10 @@ create policy engine on domain_events to mc_engine using (true) with check (true
 create policy tenant on domain_events to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
 create policy engine on event_failures to mc_engine using (true) with check (true);
 create policy tenant on event_failures to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
+create policy engine on execution_counts to mc_engine using (true) with check (true);
+create policy tenant on execution_counts to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
+create policy engine on execution_deltas to mc_engine using (true) with check (true);
+create policy tenant on execution_deltas to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
 create policy engine on execution_events to mc_engine using (true) with check (true);
 create policy tenant on execution_events to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
 create policy engine on execution_inbox to mc_engine using (true) with check (true);
@@ -1825,6 +2011,10 @@ grant delete, insert, select, update on event_cursors to mc_engine;
 grant select on event_failures to mc_api;
 grant delete, insert, select, update on event_failures to mc_engine;
 grant delete, insert, select, update on event_feed to mc_engine;
+grant select on execution_counts to mc_api;
+grant delete, insert, select, update on execution_counts to mc_engine;
+grant select on execution_deltas to mc_api;
+grant delete, insert, select, update on execution_deltas to mc_engine;
 grant select on execution_events to mc_api;
 grant delete, insert, select, update on execution_events to mc_engine;
 grant delete, insert, select, update on execution_inbox to mc_engine;
@@ -1850,13 +2040,18 @@ grant execute on function mc_days_due(p_default integer) to mc_engine;
 grant execute on function mc_discard(p_shard smallint, p_tenant uuid, p_exec uuid, p_generation smallint, p_actor text, p_reason text, p_event text) to mc_engine;
 grant execute on function mc_drop_logs(p_before date) to mc_engine;
 grant execute on function mc_due(p_shard smallint, p_me bigint, p_epoch bigint, p_limit integer) to mc_engine;
+grant execute on function mc_duration_slot(p_status smallint, p_started timestamp with time zone, p_finished timestamp with time zone) to mc_api;
+grant execute on function mc_duration_slot(p_status smallint, p_started timestamp with time zone, p_finished timestamp with time zone) to mc_engine;
 grant execute on function mc_enqueue(p_shard smallint, p_id uuid[], p_tenant uuid[], p_workflow uuid[], p_version uuid[], p_namespace text[], p_region text[], p_priority integer[], p_timeout double precision[], p_wake timestamp with time zone[], p_input text[], p_meta text[], p_key text[], p_digest bytea[], p_event text[], p_labels text[]) to mc_engine;
 grant execute on function mc_enqueue_2(p_shard smallint, p_me bigint, p_epoch bigint, p_born boolean[], p_id uuid[], p_tenant uuid[], p_workflow uuid[], p_version uuid[], p_namespace text[], p_region text[], p_priority integer[], p_timeout double precision[], p_wake timestamp with time zone[], p_input text[], p_meta text[], p_key text[], p_digest bytea[], p_event text[], p_labels text[]) to mc_engine;
 grant execute on function mc_feed(p_shard smallint, p_exec uuid[], p_seq integer[], p_kind smallint[], p_late boolean) to mc_engine;
 grant execute on function mc_flush(p_shard smallint, p_me bigint, p_epoch bigint, s_tenant uuid[], s_exec uuid[], s_step integer[], s_item integer[], s_gen smallint[], s_attempt integer[], s_status smallint[], s_age double precision[], s_open boolean[], s_result text[], v_tenant uuid[], v_exec uuid[], v_seq integer[], v_kind smallint[], v_data text[], f_id uuid[], f_status smallint[], f_wait smallint[], f_wake double precision[], f_seen integer[], f_output text[], f_error text[], r_id uuid[], i_exec uuid[], i_n integer[]) to mc_engine;
 grant execute on function mc_flush_2(p_shard smallint, p_me bigint, p_epoch bigint, s_tenant uuid[], s_exec uuid[], s_step integer[], s_item integer[], s_gen smallint[], s_attempt integer[], s_status smallint[], s_age double precision[], s_open boolean[], s_result text[], v_tenant uuid[], v_exec uuid[], v_seq integer[], v_kind smallint[], v_data text[], f_id uuid[], f_status smallint[], f_wait smallint[], f_wake double precision[], f_seen integer[], f_output text[], f_error text[], r_id uuid[], i_exec uuid[], i_n integer[]) to mc_engine;
+grant execute on function mc_fold_counts(p_limit integer) to mc_engine;
 grant execute on function mc_forget_keys(p_shard smallint, p_age interval, p_limit integer) to mc_engine;
 grant execute on function mc_hi(p_ids uuid[]) to mc_engine;
+grant execute on function mc_id_day(p_id uuid) to mc_api;
+grant execute on function mc_id_day(p_id uuid) to mc_engine;
 grant execute on function mc_leave(p_shard smallint, p_me bigint, p_epoch bigint) to mc_engine;
 grant execute on function mc_leave_2(p_shard smallint, p_me bigint, p_epoch bigint) to mc_engine;
 grant execute on function mc_lo(p_ids uuid[]) to mc_engine;
@@ -1872,6 +2067,8 @@ grant execute on function mc_shard(p_id uuid, p_total integer) to mc_engine;
 grant execute on function mc_slot(p_id uuid) to mc_api;
 grant execute on function mc_slot(p_id uuid) to mc_engine;
 grant execute on function mc_source_digest(p_source text) to mc_api;
+grant execute on function mc_state(p_status smallint, p_wait smallint, p_cancel boolean) to mc_api;
+grant execute on function mc_state(p_status smallint, p_wait smallint, p_cancel boolean) to mc_engine;
 grant execute on function mc_sweep_workers(p_shard smallint) to mc_engine;
 grant execute on function mc_takeover(p_shard smallint, p_me bigint, p_epoch bigint, p_limit integer) to mc_engine;
 grant execute on function mc_takeover_2(p_shard smallint, p_me bigint, p_epoch bigint, p_limit integer) to mc_engine;

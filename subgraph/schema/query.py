@@ -10,6 +10,7 @@ from resolvers.queries import breaker as breakers_of
 from resolvers.queries import dead_letter as dead_letters_of
 from resolvers.queries import event_handler as handlers_of
 from resolvers.queries import execution as executions_of
+from resolvers.queries import execution_stats as stats_of
 from resolvers.queries import simulation as simulations_of
 from resolvers.queries import workflow as workflows_of
 from runtime.model.errors import BadInput
@@ -20,8 +21,10 @@ from subgraph.types.circuit_breaker import CircuitBreaker
 from subgraph.types.dead_letter import DeadLetterConnection
 from subgraph.types.event_handler import EventHandler
 from subgraph.types.execution import Execution, ExecutionConnection
+from subgraph.types.execution_stats import ExecutionStats
 from subgraph.types.inputs.dead_letter import DeadLetterFilter
 from subgraph.types.inputs.execution import ExecutionFilter, ExecutionOrder
+from subgraph.types.inputs.execution_stats import DAY, WINDOW, ExecutionStatsFilter
 from subgraph.types.inputs.simulation import SimulateWorkflowInput
 from subgraph.types.inputs.workflow import WorkflowFilter, WorkflowOrder
 from subgraph.types.node import Node
@@ -236,6 +239,25 @@ class Query:
         )
         return ExecutionConnection.of(
             page, count=lambda: executions_of.count_executions(info.context, filter=wanted)
+        )
+
+    @strawberry.field(
+        description="Numbers of the tenant's executions: how many are where, how they end, how long they take, "
+        "what they cost.",
+        directives=[*access("Query.executionStats"), weight(5)],
+    )
+    async def execution_stats(
+        self,
+        info: Info,
+        filter: Annotated[
+            ExecutionStatsFilter | None, strawberry.argument(description="Which are counted.")
+        ] = None,
+        window: WINDOW = DAY,
+    ) -> ExecutionStats:
+        """Numbers of the tenant's executions."""
+        wanted = ExecutionStatsFilter.record(filter)
+        return ExecutionStats.of(
+            await stats_of.execution_stats(info.context, filter=wanted, window=window)
         )
 
     @strawberry.field(

@@ -10,6 +10,7 @@ from resolvers import entities
 from resolvers.context import Info
 from resolvers.ids import WorkflowId
 from resolvers.queries import execution as executions_of
+from resolvers.queries import execution_stats as stats_of
 from resolvers.queries import workflow as resolve
 from runtime.model import execution as execution_model
 from runtime.model import workflow as model
@@ -18,7 +19,9 @@ from runtime.model.values import SemVer
 from subgraph.directives import access_of_type, paged, sized, weight
 from subgraph.faces import connection_face, face, show_page
 from subgraph.types.actor import Actor
+from subgraph.types.execution_stats import ExecutionStats
 from subgraph.types.inputs.execution import ExecutionFilter, ExecutionOrder
+from subgraph.types.inputs.execution_stats import DAY, WINDOW, of_workflow
 from subgraph.types.label import LabelEntry, label_entries
 from subgraph.types.node import Node
 from subgraph.types.pagination import AFTER, FIRST, PageInfo, page_request
@@ -147,6 +150,17 @@ class Workflow(Node):
             count=lambda: executions_of.count_executions(info.context, filter=wanted),
         )
         return connection
+
+    @strawberry.field(
+        description="Numbers of executions of any version of it.", directives=[weight(5)]
+    )
+    async def stats(self, info: Info, window: WINDOW = DAY) -> ExecutionStats:
+        """Numbers of executions of any version of it."""
+        return ExecutionStats.of(
+            await stats_of.execution_stats(
+                info.context, filter=of_workflow(self.record.id), window=window
+            )
+        )
 
     @classmethod
     def of(cls, workflow: model.Workflow) -> Self:

@@ -17,6 +17,7 @@ import pytest
 from runtime.model.checkpoint import InboxKind
 from runtime.model.event import EventKind
 from runtime.model.execution import ExecutionStatus, StepStatus
+from tests.support.counters import miscounted
 from tests.support.engine_room import EngineRoom, engine_room
 
 pytestmark = pytest.mark.chaos
@@ -110,6 +111,7 @@ async def test_kill_in_the_middle_of_a_call_and_another_worker_goes_on(
     keys = [f"{execution}.s.{step}.g0" for step in range(3)]
     assert calls(home) == [(keys[0], 1), (keys[1], 1), (keys[1], 1), (keys[2], 1)]
     assert gap < LEASE + 3.0
+    assert await miscounted(room.sql) == []
 
 
 async def test_a_worker_that_is_started_again_finds_its_own_past(
@@ -145,6 +147,7 @@ async def test_many_executions_survive_repeated_kills(room: EngineRoom, start, h
         rows = await room.steps(execution)
         assert sorted(rows) == [(step, 0, 1, StepStatus.COMPLETED) for step in range(3)]
         assert (await room.events(execution)).count("execution_completed") == 1
+    assert await miscounted(room.sql) == []
 
 
 @pytest.mark.long

@@ -204,6 +204,9 @@ async def _delete_statements(connection: asyncpg.Connection) -> str:
     seeds = [
         f"delete from maestro.shards where shard not in ({', '.join(map(str, held))})",
         "update maestro.shards set open = true where not open",
+        # Last: deleting executions changes them.
+        "delete from maestro.execution_deltas",
+        "delete from maestro.execution_counts",
     ]
     return "; ".join(deletes + seeds)
 

@@ -64,7 +64,7 @@ class ExecutionFilter:
         if given is None:
             return model.ExecutionFilter(workflow_id=(workflow_id,) if workflow_id else ())
         created, finished = given.created or TimeRange(), given.finished or TimeRange()
-        wanted = tuple(_known(each) for each in listed("workflowId", given.workflow_id))
+        wanted = tuple(known_workflow(each) for each in listed("workflowId", given.workflow_id))
         return model.ExecutionFilter(
             state=listed("status", given.status),
             workflow_id=_narrow(wanted, workflow_id),
@@ -81,7 +81,8 @@ class ExecutionFilter:
         )
 
 
-def _known(id: str) -> UUID:
+def known_workflow(id: str) -> UUID:
+    """The workflow that an id names in a filter."""
     # The nil UUID is nobody's: an id that can't exist matches nothing instead of restricting nothing.
     return workflow_uuid(id) or UUID(int=0)
 

@@ -13,6 +13,7 @@ from runtime.model.errors import Unavailable
 from runtime.model.execution import ExecutionStatus
 from runtime.scheduler.days import Days
 from runtime.store.retention import RetentionStore
+from tests.support.counters import miscounted
 from tests.support.engine_room import TENANT, EngineRoom
 from tests.support.steps import CALLS
 
@@ -27,7 +28,7 @@ MAKE = """
 with made as (insert into workflow_executions (id, shard, tenant_id, workflow_id, version_id, status, created_at, finished_at)
   values ($1, 0, $2, $3, $3, $4::int::smallint, $5::timestamptz, case when $4::int in (0, 1, 3) then null else $5::timestamptz + make_interval(days => $6) end) returning id, created_at),
  step as (insert into step_executions (shard, status, step, execution_id, tenant_id, attempt, generation, item, started_at, finished_at, result)
-  select 0, 6, 0, id, $2, 1, 0, -1, created_at, created_at, '{"output": 1}' from made),
+  select 0, 6, 0, id, $2, 1, 0, -1, created_at, created_at, '{"output": 1, "cost": "0.5 EUR"}' from made),
  event as (insert into execution_events (shard, kind, seq, execution_id, tenant_id, ts) select 0, 1, 1, id, $2, created_at from made),
  line as (insert into step_logs (shard, position, execution_id, tenant_id, step, item, generation, attempt, ts, level, message)
   select 0, 1, id, $2, 0, -1, 0, 1, created_at, 'info', 'x' from made),
@@ -59,6 +60,7 @@ class Old:
             assert {row["execution_id"] for row in rows} == found, table
         keys = await self.room.sql.fetch("select result_id from idempotency_keys")
         assert {row["result_id"] for row in keys} == found
+        assert await miscounted(self.room.sql) == []
         return found
 
     async def prepared(self):

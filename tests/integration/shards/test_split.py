@@ -12,6 +12,7 @@ from runtime.model.page import PageRequest
 from runtime.model.shard_map import ShardMap
 from runtime.store.migrate import migrate_all
 from tests.integration.shards.test_two_databases import in_their_places, large_input
+from tests.support.counters import miscounted
 from tests.support.servers import Databases
 from tests.support.sharded import SHARDS, TOTAL, Sharded, map_of, settings_of, sharded
 
@@ -108,6 +109,10 @@ async def test_a_database_is_divided(whole, databases, redis_url, home):
             for who, one in zip(callers, new, strict=True):
                 assert await room.ended(who, one) == ["completed"]
         assert await in_their_places(room) > 90
+    for url in parts:
+        connection = await asyncpg.connect(url)
+        assert await miscounted(connection) == []
+        await connection.close()
 
 
 async def test_shards_only_become_more_and_a_power_of_two(whole):

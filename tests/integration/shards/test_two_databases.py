@@ -14,6 +14,7 @@ from runtime.model.blob import BlobKey, BlobRef
 from runtime.model.errors import IdempotencyConflict, SetupError
 from runtime.model.event import EventKind
 from runtime.model.execution import EnqueueRequest, ExecutionFilter
+from runtime.model.execution_stats import StatsFilter
 from runtime.model.ids import SLOTS, make_uuid7
 from runtime.model.page import PageRequest
 from runtime.model.values import Digest
@@ -107,6 +108,9 @@ async def test_a_spread_tenant_has_executions_everywhere_and_one_list(room):
     assert [one.id for one in oldest.items] == sorted(ids)[:5]
     assert await executions.count(who, ALL) == (40, False)
     assert await executions.count(who, ALL, 10) == (10, True)
+    stats = await room.rt.services.stats.stats(who, StatsFilter(), None)
+    assert sum(stats.counts.values()) == 40
+    assert stats.silent == ()
     assert set(await executions.get_many(who, ids)) == set(ids)
     assert len(await executions.steps(who, ids)) == 40
 

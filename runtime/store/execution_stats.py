@@ -1,0 +1,165 @@
+"""Statistics of executions: sums of counters that triggers keep in the transaction of each change.
+
+No row of an execution is read but the oldest of what is queued. Each database counts its own; they are added up here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+from runtime.model.execution import ExecutionState, ExecutionStatus
+from runtime.model.execution_stats import ExecutionStats, StatsFilter
+from runtime.model.values import Money, total
+from runtime.store.pool import Database
+from runtime.store.shards import Shards
+from runtime.store.statements import statements
+
+_SQL: Final = statements("execution_stats")
+_CATALOG: Final = statements("workflow")
+_EVERYWHERE: Final = ("",)
+_FOREVER: Final = datetime(9999, 1, 1, tzinfo=UTC)
+# As `mc_state` numbers them: the stored statuses, then what is refined from them.
+_STATES: Final[Mapping[int, ExecutionState]] = {
+    **{int(status): ExecutionState(status.name.lower()) for status in ExecutionStatus},
+    8: ExecutionState.PAUSED,
+    9: ExecutionState.CANCELLING,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A filter in ids: None does not restrict."""
+
+    workflows: Sequence[UUID] | None
+    versions: Sequence[UUID] | None
+    namespaces: Sequence[str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What one database says."""
+
+    rows: Sequence[Any]
+    oldest: datetime | None
+    now: datetime
+
+
+class ExecutionCounters:
+    """Reads of the counters, over the databases that may hold executions of a tenant."""
+
+    def __init__(self, shards: Shards) -> None:
+        self._shards = shards
+
+    async def stats(
+        self,
+        tenant: UUID,
+        wanted: StatsFilter,
+        begin: datetime,
+        end: datetime | None,
+        homes: Iterable[Database],
+    ) -> ExecutionStats:
+        """The numbers of a range of full hours; a database that is away makes them partial."""
+        asked = await self._asked(tenant, wanted)
+        until = end or _FOREVER
+        if asked.workflows is None:
+            name = "counts"
+            arguments: list[object] = [
+                tenant,
+                asked.namespaces,
+                asked.namespaces or _EVERYWHERE,
+                begin,
+                until,
+            ]
+        else:
+            name = "counts_of"
+            arguments = [
+                tenant, asked.workflows, asked.versions, asked.namespaces, begin, until,
+            ]  # fmt: skip
+
+        async def ask(database: Database) -> _Answer:
+            async with database.tenant(tenant) as connection:
+                rows = await connection.fetch(_SQL[name], *arguments)
+                queued = any(row["state"] == ExecutionStatus.QUEUED and row["n"] for row in rows)
+                oldest = await _oldest(connection, tenant, asked) if queued else None
+                return _Answer(rows, oldest, await connection.fetchval(_SQL["now"]))
+
+        found = await self._shards.gather(homes, ask)
+        return _summed(begin, end, found.answers, found.silent)
+
+    async def _asked(self, tenant: UUID, wanted: StatsFilter) -> _Asked:
+        """Names and numbers of versions as ids: the catalog is the only one that knows them."""
+        workflows = list(wanted.workflow_id) or None
+        versions: list[UUID] | None = None
+        if wanted.workflow_name or wanted.version is not None:
+            async with self._shards.catalog.tenant(tenant) as connection:
+                if wanted.workflow_name:
+                    names = list(wanted.workflow_name)
+                    rows = await connection.fetch(_CATALOG["ids_by_name"], tenant, names)
+                    named = [row["id"] for row in rows]
+                    workflows = [one for one in named if workflows is None or one in workflows]
+                if wanted.version is not None:
+                    rows = await connection.fetch(
+                        _CATALOG["ids_by_version"], tenant, wanted.version
+                    )
+                    versions = [row["id"] for row in rows]
+        return _Asked(workflows, versions, list(wanted.namespace) or None)
+
+
+class CounterFolds:
+    """The counters' upkeep in one database, for the scheduler."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def fold(self, limit: int) -> int:
+        """Add up some of what was appended; how many rows that were."""
+        async with self._database.engine() as connection:
+            folded: int = await connection.fetchval(_SQL["fold"], limit)
+            return folded
+
+
+async def _oldest(connection: Any, tenant: UUID, asked: _Asked) -> datetime | None:
+    name, more = "oldest_queued", list[object]()
+    if asked.workflows is not None:
+        name, more = "oldest_queued_of", [asked.workflows, asked.versions, asked.namespaces]
+    elif asked.namespaces is not None:
+        name, more = "oldest_queued_in", [asked.namespaces]
+    found: datetime | None = await connection.fetchval(_SQL[name], tenant, *more)
+    return found
+
+
+def _summed(
+    begin: datetime, end: datetime | None, answers: Sequence[_Answer], silent: tuple[str, ...]
+) -> ExecutionStats:
+    counts: Counter[ExecutionState] = Counter()
+    durations: Counter[int] = Counter()
+    cost: list[Money] = []
+    for row in (row for answer in answers for row in answer.rows):
+        if row["currency"]:
+            cost += _money(row["amount"], row["currency"])
+            continue
+        state = _STATES[row["state"]]
+        counts[state] += row["n"]
+        if state is ExecutionState.COMPLETED and row["slot"] >= 0 and row["n"]:
+            durations[row["slot"]] += row["n"]
+    waiting = [answer.oldest for answer in answers if answer.oldest is not None]
+    return ExecutionStats(
+        begin=begin,
+        end=end,
+        counts=counts,
+        durations=durations,
+        cost=total(cost),
+        asked_at=max(answer.now for answer in answers),
+        oldest_queued_at=min(waiting, default=None),
+        silent=silent,
+    )
+
+
+def _money(amount: Decimal, currency: str) -> list[Money]:
+    return [Money(amount, currency)] if amount else []

@@ -1,0 +1,70 @@
+"""Lists of executions: several alternatives are one list in one order, and each filter is read along its index."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import pytest
+
+from runtime.model.execution import ExecutionFilter, ExecutionState, ExecutionStatus
+from runtime.model.page import PageRequest
+from runtime.store.execution_list import ExecutionList
+from runtime.store.shards import Shards
+from tests import make
+
+S = ExecutionState
+WORKFLOWS = tuple(UUID(int=number) for number in range(1, 6))
+NAMESPACES = ("default", "a", "b", "c", "d")
+CASES = {
+    "states": ExecutionFilter(state=(S.FAILED, S.QUEUED, S.CANCELLING)),
+    "workflows": ExecutionFilter(workflow_id=WORKFLOWS[:2]),
+    "namespaces": ExecutionFilter(namespace=("default", "a")),
+    "all three": ExecutionFilter(
+        state=(S.FAILED, S.QUEUED), workflow_id=WORKFLOWS[:2], namespace=("default", "b")
+    ),
+    "too many to be read one by one": ExecutionFilter(
+        state=(S.FAILED, S.QUEUED), workflow_id=WORKFLOWS, namespace=NAMESPACES[:4]
+    ),
+    "a state that nothing has": ExecutionFilter(state=(S.COMPENSATING,)),
+}
+
+
+@pytest.mark.parametrize("wanted", CASES.values(), ids=CASES)
+async def test_alternatives_are_one_list(room, wanted: ExecutionFilter):
+    for number in range(50):
+        await room.queue(workflow=WORKFLOWS[number % 5], namespace=NAMESPACES[number // 5 % 5])
+    await room.sql.execute(
+        "update workflow_executions set status = case when random() < 0.5 then $1::int::smallint else status end,"
+        " cancel_requested = random() < 0.3",
+        int(ExecutionStatus.FAILED),
+    )
+    shards = Shards.single(room.database)
+    executions = ExecutionList(shards)
+    everything = await executions.page(
+        make.TENANT, ExecutionFilter(), PageRequest(100), shards.databases
+    )
+    there = [
+        one.id
+        for one in everything.items
+        if (not wanted.state or one.state in wanted.state)
+        and (not wanted.workflow_id or one.workflow_id in wanted.workflow_id)
+        and (not wanted.namespace or one.namespace in wanted.namespace)
+    ]
+
+    seen, cursor = [], None
+    while True:
+        page = await executions.page(make.TENANT, wanted, PageRequest(7, cursor), shards.databases)
+        seen += [one.id for one in page.items]
+        if not page.has_next:
+            break
+        cursor = page.cursors[-1]
+    backwards = await executions.page(
+        make.TENANT, wanted, PageRequest(100), shards.databases, descending=False
+    )
+
+    assert seen == there
+    assert [one.id for one in backwards.items] == there[::-1]
+    assert await executions.count(make.TENANT, wanted, 1000, shards.databases) == (
+        len(there),
+        False,
+    )
