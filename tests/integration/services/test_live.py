@@ -207,7 +207,8 @@ async def test_a_slow_one_is_emptied_and_reads_what_it_missed_while_nobody_else_
         late = {(one := await waiting).record.id: one.record.state}
         async with asyncio.timeout(15):
             while not all(late.get(one) is ExecutionState.COMPLETED for one in (first, *ids)):
-                late[(one := await anext(slow)).record.id] = one.record.state
+                one = await anext(slow)
+                late[one.record.id] = one.record.state
     await slow.aclose()
 
 
