@@ -26,6 +26,8 @@ SECURED = [
     "execution_events",
     "step_logs",
     "execution_labels",
+    "execution_deltas",
+    "execution_counts",
     "idempotency_keys",
     "domain_events",
     "dead_letters",
@@ -56,6 +58,10 @@ async def _fill(room, tenant):
     epoch, (execution,) = await room.own(me, tenant=tenant, key="k", labels={"a": "b"})
     await room.flush(
         me, epoch, make.checkpoint(execution, steps=[make.step_row(execution, tenant=tenant)])
+    )
+    await room.sql.execute(
+        "insert into execution_counts values ($1, $1, now(), 2, 1, 'default', $1, now(), '', 1, 0)",
+        tenant,
     )
     await room.sql.execute(
         "insert into step_logs values (0, 1, $1, $2, 0, -1, 0, 1, now(), 'info', 'm', null)",
