@@ -38,7 +38,8 @@ l as (insert into execution_labels (tenant_id, shard, key, value, execution_id)
   select $3, 0, 'team', 'pay', id from i where n % 100 = 0)
 insert into workflow_executions (id, shard, tenant_id, workflow_id, version_id, namespace, status, input, output, meta,
     created_at, started_at, finished_at)
-  select id, 0, $3, case when n <= 200 and n % 2 = 0 then '00000000-0000-0000-0000-000000000001' else $4 end, $4,
+  select id, 0, $3,
+         case when n <= 200 and n % 2 = 0 then '00000000-0000-0000-0000-000000000001'::uuid else $4::uuid end, $4,
          case when n <= 200 and n % 2 = 1 then 'rare' else 'default' end,
          case when n <= 400 and n > 200 then 5 + n % 2 * 2 when n % 20 = 0 then 4 else 2 end,
          '{}', '{}', $5::jsonb, now(), now(), now() from i"""
