@@ -55,9 +55,10 @@ class Payload:
 
 @dataclass(slots=True)
 class _Written:
-    """What is, or is being, written of one record."""
+    """What is, or is being, written of one record; both stay as long as their identities stand in its key."""
 
     record: object
+    document: object
     at: float
     payload: Payload | None = None
     written: asyncio.Event = field(default_factory=asyncio.Event)
@@ -97,25 +98,31 @@ class Streams:
             return
         # Whoever writes builds another: of a thousand who listen, one does, and each would hold his for days.
         del executor
-        asked = (*self._asked(operation, variables), _view(context))
+        asked = (self._given(operation, variables), _view(context))
         try:
             async with aclosing(source):
                 async for event in source:
-                    payload = await self._payload(build, event, asked, context)
+                    payload = await self._payload(build, event, operation.node, asked, context)
                     cursor = context.resume.at
                     yield payload if cursor == payload.cursor else _at(payload, cursor)
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller hears of it and not what it is
             yield _failed(error, context)
 
     async def _payload(
-        self, build: Build, event: Any, asked: tuple[object, ...], context: OperationContext
+        self,
+        build: Build,
+        event: Any,
+        document: Node,
+        asked: tuple[object, ...],
+        context: OperationContext,
     ) -> Payload:
-        key = (id(event.record), *asked)
+        key = (id(event.record), id(document), *asked)
         while True:
             now = self._now()
             known = self._written.get(key)
             if known is None or now - known.at > self._shared_seconds:
-                return await self._first(key, _Written(event.record, now), build, event, context)
+                entry = _Written(event.record, document, now)
+                return await self._first(key, entry, build, event, context)
             if known.payload is not None:
                 return known.payload
             # Somebody is at it; if he leaves meanwhile, the next one of us begins anew.
@@ -152,10 +159,8 @@ class Streams:
         tell_cost(told, context)
         return _payload(told, context, cursor)
 
-    def _asked(
-        self, operation: Operation, variables: Mapping[str, Any] | None
-    ) -> tuple[object, ...]:
-        """What of an operation an answer about one event depends on."""
+    def _given(self, operation: Operation, variables: Mapping[str, Any] | None) -> str:
+        """What of the variables an answer about one event depends on."""
         node = operation.node
         known = self._below.get(id(node))
         if known is None:
@@ -164,7 +169,7 @@ class Streams:
                 self._below.popitem(last=False)
         given = variables or {}
         told = {name: given[name] for name in known[1] if name in given}
-        return (id(node), _text(told) if told else "")
+        return _text(told) if told else ""
 
 
 def below_root(operation: Operation) -> tuple[str, ...]:
