@@ -8,7 +8,8 @@ And what the library answers without an error, the plan answers itself: it does 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -28,6 +29,15 @@ from tests.property.queries import Asked, Queries
 pytestmark = pytest.mark.filterwarnings(
     "ignore:coroutine .* was never awaited", "ignore::pytest.PytestUnraisableExceptionWarning"
 )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def nothing_is_left_to_others() -> Iterator[None]:
+    """What the library has dropped is collected here, and not in the middle of somebody else's test."""
+    yield
+    gc.collect()
+
+
 REASONS: list[Reason] = []
 PLAIN = schema(planned=False)
 # Documents that are parsed once, so that a plan is used again, with other variables.

@@ -111,6 +111,11 @@ class Commit:
     touched: tuple[UUID, ...]
 
 
+def read_array(argument: Any) -> Any:
+    """An argument of a flush as the server reads it: numbers come as the literal of an array."""
+    return orjson.loads(f"[{argument[1:-1]}]") if isinstance(argument, str) else argument
+
+
 class Model:
     """The tables, and the functions on them."""
 
@@ -291,7 +296,7 @@ class Model:
         """All or nothing: what would be refused is found before anything is changed."""
         if not self.is_live(me, epoch):
             return _rows("live closed", [(0, 0)])
-        return self.flush_body(me, columns)
+        return self.flush_body(me, tuple(map(read_array, columns)))
 
     def flush_body(self, me: int, columns: Sequence[Any]) -> list[Row]:
         """What follows the fence."""

@@ -13,12 +13,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-import orjson
-
 from runtime.store.faults import translated
 from runtime.store.statements import statements
 from tests.simulator.loop import PROCESS, Process, SimLoop
-from tests.simulator.model import Model, Refused, Row
+from tests.simulator.model import Model, Refused, Row, read_array
 
 _COMMAND_SECONDS: Final = 10.0
 _FENCED: Final = frozenset({"claim", "claim_alone", "due", "takeover", "flush"})
@@ -196,11 +194,6 @@ class Server:
         return self.model.call(name, *arguments)
 
 
-def _read(argument: Any) -> Any:
-    """An argument of a flush as the server reads it: numbers come as the literal of an array."""
-    return orjson.loads(f"[{argument[1:-1]}]") if isinstance(argument, str) else argument
-
-
 def _is_fenced(name: str, arguments: tuple[Any, ...]) -> bool:
     """Whether the statement holds a seat: an enqueue does when a worker offers places for it."""
     return name in _FENCED or (name == "enqueue" and arguments[1] is not None)
@@ -228,7 +221,7 @@ class Connection:
     async def fetch(self, text: str, *arguments: Any, timeout: float | None = None) -> list[Row]:
         server, name = self._server, NAMES[text]
         if name == "flush":
-            arguments = tuple(map(_read, arguments))
+            arguments = tuple(map(read_array, arguments))
             server.on_flush(arguments[1])
         try:
             async with asyncio.timeout(timeout or _COMMAND_SECONDS):

@@ -16,9 +16,11 @@ import psutil
 from tests.support.processes import READY_SECONDS, STOP_SECONDS, eventually
 
 CTRL_C = b"\x03"
-# The program must lead a session whose terminal this is, or the kernel sends it no signal for the key.
+# The program must lead a session whose terminal this is, or the kernel sends it no signal for the key. A shell that was
+# opened with it ignores no hang-up, whoever started these tests.
 _LEADING = (
-    "import fcntl, os, sys, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
+    "import fcntl, os, signal, sys, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
+    " signal.signal(signal.SIGHUP, signal.SIG_DFL);"
     " os.execvp(sys.argv[1], sys.argv[1:])"
 )
 
