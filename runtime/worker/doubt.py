@@ -99,8 +99,11 @@ class Doubts:
 
     def hurry(self, run: Run, seconds: float) -> None:
         """The run stops, or is gone: what its look-ups still have to load is waited for no longer than this."""
+        waiting = self._loads.get(id(run))
+        if waiting is None:
+            return  # As for nearly every run that ends.
         when = asyncio.get_running_loop().time() + seconds
-        for limit in self._loads.get(id(run), ()):
+        for limit in waiting:
             before = limit.when()
             if before is None or before > when:
                 limit.reschedule(when)
