@@ -1,4 +1,4 @@
-"""`mc deadletters list|show|redrive|discard` (also `mc dl`): executions that cost three workers."""
+"""`mc deadletters list|show|redrive|discard` (also `mc dl`): dead executions, and messages that nobody can decode."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _EVENTS: Final = (
 
 @click.group(cls=VerbGroup)
 def deadletters() -> None:
-    """Dead letters: executions that cost three workers and are not run again by themselves."""
+    """Dead letters: executions that cost three workers, and messages that nobody could decode."""
 
 
 @deadletters.command("list")
@@ -76,7 +76,7 @@ def list_(options: Options, status: tuple[str, ...], execution: str | None, limi
 @click.argument("id")
 @click.pass_obj
 def show(options: Options, id: str) -> None:
-    """Show one dead letter: the workers that it cost, its last events."""
+    """Show one dead letter: the workers that it cost, its last events; or the message, whole."""
     found = Client.of(options).run("get_dead_letter", id=id)["node"]
     if not found:
         raise CliError(
@@ -91,7 +91,7 @@ def show(options: Options, id: str) -> None:
 @click.option("--reason", metavar="TEXT", help="Why; stands on the dead letter and the event.")
 @click.pass_obj
 def redrive(options: Options, ids: tuple[str, ...], everything: bool, reason: str | None) -> None:
-    """Run dead executions again, each as its next generation: all that are named, or none."""
+    """Run dead executions again, as their next generation, and deliver messages again: all that are named, or none."""
     _decide(options, "redrive_dead_letters", "redriveDeadLetters", ids, everything, reason)
 
 
@@ -101,7 +101,7 @@ def redrive(options: Options, ids: tuple[str, ...], everything: bool, reason: st
 @click.option("--reason", metavar="TEXT", help="Why; stands on the dead letter and the event.")
 @click.pass_obj
 def discard(options: Options, ids: tuple[str, ...], everything: bool, reason: str | None) -> None:
-    """Leave executions dead for good: all that are named, or none."""
+    """Leave executions and messages dead for good: all that are named, or none."""
     _decide(options, "discard_dead_letters", "discardDeadLetters", ids, everything, reason)
 
 
@@ -145,6 +145,9 @@ def _draw(options: Options, found: dict[str, Any]) -> None:
         }
     )
     print()
+    if (said := found["payload"].get("message")) is not None:
+        show_fields({name: said[name] for name in ("n", "kind", "sent_at", "data")})
+        return
     show_rows(options, found["lostWorkers"], _LOST, empty="No workers are known.")
     print()
     show_rows(options, found["payload"]["events"], _EVENTS, empty="No events.")

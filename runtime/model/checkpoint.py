@@ -112,6 +112,11 @@ class InboxKind(IntEnum):
     RESUME = 4
     RESOLVE_DOUBT = 9
 
+    @property
+    def word(self) -> str:
+        """As `MESSAGE_UNREAD` calls it."""
+        return "resolve_in_doubt" if self is InboxKind.RESOLVE_DOUBT else self.name.lower()
+
 
 class InboxMessage(NamedTuple):
     """A message left for an execution: data is `{"actor": {subject, kind}, "reason"}`.

@@ -1,8 +1,8 @@
-"""DeadLetterService: look at executions that cost three workers; redrive or discard them.
+"""DeadLetterService: look at executions that cost three workers and messages nobody can decode; redrive or discard.
 
 A decision is one transaction over all letters that it names: all of them or none; with several
-databases, one in each, begun only when all of them can be decided. Repeating it changes nothing and
-gives the same letters.
+databases, one in each, begun only when all of them can be decided. A filter means those that can be: what
+cannot be redriven any more stays open. Repeating it changes nothing and gives the same letters.
 """
 
 from __future__ import annotations
@@ -83,11 +83,13 @@ class DeadLetterService:
         reason: str | None = None,
         limit: int = 100,
     ) -> tuple[builtins.list[DeadLetter], int]:
-        """Run them again, as their executions' next generation; the letters, and how many changed."""
+        """Run executions again, as their next generation; leave messages again. The letters, and how many changed."""
         changed, letters = await self._decide(who, "redrive", ids, filter, reason, limit)
         for letter in changed:
             shard = self._shards.shard_of(letter.execution_id)
             self._queue.add(shard, [(letter.execution_id, class_of(0))])
+            if letter.message:
+                self._wakeup.publish_inbox(shard, [letter.execution_id])
         return letters, len(changed)
 
     async def discard(
@@ -124,8 +126,11 @@ class DeadLetterService:
         for database, some in places.items():
             async with database.engine() as connection, connection.transaction():
                 for one in some:
-                    if await self._decided(connection, who, decision, one, reason):
+                    done = await self._decided(connection, who, decision, one, reason)
+                    if done.changed:
                         changed.add(one)
+                    elif done.status is not _OUTCOME[decision] and filter is None:
+                        raise _refusal(one, decision, done)
         for one in changed:
             shard = self._shards.shard_of(one.execution_id)
             self._wakeup.publish_events(shard, [one.execution_id])
@@ -140,15 +145,15 @@ class DeadLetterService:
         decision: Decision,
         one: DeadLetterId,
         reason: str | None,
-    ) -> bool:
-        """Decide one letter in the caller's transaction: whether it changed; raises when it can't be."""
+    ) -> Decided:
+        """Decide one letter in the caller's transaction."""
         event: Json = {
             "actor": actor_json(who.actor),
             "reason": reason,
             "from_failed_step": True,
             "dead_letter": str(one),
         }
-        done = await self._store.decide(
+        return await self._store.decide(
             connection,
             decision,
             self._shards.shard_of(one.execution_id),
@@ -158,9 +163,6 @@ class DeadLetterService:
             reason=reason,
             event=event,
         )
-        if not done.changed and done.status is not _OUTCOME[decision]:
-            raise _refusal(one, decision, done)
-        return done.changed
 
     async def _refuse_early(
         self, who: Principal, decision: Decision, wanted: Sequence[DeadLetterId]
@@ -211,6 +213,11 @@ def _refusal(id: DeadLetterId, decision: Decision, done: Decided) -> MaestroErro
     if done.status is None:
         return NotFound(
             f"There is no dead letter {id}.", reason="DEAD_LETTER_NOT_FOUND", path=("ids",)
+        )
+    if done.status is DeadLetterStatus.OPEN and id.message:
+        return InvalidState(
+            f"The execution of the message {id} has ended or is gone; the message can only be discarded.",
+            reason="EXECUTION_FINISHED",
         )
     if done.status is DeadLetterStatus.OPEN:
         return InvalidState(

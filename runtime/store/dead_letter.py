@@ -1,6 +1,7 @@
 """Dead letters in the database: read under row security, redriven and discarded by functions of the engine.
 
-They are written by the takeover itself (`mc_takeover_3`), in the transaction that ends the execution.
+Those of executions are written by the takeover itself (`mc_takeover_3`), in the transaction that ends the execution;
+those of messages by the worker that can't decode them (`mc_set_aside`).
 """
 
 from __future__ import annotations
@@ -61,11 +62,9 @@ class DeadLetterStore:
         """Those that exist, by id."""
         letters: dict[DeadLetterId, DeadLetter] = {}
         for database, some in _grouped(self._shards, ids).items():
-            executions, generations = zip(
-                *((i.execution_id, i.generation) for i in some), strict=True
-            )
+            keys = zip(*((i.execution_id, i.generation, i.message) for i in some), strict=True)
             async with database.tenant(tenant) as connection:
-                rows = await connection.fetch(_SQL["get_many"], tenant, executions, generations)
+                rows = await connection.fetch(_SQL["get_many"], tenant, *keys)
             letters |= {found.id: found for found in map(_letter_of, rows)}
         return letters
 
@@ -128,6 +127,7 @@ class DeadLetterStore:
             tenant,
             id.execution_id,
             id.generation,
+            id.message,
             orjson.dumps(actor_json(actor)).decode(),
             reason,
             orjson.dumps(event).decode(),
@@ -144,8 +144,8 @@ def _grouped(shards: Shards, ids: Sequence[DeadLetterId]) -> dict[Database, list
     return found
 
 
-def _order(letter: DeadLetter) -> tuple[datetime, UUID, int]:
-    return letter.created_at, letter.execution_id, letter.generation
+def _order(letter: DeadLetter) -> tuple[datetime, UUID, int, int]:
+    return letter.created_at, letter.execution_id, letter.generation, letter.message
 
 
 def _arguments(wanted: DeadLetterFilter) -> tuple[object, ...]:
@@ -155,15 +155,15 @@ def _arguments(wanted: DeadLetterFilter) -> tuple[object, ...]:
 
 def _cursor(letter: DeadLetter) -> str:
     at = letter.created_at.isoformat()
-    return cursor.encode(_LISTING, at, str(letter.execution_id), letter.generation)
+    return cursor.encode(_LISTING, at, str(letter.execution_id), letter.generation, letter.message)
 
 
-def _position(text: str | None) -> tuple[datetime | None, UUID | None, int | None]:
+def _position(text: str | None) -> tuple[datetime | None, UUID | None, int | None, int | None]:
     if text is None:
-        return None, None, None
-    at, execution, generation = cursor.decode(_LISTING, text, 3)
+        return None, None, None, None
+    at, execution, generation, message = cursor.decode(_LISTING, text, 4)
     try:
-        return datetime.fromisoformat(at), UUID(execution), int(generation)
+        return datetime.fromisoformat(at), UUID(execution), int(generation), int(message)
     except (TypeError, ValueError):
         raise BadInput("This is not a cursor of this list.", reason="BAD_CURSOR") from None
 
@@ -185,11 +185,13 @@ def _letter_of(row: Any) -> DeadLetter:
                 datetime.fromisoformat(each["started_at"]),
                 datetime.fromisoformat(each["lost_at"]),
             )
-            for each in evidence["lost"] or ()
+            for each in evidence.get("lost") or ()
         ),
-        events=tuple(evidence["events"] or ()),
+        events=tuple(evidence.get("events") or ()),
         created_at=row["created_at"],
         decided_at=row["decided_at"],
         decided_by=None if by is None else actor_of(by),
         decision_reason=row["decision_reason"],
+        message=row["message"],
+        said=evidence.get("message"),
     )

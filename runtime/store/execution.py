@@ -181,6 +181,14 @@ class ExecutionStore:
         async with self._database.worker() as connection:
             return _messages(await connection.fetch(_SQL["messages"], shard, ids))
 
+    async def set_aside(
+        self, shard: int, me: int, epoch: int, execution: UUID, message: int, error: Json
+    ) -> None:
+        """Keep a message that can't be decoded as a dead letter; a checkpoint deletes it from the inbox."""
+        arguments = (shard, me, epoch, execution, message, _text(error))
+        async with self._database.worker() as connection:
+            await connection.execute(_SQL["set_aside"], *arguments)
+
     # --- what others ask for -----------------------------------------------------------------------
 
     async def send(

@@ -27,7 +27,8 @@ create table dead_letters (
   decided_at timestamp with time zone,
   decided_by jsonb,
   decision_reason text,
-  constraint dead_letters_pkey PRIMARY KEY (execution_id, generation, shard),
+  message integer not null default 0,
+  constraint dead_letters_pkey PRIMARY KEY (execution_id, generation, message, shard),
   constraint dead_letters_check CHECK (((status = 0) = (decided_at IS NULL)))
 );
 CREATE INDEX dead_letters_list ON maestro.dead_letters USING btree (tenant_id, created_at DESC, execution_id DESC, generation DESC);
@@ -972,6 +973,38 @@ begin
   return query select true, 2::smallint, true;
 end $function$;
 
+CREATE OR REPLACE FUNCTION maestro.mc_discard_2(p_shard smallint, p_tenant uuid, p_exec uuid, p_generation smallint, p_message integer, p_actor text, p_reason text, p_event text)
+ RETURNS TABLE(known boolean, status smallint, changed boolean)
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare v_status smallint;
+begin
+  select l.status into v_status from dead_letters l where l.shard = p_shard and l.execution_id = p_exec
+     and l.generation = p_generation and l.message = p_message and l.tenant_id = p_tenant for update;
+  if not found or v_status <> 0 then
+    return query select v_status is not null, v_status, false;
+    return;
+  end if;
+  update dead_letters l set status = 2, decided_at = pg_catalog.now(), decided_by = p_actor::jsonb, decision_reason = p_reason
+   where l.shard = p_shard and l.execution_id = p_exec and l.generation = p_generation and l.message = p_message;
+  if p_message > 0 then
+    return query select true, 2::smallint, true;
+    return;
+  end if;
+  -- The execution's row is locked as by everybody else who numbers its events; it may be gone, the letter outlives it.
+  perform 1 from workflow_executions e where e.shard = p_shard and e.id = p_exec and e.tenant_id = p_tenant for update;
+  if found then
+    insert into execution_events as ev (shard, kind, seq, execution_id, tenant_id, ts, data)
+      select s.shard, 15, (select max(p.seq) + 1 from execution_events p where p.shard = p_shard and p.execution_id = p_exec),
+             p_exec, p_tenant, pg_catalog.now(), p_event::jsonb from shards s where s.shard = p_shard;
+    perform mc_feed(p_shard, array[p_exec], array[(select max(p.seq) from execution_events p where p.shard = p_shard and p.execution_id = p_exec)],
+      array[15]::smallint[], true);
+  end if;
+  return query select true, 2::smallint, true;
+end $function$;
+
 CREATE OR REPLACE FUNCTION maestro.mc_drop_logs(p_before date)
  RETURNS integer
  LANGUAGE plpgsql
@@ -1475,6 +1508,35 @@ begin
   return query select true, 1::smallint, true;
 end $function$;
 
+CREATE OR REPLACE FUNCTION maestro.mc_redrive_2(p_shard smallint, p_tenant uuid, p_exec uuid, p_generation smallint, p_message integer, p_actor text, p_reason text, p_event text)
+ RETURNS TABLE(known boolean, status smallint, changed boolean)
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare v_status smallint; v_said jsonb; v_next int;
+begin
+  select l.status, l.evidence -> 'message' into v_status, v_said from dead_letters l where l.shard = p_shard and l.execution_id = p_exec
+     and l.generation = p_generation and l.message = p_message and l.tenant_id = p_tenant for update;
+  if not found or v_status <> 0 then
+    return query select v_status is not null, v_status, false;
+    return;
+  end if;
+  if p_message = 0 then
+    select r.generation into v_next from mc_retry(p_shard, p_tenant, p_exec, array[6]::smallint[], p_event) r;
+  else
+    select nullif(s.n, 0) into v_next
+      from mc_send_3(p_shard, p_tenant, p_exec, (v_said ->> 'kind')::smallint, (v_said -> 'data')::text, false, false) s;
+  end if;
+  if v_next is null then
+    return query select true, v_status, false;
+    return;
+  end if;
+  update dead_letters l set status = 1, decided_at = pg_catalog.now(), decided_by = p_actor::jsonb, decision_reason = p_reason
+   where l.shard = p_shard and l.execution_id = p_exec and l.generation = p_generation and l.message = p_message;
+  return query select true, 1::smallint, true;
+end $function$;
+
 CREATE OR REPLACE FUNCTION maestro.mc_register(p_shard smallint, p_me bigint, p_host text, p_lease interval)
  RETURNS bigint
  LANGUAGE plpgsql
@@ -1659,6 +1721,26 @@ begin
   insert into execution_inbox as b (shard, n, execution_id, tenant_id, kind, data)
     select s.shard, v_n, p_exec, p_tenant, p_kind, p_data::jsonb from shards s where s.shard = p_shard;
   return query select true, v_status, v_n;
+end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_set_aside(p_shard smallint, p_me bigint, p_epoch bigint, p_exec uuid, p_message integer, p_error text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
+AS $function$
+begin
+  perform 1 from workers w where w.shard = p_shard and w.id = p_me and w.epoch = p_epoch for key share;
+  if not found then
+    raise exception 'this worker was fenced off' using errcode = 'MC002';
+  end if;
+  insert into dead_letters as l (execution_id, generation, message, shard, tenant_id, queue, reason, error, losses, evidence)
+    select e.id, e.generation, b.n, w.shard, e.tenant_id, 'messages', 'undecodable', p_error::jsonb, 0, jsonb_build_object(
+             'message', jsonb_build_object('n', b.n, 'kind', b.kind, 'data', b.data, 'sent_at', b.created_at))
+      from workers w, workflow_executions e, execution_inbox b
+     where w.shard = p_shard and w.id = p_me and e.shard = p_shard and e.id = p_exec and e.owner = p_me
+       and b.shard = p_shard and b.execution_id = p_exec and b.n = p_message
+    on conflict do nothing;
 end $function$;
 
 CREATE OR REPLACE FUNCTION maestro.mc_shard(p_id uuid, p_total integer)
@@ -2038,6 +2120,7 @@ grant execute on function mc_day_sweep(p_day date, p_after uuid, p_limit integer
 grant execute on function mc_day_watch(p_day date, p_as_of date, p_policy text, p_default integer) to mc_engine;
 grant execute on function mc_days_due(p_default integer) to mc_engine;
 grant execute on function mc_discard(p_shard smallint, p_tenant uuid, p_exec uuid, p_generation smallint, p_actor text, p_reason text, p_event text) to mc_engine;
+grant execute on function mc_discard_2(p_shard smallint, p_tenant uuid, p_exec uuid, p_generation smallint, p_message integer, p_actor text, p_reason text, p_event text) to mc_engine;
 grant execute on function mc_drop_logs(p_before date) to mc_engine;
 grant execute on function mc_due(p_shard smallint, p_me bigint, p_epoch bigint, p_limit integer) to mc_engine;
 grant execute on function mc_duration_slot(p_status smallint, p_started timestamp with time zone, p_finished timestamp with time zone) to mc_api;
@@ -2058,11 +2141,13 @@ grant execute on function mc_lo(p_ids uuid[]) to mc_engine;
 grant execute on function mc_log(p_shard smallint, l_tenant uuid[], l_exec uuid[], l_step integer[], l_item integer[], l_gen smallint[], l_attempt integer[], l_age double precision[], l_level text[], l_message text[], l_fields text[]) to mc_engine;
 grant execute on function mc_make_partitions(p_from date, p_to date) to mc_engine;
 grant execute on function mc_redrive(p_shard smallint, p_tenant uuid, p_exec uuid, p_generation smallint, p_actor text, p_reason text, p_event text) to mc_engine;
+grant execute on function mc_redrive_2(p_shard smallint, p_tenant uuid, p_exec uuid, p_generation smallint, p_message integer, p_actor text, p_reason text, p_event text) to mc_engine;
 grant execute on function mc_register(p_shard smallint, p_me bigint, p_host text, p_lease interval) to mc_engine;
 grant execute on function mc_retry(p_shard smallint, p_tenant uuid, p_exec uuid, p_statuses smallint[], p_event text) to mc_engine;
 grant execute on function mc_send(p_shard smallint, p_tenant uuid, p_exec uuid, p_kind smallint, p_data text, p_cancel boolean) to mc_engine;
 grant execute on function mc_send_2(p_shard smallint, p_tenant uuid, p_exec uuid, p_kind smallint, p_data text, p_cancel boolean, p_resumes boolean) to mc_engine;
 grant execute on function mc_send_3(p_shard smallint, p_tenant uuid, p_exec uuid, p_kind smallint, p_data text, p_cancel boolean, p_resumes boolean) to mc_engine;
+grant execute on function mc_set_aside(p_shard smallint, p_me bigint, p_epoch bigint, p_exec uuid, p_message integer, p_error text) to mc_engine;
 grant execute on function mc_shard(p_id uuid, p_total integer) to mc_engine;
 grant execute on function mc_slot(p_id uuid) to mc_api;
 grant execute on function mc_slot(p_id uuid) to mc_engine;

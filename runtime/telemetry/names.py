@@ -61,7 +61,7 @@ METRICS: Final[dict[str, str]] = {
     "maestro_lease_seconds": "What was left of the lease when it was renewed, by shard.",
     "maestro_takeovers_total": "Executions taken over from dead workers.",
     "maestro_dead_letters_total": "Executions that ended as dead letters.",
-    "maestro_undecodable_messages_total": "Stream entries that name no execution: acknowledged, dropped.",
+    "maestro_undecodable_messages_total": "Messages that can't be decoded: dead letters, or stream entries, dropped.",
     "maestro_fenced_total": "Times this process found itself fenced off.",
     "maestro_swept_total": "Queued executions that the sweeper handed out again.",
     "maestro_dispatch_lag_seconds": "Age of the oldest queued execution that the dispatcher saw; 0: nothing waits.",

@@ -42,7 +42,8 @@ from runtime.worker.executor import Executor
 from runtime.worker.inbox import receive, signal_of
 from runtime.worker.prepared import PreparedProgram
 from runtime.worker.run import Run
-from runtime.worker.tools import Tools
+from runtime.worker.tools import Seat, Tools
+from runtime.worker.undecodable import set_aside
 from runtime.worker.waiting import database_now
 
 _NOTHING: Final = ExecutionHistory()
@@ -58,8 +59,9 @@ _log = get_logger("worker")
 class Admission:
     """Makes runs and hands them to the executor."""
 
-    def __init__(self, tools: Tools, executor: Executor) -> None:
+    def __init__(self, tools: Tools, seat: Seat, executor: Executor) -> None:
         self._tools = tools
+        self._seat = seat
         self._executor = executor
 
     async def admit(self, owned: Sequence[OwnedExecution]) -> None:
@@ -72,6 +74,7 @@ class Admission:
         await self._admit(fresh, {})
         store, shard = self._tools.store, self._tools.shard
         async for histories in store.histories(list(known), shard=shard):
+            await self._set_aside(histories)
             await self._admit([known[one] for one in histories], histories)
         self._tools.signals.fire(signals.CLAIMED, len(owned))
 
@@ -102,6 +105,7 @@ class Admission:
         well, the execution fails as a whole; when even that is, it is left alone and the log says so.
         """
         histories = await self._tools.store.load_histories([old.owned.id], shard=self._tools.shard)
+        await self._set_aside(histories)
         history = histories.get(old.owned.id, _NOTHING)
         words = f"The database refused to store the outcome of this step: {message}."
         if old.refusals:
@@ -118,6 +122,10 @@ class Admission:
         }
         run.refusals = 1
         self._begin(run, history, due, lost=lost, words=words)
+
+    async def _set_aside(self, histories: Mapping[UUID, ExecutionHistory]) -> None:
+        messages = {one: history.messages for one, history in histories.items()}
+        await set_aside(self._tools, self._seat, messages)
 
     def _make(
         self,

@@ -20,6 +20,7 @@ from runtime.worker.admission import Admission
 from runtime.worker.executor import Executor
 from runtime.worker.inbox import receive
 from runtime.worker.tools import Seat, Tools
+from runtime.worker.undecodable import set_aside
 
 CHUNK: Final = 500
 SILENCE_SECONDS: Final = 2.0
@@ -139,6 +140,7 @@ class Duties:
         if not ours:
             return
         found = await self._tools.store.messages(ours, shard=self._seat.shard)
+        await set_aside(self._tools, self._seat, found)
         for execution_id, messages in found.items():
             run = runs.get(execution_id)
             if run is not None:

@@ -21,10 +21,12 @@ from runtime.engine.event import (
 )
 from runtime.engine.state import Phase
 from runtime.model.checkpoint import InboxKind, InboxMessage
+from runtime.model.event import EventKind
 from runtime.model.values import Json
 from runtime.worker.encode import encode
 from runtime.worker.executor import Executor
 from runtime.worker.run import Run
+from runtime.worker.undecodable import fault_of, told
 
 # The service has judged the size already; here nothing may be refused any more.
 _ANY_SIZE: Final = 1 << 40
@@ -40,6 +42,13 @@ def receive(executor: Executor, run: Run, messages: Iterable[InboxMessage]) -> N
             continue
         run.inbox_seen = message.n
         run.inbox_read.append(message.n)
+        if fault_of(message) is not None:
+            # It is a dead letter by now: `set_aside` comes before.
+            run.record_event(
+                EventKind.MESSAGE_UNREAD, told(message, run.owned.id, run.owned.generation)
+            )
+            executor.touched(run)
+            continue
         if message.kind == InboxKind.RESOLVE_DOUBT and isinstance(message.data, dict):
             executor.doubts.decided(run, message.data)
         event = event_of(run, message)
@@ -50,7 +59,7 @@ def receive(executor: Executor, run: Run, messages: Iterable[InboxMessage]) -> N
 
 
 def event_of(run: Run, message: InboxMessage) -> Event | None:
-    """What the core is told; nothing of a message that is not for this generation, or not known here."""
+    """What the core is told; nothing of a message that is not for this generation."""
     data = message.data if isinstance(message.data, dict) else {}
     actor, reason = data.get("actor"), data.get("reason")
     reason = reason if isinstance(reason, str) else None

@@ -75,7 +75,7 @@ class Incarnation:
             on_refused=self._refused,
             on_news=self._news,
         )
-        self._admission = Admission(tools, self.executor)
+        self._admission = Admission(tools, seat, self.executor)
         # Held while a statement may change what this seat owns.
         self._owning = asyncio.Lock()
         self._duties = Duties(tools, seat, self.executor, self._admission, self._owning)

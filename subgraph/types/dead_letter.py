@@ -1,4 +1,4 @@
-"""DeadLetter: an execution that cost three workers, with what is needed to judge it."""
+"""DeadLetter: an execution that cost three workers, or a message that nobody can decode; with what judging it needs."""
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -42,19 +42,22 @@ class LostWorker:
     keys=["id"],
     directives=access_of_type(),
     description="An execution that lost three workers without a checkpoint, the last one while it "
-    "ran alone. It is not run again unless it is redriven.",
+    "ran alone; it is not run again unless it is redriven. Or a message to an execution that its worker "
+    "could not decode.",
 )
 class DeadLetter(Node):
-    """An execution that cost three workers."""
+    """An execution that cost three workers, or a message that nobody can decode."""
 
     record: strawberry.Private[model.DeadLetter]
-    queue: str = strawberry.field(description="Where it came from: `executions`.")
-    reason: str = strawberry.field(description="Why it is here: `owner_lost`.")
+    queue: str = strawberry.field(description="Where it came from: `executions`, `messages`.")
+    reason: str = strawberry.field(description="Why it is here: `owner_lost`, `undecodable`.")
     error: ExecutionError | None = strawberry.field(description="The same, for people.")
     step_key: str | None = strawberry.field(
         description="The step that ran when it died, when exactly one is known to."
     )
-    payload: JSON | None = strawberry.field(description="Its last events, oldest first.")
+    payload: JSON | None = strawberry.field(
+        description="Of an execution its last `events`, oldest first; of a message `message`, whole."
+    )
     deliveries: int = strawberry.field(description="How many workers it cost.")
     status: DeadLetterStatus = strawberry.field(description="What was decided about it.")
     created_at: datetime = strawberry.field(description="When it died.")
@@ -91,7 +94,7 @@ class DeadLetter(Node):
             reason=letter.reason,
             error=ExecutionError.of(letter.error),
             step_key=letter.step_key,
-            payload=JSON({"events": [_event(each) for each in letter.events]}),
+            payload=JSON(_payload(letter)),
             deliveries=letter.losses,
             status=status,
             created_at=letter.created_at,
@@ -100,6 +103,12 @@ class DeadLetter(Node):
             decided_by=Actor.of(letter.decided_by) if letter.decided_by else None,
             decision_reason=letter.decision_reason,
         )
+
+
+def _payload(letter: model.DeadLetter) -> dict[str, object]:
+    if letter.message:
+        return {"message": letter.said}
+    return {"events": [_event(each) for each in letter.events]}
 
 
 def _event(event: object) -> object:

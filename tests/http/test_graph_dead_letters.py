@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from runtime.model.execution import EnqueueRequest
 from runtime.model.identity import Principal
@@ -17,10 +18,10 @@ DISCARD = REDRIVE.replace("redriveDeadLetters", "discardDeadLetters")
 SOURCE = "name: doomed\nsteps:\n  - id: a\n    uses: core.noop@1\n"
 
 
-async def doomed(server: Served) -> str:
-    """The id of an execution that has cost three workers; the server has no worker of its own."""
+async def accepted(server: Served) -> UUID:
+    """An execution that nobody runs; the server has no worker of its own."""
     who: Principal = await server.rt.authenticator.principal(server.bearer()["Authorization"], None)
-    workflows, store = server.rt.services.workflows, ExecutionStore(server.rt.shards.catalog)
+    workflows = server.rt.services.workflows
     made = await workflows.create(
         who, name="doomed", source=SOURCE, format=None, display_name=None, description=None,
         labels={}, namespace=None, idempotency_key=None,
@@ -28,7 +29,12 @@ async def doomed(server: Served) -> str:
     assert made.workflow is not None
     await workflows.publish(who, made.workflow.id)
     request = EnqueueRequest(workflow_name="doomed")
-    execution = (await server.rt.services.executions.enqueue(who, request)).execution.id
+    return (await server.rt.services.executions.enqueue(who, request)).execution.id
+
+
+async def doomed(server: Served) -> str:
+    """The id of an execution that has cost three workers."""
+    execution, store = await accepted(server), ExecutionStore(server.rt.shards.catalog)
     # Each registers with a lease that has run out already, and the next one buries it.
     for me in (1, 2, 3, 4):
         epoch = await store.register(0, me, f"host:{me}", -1.0)
@@ -85,3 +91,24 @@ async def test_operators_neither_see_nor_decide(server: Served) -> None:
     assert seen.codes == ["FORBIDDEN"]
     errors = decided.body["data"]["redriveDeadLetters"]["errors"]
     assert [error["code"] for error in errors] == ["FORBIDDEN"]
+
+
+async def test_a_message_that_nobody_can_decode_is_seen_whole(server: Served) -> None:
+    execution, database = await accepted(server), server.rt.shards.catalog
+    store, kind, said = ExecutionStore(database), 77, {"what": "new"}
+    epoch = await store.register(0, 1, "host:1", 60.0)
+    await store.claim(0, 1, epoch, [execution])
+    async with database.engine() as connection:
+        tenant = await connection.fetchval("select tenant_id from workflow_executions")
+        await store.send(0, tenant, execution, kind, said, connection)  # type: ignore[arg-type] # of a later release
+    await store.set_aside(
+        0, 1, epoch, execution, 1, {"type": "x", "message": "no", "retryable": False}
+    )
+
+    page = (await server.ask(LIST, **server.bearer())).body["data"]["deadLetters"]
+    (node,) = (edge["node"] for edge in page["edges"])
+
+    assert (node["id"], node["reason"]) == (f"{execution}.d.0.1", "undecodable")
+    shown = node["payload"]["message"]
+    assert (shown["n"], shown["kind"], shown["data"]) == (1, kind, said)
+    assert (node["deliveries"], node["stepKey"], node["lostWorkers"]) == (0, None, [])

@@ -2,21 +2,22 @@
 
 -- name: get_many
 -- Safe: probes of the primary key; callers bound the number of ids.
-select l.execution_id, l.generation, l.tenant_id, l.queue, l.status, l.reason, l.error, l.losses, l.evidence, l.created_at,
+select l.execution_id, l.generation, l.message, l.tenant_id, l.queue, l.status, l.reason, l.error, l.losses, l.evidence, l.created_at,
        l.decided_at, l.decided_by, l.decision_reason
-  from unnest($2::uuid[], $3::smallint[]) x (e, g) join dead_letters l on l.execution_id = x.e and l.generation = x.g
+  from unnest($2::uuid[], $3::smallint[], $4::int[]) x (e, g, m)
+  join dead_letters l on l.execution_id = x.e and l.generation = x.g and l.message = x.m
  where l.tenant_id = $1;
 
 -- name: page
 -- Safe: a keyset page over the list's index; filters are applied to few rows, because few executions die.
-select l.execution_id, l.generation, l.tenant_id, l.queue, l.status, l.reason, l.error, l.losses, l.evidence, l.created_at,
+select l.execution_id, l.generation, l.message, l.tenant_id, l.queue, l.status, l.reason, l.error, l.losses, l.evidence, l.created_at,
        l.decided_at, l.decided_by, l.decision_reason
   from dead_letters l
  where l.tenant_id = $1 and ($2::smallint[] is null or l.status = any ($2)) and ($3::uuid is null or l.execution_id = $3)
    and ($4::text is null or l.queue = $4) and ($5::timestamptz is null or l.created_at >= $5)
    and ($6::timestamptz is null or l.created_at < $6)
-   and ($7::timestamptz is null or (l.created_at, l.execution_id, l.generation) < ($7, $8::uuid, $9::smallint))
- order by l.created_at desc, l.execution_id desc, l.generation desc limit $10;
+   and ($7::timestamptz is null or (l.created_at, l.execution_id, l.generation, l.message) < ($7, $8::uuid, $9::smallint, $10::int))
+ order by l.created_at desc, l.execution_id desc, l.generation desc, l.message desc limit $11;
 
 -- name: count
 -- Safe: as a page, and stops at its cap.
@@ -26,9 +27,9 @@ select count(*)::int from (select 1 from dead_letters l
    and ($6::timestamptz is null or l.created_at < $6) limit $7) x;
 
 -- name: redrive
--- Safe: locks the letter, then the execution; only an open letter of a dead execution changes.
-select known, status, changed from mc_redrive($1, $2, $3, $4, $5, $6, $7);
+-- Safe: locks the letter, then the execution; only an open letter of a dead execution, or of a message to one that has not ended, changes.
+select known, status, changed from mc_redrive_2($1, $2, $3, $4, $5, $6, $7, $8);
 
 -- name: discard
 -- Safe: as redrive.
-select known, status, changed from mc_discard($1, $2, $3, $4, $5, $6, $7);
+select known, status, changed from mc_discard_2($1, $2, $3, $4, $5, $6, $7, $8);

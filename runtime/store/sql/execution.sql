@@ -92,6 +92,10 @@ select v.execution_id, v.kind, v.data, extract(epoch from pg_catalog.now() - v.t
 select b.execution_id, b.n, b.kind, b.data from execution_inbox b
  where b.shard = $1 and b.execution_id = any ($2) order by b.execution_id, b.n;
 
+-- name: set_aside
+-- Safe: fenced; the letter holds the whole message, and is there once however often this is said.
+select mc_set_aside($1, $2, $3, $4, $5, $6);
+
 -- name: queued
 -- Safe: reads only. A loose index scan finds the ring of tenants with backlog, and one index probe each gives the first rows
 -- of every one: at most $3 times its weight, and its share of $4; so the cost does not grow with the backlog, and no tenant

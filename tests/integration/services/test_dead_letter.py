@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -184,3 +185,81 @@ async def test_ids_or_a_filter_but_not_both_nor_none(letters, meant):
 async def test_it_needs_the_scope_of_admins(letters):
     with pytest.raises(Denied):
         await letters.list(replace(ADMIN, scopes=frozenset()), DeadLetterFilter(), PageRequest())
+
+
+async def set_aside(room: EngineRoom, kind: Any = 77) -> UUID:
+    """A running execution with one message that its owner could not decode and took out."""
+    execution = await room.enqueue(await room.publish([STEP]), hint=False)
+    epoch = await room.store.register(0, 50, "host:50", 60)
+    await room.store.claim(0, 50, epoch, [execution])
+    async with room.database.engine() as connection:
+        await room.store.send(0, TENANT, execution, kind, {"name": "go"}, connection)
+    error: Any = {"type": "message.undecodable", "message": "no", "retryable": False}
+    await room.store.set_aside(0, 50, epoch, execution, 1, error)
+    await room.sql.execute("delete from execution_inbox")
+    return execution
+
+
+async def test_a_message_is_redriven_as_its_executions_newest(room, letters):
+    execution = await set_aside(room)
+    one = DeadLetterId(execution, 0, 1)
+
+    (letter,) = (await letters.list(ADMIN, DeadLetterFilter(queue="messages"), PageRequest())).items
+    found, affected = await letters.redrive(ADMIN, ids=[one], reason="upgraded")
+    again = await letters.redrive(ADMIN, ids=[one])
+
+    assert (letter.id, letter.error.type) == (one, "message.undecodable")
+    assert (letter.said["kind"], letter.said["data"]) == (77, {"name": "go"})
+    assert (affected, again) == (1, (found, 0))
+    assert (found[0].decided_by, found[0].decision_reason) == (ADMIN.actor, "upgraded")
+    left = await room.sql.fetchrow("select n, kind, data from execution_inbox")
+    assert tuple(left) == (2, 77, '{"name": "go"}')
+    assert (await room.row(execution))["status"] == ExecutionStatus.RUNNING
+
+
+async def test_a_message_is_discarded_beside_what_runs(room, letters):
+    """Its owner numbers the events, so only the letter says who did it."""
+    execution = await set_aside(room)
+    before = await room.events(execution)
+
+    found, affected = await letters.discard(
+        ADMIN, ids=[DeadLetterId(execution, 0, 1)], reason="noise"
+    )
+
+    assert (affected, found[0].status) == (1, DeadLetterStatus.DISCARDED)
+    assert (found[0].decided_by, found[0].decision_reason) == (ADMIN.actor, "noise")
+    assert await room.events(execution) == before
+
+
+async def test_a_filter_passes_by_what_can_not_be_redriven_any_more(room, letters):
+    """Letters outlive their executions: one of them must not keep all others from being redriven."""
+    gone, finished, died = await dead(room), await set_aside(room), await dead(room, 20)
+    await room.sql.execute("delete from workflow_executions where id = $1", gone)
+    await room.sql.execute(
+        "update workflow_executions set status = 2, owner = null where id = $1", finished
+    )
+
+    found, affected = await letters.redrive(ADMIN, filter=DeadLetterFilter())
+
+    assert affected == 1
+    assert {letter.execution_id: letter.status for letter in found} == {
+        gone: DeadLetterStatus.OPEN,
+        finished: DeadLetterStatus.OPEN,
+        died: DeadLetterStatus.REDRIVEN,
+    }
+    for one, reason in (
+        (DeadLetterId(gone, 0), "EXECUTION_GONE"),
+        (DeadLetterId(finished, 0, 1), "EXECUTION_FINISHED"),
+    ):
+        with pytest.raises(InvalidState) as caught:
+            await letters.redrive(ADMIN, ids=[one])
+        assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    "strange", [".d.0.0", ".d.0.-1", ".d.40000", ".d.0.3000000000", ".d.0.1.2"]
+)
+def test_what_is_no_id_of_a_letter_is_refused(strange):
+    with pytest.raises(ValueError, match=r"\d"):
+        DeadLetterId.parse(f"{UUID(int=1)}{strange}")
+    assert DeadLetterId.parse(f"{UUID(int=1)}.d.0.7") == DeadLetterId(UUID(int=1), 0, 7)

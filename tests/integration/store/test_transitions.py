@@ -67,7 +67,7 @@ async def _retry(room, one, _epoch):
 
 async def _decide(room, one, verb):
     await room.sql.execute(
-        f"select * from mc_{verb}(0::smallint, $1, $2, 0::smallint, '{{}}', null, '{{}}')",
+        f"select * from mc_{verb}_2(0::smallint, $1, $2, 0::smallint, 0, '{{}}', null, '{{}}')",
         make.TENANT,
         one,
     )

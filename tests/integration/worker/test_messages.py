@@ -11,11 +11,12 @@ import asyncpg
 import pytest
 
 from runtime.model.checkpoint import InboxKind
+from runtime.model.errors import MaestroError
 from runtime.model.execution import ExecutionStatus, StepStatus, WaitKind
 from runtime.worker import signals
 from tests.integration.worker.test_run import gate
 from tests.integration.worker.test_waits import is_parked, mark, time_passes, wait
-from tests.support.engine_room import EngineRoom
+from tests.support.engine_room import TENANT, EngineRoom
 from tests.support.steps import CALLS
 
 SIGNAL, PAUSE, RESUME, CANCEL = (
@@ -303,3 +304,56 @@ async def _waiting(room: EngineRoom, count: int, like: str = "") -> None:
             if len(found) >= count and any(like in row["query"] for row in found):
                 return
             await asyncio.sleep(0.01)
+
+
+UNDECODABLE = {
+    "a kind of a later release": (77, {"actor": {"subject": "ann"}, "what": "new"}),
+    "a signal without a name": (InboxKind.SIGNAL, {"payload": 1}),
+    "no object at all": (InboxKind.SIGNAL, [1]),
+    "a verdict that nobody knows": (InboxKind.RESOLVE_DOUBT, {"step": 0, "decision": "perhaps"}),
+}
+
+
+@pytest.mark.parametrize("what", UNDECODABLE)
+async def test_a_message_that_can_not_be_decoded_is_a_dead_letter_and_stops_nobody(room, what):
+    """Whole, once, told in the history; what was said before and after it counts."""
+    kind, data = UNDECODABLE[what]
+    room.worker()
+    steps = [gate("a"), wait("w", signal="go", depends_on=["a"])]
+    execution = await room.enqueue(await room.publish(steps))
+    await CALLS.begun["a"].wait()
+    async with room.database.engine() as connection:
+        await room.store.send(0, TENANT, execution, kind, data, connection)
+    await room.tell(execution, SIGNAL, name="go", payload=7)
+    await room.until(execution, lambda: all_read(room, execution))
+    CALLS.gates["a"].set()
+
+    assert await room.finished(execution) is ExecutionStatus.COMPLETED
+    [letter] = await room.sql.fetch("select * from dead_letters where execution_id = $1", execution)
+    assert (letter["queue"], letter["reason"], letter["message"]) == ("messages", "undecodable", 1)
+    said = json.loads(letter["evidence"])["message"]
+    assert (said["n"], said["kind"], said["data"]) == (1, kind, data)
+    told = await room.sql.fetchval(
+        "select data from execution_events where execution_id = $1 and kind = 34", execution
+    )
+    assert json.loads(told)["dead_letter"] == f"{execution}.d.0.1"
+    assert (await room.row(execution))["takeovers"] == 0
+
+
+async def test_a_message_set_aside_twice_is_one_letter_and_a_dead_owner_sets_nothing_aside(room):
+    """The crash between the letter and the checkpoint: whoever takes over says it again."""
+    execution = await room.enqueue(await room.publish([gate("a")]), hint=False)
+    epoch = await room.store.register(0, 1, "host:1", 60)
+    await room.store.claim(0, 1, epoch, [execution])
+    async with room.database.engine() as connection:
+        await room.store.send(0, TENANT, execution, 77, {}, connection)
+    error = {"type": "message.undecodable", "message": "x", "retryable": False}
+    with pytest.raises(MaestroError):
+        await room.store.set_aside(0, 1, epoch + 1, execution, 1, error)
+    assert await room.sql.fetchval("select count(*) from dead_letters") == 0
+
+    for _ in range(2):
+        await room.store.set_aside(0, 1, epoch, execution, 1, error)
+
+    assert await room.sql.fetchval("select count(*) from dead_letters") == 1
+    assert await unread(room, execution) == 1

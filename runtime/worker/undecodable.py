@@ -1,0 +1,76 @@
+"""Messages that this worker can't decode: of a later release, or damaged. None is dropped, none breaks its reader.
+
+First the whole message becomes a dead letter, then the checkpoint that takes it out of the inbox tells of it
+(`MESSAGE_UNREAD`, with the letter's id). A crash in between repeats the first, which changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+from uuid import UUID
+
+from runtime.model.checkpoint import InboxKind, InboxMessage
+from runtime.model.dead_letter import DeadLetterId
+from runtime.model.execution import DoubtDecision
+from runtime.model.values import Json
+from runtime.telemetry.log import get_logger
+from runtime.worker.tools import Seat, Tools
+
+ERROR: Final = "message.undecodable"
+_KINDS: Final = frozenset(InboxKind)
+_DECISIONS: Final = frozenset(str(one) for one in DoubtDecision)
+_ABOUT_A_CALL: Final = ("step", "attempt", "generation")
+
+_log = get_logger("worker")
+
+
+def fault_of(message: InboxMessage) -> str | None:
+    """What is wrong with a message, in words; None: it can be acted on."""
+    kind, data = message.kind, message.data
+    if kind not in _KINDS:
+        return f"This release knows no message of kind {kind}."
+    if kind == InboxKind.SIGNAL and not (
+        isinstance(data, dict) and isinstance(data.get("name"), str)
+    ):
+        return "A signal without a name."
+    if kind == InboxKind.RESOLVE_DOUBT and not _is_decision(data):
+        return "A word about a call in doubt that says neither which call nor what became of it."
+    return None
+
+
+def _is_decision(data: Json) -> bool:
+    return (
+        isinstance(data, dict)
+        and data.get("decision") in _DECISIONS
+        and all(type(data.get(name)) is int for name in _ABOUT_A_CALL)
+    )
+
+
+async def set_aside(tools: Tools, seat: Seat, found: Mapping[UUID, Sequence[InboxMessage]]) -> None:
+    """Make dead letters of those among new messages that can't be decoded. Raises Unavailable."""
+    for execution_id, messages in found.items():
+        for message in messages:
+            words = fault_of(message)
+            if words is None:
+                continue
+            error: Json = {"type": ERROR, "message": words, "retryable": False}
+            await tools.store.set_aside(
+                seat.shard, seat.me, seat.epoch, execution_id, message.n, error
+            )
+            tools.metrics.undecodable.inc()
+            _log.error(
+                "undecodable_message",
+                execution=str(execution_id),
+                message=message.n,
+                kind=message.kind,
+                reason=words,
+            )
+
+
+def told(message: InboxMessage, execution_id: UUID, generation: int) -> dict[str, Json]:
+    """What the event says: all that was said, and which dead letter has it."""
+    data = message.data if isinstance(message.data, dict) else {"said": message.data}
+    word = InboxKind(message.kind).word if message.kind in _KINDS else None
+    letter = DeadLetterId(execution_id, generation, message.n)
+    return {**data, "n": message.n, "message": word, "dead_letter": str(letter)}
