@@ -199,9 +199,9 @@ def _repeat(
     out: list[Command],
 ) -> None:
     """The attempt has failed and another one follows; in between the step keeps its place."""
+    state.deferred.pop(step, None)
     policy = state.program.steps[step].plan.retry
-    seed = f"{state.run.id}:{step}:-1:{state.run.generation}"
-    delay = delay_ms(policy, error, tries(state, step), seed=seed)
+    delay = delay_ms(policy, error, tries(state, step), seed=state.seed(step))
     _put_off(state, step, RecordStep(step, state.attempt[step], status, error, delay, facts), out)
 
 
@@ -225,10 +225,10 @@ def _deferred(state: ExecutionState, event: StepDeferred, out: list[Command]) ->
     if not _is_current(state, step, event.attempt):
         return
     state.running -= 1
-    times = state.free[step] = state.free.get(step, 0) + 1
+    state.free[step] = state.free.get(step, 0) + 1
+    times = state.deferred[step] = state.deferred.get(step, 0) + 1
     if state.phase is Phase.GOING and times <= MAX_DEFERRALS:
-        seed = f"{state.run.id}:{step}:-1:{state.run.generation}"
-        delay = deferral_ms(error, times, seed=seed)
+        delay = deferral_ms(error, times, seed=state.seed(step))
         status = StepStatus.CANCELLED
         _put_off(state, step, RecordStep(step, event.attempt, status, error, delay, STOPPED), out)
         return

@@ -84,11 +84,12 @@ def rebuild(
     first = _first_generation(retries)
     newest: dict[int, StepRecord] = {}
     taken: set[int] = set()
+    tried: list[StepRecord] = []
     for row in rows:
         if row.is_withdrawn:
             continue
-        if row.generation == run.generation and _made_no_call(row):
-            state.free[row.step] = state.free.get(row.step, 0) + 1
+        if row.generation == run.generation:
+            tried.append(row)
         kept = row.generation == run.generation or (
             first <= row.generation < run.generation and row.status in _ENDED_WELL
         )
@@ -98,6 +99,7 @@ def rebuild(
         if kept and marks and isinstance(row.result, dict):
             number = row.result.get("signal")
             taken.update([number] if isinstance(number, int) else ())
+    _count_free(state, tried)
     due: list[Due] = []
     state.is_paused = is_paused(marks)
     for row in sorted(newest.values(), key=_cause):
@@ -110,6 +112,19 @@ def rebuild(
     elif is_begun:
         state.phase = Phase.GOING
     return Rebuilt(state, tuple(due), waiting)
+
+
+def _count_free(state: ExecutionState, rows: Sequence[StepRecord]) -> None:
+    """The attempts of this generation that made no call; of those put off, the ones since the last call."""
+    called: dict[int, int] = {}
+    for row in rows:
+        if _made_no_call(row):
+            state.free[row.step] = state.free.get(row.step, 0) + 1
+        elif not row.is_open:
+            called[row.step] = max(row.attempt, called.get(row.step, 0))
+    for row in rows:
+        if _was_put_off(row) and row.attempt > called.get(row.step, 0):
+            state.deferred[row.step] = state.deferred.get(row.step, 0) + 1
 
 
 def _restore_waits(
@@ -184,6 +199,10 @@ def _made_no_call(row: StepRecord) -> bool:
         and isinstance(result, dict)
         and result.get("stopped") is True
     )
+
+
+def _was_put_off(row: StepRecord) -> bool:
+    return _made_no_call(row) and isinstance(row.result, dict) and "retry_in_ms" in row.result
 
 
 def _restore_failure(

@@ -73,7 +73,8 @@ class ExecutionState:
     place: running, waiting, between two attempts, or in doubt. `listening` are the steps that wait for a
     signal, by its name, in the order in which they began; `signals` are those that nobody has taken yet.
     `doubts` are the calls in doubt, `free` the attempts of a step that do not count, because they made
-    no call. While it `is_paused` nothing starts; what comes due meanwhile is `overdue`.
+    no call, `deferred` how many in a row were put off since its last call. While it `is_paused` nothing starts;
+    what comes due meanwhile is `overdue`.
     `awaits` is the large value that a condition or the outputs of the workflow need, `loaded` those that
     have come since, only until they have been used.
     """
@@ -82,6 +83,7 @@ class ExecutionState:
         "attempt",
         "awaits",
         "busy",
+        "deferred",
         "doubts",
         "edge_visits",
         "ending",
@@ -120,6 +122,7 @@ class ExecutionState:
         self.errors: dict[int, StepError] = {}
         self.doubts: dict[int, Doubt] = {}
         self.free: dict[int, int] = {}
+        self.deferred: dict[int, int] = {}
         self.skipped_needs: dict[int, int] = {}
         self.ready: list[int] = list(program.roots)
         self.running = 0
@@ -152,6 +155,10 @@ class ExecutionState:
         if ref in self.lost:
             raise ExpressionError(self.lost[ref])
         raise NotLoaded(ref)
+
+    def seed(self, step: int) -> str:
+        """What the jitter of a step's delays is a hash of, beside the attempt: equal in every replay."""
+        return f"{self.run.id}:{step}:-1:{self.run.generation}"
 
     def key(self, step: int) -> str:
         """The id of a step as its author wrote it."""

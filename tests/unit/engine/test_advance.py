@@ -20,10 +20,12 @@ from runtime.engine.event import (
     DoubtJudged,
     RetryDue,
     Started,
+    StepDeferred,
     StepError,
     StepFailed,
     StepSucceeded,
 )
+from runtime.engine.retry import MAX_DEFERRALS
 from runtime.model.errors import StepErrorKind
 from runtime.model.event import EventKind
 from runtime.model.execution import ExecutionStatus, StepStatus, Verdict
@@ -33,6 +35,7 @@ from tests.support.plans import plan_of, state_of
 
 TRANSIENT = StepError("Busy", "try later", StepErrorKind.TRANSIENT)
 PERMANENT = StepError("Broken", "no", StepErrorKind.PERMANENT)
+BREAKER = StepError("breaker.open", "wait", StepErrorKind.THROTTLED, 7.0)
 TWICE = RetryPolicy(2, Backoff.FIXED, Duration(40), 2.0, Duration(1000), Jitter.NONE)
 
 
@@ -242,6 +245,42 @@ def test_a_step_between_two_attempts_keeps_its_place():
 
     assert runs(commands) == []
     assert state.is_idle
+
+
+def put_off(state, times):
+    """The step's next attempts meet an open breaker; what the last of them leads to."""
+    commands = []
+    for _ in range(times):
+        attempt = state.attempt[0]
+        commands = advance(state, StepDeferred(0, attempt, BREAKER))
+        advance(state, RetryDue(0, attempt))
+    return commands
+
+
+def test_a_step_that_is_put_off_too_often_in_a_row_fails():
+    state, _ = started(plan_of({"a": []}, retry={"a": TWICE}))
+
+    assert [c.delay_ms for c in put_off(state, 1) if isinstance(c, ScheduleRetry)] == [7_000]
+    put_off(state, MAX_DEFERRALS - 1)
+    error = finish(put_off(state, 1)).error
+
+    assert error is not None
+    assert error.type == "breaker.open"
+
+
+def test_a_call_in_between_begins_the_row_anew():
+    """A target that comes and goes: what is put off between two calls is not in a row with what was before."""
+    state, _ = started(plan_of({"a": []}, retry={"a": TWICE}))
+    put_off(state, MAX_DEFERRALS)
+
+    bad(state, 0, TRANSIENT, attempt=state.attempt[0])
+    advance(state, RetryDue(0, state.attempt[0]))
+    first = put_off(state, 1)
+    put_off(state, MAX_DEFERRALS - 1)
+    last = ok(state, 0, attempt=state.attempt[0])
+
+    assert [c.delay_ms for c in first if isinstance(c, ScheduleRetry)] == [7_000]
+    assert finish(last).status is ExecutionStatus.COMPLETED
 
 
 def test_cancel_stops_what_runs_and_ends_after_it():

@@ -110,6 +110,20 @@ def test_a_deferred_attempt_waits_for_what_is_left_of_its_delay():
     assert found.state.free == {0: 1}
 
 
+def test_only_what_was_put_off_since_the_last_call_is_in_a_row():
+    put_off, stopped = {**FAILED, "stopped": True, "retry_in_ms": 9}, {**FAILED, "stopped": True}
+    results = [put_off, put_off, {**FAILED, "retry_in_ms": 9}, put_off, stopped, put_off]
+    rows = [
+        row(0, StepStatus.CANCELLED if "stopped" in result else StepStatus.FAILED, attempt=n, result=result)
+        for n, result in enumerate(results, 1)
+    ]  # fmt: skip
+    rows.append(row(0, StepStatus.CANCELLED, attempt=7, generation=1, result=put_off))
+
+    for order in (rows, rows[::-1]):
+        state = rebuilt(order).state
+        assert (state.free, state.deferred) == ({0: 5}, {0: 2})
+
+
 def test_all_doubts_are_recorded_before_the_end():
     plan = plan_of({"a": [], "b": []})
     state = rebuilt([row(s, StepStatus.RUNNING, is_open=True) for s in (0, 1)], plan=plan).state
