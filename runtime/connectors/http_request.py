@@ -345,9 +345,9 @@ def _status_error(
     if status == _TOO_MANY or (status == _UNAVAILABLE and retry_after is not None):
         kind = StepErrorKind.THROTTLED
     elif status >= _SERVER_ERROR or status in _TRANSIENT:
-        kind, retry_after = StepErrorKind.TRANSIENT, None
+        kind = StepErrorKind.TRANSIENT
     else:
-        kind, retry_after = StepErrorKind.PERMANENT, None
+        kind = StepErrorKind.PERMANENT
     # Masked before it is cut: half a secret at the end would not be recognised any more. A body that
     # was cut while it was read is shown only where its end lies far behind what is shown.
     text = str(context.mask(answer.body.decode(answer.charset or "utf-8", errors="replace")))

@@ -197,7 +197,7 @@ async def test_a_status_that_is_not_expected_fails_even_when_it_is_a_2xx(serve: 
     [
         (400, {}, "permanent", None),
         (401, {}, "permanent", None),
-        (404, {"Retry-After": "5"}, "permanent", None),
+        (403, {"Retry-After": "5"}, "permanent", 5.0),
         (408, {}, "transient", None),
         (425, {}, "transient", None),
         (429, {}, "throttled", None),
@@ -207,7 +207,7 @@ async def test_a_status_that_is_not_expected_fails_even_when_it_is_a_2xx(serve: 
         (429, {"Retry-After": "soon"}, "throttled", None),
         (429, {"Retry-After": "9" * 400}, "throttled", 1e12),
         (500, {}, "transient", None),
-        (502, {"Retry-After": "5"}, "transient", None),
+        (502, {"Retry-After": "5"}, "transient", 5.0),
         (503, {}, "transient", None),
         (503, {"Retry-After": "2"}, "throttled", 2.0),
     ],
