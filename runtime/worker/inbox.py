@@ -21,7 +21,9 @@ from runtime.engine.event import (
 )
 from runtime.engine.state import Phase
 from runtime.model.checkpoint import InboxKind, InboxMessage
+from runtime.model.dead_letter import DeadLetterId
 from runtime.model.event import EventKind
+from runtime.model.execution import ExecutionStatus
 from runtime.model.values import Json
 from runtime.worker.encode import encode
 from runtime.worker.executor import Executor
@@ -44,18 +46,28 @@ def receive(executor: Executor, run: Run, messages: Iterable[InboxMessage]) -> N
         run.inbox_read.append(message.n)
         if fault_of(message) is not None:
             # It is a dead letter by now: `set_aside` comes before.
-            run.record_event(
-                EventKind.MESSAGE_UNREAD, told(message, run.owned.id, run.owned.generation)
-            )
+            letter = DeadLetterId(run.owned.id, run.owned.generation, message.n)
+            run.record_event(EventKind.MESSAGE_UNREAD, told(message, letter))
             executor.touched(run)
             continue
+        before = run.sequence
         if message.kind == InboxKind.RESOLVE_DOUBT and isinstance(message.data, dict):
             executor.doubts.decided(run, message.data)
         event = event_of(run, message)
         if event is not None:
             executor.tell(run, event)
+        if run.sequence == before and _is_too_late(run, message):
+            run.record_event(EventKind.MESSAGE_UNREAD, told(message))
         # Whether it changed anything or not, the message goes with the next flush.
         executor.touched(run)
+
+
+def _is_too_late(run: Run, message: InboxMessage) -> bool:
+    """Whether it changed nothing because something else came first; what was asked twice is not told twice."""
+    ending = run.state.ending
+    if ending is None:
+        return message.kind == InboxKind.RESOLVE_DOUBT
+    return message.kind != InboxKind.CANCEL or ending.status is not ExecutionStatus.CANCELLED
 
 
 def event_of(run: Run, message: InboxMessage) -> Event | None:

@@ -68,9 +68,9 @@ async def set_aside(tools: Tools, seat: Seat, found: Mapping[UUID, Sequence[Inbo
             )
 
 
-def told(message: InboxMessage, execution_id: UUID, generation: int) -> dict[str, Json]:
-    """What the event says: all that was said, and which dead letter has it."""
+def told(message: InboxMessage, letter: DeadLetterId | None = None) -> dict[str, Json]:
+    """What `MESSAGE_UNREAD` says: all that was said, and which dead letter has it."""
     data = message.data if isinstance(message.data, dict) else {"said": message.data}
     word = InboxKind(message.kind).word if message.kind in _KINDS else None
-    letter = DeadLetterId(execution_id, generation, message.n)
-    return {**data, "n": message.n, "message": word, "dead_letter": str(letter)}
+    more: dict[str, Json] = {} if letter is None else {"dead_letter": str(letter)}
+    return {**data, "n": message.n, "message": word, **more}

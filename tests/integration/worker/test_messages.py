@@ -357,3 +357,39 @@ async def test_a_message_set_aside_twice_is_one_letter_and_a_dead_owner_sets_not
 
     assert await room.sql.fetchval("select count(*) from dead_letters") == 1
     assert await unread(room, execution) == 1
+
+
+async def test_what_comes_while_it_ends_by_something_else_is_told_as_unread(room: EngineRoom):
+    """A step has failed and a sibling does not stop at once: a pause or a cancel has no effect any more, and is told."""
+    room.worker()
+    bad = {"id": "bad", "uses": "probe.flaky@1"}
+    bad["with"] = {"marker": "m", "failures": 9, "kind": "permanent"}
+    deaf = {"id": "a", "uses": "probe.deaf@1", "with": {"marker": "a"}}
+    execution = await room.enqueue(await room.publish([deaf, bad]))
+    await CALLS.begun["a"].wait()
+    while "step_failed" not in await room.events(execution):
+        await asyncio.sleep(0.01)
+
+    for kind in (PAUSE, RESUME, CANCEL):
+        await room.tell(execution, kind, reason=kind.word)
+    await room.tell(
+        execution, InboxKind.RESOLVE_DOUBT, step=0, attempt=1, generation=0, decision="made"
+    )
+    await room.tell(execution, SIGNAL, name="go", payload=None)
+    await room.until(execution, lambda: all_read(room, execution))
+    CALLS.gates["a"].set()
+
+    assert await room.finished(execution) is ExecutionStatus.FAILED
+    events = await room.events(execution)
+    assert events[events.index("message_unread") :][:5] == [
+        *["message_unread"] * 4,
+        "signal_received",
+    ]
+    told = await room.sql.fetch(
+        "select data from execution_events where execution_id = $1 and kind = 34 order by seq",
+        execution,
+    )
+    said = [json.loads(row["data"]) for row in told]
+    assert [(one["n"], one["message"], one.get("reason")) for one in said] == [
+        (1, "pause", "pause"), (2, "resume", "resume"), (3, "cancel", "cancel"), (4, "resolve_in_doubt", None),
+    ]  # fmt: skip
