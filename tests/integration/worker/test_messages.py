@@ -362,7 +362,7 @@ async def test_a_message_set_aside_twice_is_one_letter_and_a_dead_owner_sets_not
 async def test_what_comes_while_it_ends_by_something_else_is_told_as_unread(room: EngineRoom):
     """A step has failed and a sibling does not stop at once: a pause or a cancel has no effect any more, and is told."""
     room.worker()
-    bad = {"id": "bad", "uses": "probe.flaky@1"}
+    bad: dict[str, Any] = {"id": "bad", "uses": "probe.flaky@1"}
     bad["with"] = {"marker": "m", "failures": 9, "kind": "permanent"}
     deaf = {"id": "a", "uses": "probe.deaf@1", "with": {"marker": "a"}}
     execution = await room.enqueue(await room.publish([deaf, bad]))
