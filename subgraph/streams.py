@@ -123,10 +123,11 @@ class Streams:
             if known is None or now - known.at > self._shared_seconds:
                 entry = _Written(event.record, document, now)
                 return await self._first(key, entry, build, event, context)
+            if known.payload is None:
+                # Somebody is at it; if he leaves meanwhile, the next one of us begins anew.
+                await known.written.wait()
             if known.payload is not None:
                 return known.payload
-            # Somebody is at it; if he leaves meanwhile, the next one of us begins anew.
-            await known.written.wait()
 
     async def _first(
         self,
@@ -136,9 +137,9 @@ class Streams:
         event: Any,
         context: OperationContext,
     ) -> Payload:
+        self._written.pop(key, None)
         self._written[key] = entry
-        if len(self._written) > _MOST_SHARED:
-            self._written.popitem(last=False)
+        self._forget(entry.at)
         try:
             entry.payload = await self._write(build, event, context)
         finally:
@@ -146,6 +147,15 @@ class Streams:
                 del self._written[key]
             entry.written.set()
         return entry.payload
+
+    def _forget(self, now: float) -> None:
+        """Hold no answer longer than it is told: some are megabytes."""
+        while len(self._written) > 1:
+            oldest = next(iter(self._written))
+            is_told = now - self._written[oldest].at <= self._shared_seconds
+            if is_told and len(self._written) <= _MOST_SHARED:
+                return
+            del self._written[oldest]
 
     async def _write(self, build: Build, event: Any, context: OperationContext) -> Payload:
         # What hangs on an event is asked for anew: things have moved on since the last one.

@@ -8,20 +8,23 @@ feed some minutes behind itself: who comes back to this process or another withi
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Self
 from uuid import UUID
 
-from runtime.model.errors import MaestroError, Unavailable
+from runtime.model.errors import BadInput, MaestroError, Unavailable
 from runtime.queue.wakeup import Wakeup
+from runtime.services.watch import patiently
 from runtime.store.change_feed import ChangeFeed, Mark
 from runtime.telemetry.log import get_logger
 
-_PARTS: Final = 3
-_MOST_DIGITS: Final = 20
+# As many digits as the columns of the feed have room for.
+_MARK: Final = re.compile(r"([0-9]{1,4})\.([0-9]{1,18})\.([0-9]{1,9})")
 
 _log = get_logger("changes")
 
@@ -51,19 +54,19 @@ class Place:
         return "_".join(f"{shard}.{m.xact}.{m.n}" for shard, m in enumerate(self.marks))
 
     @classmethod
-    def read(cls, text: str, shards: int) -> Self | None:
-        """The place that a cursor names; None when it names none."""
+    def read(cls, text: str) -> Self:
+        """The place that a cursor names; raises BadInput when it names none."""
         marks: list[Mark] = []
         for shard, part in enumerate(text.split("_")):
-            numbers = part.split(".")
-            if (
-                len(numbers) != _PARTS
-                or not all(map(_is_number, numbers))
-                or int(numbers[0]) != shard
-            ):
-                return None
-            marks.append(Mark(int(numbers[1]), int(numbers[2])))
-        return cls(tuple(marks)) if len(marks) == shards else None
+            found = _MARK.fullmatch(part)
+            if found is None or int(found[1]) != shard:
+                raise BadInput(
+                    "`after` is no cursor of a live list; take one from an update.",
+                    reason="CURSOR",
+                    path=("after",),
+                )
+            marks.append(Mark(int(found[2]), int(found[3])))
+        return cls(tuple(marks))
 
 
 class Listener:
@@ -128,28 +131,23 @@ class Changes:
         if not self._listeners[listener.tenant]:
             del self._listeners[listener.tenant]
 
-    async def kept(self, cursor: str | None) -> Place | None:
-        """The place that a cursor names, if everything since is still there."""
-        place = Place.read(cursor, len(self._feed.shards)) if cursor else None
-        if place is None:
-            return None
+    async def kept(self, cursor: str) -> Place:
+        """The place that a cursor names; raises Unavailable unless everything since is still there."""
+        place = Place.read(cursor)
+        if len(place.marks) != len(self._feed.shards):
+            raise _too_late()
         for shard, mark in enumerate(place.marks):
-            if not await self._feed.is_kept(shard, mark):
-                return None
+            await self._check_kept(shard, mark)
         return place
 
     async def since(self, place: Place) -> AsyncIterator[tuple[UUID, ...]]:
         """Executions of anybody that changed after a place, up to now; raises Unavailable when they are not kept."""
         for shard, first in zip(self._feed.shards, place.marks, strict=True):
-            mark = first
-            if not await self._feed.is_kept(shard, mark):
-                raise Unavailable(
-                    "Too much has happened since the last change that you were told: subscribe anew.",
-                    reason="STREAM_LOST",
-                )
-            is_full = True
+            mark, is_full = first, True
             while is_full:
-                piece = await self._feed.read(shard, mark)
+                piece = await patiently(partial(self._feed.read, shard, mark))
+                # Afterwards: what is kept still was kept while it was read.
+                await self._check_kept(shard, mark)
                 mark, is_full = piece.mark, piece.is_full
                 if piece.executions:
                     yield piece.executions
@@ -162,6 +160,10 @@ class Changes:
             await asyncio.wait({task}, timeout=0.5)
 
     # -----------------------------------------------------------------------------------------------
+
+    async def _check_kept(self, shard: int, mark: Mark) -> None:
+        if not await patiently(partial(self._feed.is_kept, shard, mark)):
+            raise _too_late()
 
     async def _run(self) -> None:
         unhook = self._wakeup.on_events(self._rung.set)
@@ -271,5 +273,9 @@ class Changes:
         return [one for some in self._listeners.values() for one in some]
 
 
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) < _MOST_DIGITS
+def _too_late() -> Unavailable:
+    return Unavailable(
+        "What has changed since the last that you were told is not kept any more: forget what you show, and subscribe "
+        "without `after`.",
+        reason="STREAM_LOST",
+    )

@@ -105,9 +105,7 @@ class ExecutionService:
         self._watcher = Watcher(
             records=self._records, logs=self._logs, wakeup=wakeup, metrics=metrics
         )
-        self._live = LiveList(
-            LiveExecutions(shards, tenants, self._list, self._records), changes, metrics
-        )
+        self._live = LiveList(LiveExecutions(shards, tenants, self._list), changes, metrics)
         self._intake = Intake(
             workflows=WorkflowStore(shards.catalog),
             plans=plans,

@@ -12,7 +12,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, defaultdict
-from collections.abc import AsyncIterator, Collection, Hashable, Iterable, Iterator, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Collection,
+    Hashable,
+    Iterable,
+    Iterator,
+    Sequence,
+)
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Final, Generic, Protocol, TypeVar
@@ -29,8 +37,8 @@ W = TypeVar("W", bound=Hashable)
 W_contra = TypeVar("W_contra", bound=Hashable, contravariant=True)
 T = TypeVar("T")
 
-# Before every place: who comes back with it gets the page again.
-FROM_THE_PAGE: Final = "0"
+# Before the place of one who was not shown all of the page: he gets it once more, and what changed since.
+AMID_THE_PAGE: Final = "page:"
 _AT_ONCE: Final = 500
 
 _log = get_logger("live")
@@ -38,7 +46,10 @@ _log = get_logger("live")
 
 @dataclass(frozen=True, slots=True)
 class LivePace:
-    """How often a list is told at most, in seconds, and what is held in memory for it."""
+    """How often a list is told at most, in seconds, and what is held in memory.
+
+    `pending` for each who watches, `shown` for all lists of the process together.
+    """
 
     interval: float = 1.0
     pending: int = 1_000
@@ -59,8 +70,10 @@ class Noun(Protocol[W_contra, T]):
     ) -> Sequence[T]:
         """Those that belong to these executions and are in the list."""
 
-    async def all_of(self, tenant: UUID, executions: Sequence[UUID]) -> Sequence[T]:
-        """Those that belong to these executions, in the list or not."""
+    async def ever_matching(
+        self, tenant: UUID, wanted: W_contra, executions: Sequence[UUID]
+    ) -> Sequence[T]:
+        """Those that belong to these executions and are in the list, or may have been."""
 
     def key(self, record: T) -> UUID:
         """What tells two of them apart."""
@@ -123,11 +136,20 @@ class Seat(Generic[T]):
 class Topic(Generic[W, T]):
     """One list of one tenant, and all who watch it here."""
 
-    def __init__(self, noun: Noun[W, T], tenant: UUID, wanted: W, pace: LivePace) -> None:
+    def __init__(
+        self,
+        noun: Noun[W, T],
+        tenant: UUID,
+        wanted: W,
+        pace: LivePace,
+        most_shown: Callable[[], int],
+    ) -> None:
         self._noun = noun
         self._tenant = tenant
         self._wanted = wanted
         self._pace = pace
+        self._most_shown = most_shown
+        self.is_over = False
         self._seats: set[Seat[T]] = set()
         self._changed: dict[UUID, None] = {}
         # By execution, the keys of what somebody was shown: to say so when it falls out of the list.
@@ -171,7 +193,8 @@ class Topic(Generic[W, T]):
         self._news.set()
 
     def lost(self, error: MaestroError) -> None:
-        """Nothing more can be told."""
+        """Nothing more can be told; who comes now begins another topic."""
+        self.is_over = True
         for seat in tuple(self._seats):
             seat.end(error)
 
@@ -202,19 +225,25 @@ class Topic(Generic[W, T]):
         return found
 
     async def newest(
-        self, executions: Sequence[UUID], before: Place, after: Place
+        self, executions: Sequence[UUID], before: Place, after: Place, *, is_behind: bool = False
     ) -> AsyncIterator[tuple[UUID, Change[T]]]:
-        """The newest state of what changed; who has the last of it has had everything up to `after`."""
+        """The newest state of what changed; who has the last of it has had everything up to `after`.
+
+        Of one who is behind nobody knows what he was shown: he is told of all that is not in the list any more.
+        """
         told: list[tuple[UpdateKind, T]] = []
         for start in range(0, len(executions), _AT_ONCE):
-            told += await self._newest(executions[start : start + _AT_ONCE])
+            told += await self._newest(executions[start : start + _AT_ONCE], is_behind=is_behind)
         early, late = str(before), str(after)
         for number, (kind, record) in enumerate(told, 1):
             cursor = late if number == len(told) else early
             yield self._noun.key(record), Change(kind, cursor, record)
 
-    async def _newest(self, executions: Sequence[UUID]) -> list[tuple[UpdateKind, T]]:
+    async def _newest(
+        self, executions: Sequence[UUID], *, is_behind: bool
+    ) -> list[tuple[UpdateKind, T]]:
         key, owner = self._noun.key, self._noun.owner
+        is_unknown = is_behind or self._has_forgotten
         found = await patiently(lambda: self._noun.matching(self._tenant, self._wanted, executions))
         told: list[tuple[UpdateKind, T]] = []
         inside: defaultdict[UUID, set[UUID]] = defaultdict(set)
@@ -225,11 +254,14 @@ class Topic(Generic[W, T]):
         doubtful = [
             each
             for each in executions
-            if self._has_forgotten or set(self._shown.get(each, ())) - inside[each]
+            if is_unknown or set(self._shown.get(each, ())) - inside[each]
         ]
         if doubtful:
-            for one in await patiently(lambda: self._noun.all_of(self._tenant, doubtful)):
-                was_shown = self._has_forgotten or key(one) in self._shown.get(owner(one), ())
+            ever = await patiently(
+                lambda: self._noun.ever_matching(self._tenant, self._wanted, doubtful)
+            )
+            for one in ever:
+                was_shown = is_unknown or key(one) in self._shown.get(owner(one), ())
                 if was_shown and key(one) not in inside[owner(one)]:
                     told.append((UpdateKind.REMOVED, one))
         for each in executions:
@@ -240,7 +272,7 @@ class Topic(Generic[W, T]):
         self._shown.pop(execution, None)
         if keys:
             self._shown[execution] = tuple(keys)
-        if len(self._shown) > self._pace.shown:
+        while len(self._shown) > self._most_shown():
             self._shown.popitem(last=False)
             self._has_forgotten = True
 
@@ -260,17 +292,20 @@ class LiveList(Generic[W, T]):
     async def watch(
         self, tenant: UUID, wanted: W, *, size: int, after: str | None = None
     ) -> AsyncIterator[Change[T]]:
-        """The page, or what changed after a cursor if that is still kept; then every change."""
+        """The page, or what changed after a cursor; then every change.
+
+        Raises BadInput for what is no cursor, Unavailable when what changed since is not kept any more.
+        """
         with self._open.track_inprogress():
             await self._changes.ready()
-            place, goes_on = self._changes.place, await self._changes.kept(after)
+            place = self._changes.place
+            begin = await self._changes.kept(after.removeprefix(AMID_THE_PAGE)) if after else place
             async with self._joined(tenant, wanted, place) as (topic, seat):
-                if goes_on is not None:
-                    seat.place, seat.is_behind = goes_on, True
-                else:
+                seat.place, seat.is_behind = begin, bool(after)
+                if not after or after.startswith(AMID_THE_PAGE):
                     page = await topic.page(size)
                     for number, record in enumerate(page, 1):
-                        cursor = str(place) if number == len(page) else FROM_THE_PAGE
+                        cursor = f"{'' if number == len(page) else AMID_THE_PAGE}{begin}"
                         yield Change(UpdateKind.CREATED, cursor, record)
                 while True:
                     await seat.wait()
@@ -284,7 +319,8 @@ class LiveList(Generic[W, T]):
         """What was passed by; what is offered meanwhile waits, and may tell of the same once more."""
         until, seat.is_behind = self._changes.place, False
         async for executions in self._changes.since(seat.place):
-            async for _, change in topic.newest(executions, seat.place, seat.place):
+            newest = topic.newest(executions, seat.place, seat.place, is_behind=True)
+            async for _, change in newest:
                 yield change
         seat.place = until
 
@@ -294,13 +330,19 @@ class LiveList(Generic[W, T]):
     ) -> AsyncIterator[tuple[Topic[W, T], Seat[T]]]:
         key = (tenant, wanted)
         topic = self._topics.get(key)
-        if topic is None:
-            topic = self._topics[key] = Topic(self._noun, tenant, wanted, self._pace)
+        if topic is None or topic.is_over:
+            topic = Topic(self._noun, tenant, wanted, self._pace, self._most_shown)
+            self._topics[key] = topic
             topic.start(self._changes, place)
         try:
             with topic.seat(place) as seat:
                 yield topic, seat
         finally:
-            if topic.is_empty and self._topics.get(key) is topic:
-                del self._topics[key]
+            if topic.is_empty:
+                if self._topics.get(key) is topic:
+                    del self._topics[key]
                 await topic.stop()
+
+    def _most_shown(self) -> int:
+        """The share of one list."""
+        return max(1, self._pace.shown // max(1, len(self._topics)))

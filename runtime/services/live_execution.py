@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from uuid import UUID
 
 from runtime.model.execution import Execution, ExecutionFilter
 from runtime.model.page import PageRequest
 from runtime.store.execution_list import ExecutionList
-from runtime.store.execution_record import ExecutionRecords
 from runtime.store.shards import Shards
 from runtime.store.tenant import TenantStore
 
@@ -16,17 +16,10 @@ from runtime.store.tenant import TenantStore
 class LiveExecutions:
     """A `Noun` of `live.py`; an execution belongs to itself."""
 
-    def __init__(
-        self,
-        shards: Shards,
-        tenants: TenantStore,
-        listing: ExecutionList,
-        records: ExecutionRecords,
-    ) -> None:
+    def __init__(self, shards: Shards, tenants: TenantStore, listing: ExecutionList) -> None:
         self._shards = shards
         self._tenants = tenants
         self._list = listing
-        self._records = records
 
     async def page(self, tenant: UUID, wanted: ExecutionFilter, size: int) -> Sequence[Execution]:
         """The newest."""
@@ -40,9 +33,12 @@ class LiveExecutions:
         """Those of them that are in the list."""
         return await self._list.matching(tenant, wanted, executions)
 
-    async def all_of(self, tenant: UUID, executions: Sequence[UUID]) -> Sequence[Execution]:
-        """Those of them that are there."""
-        return tuple((await self._records.get_many(tenant, executions)).values())
+    async def ever_matching(
+        self, tenant: UUID, wanted: ExecutionFilter, executions: Sequence[UUID]
+    ) -> Sequence[Execution]:
+        """Those of them that differ from the list in what changes at most: their state and their end."""
+        lasting = replace(wanted, state=(), finished_from=None, finished_to=None)
+        return await self._list.matching(tenant, lasting, executions)
 
     def key(self, record: Execution) -> UUID:
         """Its id."""

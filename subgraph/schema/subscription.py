@@ -51,7 +51,7 @@ class Subscription:
     @strawberry.subscription(
         description="The executions of a list, and then the newest state of each that comes in, changes, or falls out: "
         "every final state, and no execution more than once a second. First the newest page, or what changed since "
-        "`after` where that is still kept.",
+        "`after`; STREAM_LOST when that is not kept any more.",
         directives=[*access("Subscription.executions"), weight(20)],
     )
     async def executions(

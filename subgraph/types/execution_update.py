@@ -17,8 +17,8 @@ class ExecutionUpdate:
 
     record: strawberry.Private[Change[model.Execution]]
     kind: UpdateKind = record_field(
-        description="`CREATED`: this stream shows it for the first time. `UPDATED`: it was shown, and may have "
-        "changed. `REMOVED`: it was shown and is not in the list any more."
+        description="`CREATED` and `UPDATED`: it is in the list, new to those who watch it or not. `REMOVED`: it is "
+        "not any more, whether or not this stream has shown it."
     )
     cursor: str = record_field(
         description="Where to go on after this update, for `after`; kept for two minutes."

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from runtime.model.change import UpdateKind
-from runtime.model.errors import Denied, Unavailable
+from runtime.model.errors import BadInput, Denied, MaestroError, Unavailable
 from runtime.model.execution import ExecutionFilter, ExecutionState
 from runtime.services.changes import Pace
 from runtime.services.live import LivePace
@@ -19,6 +20,7 @@ from tests import make
 from tests.support.steps import CALLS
 
 ALL = ExecutionFilter()
+QUEUED = ExecutionFilter(state=(ExecutionState.QUEUED,))
 RUNNING = ExecutionFilter(state=(ExecutionState.RUNNING,))
 GATE = {"id": "gate", "uses": "probe.gate@1", "with": {"marker": "gate"}}
 
@@ -78,6 +80,14 @@ async def watching(room, wanted=ALL, *, who=None, size=20, after=None) -> AsyncI
 
 def ended(*ids, state=ExecutionState.COMPLETED):
     return lambda seen: all(seen.states.get(one) is state for one in ids)
+
+
+async def first_of(stream):
+    return await asyncio.wait_for(anext(stream), 15)
+
+
+def fallen_out(told):
+    return {one.record.id for one in told if one.kind is UpdateKind.REMOVED}
 
 
 async def test_the_page_comes_first_and_then_every_final_state(room):
@@ -186,10 +196,81 @@ async def test_who_comes_back_goes_on_where_it_was(room):
 
     async with watching(room, size=1, after=cursor) as back:
         await back.until(ended(old, newer))
-    async with watching(room, size=1, after="0.1.0") as anew:
-        await anew.until(lambda s: s.told)
 
-    assert [one.record.id for one in anew.told] == [newer]
+
+async def test_who_comes_back_is_told_what_fell_out_meanwhile(room):
+    await room.publish(steps=[GATE])
+    await room.publish("other")
+    room.engine.worker()
+    mine = replace(RUNNING, workflow_name=("w",))
+    async with watching(room, mine) as seen:
+        old = (await room.enqueue()).id
+        await CALLS.begun["gate"].wait()
+        await seen.until(lambda s: s.told)
+        cursor = seen.told[-1].cursor
+    CALLS.gates["gate"].set()
+    await room.engine.finished(old)
+    await room.engine.finished((await room.enqueue("other")).id)
+
+    async with watching(room, mine, after=cursor) as back:
+        await back.until(lambda s: s.told)
+
+    assert [(one.record.id, one.kind) for one in back.told] == [(old, UpdateKind.REMOVED)]
+
+
+async def test_one_who_was_cut_off_amid_the_page_gets_it_again_and_what_changed(room):
+    await room.publish(steps=[GATE])
+    room.engine.worker()
+    old = (await room.enqueue()).id
+    await CALLS.begun["gate"].wait()
+    pages = room.executions.watch_list(room.who, ALL, size=2)
+    newer = (await room.enqueue()).id
+    cursor = (await anext(pages)).cursor
+    await pages.aclose()
+    CALLS.gates["gate"].set()
+    await room.engine.finished(old)
+    newest = [(await room.enqueue()).id for _ in range(2)]
+
+    async with watching(room, size=2, after=cursor) as back:
+        await back.until(ended(old))
+
+    assert [one.record.id for one in back.told[:2]] == newest[::-1]
+    assert newer in back.states
+
+
+async def test_a_cursor_that_is_none_or_too_old_is_refused_and_never_passed_by_in_silence(room):
+    lost, wrong = (Unavailable, "STREAM_LOST"), (BadInput, "CURSOR")
+    cases = {
+        lost: ("0.1.0", "page:0.1.0", "0.1.0_1.1.0"),
+        wrong: ("x", "0", "1.1.0", f"0.{9**30}.0", "0.9999999999.9999999999"),
+    }
+    for (error, reason), cursors in cases.items():
+        for cursor in cursors:
+            with pytest.raises(error) as caught:
+                await first_of(room.executions.watch_list(room.who, ALL, size=1, after=cursor))
+            assert caught.value.reason == reason
+
+
+async def test_what_is_thrown_away_while_it_is_read_is_missed_by_nobody(room, monkeypatch):
+    await room.publish()
+    stream = room.executions.watch_list(room.who, ALL, size=1)
+    await room.enqueue()
+    cursor = (await anext(stream)).cursor
+    read = room.changes._feed.read
+
+    async def too_late(shard, mark):
+        await room.engine.sql.execute("delete from event_cursors")
+        await room.engine.sql.execute("delete from event_feed")
+        return await read(shard, mark)
+
+    await room.enqueue()
+    again = room.executions.watch_list(room.who, ALL, size=1, after=cursor)
+    monkeypatch.setattr(room.changes._feed, "read", too_late)
+    with pytest.raises(Unavailable) as caught:
+        await first_of(again)
+
+    assert caught.value.reason == "STREAM_LOST"
+    await stream.aclose()
 
 
 async def test_a_slow_one_is_emptied_and_reads_what_it_missed_while_nobody_else_notices(room):
@@ -210,6 +291,67 @@ async def test_a_slow_one_is_emptied_and_reads_what_it_missed_while_nobody_else_
                 one = await anext(slow)
                 late[one.record.id] = one.record.state
     await slow.aclose()
+
+
+async def test_a_slow_one_is_told_what_fell_out_while_he_was_passed_by(room):
+    room.executions._live._pace = LivePace(interval=0.01, pending=1)
+    await room.publish()
+    ids = {(await room.enqueue()).id for _ in range(3)}
+    slow = room.executions.watch_list(room.who, QUEUED, size=3)
+    assert {(await anext(slow)).record.id for _ in ids} == ids
+    waiting = asyncio.create_task(anext(slow))
+
+    async with watching(room, QUEUED) as seen:
+        await seen.until(lambda s: len(s.told) == len(ids))
+        room.engine.worker()
+        await seen.until(lambda s: fallen_out(s.told) == ids)
+        async with asyncio.timeout(15):
+            late = [await waiting]
+            while fallen_out(late) != ids:
+                late.append(await anext(slow))
+    await slow.aclose()
+
+
+async def test_a_list_that_broke_keeps_nobody_who_comes_later(room, monkeypatch):
+    await room.publish()
+    await room.enqueue()
+    noun = room.executions._live._noun
+    matching = noun.matching
+
+    async def broken(*_):
+        raise RuntimeError("hunter2")
+
+    # He takes nothing, and so has not heard that it is over.
+    slow = room.executions.watch_list(room.who, ALL, size=1)
+    await anext(slow)
+    monkeypatch.setattr(noun, "matching", broken)
+    async with watching(room) as seen:
+        await seen.until(lambda s: s.told)
+        await room.enqueue()
+        assert seen.task
+        with pytest.raises(MaestroError):
+            await asyncio.wait_for(asyncio.shield(seen.task), 15)
+    monkeypatch.setattr(noun, "matching", matching)
+
+    async with watching(room) as seen:
+        await seen.until(lambda s: s.told)
+        later = (await room.enqueue()).id
+        await seen.until(lambda s: later in s.states)
+    await slow.aclose()
+    assert room.executions._live._topics == {}
+
+
+async def test_what_was_shown_is_remembered_within_one_bound_for_all_lists(room):
+    room.executions._live._pace = LivePace(interval=0.1, shown=4)
+    await room.publish()
+    for _ in range(5):
+        await room.enqueue()
+
+    async with watching(room) as all_of_them, watching(room, QUEUED) as some:
+        for one in (all_of_them, some):
+            await one.until(lambda s: len(s.told) == 5)
+        topics = room.executions._live._topics.values()
+        assert sum(len(topic._shown) for topic in topics) <= 4 + 4 // 2
 
 
 async def test_those_who_watch_the_same_are_told_the_same(room):

@@ -146,6 +146,30 @@ async def test_what_was_written_is_not_told_for_ever() -> None:
     assert len(room.asked) == 2
 
 
+async def test_an_answer_that_took_long_is_told_to_all_who_waited_for_it() -> None:
+    room = Room("a")
+    room.gate, clock = asyncio.Event(), [0.0]
+    room.streams._now = lambda: clock[0]
+    told = [asyncio.create_task(room.follow()) for _ in range(3)]
+    while not room.asked:
+        await asyncio.sleep(0)
+    clock[0] = 60.0
+    room.gate.set()
+
+    assert [words(one) for one in await asyncio.gather(*told)] == [["a"]] * 3
+    assert len(room.asked) == 1
+
+
+async def test_what_nobody_can_be_told_any_more_is_not_held() -> None:
+    room = Room(*"abcdef")
+    clock = iter(range(0, 1_000, 10))
+    room.streams._now = lambda: next(clock)
+
+    await room.follow()
+
+    assert len(room.streams._written) == 1
+
+
 async def test_a_fault_is_told_in_its_place_and_masked() -> None:
     told = await Room("secret", "b").follow()
 
