@@ -7,13 +7,11 @@ import json
 import os
 import shlex
 import shutil
-import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
 from typing import Final
-from urllib.parse import urlsplit
 
 from maestro_cli.client import Client
 from maestro_cli.errors import CliError
@@ -27,9 +25,11 @@ from maestro_cli.local.stages import Stages
 from maestro_cli.local.threads import in_thread
 from maestro_cli.options import Options
 from maestro_cli.servers import DEV_FILE, TOKEN_FILE, Server, find_dev_server
-from runtime.embedded.home import prepare_home
+from runtime.embedded.home import locked, prepare_home
+from runtime.model.errors import SetupError
 from runtime.settings import Settings
 
+LOCK_FILE: Final = "dev.lock"
 _TOKEN_SECONDS: Final = 90 * 86_400.0
 
 
@@ -39,7 +39,7 @@ def run_dev(options: Options, settings: Settings, *, example: bool) -> int:
     if example:
         shop_example.check_example()
     prepare_home(settings.home)
-    with logging_to_file(settings.home, settings.log, options) as log:
+    with _alone(settings), logging_to_file(settings.home, settings.log, options) as log:
         code = run_until_stopped(_dev(options, settings, example=example, log=log))
     options.say("stopped")
     return code
@@ -47,7 +47,7 @@ def run_dev(options: Options, settings: Settings, *, example: bool) -> int:
 
 async def _dev(options: Options, settings: Settings, *, example: bool, log: Path | None) -> int:
     stage = Stages(options)
-    with _bound(settings) as listener:
+    with bind(settings.api) as listener:
         async with contextlib.AsyncExitStack() as stack:
             shop_url = None
             if example:
@@ -62,21 +62,24 @@ async def _dev(options: Options, settings: Settings, *, example: bool, log: Path
             return await engine.run()
 
 
-def _bound(settings: Settings) -> socket.socket:
-    """The listening socket; where the folder's own `mc dev` has the port, another port would not help."""
-    try:
-        return bind(settings.api)
-    except CliError as error:
-        running = find_dev_server(settings.home)
-        if running is None or urlsplit(running.url).port != settings.api.port:
-            raise
-        raise CliError(
-            f"The data folder {settings.home} is in use by process {running.pid}: `mc dev` runs "
-            f"already, at {running.url}.",
-            code="CONFLICT",
-            reason="HOME_IN_USE",
-            hint="use that one or stop it; for a second one beside it set MC_HOME and MC_PORT",
-        ) from error
+@contextlib.contextmanager
+def _alone(settings: Settings) -> Iterator[None]:
+    """One `mc dev` in a folder, from before it takes its port: where that has it, another port would not help."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(locked(settings.home, LOCK_FILE))
+        except SetupError as error:
+            running = find_dev_server(settings.home)
+            if running is None:
+                raise
+            raise CliError(
+                f"The data folder {settings.home} is in use by process {running.pid}: `mc dev` runs "
+                f"already, at {running.url}.",
+                code="CONFLICT",
+                reason="HOME_IN_USE",
+                hint="use that one or stop it; for a second one beside it set MC_HOME and MC_PORT",
+            ) from error
+        yield
 
 
 @contextlib.contextmanager

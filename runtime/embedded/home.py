@@ -48,6 +48,12 @@ def prepare_home(home: Path, *, fresh_bytes: int = FRESH_DISK_BYTES) -> Path:
             "without.",
             reason="HOME_PATH_INVALID",
         )
+    if os.path.realpath(home) == os.sep:  # Path's own raises for links in a circle.
+        raise SetupError(
+            f"The data folder {home} is the root of the file system, among the system's own folders: set MC_HOME to a "
+            "folder of its own.",
+            reason="HOME_PATH_INVALID",
+        )
     home = private_folder(home.absolute())
     probe = home / f".probe-{os.getpid()}"
     try:
@@ -118,10 +124,10 @@ def _user(number: int) -> str:
 
 
 @contextlib.contextmanager
-def locked(home: Path) -> Iterator[None]:
+def locked(home: Path, name: str = "lock") -> Iterator[None]:
     """Hold the data folder; a second holder is refused by name."""
     try:
-        descriptor = os.open(home / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(home / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise unusable(home, error) from error
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import stat
@@ -11,6 +12,8 @@ from time import monotonic
 import psutil
 import pytest
 
+from maestro_cli.local.development import LOCK_FILE
+from runtime.embedded.home import locked
 from tests.support.processes import eventually
 
 
@@ -54,6 +57,16 @@ async def test_a_second_one_in_the_same_folder_is_refused_by_pid(mc):
     assert f"process {first.pid}" in elsewhere.stderr
     assert (await mc.run("doctor")).code == 0
     assert await first.stop() == 0
+
+
+async def test_one_that_only_starts_is_named_and_not_its_port(mc):
+    mc.home.mkdir(parents=True, exist_ok=True)
+    with socket.create_server(("127.0.0.1", mc.port)), locked(mc.home, LOCK_FILE):
+        done = await mc.run("dev")
+
+    assert done.code == 6
+    assert f"in use by process {os.getpid()}" in done.stderr
+    assert str(mc.port) not in done.stderr
 
 
 async def test_a_second_ctrl_c_ends_it_at_once_and_nothing_stays(mc):

@@ -47,6 +47,14 @@ def test_a_path_that_servers_would_read_as_several_lines_is_refused(tmp_path: Pa
         prepare_home(tmp_path / "a\nb")
 
 
+def test_the_root_of_the_file_system_is_no_data_folder(tmp_path: Path):
+    (tmp_path / "link").symlink_to("/")
+
+    for root in (Path("/"), Path("/usr/.."), tmp_path / "link"):
+        with pytest.raises(SetupError, match="is the root of the file system"):
+            prepare_home(root)
+
+
 def test_a_link_to_nowhere_is_named_as_one(tmp_path: Path):
     (tmp_path / "link").symlink_to(tmp_path / "gone")
 
