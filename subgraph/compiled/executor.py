@@ -6,10 +6,12 @@ and nulls. What an attempt got from a mutation's root fields is handed to it as 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from inspect import CORO_CREATED, getcoroutinestate
+from types import CoroutineType
 from typing import Any, ClassVar, Final
 
 from graphql import ExecutionResult, OperationDefinitionNode
@@ -43,7 +45,45 @@ def attempted(what: Attempted) -> Iterator[None]:
         _ATTEMPTED.reset(token)
 
 
-class PlannedExecutor(StrawberryGraphQLCoreExecutionContext):
+class TidyExecutor(StrawberryGraphQLCoreExecutionContext):
+    """The library's executor; what it asked and does not want any more is closed when it has answered.
+
+    An error ends an operation while the fields beside it have not begun. Python would complain of each on standard
+    error, at some later time and in the name of nobody.
+    """
+
+    def execute_operation(self, serially: bool | None = None) -> Any:  # noqa: FBT001 - their signature
+        """Execute the operation."""
+        asked: list[CoroutineType[Any, Any, Any]] = []
+        told = self.is_awaitable
+
+        def is_awaitable(value: Any) -> Any:
+            if value.__class__ is CoroutineType:
+                asked.append(value)
+            return told(value)
+
+        self.is_awaitable: Any = is_awaitable
+        result: Any = super().execute_operation(serially)
+        if told(result):
+            return _tidied(result, asked)
+        _close(asked)
+        return result
+
+
+async def _tidied(result: Awaitable[Any], asked: Iterable[CoroutineType[Any, Any, Any]]) -> Any:
+    try:
+        return await result
+    finally:
+        _close(asked)
+
+
+def _close(asked: Iterable[CoroutineType[Any, Any, Any]]) -> None:
+    for each in asked:
+        if getcoroutinestate(each) == CORO_CREATED:
+            each.close()
+
+
+class PlannedExecutor(TidyExecutor):
     """The library's executor, behind plans."""
 
     plans: ClassVar[Any]

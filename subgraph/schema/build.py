@@ -20,6 +20,7 @@ from strawberry.types.graphql import OperationType
 
 from resolvers.context import Info
 from runtime.model.errors import BadInput
+from subgraph.compiled.executor import TidyExecutor
 from subgraph.compiled.plans import Plans
 from subgraph.schema.entities import MOST, resolve_entity
 from subgraph.schema.hooks import CheckedDocument, PresentedErrors, ToldCost, tell_cost
@@ -121,6 +122,7 @@ def build_schema(
         federation_version="2.9",
         config=StrawberryConfig(scalar_map=SCALARS),
         extensions=[CheckedDocument, PresentedErrors, ToldCost],
+        execution_context_class=TidyExecutor,
     )
     _drop_null_defaults(schema)
     if compiled:

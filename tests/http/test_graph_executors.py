@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -21,21 +20,10 @@ from subgraph.schema.build import build_schema
 from tests.http.serving import EVENTS, Served, asking, listening
 from tests.property.queries import Queries
 
-# The library lets go of what it no longer needs when something beside it fails.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:coroutine .* was never awaited", "ignore::pytest.PytestUnraisableExceptionWarning"
-)
 OPERATIONS = 120
-# What is no stored fact: a document's text by itself, and what a simulation says of the time.
-# What takes long, and what is another with every look.
+# What is no stored fact (a document's text by itself, what a simulation says of the time), takes long, or is another
+# with every look.
 LEFT_OUT = frozenset({"validateWorkflow", "simulateWorkflow", "_service", "backlogAge"})
-
-
-@pytest.fixture(autouse=True, scope="module")
-def nothing_is_left_to_others() -> Iterator[None]:
-    """What the library has dropped is collected here, and not in the middle of somebody else's test."""
-    yield
-    gc.collect()
 
 
 async def seeded(server: Served) -> dict[str, list[Any]]:

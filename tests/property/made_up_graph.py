@@ -17,6 +17,7 @@ from strawberry.dataloader import DataLoader
 from strawberry.scalars import JSON
 
 from subgraph.compiled.declare import later, record_field
+from subgraph.compiled.executor import TidyExecutor
 from subgraph.compiled.plans import Plans
 
 
@@ -296,6 +297,7 @@ def schema(*, planned: bool, fell_back: Any = None, extensions: Any = ()) -> str
         subscription=Subscription,
         types=[Thing, Small, Big],
         extensions=list(extensions),
+        execution_context_class=TidyExecutor,
     )
     if planned:
         Plans(made, fell_back=fell_back or (lambda _reason: None))

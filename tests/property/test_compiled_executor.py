@@ -8,8 +8,7 @@ And what the library answers without an error, the plan answers itself: it does 
 from __future__ import annotations
 
 import asyncio
-import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -24,19 +23,6 @@ from subgraph.compiled import arguments, executor, leaf, objects, plan, planner,
 from subgraph.compiled.reasons import Reason, Unplanned
 from tests.property.made_up_graph import Context, schema
 from tests.property.queries import Asked, Queries
-
-# The library settles in the background what it no longer needs; the loops of these tests end before that.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:coroutine .* was never awaited", "ignore::pytest.PytestUnraisableExceptionWarning"
-)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def nothing_is_left_to_others() -> Iterator[None]:
-    """What the library has dropped is collected here, and not in the middle of somebody else's test."""
-    yield
-    gc.collect()
-
 
 REASONS: list[Reason] = []
 PLAIN = schema(planned=False)
