@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
@@ -96,6 +97,21 @@ class Room:
 
 def words(payloads: list[Any]) -> list[str]:
     return [orjson.loads(one.body)["data"]["said"]["word"] for one in payloads]
+
+
+async def test_streams_with_much_to_tell_let_others_have_the_loop() -> None:
+    room = Room(*map(str, range(90)))
+    ticks = itertools.count(0, 0.001)
+    room.streams = Streams(room.schema, now=lambda: next(ticks))  # type: ignore[arg-type] # as above
+    told = asyncio.gather(*(room.follow() for _ in range(10)))
+    turns = 0
+
+    while not told.done():
+        await asyncio.sleep(0)
+        turns += 1
+
+    assert [len(each) for each in told.result()] == [90] * 10
+    assert turns > 45  # of ten milliseconds each, by a clock that moves one whenever it is looked at
 
 
 async def test_who_asks_the_same_is_told_the_same_bytes() -> None:
