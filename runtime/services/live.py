@@ -21,7 +21,7 @@ from collections.abc import (
     Iterator,
     Sequence,
 )
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final, Generic, Protocol, TypeVar
 from uuid import UUID
@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 # Before the place of one who was not shown all of the page: he gets it once more, and what changed since.
 AMID_THE_PAGE: Final = "page:"
-_AT_ONCE: Final = 500
+_READERS: Final = 2
 
 _log = get_logger("live")
 
@@ -49,9 +49,12 @@ class LivePace:
     """How often a list is told at most, in seconds, and what is held in memory.
 
     `pending` for each who watches, `shown` for all lists of the process together.
+    A burst is told in pieces of `at_once`; `patience` is how long one waits for those who have not taken the last.
     """
 
     interval: float = 1.0
+    patience: float = 5.0
+    at_once: int = 250
     pending: int = 1_000
     shown: int = 100_000
 
@@ -92,6 +95,7 @@ class Seat(Generic[T]):
         self.place = place
         self.is_behind = False
         self.is_idle = False
+        self.taken = asyncio.Event()
         self._pending: OrderedDict[UUID, Change[T]] = OrderedDict()
         self._error: MaestroError | None = None
         self._most = most
@@ -106,9 +110,12 @@ class Seat(Generic[T]):
         for key, change in told:
             self._pending[key] = change
             self._pending.move_to_end(key)
+        self.taken.clear()
         if len(self._pending) > self._most:
             self._pending.clear()
             self.is_behind = True
+        if not self._pending:
+            self.taken.set()
         self._rung.set()
 
     def end(self, error: MaestroError) -> None:
@@ -120,6 +127,7 @@ class Seat(Generic[T]):
         """What was not taken yet, in order."""
         taken = list(self._pending.values())
         self._pending.clear()
+        self.taken.set()
         return taken
 
     async def wait(self) -> None:
@@ -167,6 +175,7 @@ class Topic(Generic[W, T]):
             yield seat
         finally:
             self._seats.discard(seat)
+            seat.taken.set()
 
     @property
     def is_empty(self) -> bool:
@@ -206,15 +215,31 @@ class Topic(Generic[W, T]):
             changed, self._changed = tuple(self._changed), {}
             before, place = place, self._place or place
             try:
-                told = [one async for one in self.newest(changed, before, place)]
+                await self._tell(changed, before, place)
             except Exception as error:  # noqa: BLE001 - whoever watches is told, and comes again
                 known = isinstance(error, MaestroError)
                 _log.error("live_list_broke", error=repr(error))
                 self.lost(error if known else MaestroError())  # type: ignore[arg-type] # it is one if known
                 return
+            await asyncio.sleep(self._pace.interval)
+
+    async def _tell(self, executions: Sequence[UUID], before: Place, place: Place) -> None:
+        """Offer what changed in pieces: all at once, a burst would leave everybody behind, to read it one by one."""
+        size = self._pace.at_once
+        for start in range(0, len(executions), size):
+            part = executions[start : start + size]
+            after = place if start + size >= len(executions) else before
+            told = [one async for one in self.newest(part, before, after)]
             for seat in tuple(self._seats):
                 seat.offer(told, before)
-            await asyncio.sleep(self._pace.interval)
+            if after is before:
+                await self._until_taken()
+
+    async def _until_taken(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._pace.patience):
+                for seat in tuple(self._seats):
+                    await seat.taken.wait()
 
     async def page(self, size: int) -> Sequence[T]:
         """The first page, which somebody is going to be shown."""
@@ -232,8 +257,9 @@ class Topic(Generic[W, T]):
         Of one who is behind nobody knows what he was shown: he is told of all that is not in the list any more.
         """
         told: list[tuple[UpdateKind, T]] = []
-        for start in range(0, len(executions), _AT_ONCE):
-            told += await self._newest(executions[start : start + _AT_ONCE], is_behind=is_behind)
+        size = self._pace.at_once
+        for start in range(0, len(executions), size):
+            told += await self._newest(executions[start : start + size], is_behind=is_behind)
         early, late = str(before), str(after)
         for number, (kind, record) in enumerate(told, 1):
             cursor = late if number == len(told) else early
@@ -288,6 +314,8 @@ class LiveList(Generic[W, T]):
         self._open = metrics.subscribers
         self._pace = pace or LivePace()
         self._topics: dict[tuple[UUID, W], Topic[W, T]] = {}
+        # When all come again at once, they leave connections for others.
+        self._reading = asyncio.Semaphore(_READERS)
 
     async def watch(
         self, tenant: UUID, wanted: W, *, size: int, after: str | None = None
@@ -320,7 +348,9 @@ class LiveList(Generic[W, T]):
         until, seat.is_behind = self._changes.place, False
         async for executions in self._changes.since(seat.place):
             newest = topic.newest(executions, seat.place, seat.place, is_behind=True)
-            async for _, change in newest:
+            async with self._reading:
+                found = [one async for one in newest]
+            for _, change in found:
                 yield change
         seat.place = until
 

@@ -368,6 +368,26 @@ async def test_those_who_watch_the_same_are_told_the_same(room):
     assert room.executions._live._topics == {}
 
 
+async def test_a_burst_leaves_nobody_behind_who_takes_what_he_is_told(room, monkeypatch):
+    live = room.executions._live
+    live._pace = LivePace(interval=0.01, pending=8, at_once=4)
+    await room.publish()
+    ids = [(await room.enqueue()).id for _ in range(21)]
+    alone: list[Any] = []
+    monkeypatch.setattr(room.changes, "since", alone.append)
+
+    async with watching(room, size=1) as one, watching(room, size=1) as two:
+        await one.until(lambda s: s.told)
+        await two.until(lambda s: s.told)
+        (topic,) = live._topics.values()
+        topic.heard(ids, room.changes.place)
+        await one.until(lambda s: set(s.states) == set(ids))
+        await two.until(lambda s: set(s.states) == set(ids))
+
+    assert alone == []
+    assert one.told[-1] is two.told[-1]
+
+
 async def test_a_reader_that_was_forgotten_ends_its_streams(room):
     room.changes._pace = Pace(poll=0.05, again=0.01, lease=0.1)
     await room.publish()

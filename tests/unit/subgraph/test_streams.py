@@ -111,7 +111,9 @@ async def test_streams_with_much_to_tell_let_others_have_the_loop() -> None:
         turns += 1
 
     assert [len(each) for each in told.result()] == [90] * 10
-    assert turns > 45  # of ten milliseconds each, by a clock that moves one whenever it is looked at
+    assert (
+        turns > 45
+    )  # of ten milliseconds each, by a clock that moves one whenever it is looked at
 
 
 async def test_who_asks_the_same_is_told_the_same_bytes() -> None:
