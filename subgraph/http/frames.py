@@ -75,6 +75,13 @@ class Sockets(WebSocketsSansIOProtocol):
         self.transport.write(frame)
         return self.writable.is_set()
 
+    def give_up(self) -> bool:
+        """End the connection of one who does not take what he is sent: whether it was one."""
+        if self.writable.is_set():
+            return False
+        self.transport.abort()
+        return True
+
     async def drained(self) -> None:
         """Return when the connection takes more."""
         await self.writable.wait()

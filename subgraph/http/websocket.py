@@ -259,12 +259,18 @@ class Handler(BaseGraphQLTransportWSHandler[Connection, None]):
 
     def _sending(self) -> Callable[[bytes], Awaitable[None] | None]:
         """How a text that is written goes out: as a frame of ours where the server takes one."""
-        socket = cast("ASGIWebSocketAdapter", self.websocket).ws
-        sockets: Sockets | None = (socket.scope.get("extensions") or {}).get(FRAMES)
+        socket, sockets = cast("ASGIWebSocketAdapter", self.websocket).ws, self._sockets
         if sockets is None:
             return lambda text: socket.send_text(text.decode())
         write, drained = sockets.write, sockets.drained
         return lambda text: None if write(frame_of(text)) else drained()
+
+    @property
+    def _sockets(self) -> Sockets | None:
+        """The connection under us, where the server is ours."""
+        scope = cast("ASGIWebSocketAdapter", self.websocket).ws.scope
+        found: Sockets | None = (scope.get("extensions") or {}).get(FRAMES)
+        return found
 
     def _look_later(self, who: Principal) -> None:
         # A token that was taken back or ran out must not go on listening for days. A timer is less than a task that
@@ -285,11 +291,16 @@ class Handler(BaseGraphQLTransportWSHandler[Connection, None]):
             await self._turn_away(why)
 
     async def _turn_away(self, error: Exception) -> None:
-        """Close with the code and the words that say why."""
+        """Close with the code and the words that say why, and send nothing more before."""
+        for operation in tuple(self.operations):
+            await self.cleanup_operation(operation)
+        if (sockets := self._sockets) is not None and sockets.give_up():
+            return
         shown = self._shown(error)
         code = _CLOSED_WITH.get(str((shown.extensions or {})["code"]), TRY_LATER)
         reason = shown.message.encode()[:_LONGEST_REASON].decode(errors="ignore")
-        await self.websocket.close(code, reason)
+        with suppress(WebSocketDisconnect, OSError):
+            await self.websocket.close(code, reason)
 
 
 def is_message(frame: object) -> bool:

@@ -12,7 +12,9 @@ import websockets
 from gql import gql
 
 from subgraph.document.persisted import digest_of
+from subgraph.http.frames import Sockets
 from tests.http.serving import Served, asking
+from tests.support.processes import eventually
 
 PROTOCOL = "graphql-transport-ws"
 QUERY = "{ workflows { totalCount } }"
@@ -67,6 +69,31 @@ async def test_a_purpose_that_cannot_be_one_is_closed_with_4403(server: Served) 
     assert await close_code(await initialised(server, payload)) == 4403
 
 
+async def test_a_token_that_runs_out_ends_one_who_reads_and_one_who_does_not(
+    server: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here: list[Sockets] = []
+    connected = Sockets.handle_connect
+
+    def noted(one: Sockets, event: Any) -> None:
+        here.append(one)
+        connected(one, event)
+
+    monkeypatch.setattr(Sockets, "handle_connect", noted)
+    payload = {"authorization": server.bearer(ttl_seconds=3)["Authorization"]}
+    reader, slow = [await initialised(server, payload) for _ in range(2)]
+    for socket in (reader, slow):
+        assert json.loads(await socket.recv()) == {"type": "connection_ack"}
+        query = {"query": "subscription { executions { kind } }"}
+        await socket.send(json.dumps({"type": "subscribe", "id": "1", "payload": query}))
+    here[1].pause_writing()
+
+    assert await close_code(reader) == 4401
+    assert await close_code(slow) == 1006
+    live = server.rt.services.executions._live
+    await eventually(lambda: not live._topics, what="the end of both subscriptions")
+
+
 async def test_the_token_may_come_with_the_upgrade(server: Served) -> None:
     socket = await initialised(server, additional_headers=server.bearer())
 
@@ -77,14 +104,6 @@ async def test_the_token_may_come_with_the_upgrade(server: Served) -> None:
 async def test_to_subscribe_before_the_token_is_closed_with_4401(server: Served) -> None:
     socket = await connect(server)
     await socket.send(json.dumps({"type": "subscribe", "id": "1", "payload": {"query": QUERY}}))
-
-    assert await close_code(socket) == 4401
-
-
-async def test_a_connection_ends_when_its_token_does(server: Served) -> None:
-    payload = {"authorization": server.bearer(ttl_seconds=2)["Authorization"]}
-    socket = await initialised(server, payload)
-    assert json.loads(await socket.recv()) == {"type": "connection_ack"}
 
     assert await close_code(socket) == 4401
 
