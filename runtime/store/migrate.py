@@ -151,6 +151,13 @@ async def _missing(connection: Any, available: Sequence[Migration]) -> list[Migr
     return [migration for migration in available if migration.name not in done]
 
 
+# Whether it ever had an execution: shards are given to it once, later they are moved with all that is in them.
+_IN_SERVICE: Final = (
+    "select exists (select 1 from maestro.workflow_executions)"
+    " or exists (select 1 from maestro.retention_days)"
+)
+
+
 async def _hold(connection: Any, url: str, shards: tuple[int, ...], total: int) -> None:
     """Say which shards this database holds; refused while what lies in it belongs elsewhere."""
     async with connection.transaction():
@@ -169,6 +176,14 @@ async def _hold(connection: Any, url: str, shards: tuple[int, ...], total: int) 
             raise SetupError(
                 f"The database {place_of(url)} holds executions of shard {stray}, which the map gives to "
                 "another place: move them first (docs/scaling.md, From 1 to N).",
+                reason="OTHER_SHARDS",
+            )
+        held = {row["shard"] for row in rows if row["total"] == total}
+        gone = sorted(set(shards) - held)
+        if held and gone and await connection.fetchval(_IN_SERVICE):
+            raise SetupError(
+                f"The database {place_of(url)} does not hold shard {gone[0]}, which the map gives to it: it has "
+                "been moved to another place, or the map is an old one (docs/scaling.md).",
                 reason="OTHER_SHARDS",
             )
         await connection.execute("delete from maestro.shards where shard <> all ($1)", shards)

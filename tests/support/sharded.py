@@ -25,7 +25,7 @@ from tests import make
 from tests.support.processes import eventually
 
 TOTAL = 4
-NAMES = ("east", "west")
+NAMES = ("east", "west", "north")
 SHARDS = ((0, 1), (2, 3))
 QUICK = WorkerSettings(
     lease_seconds=1.5,
@@ -36,9 +36,9 @@ QUICK = WorkerSettings(
 _TENANTS = UUID("01930000-0000-7000-8000-0000000000ff")
 
 
-def map_of(urls: Sequence[str]) -> ShardMap:
-    """East holds shards 0 and 1 and the catalog, west 2 and 3."""
-    places = zip(NAMES, urls, SHARDS, strict=True)
+def map_of(urls: Sequence[str], shards: Sequence[tuple[int, ...]] = SHARDS) -> ShardMap:
+    """East holds shards 0 and 1 and the catalog, west 2 and 3, unless told otherwise."""
+    places = zip(NAMES[: len(urls)], urls, shards, strict=True)
     return ShardMap.checked([Place(name, url, shards) for name, url, shards in places])
 
 
@@ -140,7 +140,9 @@ class Sharded:
 
 
 @asynccontextmanager
-async def sharded(urls: Sequence[str], redis_url: str, home: Path) -> AsyncIterator[Sharded]:
+async def sharded(
+    urls: Sequence[str], redis_url: str, home: Path, shards: Sequence[tuple[int, ...]] = SHARDS
+) -> AsyncIterator[Sharded]:
     """A process on databases that hold their shards already."""
-    async with open_runtime(settings_of(map_of(urls), redis_url, home)) as rt:
+    async with open_runtime(settings_of(map_of(urls, shards), redis_url, home)) as rt:
         yield Sharded(rt)

@@ -115,6 +115,55 @@ async def test_a_database_is_divided(whole, databases, redis_url, home):
         await connection.close()
 
 
+async def test_a_shard_is_moved_to_a_third_database(databases, redis_url, home):
+    """Beside databases that are not touched; afterwards three of them are one service."""
+    pair = tuple(databases.clone(shards, TOTAL) for shards in SHARDS)
+    async with sharded(pair, redis_url, home) as before:
+        spread = await before.caller(0, spread=True)
+        callers = [await before.caller(shard) for shard in range(1, TOTAL)]
+        async with before.crew():
+            await before.publish(spread)
+            for who in callers:
+                await before.publish(who, steps=WAITS)
+            everywhere = [
+                (await before.enqueue(spread, idempotency_key=f"{n}")).id for n in range(24)
+            ]
+            assert set(await before.ended(spread, *everywhere)) == {"completed"}
+        left = [(await before.enqueue(who, idempotency_key="k", input=LARGE)).id for who in callers]
+
+    west = pair[1]
+    await run(west, CLOSE)
+    north = databases.copy(west)
+    await run(west, "call maestro.mc_keep_shards('{2}')")
+    await run(north, "call maestro.mc_keep_shards('{3}')")
+    three, shards = (*pair, north), ((0, 1), (2,), (3,))
+    with pytest.raises(SetupError, match="does not hold shard 3"):
+        await migrate_all(map_of(pair))
+    assert await migrate_all(map_of(three, shards)) == ()
+
+    async with sharded(three, redis_url, home, shards) as room:
+        assert await in_their_places(room) > 100
+        for url in three:
+            await run(url, "update maestro.shards set open = true")
+        async with room.crew(), room.schedulers():
+            for who, one in zip(callers, left, strict=True):
+                assert await room.ended(who, one) == ["completed"]
+                assert await large_input(room, who, one) == LARGE
+                assert (await room.enqueue(who, idempotency_key="k", input=LARGE)).id == one
+            new = [(await room.enqueue(spread, idempotency_key=f"new {n}")).id for n in range(24)]
+            assert set(await room.ended(spread, *new)) == {"completed"}
+        seen, cursor = [], None
+        while cursor != "":
+            page = await room.rt.services.executions.list(
+                spread, ExecutionFilter(), PageRequest(7, cursor)
+            )
+            seen += [one.id for one in page.items]
+            cursor = page.cursors[-1] if page.has_next else ""
+        assert seen == sorted([*everywhere, *new], reverse=True)
+        where = "select count(*) from workflow_executions where tenant_id = $1"
+        assert all([(await room.rows(n, where, spread.tenant_id))[0]["count"] for n in range(3)])
+
+
 async def test_shards_only_become_more_and_a_power_of_two(whole):
     await run(whole, CLOSE)
     for number in (3, 0, 8192):
