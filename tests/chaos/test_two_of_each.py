@@ -215,3 +215,58 @@ async def follow(api: Stack, document: str, told: list[Any], **variables: Any) -
 def is_in(told: list[Any], id: str, status: str) -> bool:
     """Whether an execution was told to be in this status."""
     return any(one["execution"] == {"id": id, "status": status} for one in told)
+
+
+QUICK = "name: quick\nversion: 1.0.0\nsteps: [{id: a, uses: core.noop@1}]\n"
+KEPT = "select result_id from maestro.idempotency_keys where key = $1"
+BLOCKED = (
+    "select pid from pg_stat_activity where datname = current_database()"
+    " and wait_event_type = 'Lock' and query like '%mc_enqueue%'"
+)
+
+
+async def test_an_api_killed_before_its_commit_and_one_before_its_answer(two, fleet, database_url):
+    """The same key at another API: the first time nothing exists yet, the second time it is what was accepted."""
+    one, other = two.apis
+    name = await one.publish(QUICK)
+    # What others do is seen by a connection that is in no transaction.
+    sql, holder = await asyncpg.connect(database_url), await asyncpg.connect(database_url)
+
+    async def asked(api: Stack, key: str) -> tuple[Any, Any, int]:
+        """An enqueue that stands still in PostgreSQL, just before it writes: it, what holds it, its backend."""
+        held = holder.transaction()
+        await held.start()
+        await holder.execute("select 1 from maestro.shards for update")
+        asking = asyncio.create_task(api.enqueue(name, idempotencyKey=key))
+        await eventually(lambda: sql.fetchval(BLOCKED), what="an enqueue that waits")
+        return asking, held, await sql.fetchval(BLOCKED)
+
+    asking, held, backend = await asked(one, "before")
+    next(each for each in fleet.apis if each.url == one.mc.url).kill()
+    await sql.execute("select pg_terminate_backend($1)", backend)
+    await held.rollback()
+    assert isinstance(await asyncio.wait_for(_outcome(asking), 20), Exception)
+    assert await sql.fetchval(KEPT, "before") is None
+    first = await other.enqueue(name, idempotencyKey="before")
+    assert str(await sql.fetchval(KEPT, "before")) == first
+
+    asking, held, _ = await asked(other, "after")
+    api = next(each for each in fleet.apis if each.url == other.mc.url)
+    api.send(signal.SIGSTOP)
+    await held.rollback()
+    await eventually(lambda: sql.fetchval(KEPT, "after"), what="the commit")
+    api.kill()
+    assert isinstance(await asyncio.wait_for(_outcome(asking), 20), Exception)
+    await fleet.complete()
+    second = await one.enqueue(name, idempotencyKey="after")
+    assert str(await sql.fetchval(KEPT, "after")) == second
+
+    # Nobody hinted at the second: the sweep finds it.
+    for execution in (first, second):
+        assert (await one.finished(execution))["status"] == "COMPLETED"
+    await holder.close()
+    await sql.close()
+
+
+async def _outcome(task: asyncio.Task[Any]) -> Any:
+    return (await asyncio.gather(task, return_exceptions=True))[0]
