@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -27,6 +28,7 @@ OLDEST: Final = (6, 2)
 AWAY: Final = (RedisError, OSError, TimeoutError)
 _CONNECT_SECONDS: Final = 2.0
 _ANSWER_SECONDS: Final = 2.0
+_CLOSE_SECONDS: Final = 1.0
 _MOST_WAITING: Final = 20_000
 _PIPELINE: Final = 1_000
 
@@ -48,6 +50,7 @@ class RedisLink:
         self._idle = asyncio.Event()
         self._idle.set()
         self._closing = False
+        self._asked = 0
         self._sender = asyncio.get_running_loop().create_task(self._send(), name="redis-hints")
 
     @classmethod
@@ -98,6 +101,7 @@ class RedisLink:
         self, call: Callable[[Any], Awaitable[T]], *, seconds: float = _ANSWER_SECONDS
     ) -> T:
         """One command with a deadline; raises what `AWAY` lists, and keeps the state up to date."""
+        self._asked += 1
         try:
             async with asyncio.timeout(seconds):
                 answer = await call(self.client)
@@ -108,6 +112,8 @@ class RedisLink:
         except AWAY as error:
             self.mark(error)
             raise
+        finally:
+            self._asked -= 1
         self.mark(None)
         return answer
 
@@ -132,10 +138,17 @@ class RedisLink:
         self._up.set(0)
 
     async def close(self) -> None:
-        """Send what waits, then close."""
+        """Send what waits, let what is being asked be answered, then close.
+
+        A connection that is made meanwhile would not be known to who closes them.
+        """
         self._closing = True
         self._filled.set()
         await asyncio.gather(self._sender, return_exceptions=True)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                while self._asked:
+                    await asyncio.sleep(0.01)
         await self.client.aclose()
 
     async def _send(self) -> None:

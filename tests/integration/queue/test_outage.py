@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,3 +54,31 @@ async def test_away_and_back(server):
 
 def _up(room):
     return room.metrics.registry.get_sample_value("maestro_dependency_up", {"dependency": "redis"})
+
+
+async def test_closing_waits_for_what_is_being_asked(redis_url: str, monkeypatch):
+    """Else a connection that is just being made is made behind the back of who closes them, and stays."""
+    room = await queue_room(redis_url)
+    begun, gate = asyncio.Event(), asyncio.Event()
+
+    async def slow(client: Any) -> Any:
+        begun.set()
+        await gate.wait()
+        return await client.ping()
+
+    asking = asyncio.create_task(room.link.ask(slow))
+    await begun.wait()
+    close, was_answered = room.link.client.aclose, []
+
+    async def aclose() -> None:
+        was_answered.append(asking.done())
+        await close()
+
+    monkeypatch.setattr(room.link.client, "aclose", aclose)
+    await room.wakeup.close()
+    closing = asyncio.create_task(room.link.close())
+    asyncio.get_running_loop().call_later(0.05, gate.set)
+    await closing
+
+    assert was_answered == [True]
+    assert await asking
