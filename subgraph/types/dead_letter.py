@@ -50,7 +50,9 @@ class DeadLetter(Node):
 
     record: strawberry.Private[model.DeadLetter]
     queue: str = strawberry.field(description="Where it came from: `executions`, `messages`.")
-    reason: str = strawberry.field(description="Why it is here: `owner_lost`, `undecodable`.")
+    reason: str = strawberry.field(
+        description="Why it is here: `owner_lost`, `checkpoint_refused`, `undecodable`."
+    )
     error: ExecutionError | None = strawberry.field(description="The same, for people.")
     step_key: str | None = strawberry.field(
         description="The step that ran when it died, when exactly one is known to."

@@ -6,8 +6,10 @@ from typing import Self
 import strawberry
 
 from runtime.model import execution as model
-from runtime.model.errors import MaestroError
+from runtime.model.errors import MaestroError, Unavailable
+from subgraph.context import OperationContext
 from subgraph.directives import sized
+from subgraph.errors import said
 from subgraph.types.execution import Execution
 from subgraph.types.user_error import UserError, attempt, refused
 
@@ -79,10 +81,12 @@ class EnqueueExecutionsPayload:
         description="One per input, in their order; each is accepted or refused by itself.",
         directives=[sized(100)],
     )
-    def results(self) -> list[EnqueueExecutionPayload]:
+    def results(self, info: strawberry.Info[OperationContext]) -> list[EnqueueExecutionPayload]:
         """One per input, in their order."""
         return [
-            EnqueueExecutionPayload.of(outcome, path=("input", str(place)))
+            EnqueueExecutionPayload.of(
+                _told(outcome, info.context.trace_id), path=("input", str(place))
+            )
             for place, outcome in enumerate(self.outcomes)
         ]
 
@@ -92,5 +96,15 @@ class EnqueueExecutionsPayload:
         done, error = await attempt(work)
         if done is None:
             return cls(outcomes=(), created_count=0, errors=refused(error) if error else [])
+        away = [one for one in done if isinstance(one, Unavailable)]
+        if away and len(away) == len(done):
+            raise away[0]
         created = sum(isinstance(one, model.Enqueued) and one.created for one in done)
         return cls(outcomes=done, created_count=created, errors=[])
+
+
+def _told(outcome: model.Enqueued | MaestroError, trace_id: str) -> model.Enqueued | MaestroError:
+    """What a caller hears of it: a database that is away is not named."""
+    if isinstance(outcome, Unavailable):
+        return Unavailable(said(outcome, trace_id), reason=outcome.reason)
+    return outcome

@@ -1,7 +1,8 @@
 """Refusals as data: what a mutation answers when it was understood and not done.
 
 Families of the error tree that a caller can act on come back in `errors`; authentication, malformed requests and
-faults do not pass through here, they are top-level errors of the response (`subgraph.errors`).
+faults do not pass through here, they are top-level errors of the response (`subgraph.errors`). Only where several
+things are asked for at once, and others of them were done, one that could not be is told here as `UNAVAILABLE`.
 """
 
 from collections.abc import Awaitable, Sequence
@@ -31,6 +32,7 @@ class ErrorCode(StrEnum):
     RATE_LIMITED = "RATE_LIMITED"
     INVALID_STATE = "INVALID_STATE"
     PAYLOAD_TOO_LARGE = "PAYLOAD_TOO_LARGE"
+    UNAVAILABLE = "UNAVAILABLE"
 
 
 REFUSALS: Final = (

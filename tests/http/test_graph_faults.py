@@ -14,7 +14,7 @@ import pytest
 import websockets
 
 from runtime.identity.authenticator import Authenticator
-from runtime.model.errors import Denied, MaestroError, SetupError, Unavailable
+from runtime.model.errors import Denied, MaestroError, NotFound, SetupError, Unavailable
 from runtime.services.execution import ExecutionService
 from subgraph import streams
 from subgraph.schema.build import Schema
@@ -71,6 +71,15 @@ def raising(error: Exception) -> Callable[..., Awaitable[None]]:
     return fail
 
 
+def returning(answer: object) -> Callable[..., Awaitable[object]]:
+    """What answers this, however it is called."""
+
+    async def answered(*_: object, **__: object) -> object:
+        return answer
+
+    return answered
+
+
 async def connected(server: Served) -> websockets.ClientConnection:
     """A WebSocket whose upgrade carries the token; hello is still to be said."""
     protocol = websockets.Subprotocol("graphql-transport-ws")
@@ -107,6 +116,29 @@ async def test_nothing_of_the_inside_leaves_in_an_answer(
         answer = await server.ask(query)
 
         judge(json.dumps(answer.body))
+
+
+async def test_of_several_to_start_those_that_could_not_be_are_named_beside_the_others(
+    server: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away, none = FAULTS[-1](), NotFound("There is no workflow b.")
+    outcomes: list[Exception] = []
+    monkeypatch.setattr(ExecutionService, "enqueue_many", returning(outcomes))
+    query = (
+        'mutation { enqueueExecutions(input: [{workflowName: "a"}, {workflowName: "b"}])'
+        " { createdCount results { errors { code message path } } } }"
+    )
+
+    outcomes[:] = [away, none]
+    some = (await server.ask(query)).body["data"]["enqueueExecutions"]["results"]
+    outcomes[:] = [away, away]
+    all_of_them = await server.ask(query)
+
+    assert [one["errors"][0]["code"] for one in some] == ["UNAVAILABLE", "NOT_FOUND"]
+    assert some[0]["errors"][0]["path"] == ["input", "0"]
+    assert "hunter2" not in str(some)
+    judge(json.dumps(all_of_them.body))
+    assert all_of_them.body["errors"][0]["extensions"]["code"] == "UNAVAILABLE"
 
 
 @pytest.mark.parametrize(
