@@ -189,6 +189,12 @@ class ExecutionStore:
         async with self._database.worker() as connection:
             await connection.execute(_SQL["set_aside"], *arguments)
 
+    async def give_up(self, shard: int, me: int, epoch: int, execution: UUID, error: Json) -> bool:
+        """End an execution as a dead letter, because no checkpoint of it is taken; whether it was this worker's."""
+        arguments = (shard, me, epoch, execution, _text(error))
+        async with self._database.worker() as connection:
+            return bool(await connection.fetchval(_SQL["give_up"], *arguments))
+
     # --- what others ask for -----------------------------------------------------------------------
 
     async def send(

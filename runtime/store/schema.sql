@@ -1346,6 +1346,42 @@ begin
   return v_count;
 end $function$;
 
+CREATE OR REPLACE FUNCTION maestro.mc_give_up(p_shard smallint, p_me bigint, p_epoch bigint, p_exec uuid, p_error text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare v_seq int;
+begin
+  perform 1 from workers w where w.shard = p_shard and w.id = p_me and w.epoch = p_epoch for key share;
+  if not found then
+    raise exception 'this worker was fenced off' using errcode = 'MC002';
+  end if;
+  update workflow_executions e set status = 6, epoch = e.epoch + 1, owner = null, wait = null, wake_at = null,
+         finished_at = pg_catalog.now(), error = p_error::jsonb
+   where e.shard = p_shard and e.id = p_exec and e.owner = p_me and e.status = 1;
+  if not found then
+    return false;
+  end if;
+  select max(v.seq) + 1 into v_seq from execution_events v where v.shard = p_shard and v.execution_id = p_exec;
+  insert into execution_events as ev (shard, kind, seq, execution_id, tenant_id, ts, data)
+    select w.shard, 14, v_seq, e.id, e.tenant_id, pg_catalog.now(), jsonb_build_object('error', p_error::jsonb)
+      from workers w, workflow_executions e
+     where w.shard = p_shard and w.id = p_me and e.shard = p_shard and e.id = p_exec;
+  insert into dead_letters as l (execution_id, generation, shard, tenant_id, reason, error, losses, evidence)
+    select e.id, e.generation, w.shard, e.tenant_id, 'checkpoint_refused', p_error::jsonb, e.takeovers, jsonb_build_object(
+             'events', (select jsonb_agg(jsonb_build_object('sequence', t.seq, 'kind', t.kind, 'at', t.ts, 'data', t.data)
+                                         order by t.seq)
+                          from (select p.* from execution_events p where p.shard = p_shard and p.execution_id = p_exec
+                                 order by p.seq desc limit 20) t))
+      from workers w, workflow_executions e
+     where w.shard = p_shard and w.id = p_me and e.shard = p_shard and e.id = p_exec;
+  perform mc_unread(p_shard, array[p_exec]);
+  perform mc_feed(p_shard, array[p_exec], array[v_seq], array[14]::smallint[], true);
+  return true;
+end $function$;
+
 CREATE OR REPLACE FUNCTION maestro.mc_hi(p_ids uuid[])
  RETURNS uuid
  LANGUAGE sql
@@ -2132,6 +2168,7 @@ grant execute on function mc_flush(p_shard smallint, p_me bigint, p_epoch bigint
 grant execute on function mc_flush_2(p_shard smallint, p_me bigint, p_epoch bigint, s_tenant uuid[], s_exec uuid[], s_step integer[], s_item integer[], s_gen smallint[], s_attempt integer[], s_status smallint[], s_age double precision[], s_open boolean[], s_result text[], v_tenant uuid[], v_exec uuid[], v_seq integer[], v_kind smallint[], v_data text[], f_id uuid[], f_status smallint[], f_wait smallint[], f_wake double precision[], f_seen integer[], f_output text[], f_error text[], r_id uuid[], i_exec uuid[], i_n integer[]) to mc_engine;
 grant execute on function mc_fold_counts(p_limit integer) to mc_engine;
 grant execute on function mc_forget_keys(p_shard smallint, p_age interval, p_limit integer) to mc_engine;
+grant execute on function mc_give_up(p_shard smallint, p_me bigint, p_epoch bigint, p_exec uuid, p_error text) to mc_engine;
 grant execute on function mc_hi(p_ids uuid[]) to mc_engine;
 grant execute on function mc_id_day(p_id uuid) to mc_api;
 grant execute on function mc_id_day(p_id uuid) to mc_engine;

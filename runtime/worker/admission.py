@@ -28,7 +28,7 @@ from runtime.model.checkpoint import (
     ExecutionHistory,
     OwnedExecution,
 )
-from runtime.model.errors import Unavailable
+from runtime.model.errors import MaestroError, Unavailable
 from runtime.model.event import EventKind
 from runtime.model.execution import ExecutionError, ExecutionStatus
 from runtime.model.plan import Plan
@@ -102,7 +102,7 @@ class Admission:
         """A checkpoint of this run was refused: go on from what is durable.
 
         Steps whose outcome the database did not take fail with its words. When that is refused as
-        well, the execution fails as a whole; when even that is, it is left alone and the log says so.
+        well, the execution fails as a whole; when even that is, it is a dead letter.
         """
         histories = await self._tools.store.load_histories([old.owned.id], shard=self._tools.shard)
         await self._set_aside(histories)
@@ -110,7 +110,7 @@ class Admission:
         words = f"The database refused to store the outcome of this step: {message}."
         if old.refusals:
             if old.refusals > 1:
-                _log.error("execution_stuck", execution=str(old.owned.id), reason=message)
+                await self._give_up(old.owned.id, message)
                 return
             self._refuse(old.owned, history, "checkpoint_rejected", words, refusals=2)
             return
@@ -122,6 +122,22 @@ class Admission:
         }
         run.refusals = 1
         self._begin(run, history, due, lost=lost, words=words)
+
+    async def _give_up(self, execution: UUID, message: str) -> None:
+        tools, seat = self._tools, self._seat
+        words = f"The database refused every checkpoint of this execution, also its end: {message}."
+        error: Json = {"type": "checkpoint_rejected", "message": clean(words), "retryable": False}
+        try:
+            is_ours = await tools.store.give_up(seat.shard, seat.me, seat.epoch, execution, error)
+        except MaestroError:
+            raise
+        except Exception as refusal:  # noqa: BLE001 - one execution must not end the worker of all
+            _log.error("execution_stuck", execution=str(execution), reason=repr(refusal))
+            return
+        if is_ours:
+            tools.metrics.dead_letters.inc()
+            tools.wakeup.publish_events(seat.shard, [execution])
+            _log.error("dead_lettered", execution=str(execution), reason=message)
 
     async def _set_aside(self, histories: Mapping[UUID, ExecutionHistory]) -> None:
         messages = {one: history.messages for one, history in histories.items()}

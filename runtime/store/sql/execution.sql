@@ -96,6 +96,10 @@ select b.execution_id, b.n, b.kind, b.data from execution_inbox b
 -- Safe: fenced; the letter holds the whole message, and is there once however often this is said.
 select mc_set_aside($1, $2, $3, $4, $5, $6);
 
+-- name: give_up
+-- Safe: fenced; ends one execution of the caller, its number of events from a probe of the index.
+select mc_give_up($1, $2, $3, $4, $5);
+
 -- name: queued
 -- Safe: reads only. A loose index scan finds the ring of tenants with backlog, and one index probe each gives the first rows
 -- of every one: at most $3 times its weight, and its share of $4; so the cost does not grow with the backlog, and no tenant

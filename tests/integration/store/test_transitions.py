@@ -55,6 +55,13 @@ async def _takeover(room, _one, epoch):
     await room.store.takeover(0, ME, epoch, 10)
 
 
+async def _give_up(room, one, epoch):
+    await room.sql.execute(
+        "update workflow_executions set owner = $2 where owner is not null and id = $1", one, ME
+    )
+    await room.store.give_up(0, ME, epoch, one, {})
+
+
 async def _send(room, one, _epoch):
     async with room.database.engine() as connection:
         await room.store.send(0, make.TENANT, one, InboxKind.CANCEL, {}, connection)
@@ -89,7 +96,7 @@ async def _enqueue_again(room, one, _epoch):
 FUNCTIONS = {
     function.__name__.strip("_"): function
     for function in (
-        _claim, _claim_alone, _due, _takeover, _send, _retry, _redrive, _discard, _enqueue_again,
+        _claim, _claim_alone, _due, _takeover, _give_up, _send, _retry, _redrive, _discard, _enqueue_again,
     )
 }  # fmt: skip
 MAKES = {
@@ -97,6 +104,7 @@ MAKES = {
     "claim_alone": {S.QUEUED: S.RUNNING},
     "due": {S.WAITING: S.RUNNING},
     "takeover": {S.RUNNING: S.DEAD_LETTERED},
+    "give_up": {S.RUNNING: S.DEAD_LETTERED},
     "send": {S.WAITING: S.QUEUED},
     "retry": dict.fromkeys(RETRYABLE, S.QUEUED),
     "redrive": {S.DEAD_LETTERED: S.QUEUED},
@@ -149,7 +157,7 @@ async def test_no_other_function_writes_a_status(room):
         "select p.proname from pg_proc p where p.pronamespace = 'maestro'::regnamespace"
         " and p.prosrc ~* 'update workflow_executions' and p.prosrc ~ '\\mstatus = ' order by 1"
     )
-    known = {"claim", "claim_alone", "due", "takeover", "send", "retry", "flush"}
+    known = {"claim", "claim_alone", "due", "takeover", "send", "retry", "flush", "give_up"}
 
     found = {row["proname"].removeprefix("mc_").rstrip("_0123456789") for row in writers}
     assert found <= known

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from runtime.model.event import EventKind
 from runtime.model.execution import ExecutionStatus, StepStatus
 from runtime.worker import signals
 from runtime.worker.step_log import MAX_LINES
@@ -262,3 +263,30 @@ async def test_a_step_is_told_who_it_is(room: EngineRoom):
     assert (context.tenant, context.purpose, context.timeout_seconds) == ("test", "billing", 9.0)
     assert not context.cancel.is_cancelled
     await asyncio.sleep(0)
+
+
+async def test_what_the_database_takes_no_checkpoint_of_is_a_dead_letter(room: EngineRoom):
+    room.worker()
+    refusing = (
+        "create or replace function refuse() returns trigger language plpgsql as $$ begin"
+        " raise exception 'nothing of this is taken' using errcode = 'check_violation'; end $$;"
+        " create trigger refuse before insert on execution_events for each row when (new.kind not in"
+        f" ({EventKind.EXECUTION_QUEUED:d}, {EventKind.DEAD_LETTERED:d})) execute function refuse()"
+    )
+    await room.sql.execute(refusing)
+
+    try:
+        execution = await room.enqueue(await room.publish([echo(n=1)]))
+        status = await room.finished(execution)
+    finally:
+        await room.sql.execute("drop trigger refuse on execution_events")
+
+    assert status is ExecutionStatus.DEAD_LETTERED
+    assert (await room.row(execution))["owner"] is None
+    assert await room.events(execution) == ["execution_queued", "dead_lettered"]
+    letter = await room.sql.fetchrow(
+        "select * from dead_letters where execution_id = $1", execution
+    )
+    assert letter["reason"] == "checkpoint_refused"
+    assert "nothing of this is taken" in json.loads(letter["error"])["message"]
+    assert [each["sequence"] for each in json.loads(letter["evidence"])["events"]] == [1, 2]
