@@ -25,7 +25,7 @@ def run_once(
     options: Options, work: Callable[[Options], int], *, imports: Sequence[str] = ()
 ) -> int:
     """Start an engine, let `work` talk to it as to any server, stop it, remove its folder."""
-    logging_to_stderr(LogSettings(level="error"), replace(options, quiet=True, verbose=0))
+    logging_to_stderr(LogSettings(level="error"), options.changed(quiet=True, verbose=0))
     code = run_until_stopped(_once(options, work, imports), stopped=_STOPPED)
     if code == _STOPPED:
         raise CliError(
@@ -42,7 +42,7 @@ async def _once(options: Options, work: Callable[[Options], int], imports: Seque
             async with whole_engine(settings, listener) as engine:
                 token = development_token(settings, ttl_seconds=_TOKEN_SECONDS)
                 return await in_thread(
-                    lambda: work(replace(options, endpoint=engine.url, token=token))
+                    lambda: work(options.changed(endpoint=engine.url, token=token))
                 )
 
 
