@@ -8,7 +8,7 @@ import weakref
 
 import pytest
 
-from maestro_cli.local.garbage import ALL_EVERY, OLDER_EVERY, collect_by_the_clock, generation_of
+from maestro_cli.local.garbage import collect_by_the_clock, generation_of, pause_after
 
 
 class _Circle:
@@ -27,14 +27,22 @@ def python_as_it_was():
 @pytest.mark.usefixtures("python_as_it_was")
 async def test_a_single_circle_is_gone_after_a_while():
     gone = asyncio.Event()
-    collect_by_the_clock(asyncio.get_running_loop(), young_seconds=0.01)
+    collect_by_the_clock(asyncio.get_running_loop(), shortest_seconds=0.01)
     weakref.finalize(_Circle(), gone.set)
     async with asyncio.timeout(10):
         await gone.wait()
 
 
-def test_old_circles_are_looked_for_now_and_then():
-    looks = [generation_of(number) for number in range(1, 2 * ALL_EVERY + 1)]
-    assert looks.count(2) == 2
-    assert looks.count(1) == 2 * ALL_EVERY // OLDER_EVERY - 2
-    assert looks[: OLDER_EVERY - 1] == [0] * (OLDER_EVERY - 1)
+@pytest.mark.parametrize(
+    ("since_older", "since_all", "generation"),
+    [(119, 119, 0), (120, 120, 1), (120, 1_199, 1), (0, 1_200, 2), (121, 1_201, 2)],
+)
+def test_old_circles_are_looked_for_now_and_then(
+    since_older: float, since_all: float, generation: int
+):
+    assert generation_of(since_older, since_all) == generation
+
+
+@pytest.mark.parametrize(("took", "seconds"), [(0.000_01, 5), (0.1, 5), (0.5, 25), (3, 60)])
+def test_a_look_that_takes_long_is_followed_by_a_long_pause(took: float, seconds: float):
+    assert pause_after(took) == seconds
