@@ -156,6 +156,11 @@ class WorkerSettings:
     database: str | None = None
     shards: tuple[int, ...] = ()
 
+    @property
+    def late_seconds(self) -> float:
+        """After so long without a heartbeat a worker is lost already, if its session has ended as well."""
+        return 1.5 * self.beat_seconds
+
 
 @dataclass(frozen=True, slots=True)
 class BlobSettings:

@@ -70,12 +70,26 @@ class ExecutionStore:
             epoch: int = await connection.fetchval(_SQL["register"], shard, me, host, lease_seconds)
             return epoch
 
-    async def beat(
-        self, connection: Any, shard: int, me: int, epoch: int, lease_seconds: float
-    ) -> BeatAnswer:
-        """Renew the lease over the heartbeat's own connection (`Database.dedicated`)."""
+    async def appear(self, connection: Any, me: int) -> None:
+        """Be seen to live for as long as the heartbeat's own connection (`Database.dedicated`) does."""
         with translated():
-            row = await connection.fetchrow(_SQL["beat"], shard, me, epoch, lease_seconds)
+            await connection.execute(_SQL["appear"], me)
+
+    async def beat(
+        self,
+        connection: Any,
+        shard: int,
+        me: int,
+        epoch: int,
+        *,
+        lease_seconds: float,
+        late_seconds: float,
+    ) -> BeatAnswer:
+        """Renew the lease over the connection on which this worker has appeared; when the next one is late."""
+        with translated():
+            row = await connection.fetchrow(
+                _SQL["beat"], shard, me, epoch, lease_seconds, late_seconds
+            )
         return BeatAnswer(
             bool(row["live"]), row["dead"], row["due"], row["queued"], tuple(row["inbox"])
         )
@@ -85,7 +99,7 @@ class ExecutionStore:
         return await self._own_value("leave", shard, me, epoch)
 
     async def bury(self, shard: int, me: int) -> int:
-        """Mark the workers whose lease has run out; how many."""
+        """Mark the workers whose lease has run out, or who are late and have no session; how many."""
         return await self._own_value("bury", shard, me)
 
     async def serving(self, shards: Sequence[int]) -> list[str]:

@@ -326,6 +326,7 @@ create table workers (
   host text not null,
   started_at timestamp with time zone not null default now(),
   left_at timestamp with time zone,
+  late_at timestamp with time zone,
   constraint workers_pkey PRIMARY KEY (id, shard)
 ) with (fillfactor=50);
 
@@ -483,6 +484,38 @@ begin
     coalesce(v_inbox, '{}');
 end $function$;
 
+CREATE OR REPLACE FUNCTION maestro.mc_beat_2(p_shard smallint, p_me bigint, p_epoch bigint, p_lease interval, p_late interval)
+ RETURNS TABLE(live integer, dead integer, due integer, queued integer, inbox uuid[])
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare v_inbox uuid[];
+begin
+  update workers w set lease_until = pg_catalog.now() + p_lease, late_at = pg_catalog.now() + p_late
+   where w.shard = p_shard and w.id = p_me and w.epoch = p_epoch and not w.dead;
+  if not found then
+    return query select 0, 0, 0, 0, '{}'::uuid[];
+    return;
+  end if;
+  -- From the side that is short: the messages while there are few, else the executions that this worker owns, of which there
+  -- are never more than it has room for. The `limit` keeps the planner from beginning at the other side.
+  if (select count(*) from (select 1 from execution_inbox i where i.shard = p_shard limit 500) x) < 500 then
+    select array_agg(distinct i.execution_id) into v_inbox from execution_inbox i join workflow_executions e
+       on e.id = i.execution_id and e.shard = i.shard where i.shard = p_shard and e.owner = p_me;
+  else
+    select array_agg(e.id) into v_inbox from workflow_executions e cross join lateral
+       (select 1 from execution_inbox i where i.shard = p_shard and i.execution_id = e.id limit 1) m
+     where e.shard = p_shard and e.status = 1 and e.owner = p_me;
+  end if;
+  return query select 1,
+    (select count(*)::int from workers w where w.shard = p_shard and w.id <> p_me
+        and (w.dead or w.lease_until < pg_catalog.now() or w.late_at < pg_catalog.now())),
+    (select count(*)::int from (select 1 from workflow_executions e where e.shard = p_shard and e.status = 3 and e.wake_at <= pg_catalog.now() limit 1) x),
+    (select count(*)::int from (select 1 from workflow_executions e where e.shard = p_shard and e.status = 0 limit 1) x),
+    coalesce(v_inbox, '{}');
+end $function$;
+
 CREATE OR REPLACE FUNCTION maestro.mc_blob_days()
  RETURNS TABLE(day date, at timestamp with time zone)
  LANGUAGE sql
@@ -554,6 +587,22 @@ AS $function$
 declare v_count int;
 begin
   with d as (select w.id from workers w where w.shard = p_shard and w.lease_until < pg_catalog.now() and not w.dead and w.id <> p_me
+             for update skip locked)
+  update workers w set epoch = w.epoch + 1, lease_until = 'infinity', dead = true from d where w.shard = p_shard and w.id = d.id;
+  get diagnostics v_count = row_count;
+  return v_count;
+end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_bury_2(p_shard smallint, p_me bigint, p_gone bigint[])
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare v_count int;
+begin
+  with d as (select w.id from workers w where w.shard = p_shard and not w.dead and w.id <> p_me
+                and (w.lease_until < pg_catalog.now() or w.id = any (p_gone) and w.late_at < pg_catalog.now())
              for update skip locked)
   update workers w set epoch = w.epoch + 1, lease_until = 'infinity', dead = true from d where w.shard = p_shard and w.id = d.id;
   get diagnostics v_count = row_count;
@@ -1382,6 +1431,25 @@ begin
   return true;
 end $function$;
 
+CREATE OR REPLACE FUNCTION maestro.mc_gone(p_shard smallint, p_me bigint)
+ RETURNS bigint[]
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare v_late bigint[];
+begin
+  select array_agg(w.id) into v_late from workers w
+   where w.shard = p_shard and w.id <> p_me and not w.dead and w.late_at < pg_catalog.now();
+  if v_late is null or pg_postmaster_start_time() > pg_catalog.now() - interval '10 seconds' then
+    return '{}';
+  end if;
+  return array(select x.id from unnest(v_late) x (id) where not exists
+    (select 1 from pg_locks l where l.locktype = 'advisory' and l.granted and l.objsubid = 1
+        and l.database = (select d.oid from pg_database d where d.datname = current_database())
+        and ((l.classid::bigint << 32) | l.objid::bigint) = x.id));
+end $function$;
+
 CREATE OR REPLACE FUNCTION maestro.mc_hi(p_ids uuid[])
  RETURNS uuid
  LANGUAGE sql
@@ -2139,12 +2207,14 @@ grant delete, insert, select, update on execution_inbox to mc_engine;
 grant select on execution_labels to mc_api;
 grant delete, insert, select, update on execution_labels to mc_engine;
 grant execute on function mc_beat(p_shard smallint, p_me bigint, p_epoch bigint, p_lease interval) to mc_engine;
+grant execute on function mc_beat_2(p_shard smallint, p_me bigint, p_epoch bigint, p_lease interval, p_late interval) to mc_engine;
 grant execute on function mc_blob_days() to mc_engine;
 grant execute on function mc_blob_lock(p_tenant uuid, p_slot integer, p_digest text) to mc_engine;
 grant execute on function mc_blob_refer(p_shard smallint, p_exec uuid, p_tenant uuid, p_digest text, p_size bigint) to mc_engine;
 grant execute on function mc_blob_release(p_day date, p_limit integer) to mc_engine;
 grant execute on function mc_blob_released(p_day date, p_at timestamp with time zone) to mc_engine;
 grant execute on function mc_bury(p_shard smallint, p_me bigint) to mc_engine;
+grant execute on function mc_bury_2(p_shard smallint, p_me bigint, p_gone bigint[]) to mc_engine;
 grant execute on function mc_claim(p_shard smallint, p_me bigint, p_epoch bigint, p_ids uuid[]) to mc_engine;
 grant execute on function mc_claim_2(p_shard smallint, p_me bigint, p_epoch bigint, p_ids uuid[]) to mc_engine;
 grant execute on function mc_claim_alone(p_shard smallint, p_me bigint, p_epoch bigint) to mc_engine;
@@ -2169,6 +2239,7 @@ grant execute on function mc_flush_2(p_shard smallint, p_me bigint, p_epoch bigi
 grant execute on function mc_fold_counts(p_limit integer) to mc_engine;
 grant execute on function mc_forget_keys(p_shard smallint, p_age interval, p_limit integer) to mc_engine;
 grant execute on function mc_give_up(p_shard smallint, p_me bigint, p_epoch bigint, p_exec uuid, p_error text) to mc_engine;
+grant execute on function mc_gone(p_shard smallint, p_me bigint) to mc_engine;
 grant execute on function mc_hi(p_ids uuid[]) to mc_engine;
 grant execute on function mc_id_day(p_id uuid) to mc_api;
 grant execute on function mc_id_day(p_id uuid) to mc_engine;

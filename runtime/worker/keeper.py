@@ -1,5 +1,8 @@
 """Keeper: renews the lease over a connection of its own, once per beat.
 
+As long as that connection lives the others see a live process; one that has lost it and is late as well is taken over
+before its lease ends.
+
 It lives in the same loop as everything else on purpose: when the loop does not turn, no beat is sent,
 and another worker takes over. Only the database decides; a beat that is answered `live` renews the
 lease however late it was.
@@ -71,15 +74,18 @@ class Keeper:
             async with asyncio.timeout(tools.settings.lease_seconds / 2):
                 if self._connection is None:
                     self._connection = await tools.database.dedicated()
+                    await tools.store.appear(self._connection, seat.me)
                 answer = await tools.store.beat(
                     self._connection,
                     seat.shard,
                     seat.me,
                     seat.epoch,
-                    tools.settings.lease_seconds,
+                    lease_seconds=tools.settings.lease_seconds,
+                    late_seconds=tools.settings.late_seconds,
                 )
         except (Unavailable, TimeoutError) as error:
             self._hang_up()
+            self._lease.doubted()
             if self._lease.is_over:
                 raise Unavailable("The lease ran out while PostgreSQL did not answer.") from error
             return None

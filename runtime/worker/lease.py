@@ -17,12 +17,18 @@ class Lease:
         self._seconds = seconds
         self._margin = margin_seconds
         self._renewed_at = clock.monotonic()
+        self._is_doubted = False
 
     def renewed(self, sent_at: float) -> float:
         """A heartbeat sent at that (monotonic) time was answered; what was left of the lease before."""
         left = self.remaining
         self._renewed_at = max(self._renewed_at, sent_at)
+        self._is_doubted = False
         return left
+
+    def doubted(self) -> None:
+        """The heartbeat's session is lost, so others may not wait for the end; until the next one nothing begins."""
+        self._is_doubted = True
 
     @property
     def remaining(self) -> float:
@@ -32,7 +38,7 @@ class Lease:
     @property
     def allows_calls(self) -> bool:
         """Whether an external call may begin: it should end, or be stopped, while we are the owner."""
-        return self.remaining >= self._margin
+        return not self._is_doubted and self.remaining >= self._margin
 
     @property
     def is_over(self) -> bool:

@@ -17,8 +17,10 @@ import pytest
 from runtime.model.checkpoint import InboxKind
 from runtime.model.event import EventKind
 from runtime.model.execution import ExecutionStatus, StepStatus
+from runtime.worker import signals
 from tests.support.counters import miscounted
 from tests.support.engine_room import EngineRoom, engine_room
+from tests.support.sessions import until_sessions_count
 
 pytestmark = pytest.mark.chaos
 
@@ -38,10 +40,10 @@ async def start(database_url: str, redis_url: str, home: Path) -> AsyncIterator[
     """Starts worker processes by name; ends what is left of them."""
     started: list[asyncio.subprocess.Process] = []
 
-    async def begin(name: str) -> asyncio.subprocess.Process:
+    async def begin(name: str, lease: str = str(LEASE)) -> asyncio.subprocess.Process:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "tests.support.worker_process",
-            database_url, redis_url, str(home), name, str(LEASE),
+            database_url, redis_url, str(home), name, lease,
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
         )  # fmt: skip
         started.append(process)
@@ -112,6 +114,47 @@ async def test_kill_in_the_middle_of_a_call_and_another_worker_goes_on(
     assert calls(home) == [(keys[0], 1), (keys[1], 1), (keys[1], 1), (keys[2], 1)]
     assert gap < LEASE + 3.0
     assert await miscounted(room.sql) == []
+
+
+async def test_a_killed_worker_is_missed_long_before_its_lease_ends(
+    room: EngineRoom, start, home: Path
+):
+    """The server has ended its session; the lease is for those who stand still or can't be reached."""
+    lease = f"{10 * WAIT}/0.3"
+    first = await start("first", lease)
+    execution = await room.enqueue(await room.publish(chain(home, gated="b")))
+    await until(lambda: len(calls(home)) == 2)
+    await start("second", lease)
+    await until_sessions_count(room.sql)
+
+    first.send_signal(signal.SIGKILL)
+    await until(lambda: len(calls(home)) == 3)
+    (home / "gate").touch()
+
+    assert await room.finished(execution, WAIT) is ExecutionStatus.COMPLETED
+
+
+async def test_a_worker_that_stands_still_keeps_its_lease(room: EngineRoom, start, home: Path):
+    lease = f"{10 * WAIT}/0.2"
+    first = await start("first", lease)
+    execution = await room.enqueue(await room.publish(chain(home, gated="b")))
+    await until(lambda: len(calls(home)) == 2)
+    await until_sessions_count(room.sql)
+    first.send_signal(signal.SIGSTOP)
+    second = room.worker(beat_seconds=0.05)
+
+    async with within(WAIT):
+        while not await room.sql.fetchval(
+            "select late_at < now() from workers where host = 'first'"
+        ):
+            await asyncio.sleep(0.05)
+    await second.signals.wait(signals.BEAT, second.signals.counts[signals.BEAT] + 10)
+    first.send_signal(signal.SIGCONT)
+    (home / "gate").touch()
+
+    assert await room.finished(execution, WAIT) is ExecutionStatus.COMPLETED
+    assert (await room.row(execution))["takeovers"] == 0
+    assert "execution_taken_over" not in await room.events(execution)
 
 
 async def test_a_worker_that_is_started_again_finds_its_own_past(

@@ -68,6 +68,10 @@ class Seat:
     dead: bool = False
     left: bool = False
     holders: int = 0
+    late_at: float | None = None
+
+    def is_late(self, now: float) -> bool:
+        return self.late_at is not None and self.late_at < now
 
 
 @dataclass(slots=True)
@@ -127,6 +131,8 @@ class Model:
         self.keys: dict[tuple[UUID, str], tuple[bytes, UUID]] = {}
         self.blob_refs: set[tuple[UUID, str]] = set()
         self.on_commit: Callable[[Commit], None] = lambda _commit: None
+        # Whether some live connection has appeared as this worker, and whether the server runs long enough to judge by it.
+        self.is_present: Callable[[int], bool] = lambda _me: False
 
     def call(self, name: str, *arguments: Any) -> list[Row]:
         """Do what the statement does."""
@@ -152,17 +158,17 @@ class Model:
         self.seats[me] = Seat(1, self._clock() + lease, host)
         return _rows("epoch", [(1,)])
 
-    def beat(self, shard: int, me: int, epoch: int, lease: float) -> list[Row]:
+    def beat(self, shard: int, me: int, epoch: int, lease: float, late: float) -> list[Row]:
         names = "live dead due queued inbox"
         if not self.is_live(me, epoch) or self.seats[me].dead:
             return _rows(names, [(0, 0, 0, 0, [])])
         now = self._clock()
-        self.seats[me].lease_until = now + lease
+        self.seats[me].lease_until, self.seats[me].late_at = now + lease, now + late
         others = [seat for one, seat in self.seats.items() if one != me]
         found = self.executions.values()
         values = (
             1,
-            sum(seat.dead or seat.lease_until < now for seat in others),
+            sum(seat.dead or seat.lease_until < now or seat.is_late(now) for seat in others),
             int(any(self._is_due(e) for e in found)),
             int(any(e.status == QUEUED for e in found)),
             sorted(e.id for e in found if e.messages and e.owner == me),
@@ -185,7 +191,10 @@ class Model:
         found = [
             one
             for one, seat in self.seats.items()
-            if seat.lease_until < now and not seat.dead and one != me and not seat.holders
+            if not seat.dead
+            and one != me
+            and not seat.holders
+            and (seat.lease_until < now or (seat.is_late(now) and not self.is_present(one)))
         ]
         for one in found:
             self._mark(one)

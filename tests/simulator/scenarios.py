@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from uuid import UUID
 
 import asyncpg
@@ -40,7 +40,7 @@ _SEATS: Final = (101, 102, 103)
 _OFTEN: Final = ("claim", "flush", "close", "takeover", "expire", "bury")
 _SELDOM: Final = (
     "flush", "due", "leave", "sweep_workers", "claim_alone", "suspects", "send", "retry",
-    "queued", "messages", "beat",
+    "queued", "messages", "beat", "miss", "appear",
 )  # fmt: skip
 _CALLS: Final = 80
 _RESULT: Final = '{"output": 1}'
@@ -110,13 +110,26 @@ def scenario(seed: int) -> tuple[list[UUID], list[Call]]:
     return ids, calls
 
 
+class Fate(Protocol):
+    """What no statement does: time passes, sessions live."""
+
+    async def expire(self, seat: int) -> None:
+        """Its lease runs out."""
+
+    async def miss(self, seat: int) -> None:
+        """Its heartbeat is late."""
+
+    async def appear(self, seat: int) -> None:
+        """A session of it lives from now on."""
+
+
 class Stage:
     """Plays a scenario on one database."""
 
-    def __init__(self, database: Any, expire: Any) -> None:
+    def __init__(self, database: Any, fate: Fate) -> None:
         self._database = database
         self._store = ExecutionStore(database)
-        self._expire = expire
+        self._fate = fate
 
     async def play(self, ids: list[UUID], calls: list[Call]) -> list[Any]:
         """What was answered, call by call, with all that is stored after each of them."""
@@ -177,8 +190,8 @@ class Stage:
                 return await store.suspects(0, limit=9)
             case "leave":
                 return await store.leave(0, seat, epoch)
-            case "expire":
-                return await self._expire(seat)
+            case "expire" | "miss" | "appear":
+                return await getattr(self._fate, call.kind)(seat)
             case "bury":
                 return await store.bury(0, seat)
             case "sweep_workers":
@@ -202,7 +215,14 @@ class Stage:
         async with self._database.engine() as connection:
             match call.kind:
                 case "beat":
-                    return await self._store.beat(connection, 0, call.seat, call.epoch, 600.0)
+                    return await self._store.beat(
+                        connection,
+                        0,
+                        call.seat,
+                        call.epoch,
+                        lease_seconds=600.0,
+                        late_seconds=600.0,
+                    )
                 case "send":
                     return await self._store.send(
                         0, make.TENANT, one, InboxKind.CANCEL, {"n": numbers[0]}, connection

@@ -19,6 +19,7 @@ from tests.simulator.loop import PROCESS, Process, SimLoop
 from tests.simulator.model import Model, Refused, Row, read_array
 
 _COMMAND_SECONDS: Final = 10.0
+_START_SECONDS: Final = 10.0
 _FENCED: Final = frozenset({"claim", "claim_alone", "due", "takeover", "flush"})
 _PEOPLE: Final = frozenset({"enqueue", "send", "retry"})
 _UPKEEP: Final = frozenset({"make_partitions", "drop_logs", "forget_keys", "write"})
@@ -75,18 +76,30 @@ class Server:
         self.on_flush_lost: Callable[[int], None] = lambda _me: None
         self._mutants = mutants
         self._leader: Connection | None = None
+        self._appeared: list[tuple[int, Connection]] = []
+        self._up_since = loop.time()
+        model.is_present = self._is_present
 
     def restart(self, seconds: float) -> None:
         """Everything under way is rolled back, every connection ends."""
         self.run += 1
         self.is_down = True
         self._leader = None
+        self._appeared = []
         for seat in self.model.seats.values():
             seat.holders = 0
         self.later(seconds, self._up)
 
     def _up(self) -> None:
         self.is_down = False
+        self._up_since = self.loop.time()
+
+    def _is_present(self, me: int) -> bool:
+        """Just after a start nobody is missed."""
+        self._appeared = [one for one in self._appeared if not one[1].is_gone]
+        return self.loop.time() - self._up_since < _START_SECONDS or any(
+            one == me for one, _ in self._appeared
+        )
 
     def later(self, seconds: float, work: Callable[..., None], *arguments: Any) -> None:
         """Do something in the server, after a while."""
@@ -181,6 +194,9 @@ class Server:
             if self._leader is None or self._leader.is_gone:
                 self._leader = connection
             return [Row((self._leader is connection,))]
+        if name == "appear":
+            self._appeared.append((arguments[0], connection))
+            return [Row((None,))]
         if name == "retention":
             return []
         if name in _UPKEEP:

@@ -90,7 +90,7 @@ async def main(
     async with engine_room(
         database, redis, Path(home), packages=("tests.support.worker_process",)
     ) as room:
-        seconds = float(lease)
+        seconds, _, beat = lease.partition("/")
         command = (sys.executable, "-m", "tests.support.worker_process", *sys.argv[1:6], "alone")
         worker = Worker(
             database=room.database,
@@ -103,7 +103,9 @@ async def main(
             logs=(logs := LogWriter(room.database, 0, wakeup_publish=lambda ids: None)),
             blobs=room.blobs(),
             settings=room.settings.__class__(
-                lease_seconds=seconds, beat_seconds=seconds / 4, lease_margin_seconds=seconds / 3
+                lease_seconds=float(seconds),
+                beat_seconds=float(beat or float(seconds) / 4),
+                lease_margin_seconds=float(seconds) / 3,
             ),
             tracing=room.tracing,
             metrics=room.metrics,

@@ -6,15 +6,20 @@ select mc_register($1, $2, $3, make_interval(secs => $4::float8));
 
 -- name: beat
 -- Safe: a plain update of one row by its key, which does not wait for the fences' `for key share`.
-select live, dead, due, queued, inbox from mc_beat($1, $2, $3, make_interval(secs => $4::float8));
+select live, dead, due, queued, inbox from mc_beat_2($1, $2, $3, make_interval(secs => $4::float8), make_interval(secs => $5::float8));
+
+-- name: appear
+-- Safe: shared, so it never waits; the server gives it free when this connection ends, however it ends.
+select pg_advisory_lock_shared($1::bigint);
 
 -- name: leave
 -- Safe: marks its own row; executions that are left behind are taken over like those of a dead worker.
 select mc_leave_2($1, $2, $3);
 
 -- name: bury
--- Safe: `for update` conflicts with every fence, and rows that a flush holds are skipped until the next round.
-select mc_bury($1, $2);
+-- Safe: `for update` conflicts with every fence, and rows that a flush holds are skipped until the next round. Who has no
+-- session any more is found first; that he is late is looked at again under the lock.
+select mc_bury_2($1, $2, mc_gone($1, $2));
 
 -- name: serving
 -- Safe: reads a small table; several shards of one database at once, for assignment only, on which nothing rests.

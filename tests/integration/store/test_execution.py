@@ -11,6 +11,7 @@ from runtime.model.checkpoint import Closing, InboxKind, InboxMessage
 from runtime.model.event import EventKind
 from runtime.model.execution import ExecutionStatus, StepStatus, WaitKind
 from tests import make
+from tests.support.sessions import until_sessions_count
 
 HOUR = timedelta(hours=1)
 
@@ -126,6 +127,71 @@ async def test_nobody_buries_the_living_or_himself(room):
     assert await room.store.bury(0, 2) == 0
 
 
+async def _appeared(room, me: int, late_seconds: float):
+    """A worker whose next heartbeat is late after so many seconds, and the connection by which it is seen to live."""
+    epoch = await _worker(room, me)
+    connection = await room.database.dedicated()
+    await room.store.appear(connection, me)
+    await room.store.beat(connection, 0, me, epoch, lease_seconds=60.0, late_seconds=late_seconds)
+    return epoch, connection
+
+
+async def _ended_session(room, connection, me: int) -> None:
+    await connection.close()
+    held = "select exists (select from pg_locks where locktype = 'advisory' and objid::bigint = $1)"
+    async with asyncio.timeout(10):
+        while await room.sql.fetchval(held, me):
+            await asyncio.sleep(0.01)
+
+
+async def test_who_is_late_is_lost_with_its_session(room):
+    await until_sessions_count(room.sql)
+    _, connection = await _appeared(room, 1, -1.0)
+
+    with_session = await room.store.bury(0, 2)
+    await _ended_session(room, connection, 1)
+
+    assert (with_session, await room.store.bury(0, 2), await room.store.bury(0, 2)) == (0, 1, 0)
+
+
+async def test_who_is_in_time_may_lose_a_session(room):
+    await until_sessions_count(room.sql)
+    _, connection = await _appeared(room, 1, 30.0)
+    await _ended_session(room, connection, 1)
+
+    assert await room.store.bury(0, 2) == 0
+
+
+async def test_a_worker_of_the_release_before_is_missed_by_its_lease_alone(room):
+    await until_sessions_count(room.sql)
+    epoch = await _worker(room, 1)
+    await room.sql.fetchval(
+        "select live from mc_beat(0::smallint, 1, $1, interval '1 minute')", epoch
+    )
+
+    assert await room.store.bury(0, 2) == 0
+
+
+async def test_heartbeat_tells_of_those_who_are_late(room):
+    epoch, connection = await _appeared(room, 1, 30.0)
+    _, late = await _appeared(room, 2, -1.0)
+
+    answer = await room.store.beat(connection, 0, 1, epoch, lease_seconds=60.0, late_seconds=30.0)
+    await connection.close()
+    await late.close()
+
+    assert answer.dead_workers == 1
+
+
+async def test_who_comes_back_while_it_is_judged_is_not_buried(room):
+    epoch, connection = await _appeared(room, 1, 30.0)
+
+    buried = await room.sql.fetchval("select mc_bury_2(0::smallint, 2, '{1}')")
+    await connection.close()
+
+    assert (buried, epoch) == (0, 1)
+
+
 async def test_leaving_lets_others_take_over_at_once(room):
     epoch, (execution,) = await room.own(1)
     two = await _worker(room, 2)
@@ -157,7 +223,7 @@ async def test_heartbeat_tells_what_there_is_to_do(room):
     await _send(room, execution)
     connection = await room.database.dedicated()
 
-    answer = await room.store.beat(connection, 0, 1, epoch, 4.0)
+    answer = await room.store.beat(connection, 0, 1, epoch, lease_seconds=4.0, late_seconds=1.5)
     await connection.close()
 
     assert (answer.live, answer.dead_workers, answer.due, answer.queued) == (True, 1, 1, 1)
@@ -177,7 +243,7 @@ async def test_heartbeat_does_not_look_at_the_messages_of_all(room):
 
     async with room.database.engine() as connection, connection.transaction():
         before = await connection.fetchval(looked)
-        answer = await room.store.beat(connection, 0, 1, epoch, 4.0)
+        answer = await room.store.beat(connection, 0, 1, epoch, lease_seconds=4.0, late_seconds=1.5)
         after = await connection.fetchval(looked)
 
     assert answer.inbox == (own,)
@@ -190,7 +256,7 @@ async def test_heartbeat_of_the_buried_is_refused(room):
     await room.store.bury(0, 2)
     connection = await room.database.dedicated()
 
-    answer = await room.store.beat(connection, 0, 1, epoch, 4.0)
+    answer = await room.store.beat(connection, 0, 1, epoch, lease_seconds=4.0, late_seconds=1.5)
     await connection.close()
 
     assert not answer.live
@@ -203,7 +269,9 @@ async def test_heartbeat_passes_a_flush_that_holds_the_fence(room):
     async with room.sql.transaction():
         await room.sql.fetchval("select 1 from workers where id = 1 for key share")
         async with asyncio.timeout(2):
-            answer = await room.store.beat(connection, 0, 1, epoch, 4.0)
+            answer = await room.store.beat(
+                connection, 0, 1, epoch, lease_seconds=4.0, late_seconds=1.5
+            )
     await connection.close()
 
     assert answer.live

@@ -18,7 +18,16 @@ SHARDED = (
 )
 # Its callers carry the settings; a set of its own would cost each of them time.
 WITHOUT_SETTINGS = {"mc_feed"}
-NOT_FENCED = {"mc_beat", "mc_register", "mc_leave", "mc_leave_2", "mc_bury"}
+NOT_FENCED = {
+    "mc_beat",
+    "mc_register",
+    "mc_leave",
+    "mc_leave_2",
+    "mc_bury",
+    "mc_beat_2",
+    "mc_bury_2",
+    "mc_gone",
+}
 # Whoever accepts may offer a worker, or none: the fence comes after the shard's row, and before anything is written.
 FENCED_IF_ASKED = {"mc_enqueue_2"}
 # Duties over whole days, and an assignment on which nothing rests.
@@ -60,7 +69,7 @@ def functions(ground_run, databases):
         ]
 
     found = ground_run(read())
-    assert {"mc_enqueue", "mc_claim_2", "mc_flush_2", "mc_due", "mc_takeover_3", "mc_beat"} <= {
+    assert {"mc_enqueue", "mc_claim_2", "mc_flush_2", "mc_due", "mc_takeover_3", "mc_beat_2"} <= {
         one.name for one in found
     }
     return found
@@ -173,7 +182,7 @@ def test_each_statement_that_calls_a_hot_function_names_its_shard_first(function
                 if function in names:
                     called.add(function)
                     assert first == "$1", f"{noun}.{name}"
-    assert {"mc_enqueue_2", "mc_beat", "mc_send_3"} <= called
+    assert {"mc_enqueue_2", "mc_beat_2", "mc_send_3"} <= called
 
 
 def test_each_statement_of_an_engine_names_one_shard():

@@ -14,6 +14,7 @@ from runtime.model.execution import ExecutionStatus, StepStatus
 from runtime.store.flush import Flusher
 from runtime.worker import incarnation, signals
 from tests.support.engine_room import TENANT, EngineRoom
+from tests.support.sessions import until_sessions_count
 from tests.support.steps import CALLS
 
 TWO = [
@@ -63,6 +64,29 @@ async def test_a_worker_that_was_taken_over_writes_nothing_and_begins_again(room
         (0, 0, 1, StepStatus.COMPLETED),
         (1, 0, 1, StepStatus.COMPLETED),
     ]
+    assert (await room.events(execution)).count("step_completed") == 2
+
+
+async def test_who_has_lost_its_session_and_is_late_is_taken_over_before_its_lease_ends(
+    room: EngineRoom,
+):
+    await until_sessions_count(room.sql)
+    first = room.worker(beat_seconds=60.0, lease_seconds=600.0)
+    execution = await begun(room, TWO, "b")
+    await room.sql.execute(
+        "select pg_terminate_backend(l.pid) from pg_locks l join workers w "
+        "on w.id = (l.classid::bigint << 32) | l.objid::bigint where l.locktype = 'advisory' and w.host = 'test:1'"
+    )
+    await room.sql.execute(
+        "update workers set late_at = now() - interval '1 s' where host = 'test:1'"
+    )
+    second = room.worker(beat_seconds=0.2)
+
+    await second.signals.wait(signals.TAKEN_OVER)
+    CALLS.gates["b"].set()
+    await first.signals.wait(signals.FENCED)
+
+    assert await room.finished(execution) is ExecutionStatus.COMPLETED
     assert (await room.events(execution)).count("step_completed") == 2
 
 

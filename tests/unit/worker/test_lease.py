@@ -52,3 +52,15 @@ def test_a_late_answer_to_an_old_beat_does_not_shorten_it():
     made.renewed(1.0)
 
     assert made.remaining == 4.0
+
+
+def test_nothing_begins_while_its_session_is_lost_and_it_lasts_as_long_as_before():
+    clock = ManualClock()
+    made = lease(clock)
+
+    made.doubted()
+    while_lost = (made.allows_calls, made.is_over, made.remaining)
+    made.renewed(clock.monotonic())
+
+    assert while_lost == (False, False, 4.0)
+    assert made.allows_calls
