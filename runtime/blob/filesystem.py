@@ -1,7 +1,8 @@
 """Blobs in a folder: the default, under `$MC_HOME/blobs`. Several machines need a folder that all of them see.
 
 A put writes a file into `.parts`, syncs it, renames it to its final name, and syncs the folders on the way: after
-a crash there is the whole file or none. Folders are open to their owner only.
+a crash there is the whole file or none. Folders are open to their owner only. A folder that was there and is gone is
+not made again: its disk is not mounted, and what is written beside it would be lost when it is.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ class FilesystemBlobs:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._was_there = False
 
     @classmethod
     def open(cls, url: str, environment: Mapping[str, str]) -> FilesystemBlobs:  # noqa: ARG003 - the socket's form
@@ -75,6 +77,7 @@ class FilesystemBlobs:
             try:
                 file = await asyncio.to_thread(target.open, "rb")
             except FileNotFoundError:
+                await asyncio.to_thread(self._require)
                 raise DataDamaged(
                     f"The blob {key.digest} is not in the store.", reason="BLOB_MISSING"
                 ) from None
@@ -105,8 +108,8 @@ class FilesystemBlobs:
         """Nothing is held."""
 
     def _begin(self, target: Path) -> tuple[IO[bytes], str]:
+        self._open_parts()
         _make(target.parent)
-        _make(self._folder / _PARTS)
         handle, name = tempfile.mkstemp(dir=self._folder / _PARTS)
         return os.fdopen(handle, "wb", buffering=0), name
 
@@ -134,8 +137,19 @@ class FilesystemBlobs:
                     gone += 1
         return gone
 
-    def _try(self) -> None:
+    def _require(self) -> None:
+        """Every store that has a blob has this folder: without it a disk is not mounted, and nothing is missing."""
+        if not (self._folder / _PARTS).is_dir():
+            raise FileNotFoundError(None, "the folder is not there, its disk may not be mounted")
+
+    def _open_parts(self) -> None:
+        if self._was_there:
+            self._require()
         _make(self._folder / _PARTS)
+        self._was_there = True
+
+    def _try(self) -> None:
+        self._open_parts()
         with tempfile.NamedTemporaryFile(dir=self._folder / _PARTS) as file:
             file.write(b"?")
 

@@ -84,6 +84,7 @@ async def test_what_was_put_is_read(store: BlobStore, size: int):
 
 async def test_what_is_not_there_is_missing_by_name(store: BlobStore):
     key = key_of(b"never put")
+    await store.check()
 
     assert await store.size(key) is None
     with pytest.raises(DataDamaged) as caught:

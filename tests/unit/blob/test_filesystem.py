@@ -92,3 +92,24 @@ async def test_a_folder_that_is_none_is_unavailable(tmp_path: Path):
 
     with pytest.raises(Unavailable):
         await FilesystemBlobs(tmp_path / "blobs").put(KEY, one(b"x"), 1)
+
+
+async def test_a_folder_whose_disk_is_gone_is_away_and_its_blobs_are_not_lost(
+    store: FilesystemBlobs, tmp_path: Path
+):
+    folder, disk = tmp_path / "blobs", tmp_path / "disk"
+    await store.put(KEY, one(b"x"), 1)
+    folder.rename(disk)
+    folder.mkdir()  # where the disk was mounted
+
+    with pytest.raises(Unavailable, match="may not be mounted"):
+        await anext(store.read(KEY))
+    for use in (store.put(KEY, one(b"y"), 1), store.check(), store.tidy(1.0)):
+        with pytest.raises(Unavailable, match="may not be mounted"):
+            await use
+    assert list(folder.iterdir()) == []
+
+    folder.rmdir()
+    disk.rename(folder)
+    assert [piece async for piece in store.read(KEY)] == [b"x"]
+    await store.check()
