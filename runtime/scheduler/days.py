@@ -8,12 +8,13 @@ moment of the exchange is tried again a few times, then in the next turn.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from typing import Final
 from uuid import UUID
 
 from runtime.clock import Clock
 from runtime.model.errors import Unavailable
+from runtime.store.catalog_copy import CatalogCopies
 from runtime.store.retention import DueDay, RetentionStore
 from runtime.telemetry.log import get_logger
 from runtime.telemetry.metrics import Metrics
@@ -40,11 +41,11 @@ class Days:
         metrics: Metrics,
         clock: Clock,
         *,
-        refresh: Callable[[], Awaitable[int]] | None = None,
+        copies: CatalogCopies | None = None,
     ) -> None:
-        """`refresh` brings settings and holds from the catalog, where that is another database."""
+        """`copies` brings settings and holds from the catalog, where that is another database."""
         self._store = store
-        self._refresh = refresh
+        self._copies = copies
         self._metrics = metrics
         self._clock = clock
 
@@ -52,7 +53,8 @@ class Days:
         """How many executions were dropped."""
         dropped = 0
         try:
-            await self._bring()
+            if self._copies is not None:
+                await self._copies.refresh()
             for due in await self._store.due():
                 dropped += await self._serve(due)
         finally:
@@ -96,13 +98,9 @@ class Days:
         return await self._exchange(due)
 
     async def _exchange(self, due: DueDay) -> bool:
-        await self._bring()
-        return await self._store.exchange(due)
-
-    async def _bring(self) -> None:
-        """Settings and holds as they are now; without an answer of the catalog nothing is dropped."""
-        if self._refresh is not None:
-            await self._refresh()
+        """By settings and holds as they are now; without an answer of the catalog nothing is dropped."""
+        async with nullcontext() if self._copies is None else self._copies.still():
+            return await self._store.exchange(due)
 
     async def _sweep(self, due: DueDay) -> int:
         after: UUID | None = None

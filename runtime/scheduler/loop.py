@@ -79,7 +79,7 @@ class Scheduler:
                 RetentionStore(database, default_days=DEFAULT_DAYS),
                 metrics,
                 clock,
-                refresh=copies.refresh if copies else None,
+                copies=copies,
             ),
             BlobRelease(BlobRetention(database, blobs), metrics),
             Counters(CounterFolds(database)),

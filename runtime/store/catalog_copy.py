@@ -6,9 +6,12 @@ database; a reader that needs to be exact asks the catalog.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, Final
 from uuid import UUID
 
+from runtime.store.faults import translated
 from runtime.store.pool import Database
 from runtime.store.statements import statements
 
@@ -26,6 +29,23 @@ class CatalogCopies:
     async def refresh(self) -> int:
         """Bring what is missing; how many rows. Raises Unavailable when one of the two is away."""
         return await self._settings() + await self._versions()
+
+    @asynccontextmanager
+    async def still(self) -> AsyncIterator[None]:
+        """Bring what changed; until the end of the block no setting and no hold changes in the catalog.
+
+        Who sets one waits for that long, as for an exchange of the catalog's own days. Raises Unavailable.
+        """
+        with translated():
+            connection = await self._catalog.dedicated()
+        try:
+            with translated():
+                await connection.execute("begin")
+                await connection.fetchval(_SQL["still"])
+            await self.refresh()
+            yield
+        finally:
+            connection.terminate()
 
     async def _settings(self) -> int:
         """Tenants, workflows without their definitions, and holds on workflows, when anything of them changed."""

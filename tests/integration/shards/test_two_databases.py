@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from runtime.clock import SystemClock
 from runtime.model.blob import BlobKey, BlobRef
 from runtime.model.errors import IdempotencyConflict, SetupError
 from runtime.model.event import EventKind
@@ -19,8 +20,12 @@ from runtime.model.ids import SLOTS, make_uuid7
 from runtime.model.page import PageRequest
 from runtime.model.values import Digest
 from runtime.scheduler.blobs import BlobRelease
+from runtime.scheduler.days import Days
 from runtime.store.blob import BlobRetention
+from runtime.store.catalog_copy import CatalogCopies
+from runtime.store.retention import DroppedDay, DueDay
 from runtime.store.shards import Shards
+from runtime.telemetry.metrics import Metrics
 from tests.support.processes import eventually
 from tests.support.sharded import TOTAL, map_of
 
@@ -314,6 +319,66 @@ async def test_copies_of_the_catalog_reach_the_other_database(room):
         await eventually(copied)
         await room.rows(0, "delete from legal_holds")
         await eventually(lambda: is_gone(room, "legal_holds"))
+
+
+class Exchanging:
+    """A day of the other database that is to be exchanged; meanwhile somebody sets a hold in the catalog."""
+
+    def __init__(self, room) -> None:
+        self.room = room
+        self.setting: asyncio.Task[Any] | None = None
+        self.was_set: list[bool] = []
+
+    async def due(self):
+        return [DueDay(OLD.date(), datetime.now(UTC).date(), "", is_exchanged=False)]
+
+    async def watch(self, _due):
+        return True
+
+    async def copy(self, _due):
+        return 0
+
+    async def catch_up(self, _due):
+        return 0
+
+    async def exchange(self, _due):
+        hold = (
+            "insert into legal_holds (tenant_id, scope, id, reason, actor)"
+            " select tenant_id, 'workflow', id, 'case', 'ann' from workflows"
+        )
+        self.setting = asyncio.create_task(self.room.rows(0, hold))
+        waits = (
+            "select 1 from pg_locks l join pg_database d on d.oid = l.database and d.datname = current_database()"
+            " where l.locktype = 'advisory' and not l.granted"
+        )
+        while not self.setting.done() and not await self.room.rows(0, waits):
+            await asyncio.sleep(0)
+        self.was_set.append(self.setting.done())
+        return True
+
+    async def sweep(self, *_):
+        return None, 0
+
+    async def outcome(self, _due):
+        return DroppedDay(0, 0, 0)
+
+    def close(self) -> None:
+        """Nothing was opened."""
+
+
+async def test_a_hold_waits_for_the_exchange_of_a_day_in_another_database(room):
+    """Else it would be accepted while what it names goes."""
+    who = await room.caller(3)
+    await room.publish(who)
+    shards = room.rt.shards
+    copies, store = CatalogCopies(shards.catalog, shards.database(3)), Exchanging(room)
+
+    await Days(store, Metrics(), SystemClock(), copies=copies).run()
+
+    assert store.was_set == [False]
+    await store.setting
+    await copies.refresh()
+    assert len(await room.rows(1, "select 1 from legal_holds")) == 1
 
 
 async def test_a_deleted_draft_is_gone_from_the_copies_too(room):
