@@ -371,7 +371,8 @@ async def test_a_hold_waits_for_the_exchange_of_a_day_in_another_database(room):
     who = await room.caller(3)
     await room.publish(who)
     shards = room.rt.shards
-    copies, store = CatalogCopies(shards.catalog, shards.database(3)), Exchanging(room)
+    copies = CatalogCopies(shards.catalog, shards.database(3))
+    store: Any = Exchanging(room)
 
     await Days(store, Metrics(), SystemClock(), copies=copies).run()
 
