@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from runtime.clock import ManualClock
 from runtime.engine.event import StepError
-from runtime.model.breaker import BreakerKey
+from runtime.model.breaker import BreakerKey, OpenBreaker
 from runtime.model.errors import StepErrorKind
 from runtime.telemetry.metrics import Metrics
 from runtime.worker import breaker
@@ -30,3 +32,28 @@ def test_targets_that_failed_long_ago_take_no_place_from_those_that_fail_now(
         breakers.ended(key, AWAY)
 
     assert breakers.refusal(key) is not None
+
+
+class Told:
+    """What Redis says of open breakers; None while it is away."""
+
+    def __init__(self, key: BreakerKey) -> None:
+        self.answer: list[OpenBreaker] | None = [OpenBreaker(key, 60.0, 1.0, 10)]
+
+    async def open_ones(self) -> list[OpenBreaker] | None:
+        return self.answer
+
+
+async def test_while_redis_is_away_what_was_open_stays_open_and_when_it_forgot_nothing_is():
+    key = BreakerKey(TENANT, "http.request", "shop")
+    told: Any = Told(key)
+    breakers = breaker.Breakers(told, metrics=Metrics(), clock=ManualClock())
+    await breakers.hear()
+
+    told.answer = None
+    await breakers.hear()
+    assert breakers.refusal(key) is not None
+
+    told.answer = []
+    await breakers.hear()
+    assert breakers.refusal(key) is None
