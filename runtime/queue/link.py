@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from runtime.model.errors import SetupError, Unavailable
 from runtime.telemetry.log import get_logger
@@ -50,6 +51,7 @@ class RedisLink:
         self._idle = asyncio.Event()
         self._idle.set()
         self._closing = False
+        self._is_closed = False
         self._asked = 0
         self._sender = asyncio.get_running_loop().create_task(self._send(), name="redis-hints")
 
@@ -101,6 +103,8 @@ class RedisLink:
         self, call: Callable[[Any], Awaitable[T]], *, seconds: float = _ANSWER_SECONDS
     ) -> T:
         """One command with a deadline; raises what `AWAY` lists, and keeps the state up to date."""
+        if self._is_closed:
+            raise RedisConnectionError("This link is closed.")  # The client would connect again.
         self._asked += 1
         try:
             async with asyncio.timeout(seconds):
@@ -149,6 +153,7 @@ class RedisLink:
             async with asyncio.timeout(_CLOSE_SECONDS):
                 while self._asked:
                     await asyncio.sleep(0.01)
+        self._is_closed = True
         await self.client.aclose()
 
     async def _send(self) -> None:

@@ -82,3 +82,5 @@ async def test_closing_waits_for_what_is_being_asked(redis_url: str, monkeypatch
 
     assert was_answered == [True]
     assert await asking
+    with pytest.raises(Unavailable):
+        await room.link.ping()
