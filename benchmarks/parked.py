@@ -60,8 +60,7 @@ async def measure(around: Surroundings, effort: Effort) -> Line:
             idle = await idle_statements(around.database_url, seconds)
         grown = memory_bytes() - before
         carried = worker.executions
-        begin = time.perf_counter()
-        await _wake(around.database_url)
+        begin = time.perf_counter() + await _set_alarm(around.database_url, effort.of(20, 3))
         await worker.signals.wait(signals.CLOSED, 1 + count, timeout=600)
         wake_seconds = time.perf_counter() - begin
     return Line(
@@ -109,9 +108,15 @@ async def _without_autovacuum(url: str) -> AsyncIterator[None]:
         await sql.close()
 
 
-async def _wake(url: str) -> None:
+async def _set_alarm(url: str, seconds: float) -> float:
+    """Let all be due at one moment, so many seconds from now; how many are left when everybody could know."""
     sql = await open_raw(url)
     try:
-        await sql.execute("update workflow_executions set wake_at = now() where status = 3")
+        at = await sql.fetchval("select now() + make_interval(secs => $1)", seconds)
+        await sql.execute("update workflow_executions set wake_at = $1 where status = 3", at)
+        left: float = await sql.fetchval("select extract(epoch from $1 - now())::float8", at)
     finally:
         await sql.close()
+    if left <= 0:
+        raise RuntimeError(f"it took more than {seconds} s to set the alarm of all")
+    return left
