@@ -165,8 +165,7 @@ class QueuedExecution(NamedTuple):
     age_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class OwnedExecution:
+class OwnedExecution(NamedTuple):
     """An execution as the claim hands it to its new owner; durations are by the database's clock.
 
     `epoch` 1 means that nobody has owned it before: no rows need to be loaded, unless `inbox` says

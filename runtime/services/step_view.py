@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import replace
 from functools import cache
 from typing import Final, NamedTuple
 
@@ -112,7 +111,7 @@ def steps_of(
 def _scope(state: ExecutionState, generation: int, resolve: Resolve) -> dict[str, object]:
     """What expressions saw in a generation: an end that still counts was made from that of its own."""
     was = copy(state)
-    was.run = replace(state.run, generation=generation)
+    was.run = state.run._replace(generation=generation)
     return scope_of(was, MASKED, resolve)
 
 

@@ -293,7 +293,7 @@ class ExecutionStore:
             return value
 
     async def _owned(self, name: str, *arguments: object) -> list[OwnedExecution]:
-        return [OwnedExecution(*row) for row in await self._taken(name, *arguments)]
+        return list(map(OwnedExecution._make, await self._taken(name, *arguments)))
 
     async def _taken(self, name: str, *arguments: object) -> list[Any]:
         """Rows of a statement that changes who owns what, sent again when it left nothing behind."""
