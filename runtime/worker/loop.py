@@ -124,10 +124,10 @@ class Worker:
                 if not failures:
                     defect = None if isinstance(error, MaestroError) else error
                     _log.warning("worker_waits", reason=str(error), exc_info=defect)
-                await self._pause(_AGAIN_SECONDS[min(failures, len(_AGAIN_SECONDS) - 1)])
+                await self._pause_after(failures)
                 failures += 1
                 continue
-            failures = 0
+            beats = self.signals.counts[signals.BEAT]
             self._current = incarnation
             if self._stopping.is_set():
                 await incarnation.drain(0.0)
@@ -139,8 +139,14 @@ class Worker:
                 # One incarnation is all there is: what it knows of itself may be the poison's doing.
                 await self._let_go()
                 return
+            if self.signals.counts[signals.BEAT] > beats:
+                failures = 0
             if not self._stopping.is_set():
                 _log.warning("worker_begins_again", reason=reason)
+                if self.signals.counts[signals.BEAT] == beats:
+                    # It never lived, and whatever was in its way may stay there.
+                    await self._pause_after(failures)
+                    failures += 1
 
     async def stop(self, drain_seconds: float | None = None) -> None:
         """Take nothing new, finish what runs within the time, hand the rest over."""
@@ -180,6 +186,9 @@ class Worker:
         self.signals.fire(signals.REGISTERED)
         is_again, self._has_begun = self._has_begun, True
         return Incarnation(tools, self._last_seat, lease, is_again=is_again)
+
+    async def _pause_after(self, failures: int) -> None:
+        await self._pause(_AGAIN_SECONDS[min(failures, len(_AGAIN_SECONDS) - 1)])
 
     async def _pause(self, seconds: float) -> None:
         try:

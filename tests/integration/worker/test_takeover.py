@@ -13,6 +13,7 @@ from runtime.model.checkpoint import Checkpoint, EventRow, FlushOutcome, FlushRe
 from runtime.model.execution import ExecutionStatus, StepStatus
 from runtime.store.flush import Flusher
 from runtime.worker import incarnation, signals
+from runtime.worker.loop import _AGAIN_SECONDS, Worker
 from tests.support.engine_room import TENANT, EngineRoom
 from tests.support.sessions import until_sessions_count
 from tests.support.steps import CALLS
@@ -243,6 +244,33 @@ async def test_a_lease_that_runs_short_begins_no_call(room: EngineRoom):
 
     assert CALLS.keys["x"] == [f"{execution}.s.0.g0"]
     assert "b" not in CALLS.keys
+
+
+async def test_a_worker_that_never_comes_to_live_waits_longer_each_time(
+    room: EngineRoom, monkeypatch
+):
+    """As one of the next release on a schema that has not been migrated yet."""
+    await room.sql.execute("alter function mc_beat_2 rename to mc_beat_3")
+    waited: list[float] = []
+    enough = asyncio.Event()
+
+    async def pause(self: Worker, seconds: float) -> None:
+        waited.append(seconds)
+        if len(waited) == 3:
+            enough.set()
+            await self._stopping.wait()
+
+    monkeypatch.setattr(Worker, "_pause", pause)
+    worker = room.worker()
+
+    try:
+        async with asyncio.timeout(20):
+            await enough.wait()
+    finally:
+        await room.sql.execute("alter function mc_beat_3 rename to mc_beat_2")
+
+    assert waited == list(_AGAIN_SECONDS[:3])
+    assert worker.signals.counts[signals.REGISTERED] == 3
 
 
 async def test_the_queue_is_served_when_redis_is_emptied(room: EngineRoom):
