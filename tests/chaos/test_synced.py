@@ -17,6 +17,10 @@ SYNCS = {
     True: "select coalesce(sum(fsyncs), 0)::bigint from pg_stat_io where object = 'wal'",
     False: "select wal_sync from pg_stat_wal",
 }
+METHOD = """
+  select case when 'fdatasync' = any (enumvals) then 'fdatasync' else 'fsync' end from pg_settings
+   where name = 'wal_sync_method'
+"""
 
 
 @pytest.fixture(params=["on", "off"])
@@ -27,9 +31,22 @@ async def waits(request: pytest.FixtureRequest, own_postgres: EmbeddedPostgres) 
     await connection.execute(f'alter database "{name}" set synchronous_commit = {request.param}')
     # Else the background writer flushes for the control, several times a second.
     await connection.execute("alter system set wal_writer_delay = '10s'")
+    # Where files are opened so that each write is durable (the default of some systems), no flush is counted.
+    method = await connection.fetchval(METHOD)
+    await connection.execute(f"alter system set wal_sync_method = '{method}'")
     await connection.execute("select pg_reload_conf()")
+    # The server hands it on to its connections after it has read it itself.
+    await until(lambda: has_read(connection, method))
     await connection.close()
     return str(request.param)
+
+
+async def has_read(connection: asyncpg.Connection, method: str) -> bool:
+    """Whether the new settings are those of this connection."""
+    found = await connection.fetchrow(
+        "select current_setting('wal_sync_method'), current_setting('wal_writer_delay')"
+    )
+    return tuple(found) == (method, "10s")
 
 
 async def syncs(url: str) -> int:

@@ -58,6 +58,7 @@ def _up(room):
 
 async def test_closing_waits_for_what_is_being_asked(redis_url: str, monkeypatch):
     """Else a connection that is just being made is made behind the back of who closes them, and stays."""
+    monkeypatch.setattr("runtime.queue.link._CLOSE_SECONDS", 60.0)
     room = await queue_room(redis_url)
     begun, gate = asyncio.Event(), asyncio.Event()
 
@@ -66,7 +67,7 @@ async def test_closing_waits_for_what_is_being_asked(redis_url: str, monkeypatch
         await gate.wait()
         return await client.ping()
 
-    asking = asyncio.create_task(room.link.ask(slow))
+    asking = asyncio.create_task(room.link.ask(slow, seconds=60.0))
     await begun.wait()
     close, was_answered = room.link.client.aclose, []
 
