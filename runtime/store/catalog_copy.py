@@ -6,10 +6,13 @@ database; a reader that needs to be exact asks the catalog.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 from uuid import UUID
+
+import asyncpg
 
 from runtime.store.faults import translated
 from runtime.store.pool import Database
@@ -17,6 +20,12 @@ from runtime.store.statements import statements
 
 _SQL: Final = statements("catalog_copy")
 _AT_ONCE: Final = 20
+# Together shorter than a server takes to notice that this process is not there any more (see `pool`).
+BEAT_SECONDS: Final = 2.0
+_ANSWER_SECONDS: Final = 3.0
+_LOST: Final = (
+    asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError,
+)  # fmt: skip
 
 
 class CatalogCopies:
@@ -34,16 +43,23 @@ class CatalogCopies:
     async def still(self) -> AsyncIterator[None]:
         """Bring what changed; until the end of the block no setting and no hold changes in the catalog.
 
-        Who sets one waits for that long, as for an exchange of the catalog's own days. Raises Unavailable.
+        Who sets one waits for that long, as for an exchange of the catalog's own days. Raises Unavailable, also
+        when the catalog is lost on the way: then the block is cancelled.
         """
         with translated():
             connection = await self._catalog.dedicated()
         try:
             with translated():
                 await connection.execute("begin")
+                await connection.fetchval(_SQL["impatient"])
                 await connection.fetchval(_SQL["still"])
-            await self.refresh()
-            yield
+                async with asyncio.timeout(None) as limit:
+                    beat = asyncio.create_task(_beat(connection, limit), name="still")
+                    try:
+                        await self.refresh()
+                        yield
+                    finally:
+                        beat.cancel()
         finally:
             connection.terminate()
 
@@ -78,6 +94,16 @@ class CatalogCopies:
             async with self._target.worker() as target, target.transaction():
                 await target.executemany(_SQL["put_version"], [tuple(row) for row in rows])
         return len(missing)
+
+
+async def _beat(connection: Any, limit: asyncio.Timeout) -> None:
+    """Keep a transaction from being ended as idle; when it has ended, cancel what relies on it."""
+    try:
+        while True:
+            await asyncio.sleep(BEAT_SECONDS)
+            await connection.fetchval("select 1", timeout=_ANSWER_SECONDS)
+    except _LOST:
+        limit.reschedule(asyncio.get_running_loop().time())
 
 
 def _columns(rows: list[Any], width: int) -> list[list[Any]]:

@@ -8,8 +8,12 @@ select md5(concat_ws(';',
   (select string_agg(concat_ws(':', w.id, w.namespace, w.name, coalesce(w.retention_days, 0)), ',' order by w.id) from workflows w),
   (select string_agg(concat_ws(':', h.tenant_id, h.id), ',' order by h.tenant_id, h.id) from legal_holds h where h.scope = 'workflow')));
 
+-- name: impatient
+-- Safe: for one transaction; who waits for a lock holds up everybody behind, so it gives up as the catalog's own exchange does.
+select set_config('lock_timeout', '200ms', true);
+
 -- name: still
--- Safe: waits for who is just setting something, holds up who comes next, until the transaction ends: for one exchange.
+-- Safe: waits a moment for who is just setting something, holds up who comes next, until the transaction ends: for one exchange.
 select pg_advisory_xact_lock(7263003);
 
 -- name: tenants

@@ -8,11 +8,12 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
+import asyncpg
 import pytest
 
 from runtime.clock import SystemClock
 from runtime.model.blob import BlobKey, BlobRef
-from runtime.model.errors import IdempotencyConflict, SetupError
+from runtime.model.errors import IdempotencyConflict, SetupError, Unavailable
 from runtime.model.event import EventKind
 from runtime.model.execution import EnqueueRequest, ExecutionFilter
 from runtime.model.execution_stats import StatsFilter
@@ -380,6 +381,38 @@ async def test_a_hold_waits_for_the_exchange_of_a_day_in_another_database(room):
     await store.setting
     await copies.refresh()
     assert len(await room.rows(1, "select 1 from legal_holds")) == 1
+
+
+async def test_an_exchange_does_not_queue_for_who_is_just_setting_a_hold(room):
+    """Whoever comes next would queue behind it, for as long as one transaction stays open."""
+    shards = room.rt.shards
+    copies = CatalogCopies(shards.catalog, shards.database(3))
+
+    async with shards.catalog.engine() as other, other.transaction():
+        await other.execute("select pg_advisory_xact_lock_shared(7263003)")
+        with pytest.raises(Unavailable) as caught:
+            await copies.still().__aenter__()
+
+    assert isinstance(caught.value.__cause__, asyncpg.LockNotAvailableError)
+
+
+async def test_an_exchange_that_lost_the_catalog_is_broken_off(room, monkeypatch):
+    """Holds are accepted again from then on."""
+    monkeypatch.setattr("runtime.store.catalog_copy.BEAT_SECONDS", 0.01)
+    shards = room.rt.shards
+    copies = CatalogCopies(shards.catalog, shards.database(3))
+    end = (
+        "select pg_terminate_backend(l.pid, 5000) from pg_locks l join pg_database d on d.oid = l.database"
+        " where d.datname = current_database() and l.locktype = 'advisory' and l.objid = 7263003"
+    )
+
+    async def exchange() -> None:
+        async with copies.still():
+            assert len(await room.rows(0, end)) == 1
+            await asyncio.Event().wait()
+
+    with pytest.raises(Unavailable):
+        await asyncio.wait_for(exchange(), 30)
 
 
 async def test_a_deleted_draft_is_gone_from_the_copies_too(room):
