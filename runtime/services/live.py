@@ -21,7 +21,7 @@ from collections.abc import (
     Iterator,
     Sequence,
 )
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Final, Generic, Protocol, TypeVar
 from uuid import UUID
@@ -163,6 +163,7 @@ class Topic(Generic[W, T]):
         # By execution, the keys of what somebody was shown: to say so when it falls out of the list.
         self._shown: OrderedDict[UUID, tuple[UUID, ...]] = OrderedDict()
         self._has_forgotten = False
+        self._looks = 0
         self._place: Place | None = None
         self._news = asyncio.Event()
 
@@ -243,10 +244,11 @@ class Topic(Generic[W, T]):
 
     async def page(self, size: int) -> Sequence[T]:
         """The first page, which somebody is going to be shown."""
-        found = await patiently(lambda: self._noun.page(self._tenant, self._wanted, size))
-        for one in found:
-            owner = self._noun.owner(one)
-            self._show(owner, {*self._shown.get(owner, ()), self._noun.key(one)})
+        with self._looking():
+            found = await patiently(lambda: self._noun.page(self._tenant, self._wanted, size))
+            for one in found:
+                owner = self._noun.owner(one)
+                self._show(owner, {*self._shown.get(owner, ()), self._noun.key(one)})
         return found
 
     async def newest(
@@ -269,30 +271,42 @@ class Topic(Generic[W, T]):
         self, executions: Sequence[UUID], *, is_behind: bool
     ) -> list[tuple[UpdateKind, T]]:
         key, owner = self._noun.key, self._noun.owner
-        is_unknown = is_behind or self._has_forgotten
-        found = await patiently(lambda: self._noun.matching(self._tenant, self._wanted, executions))
+        with self._looking() if is_behind else nullcontext():
+            found = await patiently(
+                lambda: self._noun.matching(self._tenant, self._wanted, executions)
+            )
+            # Only now: who looked meanwhile may be shown what had fallen out before it was looked for here.
+            is_unknown = is_behind or self._has_forgotten or self._looks > 0
+            shown = {each: self._shown.get(each, ()) for each in executions}
+            inside: defaultdict[UUID, set[UUID]] = defaultdict(set)
+            for one in found:
+                inside[owner(one)].add(key(one))
+            for each in executions:
+                # One who reads up tells nobody else what fell out.
+                self._show(each, {*shown[each], *inside[each]} if is_behind else inside[each])
         told: list[tuple[UpdateKind, T]] = []
-        inside: defaultdict[UUID, set[UUID]] = defaultdict(set)
         for one in found:
-            is_known = key(one) in self._shown.get(owner(one), ())
+            is_known = key(one) in shown[owner(one)]
             told.append((UpdateKind.UPDATED if is_known else UpdateKind.CREATED, one))
-            inside[owner(one)].add(key(one))
-        doubtful = [
-            each
-            for each in executions
-            if is_unknown or set(self._shown.get(each, ())) - inside[each]
-        ]
+        doubtful = [each for each in executions if is_unknown or set(shown[each]) - inside[each]]
         if doubtful:
             ever = await patiently(
                 lambda: self._noun.ever_matching(self._tenant, self._wanted, doubtful)
             )
             for one in ever:
-                was_shown = is_unknown or key(one) in self._shown.get(owner(one), ())
+                was_shown = is_unknown or key(one) in shown[owner(one)]
                 if was_shown and key(one) not in inside[owner(one)]:
                     told.append((UpdateKind.REMOVED, one))
-        for each in executions:
-            self._show(each, inside[each])
         return told
+
+    @contextmanager
+    def _looking(self) -> Iterator[None]:
+        """While somebody is going to be shown what was in the list when he asked, nobody knows what that is."""
+        self._looks += 1
+        try:
+            yield
+        finally:
+            self._looks -= 1
 
     def _show(self, execution: UUID, keys: Iterable[UUID]) -> None:
         self._shown.pop(execution, None)

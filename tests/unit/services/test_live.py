@@ -1,0 +1,143 @@
+"""Live lists among themselves: what one does, or does not do, takes nothing from the others who watch."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from runtime.model.change import Change, UpdateKind
+from runtime.services.changes import Changes, Place
+from runtime.services.live import LivePace, Seat, Topic
+from runtime.store.change_feed import Mark
+from tests import make
+
+HERE = Place((Mark(1, 0),))
+X = UUID(int=1)
+MANY = [UUID(int=number) for number in range(2, 8)]
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """What is listed; it is its own execution."""
+
+    id: UUID
+
+
+class Things:
+    """A noun: what is `inside` is in the list. What a gate is put before was read when it comes to the gate."""
+
+    def __init__(self, *inside: UUID) -> None:
+        self.inside = set(inside)
+        self.gates: dict[str, asyncio.Event] = {}
+        self.begun: dict[str, asyncio.Event] = {}
+        self.looks = 0
+        self.at_look: dict[int, Callable[[], object]] = {}
+
+    async def _answer(self, read: str, ids: Collection[UUID]) -> list[Thing]:
+        found = [Thing(each) for each in ids]
+        gate = self.gates.pop(read, None)
+        if gate is not None:
+            self.begun[read].set()
+            await gate.wait()
+        return found
+
+    def close(self, read: str) -> tuple[asyncio.Event, asyncio.Event]:
+        """Let the next that reads wait: its beginning, and what it waits for."""
+        self.begun[read], self.gates[read] = asyncio.Event(), asyncio.Event()
+        return self.begun[read], self.gates[read]
+
+    async def page(self, tenant: UUID, wanted: str, size: int) -> Sequence[Thing]:
+        return await self._answer("page", sorted(self.inside)[:size])
+
+    async def matching(self, tenant: UUID, wanted: str, ids: Sequence[UUID]) -> Sequence[Thing]:
+        self.looks += 1
+        self.at_look.pop(self.looks, lambda: None)()
+        return await self._answer("matching", [each for each in ids if each in self.inside])
+
+    async def ever_matching(
+        self, tenant: UUID, wanted: str, ids: Sequence[UUID]
+    ) -> Sequence[Thing]:
+        return await self._answer("ever_matching", ids)
+
+    def key(self, record: Thing) -> UUID:
+        return record.id
+
+    def owner(self, record: Thing) -> UUID:
+        return record.id
+
+
+@asynccontextmanager
+async def topic_of(things: Things, pace: Any = None) -> AsyncIterator[Topic[str, Thing]]:
+    pace = pace or LivePace(interval=0)
+    topic = Topic[str, Thing](things, make.TENANT, "all", pace, lambda: 100)
+    nobody: Any = None
+    topic.start(Changes(nobody, nobody), HERE)
+    async with asyncio.timeout(10):
+        yield topic
+    await topic.stop()
+
+
+async def taken(seat: Seat[Thing]) -> list[tuple[UpdateKind, UUID]]:
+    await seat.wait()
+    return [(one.kind, one.record.id) for one in seat.take()]
+
+
+async def read_up(topic: Topic[str, Thing], *ids: UUID) -> list[Change[Thing]]:
+    return [one async for _, one in topic.newest(ids, HERE, HERE, is_behind=True)]
+
+
+async def test_one_who_reads_up_leaves_it_to_be_told_to_the_others_what_fell_out() -> None:
+    things = Things(X)
+    async with topic_of(things) as topic:
+        with topic.seat(HERE) as other:
+            await topic.page(9)
+            things.inside.clear()
+
+            (found,) = await read_up(topic, X)
+            topic.heard([X], HERE)
+
+            assert found.kind is UpdateKind.REMOVED
+            assert await taken(other) == [(UpdateKind.REMOVED, X)]
+
+
+@pytest.mark.parametrize("read", ["page", "matching"])
+async def test_what_falls_out_while_somebody_reads_it_is_told_to_him(read: str) -> None:
+    things = Things(X)
+    async with topic_of(things) as topic:
+        with topic.seat(HERE) as seat:
+            begun, gate = things.close(read)
+            reading = asyncio.create_task(topic.page(9) if read == "page" else read_up(topic, X))
+            await begun.wait()
+            things.inside.clear()
+
+            topic.heard([X], HERE)
+
+            assert await taken(seat) == [(UpdateKind.REMOVED, X)]
+            gate.set()
+            assert await reading
+
+
+async def test_what_came_back_while_it_was_looked_up_is_told_when_it_falls_out_again() -> None:
+    things = Things(X)
+    async with topic_of(things) as topic:
+        with topic.seat(HERE) as seat:
+            await topic.page(9)
+            things.inside.clear()
+            begun, gate = things.close("ever_matching")
+            topic.heard([X], HERE)
+            await begun.wait()
+            things.inside.add(X)
+            await topic.page(9)
+            things.inside.clear()
+            gate.set()
+            assert await taken(seat) == [(UpdateKind.REMOVED, X)]
+
+            topic.heard([X], HERE)
+
+            assert await taken(seat) == [(UpdateKind.REMOVED, X)]
