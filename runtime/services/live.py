@@ -3,7 +3,8 @@
 Level-triggered: between two looks an object may change often, and its newest state is told, at least once; a final
 state always is. Who watches the same list of the same tenant shares a `Topic`, which asks the table once for all of
 them. Each has a bounded place for what it has not taken yet; one that is too slow for it is emptied, and reads
-from the table what changed since, while nobody else notices.
+from the table what changed since. The others wait for it once in a burst, and no longer than `LivePace.patience`;
+for one that is behind already they don't wait.
 
 A noun joins by saying how it is read: see `Noun`.
 """
@@ -21,7 +22,7 @@ from collections.abc import (
     Iterator,
     Sequence,
 )
-from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Final, Generic, Protocol, TypeVar
 from uuid import UUID
@@ -49,7 +50,8 @@ class LivePace:
     """How often a list is told at most, in seconds, and what is held in memory.
 
     `pending` for each who watches, `shown` for all lists of the process together.
-    A burst is told in pieces of `at_once`; `patience` is how long one waits for those who have not taken the last.
+    A burst is told in pieces of `at_once`; `patience` is how long all wait, once in a burst, for one who has not taken
+    the last.
     """
 
     interval: float = 1.0
@@ -89,6 +91,7 @@ class Seat(Generic[T]):
     """One who watches, and what was not taken yet: the newest state of each object.
 
     Everything up to `place` was taken; that is where one goes on who is `behind`.
+    Nobody waits for one who is `late`, until he takes again.
     """
 
     def __init__(self, place: Place, most: int) -> None:
@@ -96,6 +99,8 @@ class Seat(Generic[T]):
         self.is_behind = False
         self.is_idle = False
         self.taken = asyncio.Event()
+        self.taken.set()
+        self._is_late = False
         self._pending: OrderedDict[UUID, Change[T]] = OrderedDict()
         self._error: MaestroError | None = None
         self._most = most
@@ -110,13 +115,22 @@ class Seat(Generic[T]):
         for key, change in told:
             self._pending[key] = change
             self._pending.move_to_end(key)
-        self.taken.clear()
         if len(self._pending) > self._most:
-            self._pending.clear()
-            self.is_behind = True
-        if not self._pending:
-            self.taken.set()
+            self.fall_behind()
+        elif self._pending and not self._is_late:
+            self.taken.clear()
         self._rung.set()
+
+    def fall_behind(self) -> None:
+        """Hold nothing for him: he reads what was not taken."""
+        self._pending.clear()
+        self.is_behind = True
+        self.be_late()
+
+    def be_late(self) -> None:
+        """Have nobody wait for him."""
+        self._is_late = True
+        self.taken.set()
 
     def end(self, error: MaestroError) -> None:
         """Say that nothing more can come."""
@@ -128,6 +142,7 @@ class Seat(Generic[T]):
         taken = list(self._pending.values())
         self._pending.clear()
         self.taken.set()
+        self._is_late = False
         return taken
 
     async def wait(self) -> None:
@@ -226,7 +241,7 @@ class Topic(Generic[W, T]):
 
     async def _tell(self, executions: Sequence[UUID], before: Place, place: Place) -> None:
         """Offer what changed in pieces: all at once, a burst would leave everybody behind, to read it one by one."""
-        size = self._pace.at_once
+        size, late = self._pace.at_once, set[Seat[T]]()
         for start in range(0, len(executions), size):
             part = executions[start : start + size]
             after = place if start + size >= len(executions) else before
@@ -234,13 +249,20 @@ class Topic(Generic[W, T]):
             for seat in tuple(self._seats):
                 seat.offer(told, before)
             if after is before:
-                await self._until_taken()
+                await self._until_taken(late)
 
-    async def _until_taken(self) -> None:
-        with suppress(TimeoutError):
+    async def _until_taken(self, late: set[Seat[T]]) -> None:
+        """Wait for all but those who were late once in this burst, or have not taken since."""
+        awaited = self._seats - late
+        try:
             async with asyncio.timeout(self._pace.patience):
-                for seat in tuple(self._seats):
+                for seat in awaited:
                     await seat.taken.wait()
+        except TimeoutError:
+            for seat in awaited:
+                if not seat.taken.is_set():
+                    seat.be_late()
+                    late.add(seat)
 
     async def page(self, size: int) -> Sequence[T]:
         """The first page, which somebody is going to be shown."""
@@ -343,7 +365,9 @@ class LiveList(Generic[W, T]):
             place = self._changes.place
             begin = await self._changes.kept(after.removeprefix(AMID_THE_PAGE)) if after else place
             async with self._joined(tenant, wanted, place) as (topic, seat):
-                seat.place, seat.is_behind = begin, bool(after)
+                seat.place = begin
+                if after:
+                    seat.fall_behind()
                 if not after or after.startswith(AMID_THE_PAGE):
                     page = await topic.page(size)
                     for number, record in enumerate(page, 1):

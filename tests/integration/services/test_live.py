@@ -273,7 +273,7 @@ async def test_what_is_thrown_away_while_it_is_read_is_missed_by_nobody(room, mo
     await stream.aclose()
 
 
-async def test_a_slow_one_is_emptied_and_reads_what_it_missed_while_nobody_else_notices(room):
+async def test_a_slow_one_is_emptied_and_reads_what_it_missed(room):
     room.executions._live._pace = LivePace(interval=0.01, pending=3)
     await room.publish()
     slow = room.executions.watch_list(room.who, ALL, size=1)

@@ -141,3 +141,64 @@ async def test_what_came_back_while_it_was_looked_up_is_told_when_it_falls_out_a
             topic.heard([X], HERE)
 
             assert await taken(seat) == [(UpdateKind.REMOVED, X)]
+
+
+class OnceShort:
+    """A pace whose patience is short the first time; then too long for a test to wait for."""
+
+    def __init__(self, at_once: int) -> None:
+        self.interval, self.at_once, self.pending = 0.0, at_once, 1_000
+        self._patience = [60.0, 0.01]
+
+    @property
+    def patience(self) -> float:
+        return self._patience.pop() if len(self._patience) > 1 else self._patience[0]
+
+
+async def taker(seat: Seat[Thing], told: list[UUID]) -> None:
+    while set(told) != set(MANY):
+        told += [each for _, each in await taken(seat)]
+
+
+async def test_nobody_waits_for_one_who_comes_back_and_takes_nothing() -> None:
+    things = Things(*MANY)
+    pace = LivePace(interval=0, at_once=1, patience=60)
+    async with topic_of(things, pace) as topic:
+        with topic.seat(HERE) as stuck, topic.seat(HERE) as other:
+            stuck.fall_behind()
+            topic.heard(MANY, HERE)
+
+            await taker(other, [])
+
+
+@pytest.mark.parametrize("takes_at", [None, 4])
+async def test_one_who_is_late_holds_the_others_up_once(takes_at: int | None) -> None:
+    things = Things(*MANY)
+    async with topic_of(things, OnceShort(1)) as topic:
+        with topic.seat(HERE) as slow, topic.seat(HERE) as other:
+            if takes_at:
+                things.at_look[takes_at] = slow.take
+            topic.heard(MANY, HERE)
+
+            await taker(other, [])
+
+
+async def test_one_who_takes_again_is_waited_for_in_the_next_burst() -> None:
+    things = Things(*MANY)
+    async with topic_of(things, OnceShort(2)) as topic:
+        with topic.seat(HERE) as slow:
+            topic.heard(MANY, HERE)
+            while things.looks < 3:
+                await asyncio.sleep(0)
+            await taker(slow, [])
+            things.looks = 0
+
+            topic.heard(MANY, HERE)
+
+            told: list[UUID] = []
+            for _ in range(2):
+                await slow.wait()
+                piece = [one.record.id for one in slow.take()]
+                assert len(piece) == 2
+                told += piece
+            assert len(set(told)) == 4
