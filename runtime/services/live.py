@@ -220,6 +220,9 @@ class Topic(Generic[W, T]):
     def lost(self, error: MaestroError) -> None:
         """Nothing more can be told; who comes now begins another topic."""
         self.is_over = True
+        # One who reads nothing keeps his seat, and with it the list, for as long as he likes.
+        self._changes.discard(self._listener)
+        self._changed.clear()
         for seat in tuple(self._seats):
             seat.end(error)
 

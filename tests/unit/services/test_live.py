@@ -12,6 +12,7 @@ from uuid import UUID
 import pytest
 
 from runtime.model.change import Change, UpdateKind
+from runtime.model.errors import Unavailable
 from runtime.services.changes import Changes, Place
 from runtime.services.live import LivePace, Seat, Topic
 from runtime.store.change_feed import Mark
@@ -73,11 +74,13 @@ class Things:
 
 
 @asynccontextmanager
-async def topic_of(things: Things, pace: Any = None) -> AsyncIterator[Topic[str, Thing]]:
+async def topic_of(
+    things: Things, pace: Any = None, changes: Changes | None = None
+) -> AsyncIterator[Topic[str, Thing]]:
     pace = pace or LivePace(interval=0)
     topic = Topic[str, Thing](things, make.TENANT, "all", pace, lambda: 100)
     nobody: Any = None
-    topic.start(Changes(nobody, nobody), HERE)
+    topic.start(changes or Changes(nobody, nobody), HERE)
     async with asyncio.timeout(10):
         yield topic
     await topic.stop()
@@ -202,3 +205,17 @@ async def test_one_who_takes_again_is_waited_for_in_the_next_burst() -> None:
                 assert len(piece) == 2
                 told += piece
             assert len(set(told)) == 4
+
+
+async def test_a_list_that_is_over_hears_nothing_more() -> None:
+    nobody: Any = None
+    changes = Changes(nobody, nobody)
+    async with topic_of(Things(), changes=changes) as topic:
+        with topic.seat(HERE) as seat:
+            topic.heard(MANY, HERE)
+            topic.lost(Unavailable())
+
+            assert not changes._everybody()
+            assert not topic._changed
+            with pytest.raises(Unavailable):
+                await seat.wait()
