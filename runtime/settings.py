@@ -159,7 +159,12 @@ class WorkerSettings:
     @property
     def late_seconds(self) -> float:
         """After so long without a heartbeat a worker is lost already, if its session has ended as well."""
-        return 1.5 * self.beat_seconds
+        return min(1.5 * self.beat_seconds, self.lease_seconds)
+
+    @property
+    def overlap_seconds(self) -> float:
+        """For so long a worker that was taken over for want of a session may believe in its lease."""
+        return self.lease_seconds - self.late_seconds
 
 
 @dataclass(frozen=True, slots=True)

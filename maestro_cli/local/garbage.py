@@ -3,9 +3,9 @@
 Python looks every 700 new objects, which a server that makes a hundred objects per execution reaches all the time: a
 quarter of the process went there. Every 100,000 still took a tenth of it at saturation (measured on line T), since
 each look walks through everything that has been made since the last one and lives. By the clock the price has a
-bound, and so have the circles: what a broken request or a closed socket leaves behind is gone after some seconds,
-however few objects it is and however many bytes they hold. Where much is under way a look takes long (half a second
-at saturation) and finds little; the next one waits in proportion.
+bound, and so have the circles: what a broken request or a closed socket leaves behind is gone after seconds, at most
+a minute, however few objects it is and however many bytes they hold. Where much is under way a look takes long (half
+a second at saturation) and finds little; the next one waits in proportion.
 """
 
 from __future__ import annotations

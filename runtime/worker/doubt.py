@@ -50,7 +50,10 @@ class Doubts:
         metrics: Metrics,
         clock: Clock,
         outputs: Outputs,
+        overlap_seconds: float,
     ) -> None:
+        """`overlap_seconds`: so long after a takeover the call itself may still be under way where it was begun."""
+        self._overlap = overlap_seconds
         self._begin = begin
         self._context = context
         self._tell = tell
@@ -112,6 +115,7 @@ class Doubts:
         judged = DoubtJudged(command.step, command.attempt, Verdict.UNKNOWN)
         held = self._outputs.held()
         try:
+            await self._until_over(run)
             attempt = await self._begun(run, command, held)
             # Only now: a look-up that waits for its input must not keep others from being made.
             async with self._places:
@@ -124,6 +128,12 @@ class Doubts:
             held.release()
         if not run.is_over:
             self._judge(run, judged)
+
+    async def _until_over(self, run: Run) -> None:
+        """Until whoever lost this execution has given up the call: what is found before may not be the last word."""
+        if run.owned.takeovers:
+            since = self._clock.monotonic() - run.claimed_at
+            await asyncio.sleep(max(0.0, self._overlap - since))
 
     async def _begun(self, run: Run, command: LookUp, held: Held) -> Attempt:
         """The attempt as it was, with its input; raises StepFailed, DataDamaged, and TimeoutError after `hurry`."""

@@ -136,6 +136,7 @@ class Executor:
             metrics=metrics,
             clock=clock,
             outputs=outputs,
+            overlap_seconds=settings.overlap_seconds,
         )
 
     @property

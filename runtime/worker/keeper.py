@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from runtime.model.checkpoint import BeatAnswer
@@ -42,39 +43,49 @@ class Keeper:
         self._on_answer = on_answer
         self._on_back = on_back
         self._connection: Any = None
+        # The one before: the others see us in it until we have appeared in the next one.
+        self._last: Any = None
+        self._is_cut = asyncio.Event()
         self._left = tools.metrics.lease_seconds.labels(str(seat.shard))
 
     async def keep(self) -> None:
         """Renew the lease for ever; raises Fenced, or Unavailable when the lease has run out."""
         clock, every = self._tools.clock, self._tools.settings.beat_seconds
-        was_away = False
+        misses = 0
         try:
             while True:
                 sent_at = clock.monotonic()
                 answer = await self._beat()
                 if answer is None:
-                    was_away = True
-                    await asyncio.sleep(_AGAIN_SECONDS)
+                    misses += 1
+                    await asyncio.sleep(_AGAIN_SECONDS if misses > 1 else 0)
                     continue
-                if was_away:
-                    was_away = False
+                if misses:
+                    misses = 0
                     self._on_back()
                 left = self._lease.renewed(sent_at)
                 self._left.set(max(0.0, left))
                 self._tools.signals.fire(signals.BEAT)
                 self._on_answer(answer)
-                await asyncio.sleep(max(0.0, sent_at + every - clock.monotonic()))
+                await self._pause(sent_at + every - clock.monotonic())
         finally:
             self._hang_up()
+            self._forget_last()
+
+    async def _pause(self, seconds: float) -> None:
+        """Until the next beat is due; a session that is cut is replaced at once."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, seconds)):
+                await self._is_cut.wait()
 
     async def _beat(self) -> BeatAnswer | None:
         """One beat; None when the database did not answer and the lease still holds."""
         tools, seat = self._tools, self._seat
+        patience = min(tools.settings.lease_seconds / 2, max(0.0, self._lease.remaining))
         try:
-            async with asyncio.timeout(tools.settings.lease_seconds / 2):
+            async with asyncio.timeout(patience):
                 if self._connection is None:
-                    self._connection = await tools.database.dedicated()
-                    await tools.store.appear(self._connection, seat.me)
+                    await self._appear()
                 answer = await tools.store.beat(
                     self._connection,
                     seat.shard,
@@ -95,7 +106,26 @@ class Keeper:
             raise Fenced
         return answer
 
+    async def _appear(self) -> None:
+        connection = await self._tools.database.dedicated()
+        self._is_cut.clear()
+        connection.add_termination_listener(self._cut)
+        self._connection = connection
+        await self._tools.store.appear(connection, self._seat.me)
+        self._forget_last()
+
+    def _cut(self, connection: Any) -> None:
+        if connection is self._connection:
+            self._connection = None
+            self._lease.doubted()
+            self._is_cut.set()
+
     def _hang_up(self) -> None:
         if self._connection is not None:
-            self._connection.terminate()
-            self._connection = None
+            self._forget_last()
+            self._last, self._connection = self._connection, None
+
+    def _forget_last(self) -> None:
+        if self._last is not None:
+            self._last.terminate()
+            self._last = None

@@ -114,20 +114,21 @@ class Worker:
             self._tools.breakers.close()
 
     async def _run(self) -> None:
-        failures = 0
+        failures, is_told, clock = 0, False, self._tools.clock
         while not self._stopping.is_set():
             try:
                 incarnation = await self._begin()
             except SetupError:
                 raise
             except Exception as error:  # noqa: BLE001 - what passes must not end a worker for ever
-                if not failures:
+                if not is_told:
                     defect = None if isinstance(error, MaestroError) else error
                     _log.warning("worker_waits", reason=str(error), exc_info=defect)
-                await self._pause_after(failures)
+                    is_told = True
                 failures += 1
+                await self._pause_after(failures)
                 continue
-            beats = self.signals.counts[signals.BEAT]
+            is_told, begun_at = False, clock.monotonic()
             self._current = incarnation
             if self._stopping.is_set():
                 await incarnation.drain(0.0)
@@ -139,14 +140,14 @@ class Worker:
                 # One incarnation is all there is: what it knows of itself may be the poison's doing.
                 await self._let_go()
                 return
-            if self.signals.counts[signals.BEAT] > beats:
-                failures = 0
             if not self._stopping.is_set():
                 _log.warning("worker_begins_again", reason=reason)
-                if self.signals.counts[signals.BEAT] == beats:
-                    # It never lived, and whatever was in its way may stay there.
-                    await self._pause_after(failures)
-                    failures += 1
+                # Whatever ended one that did not outlive its lease may end the next one as well.
+                lived = clock.monotonic() - begun_at
+                failures = 1 if lived >= self._tools.settings.lease_seconds else failures + 1
+                await self._pause_after(failures)
+                if self._stopping.is_set():
+                    await self._let_go()
 
     async def stop(self, drain_seconds: float | None = None) -> None:
         """Take nothing new, finish what runs within the time, hand the rest over."""
@@ -188,7 +189,7 @@ class Worker:
         return Incarnation(tools, self._last_seat, lease, is_again=is_again)
 
     async def _pause_after(self, failures: int) -> None:
-        await self._pause(_AGAIN_SECONDS[min(failures, len(_AGAIN_SECONDS) - 1)])
+        await self._pause(_AGAIN_SECONDS[min(failures, len(_AGAIN_SECONDS)) - 1])
 
     async def _pause(self, seconds: float) -> None:
         try:

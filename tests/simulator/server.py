@@ -234,6 +234,9 @@ class Connection:
     def terminate(self) -> None:
         self._is_closed = True
 
+    def add_termination_listener(self, callback: Callable[[Connection], None]) -> None:
+        """Here nobody is told: a broken connection is found by whoever uses it."""
+
     async def fetch(self, text: str, *arguments: Any, timeout: float | None = None) -> list[Row]:
         server, name = self._server, NAMES[text]
         if name == "flush":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,9 +12,21 @@ import pytest
 from runtime.abi.connector import NotMade
 from runtime.model.errors import StepErrorKind, StepFailed
 from runtime.model.execution import ExecutionStatus, StepStatus, WaitKind
+from runtime.settings import WorkerSettings
 from runtime.worker import signals
 from tests.support.engine_room import EngineRoom
 from tests.support.steps import CALLS
+
+
+@pytest.fixture(autouse=True)
+def overlap(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """How long the lost worker may still be at it; here it is known to be gone."""
+
+    def set_to(seconds: float) -> None:
+        monkeypatch.setattr(WorkerSettings, "overlap_seconds", seconds)
+
+    set_to(0.0)
+    return set_to
 
 
 def step(rule: str | None = None, **more: Any) -> dict[str, Any]:
@@ -64,6 +77,23 @@ async def test_a_call_that_is_found_counts_and_its_output_goes_on(room: EngineRo
     assert [one["output"] for one in await room.results(execution)] == [7, {"n": 7}]
     assert (await room.results(execution))[0]["out"].startswith("sha256:")
     assert (await data_of(room, execution, 29))["by"] == "look_up"
+
+
+async def test_nobody_asks_while_the_lost_worker_may_still_make_the_call(
+    room: EngineRoom, overlap: Callable[[float], None]
+):
+    """It believes in its lease; what is found before its end may not be the last word. A person may know better."""
+    overlap(3_600.0)
+    CALLS.found["a"] = NotMade()
+    execution = await lost(room, step("retry"))
+    second = room.workers[1][0]
+    await second.signals.wait(signals.TAKEN_OVER)
+    await second.signals.wait(signals.BEAT, second.signals.counts[signals.BEAT] + 2)
+
+    assert (CALLS.asked["a"], CALLS.attempts["a"]) == (0, [1])
+    await room.decide(execution, "made", output=3)
+    assert await room.finished(execution) is ExecutionStatus.COMPLETED
+    assert (CALLS.asked["a"], CALLS.attempts["a"]) == (0, [1])
 
 
 @pytest.mark.parametrize("rule", ["fail", "ask"])

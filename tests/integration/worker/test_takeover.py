@@ -6,13 +6,17 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
+import asyncpg
 import pytest
 
 from runtime.model.checkpoint import Checkpoint, EventRow, FlushOutcome, FlushResult
 from runtime.model.execution import ExecutionStatus, StepStatus
+from runtime.store.execution import ExecutionStore
 from runtime.store.flush import Flusher
 from runtime.worker import incarnation, signals
+from runtime.worker.keeper import Keeper
 from runtime.worker.loop import _AGAIN_SECONDS, Worker
 from tests.support.engine_room import TENANT, EngineRoom
 from tests.support.sessions import until_sessions_count
@@ -68,16 +72,33 @@ async def test_a_worker_that_was_taken_over_writes_nothing_and_begins_again(room
     assert (await room.events(execution)).count("step_completed") == 2
 
 
+CUT = (
+    "select pg_terminate_backend(l.pid) from pg_locks l join workers w "
+    "on w.id = (l.classid::bigint << 32) | l.objid::bigint where l.locktype = 'advisory' and w.host = 'test:1'"
+)
+
+
+async def test_a_session_that_is_cut_is_replaced_at_once(room: EngineRoom):
+    first = room.worker(beat_seconds=60.0, lease_seconds=600.0)
+    await first.signals.wait(signals.BEAT)
+
+    assert await room.sql.fetchval(CUT)
+
+    await first.signals.wait(signals.BEAT, 2)
+    assert first.signals.counts[signals.REGISTERED] == 1
+    assert await room.sql.fetchval(CUT.replace("pg_terminate_backend(l.pid)", "count(*)")) == 1
+
+
 async def test_who_has_lost_its_session_and_is_late_is_taken_over_before_its_lease_ends(
-    room: EngineRoom,
+    room: EngineRoom, monkeypatch
 ):
+    """Its loop stands still, so it does not notice."""
     await until_sessions_count(room.sql)
+    monkeypatch.setattr(Keeper, "_cut", lambda _self, _connection: None)
     first = room.worker(beat_seconds=60.0, lease_seconds=600.0)
     execution = await begun(room, TWO, "b")
-    await room.sql.execute(
-        "select pg_terminate_backend(l.pid) from pg_locks l join workers w "
-        "on w.id = (l.classid::bigint << 32) | l.objid::bigint where l.locktype = 'advisory' and w.host = 'test:1'"
-    )
+    await first.signals.wait(signals.BEAT)
+    assert await room.sql.fetchval(CUT)
     await room.sql.execute(
         "update workers set late_at = now() - interval '1 s' where host = 'test:1'"
     )
@@ -250,7 +271,6 @@ async def test_a_worker_that_never_comes_to_live_waits_longer_each_time(
     room: EngineRoom, monkeypatch
 ):
     """As one of the next release on a schema that has not been migrated yet."""
-    await room.sql.execute("alter function mc_beat_2 rename to mc_beat_3")
     waited: list[float] = []
     enough = asyncio.Event()
 
@@ -260,14 +280,15 @@ async def test_a_worker_that_never_comes_to_live_waits_longer_each_time(
             enough.set()
             await self._stopping.wait()
 
+    async def beat(*_arguments: Any, **_more: Any) -> Any:
+        raise asyncpg.UndefinedFunctionError("function mc_beat_9 does not exist")
+
     monkeypatch.setattr(Worker, "_pause", pause)
+    monkeypatch.setattr(ExecutionStore, "beat", beat)
     worker = room.worker()
 
-    try:
-        async with asyncio.timeout(20):
-            await enough.wait()
-    finally:
-        await room.sql.execute("alter function mc_beat_3 rename to mc_beat_2")
+    async with asyncio.timeout(20):
+        await enough.wait()
 
     assert waited == list(_AGAIN_SECONDS[:3])
     assert worker.signals.counts[signals.REGISTERED] == 3
