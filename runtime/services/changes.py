@@ -140,8 +140,8 @@ class Changes:
             await self._check_kept(shard, mark)
         return place
 
-    async def since(self, place: Place) -> AsyncIterator[tuple[UUID, ...]]:
-        """Executions of anybody that changed after a place, up to now; raises Unavailable when they are not kept."""
+    async def since(self, place: Place) -> AsyncIterator[tuple[int, tuple[UUID, ...]]]:
+        """Executions of anybody that changed after a place, by shard, up to now; raises Unavailable unless kept."""
         for shard, first in zip(self._feed.shards, place.marks, strict=True):
             mark, is_full = first, True
             while is_full:
@@ -150,7 +150,7 @@ class Changes:
                 await self._check_kept(shard, mark)
                 mark, is_full = piece.mark, piece.is_full
                 if piece.executions:
-                    yield piece.executions
+                    yield shard, piece.executions
 
     async def close(self) -> None:
         """Hear no more. What is kept in the database stays for its lease: others go on for whom this process had."""

@@ -353,8 +353,11 @@ class LiveList(Generic[W, T]):
         self._open = metrics.subscribers
         self._pace = pace or LivePace()
         self._topics: dict[tuple[UUID, W], Topic[W, T]] = {}
-        # When all come again at once, they leave connections for others.
-        self._reading = asyncio.Semaphore(_READERS)
+        # When all come again at once, they leave connections for others, in every database: who waits for one that is
+        # away holds up nobody who reads another.
+        self._reading: defaultdict[int, asyncio.Semaphore] = defaultdict(
+            lambda: asyncio.Semaphore(_READERS)
+        )
 
     async def watch(
         self, tenant: UUID, wanted: W, *, size: int, after: str | None = None
@@ -387,9 +390,9 @@ class LiveList(Generic[W, T]):
     async def _read_up(self, topic: Topic[W, T], seat: Seat[T]) -> AsyncIterator[Change[T]]:
         """What was passed by; what is offered meanwhile waits, and may tell of the same once more."""
         until, seat.is_behind = self._changes.place, False
-        async for executions in self._changes.since(seat.place):
+        async for shard, executions in self._changes.since(seat.place):
             newest = topic.newest(executions, seat.place, seat.place, is_behind=True)
-            async with self._reading:
+            async with self._reading[shard]:
                 found = [one async for one in newest]
             for _, change in found:
                 yield change

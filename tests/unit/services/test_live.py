@@ -14,8 +14,9 @@ import pytest
 from runtime.model.change import Change, UpdateKind
 from runtime.model.errors import Unavailable
 from runtime.services.changes import Changes, Place
-from runtime.services.live import LivePace, Seat, Topic
+from runtime.services.live import LiveList, LivePace, Seat, Topic
 from runtime.store.change_feed import Mark
+from runtime.telemetry.metrics import Metrics
 from tests import make
 
 HERE = Place((Mark(1, 0),))
@@ -219,3 +220,53 @@ async def test_a_list_that_is_over_hears_nothing_more() -> None:
             assert not topic._changed
             with pytest.raises(Unavailable):
                 await seat.wait()
+
+
+class Away(Things):
+    """A database is away: that of `X`."""
+
+    def __init__(self, *inside: UUID) -> None:
+        super().__init__(*inside)
+        self.patient = asyncio.Semaphore(0)
+
+    async def matching(self, tenant: UUID, wanted: str, ids: Sequence[UUID]) -> Sequence[Thing]:
+        if X in ids:
+            self.patient.release()
+            await asyncio.Event().wait()
+        return await super().matching(tenant, wanted, ids)
+
+
+class Pieces(Changes):
+    """What changed while they were away: for each who comes, what is next."""
+
+    def __init__(self, *pieces: tuple[int, tuple[UUID, ...]]) -> None:
+        nobody: Any = None
+        super().__init__(nobody, nobody)
+        self._pieces = list(pieces)
+
+    async def ready(self) -> None:
+        self._marks = list(HERE.marks)
+
+    async def kept(self, cursor: str) -> Place:
+        return HERE
+
+    async def since(self, place: Place) -> AsyncIterator[tuple[int, tuple[UUID, ...]]]:
+        yield self._pieces.pop(0)
+
+
+async def test_those_who_wait_for_a_database_hold_up_nobody_who_reads_another() -> None:
+    things, changes = Away(*MANY), Pieces((0, (X,)), (0, (X,)), (1, (MANY[0],)))
+    live = LiveList[str, Thing](things, changes, Metrics())
+    streams: list[Any] = [live.watch(make.TENANT, "all", size=1, after="cursor") for _ in range(3)]
+
+    async with asyncio.timeout(10):
+        waiting = [asyncio.ensure_future(anext(stream)) for stream in streams[:2]]
+        for _ in waiting:
+            await things.patient.acquire()
+        found = await anext(streams[2])
+
+    assert found.record.id == MANY[0]
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    await streams[2].aclose()
