@@ -49,7 +49,7 @@ _log = get_logger("live")
 class LivePace:
     """How often a list is told at most, in seconds, and what is held in memory.
 
-    `pending` for each who watches, `shown` for all lists of the process together.
+    `pending` for each who watches, `changed` for each list, `shown` for all lists of the process together.
     A burst is told in pieces of `at_once`; `patience` is how long all wait, once in a burst, for one who has not taken
     the last.
     """
@@ -58,6 +58,7 @@ class LivePace:
     patience: float = 5.0
     at_once: int = 250
     pending: int = 1_000
+    changed: int = 20_000
     shown: int = 100_000
 
 
@@ -116,16 +117,21 @@ class Seat(Generic[T]):
             self._pending[key] = change
             self._pending.move_to_end(key)
         if len(self._pending) > self._most:
-            self.fall_behind()
+            self.fall_behind(before)
         elif self._pending and not self._is_late:
             self.taken.clear()
         self._rung.set()
 
-    def fall_behind(self) -> None:
-        """Hold nothing for him: he reads what was not taken."""
+    def fall_behind(self, before: Place) -> None:
+        """Hold nothing for him: he reads what was not taken, and all after a place."""
+        if self.is_behind:
+            return
+        if self.is_idle and not self._pending:
+            self.place = before
         self._pending.clear()
         self.is_behind = True
         self.be_late()
+        self._rung.set()
 
     def be_late(self) -> None:
         """Have nobody wait for him."""
@@ -178,6 +184,7 @@ class Topic(Generic[W, T]):
         # By execution, the keys of what somebody was shown: to say so when it falls out of the list.
         self._shown: OrderedDict[UUID, tuple[UUID, ...]] = OrderedDict()
         self._has_forgotten = False
+        self._has_dropped = False
         self._looks = 0
         self._place: Place | None = None
         self._news = asyncio.Event()
@@ -212,8 +219,11 @@ class Topic(Generic[W, T]):
         await asyncio.gather(self._task, return_exceptions=True)
 
     def heard(self, executions: Collection[UUID], place: Place) -> None:
-        """Executions of the tenant changed, up to a place."""
+        """Executions of the tenant changed, up to a place; more than can be told are not held, each reads them."""
         self._changed.update(dict.fromkeys(executions))
+        if len(self._changed) > self._pace.changed:
+            self._changed.clear()
+            self._has_dropped = True
         self._place = place
         self._news.set()
 
@@ -233,6 +243,10 @@ class Topic(Generic[W, T]):
             self._news.clear()
             changed, self._changed = tuple(self._changed), {}
             before, place = place, self._place or place
+            if self._has_dropped:
+                self._has_dropped = False
+                for seat in self._seats:
+                    seat.fall_behind(before)
             try:
                 await self._tell(changed, before, place)
             except Exception as error:  # noqa: BLE001 - whoever watches is told, and comes again
@@ -373,7 +387,7 @@ class LiveList(Generic[W, T]):
             async with self._joined(tenant, wanted, place) as (topic, seat):
                 seat.place = begin
                 if after:
-                    seat.fall_behind()
+                    seat.fall_behind(begin)
                 if not after or after.startswith(AMID_THE_PAGE):
                     page = await topic.page(size)
                     for number, record in enumerate(page, 1):

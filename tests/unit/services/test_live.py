@@ -151,7 +151,7 @@ class OnceShort:
     """A pace whose patience is short the first time; then too long for a test to wait for."""
 
     def __init__(self, at_once: int) -> None:
-        self.interval, self.at_once, self.pending = 0.0, at_once, 1_000
+        self.interval, self.at_once, self.pending, self.changed = 0.0, at_once, 1_000, 1_000
         self._patience = [60.0, 0.01]
 
     @property
@@ -169,7 +169,7 @@ async def test_nobody_waits_for_one_who_comes_back_and_takes_nothing() -> None:
     pace = LivePace(interval=0, at_once=1, patience=60)
     async with topic_of(things, pace) as topic:
         with topic.seat(HERE) as stuck, topic.seat(HERE) as other:
-            stuck.fall_behind()
+            stuck.fall_behind(HERE)
             topic.heard(MANY, HERE)
 
             await taker(other, [])
@@ -270,3 +270,20 @@ async def test_those_who_wait_for_a_database_hold_up_nobody_who_reads_another() 
         task.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
     await streams[2].aclose()
+
+
+async def test_more_than_a_list_can_tell_is_not_held_but_read_by_each() -> None:
+    things, later = Things(X, *MANY), Place((Mark(2, 0),))
+    async with topic_of(things, LivePace(interval=0, changed=len(MANY) - 1)) as topic:
+        with topic.seat(HERE) as seat:
+            begun, gate = things.close("matching")
+            topic.heard([X], HERE)
+            await begun.wait()
+            topic.heard(MANY, later)
+            assert not topic._changed
+            gate.set()
+
+            while not seat.is_behind:
+                await taken(seat)
+
+            assert seat.place == HERE
