@@ -25,8 +25,17 @@ class BlobStore(Protocol):
     def open(cls, url: str, environment: Mapping[str, str]) -> BlobStore:
         """The store at an address; raises SetupError when the address makes no sense."""
 
+    async def is_there(self) -> bool:
+        """Whether there is a place for blobs at the address; it says nothing about any of them."""
+
+    async def make(self) -> None:
+        """Make the place, where a store has to; called only while nothing refers to a blob."""
+
     async def put(self, key: BlobKey, content: AsyncIterable[bytes], size: int) -> None:
-        """Store `size` bytes durably, or nothing; what stood there before is replaced whole."""
+        """Store `size` bytes durably, or nothing; what stood there before is replaced whole.
+
+        Where the place is not there it is not made, so that nothing is written beside it: Unavailable.
+        """
 
     async def size(self, key: BlobKey) -> int | None:
         """The length of what stands there, None when nothing does."""

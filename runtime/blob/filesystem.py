@@ -1,8 +1,9 @@
 """Blobs in a folder: the default, under `$MC_HOME/blobs`. Several machines need a folder that all of them see.
 
 A put writes a file into `.parts`, syncs it, renames it to its final name, and syncs the folders on the way: after
-a crash there is the whole file or none. Folders are open to their owner only. A folder that was there and is gone is
-not made again: its disk is not mounted, and what is written beside it would be lost when it is.
+a crash there is the whole file or none. Folders are open to their owner only. Nothing but `make` makes the folder
+and `.parts` in it, by which it is known: where that is not, a disk is not mounted, and what is written beside it would
+be lost when it is.
 """
 
 from __future__ import annotations
@@ -30,11 +31,10 @@ class FilesystemBlobs:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._was_there = False
 
     @classmethod
     def open(cls, url: str, environment: Mapping[str, str]) -> FilesystemBlobs:  # noqa: ARG003 - the socket's form
-        """`file:///absolute/folder`; it is made by the first put."""
+        """`file:///absolute/folder`; it is made before the first put."""
         parts = urlsplit(url)
         folder = Path(unquote(parts.path))
         if parts.netloc or not folder.is_absolute():
@@ -42,6 +42,16 @@ class FilesystemBlobs:
                 "A folder for blobs is written file:///absolute/path.", reason="BAD_VARIABLE"
             )
         return cls(folder)
+
+    async def is_there(self) -> bool:
+        """Whether the folder is there, and is one that was made for blobs."""
+        with _translated(self._folder):
+            return await asyncio.to_thread((self._folder / _PARTS).is_dir)
+
+    async def make(self) -> None:
+        """Make the folder."""
+        with _translated(self._folder):
+            await asyncio.to_thread(_make, self._folder / _PARTS)
 
     async def put(self, key: BlobKey, content: AsyncIterable[bytes], size: int) -> None:
         """Store `size` bytes durably, or nothing."""
@@ -108,7 +118,7 @@ class FilesystemBlobs:
         """Nothing is held."""
 
     def _begin(self, target: Path) -> tuple[IO[bytes], str]:
-        self._open_parts()
+        self._require()
         _make(target.parent)
         handle, name = tempfile.mkstemp(dir=self._folder / _PARTS)
         return os.fdopen(handle, "wb", buffering=0), name
@@ -121,11 +131,14 @@ class FilesystemBlobs:
         _sync(target.parent)
 
     def _delete(self, keys: Sequence[BlobKey]) -> None:
+        if keys:
+            self._require()  # Else they would count as gone and come back with their disk.
         for key in keys:
             (self._folder / key.path).unlink(missing_ok=True)
 
     def _tidy(self, older_than_seconds: float) -> int:
-        self._try()
+        if not (self._folder / _PARTS).is_dir():
+            return 0
         # Ages are told by the clock that dates the files: that of the file system.
         with tempfile.NamedTemporaryFile(dir=self._folder / _PARTS) as now:
             before = os.fstat(now.fileno()).st_mtime - older_than_seconds
@@ -138,18 +151,16 @@ class FilesystemBlobs:
         return gone
 
     def _require(self) -> None:
-        """Every store that has a blob has this folder: without it a disk is not mounted, and nothing is missing."""
+        """Every store that has a blob has this folder: without it nothing can be said of any blob."""
         if not (self._folder / _PARTS).is_dir():
-            raise FileNotFoundError(None, "the folder is not there, its disk may not be mounted")
-
-    def _open_parts(self) -> None:
-        if self._was_there:
-            self._require()
-        _make(self._folder / _PARTS)
-        self._was_there = True
+            raise Unavailable(
+                f"The blob store is not in {self._folder}: its disk may not be mounted. Mount it. A copy of the "
+                f"store, or one that begins anew because the old one is lost, needs the folder {_PARTS} in it.",
+                reason="BLOB_STORE_UNAVAILABLE",
+            )
 
     def _try(self) -> None:
-        self._open_parts()
+        self._require()
         with tempfile.NamedTemporaryFile(dir=self._folder / _PARTS) as file:
             file.write(b"?")
 

@@ -48,12 +48,14 @@ class Blobs:
         self.store = store
         self._metrics = metrics
         self._cache = _Cache(cache_bytes)
+        self._is_begun = False
         self._loading: dict[BlobKey, asyncio.Future[Json]] = {}
 
     async def put(self, tenant: UUID, execution: UUID, raw: bytes, digest: str) -> BlobRef:
         """Make a value durable for an execution; raises Unavailable when that is not possible now."""
         key, size = BlobKey.of(tenant, execution, digest), len(raw)
         shard = self._shards.shard_of(execution)
+        await self._begin()
         async with self._shards.database(shard).worker() as connection:
             await connection.fetchval(_SQL["refer"], shard, execution, tenant, digest, size)
         # Looked for after the reference is committed: from then on nobody deletes it.
@@ -62,6 +64,24 @@ class Blobs:
             self._metrics.blobs_put.inc()
             self._metrics.blob_bytes_put.inc(size)
         return BlobRef(digest, size)
+
+    async def _begin(self) -> None:
+        """Make the store's place while nothing refers to a blob; one that is gone later is not mounted, or lost."""
+        if self._is_begun:
+            return
+        is_there = await self.store.is_there()
+        # Who makes it does so before referring to a blob: whoever sees a reference finds the place made.
+        if not is_there and not await self._is_referred_to():
+            await self.store.make()
+            is_there = True
+        self._is_begun = is_there
+
+    async def _is_referred_to(self) -> bool:
+        for database in self._shards.databases:
+            async with database.worker() as connection:
+                if await connection.fetchval(_SQL["any"]):
+                    return True
+        return False
 
     async def load(self, tenant: UUID, execution: UUID, ref: BlobRef) -> Json:
         """The value as a row would give it back; loaded once for all who ask at the same time."""

@@ -52,6 +52,7 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         made = open_blob_store(server.url, server.environment)
     else:
         made = open_blob_store((tmp_path / "blobs").as_uri(), {})
+    await made.make()
     yield made
     await made.close()
 
@@ -155,6 +156,7 @@ async def test_deleting_takes_those_and_no_others_and_may_be_repeated(store: Blo
 
 
 async def test_a_store_that_can_be_used_says_so(store: BlobStore):
+    assert await store.is_there()
     await store.check()
     assert await store.tidy(0.0) == 0
 

@@ -29,6 +29,12 @@ class SimBlobs:
     def open(cls, url: str, environment: Mapping[str, str]) -> SimBlobs:
         raise AssertionError(f"nobody opens {url} by its address")
 
+    async def is_there(self) -> bool:
+        return True
+
+    async def make(self) -> None:
+        raise AssertionError("it is there")
+
     async def put(self, key: BlobKey, content: AsyncIterable[bytes], size: int) -> None:
         await self._way(key)
         whole = b"".join([piece async for piece in content])

@@ -4,6 +4,10 @@
 -- Safe: committed before the blob is put; waits while somebody deletes the same blob, and never relies on that one.
 select mc_blob_refer($1, $2, $3, $4, $5);
 
+-- name: any
+-- Safe: reads until the first row; asked by a process whose store is not there, before its first put.
+select exists (select 1 from blob_refs);
+
 -- name: days
 -- Safe: reads one row per day; says what to do, does nothing.
 select day, at from mc_blob_days();

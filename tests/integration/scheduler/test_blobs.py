@@ -202,3 +202,28 @@ async def test_nothing_goes_while_a_shard_is_closed(kept: Kept, room: EngineRoom
 
     await room.sql.execute("update shards set open = true")
     assert await kept.release().run() == 1
+
+
+async def test_after_a_restart_without_its_disk_a_store_is_away_and_not_made_anew(
+    kept: Kept, room: EngineRoom, home: Path
+):
+    await kept.made_with("gone")
+    one = await kept.made_with("kept", status=3)
+    await kept.days.run()
+    folder, disk = home / "blobs", home / "disk"
+    folder.rename(disk)
+    folder.mkdir()  # where the disk was mounted
+    room.blob_store = FilesystemBlobs(folder)
+
+    for use in (kept.release().run(), kept.put(one, "more")):
+        with pytest.raises(Unavailable, match="may not be mounted"):
+            await use
+    await room.blob_store.tidy(1.0)
+    assert list(folder.iterdir()) == []
+
+    folder.rmdir()
+    disk.rename(folder)
+    assert await kept.release().run() == 1
+    assert await kept.there("kept")
+    await kept.put(one, "more")
+    assert await kept.there("more", slot=1)

@@ -22,8 +22,10 @@ async def one(raw: bytes) -> AsyncIterator[bytes]:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> FilesystemBlobs:
-    return FilesystemBlobs(tmp_path / "blobs")
+async def store(tmp_path: Path) -> FilesystemBlobs:
+    made = FilesystemBlobs(tmp_path / "blobs")
+    await made.make()
+    return made
 
 
 async def test_only_the_owner_may_look(store: FilesystemBlobs, tmp_path: Path):
@@ -90,8 +92,12 @@ async def test_a_full_disk_is_said_and_leaves_nothing(
 async def test_a_folder_that_is_none_is_unavailable(tmp_path: Path):
     (tmp_path / "blobs").write_text("a file")
 
-    with pytest.raises(Unavailable):
-        await FilesystemBlobs(tmp_path / "blobs").put(KEY, one(b"x"), 1)
+    store = FilesystemBlobs(tmp_path / "blobs")
+
+    assert not await store.is_there()
+    for use in (store.make(), store.put(KEY, one(b"x"), 1)):
+        with pytest.raises(Unavailable):
+            await use
 
 
 async def test_a_folder_whose_disk_is_gone_is_away_and_its_blobs_are_not_lost(
@@ -102,11 +108,14 @@ async def test_a_folder_whose_disk_is_gone_is_away_and_its_blobs_are_not_lost(
     folder.rename(disk)
     folder.mkdir()  # where the disk was mounted
 
-    with pytest.raises(Unavailable, match="may not be mounted"):
-        await anext(store.read(KEY))
-    for use in (store.put(KEY, one(b"y"), 1), store.check(), store.tidy(1.0)):
+    for each in (store, FilesystemBlobs(folder)):  # one that saw it, and one that did not
+        assert await each.tidy(1.0) == 0
+        assert not await each.is_there()
         with pytest.raises(Unavailable, match="may not be mounted"):
-            await use
+            await anext(each.read(KEY))
+        for use in (each.put(KEY, one(b"y"), 1), each.check(), each.delete([KEY])):
+            with pytest.raises(Unavailable, match="may not be mounted"):
+                await use
     assert list(folder.iterdir()) == []
 
     folder.rmdir()
