@@ -1000,26 +1000,9 @@ CREATE OR REPLACE FUNCTION maestro.mc_discard(p_shard smallint, p_tenant uuid, p
  SET search_path TO 'maestro'
  SET enable_seqscan TO 'off'
 AS $function$
-declare v_status smallint;
 begin
-  select l.status into v_status from dead_letters l where l.shard = p_shard and l.execution_id = p_exec
-     and l.generation = p_generation and l.tenant_id = p_tenant for update;
-  if not found or v_status <> 0 then
-    return query select v_status is not null, v_status, false;
-    return;
-  end if;
-  update dead_letters l set status = 2, decided_at = pg_catalog.now(), decided_by = p_actor::jsonb, decision_reason = p_reason
-   where l.shard = p_shard and l.execution_id = p_exec and l.generation = p_generation;
-  -- The execution's row is locked as by everybody else who numbers its events; it may be gone, the letter outlives it.
-  perform 1 from workflow_executions e where e.shard = p_shard and e.id = p_exec and e.tenant_id = p_tenant for update;
-  if found then
-    insert into execution_events as ev (shard, kind, seq, execution_id, tenant_id, ts, data)
-      select s.shard, 15, (select max(p.seq) + 1 from execution_events p where p.shard = p_shard and p.execution_id = p_exec),
-             p_exec, p_tenant, pg_catalog.now(), p_event::jsonb from shards s where s.shard = p_shard;
-    perform mc_feed(p_shard, array[p_exec], array[(select max(p.seq) from execution_events p where p.shard = p_shard and p.execution_id = p_exec)],
-      array[15]::smallint[], true);
-  end if;
-  return query select true, 2::smallint, true;
+  return query select r.known, r.status, r.changed
+    from mc_discard_2(p_shard, p_tenant, p_exec, p_generation, 0, p_actor, p_reason, p_event) r;
 end $function$;
 
 CREATE OR REPLACE FUNCTION maestro.mc_discard_2(p_shard smallint, p_tenant uuid, p_exec uuid, p_generation smallint, p_message integer, p_actor text, p_reason text, p_event text)
@@ -1413,13 +1396,14 @@ begin
   if not found then
     return false;
   end if;
-  select max(v.seq) + 1 into v_seq from execution_events v where v.shard = p_shard and v.execution_id = p_exec;
+  select coalesce(max(v.seq), 0) + 1 into v_seq from execution_events v where v.shard = p_shard and v.execution_id = p_exec;
   insert into execution_events as ev (shard, kind, seq, execution_id, tenant_id, ts, data)
     select w.shard, 14, v_seq, e.id, e.tenant_id, pg_catalog.now(), jsonb_build_object('error', p_error::jsonb)
       from workers w, workflow_executions e
      where w.shard = p_shard and w.id = p_me and e.shard = p_shard and e.id = p_exec;
   insert into dead_letters as l (execution_id, generation, shard, tenant_id, reason, error, losses, evidence)
     select e.id, e.generation, w.shard, e.tenant_id, 'checkpoint_refused', p_error::jsonb, e.takeovers, jsonb_build_object(
+             'lost', null,
              'events', (select jsonb_agg(jsonb_build_object('sequence', t.seq, 'kind', t.kind, 'at', t.ts, 'data', t.data)
                                          order by t.seq)
                           from (select p.* from execution_events p where p.shard = p_shard and p.execution_id = p_exec
@@ -1594,22 +1578,9 @@ CREATE OR REPLACE FUNCTION maestro.mc_redrive(p_shard smallint, p_tenant uuid, p
  SET search_path TO 'maestro'
  SET enable_seqscan TO 'off'
 AS $function$
-declare v_status smallint; v_next smallint;
 begin
-  select l.status into v_status from dead_letters l where l.shard = p_shard and l.execution_id = p_exec
-     and l.generation = p_generation and l.tenant_id = p_tenant for update;
-  if not found or v_status <> 0 then
-    return query select v_status is not null, v_status, false;
-    return;
-  end if;
-  select r.generation into v_next from mc_retry(p_shard, p_tenant, p_exec, array[6]::smallint[], p_event) r;
-  if v_next is null then
-    return query select true, v_status, false;
-    return;
-  end if;
-  update dead_letters l set status = 1, decided_at = pg_catalog.now(), decided_by = p_actor::jsonb, decision_reason = p_reason
-   where l.shard = p_shard and l.execution_id = p_exec and l.generation = p_generation;
-  return query select true, 1::smallint, true;
+  return query select r.known, r.status, r.changed
+    from mc_redrive_2(p_shard, p_tenant, p_exec, p_generation, 0, p_actor, p_reason, p_event) r;
 end $function$;
 
 CREATE OR REPLACE FUNCTION maestro.mc_redrive_2(p_shard smallint, p_tenant uuid, p_exec uuid, p_generation smallint, p_message integer, p_actor text, p_reason text, p_event text)
@@ -1840,7 +1811,8 @@ begin
   end if;
   insert into dead_letters as l (execution_id, generation, message, shard, tenant_id, queue, reason, error, losses, evidence)
     select e.id, e.generation, b.n, w.shard, e.tenant_id, 'messages', 'undecodable', p_error::jsonb, 0, jsonb_build_object(
-             'message', jsonb_build_object('n', b.n, 'kind', b.kind, 'data', b.data, 'sent_at', b.created_at))
+             'message', jsonb_build_object('n', b.n, 'kind', b.kind, 'data', b.data, 'sent_at', b.created_at),
+             'lost', null, 'events', null)
       from workers w, workflow_executions e, execution_inbox b
      where w.shard = p_shard and w.id = p_me and e.shard = p_shard and e.id = p_exec and e.owner = p_me
        and b.shard = p_shard and b.execution_id = p_exec and b.n = p_message
