@@ -141,7 +141,7 @@ class Admission:
 
     async def _set_aside(self, histories: Mapping[UUID, ExecutionHistory]) -> None:
         messages = {one: history.messages for one, history in histories.items()}
-        await set_aside(self._tools, self._seat, messages)
+        await set_aside(self._tools, self._seat, messages, self._executor.runs)
 
     def _make(
         self,

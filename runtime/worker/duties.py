@@ -140,7 +140,7 @@ class Duties:
         if not ours:
             return
         found = await self._tools.store.messages(ours, shard=self._seat.shard)
-        await set_aside(self._tools, self._seat, found)
+        await set_aside(self._tools, self._seat, found, runs)
         for execution_id, messages in found.items():
             run = runs.get(execution_id)
             if run is not None:

@@ -15,6 +15,7 @@ from runtime.model.dead_letter import DeadLetterId
 from runtime.model.execution import DoubtDecision
 from runtime.model.values import Json
 from runtime.telemetry.log import get_logger
+from runtime.worker.run import Run
 from runtime.worker.tools import Seat, Tools
 
 ERROR: Final = "message.undecodable"
@@ -47,12 +48,17 @@ def _is_decision(data: Json) -> bool:
     )
 
 
-async def set_aside(tools: Tools, seat: Seat, found: Mapping[UUID, Sequence[InboxMessage]]) -> None:
-    """Make dead letters of those among new messages that can't be decoded. Raises Unavailable."""
+async def set_aside(
+    tools: Tools,
+    seat: Seat,
+    found: Mapping[UUID, Sequence[InboxMessage]],
+    runs: Mapping[UUID, Run],
+) -> None:
+    """Make dead letters of those that can't be decoded, unless their run has seen them. Raises Unavailable."""
     for execution_id, messages in found.items():
         for message in messages:
-            words = fault_of(message)
-            if words is None:
+            words, run = fault_of(message), runs.get(execution_id)
+            if words is None or (run is not None and message.n <= run.inbox_seen):
                 continue
             error: Json = {"type": ERROR, "message": words, "retryable": False}
             await tools.store.set_aside(
