@@ -279,7 +279,7 @@ async def test_what_the_database_takes_no_checkpoint_of_is_a_dead_letter(room: E
         execution = await room.enqueue(await room.publish([echo(n=1)]))
         status = await room.finished(execution)
     finally:
-        await room.sql.execute("drop trigger refuse on execution_events")
+        await room.sql.execute("drop function refuse() cascade")
 
     assert status is ExecutionStatus.DEAD_LETTERED
     assert (await room.row(execution))["owner"] is None
