@@ -1,8 +1,9 @@
 """DeadLetterService: look at executions that cost three workers and messages nobody can decode; redrive or discard.
 
 A decision is one transaction over all letters that it names: all of them or none; with several
-databases, one in each, begun only when all of them can be decided. A filter means those that can be: what
-cannot be redriven any more stays open. Repeating it changes nothing and gives the same letters.
+databases, one in each, begun only when all of them can be decided. A filter means the newest that can be: what
+cannot be redriven any more stays open and stands before nothing. Repeating a decision by ids changes nothing and gives
+the same letters.
 """
 
 from __future__ import annotations
@@ -115,12 +116,12 @@ class DeadLetterService:
         limit: int,
     ) -> tuple[builtins.list[DeadLetter], builtins.list[DeadLetter]]:
         require(who, ADMIN_EXECUTIONS)
-        wanted = await self._wanted(who, ids, filter, limit)
+        wanted = await self._wanted(who, decision, ids, filter, limit)
         places: defaultdict[Database, builtins.list[DeadLetterId]] = defaultdict(builtins.list)
         # In order of their ids, so that two decisions over the same letters wait, not deadlock.
         for one in sorted(wanted, key=str):
             places[self._shards.holding(one.execution_id)].append(one)
-        if len(places) > 1:
+        if len(places) > 1 and filter is None:
             await self._refuse_early(who, decision, wanted)
         changed: set[DeadLetterId] = set()
         for database, some in places.items():
@@ -183,11 +184,12 @@ class DeadLetterService:
     async def _wanted(
         self,
         who: Principal,
+        decision: Decision,
         ids: Sequence[DeadLetterId],
         filter: DeadLetterFilter | None,
         limit: int,
     ) -> builtins.list[DeadLetterId]:
-        """The letters that are meant: those named, or the newest open ones that a filter lets through."""
+        """The letters that are meant: those named, or the newest of a filter that can be decided so."""
         if bool(ids) == (filter is not None):
             raise BadInput(
                 "Name dead letters by `ids` or by `filter`, one of both.", reason="IDS_OR_FILTER"
@@ -205,6 +207,8 @@ class DeadLetterService:
             )
         only_open = replace(filter, status=(DeadLetterStatus.OPEN,))
         homes = await self._homes(who)
+        if decision == "redrive":
+            return await self._store.redrivable(who.tenant_id, only_open, limit, homes)
         page = await self._store.page(who.tenant_id, only_open, PageRequest(limit), homes)
         return [letter.id for letter in page.items]
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from heapq import merge
 from itertools import islice
+from operator import itemgetter
 from typing import Any, Final, Literal
 from uuid import UUID
 
@@ -91,6 +92,24 @@ class DeadLetterStore:
         items = list(islice(merged, size + 1))
         page = cursor.page_of(request, items, [_cursor(item) for item in items])
         return replace(page, silent=found.silent) if found.silent else page
+
+    async def redrivable(
+        self, tenant: UUID, wanted: DeadLetterFilter, limit: int, homes: Sequence[Database]
+    ) -> list[DeadLetterId]:
+        """The newest that can be redriven as things are; a database that is away has none."""
+
+        async def ask(database: Database) -> list[Any]:
+            async with database.tenant(tenant) as connection:
+                rows: list[Any] = await connection.fetch(
+                    _SQL["redrivable"], tenant, *_arguments(wanted), limit
+                )
+                return rows
+
+        found = await self._shards.gather(homes, ask)
+        rows = islice(merge(*found.answers, key=itemgetter("created_at"), reverse=True), limit)
+        return [
+            DeadLetterId(row["execution_id"], row["generation"], row["message"]) for row in rows
+        ]
 
     async def count(
         self, tenant: UUID, wanted: DeadLetterFilter, cap: int, homes: Sequence[Database]

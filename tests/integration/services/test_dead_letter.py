@@ -232,21 +232,20 @@ async def test_a_message_is_discarded_beside_what_runs(room, letters):
 
 
 async def test_a_filter_passes_by_what_can_not_be_redriven_any_more(room, letters):
-    """Letters outlive their executions: one of them must not keep all others from being redriven."""
-    gone, finished, died = await dead(room), await set_aside(room), await dead(room, 20)
+    """Letters outlive their executions: the newest of them must not stand before those that can be redriven for ever."""
+    died, gone, finished = await dead(room), await dead(room, 20), await set_aside(room)
     await room.sql.execute("delete from workflow_executions where id = $1", gone)
     await room.sql.execute(
         "update workflow_executions set status = 2, owner = null where id = $1", finished
     )
 
-    found, affected = await letters.redrive(ADMIN, filter=DeadLetterFilter())
+    found, affected = await letters.redrive(ADMIN, filter=DeadLetterFilter(), limit=1)
 
-    assert affected == 1
-    assert {letter.execution_id: letter.status for letter in found} == {
-        gone: DeadLetterStatus.OPEN,
-        finished: DeadLetterStatus.OPEN,
-        died: DeadLetterStatus.REDRIVEN,
-    }
+    assert ([letter.execution_id for letter in found], affected) == ([died], 1)
+    assert await letters.count(ADMIN, DeadLetterFilter(status=(DeadLetterStatus.OPEN,))) == (
+        2,
+        False,
+    )
     for one, reason in (
         (DeadLetterId(gone, 0), "EXECUTION_GONE"),
         (DeadLetterId(finished, 0, 1), "EXECUTION_FINISHED"),
@@ -254,6 +253,27 @@ async def test_a_filter_passes_by_what_can_not_be_redriven_any_more(room, letter
         with pytest.raises(InvalidState) as caught:
             await letters.redrive(ADMIN, ids=[one])
         assert caught.value.reason == reason
+
+
+async def test_a_filter_redrives_a_dead_execution_and_its_messages_together(room, letters):
+    execution = await set_aside(room)
+    await room.sql.execute(
+        "update workflow_executions set status = 6, owner = null where id = $1", execution
+    )
+    await room.sql.execute(
+        "insert into dead_letters (execution_id, generation, shard, tenant_id, reason, error, losses, evidence)"
+        " select execution_id, 0, 0, tenant_id, 'owner_lost', error, 3, '{}' from dead_letters"
+    )
+
+    alone = await letters.redrive(ADMIN, filter=DeadLetterFilter(queue="messages"))
+    found, affected = await letters.redrive(ADMIN, filter=DeadLetterFilter())
+
+    assert alone == ([], 0)
+    assert [letter.id for letter in found] == [
+        DeadLetterId(execution, 0),
+        DeadLetterId(execution, 0, 1),
+    ]
+    assert affected == 2
 
 
 @pytest.mark.parametrize(
