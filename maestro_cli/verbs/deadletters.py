@@ -39,7 +39,7 @@ _EVENTS: Final = (
 
 @click.group(cls=VerbGroup)
 def deadletters() -> None:
-    """Dead letters: executions that cost three workers, and messages that nobody could decode."""
+    """Dead letters: executions that cost three workers or take no checkpoint, and messages nobody could decode."""
 
 
 @deadletters.command("list")
@@ -87,21 +87,26 @@ def show(options: Options, id: str) -> None:
 
 @deadletters.command()
 @click.argument("ids", nargs=-1, metavar="[ID]...")
-@click.option("--all", "everything", is_flag=True, help="All open ones, up to 1,000.")
+@click.option(
+    "--all",
+    "everything",
+    is_flag=True,
+    help="The newest open ones that can be redriven, up to 1,000.",
+)
 @click.option("--reason", metavar="TEXT", help="Why; stands on the dead letter and the event.")
 @click.pass_obj
 def redrive(options: Options, ids: tuple[str, ...], everything: bool, reason: str | None) -> None:
-    """Run dead executions again, as their next generation, and deliver messages again: all that are named, or none."""
+    """Run dead executions again, as their next generation, and deliver messages again: of IDs all or none."""
     _decide(options, "redrive_dead_letters", "redriveDeadLetters", ids, everything, reason)
 
 
 @deadletters.command()
 @click.argument("ids", nargs=-1, metavar="[ID]...")
-@click.option("--all", "everything", is_flag=True, help="All open ones, up to 1,000.")
+@click.option("--all", "everything", is_flag=True, help="The newest open ones, up to 1,000.")
 @click.option("--reason", metavar="TEXT", help="Why; stands on the dead letter and the event.")
 @click.pass_obj
 def discard(options: Options, ids: tuple[str, ...], everything: bool, reason: str | None) -> None:
-    """Leave executions and messages dead for good: all that are named, or none."""
+    """Leave executions and messages dead for good: of IDs all or none."""
     _decide(options, "discard_dead_letters", "discardDeadLetters", ids, everything, reason)
 
 

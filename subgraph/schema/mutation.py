@@ -336,7 +336,8 @@ class Mutation:
         )
 
     @strawberry.mutation(
-        description="Run dead executions again, each as its next generation: all that are named, or none.",
+        description="Run dead executions again, each as its next generation, and deliver messages again: of those "
+        "named by `ids` all or none; of a `filter` those that can be.",
         directives=[*access("Mutation.redriveDeadLetters"), weight(20)],
     )
     async def redrive_dead_letters(
@@ -344,7 +345,7 @@ class Mutation:
         info: Info,
         input: Annotated[DeadLetterActionInput, strawberry.argument(description="Which ones.")],
     ) -> DeadLettersPayload:
-        """Run dead executions again."""
+        """Run dead executions again, deliver messages again."""
         wanted = None if input.filter is None else DeadLetterFilter.record(input.filter)
         return await DeadLettersPayload.answer(
             dead_letters_of.redrive(
@@ -357,7 +358,8 @@ class Mutation:
         )
 
     @strawberry.mutation(
-        description="Leave executions dead for good: all that are named, or none.",
+        description="Leave executions and messages dead for good: of those named by `ids` all or none; of a `filter` "
+        "those that can be.",
         directives=[*access("Mutation.discardDeadLetters"), weight(20)],
     )
     async def discard_dead_letters(
@@ -365,7 +367,7 @@ class Mutation:
         info: Info,
         input: Annotated[DeadLetterActionInput, strawberry.argument(description="Which ones.")],
     ) -> DeadLettersPayload:
-        """Leave executions dead."""
+        """Leave executions and messages dead."""
         wanted = None if input.filter is None else DeadLetterFilter.record(input.filter)
         return await DeadLettersPayload.answer(
             dead_letters_of.discard(

@@ -42,8 +42,8 @@ class LostWorker:
     keys=["id"],
     directives=access_of_type(),
     description="An execution that lost three workers without a checkpoint, the last one while it "
-    "ran alone; it is not run again unless it is redriven. Or a message to an execution that its worker "
-    "could not decode.",
+    "ran alone, or of which the database refused every checkpoint; it is not run again unless it is redriven. "
+    "Or a message to an execution that its worker could not decode.",
 )
 class DeadLetter(Node):
     """An execution that cost three workers, or a message that nobody can decode."""

@@ -11,7 +11,7 @@ from subgraph.types.dead_letter import DeadLetter
 from subgraph.types.user_error import UserError, attempt, refused
 
 
-@strawberry.type(description="What became of a decision about dead letters: of all or of none.")
+@strawberry.type(description="What became of a decision about dead letters.")
 class DeadLettersPayload:
     """What became of a decision about dead letters."""
 

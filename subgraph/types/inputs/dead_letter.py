@@ -48,7 +48,8 @@ class DeadLetterActionInput:
         default=None, description="These; at most 1,000."
     )
     filter: DeadLetterFilter | None = strawberry.field(
-        default=None, description="Or the newest open ones that this lets through."
+        default=None,
+        description="Or the newest open ones that this lets through and that can be decided so.",
     )
     reason: str | None = strawberry.field(
         default=None,
