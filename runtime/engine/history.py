@@ -104,6 +104,9 @@ def _apply(at: ExecutionAt, event: ExecutionEvent) -> None:
         _begin_again(at, is_kept=event.field("from_failed_step") is not False)
     elif kind is EventKind.EXECUTION_TAKEN_OVER:
         _take_over(at, event)
+    elif kind is EventKind.MESSAGE_UNREAD and at.status not in TERMINAL:
+        # Behind an end it changes nothing; before one only an owner tells it, and it may be the first that he tells.
+        at.status, at.wait = ExecutionStatus.RUNNING, None
     elif kind is EventKind.EXECUTION_CANCEL_REQUESTED:
         at.cancel_requested = True
     elif kind is EventKind.EXECUTION_STARTED:
@@ -224,7 +227,6 @@ SILENT: Final = frozenset(
     {
         EventKind.DEAD_LETTER_DISCARDED,
         EventKind.EXECUTION_REWOUND,
-        EventKind.MESSAGE_UNREAD,
     }
 )
 KNOWN: Final = (
@@ -237,5 +239,6 @@ KNOWN: Final = (
         EventKind.EXECUTION_WAITING,
         EventKind.EXECUTION_RETRIED,
         EventKind.EXECUTION_TAKEN_OVER,
+        EventKind.MESSAGE_UNREAD,
     }
 )

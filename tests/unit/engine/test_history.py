@@ -125,6 +125,23 @@ def test_a_takeover_leaves_what_was_under_way(announced, worker, status):
     assert at.worker == worker
 
 
+def test_who_tells_of_a_message_first_owns_it_unless_it_is_over():
+    taken = log(
+        (EventKind.EXECUTION_QUEUED, {}),
+        (EventKind.EXECUTION_STARTED, {"worker": "w1"}),
+        (EventKind.EXECUTION_TAKEN_OVER, {"worker": None}),
+        (EventKind.MESSAGE_UNREAD, {"n": 1}),
+        (EventKind.EXECUTION_FAILED, {"error": FATAL}),
+        (EventKind.MESSAGE_UNREAD, {"n": 2}),
+    )
+
+    assert [fold(taken, sequence).status for sequence in (3, 4, 6)] == [
+        ExecutionStatus.QUEUED,
+        ExecutionStatus.RUNNING,
+        ExecutionStatus.FAILED,
+    ]
+
+
 def test_a_call_that_was_taken_back_is_in_no_doubt():
     at = fold(
         log(
