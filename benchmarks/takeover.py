@@ -70,12 +70,22 @@ async def _killed(around: Surroundings, name: str, count: int) -> dict[str, floa
                     await runtime.services.executions.enqueue_many(who, batch)
                 await _calls(Path(folder), first.pid, count)
                 async with _worker(settings) as second:
+                    await _settled(runtime)
                     at = time.monotonic()
                     first.kill()
                     moments = await _calls(Path(folder), second.pid, count)
                     second.kill()
             await _clear(runtime)
     return spread([moment - at for moment in moments])
+
+
+async def _settled(runtime: Runtime) -> None:
+    """A server that has just started misses nobody for want of a session: those are its first ten seconds."""
+    async with runtime.database.engine() as connection:
+        while await connection.fetchval(
+            "select pg_postmaster_start_time() > now() - interval '10 seconds'"
+        ):
+            await asyncio.sleep(0.1)
 
 
 @contextlib.asynccontextmanager
