@@ -68,6 +68,34 @@ class Together(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
             return "tests/journey"
         return file if file.startswith(APART) else nodeid
 
+    def remove_node(self, node: Any) -> str | None:
+        """A test process has gone: what it finished stays finished, and the test it died in is not run again.
+
+        xdist 3.8 deals out the whole work of the lost process anew, and waits for ever for news of what is over.
+        """
+        workload = self.assigned_work[node]
+        for scope in [name for name, unit in workload.items() if all(unit.values())]:
+            del workload[scope]
+        crashed: str | None = None
+        if workload:
+            unit = next(iter(workload.values()))
+            crashed = next(test for test, is_over in unit.items() if not is_over)
+            unit[crashed] = True
+            if all(unit.values()):
+                del workload[next(iter(workload))]
+        super().remove_node(node)
+        return crashed
+
+    def schedule(self) -> None:
+        """Give the process that replaces a lost one two units: a process runs its last test when it knows the next."""
+        super().schedule()
+        for node in self.nodes if self.collection else ():
+            self._reschedule(node)
+
+    def _reschedule(self, node: Any) -> None:
+        if node in self.registered_collections:  # One that is still collecting has its turn in `schedule`.
+            super()._reschedule(node)
+
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
