@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterable
-from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -14,32 +13,34 @@ from tests.simulator.mutants import MUTANTS
 from tests.simulator.run import simulate
 
 ROOT = Path(__file__).resolve().parents[2]
-# Where each defect was found last: only where the search begins, so that it need not run through what is known.
+# Where each defect is found. The search goes on from there for a while, since seeds tell other stories after a change of
+# the product; a rare defect that is not met again so soon is looked for by hand: python -m tests.simulator --mutant NAME.
 FOUND_AT = {
     "born_overtakes": 6,
-    "born_unfenced": 417,
-    "born_unknown": 373,
-    "claim_unfenced": 18,
-    "deaf_replay": 633,
+    "born_unfenced": 12,
+    "born_unknown": 80,
+    "claim_unfenced": 58,
+    "deaf_replay": 1018,
     "early_signal_lost": 0,
     "early_start": 3,
-    "flush_unlocked": 90,
+    "flush_unlocked": 776,
     "inbox_kept": 0,
     "key_without_generation": 0,
     "look_up_ignored": 17,
     "lossy_replay": 0,
     "no_intent": 0,
-    "park_blind": 5,
-    "parking_listens": 164,
+    "park_blind": 0,
+    "parking_listens": 233,
     "pause_forgotten": 5,
-    "resend": 7,
+    "resend": 11,
     "rule_ignored": 93,
     "silent_retry": 2,
     "silent_second_call": 15,
-    "takeover_at_once": 0,
+    "takeover_at_once": 1,
     "timer_restarted": 1,
     "unread_untold": 13,
 }
+SEARCHED = 300
 
 
 def broken(seeds: Iterable[int], mutant: str | None = None):
@@ -68,8 +69,8 @@ def test_no_further_seed_breaks_a_promise(first: int):
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_a_defect_is_found(mutant: str):
     first = FOUND_AT[mutant]
-    seeds = chain(range(first, first + 2_000), range(first))
-    assert next(broken(seeds, mutant), None) is not None
+    found = next(broken(range(first, first + SEARCHED), mutant), None)
+    assert found is not None, f"not in seeds {first} to {first + SEARCHED}: look further, by hand"
 
 
 def test_a_seed_repeats_itself_in_another_process():
