@@ -26,7 +26,23 @@ STATUSES: Final = (
     "dead_lettered",
 )
 _TRIGGERS: Final = ("api", "schedule", "webhook", "parent", "event", "cli", "agent")
-_WORDS: Final = ("status", "workflow", "trigger", "tag", "key", "namespace", "created", "finished")
+_WORDS: Final = (
+    "status",
+    "workflow",
+    "trigger",
+    "tag",
+    "key",
+    "namespace",
+    "created",
+    "finished",
+    "text",
+)
+_ORDERS: Final = {
+    "created": "CREATED_AT",
+    "started": "STARTED_AT",
+    "finished": "FINISHED_AT",
+    "priority": "PRIORITY",
+}
 
 
 def parse_filter(words: Sequence[str], now: datetime | None = None) -> dict[str, Any]:
@@ -40,6 +56,18 @@ def parse_filter(words: Sequence[str], now: datetime | None = None) -> dict[str,
             )
         _add(filter, key, value, now or datetime.now(UTC))
     return filter
+
+
+def parse_order(text: str) -> dict[str, str]:
+    """The graph's ExecutionOrder for `finished`, or `finished:asc` for the other end first."""
+    field, separator, direction = text.partition(":")
+    (known,) = _known([field], tuple(_ORDERS), "order")
+    return {
+        "field": _ORDERS[known],
+        "direction": _known([direction], ("asc", "desc"), "direction")[0].upper()
+        if separator
+        else "DESC",
+    }
 
 
 def _add(filter: dict[str, Any], key: str, value: str, now: datetime) -> None:
@@ -60,6 +88,8 @@ def _add(filter: dict[str, Any], key: str, value: str, now: datetime) -> None:
             filter.setdefault("labels", []).append({"key": name, "value": text})
         case "key":
             filter["idempotencyKey"] = value
+        case "text":
+            filter["search"] = value
         case "namespace":
             filter["namespace"] = value.split(",")
         case "created" | "finished":

@@ -8,7 +8,7 @@ from typing import Any, Final
 import click
 
 from maestro_cli.client import Client
-from maestro_cli.filters import STATUSES, parse_filter
+from maestro_cli.filters import STATUSES, parse_filter, parse_order
 from maestro_cli.groups import VerbGroup
 from maestro_cli.options import Options
 from maestro_cli.output import Column, compact, money, show_fields, show_one, show_rows, word
@@ -50,6 +50,13 @@ def executions() -> None:
 )
 @click.option("--workflow", metavar="NAME", help="Only of this workflow.")
 @click.option(
+    "--sort",
+    default="created",
+    show_default=True,
+    metavar="FIELD[:asc]",
+    help="created, started, finished or priority; the latest or highest first.",
+)
+@click.option(
     "--limit", type=click.IntRange(1), default=20, show_default=True, help="At most so many."
 )
 @click.option("--all", "everything", is_flag=True, help="All of them, page by page.")
@@ -59,6 +66,7 @@ def list_(
     filter: tuple[str, ...],
     status: tuple[str, ...],
     workflow: str | None,
+    sort: str,
     limit: int,
     everything: bool,
 ) -> None:
@@ -71,14 +79,14 @@ def list_(
         *([f"status:{','.join(status)}"] if status else []),
         *([f"workflow:{workflow}"] if workflow else []),
     ]
-    wanted = parse_filter(words)
+    wanted, order = parse_filter(words), parse_order(sort)
     client = Client.of(options)
     if client.server.namespace:
         wanted.setdefault("namespace", [client.server.namespace])
     rows = collect(
-        lambda size, after: client.run("list_executions", filter=wanted, first=size, after=after)[
-            "executions"
-        ],
+        lambda size, after: client.run(
+            "list_executions", filter=wanted, orderBy=order, first=size, after=after
+        )["executions"],
         _ALL if everything else limit,
     )
     show_rows(options, rows, _COLUMNS, empty="No executions; start one with `mc execute NAME`.")

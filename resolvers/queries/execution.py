@@ -11,7 +11,7 @@ from resolvers.ids import execution_uuid
 from resolvers.words import is_storable, storable
 from runtime.model.blob import Stored
 from runtime.model.event import EventKind, ExecutionEvent, LogLine
-from runtime.model.execution import Execution, ExecutionFilter, StepExecution
+from runtime.model.execution import Execution, ExecutionFilter, ExecutionOrder, StepExecution
 from runtime.model.page import Page, PageRequest
 from runtime.model.values import Json, Money, total
 
@@ -30,10 +30,10 @@ async def execution_by_key(context: Context, *, key: str) -> Execution | None:
 
 
 async def executions(
-    context: Context, *, filter: ExecutionFilter, page: PageRequest, descending: bool = True
+    context: Context, *, filter: ExecutionFilter, page: PageRequest, order: ExecutionOrder
 ) -> Page[Execution]:
-    """A page of the tenant's executions, in order of their creation."""
-    return await context.executions.list(context.who, filter, page, descending=descending)
+    """A page of the tenant's executions, in this order."""
+    return await context.executions.list(context.who, filter, page, order=order)
 
 
 async def count_executions(context: Context, *, filter: ExecutionFilter) -> tuple[int, bool]:

@@ -364,3 +364,24 @@ class ExecutionFilter:
     created_to: datetime | None = None
     finished_from: datetime | None = None
     finished_to: datetime | None = None
+    search: str | None = None
+
+
+class ExecutionOrderField(StrEnum):
+    """What a list of executions can be sorted by."""
+
+    CREATED_AT = "created_at"
+    STARTED_AT = "started_at"
+    FINISHED_AT = "finished_at"
+    PRIORITY = "priority"
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionOrder:
+    """Order of a list of executions; what has no value yet stands where the latest would."""
+
+    field: ExecutionOrderField = ExecutionOrderField.CREATED_AT
+    descending: bool = True
+
+
+NEWEST: Final = ExecutionOrder()

@@ -26,10 +26,12 @@ from runtime.model.errors import (
 )
 from runtime.model.event import EventKind, ExecutionEvent, LogLine
 from runtime.model.execution import (
+    NEWEST,
     Enqueued,
     EnqueueRequest,
     Execution,
     ExecutionFilter,
+    ExecutionOrder,
     ExecutionStatus,
     StepExecution,
 )
@@ -42,6 +44,7 @@ from runtime.queue.stream import RedisQueue
 from runtime.queue.wakeup import Wakeup
 from runtime.services.access import READ_EXECUTIONS, WRITE_EXECUTIONS, require
 from runtime.services.changes import Changes
+from runtime.services.execution_range import refuse_live_search, refuse_unbounded
 from runtime.services.intake import Intake, Intent
 from runtime.services.live import LiveList
 from runtime.services.live_execution import LiveExecutions
@@ -96,6 +99,7 @@ class ExecutionService:
         self._queue = queue
         self._wakeup = wakeup
         self._plans = plans
+        self._clock = clock
         self._tracing = tracing
         self._programs = ProgramCache()
         self._records = ExecutionRecords(shards)
@@ -282,18 +286,20 @@ class ExecutionService:
         filter: ExecutionFilter,
         page: PageRequest,
         *,
-        descending: bool = True,
+        order: ExecutionOrder = NEWEST,
     ) -> Page[Execution]:
         """A page of the caller's executions, newest first unless told otherwise."""
         require(who, READ_EXECUTIONS)
+        refuse_unbounded(filter, order, self._clock.now())
         homes = self._shards.of_tenant(who.tenant_id, spread=await self._is_spread(who))
-        return await self._list.page(who.tenant_id, filter, page, homes, descending=descending)
+        return await self._list.page(who.tenant_id, filter, page, homes, order=order)
 
     async def count(
         self, who: Principal, filter: ExecutionFilter, cap: int = _CAP
     ) -> tuple[int, bool]:
         """How many there are, counted up to a cap, and whether there are or may be more."""
         require(who, READ_EXECUTIONS)
+        refuse_unbounded(filter, NEWEST, self._clock.now())
         homes = self._shards.of_tenant(who.tenant_id, spread=await self._is_spread(who))
         return await self._list.count(who.tenant_id, filter, cap, homes)
 
@@ -375,6 +381,7 @@ class ExecutionService:
     ) -> AsyncIterator[Change[Execution]]:
         """The first page of a list, then the newest state of whatever comes in, changes, or falls out."""
         require(who, READ_EXECUTIONS)
+        refuse_live_search(filter)
         async for change in self._live.watch(who.tenant_id, filter, size=size, after=after):
             yield change
 

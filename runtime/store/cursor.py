@@ -36,11 +36,11 @@ def decode(listing: str, text: str, width: int) -> list[Any]:
         payload = raw[_CHECK_BYTES:]
         values = orjson.loads(payload)
     except (ValueError, binascii.Error):
-        raise _refused() from None
+        raise refused() from None
     if raw[:_CHECK_BYTES] != _check(listing, payload) or not isinstance(values, list):
-        raise _refused()
+        raise refused()
     if len(values) != width:
-        raise _refused()
+        raise refused()
     return values
 
 
@@ -64,7 +64,8 @@ def _check(listing: str, payload: bytes) -> bytes:
     return hashlib.blake2b(listing.encode() + b"\0" + payload, digest_size=_CHECK_BYTES).digest()
 
 
-def _refused() -> BadInput:
+def refused() -> BadInput:
+    """What is said of a text that is no cursor of its list."""
     return BadInput(
         "This is not a cursor of this list; pass one that the list has returned.",
         reason="BAD_CURSOR",

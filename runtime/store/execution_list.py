@@ -6,12 +6,12 @@ that prunes the daily partitions.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from heapq import merge
 from itertools import islice, product
-from operator import itemgetter
 from typing import Any, Final
 from uuid import UUID
 
@@ -29,10 +29,11 @@ from sqlalchemy import (
     union_all,
 )
 
-from runtime.model.errors import BadInput
 from runtime.model.execution import (
+    NEWEST,
     Execution,
     ExecutionFilter,
+    ExecutionOrder,
     ExecutionState,
     ExecutionStatus,
     WaitKind,
@@ -42,9 +43,18 @@ from runtime.model.page import Page, PageRequest
 from runtime.store import cursor
 from runtime.store.execution_record import ENQUEUE
 from runtime.store.execution_row import ExecutionRow
+from runtime.store.execution_scan import (
+    SECONDS,
+    Sorting,
+    most_read,
+    read_through,
+    refuse_many,
+    search,
+    too_slow,
+)
 from runtime.store.listing import Composer, Condition, any_of
 from runtime.store.pool import Database
-from runtime.store.shards import Shards
+from runtime.store.shards import Gathered, Shards
 from runtime.store.statements import statements
 from runtime.store.tables import (
     execution_labels,
@@ -58,9 +68,8 @@ _CATALOG: Final = statements("workflow")
 _E: Final = workflow_executions.c
 _LEFT_OUT: Final = frozenset({"shard", "inbox", "epoch", "takeovers"})
 _COLUMNS: Final = tuple(column for column in _E if column.name not in _LEFT_OUT)
-_LISTING: Final = "executions"
 # Ids carry the clock of the API that made them, created_at that of the database: they may differ.
-_SKEW: Final = timedelta(hours=12)
+_SKEW: Final = timedelta(hours=1)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _DISTANT: Final = datetime(2100, 1, 1, tzinfo=UTC)
 # Alternatives of a filter are read one by one, each in the order of its index; more of them are sorted instead.
@@ -82,45 +91,40 @@ class ExecutionList:
         request: PageRequest,
         homes: Sequence[Database],
         *,
-        descending: bool = True,
+        order: ExecutionOrder = NEWEST,
     ) -> Page[Execution]:
-        """One page, newest first unless told otherwise, merged by id; one that is away makes it partial."""
+        """One page, newest first unless told otherwise, merged; one that is away makes it partial."""
         size = cursor.check_size(request)
-        listing = f"{_LISTING}:{'desc' if descending else 'asc'}"
-        branches = await self._branches(tenant, wanted)
+        sorting = Sorting(order, request.backward)
         values: dict[str, Any] = {"tenant": tenant, "limit": size + 1}
         if request.cursor is not None:
-            (text,) = cursor.decode(listing, request.cursor, 1)
-            values["cursor"] = _uuid(text)
-        newest_first = descending != request.backward
-        shape = (newest_first, "cursor" in values, _shape(branches, values))
+            values |= sorting.marks(request.cursor)
+        seconds = await self._refuse_many(tenant, wanted, order, homes)
+        branches = await self._branches(tenant, wanted)
+        shape = (order.field, sorting.falls, "cursor" in values, _shape(branches, values))
 
         def build() -> Select[Any]:
             def part(conditions: list[Condition]) -> Select[Any]:
-                query = _restricted(select(*_COLUMNS), conditions)
-                if "cursor" in values:
-                    mark = bindparam("cursor", type_=_E.id.type)
-                    query = query.where(_E.id < mark if newest_first else _E.id > mark)
-                order = _E.id.desc() if newest_first else _E.id.asc()
-                return query.order_by(order).limit(bindparam("limit"))
+                query = _restricted(select(*_COLUMNS, *sorting.columns()), conditions)
+                return sorting.sorted(sorting.after(query) if "cursor" in values else query)
 
             if len(branches) == 1:
                 return part(branches[0])
             parts = union_all(*(select(part(one).subquery()) for one in branches)).subquery()
-            order = parts.c.id.desc() if newest_first else parts.c.id.asc()
-            return select(parts).order_by(order).limit(bindparam("limit"))
+            return sorting.sorted(select(parts), parts.c)
 
         text, arguments = self._composer.statement(shape, build, values)
 
         async def ask(database: Database) -> list[Any]:
-            async with database.tenant(tenant) as connection:
-                rows: list[Any] = await connection.fetch(text, *arguments)
+            async with database.tenant(tenant) as connection, _in_time(seconds):
+                rows: list[Any] = await connection.fetch(text, *arguments, timeout=seconds)
                 return rows
 
         found = await self._shards.gather(homes, ask)
-        rows = merge(*found.answers, key=itemgetter("id"), reverse=newest_first)
-        items: list[Execution] = [ExecutionRow(row) for row in islice(rows, size + 1)]
-        page = cursor.page_of(request, items, [cursor.encode(listing, str(i.id)) for i in items])
+        rows = merge(*found.answers, key=sorting.place, reverse=sorting.falls)
+        read = list(islice(rows, size + 1))
+        items: list[Execution] = [ExecutionRow(row) for row in read]
+        page = cursor.page_of(request, items, [sorting.cursor_of(row) for row in read])
         return replace(page, silent=found.silent) if found.silent else page
 
     async def matching(
@@ -149,7 +153,39 @@ class ExecutionList:
         self, tenant: UUID, wanted: ExecutionFilter, cap: int, homes: Sequence[Database]
     ) -> tuple[int, bool]:
         """How many there are, counted up to a cap, and whether there are more, or may be."""
+        seconds = await self._refuse_many(tenant, wanted, NEWEST, homes)
         branches = await self._branches(tenant, wanted)
+        found = await self._counted(tenant, branches, cap, homes, seconds)
+        total = sum(found.answers)
+        return min(total, cap), total > cap or bool(found.silent)
+
+    async def _refuse_many(
+        self,
+        tenant: UUID,
+        wanted: ExecutionFilter,
+        order: ExecutionOrder,
+        homes: Sequence[Database],
+    ) -> float | None:
+        """Refuse a list that no index has in its order when too many would be read; how long it may take, or None."""
+        most = most_read(wanted, order)
+        if most is None:
+            return None
+        times = _by_id(wanted)
+        branches = await self._branches(tenant, read_through(wanted))
+        bounded = [[*some, *times] for some in branches]
+        found = await self._counted(tenant, bounded, most, homes, SECONDS)
+        refuse_many(found.answers, most)
+        return SECONDS
+
+    async def _counted(
+        self,
+        tenant: UUID,
+        branches: list[list[Condition]],
+        cap: int,
+        homes: Sequence[Database],
+        seconds: float | None,
+    ) -> Gathered[int]:
+        """How many each database has, counted up to a cap."""
         values: dict[str, Any] = {"tenant": tenant, "limit": cap + 1}
         shape = ("count", _shape(branches, values))
 
@@ -161,13 +197,11 @@ class ExecutionList:
         text, arguments = self._composer.statement(shape, build, values)
 
         async def ask(database: Database) -> int:
-            async with database.tenant(tenant) as connection:
-                found: int = await connection.fetchval(text, *arguments)
+            async with database.tenant(tenant) as connection, _in_time(seconds):
+                found: int = await connection.fetchval(text, *arguments, timeout=seconds)
                 return found
 
-        found = await self._shards.gather(homes, ask)
-        total = sum(found.answers)
-        return min(total, cap), total > cap or bool(found.silent)
+        return await self._shards.gather(homes, ask)
 
     async def _branches(self, tenant: UUID, wanted: ExecutionFilter) -> list[list[Condition]]:
         """The filter's alternatives, none of which share an execution: each follows the order of one index."""
@@ -278,6 +312,8 @@ def _conditions(wanted: ExecutionFilter) -> list[Condition]:
     found += _by_time(wanted)
     if wanted.idempotency_key is not None:
         found.append(Condition("key", _has_key, {"key": wanted.idempotency_key}))
+    if wanted.search is not None:
+        found.append(search(wanted.search))
     return found
 
 
@@ -369,23 +405,27 @@ def _label(number: int, key: str, value: str) -> Condition:
 
 
 def _by_time(wanted: ExecutionFilter) -> list[Condition]:
-    found: list[Condition] = []
+    found = _by_id(wanted)
     if wanted.created_from is not None:
-        low = _floor(wanted.created_from, -_SKEW)
-        found += [
-            _compared("created_from", _E.created_at, wanted.created_from, below=False),
-            _compared("id_from", _E.id, low, below=False),
-        ]
+        found.append(_compared("created_from", _E.created_at, wanted.created_from, below=False))
     if wanted.created_to is not None:
-        high = _floor(wanted.created_to, _SKEW)
-        found += [
-            _compared("created_to", _E.created_at, wanted.created_to, below=True),
-            _compared("id_to", _E.id, high, below=True),
-        ]
+        found.append(_compared("created_to", _E.created_at, wanted.created_to, below=True))
     if wanted.finished_from is not None:
         found.append(_compared("finished_from", _E.finished_at, wanted.finished_from, below=False))
     if wanted.finished_to is not None:
         found.append(_compared("finished_to", _E.finished_at, wanted.finished_to, below=True))
+    return found
+
+
+def _by_id(wanted: ExecutionFilter) -> list[Condition]:
+    """The range of ids that holds a range of creation times."""
+    found: list[Condition] = []
+    if wanted.created_from is not None:
+        low = _floor(wanted.created_from, -_SKEW)
+        found.append(_compared("id_from", _E.id, low, below=False))
+    if wanted.created_to is not None:
+        high = _floor(wanted.created_to, _SKEW)
+        found.append(_compared("id_to", _E.id, high, below=True))
     return found
 
 
@@ -417,8 +457,12 @@ def _floor(at: datetime, skew: timedelta) -> UUID:
     return make_uuid7(unix_ms=int(bounded.timestamp() * 1000), slot=0, noise=0)
 
 
-def _uuid(text: object) -> UUID:
+@asynccontextmanager
+async def _in_time(seconds: float | None) -> AsyncIterator[None]:
+    """What may take so long and takes longer is the range's fault, not the database's."""
     try:
-        return UUID(str(text))
-    except ValueError:
-        raise BadInput("This is not a cursor of this list.", reason="BAD_CURSOR") from None
+        yield
+    except TimeoutError:
+        if seconds is None:
+            raise
+        raise too_slow() from None

@@ -235,7 +235,7 @@ class Query:
             info.context,
             filter=wanted,
             page=page_request(first, after, last, before),
-            descending=ExecutionOrder.is_descending(order_by),
+            order=ExecutionOrder.record(order_by),
         )
         return ExecutionConnection.of(
             page, count=lambda: executions_of.count_executions(info.context, filter=wanted)

@@ -32,6 +32,7 @@ DefinitionFormat: TypeAlias = workflow.DefinitionFormat
 Effect: TypeAlias = plan.Effect
 EventHandlerState: TypeAlias = event_handler.HandlerState
 ExecutionEventType: TypeAlias = event.EventKind
+ExecutionOrderField: TypeAlias = execution.ExecutionOrderField
 ExecutionStatus: TypeAlias = execution.ExecutionState
 Severity: TypeAlias = errors.Severity
 StepStatus: TypeAlias = execution.StepStatus
@@ -63,6 +64,7 @@ strawberry.enum(
 strawberry.enum(
     ExecutionEventType, name="ExecutionEventType", description="What can happen to an execution."
 )
+strawberry.enum(ExecutionOrderField, description="What a list of executions can be sorted by.")
 strawberry.enum(ExecutionStatus, name="ExecutionStatus", description="Where an execution is.")
 strawberry.enum(Severity, description="How bad a finding is: an error refuses, a warning does not.")
 strawberry.enum(StepStatus, description="Where a step of an execution is.")

@@ -142,7 +142,7 @@ class Workflow(Node):
             info.context,
             filter=wanted,
             page=page_request(first, after),
-            descending=ExecutionOrder.is_descending(order_by),
+            order=ExecutionOrder.record(order_by),
         )
         connection: ExecutionConnection = show_page(
             execution_model.Execution,

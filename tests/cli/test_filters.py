@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from maestro_cli.errors import CliError
-from maestro_cli.filters import parse_filter
+from maestro_cli.filters import parse_filter, parse_order
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
@@ -31,6 +31,7 @@ NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
             "created:>2d created:<1d",
             {"created": {"from": "2026-02-28T12:00:00+00:00", "to": "2026-03-01T12:00:00+00:00"}},
         ),
+        ('text:"card declined"', {"search": "card declined"}),
         ('tag:"owner=the team"', {"labels": [{"key": "owner", "value": "the team"}]}),
     ],
 )
@@ -56,3 +57,12 @@ def test_what_it_can_not_filter_by_is_refused(text, says):
 
     assert caught.value.exit_code == 2
     assert says in f"{caught.value.message} {caught.value.hint}"
+
+
+def test_an_order_is_a_field_and_a_direction():
+    assert parse_order("finished") == {"field": "FINISHED_AT", "direction": "DESC"}
+    assert parse_order("priority:asc") == {"field": "PRIORITY", "direction": "ASC"}
+    for wrong in ("finish", "created:up", "created:"):
+        with pytest.raises(CliError) as caught:
+            parse_order(wrong)
+        assert caught.value.exit_code == 2

@@ -65,6 +65,7 @@ async def test_a_gateway_finds_nothing_by_a_name_with_a_nul(server: Served) -> N
         (EXECUTIONS, {"workflowName": ["a"] * 101}),
         (EXECUTIONS, {"workflowId": ["a"] * 101}),
         (EXECUTIONS, {"status": ["QUEUED"] * 101}),
+        (EXECUTIONS, {"search": NUL, "created": {"from": "2026-01-01T00:00:00Z"}}),
         (EXECUTIONS, {"trigger": ["API"] * 101}),
         (EXECUTIONS, {"created": {"from": "9999-12-31T23:59:59-10:00"}}),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -238,7 +239,9 @@ async def test_lists_go_forward_and_backward_by_cursor(server: Served) -> None:
 
 async def test_lists_are_filtered(server: Served) -> None:
     workflow_id = await server.publish()
-    query = """query($filter: ExecutionFilter) { executions(filter: $filter) { edges { node { id } } } }"""
+    query = """query($filter: ExecutionFilter, $orderBy: ExecutionOrder) {
+      executions(filter: $filter, orderBy: $orderBy) { edges { node { id } } } }"""
+    recent = {"from": (datetime.now(UTC) - timedelta(days=6)).isoformat()}
     filters = [
         {"workflowId": [workflow_id]},
         {"workflowName": ["greet"]},
@@ -247,6 +250,7 @@ async def test_lists_are_filtered(server: Served) -> None:
         {"idempotencyKey": "one"},
         {"trigger": ["API"], "namespace": ["default"]},
         {"created": {"from": "2020-01-01T00:00:00Z"}},
+        {"created": recent, "search": "pay Ada"},
     ]
 
     async with server.client() as session:
@@ -263,9 +267,23 @@ async def test_lists_are_filtered(server: Served) -> None:
         {"labels": [{"key": "team", "value": "ship"}]},
         {"status": ["FAILED"]},
         {"created": {"to": "2020-01-01T00:00:00Z"}},
+        {"created": recent, "search": "pay -Ada"},
     ]:
         found = await server.ask(query, {"filter": wanted})
         assert found.body["data"]["executions"]["edges"] == [], wanted
+    for field in ("STARTED_AT", "FINISHED_AT", "PRIORITY"):
+        variables: dict[str, Any] = {"filter": {"created": recent}, "orderBy": {"field": field}}
+        found = await server.ask(query, variables)
+        assert found.body["data"]["executions"]["edges"] == [{"node": {"id": started}}], field
+    for variables in (
+        {"filter": {"search": "pay"}},
+        {"orderBy": {"field": "FINISHED_AT"}},
+        {"filter": {"search": "pay", "created": {"from": "2020-01-01T00:00:00Z"}}},
+    ):
+        refused = await server.ask(query, variables)
+        assert refused.body["data"] is None
+        assert refused.codes == ["BAD_USER_INPUT"]
+        assert refused.body["errors"][0]["extensions"]["reason"] == "CREATED_RANGE"
 
 
 async def test_workflows_are_found_listed_and_versioned(server: Served) -> None:

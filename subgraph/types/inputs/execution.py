@@ -1,7 +1,6 @@
 """Inputs about executions: the filter and order of lists, and one input per mutation."""
 
 from datetime import datetime
-from enum import StrEnum
 from typing import cast
 from uuid import UUID
 
@@ -13,6 +12,7 @@ from resolvers.words import storable
 from runtime.model import execution as model
 from runtime.model.errors import BadInput, NotFound
 from runtime.model.values import Duration, Json, SemVer
+from subgraph.directives import weight
 from subgraph.types.inputs.built import built_from_what_was_sent
 from subgraph.types.inputs.filters import (
     Label,
@@ -24,7 +24,13 @@ from subgraph.types.inputs.filters import (
     word,
     words,
 )
-from subgraph.types.status import DoubtDecision, ExecutionStatus, StepStatus, TriggerKind
+from subgraph.types.status import (
+    DoubtDecision,
+    ExecutionOrderField,
+    ExecutionStatus,
+    StepStatus,
+    TriggerKind,
+)
 
 
 @strawberry.input(description="Which executions a list shows; what is left out does not restrict.")
@@ -55,6 +61,12 @@ class ExecutionFilter:
     )
     created: TimeRange | None = strawberry.field(default=None, description="Created in this range.")
     finished: TimeRange | None = strawberry.field(default=None, description="Ended in this range.")
+    search: str | None = strawberry.field(
+        default=None,
+        description='With all of these words in its input, output, error, labels or key: `"in a row"`, `this or that`, '
+        "`-without`. Only within a `created` range of at most 7 days that holds at most 10,000 executions.",
+        directives=[weight(50)],
+    )
 
     @staticmethod
     def record(
@@ -78,6 +90,7 @@ class ExecutionFilter:
             created_to=created.to,
             finished_from=finished.from_,
             finished_to=finished.to,
+            search=word("search", given.search),
         )
 
 
@@ -93,28 +106,25 @@ def _narrow(wanted: tuple[UUID, ...], one: UUID | None) -> tuple[UUID, ...]:
     return (one,) if not wanted or one in wanted else (UUID(int=0),)
 
 
-@strawberry.enum(description="What a list of executions can be sorted by.")
-class ExecutionOrderField(StrEnum):
-    """What a list of executions can be sorted by."""
-
-    CREATED_AT = "created_at"
-
-
 @strawberry.input(description="Order of a list of executions.")
 class ExecutionOrder:
     """Order of a list of executions."""
 
     field: ExecutionOrderField = strawberry.field(
-        default=ExecutionOrderField.CREATED_AT, description="What is compared."
+        default=ExecutionOrderField.CREATED_AT,
+        description="What is compared. All but CREATED_AT only within a `created` range of at most 7 days that holds "
+        "at most 50,000 executions; what has no such time yet stands where the latest would.",
     )
     direction: SortDirection = strawberry.field(
         default=SortDirection.DESC, description="Which end comes first."
     )
 
     @staticmethod
-    def is_descending(given: "ExecutionOrder | None") -> bool:
-        """Whether the newest come first, as they do unless asked otherwise."""
-        return given is None or given.direction is SortDirection.DESC
+    def record(given: "ExecutionOrder | None") -> model.ExecutionOrder:
+        """As services take it; the newest come first unless asked otherwise."""
+        if given is None:
+            return model.ExecutionOrder()
+        return model.ExecutionOrder(given.field, descending=given.direction is SortDirection.DESC)
 
 
 @strawberry.input(

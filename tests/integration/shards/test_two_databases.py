@@ -15,7 +15,7 @@ from runtime.clock import SystemClock
 from runtime.model.blob import BlobKey, BlobRef
 from runtime.model.errors import IdempotencyConflict, SetupError, Unavailable
 from runtime.model.event import EventKind
-from runtime.model.execution import EnqueueRequest, ExecutionFilter
+from runtime.model.execution import EnqueueRequest, ExecutionFilter, ExecutionOrder
 from runtime.model.execution_stats import StatsFilter
 from runtime.model.ids import SLOTS, make_uuid7
 from runtime.model.page import PageRequest
@@ -44,6 +44,7 @@ OF_EXECUTIONS = {
 WAITS = [{"id": "one", "uses": "core.sleep@1", "with": {"duration": "60s"}}]
 SAYS = [{"id": "one", "uses": "probe.chatty@1", "with": {"lines": 2}}]
 ALL = ExecutionFilter()
+OLDEST = ExecutionOrder(descending=False)
 
 LARGE: Any = {"text": "x" * 40_000}
 OLD = datetime.now(UTC) - timedelta(days=40)
@@ -110,7 +111,7 @@ async def test_a_spread_tenant_has_executions_everywhere_and_one_list(room):
             break
         cursor = page.cursors[-1]
     assert seen == sorted(ids, reverse=True)
-    oldest = await executions.list(who, ALL, PageRequest(5), descending=False)
+    oldest = await executions.list(who, ALL, PageRequest(5), order=OLDEST)
     assert [one.id for one in oldest.items] == sorted(ids)[:5]
     assert await executions.count(who, ALL) == (40, False)
     assert await executions.count(who, ALL, 10) == (10, True)

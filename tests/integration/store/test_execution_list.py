@@ -6,7 +6,12 @@ from uuid import UUID
 
 import pytest
 
-from runtime.model.execution import ExecutionFilter, ExecutionState, ExecutionStatus
+from runtime.model.execution import (
+    ExecutionFilter,
+    ExecutionOrder,
+    ExecutionState,
+    ExecutionStatus,
+)
 from runtime.model.page import PageRequest
 from runtime.store.execution_list import ExecutionList
 from runtime.store.shards import Shards
@@ -59,7 +64,11 @@ async def test_alternatives_are_one_list(room, wanted: ExecutionFilter):
             break
         cursor = page.cursors[-1]
     backwards = await executions.page(
-        make.TENANT, wanted, PageRequest(100), shards.databases, descending=False
+        make.TENANT,
+        wanted,
+        PageRequest(100),
+        shards.databases,
+        order=ExecutionOrder(descending=False),
     )
 
     assert seen == there
