@@ -6,13 +6,15 @@ import sys
 from pathlib import Path
 
 from subgraph.document.persisted import PRODUCT, manifest_of
+from subgraph.http.graphiql import ready_queries
 
 OPERATIONS = Path(__file__).resolve().parents[1] / "maestro_cli" / "operations"
 
 
 def main() -> int:
     """Write or compare; 1 when the manifest is stale."""
-    text = manifest_of(path.read_text("utf-8") for path in sorted(OPERATIONS.glob("*.graphql")))
+    sent_by_mc = [path.read_text("utf-8") for path in sorted(OPERATIONS.glob("*.graphql"))]
+    text = manifest_of([*sent_by_mc, *ready_queries()])
     if "--check" not in sys.argv:
         PRODUCT.write_text(text, "utf-8")
     elif not PRODUCT.exists() or PRODUCT.read_text("utf-8") != text:

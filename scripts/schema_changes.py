@@ -22,8 +22,7 @@ from graphql import (
     ConstDirectiveNode,
     DocumentNode,
     GraphQLSchema,
-    InterfaceTypeDefinitionNode,
-    ObjectTypeDefinitionNode,
+    TypeDefinitionNode,
     build_ast_schema,
     parse,
     print_ast,
@@ -106,7 +105,7 @@ def _place(sentence: str, old: GraphQLSchema, new: GraphQLSchema) -> str:
 def _seen_by_gateways(before: DocumentNode, after: DocumentNode) -> Iterator[Change]:
     old, new = _directives(before), _directives(after)
     for place in old.keys() & new.keys():
-        yield from _differences(place, old[place], new[place])
+        yield from _differences(place.partition("(")[0], old[place], new[place])
 
 
 def _differences(place: str, old: Counter[str], new: Counter[str]) -> Iterator[Change]:
@@ -114,7 +113,10 @@ def _differences(place: str, old: Counter[str], new: Counter[str]) -> Iterator[C
         name = _name(text)
         is_gone = new[text] < old[text]
         severity = Severity.SAFE
-        if name in _ACCESS and not is_gone:
+        if name == "inaccessible":
+            # A composed graph shows what lost it, and no longer shows what got it.
+            severity = Severity.SAFE if is_gone else Severity.BREAKING
+        elif name in _ACCESS and not is_gone:
             # `@authenticated` in place of something stricter lets more callers in.
             is_looser = name == "authenticated" and any(_name(each) in _ACCESS for each in old)
             severity = Severity.SAFE if is_looser else Severity.BREAKING
@@ -130,13 +132,18 @@ def _name(directive: str) -> str:
 
 
 def _directives(document: DocumentNode) -> Mapping[str, Counter[str]]:
-    """The directives of every object type and of its fields, as text, by place."""
+    """The directives of every type, field, argument and value, as text, by place: `Type.field(argument:)`."""
     found: dict[str, Counter[str]] = {}
     for node in document.definitions:
-        if isinstance(node, ObjectTypeDefinitionNode | InterfaceTypeDefinitionNode):
-            found[node.name.value] = _texts(node.directives)
-            for field in node.fields or ():
-                found[f"{node.name.value}.{field.name.value}"] = _texts(field.directives)
+        if not isinstance(node, TypeDefinitionNode):
+            continue
+        found[node.name.value] = _texts(node.directives)
+        parts = [*(getattr(node, "fields", None) or ()), *(getattr(node, "values", None) or ())]
+        for part in parts:
+            place = f"{node.name.value}.{part.name.value}"
+            found[place] = _texts(part.directives)
+            for argument in getattr(part, "arguments", None) or ():
+                found[f"{place}({argument.name.value}:)"] = _texts(argument.directives)
     return found
 
 

@@ -13,7 +13,7 @@ import uvicorn
 from maestro_cli.errors import CliError
 from runtime.bootstrap import Runtime
 from runtime.settings import ApiSettings
-from subgraph.http.frames import Sockets
+from subgraph.http.frames import Requests, Sockets
 
 _CLOSE_SECONDS: Final = 5
 _BACKLOG: Final = 1024
@@ -74,6 +74,7 @@ async def serving(app: Any, listener: socket.socket) -> AsyncIterator[asyncio.Ta
         access_log=False,
         lifespan="off",
         timeout_graceful_shutdown=_CLOSE_SECONDS,
+        http=Requests,
         ws=Sockets,
         # A compressor per socket costs some 300 KiB, and one message can unpack to gigabytes.
         ws_per_message_deflate=False,

@@ -3,8 +3,8 @@
 Automatic persisted queries (Apollo's protocol, version 1): a client sends the digest alone; when it is not known it is
 told so and sends the document with it, once per process. Only documents that may run are remembered, up to a bound.
 
-Trusted documents: the manifest of the product's own operations (`trusted_documents.json`, made of what `mc` sends) and
-those that operators name. `log` reports what stands in none of them, `only` refuses it.
+Trusted documents: the manifest of the product's own operations (`trusted_documents.json`, made of what `mc` and
+GraphiQL's ready tabs send) and those that operators name. `log` reports what stands in none of them, `only` refuses it.
 """
 
 from __future__ import annotations

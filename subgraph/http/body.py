@@ -20,7 +20,7 @@ async def read_body(request: Request, limit: int) -> bytes:
     What is sent and what it unpacks to both count: a packed stream can go on for ever and give nothing.
     """
     announced = request.headers.get("content-length", "")
-    if announced.isdigit() and int(announced) > limit:
+    if announced.isascii() and announced.isdigit() and int(announced) > limit:
         raise _too_large(limit)
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     packed = None if encoding == "identity" else _Packed(encoding, limit)

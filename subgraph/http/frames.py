@@ -1,7 +1,7 @@
-"""Frames of a WebSocket, written by us: a message that goes to thousands is not built anew by every layer.
+"""Doors of uvicorn's own protocols that it has not, named in the scope; under another server things take the usual way.
 
-`Sockets` is uvicorn's own protocol and takes one message more, a frame as its bytes; it says so in the scope. Under
-another server the same text goes out the usual way.
+`Sockets` takes finished frames: a message that goes to thousands is not built anew by every layer. `Requests` and
+`Sockets` end the connection of a client that does not take what it is sent.
 """
 
 from __future__ import annotations
@@ -9,13 +9,29 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final, cast
 
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
 
 FRAMES: Final = "maestro.frames"
+CONNECTION: Final = "maestro.connection"
 _SHORT: Final = 126
 _MIDDLE: Final = 1 << 16
+
+
+class Requests(HttpToolsProtocol):
+    """uvicorn's HTTP protocol; a stream can give its client up."""
+
+    def on_headers_complete(self) -> None:
+        """Say so in the request's scope."""
+        super().on_headers_complete()
+        cast("dict[str, Any]", self.scope)["extensions"] = {CONNECTION: self}
+
+    def give_up(self) -> None:
+        """End the connection of one who does not take what he is sent."""
+        if self.flow.write_paused:
+            self.transport.abort()
 
 
 class Received:

@@ -81,6 +81,11 @@ async def graphiql_page(request: Request) -> Response:
     return response
 
 
+def ready_queries() -> list[str]:
+    """The documents of the ready tabs, as GraphiQL sends them."""
+    return [tab["query"] for tab in json.loads(_assets()[TABS].body)]
+
+
 def load(archive: bytes, manifest: bytes, tabs: bytes) -> Mapping[str, Asset]:
     """The assets by path, once the archive's digest is the one that its manifest names."""
     expected = json.loads(manifest)["archive"]["sha256"]

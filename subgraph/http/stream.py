@@ -29,11 +29,13 @@ from runtime.model.identity import Principal
 from subgraph.context import Door, OperationContext
 from subgraph.document.documents import Operation
 from subgraph.errors import present
+from subgraph.http.frames import CONNECTION, Requests
 from subgraph.http.observe import Seen, observed
 from subgraph.schema.build import Schema
 from subgraph.streams import Streams
 
 _ALIVE_SECONDS: Final = 12.0
+_LAST: Final = {"type": "http.response.body", "body": b"", "more_body": False}
 _SUBSCRIPTION_SPEC: Final = re.compile(r"""subscriptionSpec\s*=\s*"?1\.0"?""", re.IGNORECASE)
 
 
@@ -129,8 +131,9 @@ class Stream(Response):
         self._request, self._who, self._operation = request, who, operation
         self._text, self._variables, self._name = text, variables, operation_name
         self._tell_cost, self._streams = tell_cost, streams
+        self._is_over = False
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Stream until the operation, the client or the token comes to its end."""
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         tasks = [
@@ -143,8 +146,13 @@ class Stream(Response):
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+        if self._is_over:
+            return
+        connection: Requests | None = (scope.get("extensions") or {}).get(CONNECTION)
+        if connection is not None:
+            connection.give_up()
         with suppress(OSError):
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            await send(_LAST)
 
     async def _results(self, send: Send) -> None:
         headers, trace_id = self._request.headers, ""
@@ -156,6 +164,9 @@ class Stream(Response):
             fault = present(GraphQLError(str(error), original_error=error), trace_id)
             await send(_chunk(self._framing.frame({"errors": [fault.formatted]})))
         await send(_chunk(self._framing.end))
+        # Before the token is looked at no more: a client that takes nothing is sent nothing for ever.
+        await send(_LAST)
+        self._is_over = True
 
     async def _send_results(self, send: Send, trace_id: str, seen: Seen) -> None:
         context = self._door.context(

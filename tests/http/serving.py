@@ -20,7 +20,7 @@ from runtime.bootstrap import Runtime, open_runtime
 from runtime.identity.development import DevIssuer
 from runtime.settings import Settings
 from subgraph.app import create_app
-from subgraph.http.frames import Sockets
+from subgraph.http.frames import Requests, Sockets
 from tests.support.processes import chosen
 
 GREET = """
@@ -214,6 +214,7 @@ async def listening(app: Any, ws: Any = Sockets) -> AsyncIterator[str]:
         app,
         log_config=None,
         lifespan="off",
+        http=Requests,
         ws=ws,
         ws_per_message_deflate=False,
         timeout_graceful_shutdown=1,

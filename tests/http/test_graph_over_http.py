@@ -112,6 +112,19 @@ async def test_the_access_table_names_what_services_ask_for(server: Served) -> N
         (b'{"query": "{ a }", "variables": []}', {}, 400, "BAD_USER_INPUT"),
         (b'{"query": "{ a }", "operationName": 5}', {}, 400, "BAD_USER_INPUT"),
         (b'{"query": "{ a }"}', {"Content-Type": "text/plain"}, 415, "BAD_USER_INPUT"),
+        # What a page of another origin can send without asking first.
+        (
+            b"query=mutation",
+            {"Content-Type": "application/x-www-form-urlencoded"},
+            415,
+            "BAD_USER_INPUT",
+        ),
+        (
+            b'--x\r\nContent-Disposition: form-data; name="operations"\r\n\r\n{"query": "{ a }"}\r\n--x--',
+            {"Content-Type": "multipart/form-data; boundary=x"},
+            415,
+            "BAD_USER_INPUT",
+        ),
         (b'{"query": "{ a }"}', {"Content-Encoding": "br"}, 415, "BAD_USER_INPUT"),
         (b'{"query": "{ a }"}', {"Content-Encoding": "gzip"}, 415, "BAD_USER_INPUT"),
         (b"null", {}, 400, "BAD_USER_INPUT"),

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
-from tests.http.serving import Served
+from tests.http.serving import Served, serving
 from tests.http.test_graph_streams import GATED
 from tests.support.processes import eventually
 from tests.support.steps import CALLS
@@ -204,3 +206,39 @@ async def test_a_stream_ends_with_its_token(server: Served) -> None:
         )
 
     assert [name for name, _ in found] == ["next"]
+
+
+async def test_a_client_that_takes_nothing_is_given_up_when_its_token_ends(
+    database_url: str, redis_url: str, home: Path
+) -> None:
+    ended = asyncio.Event()
+
+    def around(app: Any) -> Any:
+        async def noting(scope: Any, receive: Any, send: Any) -> None:
+            try:
+                await app(scope, receive, send)
+            finally:
+                ended.set()
+
+        return noting
+
+    query = f"{{ _service {{ {' '.join(f'a{n}: sdl' for n in range(100))} }} }}"
+    body = json.dumps({"query": query}).encode()
+    async with serving(database_url, redis_url, home, around=around) as server:
+        head = [
+            "POST /graphql HTTP/1.1",
+            "Host: a",
+            "Accept: text/event-stream",
+            "Content-Type: application/json",
+            f"Content-Length: {len(body)}",
+            f"Authorization: {server.bearer(ttl_seconds=3)['Authorization']}",
+        ]
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(client, ("127.0.0.1", int(server.url.rpartition(":")[2])))
+            await loop.sock_sendall(client, "\r\n".join([*head, "", ""]).encode() + body)
+            assert (await loop.sock_recv(client, 15)) == b"HTTP/1.1 200 OK"
+
+            await asyncio.wait_for(ended.wait(), 30)

@@ -33,6 +33,7 @@ from starlette.types import Message
 from starlette.websockets import WebSocket
 
 from runtime.model.errors import SetupError
+from subgraph.document.persisted import PRODUCT, digest_of, read_manifests
 from subgraph.http import graphiql
 from tests.http.browser import CHROMIUM, Page, open_page
 
@@ -277,6 +278,12 @@ def test_tab_is_valid_against_our_schema(schema, tab):
     definitions = document.definitions[0].variable_definitions or ()  # type: ignore[attr-defined] # one operation each
     coerced = get_variable_values(schema, definitions, variables)
     assert not isinstance(coerced, list), coerced
+
+
+def test_the_ready_tabs_are_trusted_documents():
+    trusted = read_manifests((PRODUCT,))
+
+    assert {digest_of(tab["query"]) for tab in tabs()} <= trusted.keys()
 
 
 # ---------------------------------------------------------------- in a browser

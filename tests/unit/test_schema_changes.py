@@ -19,7 +19,7 @@ type Query {
 }
 type Execution @key(fields: "id") @key(fields: "name") { id: ID! size: Int name: String! state: State! }
 enum State { OPEN CLOSED }
-input Wanted { state: State }
+input Wanted { state: State limit: Int @inaccessible }
 """
 
 
@@ -39,7 +39,7 @@ def test_the_same_schema_has_no_changes() -> None:
         ("state: State! }", "state: State }", Severity.BREAKING, "Execution.state"),
         ("CLOSED", "", Severity.BREAKING, "State.CLOSED"),
         ("(first: Int)", "", Severity.BREAKING, "Query.executions"),
-        ("state: State }", "state: State! }", Severity.BREAKING, "Wanted.state"),
+        ("{ state: State ", "{ state: State! ", Severity.BREAKING, "Wanted.state"),
         (' @key(fields: "name")', "", Severity.BREAKING, "Execution"),
         (
             "Execution @authenticated",
@@ -47,6 +47,12 @@ def test_the_same_schema_has_no_changes() -> None:
             Severity.BREAKING,
             "Query.execution",
         ),
+        ("size: Int", "size: Int @inaccessible", Severity.BREAKING, "Execution.size"),
+        ("CLOSED", "CLOSED @inaccessible", Severity.BREAKING, "State.CLOSED"),
+        ("Int)", "Int @inaccessible)", Severity.BREAKING, "Query.executions"),
+        ("enum State", "enum State @inaccessible", Severity.BREAKING, "State"),
+        ("limit: Int @inaccessible", "limit: Int", Severity.SAFE, "Wanted.limit"),
+        ("limit: Int", "limit: Int @cost(weight: 9)", Severity.DANGEROUS, "Wanted.limit"),
         ("CLOSED", "CLOSED LOST", Severity.DANGEROUS, "State.LOST"),
         ("(first: Int)", "(first: Int, after: ID)", Severity.DANGEROUS, "Query.executions"),
         ("assumedSize: 20", "assumedSize: 50", Severity.DANGEROUS, "Query.executions"),
