@@ -16,12 +16,16 @@ from strawberry.dataloader import DataLoader
 
 from runtime.definition import compile_plan
 from runtime.model.dead_letter import DeadLetter, DeadLetterId
+from runtime.model.errors import MaestroError
 from runtime.model.execution import Execution, StepExecution
+from runtime.model.execution_stats import ExecutionStats
 from runtime.model.identity import Principal
 from runtime.model.plan import Plan
+from runtime.model.values import Duration
 from runtime.model.workflow import Workflow, WorkflowVersion
 from runtime.services.dead_letter import DeadLetterService
 from runtime.services.execution import ExecutionService
+from runtime.services.execution_stats import ExecutionStatsService
 from runtime.services.workflow import WorkflowService
 
 K = TypeVar("K")
@@ -40,11 +44,13 @@ class Loaders:
         workflows: WorkflowService,
         executions: ExecutionService,
         dead_letters: DeadLetterService,
+        stats: ExecutionStatsService,
     ) -> None:
         self._who = who
         self._workflows = workflows
         self._executions = executions
         self._dead_letters = dead_letters
+        self._numbers = stats
 
     @cached_property
     def workflow(self) -> DataLoader[UUID, Workflow | None]:
@@ -85,6 +91,27 @@ class Loaders:
     def steps(self) -> DataLoader[UUID, tuple[StepExecution, ...] | None]:
         """The steps of each execution."""
         return _by(lambda keys: self._executions.steps(self._who, keys))
+
+    @cached_property
+    def stats(self) -> DataLoader[tuple[UUID, Duration | None], ExecutionStats]:
+        """The numbers of each workflow, over a window."""
+        return DataLoader(self._stats_of)
+
+    async def _stats_of(
+        self, keys: list[tuple[UUID, Duration | None]]
+    ) -> list[ExecutionStats | Exception]:
+        found: dict[tuple[UUID, Duration | None], ExecutionStats | Exception] = {}
+        for window in dict.fromkeys(window for _, window in keys):
+            asked = [key for key in keys if key[1] == window]
+            try:
+                numbers = await self._numbers.of_workflows(
+                    self._who, [workflow for workflow, _ in asked], window
+                )
+            except MaestroError as error:  # of this window alone
+                found |= dict.fromkeys(asked, error)
+            else:
+                found |= {(workflow, window): one for workflow, one in numbers.items()}
+        return [found[key] for key in keys]
 
     @cached_property
     def dead_letter(self) -> DataLoader[DeadLetterId, DeadLetter | None]:

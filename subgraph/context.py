@@ -104,7 +104,7 @@ class Door:
             breakers=services.breakers,
             simulations=services.simulations,
             handlers=services.handlers,
-            loaders=Loaders(who, workflows, executions, services.dead_letters),
+            loaders=Loaders(who, workflows, executions, services.dead_letters, services.stats),
             document=document,
             trace_id=trace_id,
             tell_cost=tell_cost,

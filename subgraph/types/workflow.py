@@ -21,7 +21,7 @@ from subgraph.faces import connection_face, face, show_page
 from subgraph.types.actor import Actor
 from subgraph.types.execution_stats import ExecutionStats
 from subgraph.types.inputs.execution import ExecutionFilter, ExecutionOrder
-from subgraph.types.inputs.execution_stats import DAY, WINDOW, of_workflow
+from subgraph.types.inputs.execution_stats import DAY, WINDOW
 from subgraph.types.label import LabelEntry, label_entries
 from subgraph.types.node import Node
 from subgraph.types.pagination import AFTER, FIRST, PageInfo, page_request
@@ -157,9 +157,7 @@ class Workflow(Node):
     async def stats(self, info: Info, window: WINDOW = DAY) -> ExecutionStats:
         """Numbers of executions of any version of it."""
         return ExecutionStats.of(
-            await stats_of.execution_stats(
-                info.context, filter=of_workflow(self.record.id), window=window
-            )
+            await stats_of.workflow_stats(info.context, workflow_id=self.record.id, window=window)
         )
 
     @classmethod

@@ -62,6 +62,44 @@ async def test_ten_executions_cost_the_statements_of_one(
     assert counts[0] <= 12
 
 
+async def test_the_numbers_of_a_page_of_workflows_are_read_at_once(
+    server: Served, statements: Callable[[], int]
+) -> None:
+    names = ("greet", "meet", "treat")
+    for name in names:
+        await server.publish(GREET.replace("name: greet", f"name: {name}", 1), name)
+    async with server.client() as session:
+        for name, count in zip(names, (0, 1, 2), strict=True):
+            for _ in range(count):
+                await server.enqueue(session, workflowName=name)
+    numbers = "queued completed successRate oldestQueuedAt isPartial cost { amount }"
+    listed = f"""query($first: Int) {{ workflows(first: $first, orderBy: {{field: NAME, direction: ASC}}) {{
+      edges {{ node {{ name stats {{ {numbers} }} week: stats(window: "P7D") {{ queued }} }} }} }} }}"""
+    one = (
+        f"query($of: [String!]) {{ executionStats(filter: {{workflowName: $of}}) {{ {numbers} }} }}"
+    )
+    await server.ask(listed, {"first": 3})
+
+    counts, found = [], []
+    for first in (1, 3):
+        statements()
+        answer = await server.ask(listed, {"first": first})
+        counts.append(statements())
+        found = [edge["node"] for edge in answer.body["data"]["workflows"]["edges"]]
+    alone = [await server.ask(one, {"of": [name]}) for name in names]
+    half = await server.ask(
+        '{ workflow(name: "treat") { stats { queued } short: stats(window: "PT1M") { queued } } }'
+    )
+
+    assert counts[0] == counts[1]
+    assert [node["stats"] for node in found] == [
+        each.body["data"]["executionStats"] for each in alone
+    ]
+    assert [node["week"]["queued"] for node in found] == [0, 1, 2]
+    assert [error["path"] for error in half.body["errors"]] == [["workflow", "short"]]
+    assert half.body["errors"][0]["extensions"]["reason"] == "STATS_WINDOW"
+
+
 async def test_references_of_a_gateway_are_one_statement_of_each_kind(
     server: Served, statements: Callable[[], int]
 ) -> None:

@@ -32,6 +32,19 @@ select x.state, x.slot, x.currency, sum(x.n)::bigint as n, sum(x.amount) as amou
      and (d.state in (0, 1, 3, 8, 9) or d.hour >= $5 and d.hour < $6)) x
  group by x.state, x.slot, x.currency;
 
+-- name: counts_of_each
+-- Safe: the same for some workflows, of each by itself.
+select x.workflow_id, x.state, x.slot, x.currency, sum(x.n)::bigint as n, sum(x.amount) as amount from (
+  select c.workflow_id, c.state, c.slot, c.currency, c.n, c.amount from execution_counts c
+   where c.tenant_id = $1 and c.workflow_id = any ($2) and c.hour >= $3 and c.hour < $4 and c.state not in (0, 1, 3, 8, 9)
+  union all
+  select c.workflow_id, c.state, c.slot, c.currency, c.n, c.amount from execution_counts c
+   where c.tenant_id = $1 and c.workflow_id = any ($2) and c.state in (0, 1, 3, 8, 9)
+  union all
+  select d.workflow_id, d.state, d.slot, coalesce(d.currency, ''), d.n, coalesce(d.amount, 0) from execution_deltas d
+   where d.tenant_id = $1 and d.workflow_id = any ($2) and (d.state in (0, 1, 3, 8, 9) or d.hour >= $3 and d.hour < $4)) x
+ group by x.workflow_id, x.state, x.slot, x.currency;
+
 -- name: oldest_queued
 -- Safe: the first row of an index in the order of ids, which is that of creation.
 select e.created_at from workflow_executions e
@@ -43,6 +56,12 @@ select min(o.created_at) from unnest($2::uuid[]) w (id) cross join lateral (
   select e.created_at from workflow_executions e
    where e.tenant_id = $1 and e.workflow_id = w.id and e.status = 0 and e.started_at is null and not e.cancel_requested
      and ($3::uuid[] is null or e.version_id = any ($3)) and ($4::text[] is null or e.namespace = any ($4)) order by e.id limit 1) o;
+
+-- name: oldest_queued_of_each
+-- Safe: the first row of an index for each of a few workflows.
+select w.id as workflow_id, o.created_at from unnest($2::uuid[]) w (id) cross join lateral (
+  select e.created_at from workflow_executions e
+   where e.tenant_id = $1 and e.workflow_id = w.id and e.status = 0 and e.started_at is null and not e.cancel_requested order by e.id limit 1) o;
 
 -- name: oldest_queued_in
 -- Safe: what is queued, in the order of ids, until one is in the namespace.

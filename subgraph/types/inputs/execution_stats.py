@@ -1,7 +1,6 @@
 """Inputs of statistics: which executions are counted."""
 
 from typing import Annotated
-from uuid import UUID
 
 import strawberry
 
@@ -59,8 +58,3 @@ class ExecutionStatsFilter:
             created_from=created.from_,
             created_to=created.to,
         )
-
-
-def of_workflow(id: UUID) -> model.StatsFilter:
-    """The executions of one workflow."""
-    return model.StatsFilter(workflow_id=(id,))
