@@ -14,6 +14,7 @@ from maestro_cli.errors import CliError, refused
 from maestro_cli.names import check_version, reference, unknown
 from maestro_cli.options import Options
 from maestro_cli.output import compact, word
+from maestro_cli.visible import on_one_line
 
 _DRAFT: Final = "draft"
 _SIGNS: Final = {"added": ("+", "green"), "removed": ("-", "red"), "changed": ("~", "yellow")}
@@ -97,7 +98,7 @@ def as_lines(diff: Any, *, colored: bool) -> Iterator[str]:
     yield from _field_lines(diff.metadata, paint)
     yield summary(diff, colored=colored)
     for one in diff.effects:
-        yield f"  {paint(one.compatibility.value, _COLORS[one.compatibility.value])} {one.rule}: {one.message}"
+        yield f"  {paint(one.compatibility.value, _COLORS[one.compatibility.value])} {one.rule}: {on_one_line(one.message)}"
 
 
 def summary(diff: Any, *, colored: bool) -> str:
@@ -183,7 +184,7 @@ def _field_lines(changes: Sequence[Any], paint: Callable[[str, str], str]) -> It
             "removed": compact(one.before),
             "changed": f"{compact(one.before)} -> {compact(one.after)}",
         }
-        yield paint(f"{sign} {one.path}: {values[one.kind.value]}", color)
+        yield paint(f"{sign} {on_one_line(one.path)}: {values[one.kind.value]}", color)
 
 
 def _short(digest: Any) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
-from maestro_cli.visible import json_text, visible
+from maestro_cli.visible import json_text, on_one_line, visible
 
 FAILED: Final = 1
 USAGE: Final = 2
@@ -54,6 +54,11 @@ _SETUP: Final[dict[str, str]] = {
     "HOME_IN_USE": "CONFLICT",
     "NO_SERVICES": "UNAVAILABLE",
 }
+
+
+# Of a line that is longer than this a part is shown; so much of it stands before the column.
+_WIDEST: Final = 160
+_BEFORE: Final = 80
 
 
 class Place(NamedTuple):
@@ -212,7 +217,7 @@ def render(error: CliError, *, as_json: bool, colored: bool = False) -> str:
         )
     hint = error.hint or (error.findings[0].hint if len(error.findings) == 1 else None)
     if hint:
-        lines.append(f"{_paint('hint:', '1;36', colored)} {hint}")
+        lines.append(f"{_paint('hint:', '1;36', colored)} {visible(hint)}")
     if error.trace and error.exit_code == FAILED:
         lines.append(f"trace: {error.trace}")
     return "\n".join(lines)
@@ -223,9 +228,9 @@ def _one_of_many(finding: Finding, *, only: bool) -> list[str]:
     path = ".".join(finding.path)
     where = _at(finding.place) if finding.place else []
     if only:
-        return where or ([f"  at {path}"] if path else [])
+        return where or ([f"  at {on_one_line(path)}"] if path else [])
     subject = f"{path}: " if path and not where else ""
-    hint = [f"    hint: {finding.hint}"] if finding.hint else []
+    hint = [f"    hint: {visible(finding.hint)}"] if finding.hint else []
     return [
         f"  {finding.severity}: {visible(f'{subject}{finding.message}')}",
         *(f"  {line}" for line in where),
@@ -240,22 +245,27 @@ def excerpt(place: Place) -> list[str]:
     if place.line is None:
         return []
     try:
-        text = (
-            Path(place.file)
-            .read_text(encoding="utf-8", errors="replace")
-            .splitlines()[place.line - 1]
-        )
+        text = Path(place.file).read_text(encoding="utf-8", errors="replace")
+        line = (text.split("\n") if place.file.endswith(".json") else text.splitlines())[
+            place.line - 1
+        ]
     except (OSError, IndexError):
         return []
     margin = f"{place.line:>6} | "
-    lines = [margin + text.replace("\t", " ")]
+    column = max(place.column or 1, 1) - 1
+    start = max(0, column - _BEFORE)
+    left = ("…" if start else "") + on_one_line(line[start:column])
+    right = on_one_line(line[column : start + _WIDEST]) + (
+        "…" if len(line) > start + _WIDEST else ""
+    )
+    lines = [margin + left + right]
     if place.column is not None:
-        lines.append(" " * (len(margin) - 2) + "| " + " " * (place.column - 1) + "^")
+        lines.append(" " * (len(margin) - 2) + "| " + " " * len(left) + "^")
     return lines
 
 
 def _at(place: Place) -> list[str]:
-    return [f"  at {place}", *excerpt(place)]
+    return [f"  at {on_one_line(str(place))}", *excerpt(place)]
 
 
 def _paint(text: str, code: str, colored: bool) -> str:

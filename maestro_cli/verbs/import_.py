@@ -12,6 +12,7 @@ from maestro_cli.errors import CliError, Place
 from maestro_cli.groups import Verb
 from maestro_cli.options import Options
 from maestro_cli.output import print_document
+from maestro_cli.visible import on_one_line
 
 
 @click.command("import", cls=Verb)
@@ -44,6 +45,7 @@ def import_(options: Options, form: str, file: str, target: str | None) -> int: 
     if target is None:
         print(found.source, end="")
     for one in lost:
-        print(f"not mapped: {one['path']} ({one['count']}): {one['why']}", file=sys.stderr)
+        said = f"not mapped: {one['path']} ({one['count']}): {one['why']}"
+        print(on_one_line(said), file=sys.stderr)
     options.say(f"{file}: {found.tasks} steps" + (f" written to {target}" if target else ""))
     return 0

@@ -14,7 +14,7 @@ from maestro_cli.errors import INVALID, Finding, Place, excerpt, finding_in
 from maestro_cli.groups import Verb
 from maestro_cli.options import Options, imports_option, see_current_folder
 from maestro_cli.output import print_documents
-from maestro_cli.visible import json_text
+from maestro_cli.visible import json_text, on_one_line
 
 FORMATS: Final = ("pretty", "json", "sarif", "github")
 _SARIF_SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
@@ -108,7 +108,8 @@ def _print_lines(options: Options, reports: Sequence[Report]) -> None:
     for report in reports:
         for finding in report.findings:
             hint = f" ({finding.hint})" if finding.hint else ""
-            print(f"{finding.place}: {finding.severity} {finding.rule}: {finding.message}{hint}")
+            said = f"{finding.severity} {finding.rule}: {finding.message}{hint}"
+            print(on_one_line(f"{finding.place}: {said}"))
             if live and finding.place:
                 print("\n".join(excerpt(finding.place)))
         options.say(_summary(report))
@@ -144,7 +145,7 @@ def _print_github(reports: Sequence[Report]) -> None:
     """Workflow commands of GitHub Actions; they become annotations of the changed lines."""
     for finding in (finding for report in reports for finding in report.findings):
         place = finding.place or Place("")
-        text = finding.message.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+        text = on_one_line(finding.message).replace("%", "%25")
         level = _GITHUB_LEVELS[finding.severity]
         print(
             f"::{level} file={place.file},line={place.line},col={place.column},title={finding.rule}::{text}"
