@@ -98,7 +98,8 @@ def as_lines(diff: Any, *, colored: bool) -> Iterator[str]:
     yield from _field_lines(diff.metadata, paint)
     yield summary(diff, colored=colored)
     for one in diff.effects:
-        yield f"  {paint(one.compatibility.value, _COLORS[one.compatibility.value])} {one.rule}: {on_one_line(one.message)}"
+        verdict = one.compatibility.value
+        yield f"  {paint(verdict, _COLORS[verdict])} {one.rule}: {on_one_line(one.message)}"
 
 
 def summary(diff: Any, *, colored: bool) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from runtime.definition.calling import called
 from runtime.definition.canonical import canonical_bytes, canonical_digest
-from runtime.definition.compile import compile_plan
+from runtime.definition.compile import compile_plan, config_hash
 from runtime.definition.diff import diff_definitions
 from runtime.definition.language import NAME
 from runtime.definition.params import apply_params
@@ -23,6 +23,7 @@ __all__ = [
     "canonical_bytes",
     "canonical_digest",
     "compile_plan",
+    "config_hash",
     "diff_definitions",
     "json_schema",
     "schema_text",

@@ -30,16 +30,19 @@ def canonical_digest(value: Json, *, plain: bool | None = None) -> Digest:
 
 def is_plain(value: Any) -> bool:
     """Whether both encoders agree on a value."""
-    todo = [value]
+    todo: list[Any] = [[value]]
     while todo:
         one = todo.pop()
-        kind = type(one)
-        if kind is dict:
-            if not all(map(str.isascii, one)):
+        if type(one) is dict:
+            if not "".join(one).isascii():
                 return False
-            todo.extend(one.values())
-        elif kind is list:
-            todo.extend(one)
-        elif kind is float or (kind is int and not -_MAX_INTEGER <= one <= _MAX_INTEGER):
-            return False
+            one = one.values()
+        for part in one:
+            kind = type(part)
+            if kind is str:
+                continue
+            if kind is dict or kind is list:
+                todo.append(part)
+            elif kind is float or (kind is int and not -_MAX_INTEGER <= part <= _MAX_INTEGER):
+                return False
     return True

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import orjson
 
-from runtime.definition.canonical import canonical_digest, is_plain
+from runtime.definition.canonical import canonical_digest
 from runtime.definition.outputs import parse_ref
 from runtime.model.errors import Invalid, Problem
 from runtime.model.plan import (
@@ -33,18 +33,13 @@ from runtime.model.values import Digest, Duration, Json, SemVer
 _WAIT: Final = ("signal", "for", "until", "timeout", "default")
 
 
-def compile_plan(
-    definition: Mapping[str, Json], digest: Digest, *, plain: bool | None = None
-) -> Plan:
-    """The plan of a canonical definition; `plain` spares a look that was taken already."""
+def compile_plan(definition: Mapping[str, Json], digest: Digest) -> Plan:
+    """The plan of a canonical definition."""
     steps: Any = definition.get("steps", [])
     index_of = {step["id"]: index for index, step in enumerate(steps)}
     retry = read_retry(definition.get("retry"))
-    plain = is_plain(steps) if plain is None else plain
     try:
-        plans = tuple(
-            _step(step, index, index_of, retry, plain=plain) for index, step in enumerate(steps)
-        )
+        plans = tuple(_step(step, index, index_of, retry) for index, step in enumerate(steps))
     except KeyError as error:
         message = f"the stored definition refers to {error.args[0]!r}, which it does not have"
         raise Invalid([Problem("unknown-dependency", message)]) from error
@@ -84,32 +79,35 @@ def _step(
     index: int,
     index_of: Mapping[str, int],
     retry: RetryPolicy,
-    *,
-    plain: bool,
 ) -> StepPlan:
-    uses, effect = step.get("uses"), step.get("effect")
-    needs = dict.fromkeys([index_of[name] for name in step.get("depends_on", ())])
+    get = step.get
+    uses, effect = get("uses"), get("effect")
+    needs = dict.fromkeys(map(index_of.__getitem__, get("depends_on", ())))
     kind = StepKind(step["type"]) if "type" in step else StepKind.TASK
     is_wait = kind is StepKind.WAIT
     if "retry" in step or is_wait:
-        retry = read_retry(step.get("retry"))
+        retry = read_retry(get("retry"))
     return StepPlan(
         index=index,
         key=step["id"],
         kind=kind,
         depends_on=tuple(needs),
         uses=parse_ref(uses) if uses else None,
-        name=step.get("name"),
-        config={k: step[k] for k in _WAIT if k in step} if is_wait else step.get("with"),
-        when=step.get("when"),
-        timeout=_duration(step.get("timeout")),
+        name=get("name"),
+        config={k: step[k] for k in _WAIT if k in step} if is_wait else get("with"),
+        when=get("when"),
+        timeout=_duration(get("timeout")),
         retry=retry,
         effect=Effect(effect) if effect else None,
         wait=_wait(step) if is_wait else None,
         in_doubt=InDoubt(step["in_doubt"]) if "in_doubt" in step else InDoubt.FAIL,
-        config_hash=canonical_digest(step, plain=plain or None),
         canonical=step,
     )
+
+
+def config_hash(step: StepPlan) -> Digest:
+    """What tells whether a step was changed; nobody asks while a plan is made, and few ask at all."""
+    return canonical_digest(step.canonical)
 
 
 def _wait(step: dict[str, Any]) -> WaitPlan:

@@ -53,10 +53,12 @@ class ConnectorCheck:
 
     def run(self, step: Step) -> None:
         """Check what one step uses, also inside of a map and to undo."""
+        value = step.value
         self._findings.step = step.id or None
-        self._check(step.value, step, ())
+        if "uses" in value:
+            self._check(value, step, ())
         for key in ("task", "compensate"):
-            inner = step.value.get(key)
+            inner = value.get(key)
             if isinstance(inner, dict):
                 self._check(inner, step, (key,))
         self._findings.step = None

@@ -76,15 +76,15 @@ def _index(graph: Graph, findings: Findings) -> None:
 
 
 def _needs(graph: Graph, position: int, step: Step, findings: Findings) -> list[int]:
-    findings.step = step.id or None
     needs: dict[int, None] = {}
-    written = step.value.get("depends_on")
-    is_list = isinstance(step.raw.get("depends_on", step.raw.get("dependsOn")), list)
-    for index, name in enumerate(written if isinstance(written, list) else []):
-        target = graph.index_of.get(str(name))
+    written, known = step.value.get("depends_on"), graph.index_of
+    for index, name in enumerate(written if isinstance(written, list) else ()):
+        target = known.get(str(name))
         if target is not None and target != position and target not in needs:
             needs[target] = None
             continue
+        findings.step = step.id or None
+        is_list = isinstance(step.raw.get("depends_on", step.raw.get("dependsOn")), list)
         place = step.place("depends_on", index) if is_list else step.place("depends_on")
         if target is None:
             findings.error(

@@ -5,7 +5,6 @@ Params are followed into their schema, outputs into the connector's, as far as t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from runtime.abi.catalog import Catalog
@@ -52,12 +51,13 @@ class NameCheck:
         """Check all templates of the document."""
         for use in self._document.uses:
             step = self._step_of(use)
+            doubtful = [one for one in use.references if not self._surely_fits(step, one)]
+            if not doubtful:
+                continue
             first: dict[tuple[Any, ...], Reference] = {}
             for one in use.references:
                 first.setdefault((one.path, one.at), one)
             doubtful = [one for one in first.values() if not self._surely_fits(step, one)]
-            if not doubtful:
-                continue
             self._findings.step = step.id or None if step else None
             for reference in doubtful:
                 placed = Use((), (*use.path, *reference.at), use.area, use.step)
@@ -93,15 +93,12 @@ class NameCheck:
         return known
 
     def _step_of(self, use: Use) -> Step | None:
-        if use.step is None:
+        index, steps = use.step, self._graph.steps
+        if index is None:
             return None
-        return next((s for s in self._steps_at(use.step)), None)
-
-    def _steps_at(self, index: int) -> Sequence[Step]:
-        steps = self._graph.steps
         if index < len(steps) and steps[index].index == index:
-            return steps[index : index + 1]
-        return [one for one in steps if one.index == index]
+            return steps[index]
+        return next((one for one in steps if one.index == index), None)
 
     def _check(self, use: Use, step: Step | None, reference: Reference) -> None:
         root, *rest = reference.path
@@ -263,6 +260,9 @@ class NameCheck:
 
     def _may_be_skipped(self, target: int) -> bool:
         """Whether a step has a condition, or waits only for steps that may all be skipped."""
+        known = self._optional.get(target)
+        if known is not None:
+            return known
         trail = [target]
         while trail:
             step = trail[-1]

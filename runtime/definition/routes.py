@@ -5,12 +5,16 @@ Whoever is chosen must come after the one that chooses, and whoever waits for a 
 
 from __future__ import annotations
 
+from typing import Final
+
 from runtime.definition.document import Step
 from runtime.definition.finding import Findings, Path
 from runtime.definition.graph import Graph
 from runtime.expression import ExpressionError, constant_condition
 from runtime.model.plan import StepKind
 from runtime.model.values import Json
+
+_GOING: Final = ("on_error", "on_expiry")
 
 
 def never_holds(condition: Json) -> bool:
@@ -41,7 +45,7 @@ def targets(step: Step) -> list[tuple[str, Path]]:
 def gotos(step: Step) -> list[tuple[str, Path]]:
     """The steps that are gone to when this one failed or expired, and where that is written."""
     out: list[tuple[str, Path]] = []
-    for key in ("on_error", "on_expiry"):
+    for key in _GOING:
         rule = step.value.get(key)
         name = rule.get("goto") if isinstance(rule, dict) else None
         if isinstance(name, str):
@@ -51,6 +55,9 @@ def gotos(step: Step) -> list[tuple[str, Path]]:
 
 def chosen(step: Step) -> list[str]:
     """The steps that run only if this one chooses them."""
+    value = step.value
+    if "on_error" not in value and "on_expiry" not in value and "cases" not in step.raw:
+        return []  # As nearly every step.
     return [name for name, _ in (*targets(step), *gotos(step))]
 
 

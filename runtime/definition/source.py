@@ -127,7 +127,7 @@ def _decode(source: str | bytes) -> tuple[str, Finding | None]:
             "this document begins with a byte order mark",
             "save it as UTF-8 without BOM",
         )
-    if _SURROGATE.search(source):
+    if not source.isascii() and _SURROGATE.search(source):
         return "", _refusal("encoding", "this document has half of a surrogate pair in it")
     return source, None
 

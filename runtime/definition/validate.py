@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from runtime.abi.catalog import Catalog
 from runtime.abi.surroundings import NOTHING_KNOWN, Surroundings
 from runtime.definition.calling import called, check_calls
-from runtime.definition.canonical import canonical_digest, is_plain
+from runtime.definition.canonical import canonical_digest
 from runtime.definition.compile import compile_plan
 from runtime.definition.connector import ConnectorCheck
 from runtime.definition.document import Document, read_document
@@ -104,9 +104,8 @@ def _judged(source: Source, document: Document) -> Validation:
             version=SemVer.parse(version) if isinstance(version, str) else None,
             calls=calls,
         )
-    plain = is_plain(document.value)
-    digest = canonical_digest(document.value, plain=plain)
-    plan = compile_plan(document.value, digest, plain=plain or None)
+    digest = canonical_digest(document.value)
+    plan = compile_plan(document.value, digest)
     return Validation(tuple(problems), document.value, digest, plan, plan.name, plan.version, calls)
 
 

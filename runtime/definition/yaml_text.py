@@ -13,6 +13,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import yaml
+from yaml import (
+    AliasEvent,
+    DocumentStartEvent,
+    MappingEndEvent,
+    MappingStartEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+    StreamEndEvent,
+)
 from yaml._yaml import CParser
 
 from runtime.definition.composer import Mark, Refused, Sink
@@ -31,6 +41,10 @@ _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+
 _NO_JSON = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 _MAX_NUMBER = 400
 _SPECIAL_STARTS = frozenset("0123456789+-.")
+_SPECIAL_ENDS = frozenset(
+    "0123456789abcdefABCDEF.nN"
+)  # `30s` is no number, whatever it begins with.
+_BEHIND_STARTS = ":"  # Follows after all of them, so that most texts are told by one comparison.
 
 
 def drive_yaml(text: str, sink: Sink) -> None:
@@ -44,31 +58,31 @@ def drive_yaml(text: str, sink: Sink) -> None:
         except yaml.YAMLError as error:
             raise _in_words(error, text) from None
         kind = type(event)
-        if kind is yaml.ScalarEvent:
+        if kind is ScalarEvent:
             value = event.value
             if event.tag is not None:
                 value = _tagged(event)
-            elif event.implicit[0] and (value[:1] in _SPECIAL_STARTS or value in _WORDS):
+            elif (value < _BEHIND_STARTS or value in _WORDS) and event.implicit[0]:
                 value = _plain(value, event)
             scalar(value, event.anchor, event)
             last = event
-        elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
+        elif kind is MappingStartEvent or kind is SequenceStartEvent:
             _check_tag(event)
-            sink.open(kind is yaml.MappingStartEvent, event.anchor, event)
+            sink.open(kind is MappingStartEvent, event.anchor, event)
             last = event
-        elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
+        elif kind is MappingEndEvent or kind is SequenceEndEvent:
             is_block = event.start_mark.index == event.end_mark.index
             last = last if is_block else event  # A block ends with the last thing in it.
             sink.close(last)
-        elif kind is yaml.AliasEvent:
+        elif kind is AliasEvent:
             sink.alias(event.anchor, event)
             last = event
-        elif kind is yaml.DocumentStartEvent:
+        elif kind is DocumentStartEvent:
             documents += 1
             if documents > 1:
                 message = "a file holds one workflow; here a second document begins"
                 raise Refused("syntax", message, event)
-        elif kind is yaml.StreamEndEvent:
+        elif kind is StreamEndEvent:
             return
 
 
@@ -96,7 +110,9 @@ def _plain(value: str, event: Any) -> Json:
     """What a scalar without quotes means."""
     if value in _WORDS:
         return _WORDS[value]
-    if value[0] not in _SPECIAL_STARTS or len(value) > _MAX_NUMBER:
+    if value[0] not in _SPECIAL_STARTS or value[-1] not in _SPECIAL_ENDS:
+        return value
+    if len(value) > _MAX_NUMBER:
         return value
     if _INTEGER.fullmatch(value):
         return int(value)

@@ -130,7 +130,7 @@ def _text(text: str, at: tuple[Key, ...], found: list[Reference], count: _Count)
             if known is None:
                 compiled = compile_expression(part.text, part.offset)
                 known = tuple((one.path, one.is_guarded) for one in compiled.references)
-            found.extend(Reference(path, guarded, at) for path, guarded in known)
+            found += [Reference(path, guarded, at) for path, guarded in known]
         out.append(_written(_renamed(part), after=out[-1] if out else ""))
     canonical = "".join(out)
     return text if canonical == text else canonical

@@ -180,12 +180,17 @@ class _Reader:
 
 
 def _keys(text: str) -> Path:
+    keys: list[Key]
+    if "[" not in text:
+        keys = [*text.split(".")]
+        if keys[0] in _NO_NAMES:
+            raise _Unknown
+        return tuple(keys)
     match = re.match(_NAME, text)
     start = match.end() if match else 0
-    root = text[:start]
-    if root in _RESERVED or root in _LITERALS:
+    keys = [text[:start]]
+    if keys[0] in _NO_NAMES:
         raise _Unknown
-    keys: list[Key] = [root]
     for name, number, single, double in _KEY.findall(text, start):
         keys.append(int(number) if number else name or single or double)
     return tuple(keys)

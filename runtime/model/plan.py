@@ -129,7 +129,6 @@ class StepPlan:
     wait: WaitPlan | None = None
     in_doubt: InDoubt = InDoubt.FAIL
     line: int | None = None
-    config_hash: Digest | None = None
     canonical: Json = None
 
 

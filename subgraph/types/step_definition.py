@@ -5,6 +5,7 @@ from typing import Self
 import strawberry
 from strawberry.scalars import JSON
 
+from runtime.definition import config_hash
 from runtime.model import plan as model
 from runtime.model.values import Digest, Duration
 from subgraph.types.status import Backoff, Effect
@@ -46,6 +47,11 @@ class RetryPolicy:
         )
 
 
+def _hash_of(root: "StepDefinition") -> Digest | None:
+    """What tells whether the step was changed; computed for who asks."""
+    return config_hash(root.step)
+
+
 @strawberry.type(description="One step as a version defines it.")
 class StepDefinition:
     """One step as a version defines it."""
@@ -62,7 +68,10 @@ class StepDefinition:
         description="The expression that must hold, or the step is skipped."
     )
     config: JSON | None = strawberry.field(description="The `with` block as it was written.")
-    config_hash: Digest | None = strawberry.field(description="Digest of the step's definition.")
+    config_hash: Digest | None = strawberry.field(
+        resolver=_hash_of, description="Digest of the step's definition."
+    )
+    step: strawberry.Private[model.StepPlan]
     effect: Effect | None = strawberry.field(
         description="The declared effect; null when the connector decides."
     )
@@ -83,7 +92,7 @@ class StepDefinition:
             depends_on=[plan.steps[index].key for index in step.depends_on],
             condition=None if step.when is None else str(step.when),
             config=JSON(step.config) if step.config is not None else None,
-            config_hash=step.config_hash,
+            step=step,
             effect=step.effect,
             retry_policy=RetryPolicy.of(step.retry),
             timeout=step.timeout,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runtime.definition import compile_plan, diff_definitions
+from runtime.definition import compile_plan, config_hash, diff_definitions
 from runtime.definition.diff import field_changes
 from runtime.definition.version import bumped, is_enough, proposed
 from runtime.model.values import Digest, SemVer
@@ -76,8 +76,8 @@ def test_hashes_are_those_of_the_plans(check, catalog):
 
     found = diff_definitions(before.definition, after.definition, catalog)
 
-    old = {one.key: one.config_hash for one in before.plan.steps}
-    new = {one.key: one.config_hash for one in compile_plan(after.definition, after.digest).steps}
+    old = {one.key: config_hash(one) for one in before.plan.steps}
+    new = {one.key: config_hash(one) for one in compile_plan(after.definition, after.digest).steps}
     assert {one.key: one.before for one in found.hashes if one.before} == old
     assert {one.key: one.after for one in found.hashes if one.after} == new
     assert all(isinstance(one, Digest) for one in old.values())
