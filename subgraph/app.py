@@ -28,7 +28,7 @@ from subgraph.http.websocket import GraphQLOverWebSocket
 from subgraph.schema.build import build_schema
 from subgraph.streams import Streams
 
-METHODS: Final = ("PUT", "PATCH", "DELETE")
+METHODS: Final = ("PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 def create_app(rt: Runtime) -> Starlette:

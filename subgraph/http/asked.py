@@ -39,7 +39,7 @@ def read_query(request: Request) -> Asked:
     found: dict[str, Any] = dict(request.query_params)
     for name in ("variables", "extensions"):
         if found.get(name):
-            found[name] = parse_object(found[name].encode())
+            found[name] = parse_object(found[name].encode(), f"`{name}`")
         else:
             found.pop(name, None)
     return read_asked(found)
@@ -66,7 +66,8 @@ def _persisted(found: object) -> str | None:
     """The digest in `extensions.persistedQuery`."""
     if found is None:
         return None
-    if not isinstance(found, dict) or found.get("version") != 1:
+    version = found.get("version") if isinstance(found, dict) else None
+    if not isinstance(found, dict) or isinstance(version, bool) or version != 1:
         raise PersistedQueryNotSupported
     sha256 = found.get("sha256Hash")
     if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):

@@ -70,15 +70,15 @@ class _Packed:
         )
 
 
-def parse_object(body: bytes) -> dict[str, Any]:
-    """A body that must be one JSON object; raises BadInput when it is something else."""
+def parse_object(body: bytes, name: str = "The body") -> dict[str, Any]:
+    """A body, or a parameter, that must be one JSON object; raises BadInput when it is something else."""
     try:
         found = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise BadInput(f"The body is not JSON: {error}.", reason="MALFORMED_JSON") from None
+        raise BadInput(f"{name} is not JSON: {error}.", reason="MALFORMED_JSON") from None
     if not isinstance(found, dict):
         raise BadInput(
-            "The body must be one JSON object; batches are not taken.", reason="MALFORMED_BODY"
+            f"{name} must be one JSON object; batches are not taken.", reason="MALFORMED_BODY"
         )
     return found
 

@@ -136,6 +136,12 @@ async def test_the_access_table_names_what_services_ask_for(server: Served) -> N
         (b'{"query": ' + b"9" * 100_000 + b"}", {}, 400, "BAD_USER_INPUT"),
         (b'{"query": "{ a }", "extensions": 5}', {}, 400, "BAD_USER_INPUT"),
         (
+            b'{"extensions": {"persistedQuery": {"version": true}}}',
+            {},
+            400,
+            "PERSISTED_QUERY_NOT_SUPPORTED",
+        ),
+        (
             b'{"extensions": {"persistedQuery": {"version": 2}}}',
             {},
             400,
@@ -259,11 +265,12 @@ async def test_a_packed_body_is_one_whole_stream(server: Served, cut: str) -> No
     assert (answer.status, answer.codes) == (415, ["BAD_USER_INPUT"])
 
 
-@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "OPTIONS"])
 async def test_other_methods_are_told_which_are_taken(server: Served, method: str) -> None:
     answer = await server.request(method, "/graphql", headers=server.bearer())
 
     assert (answer.status, answer.headers["Allow"]) == (405, "GET, POST")
+    assert answer.codes == ["BAD_USER_INPUT"]
 
 
 async def test_variables_that_do_not_fit_leave_no_data(server: Served) -> None:
@@ -312,7 +319,15 @@ async def test_get_is_for_queries(server: Served) -> None:
         headers=server.bearer(),
     )
 
+    wrong = await server.request(
+        "GET",
+        "/graphql",
+        params={"query": QUERY, "variables": "[1]"},
+        headers=server.bearer(),
+    )
+
     assert read.body == {"data": {"workflows": {"totalCount": 0}}}
+    assert wrong.body["errors"][0]["message"].startswith("`variables` must be one JSON object")
     assert change.status == 405
     assert change.headers["Allow"] == "POST"
 
