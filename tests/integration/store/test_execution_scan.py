@@ -19,7 +19,7 @@ from runtime.model.execution import (
     ExecutionState,
 )
 from runtime.model.page import PageRequest
-from runtime.store import execution_scan
+from runtime.store import execution_list, execution_scan
 from runtime.store.cursor import encode
 from runtime.store.execution_list import ExecutionList
 from runtime.store.listing import Composer
@@ -190,6 +190,21 @@ async def test_what_would_read_too_much_is_refused_before_it_is_read(room, sever
     assert (
         await page(replace(half, namespace=(), created_to=AT - timedelta(days=9)), by_end)
     ).items == ()
+
+
+async def test_what_takes_too_long_is_the_ranges_fault(room, several, monkeypatch):
+    shards = Shards.single(room.database)
+    executions = ExecutionList(shards)
+    wanted, request = ExecutionFilter(search="x"), PageRequest(5)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(execution_list, "SECONDS", 0.000_001)
+        with pytest.raises(BadInput, match="make it shorter") as caught:
+            await executions.page(make.TENANT, wanted, request, shards.databases)
+    after = await executions.page(make.TENANT, wanted, request, shards.databases)
+
+    assert caught.value.reason == "RANGE_TOO_LARGE"
+    assert after.items == ()
 
 
 async def test_a_scan_is_read_along_the_range_of_ids(room, several, monkeypatch):
