@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn, Protocol, TypeAlias
 
-from runtime.definition.finding import Path
+from runtime.definition.finding import MAX_FINDINGS, Path
 from runtime.model.values import Json
 
 MAX_DEPTH: Final = 64
@@ -263,4 +263,5 @@ class Composer:
         self._complain("key-not-text", f"the key {shown} is not text", mark, f'write "{shown}":')
 
     def _complain(self, rule: str, message: str, mark: Mark, hint: str | None = None) -> None:
-        self.complaints.append(Complaint(rule, message, self.path(), mark, hint))
+        if len(self.complaints) < MAX_FINDINGS:
+            self.complaints.append(Complaint(rule, message, self.path(), mark, hint))

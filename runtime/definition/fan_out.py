@@ -14,24 +14,35 @@ from runtime.definition.finding import Findings
 from runtime.definition.graph import Graph
 from runtime.definition.shape import kind_of
 from runtime.definition.types import Types
-from runtime.expression import ExpressionError, has_expression, parse_template
+from runtime.expression import (
+    CONSTANT,
+    DEFAULT,
+    ExpressionError,
+    Template,
+    has_expression,
+    parse_template,
+)
 from runtime.model.plan import StepKind
 
 MAX_FAN_OUT: Final = 100_000
+_MAX_LARGE: Final = (
+    3  # So many lists are computed whatever their size; of the others only small ones.
+)
 
 
 def check_maps(graph: Graph, types: Types, findings: Findings) -> None:
     """Every map of a document, and what all of them come to."""
     sure = most = 0
+    sizes = _Sizes(types, findings)
     for step in graph.steps:
         if step.kind is not StepKind.MAP or "for_each" not in step.value:
             continue
         findings.step = step.id or None
         _check_list(step, types, findings)
-        size, is_sure = _size(step, types)
+        size, is_sure = sizes.of(step)
         before, most = most, most + size
-        sure += size if is_sure else 0
-        if is_sure and sure > MAX_FAN_OUT:
+        known, sure = sure, sure + (size if is_sure else 0)
+        if sure > MAX_FAN_OUT >= known:
             _refuse(findings.error, f"this comes to {sure:,} items", step)
         elif most > MAX_FAN_OUT >= before:
             _refuse(findings.warning, f"this may come to {most:,} items", step)
@@ -61,20 +72,41 @@ def _check_list(step: Step, types: Types, findings: Findings) -> None:
         )  # fmt: skip
 
 
-def _size(step: Step, types: Types) -> tuple[int, bool]:
-    """How many items there are, and whether that is sure or only the most there may be."""
-    value = step.value["for_each"]
-    if isinstance(value, list):
-        return len(value), True
-    if not isinstance(value, str) or not has_expression(value):
-        return 0, True
-    try:
-        template = parse_template(value)
-        if not template.references:
-            found = template.render({})
-            return (len(found) if isinstance(found, list) else 0), True
-    except ExpressionError:
-        return 0, True
-    schema = types.list_schema(value)
-    most = schema.get("maxItems") if isinstance(schema, dict) else None
-    return (most if isinstance(most, int) else 0), False
+class _Sizes:
+    """The sizes of one document's lists; what stands in it twice is computed once."""
+
+    def __init__(self, types: Types, findings: Findings) -> None:
+        self._types = types
+        self._findings = findings
+        self._known: dict[str, tuple[int, bool]] = {}
+        self._count = 0
+
+    def of(self, step: Step) -> tuple[int, bool]:
+        """How many items there are, and whether that is sure or only the most there may be."""
+        value = step.value["for_each"]
+        if isinstance(value, list):
+            return len(value), True
+        if not isinstance(value, str) or not has_expression(value):
+            return 0, True
+        if value not in self._known:
+            self._known[value] = self._find(value)
+        return self._known[value]
+
+    def _find(self, text: str) -> tuple[int, bool]:
+        try:
+            template = parse_template(text)
+            if not template.references:
+                return self._computed(template), True
+        except ExpressionError:
+            return 0, True
+        schema = self._types.list_schema(text)
+        most = schema.get("maxItems") if isinstance(schema, dict) else None
+        return (most if isinstance(most, int) else 0), False
+
+    def _computed(self, template: Template) -> int:
+        if not self._findings.may_compute():
+            return 0
+        self._count += 1
+        limits = DEFAULT if self._count <= _MAX_LARGE else CONSTANT
+        found = template.render({}, limits=limits)
+        return len(found) if isinstance(found, list) else 0

@@ -69,6 +69,8 @@ class Findings:
     step: str | None = None
     expression_characters: int = 0
     _hints: int = 0
+    _computed: int = 0
+    _warnings: int = 0
 
     def error(
         self,
@@ -99,9 +101,23 @@ class Findings:
         self._hints += 1
         return did_you_mean(name, names) if self._hints <= MAX_HINTS else None
 
+    def may_compute(self) -> bool:
+        """Whether one more constant may be computed: so many as there can be findings of."""
+        self._computed += 1
+        return self._computed <= MAX_FINDINGS
+
     def _add(self, finding: Finding) -> None:
-        if len(self.found) < MAX_FINDINGS:
-            self.found.append(finding)
+        is_warning = finding.severity is Severity.WARNING
+        if len(self.found) >= MAX_FINDINGS:
+            if is_warning or not self._warnings:
+                return
+            # An error is never lost behind warnings: it would be as if there were none.
+            self.found.remove(
+                next(one for one in reversed(self.found) if one.severity is Severity.WARNING)
+            )
+            self._warnings -= 1
+        self.found.append(finding)
+        self._warnings += is_warning
 
     @property
     def has_errors(self) -> bool:

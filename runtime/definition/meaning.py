@@ -96,7 +96,7 @@ def _check_runs(step: Step, findings: Findings, *, publishing: bool) -> None:
 
 
 def _check_condition(step: Step, findings: Findings) -> None:
-    if "when" in step.value and never_holds(step.value["when"]):
+    if "when" in step.value and never_holds(step.value["when"], findings):
         findings.error(
             "unreachable-step", "this step can never run: its condition is always false",
             step.place("when"), hint="remove the step or its condition",

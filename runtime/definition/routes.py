@@ -17,10 +17,10 @@ from runtime.model.values import Json
 _GOING: Final = ("on_error", "on_expiry")
 
 
-def never_holds(condition: Json) -> bool:
+def never_holds(condition: Json, findings: Findings) -> bool:
     """Whether a condition is false whatever happens."""
     try:
-        return constant_condition(condition) is False
+        return constant_condition(condition, findings.may_compute) is False
     except ExpressionError:
         return False
 
@@ -112,7 +112,7 @@ def check_unchosen(graph: Graph, findings: Findings) -> None:
             if (
                 step.id in listed
                 or len(graph.needs[successor]) > 1
-                or never_holds(step.value.get("when", True))
+                or never_holds(step.value.get("when", True), findings)
             ):
                 continue
             findings.step = step.id

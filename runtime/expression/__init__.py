@@ -6,7 +6,7 @@ or memory than Limits allow. The engine renders with it, validation reads the re
 
 from __future__ import annotations
 
-from runtime.expression.budget import DEFAULT, Limits
+from runtime.expression.budget import CONSTANT, DEFAULT, Limits
 from runtime.expression.compile import Reference
 from runtime.expression.error import ExpressionError, nearest
 from runtime.expression.inspection import (
@@ -27,6 +27,7 @@ from runtime.expression.template import (
 )
 
 __all__ = [
+    "CONSTANT",
     "DEFAULT",
     "MAX_CHARACTERS",
     "TEXT",

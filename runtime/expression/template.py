@@ -118,13 +118,14 @@ def truthy(value: Json) -> bool:
     return bool(value)
 
 
-def constant_condition(value: Json) -> bool | None:
+def constant_condition(value: Json, may_compute: Callable[[], bool]) -> bool | None:
     """What a condition always is, when it reads nothing; None when it depends on the execution.
 
-    Raises ExpressionError when finding out takes more than a moment: a document may hold thousands of them.
+    A document may hold thousands of them: raises ExpressionError when finding out takes more than a moment, and
+    says None when `may_compute` says that there were enough.
     """
     template = parse_condition(value)
-    if template.references:
+    if template.references or not (template.is_constant or may_compute()):
         return None
     return truthy(template.render({}, limits=CONSTANT))
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from runtime.definition.finding import MAX_FINDINGS, Findings
+from runtime.definition.routes import never_holds
 from tests.support.effort import effort
 
 COUNT = 2_000
@@ -57,6 +59,51 @@ def test_too_many_expressions_are_refused(rules):
 
 def test_findings_stop_at_a_thousand(check):
     assert len(check(document(LARGE["unknown dependencies"])).problems) == 1_000
+
+
+def test_what_the_reader_complains_of_stops_at_a_thousand_too(check):
+    assert len(check("".join(f"{i}: a\n" for i in range(3_000))).problems) == 1_000
+
+
+def test_a_thousand_warnings_hide_no_error(check):
+    warned = "- {id: s%s, uses: core.noop@1, depends_on: [a, a]}"
+    text = document(["- {id: a, uses: core.noop@1}", *(warned % i for i in range(1_001))])
+
+    found = check(text + "\n- {id: z, uses: core.nop@1}\n- {id: y, uses: core.nop@1}")
+
+    assert not found.ok
+    assert len(found.problems) == 1_000
+    assert [one.rule for one in found.problems[-2:]] == ["unknown-connector"] * 2
+
+
+def test_large_lists_of_maps_are_bounded_in_total(check):
+    """A list that reads nothing is computed to know its size: a few large ones, then only small ones."""
+    one = '- {id: s%s, type: map, for_each: "{{ range(%s) }}", task: {uses: core.noop@1}}'
+
+    with effort() as spent:
+        found = check(document(one % (i, 99_000 - i) for i in range(1_000)))
+
+    assert [one.rule for one in found.problems if one.severity == "error"] == ["fan-out"]
+    assert spent.seconds < 5
+
+
+def test_a_list_that_stands_in_many_maps_is_computed_once_and_told_of_once(check):
+    one = "- {id: s%s, type: map, for_each: '{{ range(16000) }}', task: {uses: core.noop@1}}"
+
+    found = check(document(one % i for i in range(9)))
+
+    errors = [each for each in found.problems if each.rule == "fan-out"]
+    assert [(each.step_key, each.message[:26]) for each in errors] == [
+        ("s6", "this comes to 112,000 item")
+    ]
+
+
+def test_so_many_constant_conditions_are_computed_and_no_more():
+    findings = Findings()
+
+    held = [never_holds("{{ 1 == 2 }}", findings) for _ in range(MAX_FINDINGS + 1)]
+
+    assert (held[-2], held[-1]) == (True, False)
 
 
 def test_costly_constant_conditions_are_bounded_in_total(check):
