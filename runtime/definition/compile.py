@@ -13,6 +13,7 @@ import orjson
 
 from runtime.definition.canonical import canonical_digest
 from runtime.definition.outputs import parse_ref
+from runtime.definition.ways import read_routes
 from runtime.model.errors import Invalid, Problem
 from runtime.model.plan import (
     NO_POLICY,
@@ -40,19 +41,21 @@ def compile_plan(definition: Mapping[str, Json], digest: Digest) -> Plan:
     retry = read_retry(definition.get("retry"))
     try:
         plans = tuple(_step(step, index, index_of, retry) for index, step in enumerate(steps))
+        successors: list[list[int]] = [[] for _ in plans]
+        for plan in plans:
+            for need in plan.depends_on:
+                successors[need].append(plan.index)
+        routes = read_routes(steps, index_of, [plan.depends_on for plan in plans], successors)
     except KeyError as error:
         message = f"the stored definition refers to {error.args[0]!r}, which it does not have"
         raise Invalid([Problem("unknown-dependency", message)]) from error
-    successors: list[list[int]] = [[] for _ in plans]
-    for plan in plans:
-        for need in plan.depends_on:
-            successors[need].append(plan.index)
     return Plan(
         name=str(definition.get("name", "")),
         digest=digest,
         steps=plans,
         successors=tuple(tuple(one) for one in successors),
         indegree=tuple(len(plan.depends_on) for plan in plans),
+        routes=routes,
         index_of=index_of,
         **_settings(definition),
     )

@@ -276,7 +276,7 @@ _EVERY_STEP: Final[dict[str, Field]] = {
     ),
     "join": Field(
         Either(Choice(("all", "any")), Whole(1, 10_000)),
-        "How many of them must have ended well: all, any, or a number; all if absent.",
+        "How many of them must lead here: all, any, or a number; all if absent.",
     ),
     "when": Field(Condition(), "Run only if this holds; otherwise the step is skipped."),
     "timeout": Field(DurationText(positive=True), "The longest one attempt may take."),
@@ -463,6 +463,6 @@ SPEC: Final = Record("spec", {**_BODY, "tasks": _STEPS})
 SPEC_STEPS: Final = Record("spec", {**_BODY, "steps": _STEPS})
 
 # What this version of the engine does not run yet. Publishing refuses it by name; nothing is ignored.
-NOT_RUN_KINDS: Final = frozenset(StepKind) - {StepKind.TASK, StepKind.WAIT}
-NOT_RUN_STEP_KEYS: Final = ("join", "cache", "on_error", "compensate", "runs_on", "policy")
+NOT_RUN_KINDS: Final = frozenset(StepKind) - {StepKind.TASK, StepKind.WAIT, StepKind.GATEWAY}
+NOT_RUN_STEP_KEYS: Final = ("cache", "compensate", "runs_on", "policy")
 NOT_RUN_KEYS: Final = ("concurrency", "triggers", "on_failure")

@@ -27,7 +27,17 @@ from runtime.model.values import Duration, Json
 
 # The keys about which there is something to check; most steps have none of them.
 _CHECKED: Final = frozenset(
-    (*NOT_RUN_STEP_KEYS, "when", "retry", "in_doubt", "sla", "on_expiry", "cases")
+    (
+        *NOT_RUN_STEP_KEYS,
+        "join",
+        "on_error",
+        "when",
+        "retry",
+        "in_doubt",
+        "sla",
+        "on_expiry",
+        "cases",
+    )
 )
 DEFAULT_RETRY_INITIAL = "1s"
 DEFAULT_RETRY_MAX = "60s"
@@ -93,6 +103,11 @@ def _check_runs(step: Step, findings: Findings, *, publishing: bool) -> None:
                 f"{key} is not carried out by this version; it can be validated, not published"
             )
             _not_yet(findings, message, step.place(key), publishing=publishing, on_key=True)
+    rule = step.value.get("on_error")
+    if isinstance(rule, dict) and "output" in rule:
+        message = "the output of on_error is not carried out by this version; it can be validated, not published"
+        place = step.place("on_error", "output")
+        _not_yet(findings, message, place, publishing=publishing, on_key=True)
 
 
 def _check_condition(step: Step, findings: Findings) -> None:

@@ -77,7 +77,7 @@ class NameCheck:
             return False
         if self._graph.steps[step.index] is not step or target not in self._graph.needs[step.index]:
             return False
-        if len(path) > 3 and not reference.is_guarded and self._may_be_skipped(target):  # noqa: PLR2004
+        if len(path) > 3 and not reference.is_guarded and self._may_be_missing(step, target):  # noqa: PLR2004
             return False
         return self._surely_gives(self._graph.steps[target], path[3:])
 
@@ -226,7 +226,7 @@ class NameCheck:
             )  # fmt: skip
 
     def _check_skipped(self, use: Use, step: Step | None, target: int) -> None:
-        if not self._may_be_skipped(target):
+        if not self._may_be_missing(step, target):
             return
         name = self._graph.steps[target].id
         if step is not None:
@@ -258,8 +258,15 @@ class NameCheck:
             found.update(self._graph.index_of[one] for one in names if one in self._graph.index_of)
         return found
 
+    def _may_be_missing(self, step: Step | None, target: int) -> bool:
+        """Whether the output of a step may be null for one that comes after it."""
+        found = self._graph.steps[target]
+        is_partial = step is not None and step.value.get("join", "all") != "all"
+        goes_on = found.value.get("on_error") == {"action": "continue"}
+        return is_partial or goes_on or self._may_be_skipped(target)
+
     def _may_be_skipped(self, target: int) -> bool:
-        """Whether a step has a condition, or waits only for steps that may all be skipped."""
+        """Whether a step has a condition, or too few of those it waits for surely lead to it."""
         known = self._optional.get(target)
         if known is not None:
             return known
@@ -277,10 +284,19 @@ class NameCheck:
             if pending and len(trail) <= len(self._graph.steps):
                 trail.append(pending[0])
                 continue
-            self._optional[step] = bool(needs) and all(
-                self._optional.get(one, False) for one in needs
-            )
+            self._optional[step] = bool(needs) and self._may_lack(step, needs)
         return self._optional[target]
+
+    def _may_lack(self, step: int, needs: list[int]) -> bool:
+        join = self._graph.steps[step].value.get("join")
+        wanted = join if isinstance(join, int) else 1
+        may_not_lead = [self._optional.get(one, False) or self._goes_to(one) for one in needs]
+        return sum(may_not_lead) > len(needs) - wanted
+
+    def _goes_to(self, step: int) -> bool:
+        """Whether a failure of the step leads elsewhere."""
+        rule = self._graph.steps[step].value.get("on_error")
+        return isinstance(rule, dict) and "goto" in rule
 
     def _falls_with(self, step: int, target: int) -> bool:
         """Whether a step is surely skipped when `target` is: all ways to it lead through `target`."""

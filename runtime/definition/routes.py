@@ -133,8 +133,8 @@ def _check_target(
             "unknown-step", f"there is no step {name!r}", place,
             hint=findings.near(name, graph.index_of),
         )  # fmt: skip
-    elif not graph.is_upstream(position, target):
+    elif position not in graph.needs[target]:
         findings.error(
-            rule, f"{name} does not come after {step.id}, so {step.id} can't choose it", place,
+            rule, f"{name} does not come right after {step.id}, so {step.id} can't choose it", place,
             hint=f"write depends_on: [{step.id}] at {name}",
         )  # fmt: skip

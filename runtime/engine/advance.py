@@ -7,9 +7,7 @@ closed execution) change nothing. Ties are broken by document order.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from heapq import heappop, heappush
-from types import MappingProxyType
 from typing import Final, assert_never
 
 from runtime.engine.command import (
@@ -21,18 +19,16 @@ from runtime.engine.command import (
     RecordStep,
     RunStep,
     ScheduleRetry,
-    StopStep,
 )
 from runtime.engine.doubt import Course, Doubt, course_of, words_of
 from runtime.engine.ending import (
-    EVENT_OF,
     about,
     complete,
+    end_badly,
     ending_by,
-    fail,
-    has_lost_all,
     skip,
     status_of,
+    stop_running,
     tries,
     without_output,
 )
@@ -59,8 +55,10 @@ from runtime.engine.event import (
     StepSucceeded,
     TimerDue,
 )
+from runtime.engine.gateway import choose
 from runtime.engine.loading import ask_for, take_loaded
 from runtime.engine.retry import MAX_DEFERRALS, deferral_ms, delay_ms, is_repeated
+from runtime.engine.routes import note_join, why_left_out
 from runtime.engine.scope import scope_of
 from runtime.engine.state import (
     COMPLETED,
@@ -93,7 +91,6 @@ from runtime.model.plan import Effect, WaitPlan
 from runtime.model.values import Json
 
 _NO_ATTEMPT: Final = Facts(WAITED)
-_NO_MORE: Final[Mapping[str, Json]] = MappingProxyType({})
 
 
 def advance(state: ExecutionState, event: Event) -> list[Command]:  # noqa: C901, PLR0912 - a line per event
@@ -186,7 +183,7 @@ def _failed(state: ExecutionState, event: StepFailed, out: list[Command]) -> Non
     else:
         state.running -= 1
         state.busy -= 1
-        _end_badly(state, step, status_of(error), error, event.facts, out)
+        end_badly(state, step, status_of(error), error, event.facts, out)
         _go_on(state, out)
 
 
@@ -233,7 +230,7 @@ def _deferred(state: ExecutionState, event: StepDeferred, out: list[Command]) ->
         _put_off(state, step, RecordStep(step, event.attempt, status, error, delay, STOPPED), out)
         return
     state.busy -= 1
-    _end_badly(state, step, status_of(error), error, NO_FACTS, out)
+    end_badly(state, step, status_of(error), error, NO_FACTS, out)
     _go_on(state, out)
 
 
@@ -311,13 +308,13 @@ def _follow(
             heappush(state.ready, step)
         case Course.END:
             state.busy -= 1
-            _end_badly(state, step, StepStatus.IN_DOUBT, error, known, out, data)
+            end_badly(state, step, StepStatus.IN_DOUBT, error, known, out, data)
         case Course.END_UNMADE:
             state.busy -= 1
-            _end_badly(state, step, status_of(error), error, known, out)
+            end_badly(state, step, status_of(error), error, known, out)
         case Course.CALL_OFF | Course.ASK:
             state.busy -= 1
-            _end_badly(state, step, StepStatus.CANCELLED, error, doubt.unmade, out)
+            end_badly(state, step, StepStatus.CANCELLED, error, doubt.unmade, out)
     _go_on(state, out)
 
 
@@ -349,7 +346,7 @@ def _timer_due(state: ExecutionState, event: TimerDue, out: list[Command]) -> No
         _end_wait(state, step, event.output, event.facts, {}, out)
     else:
         state.busy -= 1
-        _end_badly(state, step, status_of(error), error, _NO_ATTEMPT, out)
+        end_badly(state, step, status_of(error), error, _NO_ATTEMPT, out)
     _go_on(state, out)
 
 
@@ -380,7 +377,7 @@ def _resumed(state: ExecutionState, event: ResumeRequested, out: list[Command]) 
         return
     state.is_paused = False
     data: dict[str, Json] = {"actor": event.actor, "reason": event.reason}
-    out.append(RecordEvent(EventKind.EXECUTION_RESUMED, data))
+    out.append(RecordEvent(EventKind.EXECUTION_RESUMED, data, holds=True))
     if state.phase is not Phase.GOING:
         return
     for name in tuple(state.listening):
@@ -424,21 +421,8 @@ def _timed_out(state: ExecutionState, out: list[Command]) -> None:
 def _stop(state: ExecutionState, ending: Ending, reason: str, out: list[Command]) -> None:
     state.phase = Phase.STOPPING
     state.ending = ending
-    _stop_running(state, reason, out)
+    stop_running(state, reason, out)
     _close_if_quiet(state, out)
-
-
-def _stop_running(state: ExecutionState, reason: str, out: list[Command]) -> None:
-    if state.running:
-        for step, status in enumerate(state.status):
-            if status == RUNNING:
-                out.append(StopStep(step, reason))
-    for step in [one for one, doubt in state.doubts.items() if doubt.asks]:
-        # Nobody is asked any more: what was in doubt stays so.
-        state.busy -= 1
-        data: dict[str, Json] = {"verdict": Verdict.UNKNOWN.value, "by": "stop", "reason": reason}
-        doubt = state.doubts.pop(step)
-        _end_badly(state, step, StepStatus.IN_DOUBT, doubt.error, doubt.facts, out, data)
 
 
 def _go_on(state: ExecutionState, out: list[Command]) -> None:
@@ -453,16 +437,22 @@ def _fill(state: ExecutionState, out: list[Command]) -> None:
 
     Where a large value is not at hand, all of it waits: the order stays that of the document.
     """
-    ready = state.ready
+    ready, routes = state.ready, state.program.plan.routes
     while ready and state.has_place:
         step = heappop(ready)
         if state.status[step] != PENDING:
             continue
         try:
-            if step in state.skipped_needs and has_lost_all(state, step):
-                skip(state, step, "all steps it depends on were skipped", out)
-            elif state.program.steps[step].condition is None or _holds(state, step, out):
-                _run(state, step, out)
+            if step in state.skipped_needs and (reason := why_left_out(state, step)) is not None:
+                skip(state, step, reason, out)
+                continue
+            if routes is not None:
+                note_join(state, step, out)
+            if state.program.steps[step].condition is None or _holds(state, step, out):
+                if routes is not None and step in routes.gateways:
+                    choose(state, step, routes.gateways[step], out)
+                else:
+                    _run(state, step, out)
         except NotLoaded as missing:
             heappush(ready, step)
             ask_for(state, missing.ref, out)
@@ -480,11 +470,11 @@ def _holds(state: ExecutionState, step: int, out: list[Command]) -> bool:
     if condition is None:
         return True
     try:
-        holds = truthy(condition.render(scope_of(state, resolve=state.resolve)))
+        holds = truthy(condition.render(scope_of(state, resolve=state.resolve, step=step)))
     except ExpressionError as problem:
         state.attempt[step] = 1
         error = StepError("expression", f"`when` of step {state.key(step)!r}: {problem.message}")
-        _end_badly(state, step, StepStatus.FAILED, error, NO_FACTS, out)
+        end_badly(state, step, StepStatus.FAILED, error, NO_FACTS, out)
         return False
     if not holds:
         skip(state, step, "its condition is false", out)
@@ -518,7 +508,7 @@ def _wait(state: ExecutionState, step: int, wait: WaitPlan, out: list[Command]) 
         return
     if isinstance(until, StepError):
         state.busy -= 1
-        _end_badly(state, step, StepStatus.FAILED, until, _NO_ATTEMPT, out)
+        end_badly(state, step, StepStatus.FAILED, until, _NO_ATTEMPT, out)
         return
     if wait.signal is not None:
         listen(state, step, wait.signal)
@@ -548,25 +538,6 @@ def _end_wait(
     out.append(RecordStep(step, state.attempt[step], StepStatus.COMPLETED, facts=facts))
     out.append(RecordEvent(EventKind.STEP_COMPLETED, {**about(state, step), **more}))
     complete(state, step, COMPLETED)
-
-
-def _end_badly(
-    state: ExecutionState,
-    step: int,
-    status: StepStatus,
-    error: StepError,
-    facts: Facts,
-    out: list[Command],
-    more: Mapping[str, Json] = _NO_MORE,
-) -> None:
-    """Record the final failure of a step and stop its siblings: they are told, and their ends awaited."""
-    attempt, first = state.attempt[step], state.ending is None
-    out.append(RecordStep(step, attempt, status, error, None, facts, is_late=not first))
-    data = {**about(state, step, facts), **more, "error": error.as_json()}
-    out.append(RecordEvent(EVENT_OF[status], data))
-    fail(state, step, status, error)
-    if first:
-        _stop_running(state, f"step {state.key(step)!r} failed", out)
 
 
 def _succeed(state: ExecutionState, out: list[Command]) -> None:

@@ -68,7 +68,8 @@ class RecordStep(NamedTuple):
     """Make the outcome of an attempt durable. `retry_in_ms` is set when it will be repeated.
 
     `is_late`: the execution was ending already, so this failure is not why it ends. `is_open`: it is in
-    doubt, and will be recorded once more when that is settled.
+    doubt, and will be recorded once more when that is settled. `is_handled`: it failed for good, and its
+    `on_error` says how the execution goes on.
     """
 
     step: int
@@ -80,13 +81,15 @@ class RecordStep(NamedTuple):
     item: int = -1
     is_late: bool = False
     is_open: bool = False
+    is_handled: bool = False
 
 
 class RecordEvent(NamedTuple):
-    """Make an event durable; the worker numbers it."""
+    """Make an event durable; the worker numbers it. `holds`: what is begun beside it waits for its commit."""
 
     kind: EventKind
     data: dict[str, Json] | None = None
+    holds: bool = False
 
 
 class LookUp(NamedTuple):

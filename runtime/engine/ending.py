@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from heapq import heappush
+from types import MappingProxyType
 from typing import Final
 
-from runtime.engine.command import Command, RecordEvent, RecordStep
+from runtime.engine.command import Command, RecordEvent, RecordStep, StopStep
 from runtime.engine.event import NO_FACTS, Facts, StepError
-from runtime.engine.state import PENDING, SKIPPED, Ending, ExecutionState, Phase
+from runtime.engine.routes import follow, recover, recovery
+from runtime.engine.state import PENDING, RUNNING, SKIPPED, Ending, ExecutionState, Phase
 from runtime.model.checkpoint import Mark
 from runtime.model.errors import StepErrorKind
 from runtime.model.event import EventKind
-from runtime.model.execution import ExecutionError, ExecutionStatus, StepStatus
+from runtime.model.execution import ExecutionError, ExecutionStatus, StepStatus, Verdict
 from runtime.model.values import Json
+
+_NO_MORE: Final[Mapping[str, Json]] = MappingProxyType({})
 
 
 def complete(state: ExecutionState, step: int, status: int) -> None:
     """Mark a step as ended well (COMPLETED or SKIPPED) and release what waited for it: O(out-edges)."""
     state.status[step] = status
     state.open_steps -= 1
+    plan = state.program.plan
+    if plan.routes is not None and step in plan.routes.followed:
+        follow(state, step, plan.routes)
+        return
     pending, skipped = state.pending, status == SKIPPED
-    for successor in state.program.plan.successors[step]:
+    for successor in plan.successors[step]:
         state.edge_visits += 1
         pending[successor] -= 1
         if skipped:
@@ -29,14 +39,10 @@ def complete(state: ExecutionState, step: int, status: int) -> None:
             heappush(state.ready, successor)
 
 
-def has_lost_all(state: ExecutionState, step: int) -> bool:
-    """Whether everything that the step depends on was skipped."""
-    return state.skipped_needs[step] == state.program.plan.indegree[step]
-
-
 def skip(state: ExecutionState, step: int, reason: str, out: list[Command]) -> None:
     """The step does not run; what waits for it goes on."""
-    out.append(RecordStep(step, 0, StepStatus.SKIPPED))
+    facts = Facts(tail=f',"reason":{json.dumps(reason)}')
+    out.append(RecordStep(step, 0, StepStatus.SKIPPED, facts=facts))
     out.append(RecordEvent(EventKind.STEP_SKIPPED, {**about(state, step), "reason": reason}))
     complete(state, step, SKIPPED)
 
@@ -55,6 +61,48 @@ def fail(state: ExecutionState, step: int, status: StepStatus, error: StepError)
             {"error": {**error.as_json(), "step": state.key(step)}},
             cause,
         )
+
+
+def end_badly(
+    state: ExecutionState,
+    step: int,
+    status: StepStatus,
+    error: StepError,
+    facts: Facts,
+    out: list[Command],
+    more: Mapping[str, Json] = _NO_MORE,
+) -> None:
+    """Record the final failure of a step. Unless its `on_error` says how to go on, its siblings are stopped."""
+    attempt, first = state.attempt[step], state.ending is None
+    goes_on = recovery(state, step) if first else None
+    is_handled = goes_on is not None
+    out.append(
+        RecordStep(
+            step, attempt, status, error, None, facts, is_late=not first, is_handled=is_handled
+        )
+    )
+    data = {**about(state, step, facts), **more, **(goes_on or {}), "error": error.as_json()}
+    out.append(RecordEvent(EVENT_OF[status], data))
+    if is_handled:
+        recover(state, step, status, error)
+        return
+    fail(state, step, status, error)
+    if first:
+        stop_running(state, f"step {state.key(step)!r} failed", out)
+
+
+def stop_running(state: ExecutionState, reason: str, out: list[Command]) -> None:
+    """Tell the running steps to end; their ends are awaited."""
+    if state.running:
+        for step, status in enumerate(state.status):
+            if status == RUNNING:
+                out.append(StopStep(step, reason))
+    for step in [one for one, doubt in state.doubts.items() if doubt.asks]:
+        # Nobody is asked any more: what was in doubt stays so.
+        state.busy -= 1
+        data: dict[str, Json] = {"verdict": Verdict.UNKNOWN.value, "by": "stop", "reason": reason}
+        doubt = state.doubts.pop(step)
+        end_badly(state, step, StepStatus.IN_DOUBT, doubt.error, doubt.facts, out, data)
 
 
 def ending_by(stop: Mark) -> Ending:

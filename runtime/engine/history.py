@@ -10,13 +10,14 @@ The simulator compares this fold with the rows at every commit.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from runtime.model.event import EventKind, ExecutionEvent
 from runtime.model.execution import TERMINAL, ExecutionState, ExecutionStatus, StepStatus, WaitKind
 from runtime.model.plan import Plan
+from runtime.model.route import Join, Routes, cases_of
 from runtime.model.values import Json, Money, total
 
 
@@ -25,7 +26,8 @@ class StepAt:
     """A step as it was: `attempt` is its newest one, `ended` the newest that has ended.
 
     `error` is that of the newest attempt that failed. `is_announced`: a call that may happen once is
-    recorded and not settled; `is_retried`: the attempt before was to be repeated.
+    recorded and not settled; `is_retried`: the attempt before was to be repeated; `is_handled`: it failed for good
+    and the execution went on. `cases` are those that a gateway took.
     """
 
     status: StepStatus
@@ -34,6 +36,13 @@ class StepAt:
     error: Json = None
     is_announced: bool = False
     is_retried: bool = False
+    is_handled: bool = False
+    cases: tuple[int, ...] = ()
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether what waits for it goes on."""
+        return self.status in _ENDED_WELL or self.is_handled
 
 
 @dataclass(slots=True)
@@ -65,17 +74,36 @@ class ExecutionAt:
     def step_statuses(self, plan: Plan) -> list[StepStatus]:
         """The status of every step of the plan: what is not begun is ready when nothing holds it back."""
         known = [self.steps.get((step, -1)) for step in range(len(plan.successors))]
-        waits_for = list(plan.indegree)
-        for step, at in enumerate(known):
-            if at is not None and at.status in _ENDED_WELL:
-                for successor in plan.successors[step]:
-                    waits_for[successor] -= 1
+        settled = {step: at for step, at in enumerate(known) if at is not None and at.is_settled}
+        open_edges = list(plan.indegree)
+        for step in settled:
+            for successor in plan.successors[step]:
+                open_edges[successor] -= 1
+        held = [n > 0 for n in open_edges]
+        if plan.routes is not None:
+            held = _held(plan, plan.routes, settled, open_edges)
         is_over = self.status in TERMINAL
-        ready = [StepStatus.PENDING if is_over or n else StepStatus.READY for n in waits_for]
+        ready = [StepStatus.PENDING if is_over or one else StepStatus.READY for one in held]
         return [
             ready[step] if at is None or at.status is StepStatus.PENDING else at.status
             for step, at in enumerate(known)
         ]
+
+
+def _held(
+    plan: Plan, routes: Routes, settled: Mapping[int, StepAt], open_edges: Sequence[int]
+) -> list[bool]:
+    """Which steps can't begin yet, where ways are chosen."""
+    leading, chosen = [0] * len(open_edges), [0] * len(open_edges)
+    for step, at in settled.items():
+        for one in routes.ways(step, int(at.status), at.cases, plan.successors[step]):
+            leading[one] += 1
+            join = routes.joins.get(one)
+            chosen[one] += join is not None and step in join.choosers
+    return [
+        not routes.joins.get(step, _PLAIN).is_decided(n, leading[step], chosen[step])
+        for step, n in enumerate(open_edges)
+    ]
 
 
 def fold(events: Iterable[ExecutionEvent], sequence: int | None = None) -> ExecutionAt:
@@ -127,13 +155,22 @@ def _apply_to_step(at: ExecutionAt, event: ExecutionEvent) -> None:
         at.steps[key] = replace(before, is_announced=True)
     elif event.kind in {EventKind.STEP_CALL_WITHDRAWN, EventKind.STEP_DOUBT_SETTLED}:
         # What a settled doubt comes to is told by the next event, or it stays as it is.
-        at.steps[key] = replace(before, is_announced=False)
+        is_handled = event.field("on_error") is not None
+        at.steps[key] = replace(before, is_announced=False, is_handled=is_handled)
     elif status in _UNDER_WAY:
         at.steps[key] = replace(before, status=status, attempt=number, is_announced=False)
     else:
         error = None if status in _ENDED_WELL else event.field("error")
         is_retried = status is StepStatus.RETRYING
-        at.steps[key] = StepAt(status, number, number, error, is_retried=is_retried)
+        at.steps[key] = StepAt(
+            status,
+            number,
+            number,
+            error,
+            is_retried=is_retried,
+            is_handled=event.field("on_error") is not None,
+            cases=tuple(cases_of(event.data)),
+        )
 
 
 def _take_over(at: ExecutionAt, event: ExecutionEvent) -> None:
@@ -159,9 +196,7 @@ def _begin_again(at: ExecutionAt, *, is_kept: bool) -> None:
     """The next generation: what ended well still counts, unless all is to be done again."""
     at.status, at.generation = ExecutionStatus.QUEUED, at.generation + 1
     at.cancel_requested, at.error, at.wait, at.worker = False, None, None, None
-    at.steps = {
-        key: step for key, step in at.steps.items() if is_kept and step.status in _ENDED_WELL
-    }
+    at.steps = {key: step for key, step in at.steps.items() if is_kept and step.is_settled}
 
 
 def _end(at: ExecutionAt, status: ExecutionStatus, event: ExecutionEvent) -> None:
@@ -184,6 +219,7 @@ def _number(value: Json, default: int = 0) -> int:
     return value if isinstance(value, int) else default
 
 
+_PLAIN: Final = Join()
 _WAITS: Final = frozenset(kind.name for kind in WaitKind)
 _ENDED_WELL: Final = frozenset({StepStatus.COMPLETED, StepStatus.SKIPPED})
 _UNDER_WAY: Final = frozenset({StepStatus.RUNNING, StepStatus.WAITING})
@@ -220,6 +256,7 @@ _OF_OWNER: Final = frozenset(_STEP) | {
     EventKind.EXECUTION_CANCEL_REQUESTED,
     EventKind.EXECUTION_DEADLINE_REACHED,
     EventKind.TIMER_FIRED,
+    EventKind.STEP_JOINED,
     EventKind.SIGNAL_RECEIVED,
 }
 # Words that change nothing which is seen, and those of which nothing is written yet.

@@ -70,6 +70,11 @@ def kept_signals(marks: Sequence[Mark], taken: Collection[int]) -> Iterator[Sign
             yield Signal(n, name, mark.data.get("payload"))
 
 
+def kept_joins(marks: Sequence[Mark]) -> Iterator[Json]:
+    """What joins saw that began early, since the last retry from the start."""
+    return (mark.data for mark in _since_start(marks) if mark.kind == EventKind.STEP_JOINED)
+
+
 def _since_start(marks: Sequence[Mark]) -> Sequence[Mark]:
     for place in range(len(marks), 0, -1):
         mark = marks[place - 1]

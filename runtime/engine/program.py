@@ -7,18 +7,20 @@ from dataclasses import dataclass
 
 from runtime.expression import Template, parse_condition, parse_template
 from runtime.model.plan import Plan, StepPlan, WaitPlan
+from runtime.model.route import Case, Gateway
 from runtime.model.values import Digest
 
 
 @dataclass(frozen=True, slots=True)
 class StepProgram:
-    """One step, ready to run: its plan, its parsed `with` and `when`."""
+    """One step, ready to run: its plan, its parsed `with` and `when`; of a gateway its conditions, None: else."""
 
     plan: StepPlan
     config: Template
     condition: Template | None
     uses_secrets: bool
     wait: WaitPlan | None = None
+    cases: tuple[Template | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +35,10 @@ class Program:
     @classmethod
     def of(cls, plan: Plan) -> Program:
         """Parse the templates of a plan; O(size of the document)."""
+        gateways = {} if plan.routes is None else plan.routes.gateways
         return cls(
             plan=plan,
-            steps=tuple(_step(step) for step in plan.steps),
+            steps=tuple(_step(step, gateways.get(step.index)) for step in plan.steps),
             outputs=None if plan.outputs is None else parse_template(plan.outputs),
             roots=tuple(i for i, count in enumerate(plan.indegree) if count == 0),
         )
@@ -60,7 +63,7 @@ class ProgramCache:
         return program
 
 
-def _step(plan: StepPlan) -> StepProgram:
+def _step(plan: StepPlan, gateway: Gateway | None) -> StepProgram:
     config = parse_template({} if plan.config is None else plan.config)
     return StepProgram(
         plan=plan,
@@ -68,4 +71,9 @@ def _step(plan: StepPlan) -> StepProgram:
         condition=None if plan.when is None else parse_condition(plan.when),
         uses_secrets=any(reference.path[:1] == ("secrets",) for reference in config.references),
         wait=plan.wait,
+        cases=() if gateway is None else tuple(map(_condition, gateway.cases)),
     )
+
+
+def _condition(case: Case) -> Template | None:
+    return None if case.is_else else parse_condition(case.when)

@@ -1,7 +1,8 @@
 """State from rows: what a worker does that takes an execution over, wakes it, or retries it.
 
 Any order of the rows gives the same state. Rules: rows of the present generation decide; a step that was
-COMPLETED or SKIPPED in an older one still counts, unless a retry since then said `from_failed_step: false`;
+COMPLETED or SKIPPED in an older one, or failed as its `on_error` provides for, still counts, unless a retry
+since then said `from_failed_step: false`;
 an attempt without a row never happened, so its step runs again under the same attempt number, and so does
 one whose intent was taken back; one that the engine stopped (its row says `stopped`) runs again and does not
 count, one that called itself cancelled has failed; any other open row (an at-most-once call was about to be
@@ -21,8 +22,9 @@ from typing import Final
 from runtime.engine.doubt import Doubt, lost
 from runtime.engine.ending import complete, ending_by, fail
 from runtime.engine.event import Event, RetryDue, StepError, StepInDoubt, TimerDue
-from runtime.engine.marks import begun_waits, is_paused, kept_signals
+from runtime.engine.marks import begun_waits, is_paused, kept_joins, kept_signals
 from runtime.engine.program import Program
+from runtime.engine.routes import recover, restore_seen
 from runtime.engine.state import (
     COMPLETED,
     IN_DOUBT,
@@ -91,7 +93,7 @@ def rebuild(
         if row.generation == run.generation:
             tried.append(row)
         kept = row.generation == run.generation or (
-            first <= row.generation < run.generation and row.status in _ENDED_WELL
+            first <= row.generation < run.generation and _still_counts(row)
         )
         known = newest.get(row.step)
         if kept and (known is None or _order(row) > _order(known)):
@@ -106,6 +108,8 @@ def rebuild(
         _restore(state, row, due)
     for signal in kept_signals(marks, taken):
         keep(state, signal)
+    for joined in kept_joins(marks):
+        restore_seen(state, joined)
     waiting = _restore_waits(state, marks, now, due)
     if state.ending is not None:
         state.phase = Phase.STOPPING
@@ -179,7 +183,11 @@ def _restore(state: ExecutionState, row: StepRecord, due: list[Due]) -> None:
     elif row.status in _ENDED_WELL:
         if row.status == COMPLETED:
             state.outputs[step] = stored(result.get("output"))
+            if state.program.steps[step].cases:
+                state.gates[step] = result.get("output")
         complete(state, step, row.status)
+    elif _is_handled(row):
+        recover(state, step, StepStatus(row.status), StepError.of_json(result.get("error")))
     elif _made_no_call(row) and "retry_in_ms" not in result:
         state.status[step] = PENDING
     else:
@@ -199,6 +207,15 @@ def _made_no_call(row: StepRecord) -> bool:
         and isinstance(result, dict)
         and result.get("stopped") is True
     )
+
+
+def _is_handled(row: StepRecord) -> bool:
+    """Whether this failure was provided for by `on_error`."""
+    return isinstance(row.result, dict) and row.result.get("handled") is True
+
+
+def _still_counts(row: StepRecord) -> bool:
+    return row.status in _ENDED_WELL or _is_handled(row)
 
 
 def _was_put_off(row: StepRecord) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
+from runtime.engine.routes import visible
 from runtime.engine.state import SKIPPED, ExecutionState
 from runtime.model.blob import BlobRef, NotLoaded
 from runtime.model.execution import StepStatus
@@ -19,20 +20,26 @@ def nothing_loaded(ref: BlobRef) -> Json:
 
 
 class StepsView(Mapping[str, Mapping[str, Any]]):
-    """`steps`: every step of the plan by its id. A large output is asked for when its step is touched."""
+    """`steps`: every step of the plan by its id. A large output is asked for when its step is touched.
 
-    def __init__(self, state: ExecutionState, resolve: Resolve) -> None:
+    What the step that looks has not waited for shows as `pending`, whatever has become of it meanwhile.
+    """
+
+    def __init__(self, state: ExecutionState, resolve: Resolve, step: int | None = None) -> None:
         self._state = state
         self._resolve = resolve
+        self._visible = visible(state, step)
 
     def __getitem__(self, key: str) -> Mapping[str, Any]:
         index = self._state.program.plan.index_of[key]
         state = self._state
+        if self._visible is not None and not self._visible >> index & 1:
+            return {"status": "pending", "output": None}
         view: dict[str, Any] = {"status": StepStatus(state.status[index]).name.lower()}
         if index in state.outputs:
             output = state.outputs[index]
             view["output"] = self._resolve(output) if isinstance(output, BlobRef) else output
-        elif state.status[index] == SKIPPED:
+        elif state.status[index] == SKIPPED or index in state.errors:
             view["output"] = None
         if index in state.errors:
             view["error"] = state.errors[index].as_json()
@@ -84,13 +91,15 @@ def scope_of(
     state: ExecutionState,
     secrets: Mapping[str, str] | None = None,
     resolve: Resolve = nothing_loaded,
+    *,
+    step: int | None = None,
 ) -> dict[str, Any]:
-    """The names an expression may use. `secrets` only where a `with` block is rendered.
+    """The names an expression may use. `secrets` only where a `with` block is rendered, `step`: the one that looks.
 
     `resolve` gives large values that are at hand, and raises NotLoaded for the others.
     """
     run = state.run
-    steps = StepsView(state, resolve)
+    steps = StepsView(state, resolve, step)
     scope: dict[str, Any] = {
         "execution": {
             "id": str(run.id),

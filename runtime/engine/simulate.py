@@ -7,7 +7,7 @@ bounded by the caller's `is_over` and by what may happen and be kept.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from heapq import heappop, heappush
@@ -61,6 +61,7 @@ from runtime.model.errors import StepErrorKind
 from runtime.model.event import EventKind
 from runtime.model.execution import ExecutionStatus, StepStatus, Verdict
 from runtime.model.plan import StepKind, StepPlan
+from runtime.model.route import cases_of
 from runtime.model.values import Duration, Json, Money, total
 
 MAX_HAPPENINGS: Final = 200_000
@@ -114,6 +115,7 @@ def _guarded(program: Program, check: Callable[[], None]) -> Program:
             step,
             config=step.config.guarded(check),
             condition=None if step.condition is None else step.condition.guarded(check),
+            cases=tuple(None if one is None else one.guarded(check) for one in step.cases),
         )
         for step in program.steps
     )
@@ -241,7 +243,7 @@ class _Simulator:
         if not self._goes_on():
             return
         try:
-            rendered = _template(program).render(scope_of(self._state, MASKED))
+            rendered = _template(program).render(scope_of(self._state, MASKED, step=step))
         except ExpressionError as problem:
             words = f"`with` of step {shown.key!r}: {problem.message}"
             self._later(0, StepFailed(step, attempt, StepError("expression", words)))
@@ -303,7 +305,7 @@ class _Simulator:
         if program.wait is None or not program.wait.has_default:
             return TimerDue(step, attempt)
         try:
-            rendered = program.config.render(scope_of(self._state))
+            rendered = program.config.render(scope_of(self._state, step=step))
         except ExpressionError as problem:
             words = f"`default` of step {program.plan.key!r}: {problem.message}"
             return TimerDue(step, attempt, error=StepError("expression", words))
@@ -332,6 +334,8 @@ class _Simulator:
             self._started(step)
         elif isinstance(step, int) and command.kind is EventKind.STEP_SKIPPED:
             self._place(step, str(data.get("reason", "")))
+        elif isinstance(step, int) and command.kind is EventKind.STEP_COMPLETED:
+            self._chosen(step, data)
         about = {name: one for name, one in data.items() if name not in {"step", "key", "item"}}
         found = key if isinstance(key, str) else None
         self._events.append(Happening(self._now, command.kind, found, about))
@@ -351,12 +355,24 @@ class _Simulator:
         shown.order, shown.reason = self._order, reason
         condition = self._state.program.steps[step].condition
         if condition is not None:
-            shown.reads = self._reads(condition)
+            shown.reads = self._reads(step, condition)
 
-    def _reads(self, condition: Template) -> tuple[Read, ...]:
-        """What a condition looked at; nobody has changed it since."""
-        scope = scope_of(self._state)
-        paths = dict.fromkeys(one.path for one in condition.references)
+    def _chosen(self, step: int, data: dict[str, Json]) -> None:
+        """A gateway has decided: which cases it took, and what they looked at."""
+        conditions = self._state.program.steps[step].cases
+        if not conditions:
+            return
+        shown, cases = self._steps[step], cases_of(data)
+        said = [_case(number, conditions) for number in cases[:_READS]]
+        shown.reason = f"{', '.join(said)}{' ...' if len(cases) > _READS else ''}"
+        shown.source = Source.COMPUTED
+        looked = [one for one in conditions[: max(cases, default=0) + 1] if one is not None]
+        shown.reads = self._reads(step, *looked)
+
+    def _reads(self, step: int, *conditions: Template) -> tuple[Read, ...]:
+        """What conditions looked at; nobody has changed it since."""
+        scope = scope_of(self._state, step=step)
+        paths = dict.fromkeys(one.path for condition in conditions for one in condition.references)
         found = []
         for path in list(paths)[:_READS]:
             if self._looked > _SHOWN_IN_ALL:
@@ -407,6 +423,12 @@ def _template(program: StepProgram) -> Template:
     if keys is None or not isinstance(written, dict):
         return program.config
     return parse_template({key: written[key] for key in keys if key in written})
+
+
+def _case(number: int, conditions: Sequence[Template | None]) -> str:
+    if conditions[number] is None:
+        return "no case holds, so else is taken"
+    return f"case {number + 1} of {len(conditions)} holds"
 
 
 def _size(value: Json) -> int:

@@ -17,8 +17,7 @@ from runtime.model.values import Duration, Json, Money
 
 HUMAN: Final = frozenset((StepKind.HUMAN_APPROVAL, StepKind.HUMAN_TASK))
 # These change what advance() decides, and it does not decide so yet: a simulation of them would be made up.
-_UNDECIDED_KINDS: Final = frozenset((StepKind.GATEWAY, StepKind.MAP))
-_UNDECIDED_KEYS: Final = ("join", "on_error", "compensate")
+_UNDECIDED_KINDS: Final = frozenset((StepKind.MAP,))
 
 
 class Source(StrEnum):
@@ -173,5 +172,9 @@ def undecided(plan: Plan) -> list[tuple[str, str]]:
     found = [(step.key, step.kind.value) for step in plan.steps if step.kind in _UNDECIDED_KINDS]
     for step in plan.steps:
         written = step.canonical if isinstance(step.canonical, dict) else {}
-        found += [(step.key, key) for key in _UNDECIDED_KEYS if key in written]
+        on_error = written.get("on_error")
+        if "compensate" in written:
+            found.append((step.key, "compensate"))
+        if isinstance(on_error, dict) and "output" in on_error:
+            found.append((step.key, "on_error.output"))
     return found

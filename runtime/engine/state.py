@@ -74,6 +74,10 @@ class ExecutionState:
     `doubts` are the calls in doubt, `free` the attempts of a step that do not count, because they made
     no call, `deferred` how many in a row were put off since its last call. While it `is_paused` nothing starts;
     what comes due meanwhile is `overdue`.
+    Where ways are chosen: `gates` are the outputs of gateways, `chosen[i]` counts the choosers that lead to step i,
+    `joined` the ends that a join of `any` or a number has met, `seen` those it had met when it began before
+    all were there, `visible` what follows from that for steps behind it (made when asked for).
+    In `skipped_needs` counts every end that does not lead to the step.
     `awaits` is the large value that a condition or the outputs of the workflow need, `loaded` those that
     have come since, only until they have been used.
     """
@@ -82,13 +86,16 @@ class ExecutionState:
         "attempt",
         "awaits",
         "busy",
+        "chosen",
         "deferred",
         "doubts",
         "edge_visits",
         "ending",
         "errors",
         "free",
+        "gates",
         "is_paused",
+        "joined",
         "listening",
         "loaded",
         "lost",
@@ -101,9 +108,11 @@ class ExecutionState:
         "ready",
         "run",
         "running",
+        "seen",
         "signals",
         "skipped_needs",
         "status",
+        "visible",
     )
 
     def __init__(self, program: Program, run: RunInfo) -> None:
@@ -132,6 +141,11 @@ class ExecutionState:
         self.listening: dict[str, list[int]] = {}
         self.signals: dict[str, deque[Signal]] = {}
         self.is_paused = False
+        self.gates: dict[int, Json] = {}
+        self.chosen: dict[int, int] = {}
+        self.joined: dict[int, list[int]] = {}
+        self.seen: dict[int, tuple[int, ...]] = {}
+        self.visible: dict[int, int] = {}
         self.overdue: list[RetryDue | TimerDue] = []
 
     @property

@@ -36,7 +36,7 @@ def instant_of(state: ExecutionState, step: int) -> datetime | StepError | None:
     if program.wait is None or not program.wait.is_dated:
         return None
     try:
-        rendered = program.config.render(scope_of(state, resolve=state.resolve))
+        rendered = program.config.render(scope_of(state, resolve=state.resolve, step=step))
     except ExpressionError as problem:
         words = f"`until` of step {state.key(step)!r}: {problem.message}"
         return StepError("expression", words)

@@ -48,6 +48,7 @@ class EventKind(IntEnum):
     SIGNAL_AWAITED = 32
     SIGNAL_RECEIVED = 33
     MESSAGE_UNREAD = 34
+    STEP_JOINED = 35
     STEP_CALL_ANNOUNCED = 40
     STEP_CALL_WITHDRAWN = 41
 
@@ -73,6 +74,7 @@ MARKS = (
     EventKind.TIMER_SET,
     EventKind.SIGNAL_AWAITED,
     EventKind.SIGNAL_RECEIVED,
+    EventKind.STEP_JOINED,
 )
 _FINAL = frozenset(
     {

@@ -279,6 +279,7 @@ class StepExecution:
     )
     output: Stored = None
     error: ExecutionError | None = None
+    skip_reason: str | None = None
     input_hash: str | None = None
     output_hash: str | None = None
     code: str | None = None

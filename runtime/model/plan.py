@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from runtime.model.route import Routes
 from runtime.model.values import Digest, Duration, Json, SemVer
 
 
@@ -147,7 +148,10 @@ NO_POLICY = PolicyContext()
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A version ready to run. `digest` is the version's; equal digests mean equal plans."""
+    """A version ready to run. `digest` is the version's; equal digests mean equal plans.
+
+    `routes` is None when its steps leave nothing to be chosen.
+    """
 
     name: str
     digest: Digest
@@ -163,4 +167,5 @@ class Plan:
     policy: PolicyContext = NO_POLICY
     namespace: str | None = None
     labels: dict[str, str] = field(default_factory=dict)
+    routes: Routes | None = None
     index_of: dict[str, int] = field(default_factory=dict)

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import copy
-from functools import cache
+from functools import cache, partial
 from typing import Final, NamedTuple
 
 from runtime.engine.program import Program, StepProgram
 from runtime.engine.replay import rebuild
+from runtime.engine.routes import is_ready
 from runtime.engine.scope import MASKED, Resolve, nothing_loaded, scope_of
 from runtime.engine.state import ExecutionState, RunInfo
 from runtime.expression import ExpressionError
 from runtime.model.blob import BlobRef, NotLoaded, stored
-from runtime.model.checkpoint import StepRecord
+from runtime.model.checkpoint import Mark, StepRecord
 from runtime.model.event import EventKind, ExecutionEvent
 from runtime.model.execution import (
     Execution,
@@ -33,6 +34,19 @@ from runtime.store.execution_record import AttemptRow
 from runtime.store.execution_row import error_of
 
 _NOT_REACHED: Final = frozenset({StepStatus.PENDING, StepStatus.READY, StepStatus.SKIPPED})
+# How steps end for which nothing more is done, in an older generation too.
+_SETTLED: Final = frozenset(
+    {
+        StepStatus.COMPLETED,
+        StepStatus.SKIPPED,
+        StepStatus.FAILED,
+        StepStatus.TIMED_OUT,
+        StepStatus.CANCELLED,
+        StepStatus.IN_DOUBT,
+    }
+)
+# What of the events the replay reads here.
+_MARKS: Final = frozenset({EventKind.EXECUTION_RETRIED, EventKind.STEP_JOINED})
 _STILL_GOING: Final = frozenset(
     {
         StepStatus.PENDING,
@@ -86,9 +100,9 @@ def steps_of(
     begins = retried[-1].sequence if retried else 0
     now = [event for event in events if event.sequence > begins]
     started = {event.field("step"): event for event in now if event.kind is EventKind.STEP_STARTED}
-    state = _state(execution, program, version, tenant, rows, retried)
+    state = _state(execution, program, version, tenant, rows, events)
     phase = _phase(now)
-    scope = cache(lambda generation: _scope(state, generation, resolve))
+    scope = cache(partial(_scope, state, resolve))
     by_step: dict[int, list[AttemptRow]] = {}
     for row in rows:
         by_step.setdefault(row.step, []).append(row)
@@ -108,11 +122,19 @@ def steps_of(
     )
 
 
-def _scope(state: ExecutionState, generation: int, resolve: Resolve) -> dict[str, object]:
+def _scope(
+    state: ExecutionState, resolve: Resolve, generation: int, step: int | None
+) -> dict[str, object]:
     """What expressions saw in a generation: an end that still counts was made from that of its own."""
     was = copy(state)
     was.run = state.run._replace(generation=generation)
-    return scope_of(was, MASKED, resolve)
+    return scope_of(was, MASKED, resolve, step=step)
+
+
+def _sight(state: ExecutionState, step: int) -> int | None:
+    """The step, if it does not see all that lies upstream of it."""
+    routes = state.program.plan.routes
+    return step if routes is not None and step in routes.blind else None
 
 
 def _state(
@@ -121,7 +143,7 @@ def _state(
     version: str | None,
     tenant: str,
     rows: Sequence[AttemptRow],
-    retried: Sequence[ExecutionEvent],
+    events: Sequence[ExecutionEvent],
 ) -> ExecutionState:
     run = RunInfo(
         id=execution.id,
@@ -146,13 +168,15 @@ def _state(
         )
         for row in rows
     ]
-    return rebuild(program, run, records, [event.data for event in retried]).state
+    marks = [Mark(event.kind, event.data) for event in events if event.kind in _MARKS]
+    retries = [mark.data for mark in marks if mark.kind == EventKind.EXECUTION_RETRIED]
+    return rebuild(program, run, records, retries, marks=marks).state
 
 
 def _step(
     execution: Execution,
     state: ExecutionState,
-    scope: Callable[[int], dict[str, object]],
+    scope: Callable[[int, int | None], dict[str, object]],
     step: StepProgram,
     rows: list[AttemptRow],
     started: ExecutionEvent | None,
@@ -188,7 +212,10 @@ def _step(
         worker_id=_text(result.get("worker")),
         started_at=attempts[0].started_at if attempts else None,
         finished_at=last.finished_at if last and status not in _STILL_GOING else None,
-        derived=_Input(step, scope, generation) if is_reached else no_input,
+        skip_reason=_text(result.get("reason")),
+        derived=_Input(step, scope, generation, _sight(state, plan.index))
+        if is_reached
+        else no_input,
     )
 
 
@@ -222,7 +249,7 @@ def _status(
     was_stopped = rows and rows[-1].status is StepStatus.CANCELLED and not has_begun
     if status is StepStatus.PENDING and was_stopped:
         return StepStatus.CANCELLED  # Stopped; the execution ends when the other steps have.
-    if status is StepStatus.PENDING and state.pending[index] == 0:
+    if status is StepStatus.PENDING and is_ready(state, index):
         return StepStatus.READY
     return status
 
@@ -267,9 +294,9 @@ def _attempts(
 
 
 def _counting(rows: list[AttemptRow], generation: int, status: int) -> list[AttemptRow]:
-    """The attempts of this generation; of an older one only when its good end still counts."""
+    """The attempts of this generation; of an older one only when its end still counts."""
     now = [row for row in rows if row.generation == generation]
-    if not now and status in {StepStatus.COMPLETED, StepStatus.SKIPPED}:
+    if not now and status in _SETTLED:
         newest = max((row.generation for row in rows), default=0)
         now = [row for row in rows if row.generation == newest]
     return sorted(now, key=lambda row: row.attempt)
@@ -281,14 +308,19 @@ class _Input:
     Derived once, when somebody looks.
     """
 
-    __slots__ = ("_found", "_generation", "_scope", "_step")
+    __slots__ = ("_found", "_generation", "_scope", "_sight", "_step")
 
     def __init__(
-        self, step: StepProgram, scope: Callable[[int], dict[str, object]], generation: int
+        self,
+        step: StepProgram,
+        scope: Callable[[int, int | None], dict[str, object]],
+        generation: int,
+        sight: int | None,
     ) -> None:
         self._step = step
         self._scope = scope
         self._generation = generation
+        self._sight = sight
         self._found: tuple[Json, BlobRef | None] | None = None
 
     def __call__(self) -> tuple[Json, BlobRef | None]:
@@ -298,7 +330,7 @@ class _Input:
 
     def _derive(self) -> tuple[Json, BlobRef | None]:
         try:
-            return self._step.config.render(self._scope(self._generation)), None
+            return self._step.config.render(self._scope(self._generation, self._sight)), None
         except NotLoaded as missing:
             return None, missing.ref
         except ExpressionError:

@@ -168,9 +168,13 @@ def _render(
         return orjson.loads(raw), constant_digest
     step = prepared.program
     try:
-        rendered, input_digest = copied(step.config.render(scope_of(state, secrets, resolve)))
+        rendered, input_digest = copied(
+            step.config.render(scope_of(state, secrets, resolve, step=step.plan.index))
+        )
         if step.uses_secrets:
-            input_digest = digest(step.config.render(scope_of(state, MASKED, resolve)))
+            input_digest = digest(
+                step.config.render(scope_of(state, MASKED, resolve, step=step.plan.index))
+            )
     except ExpressionError as problem:
         raise errors.StepFailed(
             mask(clean(f"`with` of step {step.plan.key!r}: {problem.message}")), type="expression"

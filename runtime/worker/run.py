@@ -50,7 +50,6 @@ MAX_ROWS: Final = 1_000
 OUTPUT: Final = "The output of the execution"
 WITHDRAWN: Final = '{"stopped":true}'
 _COMPLETED: Final = StepStatus.COMPLETED
-_RESUMED: Final = EventKind.EXECUTION_RESUMED
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +144,8 @@ class Run:
             match command:
                 case RecordEvent():
                     self.record_event(command.kind, command.data)
-                    if command.kind is _RESUMED:
-                        # What ended while it was paused may not be committed yet.
+                    if command.holds:
+                        # What begins now rests on this event, or on what came before it and is on its way.
                         recorded = True
                 case RecordStep():
                     recorded = True
@@ -358,10 +357,13 @@ def _result(command: RecordStep, facts: Facts) -> str:
     if command.status is _COMPLETED:
         return '{"output":' + facts.output + facts.tail + "}"
     if command.error is None:
-        return "{}"
+        return "{" + facts.tail[1:] + "}"
     retry = "" if command.retry_in_ms is None else f',"retry_in_ms":{command.retry_in_ms}'
     late = ',"late":true' if command.is_late else ""
-    return '{"error":' + text_of(command.error.as_json()) + retry + late + facts.tail + "}"
+    handled = ',"handled":true' if command.is_handled else ""
+    return (
+        '{"error":' + text_of(command.error.as_json()) + retry + late + handled + facts.tail + "}"
+    )
 
 
 def _error_json(error: ExecutionError) -> dict[str, Json]:

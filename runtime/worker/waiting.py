@@ -56,7 +56,7 @@ def timer_due(run: Run, due: TimerDue, outputs: Outputs, resolve: Resolve) -> Ti
     output: Json = None
     try:
         if step.wait is not None and step.wait.has_default:
-            rendered = step.config.render(scope_of(run.state, resolve=resolve))
+            rendered = step.config.render(scope_of(run.state, resolve=resolve, step=due.step))
             output = rendered.get("default") if isinstance(rendered, dict) else None
         encoded = outputs.encode(output, subject_of(run, due))
     except ExpressionError as problem:
@@ -87,12 +87,16 @@ def due_with(due: TimerDue, failed: errors.StepFailed) -> TimerDue:
 def waited(run: Run, command: RecordStep, now: float) -> Facts:
     """What the row of a wait says: since when, for what, and who saw its end."""
     facts, prepared = command.facts, run.prepared.steps[command.step]
+    tail = facts.tail
+    if command.step in run.state.gates:
+        tail = f',"out":"{digest(run.state.gates[command.step])}"'
     age = now - run.waiting.pop(command.step, now)
     try:
-        rendered = f',"in":"{digest(prepared.program.config.render(scope_of(run.state, MASKED)))}"'
+        scope = scope_of(run.state, MASKED, step=command.step)
+        rendered = f',"in":"{digest(prepared.program.config.render(scope))}"'
     except (ExpressionError, NotLoaded, TypeError):
         rendered = ""
-    return Facts(age, facts.output, rendered + prepared.tail + facts.tail)
+    return Facts(age, facts.output, rendered + prepared.tail + tail)
 
 
 def park(run: Run, parking: Parking) -> None:

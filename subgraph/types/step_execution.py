@@ -98,6 +98,9 @@ class StepExecution(Node):
     error: ExecutionError | None = record_field(
         lambda step: ExecutionError.of(step.error), description="Why it failed, when it did."
     )
+    skip_reason: str | None = record_field(
+        description="Why it was skipped: its condition, or that no way led to it; null when it was not."
+    )
     worker_id: str | None = record_field(description="The worker of the newest attempt.")
     input_hash: Digest | None = record_field(
         lambda step: _digest(step.input_hash), description="Digest of its rendered input."

@@ -60,7 +60,9 @@ class Fate:
 def draw_fate(seed: int) -> Fate:
     """The fate of a seed."""
     random = Random(f"fate {seed}")
-    programs = tuple(draw_program(random, UUID(int=n + 1)) for n in range(random.randint(1, 2)))
+    programs = tuple(
+        draw_program(random, UUID(int=n + 1), seed) for n in range(random.randint(1, 2))
+    )
     heal_at = random.uniform(2.0, 9.0)
     stormy = random.random() < 0.8
     return Fate(

@@ -13,8 +13,8 @@ from typing import Any, Final
 from uuid import UUID
 
 from runtime.engine import advance as core
+from runtime.engine import gateway, replay
 from runtime.engine import marks as read_marks
-from runtime.engine import replay
 from runtime.engine.command import Command, RunStep, ScheduleRetry
 from runtime.engine.doubt import Course, Doubt
 from runtime.engine.doubt import course_of as _course_of
@@ -46,6 +46,7 @@ IN_SQL: Final = {
 _take_in, _call, _record_event = Run.take_in, Flusher._call, Run.record_event
 _told_of = Incarnation._told_of
 _park, _begun_waits = Run.park, read_marks.begun_waits
+_taken = gateway._taken
 
 
 def _early(run: Run, commands: list[Command], **more: Any) -> list[Action]:
@@ -119,6 +120,18 @@ def _just_begun(marks: Any) -> tuple[Any, ...]:
     return found
 
 
+def _nothing_handled(_row: Any) -> bool:
+    return False
+
+
+def _greedy(state: Any, step: int, gateway: Any) -> Any:
+    return _taken(state, step, replace(gateway, is_inclusive=True))
+
+
+def _nothing_joined(_marks: Any) -> Iterator[Any]:
+    return iter(())
+
+
 def _never_paused(_marks: Any) -> bool:
     return False
 
@@ -169,6 +182,24 @@ IN_CODE: Final[dict[str, tuple[str, Any, str, Any]]] = {
         replay,
         "is_paused",
         _never_paused,
+    ),
+    "join_forgotten": (
+        "a takeover forgets what a join saw when it began early",
+        replay,
+        "kept_joins",
+        _nothing_joined,
+    ),
+    "failure_not_handled": (
+        "a takeover forgets that a failure was provided for",
+        replay,
+        "_is_handled",
+        _nothing_handled,
+    ),
+    "greedy_gateway": (
+        "an exclusive gateway takes all cases that hold",
+        gateway,
+        "_taken",
+        _greedy,
     ),
     "parking_listens": (
         "messages and timers act on an execution that is just being parked",

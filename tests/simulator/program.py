@@ -10,6 +10,15 @@ from uuid import UUID
 
 from runtime.model.plan import Backoff, ConnectorRef, InDoubt, Jitter, Plan, RetryPolicy
 from runtime.model.values import Duration
+from tests.simulator.routes import (
+    HANDLED,
+    NO_WAY,
+    Way,
+    choosers_of,
+    leads,
+    routes_of,
+    with_ways,
+)
 from tests.simulator.waits import Wait, draw_wait
 from tests.support.plans import plan_of
 
@@ -46,6 +55,11 @@ class Step:
     scripts: tuple[Script, ...]
     in_doubt: InDoubt = InDoubt.FAIL
     wait: Wait | None = None
+    way: Way = NO_WAY
+
+    @property
+    def calls(self) -> bool:
+        return self.wait is None and self.way.choice is None
 
     @property
     def hangs(self) -> bool:
@@ -75,7 +89,7 @@ class Expected:
 
     succeeds: bool
     ends: dict[int, str]
-    values: dict[int, int | None]
+    values: dict[int, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +110,19 @@ class Program:
                 for i, step in enumerate(self.steps)
                 if step.condition is not None
             },
-            retry={name(i): _policy(step) for i, step in enumerate(self.steps) if not step.wait},
+            retry={name(i): _policy(step) for i, step in enumerate(self.steps) if step.calls},
             steps={name(i): self._calls(i, step) for i, step in enumerate(self.steps)},
             outputs={"all": [f"{{{{ steps.s{i}.output }}}}" for i in range(len(self.steps))]},
             max_parallel_steps=self.max_parallel,
+            routes=routes_of(self.steps),
         )
 
     def _calls(self, index: int, step: Step) -> dict[str, Any]:
         if step.wait is not None:
             return step.wait.plan
-        seen = [f"{{{{ steps.s{need}.output }}}}" for need in step.needs]
+        if step.way.choice is not None:
+            return step.way.choice.plan
+        seen = [f"{{{{ steps.s{need}.output }}}}" for need in self.numbers(step)]
         return {
             "uses": ConnectorRef(step.uses, 1),
             "config": {"step": index, "seen": seen},
@@ -113,35 +130,69 @@ class Program:
             "in_doubt": step.in_doubt,
         }
 
+    def numbers(self, step: Step) -> list[int]:
+        """What a step computes from: gateways give no numbers."""
+        return [need for need in step.needs if self.steps[need].way.choice is None]
+
     def expect(
-        self, generation: int, kept: Mapping[int, str], waited: Mapping[int, int | None]
+        self,
+        generation: int,
+        kept: Mapping[int, str],
+        waited: Mapping[int, int | None],
+        seen: Mapping[int, list[int]],
     ) -> Expected:
         """`kept` are the ends of steps that an earlier generation has brought to a good end.
 
-        `waited` is what came of the waits: which signals people send is not written in the program.
+        `waited` is what came of the waits: which signals people send is not written in the program. Nor
+        is who came first at a join: `seen` are the needs that a step saw, where it did not see all.
         """
         ends: dict[int, str] = {}
-        values: dict[int, int | None] = {}
+        values: dict[int, Any] = {}
+        taken: dict[int, list[int]] = {}
         succeeds = True
         for index, step in enumerate(self.steps):
-            end = kept.get(index) or self._end(step, ends, generation)
+            shown = {
+                n: ends[n] if n in seen.get(index, step.needs) else "pending" for n in step.needs
+            }
+            taken[index] = [] if step.way.choice is None else step.way.choice.taken(shown)
+            end = kept.get(index) or self._end(index, ends, generation, taken, shown)
             ends[index] = end
-            succeeds = succeeds and end in {COMPLETED, SKIPPED}
-            values[index] = value_of(index, [values[n] for n in step.needs])
+            succeeds = succeeds and end in {COMPLETED, SKIPPED, HANDLED}
+            known = [values[n] if shown[n] != "pending" else None for n in self.numbers(step)]
+            values[index] = value_of(index, known)
+            if step.way.choice is not None:
+                then = [f"s{one}" for one in step.way.choice.targets(taken[index])]
+                values[index] = {"cases": taken[index], "then": then}
             if step.wait is not None:
                 values[index] = waited.get(index)
             if end != COMPLETED:
                 values[index] = None
         return Expected(succeeds, ends, values)
 
-    @staticmethod
-    def _end(step: Step, ends: Mapping[int, str], generation: int) -> str:
+    def _end(
+        self,
+        index: int,
+        ends: Mapping[int, str],
+        generation: int,
+        taken: Mapping[int, list[int]],
+        shown: Mapping[int, str],
+    ) -> str:
         """What follows a failure never runs; as the whole fails then, its end does not matter."""
-        if step.needs and all(ends[need] == SKIPPED for need in step.needs):
+        step = self.steps[index]
+        here = {n for n in step.needs if leads(self.steps[n], ends[n], taken[n], index)}
+        choosers = choosers_of(self.steps, index)
+        if step.needs and len(here) < max(1, step.way.wants):
             return SKIPPED
-        if step.condition is not None and ends[step.condition[1]] != step.condition[0]:
+        if choosers and not choosers & here:
             return SKIPPED
-        return COMPLETED if step.wait or step.succeeds(generation) else "failed"
+        if step.condition is not None and shown[step.condition[1]] != step.condition[0]:
+            return SKIPPED
+        ends_well = step.wait or step.succeeds(generation)
+        if step.way.choice is not None:
+            ends_well = bool(taken[index])
+        if ends_well:
+            return COMPLETED
+        return "failed" if step.way.on_error is None else HANDLED
 
 
 def value_of(index: int, seen: list[Any]) -> int:
@@ -154,7 +205,7 @@ def _policy(step: Step) -> RetryPolicy:
     return RetryPolicy(step.tries, Backoff.FIXED, delay, 2.0, delay, Jitter.NONE)
 
 
-def draw_program(random: Random, version: UUID) -> Program:
+def draw_program(random: Random, version: UUID, seed: int = 0) -> Program:
     """A chain, a diamond or any other graph without circles, in document order."""
     shape, count = random.choice(("chain", "wide", "any", "any")), random.randint(1, 7)
     steps = []
@@ -166,7 +217,7 @@ def draw_program(random: Random, version: UUID) -> Program:
         else:
             needs = tuple(sorted(random.sample(range(index), random.randint(0, min(3, index)))))
         steps.append(_draw_step(random, needs))
-    return Program(version, tuple(steps), random.choice((None, None, 1, 2)))
+    return Program(version, with_ways(tuple(steps), seed), random.choice((None, None, 1, 2)))
 
 
 def _draw_step(random: Random, needs: tuple[int, ...]) -> Step:

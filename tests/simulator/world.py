@@ -65,10 +65,11 @@ class World:
             self.violations.append(f"I13: {context.idempotency_key} is not {key}")
         durable = {
             key[0]
-            for key, (status, _, _) in execution.steps.items()
-            if status in _GOOD and key[2] <= context.generation
+            for key, (status, _, result) in execution.steps.items()
+            if (status in _GOOD or result.get("handled")) and key[2] <= context.generation
         }
-        if not durable.issuperset(step.needs):
+        met = len(durable.intersection(step.needs))
+        if met < (step.way.wants or len(step.needs)):
             missing = sorted(set(step.needs) - durable)
             self.violations.append(f"I1: step {context.step} of {key} began before {missing}")
         # An attempt that was found not to have been made does not count.

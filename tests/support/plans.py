@@ -10,6 +10,7 @@ from uuid import UUID
 from runtime.engine.program import Program
 from runtime.engine.state import ExecutionState, RunInfo
 from runtime.model.plan import NO_RETRY, ConnectorRef, Plan, RetryPolicy, StepKind, StepPlan
+from runtime.model.route import Routes
 from runtime.model.values import Digest, Duration
 
 EXECUTION = UUID("01930000-0000-7000-8000-000000000001")
@@ -24,6 +25,7 @@ def plan_of(
     outputs: Any = None,
     max_parallel_steps: int | None = None,
     timeout: Duration | None = None,
+    routes: Routes | None = None,
 ) -> Plan:
     """`{"a": [], "b": ["a"]}`: steps in document order with what they depend on."""
     keys = list(graph)
@@ -32,7 +34,7 @@ def plan_of(
     for key, needs in graph.items():
         for need in needs:
             successors[index[need]].append(index[key])
-    text = repr((graph, when, retry, steps, outputs, max_parallel_steps, timeout))
+    text = repr((graph, when, retry, steps, outputs, max_parallel_steps, timeout, routes))
     return Plan(
         name="test",
         digest=Digest("sha256:" + hashlib.sha256(text.encode()).hexdigest()),
@@ -56,6 +58,7 @@ def plan_of(
         outputs=outputs,
         max_parallel_steps=max_parallel_steps,
         timeout=timeout,
+        routes=routes,
         index_of=index,
     )
 

@@ -23,7 +23,7 @@ select execution_id, step, item, generation, attempt, status, started_at, finish
 -- name: step_events
 -- Safe: a range of the primary key per execution; what tells started, waiting and retried steps apart.
 select execution_id, tenant_id, seq, kind, ts, data from execution_events
- where tenant_id = $1 and execution_id between $3 and $4 and execution_id = any ($2) and (kind in (5, 11, 13) or kind between 20 and 29)
+ where tenant_id = $1 and execution_id between $3 and $4 and execution_id = any ($2) and (kind in (5, 11, 13, 35) or kind between 20 and 29)
  order by execution_id, seq;
 
 -- name: events

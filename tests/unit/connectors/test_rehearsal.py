@@ -165,11 +165,38 @@ def test_the_deadline_of_the_workflow_counts():
     assert (found.status, found.duration_ms) == (ExecutionStatus.TIMED_OUT, 1_000)
 
 
+def test_the_branch_that_is_taken_and_why():
+    source = """
+name: x
+params: {n: integer}
+steps:
+  - {id: way, type: gateway, cases: [{when: params.n > 9, then: big}, {when: params.n > 0, then: small}, {else: none}]}
+  - {id: big, uses: core.noop@1, depends_on: [way]}
+  - {id: small, uses: core.noop@1, depends_on: [way], on_error: {goto: none}}
+  - {id: none, uses: core.noop@1, depends_on: [way, small]}
+  - {id: first, uses: core.noop@1, depends_on: [big, small, none], join: any}
+"""
+    found = simulated(source, {"n": 4}, fails={"small": Failing(kind=StepErrorKind.PERMANENT)})
+    steps = by_key(found)
+
+    assert found.status is ExecutionStatus.COMPLETED
+    assert (steps["way"].output, steps["way"].source) == (
+        {"cases": [1], "then": ["small"]},
+        Source.COMPUTED,
+    )
+    assert steps["way"].reason == "case 2 of 3 holds"
+    assert [(one.path, one.value) for one in steps["way"].reads] == [("params.n", 4)]
+    assert steps["big"].reason == "no step it depends on led to it"
+    assert {key: one.status.name for key, one in steps.items()} == {
+        "way": "COMPLETED", "big": "SKIPPED", "small": "FAILED", "none": "COMPLETED", "first": "COMPLETED",
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("source", "script", "reason"),
     [
         (
-            "name: x\nsteps: [{id: g, type: gateway, cases: [{else: a}]}, {id: a, uses: core.noop@1, depends_on: [g]}]",
+            "name: x\nsteps: [{id: g, type: map, for_each: [1], task: {uses: core.noop@1}}]",
             {},
             "NOT_IN_THIS_VERSION",
         ),
