@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from runtime.definition.wfformat import import_wfformat
 from runtime.engine.simulation import Script
 from runtime.model.errors import Invalid
 from runtime.model.execution import ExecutionStatus
+from runtime.model.values import Duration
 from tests.support.processes import ROOT
 
 SURVEY = (ROOT / "tests/golden/wfformat/survey.json").read_text()
@@ -33,6 +35,46 @@ def test_a_run_is_imported_validated_and_simulated():
     ]
     done = rehearse(found.plan, REGISTRY, None, Script(), now=datetime(2026, 1, 1, tzinfo=UTC))
     assert (done.status, done.duration_ms) == (ExecutionStatus.COMPLETED, 7_750)
+
+
+@pytest.mark.parametrize("name", ["srasearch", "sarek-variant-calling"])
+def test_the_graph_of_a_public_sample_is_imported_validated_and_simulated(name):
+    """The examples hold the facts of two WfInstances; here they stand again as WfFormat says them."""
+    real = validate((ROOT / f"examples/{name}.yaml").read_text(), None, REGISTRY.catalog()).plan
+    assert real is not None
+    keys = [one.key for one in real.steps]
+    tasks = [
+        {
+            "name": one.key,
+            "id": one.key,
+            "parents": [keys[need] for need in one.depends_on],
+            "children": [keys[after] for after in real.successors[one.index]],
+        }
+        for one in real.steps
+    ]
+    inputs: list[tuple[str, Any]] = [(one.key, one.config) for one in real.steps]
+    runs = [
+        {"id": key, "runtimeInSeconds": Duration.parse(given["duration"]).milliseconds}
+        for key, given in inputs
+    ]
+    workflow = {"specification": {"tasks": tasks}, "execution": {"tasks": runs}}
+
+    imported = import_wfformat(
+        json.dumps({"name": name, "schemaVersion": "1.5", "workflow": workflow})
+    )
+    found = validate(imported.source, None, REGISTRY.catalog())
+
+    assert (found.problems, imported.unmapped, imported.tasks) == ((), (), len(keys))
+    assert found.plan is not None
+    assert [(one.key, set(one.depends_on)) for one in found.plan.steps] == [
+        (one.key, set(one.depends_on)) for one in real.steps
+    ]
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    taken, shortened = (
+        rehearse(plan, REGISTRY, None, Script(), now=now) for plan in (found.plan, real)
+    )
+    assert {one.status for one in (taken, shortened)} == {ExecutionStatus.COMPLETED}
+    assert taken.duration_ms == shortened.duration_ms * 1_000 > 0
 
 
 def test_what_is_not_carried_over_is_named_and_counted():
