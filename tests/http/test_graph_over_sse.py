@@ -6,12 +6,17 @@ import asyncio
 import json
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
+from runtime.model.errors import MaestroError
+from runtime.model.identity import Principal
+from subgraph.context import Door
+from subgraph.http.frames import Requests
 from tests.http.serving import Served, serving
 from tests.http.test_graph_streams import GATED
 from tests.support.processes import eventually
@@ -209,9 +214,24 @@ async def test_a_stream_ends_with_its_token(server: Served) -> None:
 
 
 async def test_a_client_that_takes_nothing_is_given_up_when_its_token_ends(
-    database_url: str, redis_url: str, home: Path
+    database_url: str, redis_url: str, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ended = asyncio.Event()
+    ended, has_run_out = asyncio.Event(), asyncio.Event()
+    here: list[Requests] = []
+    complete, looked = Requests.on_headers_complete, Door.look_again
+
+    def noted(one: Requests) -> None:
+        here.append(one)
+        complete(one)
+
+    async def looked_again(door: Door, who: Principal, *more: Any) -> MaestroError | None:
+        return await looked(
+            door, replace(who, expires_at=0.0) if has_run_out.is_set() else who, *more
+        )
+
+    monkeypatch.setattr(Requests, "on_headers_complete", noted)
+    monkeypatch.setattr(Door, "next_look", lambda *_: 0.05)
+    monkeypatch.setattr(Door, "look_again", looked_again)
 
     def around(app: Any) -> Any:
         async def noting(scope: Any, receive: Any, send: Any) -> None:
@@ -231,7 +251,7 @@ async def test_a_client_that_takes_nothing_is_given_up_when_its_token_ends(
             "Accept: text/event-stream",
             "Content-Type: application/json",
             f"Content-Length: {len(body)}",
-            f"Authorization: {server.bearer(ttl_seconds=3)['Authorization']}",
+            f"Authorization: {server.bearer()['Authorization']}",
         ]
         with socket.socket() as client:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -241,4 +261,6 @@ async def test_a_client_that_takes_nothing_is_given_up_when_its_token_ends(
             await loop.sock_sendall(client, "\r\n".join([*head, "", ""]).encode() + body)
             assert (await loop.sock_recv(client, 15)) == b"HTTP/1.1 200 OK"
 
+            await eventually(lambda: here[0].flow.write_paused, what="a full buffer")
+            has_run_out.set()
             await asyncio.wait_for(ended.wait(), 30)
