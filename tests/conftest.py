@@ -19,7 +19,7 @@ from tests.support.processes import Mc, clean_environment
 
 # What the whole suite may be run with: `MC_EXECUTOR=strawberry make test`.
 KEPT = ("MC_BIN_DIR", "MC_EXECUTOR")
-# Whose files have fixtures of a module that start processes.
+# Whose files have fixtures of a module that start processes, or share dear work of another kind.
 APART = (
     "tests/chaos/",
     "tests/cli/",
@@ -27,6 +27,7 @@ APART = (
     "tests/federation/test_gateways.py",
     "tests/integration/",
     "tests/unit/examples/",
+    "tests/unit/test_house.py",
 )
 
 

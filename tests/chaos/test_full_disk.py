@@ -61,6 +61,7 @@ def fill(folder: Path, leave: int = 0) -> Path:
     return ballast
 
 
+@pytest.mark.long
 async def test_a_start_without_space_says_so(mc, small_disk):
     fill(small_disk, leave=100 << 20)
 

@@ -86,6 +86,7 @@ async def is_running(room: Sharded, who: Any, one: Any) -> bool:
     return found is not None and found.status.name == "RUNNING"
 
 
+@pytest.mark.long
 async def test_the_others_go_on_and_what_was_under_way_ends_afterwards(servers, redis_url, home):
     _, west = servers
     async with process(servers, redis_url, home) as room:

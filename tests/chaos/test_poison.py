@@ -61,6 +61,7 @@ async def test_one_poison_among_many_is_the_only_dead_letter(room, mc, home):
     assert last.process.poll() is None
 
 
+@pytest.mark.long
 async def test_a_child_ends_with_its_worker(room, mc, home):
     step = {"id": "a", "uses": "probe.gated@1", "with": {"gate": str(home / "gate")}}
     execution = await room.enqueue(await room.publish([step]), hint=False)

@@ -45,6 +45,7 @@ async def finished(room: EngineRoom, executions: list[Any]) -> Counter[int]:
     return Counter([await room.finished(execution, 60.0) for execution in executions])
 
 
+@pytest.mark.long
 async def test_a_crash_of_postgres_loses_nothing_that_was_acknowledged(
     own_postgres: EmbeddedPostgres, redis_url: str, home: Path, ground_run
 ):

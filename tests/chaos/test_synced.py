@@ -67,6 +67,7 @@ async def commit(room: StoreRoom) -> None:
         assert result.outcome is FlushOutcome.COMMITTED
 
 
+@pytest.mark.long
 async def test_every_acknowledged_commit_was_flushed(own_postgres: EmbeddedPostgres, waits: str):
     url = own_postgres.url
     before = await syncs(url)

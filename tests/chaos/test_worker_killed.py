@@ -134,6 +134,7 @@ async def test_a_killed_worker_is_missed_long_before_its_lease_ends(
     assert await room.finished(execution, WAIT) is ExecutionStatus.COMPLETED
 
 
+@pytest.mark.long
 async def test_a_worker_that_stands_still_keeps_its_lease(room: EngineRoom, start, home: Path):
     lease = f"{10 * WAIT}/0.2"
     first = await start("first", lease)
@@ -157,6 +158,7 @@ async def test_a_worker_that_stands_still_keeps_its_lease(room: EngineRoom, star
     assert "execution_taken_over" not in await room.events(execution)
 
 
+@pytest.mark.long
 async def test_a_worker_that_is_started_again_finds_its_own_past(
     room: EngineRoom, start, home: Path
 ):
@@ -230,6 +232,7 @@ async def test_a_zombie_that_wakes_up_writes_nothing(room: EngineRoom, start, ho
     assert Counter(key for key, _ in calls(home))[f"{execution}.s.2.g0"] == 1
 
 
+@pytest.mark.long
 async def test_sigterm_hands_over_without_waiting_for_the_lease(
     room: EngineRoom, start, home: Path
 ):

@@ -59,6 +59,7 @@ async def test_a_second_one_in_the_same_folder_is_refused_by_pid(mc):
     assert await first.stop() == 0
 
 
+@pytest.mark.long
 async def test_one_that_only_starts_is_named_and_not_its_port(mc):
     mc.home.mkdir(parents=True, exist_ok=True)
     with socket.create_server(("127.0.0.1", mc.port)), locked(mc.home, LOCK_FILE):
@@ -69,6 +70,7 @@ async def test_one_that_only_starts_is_named_and_not_its_port(mc):
     assert str(mc.port) not in done.stderr
 
 
+@pytest.mark.long
 async def test_a_second_ctrl_c_ends_it_at_once_and_nothing_stays(mc):
     running = await mc.start("dev").ready()
     children = running.descendants()
@@ -80,6 +82,7 @@ async def test_a_second_ctrl_c_ends_it_at_once_and_nothing_stays(mc):
     await gone(children)
 
 
+@pytest.mark.long
 async def test_kill_9_leaves_no_server_and_the_data_is_there_again(mc):
     first = await mc.start("dev").ready()
     children = first.descendants()
@@ -135,6 +138,7 @@ async def test_a_killed_database_comes_back_by_itself(mc):
     assert await running.stop() == 0
 
 
+@pytest.mark.long
 async def test_with_outside_servers_it_starts_none_of_its_own(mc, database_url, redis_url):
     running = await mc.start("dev", MC_DATABASE_URL=database_url, MC_REDIS_URL=redis_url).ready()
     second = await mc.run(

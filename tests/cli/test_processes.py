@@ -70,6 +70,7 @@ async def test_without_services_they_say_what_to_set(mc, verb):
     assert "mc dev" in done.stderr
 
 
+@pytest.mark.long
 async def test_an_unreachable_database_is_an_error_not_a_traceback(mc, redis_url):
     done = await mc.run(
         "worker", MC_DATABASE_URL="postgresql://u:s3cret@127.0.0.1:9/x", MC_REDIS_URL=redis_url
@@ -91,6 +92,7 @@ async def test_migrate_brings_an_empty_database_up_to_date(mc, databases):
     assert "0001" in before.stdout
 
 
+@pytest.mark.long
 async def test_a_worker_joins_a_running_dev_of_the_same_folder(mc):
     dev = await mc.start("dev").ready()
 
@@ -161,6 +163,7 @@ async def test_an_invalid_file_without_server_is_exit_code_4(mc, tmp_path):
     assert str(file) in done.stderr
 
 
+@pytest.mark.long
 async def test_a_package_in_the_current_folder_brings_its_steps_to_a_local_run(mc, tmp_path):
     (tmp_path / "brewing.py").write_text(BREWING)
     file = tmp_path / "brew.yaml"

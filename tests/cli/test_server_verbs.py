@@ -369,6 +369,7 @@ async def test_the_schema_of_a_running_dev_is_up_to_date(dev):
     assert (await dev.run("migrate", "--check")).code == 0
 
 
+@pytest.mark.long
 async def test_many_at_once_are_all_found(dev, publish):
     name = await publish()
     started = await asyncio.gather(*(dev.run("execute", name) for _ in range(3)))

@@ -43,6 +43,7 @@ def test_every_block_of_the_guide_is_part_of_the_example(language: str, name: st
         assert part in written
 
 
+@pytest.mark.long
 def test_the_examples_own_tests_pass():
     done = run(
         "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "tests",
@@ -55,6 +56,7 @@ def test_the_examples_own_tests_pass():
 PLACES = "from runtime.connectors.registry import Registry; print(Registry.load().places())"
 
 
+@pytest.mark.long
 def test_the_installed_package_is_found_by_its_entry_point(tmp_path: Path):
     project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text("utf-8"))["project"]
     metadata = tmp_path / "warehouse_steps-1.0.0.dist-info"

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import itertools
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.http.serving import Served, serving, working
+from tests.support.servers import Databases, with_number
+
+LASTING_REDIS = 15
+_TENANTS = itertools.count(1)
 
 
 @pytest.fixture
@@ -22,3 +29,25 @@ async def worker(server: Served) -> AsyncIterator[None]:
     """A worker beside the API."""
     async with working(server.rt):
         yield
+
+
+@pytest.fixture(scope="session")
+def lasting_server(
+    ground_run: Callable[..., Any],
+    databases: Databases,
+    redis_server: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Served]:
+    """One API for all tests that only speak to it, on a database and a number of Redis that nobody else uses."""
+    home = tmp_path_factory.mktemp("lasting")
+    home.chmod(0o700)
+    redis_url = with_number(redis_server, LASTING_REDIS)
+    opened = serving(databases.clone(), redis_url, home)
+    yield ground_run(opened.__aenter__())
+    ground_run(opened.__aexit__(None, None, None))
+
+
+@pytest.fixture
+def tenant_server(lasting_server: Served) -> Served:
+    """The lasting API for a tenant of this test alone: quicker than one of its own, and as empty."""
+    return replace(lasting_server, tenant=f"tenant-{next(_TENANTS)}")

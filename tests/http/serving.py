@@ -98,23 +98,24 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """One running server, and clients for it."""
+    """One running server, and clients for it; `tenant` is whom they belong to unless they say otherwise."""
 
     rt: Runtime
     url: str
+    tenant: str = "default"
 
     def token(
         self,
         role: str | None = "admin",
         *,
-        tenant: str = "default",
+        tenant: str | None = None,
         scopes: Iterable[str] = (),
         ttl_seconds: float = 3600,
     ) -> str:
         """A token of the development issuer."""
         issuer = DevIssuer.open(self.rt.settings.home, self.rt.clock)
         return issuer.issue(
-            tenant=tenant,
+            tenant=tenant or self.tenant,
             subject="alice",
             roles=[role] if role else [],
             scopes=scopes,

@@ -14,6 +14,12 @@ QUERY = """query($source: String!, $format: DefinitionFormat) { validateWorkflow
   valid findings { rule severity line column endLine endColumn message hint docs } } }"""
 
 
+@pytest.fixture
+def server(tenant_server: Served) -> Served:
+    """These tests only speak to it."""
+    return tenant_server
+
+
 def as_line(one: dict[str, Any]) -> str:
     place = f"{one['line']}:{one['column']}-{one['endLine']}:{one['endColumn']}"
     hint = f" ({one['hint']})" if one["hint"] else ""

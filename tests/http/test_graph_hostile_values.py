@@ -21,6 +21,12 @@ EXECUTIONS = "query($filter: ExecutionFilter) { executions(filter: $filter) { to
 WORKFLOWS = "query($filter: WorkflowFilter) { workflows(filter: $filter) { totalCount } }"
 
 
+@pytest.fixture
+def server(tenant_server: Served) -> Served:
+    """These tests only speak to it."""
+    return tenant_server
+
+
 @pytest.mark.parametrize(
     ("query", "variables"),
     [

@@ -19,6 +19,12 @@ NESTED = """{ executions(first: 100) { edges { node { workflow { executions(firs
 STRICT = "application/graphql-response+json"
 
 
+@pytest.fixture
+def server(tenant_server: Served) -> Served:
+    """These tests only speak to it."""
+    return tenant_server
+
+
 @pytest.mark.parametrize(
     "headers",
     [

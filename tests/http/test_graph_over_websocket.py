@@ -24,6 +24,12 @@ PROTOCOL = "graphql-transport-ws"
 QUERY = "{ workflows { totalCount } }"
 
 
+@pytest.fixture
+def server(tenant_server: Served) -> Served:
+    """These tests only speak to it."""
+    return tenant_server
+
+
 async def connect(server: Served, **more: Any) -> websockets.ClientConnection:
     url = f"{server.url.replace('http', 'ws', 1)}/graphql"
     return await websockets.connect(url, subprotocols=[websockets.Subprotocol(PROTOCOL)], **more)

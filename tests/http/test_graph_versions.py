@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.http.serving import GREET, Served
 
 OTHER = """name: greet
@@ -19,6 +21,12 @@ DIFF = """
 PUBLISH = f"""mutation($input: PublishWorkflowInput!) {{ publishWorkflow(input: $input) {{
   created version {{ version }} diff {{ {DIFF} }} errors {{ code path message ... on OperationError {{ reason }} }} }} }}"""
 UPDATE = """mutation($input: UpdateWorkflowInput!) { updateWorkflow(input: $input) { errors { message } } }"""
+
+
+@pytest.fixture
+def server(tenant_server: Served) -> Served:
+    """These tests only speak to it."""
+    return tenant_server
 
 
 def ending(mutation: str, kind: str, shown: str) -> str:

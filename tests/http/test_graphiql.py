@@ -410,6 +410,7 @@ class TestPageInChromium:
         assert page.complaints == []
         assert peer.asked("IntrospectionQuery")[0][0]["authorization"] == f"Bearer {TOKEN}"
 
+    @pytest.mark.long
     async def test_token_leaves_the_address_bar_at_once_and_stays_for_a_reload(self, served, page):
         address, _ = served
 
@@ -445,6 +446,7 @@ class TestPageInChromium:
         ]
         assert peer.subscribed[0]["variables"]["id"] == "e-77"
 
+    @pytest.mark.long
     async def test_without_a_token_it_loads_says_why_and_takes_one(self, served, page):
         address, peer = served
         await page.goto(f"{address}/graphql")
@@ -462,6 +464,7 @@ class TestPageInChromium:
         await page.click(".graphiql-execute-button")
         await page.until(f"{ANSWER}.includes('\"workflows\": null')")
 
+    @pytest.mark.long
     async def test_docs_and_explorer_show_the_schema(self, served, page):
         address, _ = served
         await page.goto(f"{address}/graphql#token={TOKEN}")
@@ -477,6 +480,7 @@ class TestPageInChromium:
                 f"document.querySelector('.graphiql-plugin')?.textContent.includes('{shown}')"
             )
 
+    @pytest.mark.long
     async def test_ready_variables_are_not_underlined(self, served, page):
         address, _ = served
         await page.goto(f"{address}/graphql#token={TOKEN}")
@@ -492,6 +496,7 @@ class TestPageInChromium:
         await page.evaluate(f"{MODEL % 'variables'}.setValue({json.dumps(tabs()[1]['variables'])})")
         await page.until(f"{MARKERS}.length === 0")
 
+    @pytest.mark.long
     async def test_watching_before_starting_says_what_to_do(self, served, page):
         address, peer = served
         await page.goto(f"{address}/graphql#token={TOKEN}")

@@ -357,6 +357,7 @@ async def test_a_name_that_can_be_none_is_refused_with_its_place(stack, name):
     assert any(one["line"] == 1 for one in found["findings"])
 
 
+@pytest.mark.long
 async def test_a_definition_of_ten_thousand_steps_is_published(stack):
     steps: list[dict[str, Any]] = [{"id": "s0", "uses": "core.noop@1"}]
     steps += [

@@ -71,6 +71,7 @@ async def is_put_off(stack: Stack, execution: str) -> bool:
     return any((one["error"] or {}).get("type") == "breaker.open" for one in step["attempts"])
 
 
+@pytest.mark.long
 async def test_a_target_that_fails_is_left_alone_by_all_workers_and_called_again(stack: Stack):
     workflow = await stack.publish(CALL)
     running = stack.service.running

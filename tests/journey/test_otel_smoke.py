@@ -111,6 +111,7 @@ async def by_what_right(ended, collector):
     assert (line["trace_id"], line["execution"]) == (TRACE, execution)
 
 
+@pytest.mark.long
 async def test_without_an_endpoint_nothing_is_exported(mc, echo, database_url, redis_url):
     collector = Collector()
     try:

@@ -216,6 +216,13 @@ def with_path(url: str, path: str) -> str:
     return urlunsplit(urlsplit(url)._replace(path="/" + quote(path)))
 
 
+def with_number(url: str, number: int) -> str:
+    """The address of another database of a Redis, whether it listens on a port or on a socket."""
+    if url.startswith("unix:"):
+        return f"{url}{'&' if '?' in url else '?'}db={number}"
+    return with_path(url, str(number))
+
+
 async def flush_redis(url: str) -> None:
     """Empty the database of this address."""
     client = redis.from_url(url)

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.processes import ROOT
 
 INI = "[pytest]\ntimeout = 1\ntimeout_method = signal\n"
@@ -27,6 +29,7 @@ def test_that_hangs():
 """
 
 
+@pytest.mark.long
 def test_a_lost_test_process_costs_its_test_and_nothing_else(tmp_path: Path) -> None:
     """The second death is in the last test of all, after which its replacement has nothing left to do."""
     (tmp_path / "pytest.ini").write_text(INI)
