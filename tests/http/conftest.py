@@ -18,10 +18,16 @@ _TENANTS = itertools.count(1)
 
 
 @pytest.fixture
-async def server(database_url: str, redis_url: str, home: Path) -> AsyncIterator[Served]:
-    """A running API, without a worker."""
+async def own_server(database_url: str, redis_url: str, home: Path) -> AsyncIterator[Served]:
+    """A running API of this test alone, without a worker. It ends first, so that no half-sent request outlives a test."""
     async with serving(database_url, redis_url, home) as made:
         yield made
+
+
+@pytest.fixture
+def server(own_server: Served) -> Served:
+    """The API of a test; a module whose tests only speak to it takes `tenant_server` instead."""
+    return own_server
 
 
 @pytest.fixture

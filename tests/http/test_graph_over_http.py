@@ -210,52 +210,54 @@ async def test_variables_that_do_not_fit_are_the_callers(server: Served) -> None
 
 
 @pytest.mark.parametrize("size", [1_600_000, 10_000_000])
-async def test_a_body_over_the_limit_is_413(server: Served, size: int) -> None:
+async def test_a_body_over_the_limit_is_413(own_server: Served, size: int) -> None:
     body = json.dumps({"query": QUERY, "variables": {"x": "x" * size}}).encode()
-    headers = {**server.bearer(), "Content-Type": "application/json"}
+    headers = {**own_server.bearer(), "Content-Type": "application/json"}
 
-    answer = await server.request("POST", "/graphql", data=io.BytesIO(body), headers=headers)
+    answer = await own_server.request("POST", "/graphql", data=io.BytesIO(body), headers=headers)
 
     assert (answer.status, answer.codes) == (413, ["PAYLOAD_TOO_LARGE"])
 
 
-async def test_a_body_of_unknown_length_is_cut_at_the_limit(server: Served) -> None:
+async def test_a_body_of_unknown_length_is_cut_at_the_limit(own_server: Served) -> None:
     async def parts() -> Any:
         for _ in range(200):
             yield b" " * 65_536
 
-    headers = {**server.bearer(), "Content-Type": "application/json"}
-    answer = await server.request("POST", "/graphql", data=parts(), headers=headers)
+    headers = {**own_server.bearer(), "Content-Type": "application/json"}
+    answer = await own_server.request("POST", "/graphql", data=parts(), headers=headers)
 
     assert answer.status == 413
 
 
-async def test_a_packed_body_counts_by_what_it_unpacks_to(server: Served) -> None:
+async def test_a_packed_body_counts_by_what_it_unpacks_to(own_server: Served) -> None:
     def packed(query: str, size: int) -> bytes:
         return gzip.compress(json.dumps({"query": query, "x": "x" * size}).encode())
 
-    sent = {**server.bearer(), "Content-Type": "application/json", "Content-Encoding": "gzip"}
-    fits = await server.request("POST", "/graphql", data=packed(QUERY, 10), headers=sent)
-    bomb = await server.request("POST", "/graphql", data=packed(QUERY, 50_000_000), headers=sent)
+    sent = {**own_server.bearer(), "Content-Type": "application/json", "Content-Encoding": "gzip"}
+    fits = await own_server.request("POST", "/graphql", data=packed(QUERY, 10), headers=sent)
+    bomb = await own_server.request(
+        "POST", "/graphql", data=packed(QUERY, 50_000_000), headers=sent
+    )
 
     assert fits.body == {"data": {"workflows": {"totalCount": 0}}}
     assert (bomb.status, bomb.codes) == (413, ["PAYLOAD_TOO_LARGE"])
 
 
-async def test_a_packed_body_that_never_ends_is_cut_at_the_limit(server: Served) -> None:
+async def test_a_packed_body_that_never_ends_is_cut_at_the_limit(own_server: Served) -> None:
     async def parts() -> Any:
         yield gzip.compress(b"")[:10]
         for _ in range(200):
             yield b"\x00\x00\x00\xff\xff" * 13_000  # Blocks of nothing.
 
-    sent = {**server.bearer(), "Content-Type": "application/json", "Content-Encoding": "gzip"}
-    answer = await server.request("POST", "/graphql", data=parts(), headers=sent)
+    sent = {**own_server.bearer(), "Content-Type": "application/json", "Content-Encoding": "gzip"}
+    answer = await own_server.request("POST", "/graphql", data=parts(), headers=sent)
 
     assert (answer.status, answer.codes) == (413, ["PAYLOAD_TOO_LARGE"])
 
 
 @pytest.mark.parametrize("cut", ["shorter", "longer", "pieces"])
-async def test_a_packed_body_is_one_whole_stream(server: Served, cut: str) -> None:
+async def test_a_packed_body_is_one_whole_stream(own_server: Served, cut: str) -> None:
     packed = gzip.compress(json.dumps({"query": QUERY}).encode())
 
     async def parts() -> Any:
@@ -265,8 +267,8 @@ async def test_a_packed_body_is_one_whole_stream(server: Served, cut: str) -> No
         for _ in range(100 if cut == "pieces" else 0):
             yield b"x" * 65_536
 
-    sent = {**server.bearer(), "Content-Type": "application/json", "Content-Encoding": "gzip"}
-    answer = await server.request("POST", "/graphql", data=parts(), headers=sent)
+    sent = {**own_server.bearer(), "Content-Type": "application/json", "Content-Encoding": "gzip"}
+    answer = await own_server.request("POST", "/graphql", data=parts(), headers=sent)
 
     assert (answer.status, answer.codes) == (415, ["BAD_USER_INPUT"])
 

@@ -19,7 +19,7 @@ from tests.support.listening import listening
 from tests.support.processes import ROOT
 from tests.support.stack import CREATE, ENQUEUE
 
-FAULTS = ROOT / "tests" / "golden" / "definitions" / "invalid" / "many.yaml"
+FAULTS = ROOT / "tests" / "journey" / "ten_faults.yaml"
 LIMIT = 1_048_576
 MOST_OUTPUT = 67_108_864
 VALIDATE = """query ($source: String!) { validateWorkflow(source: $source) { valid findings { rule line column message } } }"""
