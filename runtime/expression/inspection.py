@@ -56,11 +56,15 @@ def inspect_condition(value: Json) -> Inspection:
         return Inspection(value)
     piece = condition_piece(value)
     known = usual_references(piece.text)
-    return Inspection(
-        _written(_renamed(piece)),
+    # First of all: what is no expression can't be written anew either.
+    references = (
         compile_expression(piece.text, piece.offset).references
         if known is None
-        else tuple(Reference(path, guarded) for path, guarded in known),
+        else tuple(Reference(path, guarded) for path, guarded in known)
+    )
+    return Inspection(
+        _written(_renamed(piece)),
+        references,
         is_constant=False,
         size=_EACH + len(piece.text),
     )

@@ -14,6 +14,12 @@ def test_a_few_hundred_broken_documents():
     assert score.accepted > 10
 
 
+# 1008483: a condition that is no expression, and names `tasks`, was written anew before it was read.
+@pytest.mark.parametrize("seed", [1_008_483])
+def test_what_was_mended_stays_so(seed: int):
+    assert fuzz(seed=seed, documents=1).failures == []
+
+
 @pytest.mark.long
 @pytest.mark.timeout(600)
 def test_minutes_of_broken_documents():
