@@ -94,9 +94,8 @@ class Together(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
             self._reschedule(node)
 
     def _reschedule(self, node: Any) -> None:
-        if (
-            node in self.registered_collections
-        ):  # One that is still collecting has its turn in `schedule`.
+        # One that is still collecting has its turn in `schedule`.
+        if node in self.registered_collections:
             super()._reschedule(node)
 
 
