@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,9 @@ class Together(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
 
         xdist 3.8 deals out the whole work of the lost process anew, and waits for ever for news of what is over.
         """
+        if self.collection is None:
+            # Nothing is dealt out yet: what it collected must not stand for the process that replaces it.
+            self.registered_collections.pop(node, None)
         workload = self.assigned_work[node]
         for scope in [name for name, unit in workload.items() if all(unit.values())]:
             del workload[scope]
@@ -86,6 +89,16 @@ class Together(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
                 del workload[next(iter(workload))]
         super().remove_node(node)
         return crashed
+
+    def add_node_collection(self, node: Any, collection: Sequence[str]) -> None:
+        """A test process that replaces a lost one has to find the same tests; xdist 3.8 would wait for it for ever."""
+        if self.collection is not None and list(collection) != self.collection:
+            other = sorted(set(collection) ^ set(self.collection))
+            raise RuntimeError(
+                "A test process that replaced a lost one collected other tests than the first ones, so the run cannot "
+                f"go on; the first difference is {other[0] if other else 'their order'}."
+            )
+        super().add_node_collection(node, collection)
 
     def schedule(self) -> None:
         """Give the process that replaces a lost one two units: a process runs its last test when it knows the next."""
