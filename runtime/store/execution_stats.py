@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
@@ -24,6 +24,8 @@ _SQL: Final = statements("execution_stats")
 _CATALOG: Final = statements("workflow")
 _EVERYWHERE: Final = ("",)
 _FOREVER: Final = datetime(9999, 1, 1, tzinfo=UTC)
+_DAY: Final = timedelta(days=1)
+_HALF: Final = timedelta(hours=12)
 # As `mc_state` numbers them: the stored statuses, then what is refined from them.
 _STATES: Final[Mapping[int, ExecutionState]] = {
     **{int(status): ExecutionState(status.name.lower()) for status in ExecutionStatus},
@@ -39,6 +41,61 @@ class _Asked:
     workflows: Sequence[UUID] | None
     versions: Sequence[UUID] | None
     namespaces: Sequence[str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Edge:
+    """Hours at an end of a range that its full days lack (sign 1) or have too many (-1)."""
+
+    begin: datetime
+    end: datetime
+    sign: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A range of full hours as it is read: days (UTC) that are added up already, and hours at both ends.
+
+    A day of which more than half is in the range is read whole, and the hours outside are taken away
+    again: an end never reads more than twelve hours.
+    """
+
+    begin: datetime
+    end: datetime
+    days: tuple[date, date]
+    first: _Edge
+    last: _Edge
+
+    @classmethod
+    def of(cls, begin: datetime, end: datetime | None) -> Span:
+        """How the hours from `begin` up to `end`, or all after it, are read."""
+        until = end or _FOREVER
+        first, last = _nearest_day(begin), _nearest_day(until)
+        if first >= last:
+            return cls(
+                begin, until, (begin.date(), begin.date()), _Edge(begin, until), _Edge(until, until)
+            )
+        return cls(
+            begin,
+            until,
+            (first.date(), last.date()),
+            _Edge(begin, first) if begin <= first else _Edge(first, begin, -1),
+            _Edge(last, until) if last <= until else _Edge(until, last, -1),
+        )
+
+    def arguments(self) -> list[object]:
+        """As the statements take them, in their order."""
+        return [
+            *self.days,
+            self.first.begin, self.first.end, self.first.sign,
+            self.last.begin, self.last.end, self.last.sign,
+            self.begin, self.end,
+        ]  # fmt: skip
+
+
+def _nearest_day(at: datetime) -> datetime:
+    day = at.replace(hour=0, minute=0, second=0, microsecond=0)
+    return day + _DAY if at - day > _HALF else day
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,20 +123,19 @@ class ExecutionCounters:
     ) -> ExecutionStats:
         """The numbers of a range of full hours; a database that is away makes them partial."""
         asked = await self._asked(tenant, wanted)
-        until = end or _FOREVER
+        span = Span.of(begin, end).arguments()
         if asked.workflows is None:
             name = "counts"
             arguments: list[object] = [
                 tenant,
                 asked.namespaces,
                 asked.namespaces or _EVERYWHERE,
-                begin,
-                until,
+                *span,
             ]
         else:
             name = "counts_of"
             arguments = [
-                tenant, asked.workflows, asked.versions, asked.namespaces, begin, until,
+                tenant, asked.workflows, asked.versions, asked.namespaces, *span,
             ]  # fmt: skip
 
         async def ask(database: Database) -> _Answer:
@@ -102,13 +158,12 @@ class ExecutionCounters:
     ) -> dict[UUID, ExecutionStats]:
         """The same of several workflows, of each by itself, by two statements for all of them."""
         wanted = list(workflows)
+        span = Span.of(begin, end).arguments()
 
         async def ask(database: Database) -> dict[UUID, _Answer]:
             async with database.tenant(tenant) as connection:
                 rows: dict[UUID, list[Any]] = {one: [] for one in wanted}
-                for row in await connection.fetch(
-                    _SQL["counts_of_each"], tenant, wanted, begin, end or _FOREVER
-                ):
+                for row in await connection.fetch(_SQL["counts_of_each"], tenant, wanted, *span):
                     rows[row["workflow_id"]].append(row)
                 found = await connection.fetch(_SQL["oldest_queued_of_each"], tenant, wanted)
                 oldest = {row["workflow_id"]: row["created_at"] for row in found}

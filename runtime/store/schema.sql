@@ -122,6 +122,23 @@ CREATE INDEX execution_counts_day ON maestro.execution_counts USING btree (day);
 CREATE INDEX execution_counts_open ON maestro.execution_counts USING btree (tenant_id, workflow_id) WHERE (state = ANY (ARRAY[0, 1, 3, 8, 9]));
 alter table execution_counts enable row level security;
 
+create table execution_day_counts (
+  tenant_id uuid not null,
+  workflow_id uuid not null,
+  created_on date not null,
+  state smallint not null,
+  slot smallint not null,
+  namespace text not null,
+  version_id uuid not null,
+  day date not null,
+  currency text not null,
+  n bigint not null,
+  amount numeric not null,
+  constraint execution_day_counts_pkey PRIMARY KEY (tenant_id, workflow_id, namespace, created_on, state, slot, version_id, day, currency)
+) with (fillfactor=70);
+CREATE INDEX execution_day_counts_day ON maestro.execution_day_counts USING btree (day);
+alter table execution_day_counts enable row level security;
+
 create table execution_deltas (
   tenant_id uuid not null,
   workflow_id uuid not null,
@@ -700,6 +717,7 @@ begin
   perform pg_advisory_xact_lock(7263005);
   delete from execution_deltas;
   delete from execution_counts;
+  delete from execution_day_counts;
   insert into execution_deltas select * from mc_counts_of('maestro.workflow_executions', 'maestro.step_executions', null, 1);
 end $function$;
 
@@ -880,6 +898,7 @@ begin
   perform pg_advisory_xact_lock(7263005);
   delete from execution_deltas d where d.day = p_day;
   delete from execution_counts c where c.day = p_day;
+  delete from execution_day_counts c where c.day = p_day;
   insert into execution_deltas select * from unnest(v_counts);
   update retention_days r set state = 2, dropped = r.dropped + r.kept - v_kept, kept = v_kept, bytes = greatest(v_before - v_after, 0), at = pg_catalog.now()
    where r.day = p_day;
@@ -1346,14 +1365,23 @@ begin
   perform pg_advisory_xact_lock(7263005);
   with gone as (
     delete from execution_deltas d where d.ctid = any (array(select x.ctid from execution_deltas x limit p_limit)) returning d.*),
-  added as (
+  summed as (
+    select g.tenant_id, x.workflow, g.hour, g.state, g.slot, x.namespace, x.version, g.day, coalesce(g.currency, '') as currency,
+           sum(g.n) as n, coalesce(sum(g.amount), 0) as amount
+      from gone g cross join lateral (values (g.workflow_id, g.version_id, g.namespace),
+           ('00000000-0000-0000-0000-000000000000'::uuid, '00000000-0000-0000-0000-000000000000'::uuid, g.namespace),
+           ('00000000-0000-0000-0000-000000000000'::uuid, '00000000-0000-0000-0000-000000000000'::uuid, '')) x (workflow, version, namespace)
+     group by 1, 2, 3, 4, 5, 6, 7, 8, 9 having sum(g.n) <> 0 or sum(g.amount) <> 0),
+  hours as (
     insert into execution_counts as c (tenant_id, workflow_id, hour, state, slot, namespace, version_id, day, currency, n, amount)
-      select g.tenant_id, x.workflow, g.hour, g.state, g.slot, x.namespace, x.version, g.day, coalesce(g.currency, ''), sum(g.n), coalesce(sum(g.amount), 0)
-        from gone g cross join lateral (values (g.workflow_id, g.version_id, g.namespace),
-             ('00000000-0000-0000-0000-000000000000'::uuid, '00000000-0000-0000-0000-000000000000'::uuid, g.namespace),
-             ('00000000-0000-0000-0000-000000000000'::uuid, '00000000-0000-0000-0000-000000000000'::uuid, '')) x (workflow, version, namespace)
-       group by 1, 2, 3, 4, 5, 6, 7, 8, 9 having sum(g.n) <> 0 or sum(g.amount) <> 0
+      select s.tenant_id, s.workflow, s.hour, s.state, s.slot, s.namespace, s.version, s.day, s.currency, s.n, s.amount from summed s
     on conflict (tenant_id, workflow_id, namespace, hour, state, slot, version_id, day, currency) do update
+      set n = c.n + excluded.n, amount = c.amount + excluded.amount),
+  days as (
+    insert into execution_day_counts as c (tenant_id, workflow_id, created_on, state, slot, namespace, version_id, day, currency, n, amount)
+      select s.tenant_id, s.workflow, (s.hour at time zone 'UTC')::date, s.state, s.slot, s.namespace, s.version, s.day, s.currency, sum(s.n), sum(s.amount)
+        from summed s where s.state not in (0, 1, 3, 8, 9) group by 1, 2, 3, 4, 5, 6, 7, 8, 9
+    on conflict (tenant_id, workflow_id, namespace, created_on, state, slot, version_id, day, currency) do update
       set n = c.n + excluded.n, amount = c.amount + excluded.amount)
   select count(*) into v_gone from gone;
   if v_gone > 0 then
@@ -2131,6 +2159,8 @@ create policy engine on event_failures to mc_engine using (true) with check (tru
 create policy tenant on event_failures to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
 create policy engine on execution_counts to mc_engine using (true) with check (true);
 create policy tenant on execution_counts to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
+create policy engine on execution_day_counts to mc_engine using (true) with check (true);
+create policy tenant on execution_day_counts to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
 create policy engine on execution_deltas to mc_engine using (true) with check (true);
 create policy tenant on execution_deltas to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
 create policy engine on execution_events to mc_engine using (true) with check (true);
@@ -2171,6 +2201,8 @@ grant delete, insert, select, update on event_failures to mc_engine;
 grant delete, insert, select, update on event_feed to mc_engine;
 grant select on execution_counts to mc_api;
 grant delete, insert, select, update on execution_counts to mc_engine;
+grant select on execution_day_counts to mc_api;
+grant delete, insert, select, update on execution_day_counts to mc_engine;
 grant select on execution_deltas to mc_api;
 grant delete, insert, select, update on execution_deltas to mc_engine;
 grant select on execution_events to mc_api;

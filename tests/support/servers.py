@@ -207,6 +207,7 @@ async def _delete_statements(connection: asyncpg.Connection) -> str:
         # Last: deleting executions changes them.
         "delete from maestro.execution_deltas",
         "delete from maestro.execution_counts",
+        "delete from maestro.execution_day_counts",
     ]
     return "; ".join(deletes + seeds)
 

@@ -28,6 +28,7 @@ SECURED = [
     "execution_labels",
     "execution_deltas",
     "execution_counts",
+    "execution_day_counts",
     "idempotency_keys",
     "domain_events",
     "dead_letters",
@@ -61,6 +62,10 @@ async def _fill(room, tenant):
     )
     await room.sql.execute(
         "insert into execution_counts values ($1, $1, now(), 2, 1, 'default', $1, now(), '', 1, 0)",
+        tenant,
+    )
+    await room.sql.execute(
+        "insert into execution_day_counts values ($1, $1, now(), 2, 1, 'default', $1, now(), '', 1, 0)",
         tenant,
     )
     await room.sql.execute(
