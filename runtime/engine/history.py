@@ -17,7 +17,7 @@ from typing import Final
 from runtime.model.event import EventKind, ExecutionEvent
 from runtime.model.execution import TERMINAL, ExecutionState, ExecutionStatus, StepStatus, WaitKind
 from runtime.model.plan import Plan
-from runtime.model.route import Join, Routes, cases_of
+from runtime.model.route import Routes, cases_of
 from runtime.model.values import Json, Money, total
 
 
@@ -96,12 +96,12 @@ def _held(
     """Which steps can't begin yet, where ways are chosen."""
     leading, chosen = [0] * len(open_edges), [0] * len(open_edges)
     for step, at in settled.items():
-        for one in routes.ways(step, int(at.status), at.cases, plan.successors[step]):
-            leading[one] += 1
-            join = routes.joins.get(one)
-            chosen[one] += join is not None and step in join.choosers
+        edges = routes.edges(step, int(at.status), at.cases, plan.successors[step])
+        for one, leads, is_choice in edges:
+            leading[one] += leads
+            chosen[one] += is_choice
     return [
-        not routes.joins.get(step, _PLAIN).is_decided(n, leading[step], chosen[step])
+        not routes.is_decided(step, n, leading[step], chosen[step])
         for step, n in enumerate(open_edges)
     ]
 
@@ -219,7 +219,6 @@ def _number(value: Json, default: int = 0) -> int:
     return value if isinstance(value, int) else default
 
 
-_PLAIN: Final = Join()
 _WAITS: Final = frozenset(kind.name for kind in WaitKind)
 _ENDED_WELL: Final = frozenset({StepStatus.COMPLETED, StepStatus.SKIPPED})
 _UNDER_WAY: Final = frozenset({StepStatus.RUNNING, StepStatus.WAITING})

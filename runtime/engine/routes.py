@@ -8,7 +8,6 @@ all it waits for had ended is an event. So every rebuild decides alike.
 from __future__ import annotations
 
 from heapq import heappush
-from typing import Final
 
 from runtime.engine.command import Command, RecordEvent
 from runtime.engine.event import StepError
@@ -18,27 +17,22 @@ from runtime.model.execution import StepStatus
 from runtime.model.route import Join, Routes, cases_of
 from runtime.model.values import Json
 
-_PLAIN: Final = Join()
-
 
 def follow(state: ExecutionState, step: int, routes: Routes) -> None:
     """Tell what waits for a step that has ended whether it leads there: O(out-edges)."""
     successors, status = state.program.plan.successors[step], state.status[step]
     taken = cases_of(state.gates[step]) if step in state.gates else ()
-    ways = routes.ways(step, status, taken, successors)
-    for successor in successors:
+    for successor, leads, is_choice in routes.edges(step, status, taken, successors):
         state.edge_visits += 1
         state.pending[successor] -= 1
-        leads = successor in ways
         if not leads:
             state.skipped_needs[successor] = state.skipped_needs.get(successor, 0) + 1
+        if is_choice:
+            state.chosen[successor] = state.chosen.get(successor, 0) + 1
         join = routes.joins.get(successor)
-        if join is not None:
-            if leads and step in join.choosers:
-                state.chosen[successor] = state.chosen.get(successor, 0) + 1
-            if join.wants:
-                state.joined.setdefault(successor, []).append(step)
-        if state.status[successor] == PENDING and _is_decided(state, successor, join or _PLAIN):
+        if join is not None and join.wants:
+            state.joined.setdefault(successor, []).append(step)
+        if state.status[successor] == PENDING and _is_decided(state, successor, routes):
             heappush(state.ready, successor)
 
 
@@ -66,7 +60,7 @@ def is_ready(state: ExecutionState, step: int) -> bool:
     routes = state.program.plan.routes
     if routes is None:
         return state.pending[step] == 0
-    return _is_decided(state, step, routes.joins.get(step, _PLAIN))
+    return _is_decided(state, step, routes)
 
 
 def why_left_out(state: ExecutionState, step: int) -> str | None:
@@ -129,11 +123,11 @@ def visible(state: ExecutionState, step: int | None) -> int | None:
     return known[step]
 
 
-def _is_decided(state: ExecutionState, step: int, join: Join) -> bool:
+def _is_decided(state: ExecutionState, step: int, routes: Routes) -> bool:
     open_edges = state.pending[step]
     left_out = state.skipped_needs.get(step, 0)
     leading = state.program.plan.indegree[step] - open_edges - left_out
-    return join.is_decided(open_edges, leading, state.chosen.get(step, 0))
+    return routes.is_decided(step, open_edges, leading, state.chosen.get(step, 0))
 
 
 def _names(state: ExecutionState, join: Join) -> str:

@@ -363,10 +363,13 @@ class _Simulator:
         if not conditions:
             return
         shown, cases = self._steps[step], cases_of(data)
+        routes = self._state.program.plan.routes
+        judges_all = routes is not None and routes.gateways[step].is_inclusive
         said = [_case(number, conditions) for number in cases[:_READS]]
         shown.reason = f"{', '.join(said)}{' ...' if len(cases) > _READS else ''}"
         shown.source = Source.COMPUTED
-        looked = [one for one in conditions[: max(cases, default=0) + 1] if one is not None]
+        judged = conditions if judges_all else conditions[: max(cases, default=0) + 1]
+        looked = [one for one in judged if one is not None]
         shown.reads = self._reads(step, *looked)
 
     def _reads(self, step: int, *conditions: Template) -> tuple[Read, ...]:

@@ -177,4 +177,6 @@ def undecided(plan: Plan) -> list[tuple[str, str]]:
             found.append((step.key, "compensate"))
         if isinstance(on_error, dict) and "output" in on_error:
             found.append((step.key, "on_error.output"))
+        if isinstance(written.get("on_expiry"), dict):
+            found.append((step.key, "on_expiry"))
     return found

@@ -6,8 +6,9 @@ that failed for good to where its `on_error` says, any other end to all that wai
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from runtime.model.execution import StepStatus
 from runtime.model.values import Json
@@ -51,6 +52,9 @@ class Join:
         return 0 < self.wants <= leading and (chosen > 0 or not self.choosers)
 
 
+_ALL: Final = Join()
+
+
 @dataclass(frozen=True, slots=True)
 class Routes:
     """All of a plan. `recoveries` are the steps whose failure does not end the execution: the target, or None.
@@ -65,21 +69,34 @@ class Routes:
     followed: frozenset[int] = frozenset()
     blind: frozenset[int] = frozenset()
 
-    def ways(
-        self, step: int, status: int, cases: Iterable[int], successors: Collection[int]
-    ) -> Collection[int]:
-        """The successors that the end of this step leads to."""
+    def edges(
+        self, step: int, status: int, cases: Iterable[int], successors: Iterable[int]
+    ) -> Iterator[tuple[int, bool, bool]]:
+        """For each successor whether the end of this step leads there, and whether it chose it: O(successors)."""
+        ways, but = self._ways(step, status, cases)
+        for one in successors:
+            leads = one != but if ways is None else one in ways
+            join = self.joins.get(one)
+            yield one, leads, leads and join is not None and step in join.choosers
+
+    def is_decided(self, step: int, open_edges: int, leading: int, chosen: int) -> bool:
+        """`Join.is_decided` of a step; one without a join waits for all."""
+        return self.joins.get(step, _ALL).is_decided(open_edges, leading, chosen)
+
+    def _ways(
+        self, step: int, status: int, cases: Iterable[int]
+    ) -> tuple[Collection[int] | None, int | None]:
+        """The only steps that an end leads to; or None for all, but one."""
         if status == _SKIPPED:
-            return ()
+            return (), None
         goto = self.recoveries.get(step)
-        if status != _COMPLETED:
-            if goto is not None:
-                return (goto,)
-            return () if step in self.gateways else successors
         gateway = self.gateways.get(step)
+        if status != _COMPLETED:
+            only = () if goto is None else (goto,)
+            return (None if goto is None and gateway is None else only), None
         if gateway is not None:
-            return {one for case in cases for one in gateway.cases[case].then}
-        return successors if goto is None else [one for one in successors if one != goto]
+            return {one for case in cases for one in gateway.cases[case].then}, None
+        return None, goto
 
 
 def cases_of(output: Json) -> list[int]:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import subprocess
+import sys
 import weakref
+from pathlib import Path
 
 import pytest
 
@@ -22,6 +25,29 @@ def python_as_it_was():
     yield
     gc.set_threshold(*before)
     gc.unfreeze()
+
+
+LOOKS = """
+import atexit, gc, sys
+from maestro_cli.main import main
+looks = []
+gc.callbacks.append(lambda phase, _: looks.append(phase))
+atexit.register(lambda: print(looks.count("start"), file=sys.stderr))
+sys.argv = ["mc", "validate", "--quiet", sys.argv[1]]
+main()
+"""
+
+
+def test_a_command_does_not_look_through_what_lives_until_its_end(tmp_path: Path):
+    steps = "".join(f"- {{id: s{i}, uses: core.set@1, with: {{n: {i}}}}}\n" for i in range(1_000))
+    file = tmp_path / "many.yaml"
+    file.write_text(f"name: many\nsteps:\n{steps}")
+
+    done = subprocess.run(
+        [sys.executable, "-c", LOOKS, str(file)], capture_output=True, text=True, check=True
+    )
+
+    assert int(done.stderr) < 10
 
 
 @pytest.mark.usefixtures("python_as_it_was")

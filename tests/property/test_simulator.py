@@ -74,6 +74,7 @@ def test_a_defect_is_found(mutant: str):
     first = FOUND_AT[mutant]
     found = next(broken(range(first, first + SEARCHED), mutant), None)
     assert found is not None, f"not in seeds {first} to {first + SEARCHED}: look further, by hand"
+    assert simulate(found.seed).violations == (), "the sound product breaks a promise there too"
 
 
 def test_a_seed_repeats_itself_in_another_process():

@@ -193,8 +193,41 @@ steps:
 
 
 @pytest.mark.parametrize(
+    ("n", "mode", "read"),
+    [
+        (9, "exclusive", ["params.n"]),
+        (9, "inclusive", ["params.n", "params.m", "params.k"]),
+        (0, "exclusive", ["params.n", "params.m", "params.k"]),
+    ],
+)
+def test_a_gateway_tells_all_that_the_conditions_it_judged_read(n, mode, read):
+    source = f"""
+name: x
+params: {{n: integer, m: integer, k: integer}}
+steps:
+  - id: way
+    type: gateway
+    mode: {mode}
+    cases: [{{when: params.n > 0, then: a}}, {{when: params.m > 0, then: a}}, {{when: params.k > 0, then: a}}, {{else: a}}]
+  - {{id: a, uses: core.noop@1, depends_on: [way]}}
+"""
+    way = by_key(simulated(source, {"n": n, "m": 0, "k": 0}))["way"]
+
+    assert [one.path for one in way.reads] == read
+
+
+EXPIRES = """
+name: x
+steps:
+  - {id: a, type: human_task, outcomes: [yes], timeout: 1d, on_expiry: %s}
+  - {id: b, uses: core.noop@1, depends_on: [a]}
+"""
+
+
+@pytest.mark.parametrize(
     ("source", "script", "reason"),
     [
+        *((EXPIRES % rule, {}, "NOT_IN_THIS_VERSION") for rule in ("{goto: b}", "{outcome: yes}")),
         (
             "name: x\nsteps: [{id: g, type: map, for_each: [1], task: {uses: core.noop@1}}]",
             {},

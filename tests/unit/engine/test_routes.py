@@ -18,6 +18,7 @@ from runtime.engine.state import ExecutionState, RunInfo
 from runtime.model.checkpoint import Mark, StepRecord
 from runtime.model.event import MARKS, EventKind
 from runtime.model.execution import ExecutionStatus, StepStatus
+from runtime.model.route import Case, Gateway, Routes
 from runtime.model.values import Digest
 from tests.support.plans import EXECUTION
 
@@ -246,3 +247,31 @@ def test_a_failure_that_was_provided_for_is_kept_by_a_retry_of_the_execution():
     assert [one for one in proceed(state) if isinstance(one, RunStep)] == [RunStep(1, 1)]
     afresh = rebuild(played.state.program, run, played.rows, [{"from_failed_step": False}]).state
     assert [one for one in proceed(afresh) if isinstance(one, RunStep)] == [RunStep(0, 1)]
+
+
+class Counted(int):
+    """A step's number that counts how often it is compared."""
+
+    compared = 0
+    __hash__ = int.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        Counted.compared += 1
+        return int(self) == other
+
+
+@pytest.mark.parametrize(
+    ("routes", "status"),
+    [
+        (Routes(), StepStatus.COMPLETED),
+        (Routes(recoveries={0: None}), StepStatus.FAILED),
+        (Routes(recoveries={0: 7}), StepStatus.COMPLETED),
+        (Routes(gateways={0: Gateway((Case(None, tuple(range(1, 400))),))}), StepStatus.COMPLETED),
+    ],
+)
+def test_an_end_looks_at_each_of_its_edges_once(routes: Routes, status: StepStatus):
+    Counted.compared = 0
+    edges = list(routes.edges(0, int(status), [0], tuple(Counted(one) for one in range(1, 400))))
+
+    assert sum(leads for _, leads, _ in edges) in {398, 399}
+    assert Counted.compared <= 2 * len(edges)
