@@ -111,7 +111,7 @@ class Routes:
         again = await self._rows(who, ids)
         given = (who.tenant_id, ids, min(ids), max(ids))
         async with self._database.tenant(who.tenant_id) as connection:
-            await connection.fetch(_SQL["step_events"], *given)
+            await connection.fetch(_SQL["all_events"], *given)
             attempts = await connection.fetch(_SQL["steps"], *given)
         plans = {row["id"]: (await self._rt.plans.get(row["version_id"])).steps for row in again}
         found: dict[UUID, Any] = {key: [] for key in ids}

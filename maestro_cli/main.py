@@ -71,6 +71,7 @@ SECTIONS: Final[dict[str, tuple[VerbEntry, ...]]] = {
             "List, show and watch executions; their logs.",
             ("ex",),
         ),
+        VerbEntry("why", f"{_V}.why:why", "Say why the steps of an execution are not running."),
         VerbEntry("cancel", f"{_V}.change:cancel", "Cancel executions."),
         VerbEntry("pause", f"{_V}.change:pause", "Start nothing more until they are resumed."),
         VerbEntry("resume", f"{_V}.change:resume", "Let paused executions go on."),

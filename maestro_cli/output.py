@@ -46,7 +46,7 @@ COLORS: Final = {
 
 _GAP: Final = 2
 
-_WORDS: Final = frozenset({"status", "state", "kind", "compatibility", "suggestedBump"})
+_WORDS: Final = frozenset({"status", "state", "kind", "cause", "compatibility", "suggestedBump"})
 _CONTENT: Final = frozenset({"input", "output", "fields", "data", "error"})
 
 

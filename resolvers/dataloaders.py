@@ -15,6 +15,7 @@ from uuid import UUID
 from strawberry.dataloader import DataLoader
 
 from runtime.definition import compile_plan
+from runtime.model.blocker import Standing
 from runtime.model.dead_letter import DeadLetter, DeadLetterId
 from runtime.model.errors import MaestroError
 from runtime.model.execution import Execution, StepExecution
@@ -91,6 +92,11 @@ class Loaders:
     def steps(self) -> DataLoader[UUID, tuple[StepExecution, ...] | None]:
         """The steps of each execution."""
         return _by(lambda keys: self._executions.steps(self._who, keys))
+
+    @cached_property
+    def standing(self) -> DataLoader[UUID, Standing | None]:
+        """Where each execution stands among others."""
+        return _by(lambda keys: self._executions.standings(self._who, keys))
 
     @cached_property
     def stats(self) -> DataLoader[tuple[UUID, Duration | None], ExecutionStats]:

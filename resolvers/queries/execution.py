@@ -10,8 +10,15 @@ from resolvers.context import Context
 from resolvers.ids import execution_uuid
 from resolvers.words import is_storable, storable
 from runtime.model.blob import Stored
+from runtime.model.blocker import Blocker, foremost
 from runtime.model.event import EventKind, ExecutionEvent, LogLine
-from runtime.model.execution import Execution, ExecutionFilter, ExecutionOrder, StepExecution
+from runtime.model.execution import (
+    Execution,
+    ExecutionFilter,
+    ExecutionOrder,
+    StepExecution,
+    StepStatus,
+)
 from runtime.model.page import Page, PageRequest
 from runtime.model.values import Json, Money, total
 
@@ -44,6 +51,21 @@ async def count_executions(context: Context, *, filter: ExecutionFilter) -> tupl
 async def steps(context: Context, *, execution_id: UUID) -> tuple[StepExecution, ...]:
     """The steps of an execution's newest generation, in order of the plan."""
     return await context.loaders.steps.load(execution_id) or ()
+
+
+async def blocker(context: Context, *, execution_id: UUID) -> Blocker | None:
+    """Why nothing of an execution runs: the cause that ends first; None when something runs, or it has ended."""
+    execution = await context.loaders.execution.load(execution_id)
+    if execution is None or execution.status.is_terminal:
+        return None
+    found = await steps(context, execution_id=execution_id)
+    standing = await context.loaders.standing.load(execution_id)
+    if standing is None:
+        return None
+    blockers = {step.key: step.blocked(standing) for step in found}
+    if any(step.status is StepStatus.RUNNING and not blockers[step.key] for step in found):
+        return None
+    return foremost([one for one in blockers.values() if one is not None])
 
 
 async def cost(context: Context, *, execution_id: UUID) -> tuple[Money, ...]:

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from runtime.model.blob import BlobRef, Stored
+from runtime.model.blocker import Blocker, Standing
 from runtime.model.identity import Actor
 from runtime.model.values import Json, Money
 
@@ -255,11 +256,17 @@ def no_input() -> tuple[Json, BlobRef | None]:
     return None, None
 
 
+def not_blocked(_standing: Standing) -> Blocker | None:
+    """Of a step that waits for nothing any more."""
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class StepExecution:
     """One step of one execution in its newest generation, derived from plan and rows.
 
-    Its input is derived when it is looked at: a list of steps is mostly read without.
+    Its input is derived when it is looked at: a list of steps is mostly read without. So is why it is not running
+    (`blocked`), from the same events as its status and from where its execution stands.
     `costs` are what all its attempts cost, those of earlier generations too: an amount for each currency.
     """
 
@@ -276,6 +283,9 @@ class StepExecution:
     attempts: tuple[StepAttempt, ...] = ()
     derived: Callable[[], tuple[Json, BlobRef | None]] = field(
         default=no_input, compare=False, repr=False
+    )
+    blocked: Callable[[Standing], Blocker | None] = field(
+        default=not_blocked, compare=False, repr=False
     )
     output: Stored = None
     error: ExecutionError | None = None

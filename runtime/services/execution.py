@@ -16,6 +16,7 @@ from uuid import UUID
 from runtime.clock import Clock
 from runtime.engine.program import ProgramCache
 from runtime.entropy import Entropy
+from runtime.model.blocker import Standing
 from runtime.model.change import Change
 from runtime.model.errors import (
     BadInput,
@@ -332,6 +333,11 @@ class ExecutionService:
                 events.get(execution.id, ()),
             )
         return found
+
+    async def standings(self, who: Principal, ids: Sequence[UUID]) -> dict[UUID, Standing]:
+        """Where executions stand among others now: what their events can't say of why a step is not running."""
+        require(who, READ_EXECUTIONS)
+        return await self._records.standings(who.tenant_id, ids)
 
     async def step(self, who: Principal, id: UUID, key: str) -> StepExecution | None:
         """One step by its key."""

@@ -12,6 +12,7 @@ from copy import copy
 from functools import cache, partial
 from typing import Final, NamedTuple
 
+from runtime.engine.blocking import Blocking
 from runtime.engine.program import Program, StepProgram
 from runtime.engine.replay import rebuild
 from runtime.engine.routes import is_ready
@@ -43,6 +44,15 @@ _SETTLED: Final = frozenset(
         StepStatus.TIMED_OUT,
         StepStatus.CANCELLED,
         StepStatus.IN_DOUBT,
+    }
+)
+# What of the events tells started, waiting and retried steps apart.
+_READ: Final = frozenset(
+    {kind for kind in EventKind if kind.name.startswith("STEP_") and "_CALL_" not in kind.name}
+    | {
+        EventKind.EXECUTION_WAITING,
+        EventKind.EXECUTION_RETRIED,
+        EventKind.EXECUTION_TAKEN_OVER,
     }
 )
 # What of the events the replay reads here.
@@ -96,6 +106,8 @@ def steps_of(
     Inputs that depend on a large value are left out unless `resolve` has it.
     """
     rows = [row for row in rows if not row.is_withdrawn]
+    blocking = Blocking(program.plan, execution, events)
+    events = [event for event in events if event.kind in _READ]
     retried = [event for event in events if event.kind is EventKind.EXECUTION_RETRIED]
     begins = retried[-1].sequence if retried else 0
     now = [event for event in events if event.sequence > begins]
@@ -115,6 +127,7 @@ def steps_of(
             _counting(by_step.get(index, []), execution.generation, state.status[index]),
             started.get(index),
             phase=phase,
+            blocking=blocking,
             costs=total(filter(None, map(_cost_of, by_step.get(index, ())))),
         )
         for index, step in enumerate(program.steps)
@@ -182,6 +195,7 @@ def _step(
     started: ExecutionEvent | None,
     *,
     phase: _Phase,
+    blocking: Blocking,
     costs: tuple[Money, ...],
 ) -> StepExecution:
     plan = step.plan
@@ -216,6 +230,7 @@ def _step(
         derived=_Input(step, scope, generation, _sight(state, plan.index))
         if is_reached
         else no_input,
+        blocked=partial(blocking.of, plan.index, status),
     )
 
 

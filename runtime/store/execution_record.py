@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
+from runtime.model.blocker import MOST_BEFORE, Standing
 from runtime.model.event import EventKind, ExecutionEvent
 from runtime.model.execution import (
     Execution,
@@ -82,18 +83,28 @@ class ExecutionRecords:
     async def attempts(
         self, tenant: UUID, ids: Sequence[UUID]
     ) -> tuple[dict[UUID, list[AttemptRow]], dict[UUID, list[ExecutionEvent]]]:
-        """All attempts and all events of steps, per execution."""
+        """All attempts and all events (without the payloads of signals), per execution."""
         rows: defaultdict[UUID, list[AttemptRow]] = defaultdict(list)
         events: defaultdict[UUID, list[ExecutionEvent]] = defaultdict(list)
         for database, some in self._shards.grouped(ids).items() if ids else ():
             arguments = (tenant, some, min(some), max(some))
             async with database.tenant(tenant) as connection:
                 # Events first: a step that ends in between then has its row, not a start without an end.
-                for row in await connection.fetch(_SQL["step_events"], *arguments):
+                for row in await connection.fetch(_SQL["all_events"], *arguments):
                     events[row["execution_id"]].append(event_of(row))
                 for row in await connection.fetch(_SQL["steps"], *arguments):
                     rows[row["execution_id"]].append(_attempt_of(row))
         return rows, events
+
+    async def standings(self, tenant: UUID, ids: Sequence[UUID]) -> dict[UUID, Standing]:
+        """Where executions stand among others at this moment, by id; those that exist."""
+        found: dict[UUID, Standing] = {}
+        for database, some in self._shards.grouped(ids).items() if ids else ():
+            arguments = (tenant, some, min(some), max(some), MOST_BEFORE)
+            async with database.tenant(tenant) as connection:
+                rows = await connection.fetch(_SQL["standings"], *arguments)
+            found |= {row["id"]: _standing_of(row) for row in rows}
+        return found
 
     async def events(
         self,
@@ -153,6 +164,20 @@ def event_of(row: Any) -> ExecutionEvent:
         EventKind(row["kind"]),
         row["ts"],
         row["data"],
+    )
+
+
+def _standing_of(row: Any) -> Standing:
+    before = row["before"]
+    return Standing(
+        now=row["now"],
+        workers=row["workers"],
+        worker=row["worker"],
+        is_lost=row["is_lost"],
+        lost_at=row["left_at"] or row["lease_until"],
+        losses=row["takeovers"],
+        position=before + 1 if before is not None and before < MOST_BEFORE else None,
+        told_at=row["told_at"],
     )
 
 

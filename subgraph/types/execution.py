@@ -19,6 +19,7 @@ from subgraph.directives import access_of_type, paged, sized, weight
 from subgraph.faces import connection_face, face
 from subgraph.types.actor import Actor
 from subgraph.types.artifact_ref import ArtifactRef, input_path, output_path
+from subgraph.types.blocker import Blocker
 from subgraph.types.execution_error import ExecutionError
 from subgraph.types.execution_event import ExecutionEventConnection
 from subgraph.types.inputs.execution import StepExecutionFilter
@@ -155,6 +156,16 @@ class Execution(Node):
         if self.record.status is not model.ExecutionStatus.WAITING or self.record.wait is None:
             return None
         return WaitReason(kind=self.record.wait, until=self.record.wake_at)
+
+    @strawberry.field(
+        description="Why nothing of it runs: of the causes of its steps the one that ends first. Null while a step "
+        "runs and when it has ended; each step has a `blockedBy` of its own.",
+        directives=[weight(5)],
+    )
+    async def blocked_by(self, info: Info) -> Blocker | None:
+        """Why nothing of it runs."""
+        found = await resolve.blocker(info.context, execution_id=self.record.id)
+        return None if found is None else Blocker.of(found)
 
     @strawberry.field(description="What started it.")
     def trigger(self) -> Trigger:

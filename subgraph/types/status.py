@@ -8,6 +8,7 @@ from typing import TypeAlias
 import strawberry
 
 from runtime.model import (
+    blocker,
     breaker,
     change,
     dead_letter,
@@ -22,6 +23,7 @@ from runtime.model import (
 )
 
 ActorKind: TypeAlias = identity.ActorKind
+BlockCause: TypeAlias = blocker.BlockCause
 BreakerState: TypeAlias = breaker.BreakerState
 Backoff: TypeAlias = plan.Backoff
 ChangeKind: TypeAlias = workflow_diff.ChangeKind
@@ -45,6 +47,10 @@ WorkflowStatus: TypeAlias = workflow.WorkflowStatus
 WorkflowVersionState: TypeAlias = workflow.VersionState
 
 strawberry.enum(ActorKind, description="What kind of being acted.")
+strawberry.enum(
+    BlockCause,
+    description="Why a step is not running. They are asked for in this order: the first that holds is the cause.",
+)
 strawberry.enum(BreakerState, description="Where a circuit breaker stands.")
 strawberry.enum(Backoff, description="How the delay between attempts grows.")
 strawberry.enum(ChangeKind, description="What became of a field.")

@@ -10,13 +10,15 @@ from resolvers import entities
 from resolvers.context import Info
 from resolvers.queries import execution as resolve
 from runtime.model import execution as model
+from runtime.model.blocker import Standing
 from runtime.model.ids import StepExecutionId
 from runtime.model.page import Page
 from runtime.model.values import Digest, Duration
 from subgraph.compiled.declare import later, record_field
-from subgraph.directives import access_of_type, paged, sized
+from subgraph.directives import access_of_type, paged, sized, weight
 from subgraph.faces import face, show
 from subgraph.types.artifact_ref import ArtifactRef, step_path
+from subgraph.types.blocker import Blocker
 from subgraph.types.execution_error import ExecutionError
 from subgraph.types.json import as_json, shown
 from subgraph.types.log_line import LogConnection
@@ -38,6 +40,11 @@ def elapsed(start: datetime | None, end: datetime | None) -> Duration | None:
 
 def _digest(text: str | None) -> Digest | None:
     return Digest(text) if text else None
+
+
+def _blocker_of(step: model.StepExecution, standing: Standing | None) -> Blocker | None:
+    found = None if standing is None else step.blocked(standing)
+    return None if found is None else Blocker.of(found)
 
 
 @strawberry.type(description="One attempt of a step, as it ended.")
@@ -159,6 +166,19 @@ class StepExecution(Node):
         """Where its output is."""
         step = self.record
         return ArtifactRef.of(step.output, step_path(step.execution_id, step.key))
+
+    @strawberry.field(
+        description="Why it is not running, since when, and what would free it; null when it runs or waits "
+        "for nothing any more.",
+        directives=[weight(2)],
+    )
+    def blocked_by(self, info: Info) -> Blocker | None:
+        """Why it is not running."""
+        step = self.record
+        return later(
+            info.context.loaders.standing.load(step.execution_id),
+            lambda standing: _blocker_of(step, standing),
+        )
 
     @strawberry.field(description="Its attempts, oldest first.", directives=[sized(3)])
     def attempts(self) -> list[StepAttempt]:

@@ -284,6 +284,11 @@ async def test_pause_resume_and_signal(dev, publish, tmp_path):
     payload = tmp_path / "payload.json"
     payload.write_text('{"n": 1}')
 
+    why = await dev.run("why", key)
+    assert "bell  waiting  signal since" in why.stdout
+    assert "freed by: The signal 'go', sent to this execution, or its timeout." in why.stdout
+    (told,) = json.loads((await dev.run("why", key, "-o", "json")).stdout)
+    assert (told["stepKey"], told["cause"], told["signal"]) == ("bell", "signal", "go")
     assert (await dev.run("pause", key, "--reason", "look")).code == 0
     assert (await dev.run("resume", key)).code == 0
     assert (await dev.run("signal", key, "go", "-d", f"@{payload}")).code == 0
@@ -291,6 +296,9 @@ async def test_pause_resume_and_signal(dev, publish, tmp_path):
 
     shown = json.loads((await dev.run("ex", "get", key, "-o", "json")).stdout)
     assert shown["output"] == {"n": 1}
+    over = await dev.run("why", key)
+    assert (over.stdout, "no step waits for anything" in over.stderr) == ("", True)
+    assert (await dev.run("why", "01930000-0000-7000-8000-00000000ffff")).code == 3
     late = await dev.run("signal", key, "go", "-d", "3")
     assert (late.code, "it is completed" in late.stderr) == (6, True)
     assert (await dev.run("signal", key, "go", "-d", "{")).code == 2

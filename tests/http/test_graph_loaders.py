@@ -17,7 +17,8 @@ from tests.http.serving import GREET, Served
 
 DEEP = """query($first: Int) { executions(first: $first) { edges { node {
   id workflow { name currentVersion { version } draft { digest } } workflowVersion { digest }
-  steps { stepKey execution { id } } step(key: "hello") { status } } } } }"""
+  blockedBy { cause } steps { stepKey execution { id } blockedBy { cause position } }
+  step(key: "hello") { status } } } } }"""
 
 
 @pytest.fixture

@@ -8,12 +8,19 @@ from typing import Any
 from runtime.engine.history import ExecutionAt, StepAt, fold
 from runtime.engine.program import Program
 from runtime.model.event import EventKind, ExecutionEvent
-from runtime.model.execution import STEP_TRANSITIONS, ExecutionStatus, StepStatus, TriggerKind
+from runtime.model.execution import (
+    STEP_TRANSITIONS,
+    ExecutionStatus,
+    StepStatus,
+    TriggerKind,
+    WaitKind,
+)
 from runtime.model.execution import Execution as Record
 from runtime.model.identity import SYSTEM
 from runtime.model.values import Money, total
 from runtime.services.step_view import steps_of
 from runtime.store.execution_record import AttemptRow
+from tests.simulator.blockers import unexplained
 from tests.simulator.loop import START
 from tests.simulator.model import Execution
 
@@ -66,6 +73,7 @@ def _of_steps(
     record = Record(
         e.id, e.tenant, e.workflow, e.version, ExecutionStatus(e.status), "default", e.generation,
         e.priority, START, SYSTEM, TriggerKind.API, input=e.input,
+        wait=None if e.wait is None else WaitKind(e.wait),
     )  # fmt: skip
     rows = [
         AttemptRow(
@@ -74,11 +82,10 @@ def _of_steps(
         )
         for (step, item, generation, attempt), (status, ended, result) in e.steps.items()
     ]  # fmt: skip
-    found = []
     statuses = at.step_statuses(program.plan)
-    for step, status in zip(
-        steps_of(record, program, None, "t", rows, events), statuses, strict=True
-    ):
+    shown = steps_of(record, program, None, "t", rows, events)
+    found = unexplained(shown, events, record.status, START)
+    for step, status in zip(shown, statuses, strict=True):
         told = at.steps.get((step.index, -1))
         if step.status is not status:
             found.append(f"step {step.index} was {status.name}, not {step.status.name}")

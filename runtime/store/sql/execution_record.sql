@@ -20,11 +20,29 @@ select execution_id, step, item, generation, attempt, status, started_at, finish
   from step_executions where tenant_id = $1 and execution_id between $3 and $4 and execution_id = any ($2)
  order by execution_id, step, item, generation, attempt;
 
--- name: step_events
--- Safe: a range of the primary key per execution; what tells started, waiting and retried steps apart.
-select execution_id, tenant_id, seq, kind, ts, data from execution_events
- where tenant_id = $1 and execution_id between $3 and $4 and execution_id = any ($2) and (kind in (5, 11, 13, 35) or kind between 20 and 29)
+-- name: all_events
+-- Safe: a range of the primary key per execution; callers bound the number of ids. What was sent with a signal (33, 34) can be
+-- large, and says nothing of where the execution is.
+select execution_id, tenant_id, seq, kind, ts, case when kind in (33, 34) then data - 'payload' else data end as data
+  from execution_events where tenant_id = $1 and execution_id between $3 and $4 and execution_id = any ($2)
  order by execution_id, seq;
+
+-- name: standings
+-- Safe: probes of the primary keys of executions, workers and messages. What stands before a queued one is counted in two
+-- ranges of the partial index of the queue, each no further than $5; row security shows of it the caller's tenant only.
+select e.id, pg_catalog.now() as now, e.takeovers, w.host as worker, w.left_at,
+       e.status = 1 and (w.id is null or w.dead or w.lease_until < pg_catalog.now()) as is_lost,
+       case when not w.dead and w.lease_until < pg_catalog.now() then w.lease_until end as lease_until,
+       (select count(*)::int from workers l where l.shard = e.shard and not l.dead and l.lease_until >= pg_catalog.now()
+           and l.host not like '%:alone') as workers,
+       case when e.status = 0 then
+         (select count(*)::int from (select 1 from workflow_executions q where q.shard = e.shard and q.tenant_id = e.tenant_id
+             and q.status = 0 and q.priority > e.priority limit $5) x)
+         + (select count(*)::int from (select 1 from workflow_executions q where q.shard = e.shard and q.tenant_id = e.tenant_id
+             and q.status = 0 and q.priority = e.priority and q.id < e.id limit $5) x) end as before,
+       (select min(b.created_at) from execution_inbox b where b.shard = e.shard and b.execution_id = e.id) as told_at
+  from workflow_executions e left join workers w on w.shard = e.shard and w.id = e.owner
+ where e.tenant_id = $1 and e.id between $3 and $4 and e.id = any ($2);
 
 -- name: events
 -- Safe: by primary key from a sequence on, bounded by the limit; what is committed never changes, and sequences are

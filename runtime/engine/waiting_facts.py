@@ -1,0 +1,153 @@
+"""What the events of an execution say about its waiting: since when, until when, who said so. Read by `blocking`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from runtime.engine.history import ExecutionAt, fold
+from runtime.model.event import EventKind, ExecutionEvent
+from runtime.model.execution import Execution, ExecutionError
+from runtime.model.identity import Actor, ActorKind
+from runtime.model.values import Json, parse_instant
+
+_FAILURES: Final = frozenset(
+    {
+        EventKind.STEP_FAILED,
+        EventKind.STEP_TIMED_OUT,
+        EventKind.STEP_CANCELLED,
+        EventKind.STEP_DOUBT_SETTLED,
+    }
+)
+ENDS: Final = _FAILURES | {EventKind.STEP_COMPLETED, EventKind.STEP_SKIPPED}
+OF_STEP: Final = ENDS | {
+    EventKind.STEP_STARTED,
+    EventKind.STEP_RETRYING,
+    EventKind.STEP_IN_DOUBT,
+    EventKind.STEP_CALL_ANNOUNCED,
+    EventKind.TIMER_SET,
+    EventKind.SIGNAL_AWAITED,
+}
+_STOPS: Final = frozenset(
+    {EventKind.EXECUTION_CANCEL_REQUESTED, EventKind.EXECUTION_DEADLINE_REACHED}
+)
+_IDLE: Final = frozenset({EventKind.EXECUTION_QUEUED, EventKind.EXECUTION_WAITING})
+
+
+@dataclass(slots=True)
+class Facts:
+    """What the events of the present generation say: since when, who, and of each step its newest of each kind."""
+
+    at: ExecutionAt
+    began: datetime
+    idle: datetime
+    wake: datetime | None = None
+    paused: ExecutionEvent | None = None
+    stop: ExecutionEvent | None = None
+    newest: dict[tuple[int, EventKind], ExecutionEvent] = field(default_factory=dict)
+    signals: dict[int, tuple[str, datetime]] = field(default_factory=dict)
+
+    def last(self, step: int, *kinds: EventKind) -> ExecutionEvent | None:
+        """The newest event of a step, of these kinds."""
+        found = [self.newest[step, kind] for kind in kinds if (step, kind) in self.newest]
+        return max(found, key=lambda event: event.sequence, default=None)
+
+
+def facts_of(execution: Execution, events: Sequence[ExecutionEvent]) -> Facts:
+    """What all events of an execution, in order, say."""
+    began = execution.created_at
+    facts = Facts(fold(events), began, began)
+    for event in events:
+        kind = event.kind
+        if kind is EventKind.EXECUTION_RETRIED:
+            is_kept = event.field("from_failed_step") is not False
+            signals = facts.signals if is_kept else {}
+            facts = Facts(facts.at, event.at, event.at, signals=signals)
+        elif kind is EventKind.EXECUTION_PAUSED:
+            facts.paused = event
+        elif kind is EventKind.EXECUTION_RESUMED:
+            facts.paused = None
+        elif kind is EventKind.SIGNAL_RECEIVED:
+            name = text_of(event.field("name"))
+            facts.signals[number_of(event.field("n"))] = (name or "", event.at)
+        elif kind in _IDLE:
+            facts.idle, facts.wake = event.at, _wake_of(event)
+        elif kind is EventKind.EXECUTION_TAKEN_OVER and event.field("worker") is None:
+            facts.idle = event.at
+        elif kind in OF_STEP and event.field("item") in {None, -1}:
+            facts.newest[number_of(event.field("step")), kind] = event
+            taken = event.field("signal")
+            if kind is EventKind.STEP_COMPLETED and isinstance(taken, int):
+                facts.signals.pop(taken, None)
+        if facts.stop is None and _begins_end(event):
+            facts.stop = event
+    return facts
+
+
+def _begins_end(event: ExecutionEvent) -> bool:
+    """Whether the execution ends because of this event: stopped from outside, or a step failed for good."""
+    if event.kind in _STOPS:
+        return True
+    if event.kind not in _FAILURES or event.field("on_error") is not None:
+        return False
+    is_item = event.field("item") not in {None, -1}
+    return not is_item and event.field("error") is not None
+
+
+def _wake_of(event: ExecutionEvent) -> datetime | None:
+    """When the execution goes on by itself, as the event that put it aside says."""
+    at = text_of(event.field("wake_at"))
+    if at is not None:
+        return parse_instant(at)
+    return after(event, event.field("wake_in_ms"))
+
+
+def until_of(timer: ExecutionEvent) -> datetime | None:
+    """When the time comes that a TIMER_SET event tells of."""
+    until = text_of(timer.field("until"))
+    return parse_instant(until) if until is not None else after(timer, timer.field("for_ms"))
+
+
+def after(event: ExecutionEvent, milliseconds: Json) -> datetime | None:
+    """So long after the event; None when it does not say, or beyond what a calendar has."""
+    if not isinstance(milliseconds, int):
+        return None
+    try:
+        return event.at + timedelta(milliseconds=milliseconds)
+    except OverflowError:
+        return None
+
+
+def error_of(data: Json) -> ExecutionError | None:
+    """The error in an event."""
+    if not isinstance(data, dict):
+        return None
+    return ExecutionError(
+        str(data.get("type", "Error")),
+        str(data.get("message", "")),
+        bool(data.get("retryable", False)),
+        None,
+        data.get("details"),
+    )
+
+
+def actor_of(data: Json) -> Actor | None:
+    """The person or program that an event names."""
+    fields: Mapping[str, Json] = data if isinstance(data, dict) else {}
+    subject, kind, name = (fields.get(one) for one in ("subject", "kind", "display_name"))
+    if not isinstance(subject, str):
+        return None
+    known = {one.value for one in ActorKind}
+    return Actor(subject, ActorKind(kind) if kind in known else ActorKind.USER, text_of(name))
+
+
+def text_of(value: Json) -> str | None:
+    """A text, or None."""
+    return value if isinstance(value, str) else None
+
+
+def number_of(value: Json) -> int:
+    """A whole number; 0 when it is none."""
+    return value if isinstance(value, int) else 0

@@ -1,0 +1,98 @@
+"""Blocker: the one cause for which a step is not running, since when, and what would free it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+from runtime.model.identity import Actor
+
+MOST_STEPS: Final = 20
+MOST_BEFORE: Final = 1_000
+
+
+class BlockCause(StrEnum):
+    """Why a step is not running: a closed list, in the order in which the causes are asked for.
+
+    A step's own causes come before those of its execution: it is not the queue that holds up what waits for a timer.
+    """
+
+    ENDED = "ended"
+    IN_DOUBT = "in_doubt"
+    STOPPING = "stopping"
+    DEPENDENCY = "dependency"
+    TIMER = "timer"
+    SIGNAL = "signal"
+    BREAKER = "breaker"
+    RETRY = "retry"
+    PAUSED = "paused"
+    PARALLELISM = "parallelism"
+    SCHEDULED = "scheduled"
+    QUARANTINE = "quarantine"
+    WORKER = "worker"
+    QUEUE = "queue"
+    STARTING = "starting"
+
+
+@dataclass(frozen=True, slots=True)
+class Blocker:
+    """One cause: `since` when it holds, `until` when it ends by itself (None: it does not).
+
+    `summary` says what is waited for and `frees` what would end that, each in a sentence. The rest are facts of some
+    causes: the `steps` that are waited for (the first MOST_STEPS), the `signal`, the `attempt` that comes next, the
+    `target` of a circuit breaker, who (`actor`) said so and for which `reason`, the `worker` that has it or had it, its
+    place in the tenant's queue (`position`, from 1; None beyond MOST_BEFORE).
+    """
+
+    cause: BlockCause
+    step_key: str
+    since: datetime
+    summary: str
+    frees: str
+    until: datetime | None = None
+    steps: tuple[str, ...] = ()
+    signal: str | None = None
+    attempt: int | None = None
+    target: str | None = None
+    actor: Actor | None = None
+    reason: str | None = None
+    worker: str | None = None
+    position: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where an execution stands among others at one moment, by the database's clock (`now`).
+
+    `workers` serve its shard; `worker` is the owner's name, `is_lost` that its lease is over or it has left (`lost_at`,
+    when that is known). `losses` are owners lost without a checkpoint. Of one that is queued, `position` is its place
+    among the tenant's (from 1, None beyond MOST_BEFORE). `told_at` is when the oldest unread message came.
+    """
+
+    now: datetime
+    workers: int = 1
+    worker: str | None = None
+    is_lost: bool = False
+    lost_at: datetime | None = None
+    losses: int = 0
+    position: int | None = None
+    told_at: datetime | None = None
+
+
+def foremost(blockers: list[Blocker]) -> Blocker | None:
+    """The cause that ends first, of several that hold up one execution; of equal ones that of the first step."""
+    if not blockers:
+        return None
+    first_hand = [one for one in blockers if one.cause not in _FOLLOWING] or blockers
+    timed = [one for one in first_hand if one.until is not None]
+    return min(timed, key=_end) if timed else first_hand[0]
+
+
+def _end(one: Blocker) -> datetime:
+    return one.until or datetime.max.replace(tzinfo=one.since.tzinfo)
+
+
+# They end when another step's cause does.
+_FOLLOWING: Final = frozenset({BlockCause.DEPENDENCY, BlockCause.PARALLELISM})
