@@ -29,7 +29,7 @@ test-long: test-set  ## Run the test suite with the long runs
 simulate: test-set  ## Run the simulator: make simulate SEEDS=400000
 	@exec $(BIN)/python -m tests.simulator --seeds $(or $(SEEDS),10000)
 
-fuzz: test-set  ## Throw broken documents at the parser: make fuzz SECONDS=3600
+fuzz: test-set  ## Throw documents and expressions at the language: make fuzz SECONDS=3600
 	@exec $(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60) --keep
 
 bench: test-set  ## Run the benchmarks and keep their results, or one: make bench BENCH=name

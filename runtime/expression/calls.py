@@ -6,14 +6,14 @@ A wrong name or a wrong number of arguments is found when the expression is read
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any, TypeAlias
 
 from runtime.expression.budget import Meter
 from runtime.expression.error import ExpressionError, nearest
 from runtime.expression.filters import collections, encoding, moments, numbers, texts
-from runtime.expression.operators import COMPARE
+from runtime.expression.operators import COMPARE, shown
 from runtime.expression.predicates import PREDICATES
 
 Callee: TypeAlias = Callable[..., Any]
@@ -45,7 +45,13 @@ _LAZY_NAMES = ("default", "d", "map", "select", "reject", "selectattr", "rejecta
 
 def bind_filter(name: str, positional: int, keywords: frozenset[str]) -> Callee:
     """The function of a filter, which takes this many arguments."""
+    if name == "map":
+        if taken := keywords & {"meter", "value", "name"}:
+            raise _no_argument("filter", name, min(taken))
+        return _map
     if name in _PICKERS:
+        if keywords:
+            raise _no_argument("filter", name, min(keywords))
         return _PICKERS[name]
     if name not in FILTERS:
         raise _unknown("filter", name, (*FILTERS, *_LAZY_NAMES))
@@ -67,30 +73,40 @@ def bind_function(name: str, positional: int, keywords: frozenset[str]) -> Calle
 def _unknown(what: str, name: str, names: tuple[str, ...]) -> ExpressionError:
     near = nearest(name, names)
     ending = f"; did you mean {near!r}?" if near else ""
-    return ExpressionError(f"there is no {what} {name!r}{ending}", hint=near)
+    return ExpressionError(f"there is no {what} {shown(name)}{ending}", hint=near)
+
+
+def _no_argument(what: str, name: str, keyword: str, names: Iterable[str] = ()) -> ExpressionError:
+    near = nearest(keyword, names)
+    ending = f"; did you mean {near!r}?" if near else ""
+    return ExpressionError(f"the {what} {name} has no argument {keyword!r}{ending}")
 
 
 def _fitting(
     what: str, name: str, function: Callee, positional: int, keywords: frozenset[str]
 ) -> Callee:
     low, high, names = _shape(function)
-    if not low <= positional + len(keywords) <= high:
-        counted = f"{low - 1}" if low == high else f"{low - 1} to {high - 1}"
+    if positional < 1 or not low <= positional + len(keywords) <= high:
+        first = 0 if what == "function" else 1  # What a filter or a test works on is no argument.
+        counted = f"{low - first}" if low == high else f"{low - first} to {high - first}"
         raise ExpressionError(f"the {what} {name} takes {counted} arguments")
     for keyword in keywords:
         if keyword not in names:
-            near = nearest(keyword, names)
-            ending = f"; did you mean {near!r}?" if near else ""
-            raise ExpressionError(f"the {what} {name} has no argument {keyword!r}{ending}")
+            raise _no_argument(what, name, keyword, names)
+        if keyword in names[: positional - 1]:
+            raise ExpressionError(f"the {what} {name} is given {keyword!r} twice")
+    for needed in names[positional - 1 : low - 1]:
+        if needed not in keywords:
+            raise ExpressionError(f"the {what} {name} needs {needed!r}")
     return function
 
 
 @cache
-def _shape(function: Callee) -> tuple[int, int, frozenset[str]]:
-    """How few and how many arguments a function takes beside the meter, and their names."""
+def _shape(function: Callee) -> tuple[int, int, tuple[str, ...]]:
+    """How few and how many arguments a function takes beside the meter, and the names of all but the first."""
     parameters = list(inspect.signature(function).parameters.values())[1:]
     required = sum(one.default is one.empty for one in parameters)
-    return required, len(parameters), frozenset(one.name for one in parameters[1:])
+    return required, len(parameters), tuple(one.name for one in parameters[1:])
 
 
 def _map(
@@ -104,7 +120,7 @@ def _map(
         return [
             collections.attribute(row, options["attribute"], **_fallback(options)) for row in rows
         ]
-    if name in {"default", "d"}:
+    if name in ("default", "d"):
         raise ExpressionError(
             "map can't apply default", hint="map(attribute='a.b', default=0) fills what is absent"
         )
@@ -152,7 +168,6 @@ def _word(name: Any, what: str) -> str:
 
 
 _PICKERS: Mapping[str, Callee] = {
-    "map": _map,
     "select": _picker(by_attribute=False, wanted=True),
     "reject": _picker(by_attribute=False, wanted=False),
     "selectattr": _picker(by_attribute=True, wanted=True),

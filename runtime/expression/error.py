@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 _MAX_COMPARED = 1_000
+_LONGEST_NAME = 64
 
 
 class ExpressionError(Exception):
@@ -30,7 +31,28 @@ class ExpressionError(Exception):
 
 
 class Undefined(ExpressionError):
-    """A name, key or index that is not there; `default` and `is defined` live from catching it."""
+    """A name, key or index that is not there; `default` and `is defined` live from catching it.
+
+    Which of `names` was probably meant is found out when somebody reads the message: most of these are caught, perhaps
+    a hundred thousand in one rendering, and a look at all names costs more than all the rest.
+    """
+
+    def __init__(
+        self, message: str, *, name: str = "", names: Iterable[str] = (), hint: str | None = None
+    ) -> None:
+        self._words = message
+        self._name, self._names = name, names
+        super().__init__(message, hint=hint)
+
+    @property
+    def message(self) -> str:
+        """What is not there, and what was probably meant."""
+        near = nearest(self._name, self._names) if self._name else None
+        return f"{self._words}; did you mean {near!r}?" if near else self._words
+
+    @message.setter
+    def message(self, words: str) -> None:
+        self._words = words
 
 
 class LimitReached(ExpressionError):
@@ -38,7 +60,13 @@ class LimitReached(ExpressionError):
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:
-    """The one of `names` that was probably meant."""
-    candidates = [one for one, _ in zip(names, range(_MAX_COMPARED), strict=False)]
+    """The one of `names` that was probably meant; long ones are no slips of a finger, and dear to compare."""
+    if len(name) > _LONGEST_NAME:
+        return None
+    candidates = [
+        one
+        for one, _ in zip(names, range(_MAX_COMPARED), strict=False)
+        if len(one) <= _LONGEST_NAME
+    ]
     found = get_close_matches(name, candidates, n=1, cutoff=0.6)
     return found[0] if found else None

@@ -12,12 +12,13 @@ from typing import Any, Final
 
 from jinja2 import nodes
 
-from runtime.expression.budget import Meter
-from runtime.expression.error import ExpressionError, Undefined, nearest
+from runtime.expression.budget import Meter, weigh
+from runtime.expression.error import ExpressionError, Undefined
 from runtime.expression.text import to_text
 
 _MAX_INTEGER: Final = 2**63 - 1
 _MAX_POWER_BITS: Final = 64
+_MAX_SHOWN: Final = 80
 
 
 def checked(value: Any) -> Any:
@@ -35,8 +36,7 @@ def item(value: Any, key: Any) -> Any:
         if not isinstance(key, str):
             raise ExpressionError(f"keys are text, not {kind_of(key)}")
         if key not in value:
-            near = nearest(key, value)
-            raise Undefined(f"there is no {key!r}" + (f"; did you mean {near!r}?" if near else ""))
+            raise Undefined(f"there is no {shown(key)}", name=key, names=value)
         return value[key]
     if isinstance(value, list | tuple | str):
         if type(key) is not int:
@@ -80,6 +80,11 @@ def kind_of(value: Any) -> str:
     if type(value) in names:
         return names[type(value)]
     return "a mapping" if isinstance(value, Mapping) else "a list"
+
+
+def shown(text: str) -> str:
+    """A text inside a message: as it is, or how long it is. Never a part, in which no mask would find a secret."""
+    return repr(text) if len(text) <= _MAX_SHOWN else f"a text of {len(text):,} characters"
 
 
 def is_number(value: Any) -> bool:
@@ -147,9 +152,15 @@ def _ordered(sign: str, operate: Callable[[Any, Any], bool]) -> Callable[[Meter,
         both_lists = isinstance(left, list) and isinstance(right, list)
         if not both_texts and not both_lists and not (is_number(left) and is_number(right)):
             raise _unfit(sign, left, right)
-        if both_texts or both_lists:
-            pay_for(meter, left)
-        return operate(left, right)
+        if both_texts:
+            meter.produce(len(left))
+        elif both_lists:
+            # Python walks down both as long as they are alike, and parts that occur often as often.
+            weigh(left, meter)
+        try:
+            return operate(left, right)
+        except TypeError:
+            raise ExpressionError(f"{sign} can't order what is in these lists") from None
 
     return run
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from runtime.expression.budget import Meter
 from runtime.expression.error import ExpressionError
+from runtime.expression.filters.texts import begins, finishes
 from runtime.expression.operators import contains, is_number
 
 
@@ -26,12 +27,12 @@ def _has(meter: Meter, value: Any, part: Any) -> bool:
     return contains(meter, part, value)
 
 
-def _starts(_meter: Meter, value: Any, start: Any) -> bool:
-    return isinstance(value, str) and isinstance(start, str) and value.startswith(start)
+def _starts(meter: Meter, value: Any, start: Any) -> bool:
+    return isinstance(value, str) and isinstance(start, str) and begins(meter, value, start)
 
 
-def _ends(_meter: Meter, value: Any, end: Any) -> bool:
-    return isinstance(value, str) and isinstance(end, str) and value.endswith(end)
+def _ends(meter: Meter, value: Any, end: Any) -> bool:
+    return isinstance(value, str) and isinstance(end, str) and finishes(meter, value, end)
 
 
 PREDICATES: Mapping[str, Callable[..., bool]] = {

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from runtime.expression.budget import Meter
-from runtime.expression.error import Undefined, nearest
+from runtime.expression.error import Undefined
 
 Key: TypeAlias = str | int
 
@@ -64,17 +64,16 @@ def _missing(start: Any, path: Sequence[Key], root: str = "") -> Undefined:
             value = value[key]
         except _FAILURES:
             owner = write_path(path[:position]) or root
-            return Undefined(*_explain(value, key, owner))
+            return _explain(value, key, owner)
     return Undefined(f"{write_path(path)} is not there")
 
 
-def _explain(value: Any, key: Key, owner: str) -> tuple[str, int]:
+def _explain(value: Any, key: Key, owner: str) -> Undefined:
     prefix = f"{owner} has no " if owner else "there is no "
     if isinstance(value, Mapping):
-        near = nearest(str(key), (str(one) for one in value))
-        return prefix + f"{str(key)!r}" + (f"; did you mean {near!r}?" if near else ""), 0
+        return Undefined(f"{prefix}{str(key)!r}", name=str(key), names=value)
     if isinstance(value, list | tuple | str) and isinstance(key, int):
-        return f"{owner} has {len(value)} elements, there is no [{key}]", 0
+        return Undefined(f"{owner} has {len(value)} elements, there is no [{key}]")
     kind = (
         "null"
         if value is None
@@ -82,4 +81,4 @@ def _explain(value: Any, key: Key, owner: str) -> tuple[str, int]:
         if isinstance(value, list | tuple)
         else "a plain value"
     )
-    return f"{owner} is {kind} and has no {str(key)!r}", 0
+    return Undefined(f"{owner} is {kind} and has no {str(key)!r}")

@@ -20,7 +20,6 @@ from runtime.expression.text import to_text
 from runtime.model.errors import MaestroError
 from runtime.model.values import Json
 
-_FAULTS = (TypeError, ValueError, ArithmeticError, LookupError, AttributeError)
 _JSON_TYPES = frozenset((dict, list, str, int, float, bool, type(None)))
 _UNWEIGHED_EXPRESSIONS = 16
 
@@ -223,10 +222,9 @@ def _guarded(
         except ExpressionError as error:
             error.offset = error.offset or offset
             raise error.at(path) from None
-        except _FAULTS as error:
-            raise ExpressionError(f"this expression has no value: {error}", offset).at(
-                path
-            ) from None
+        except ArithmeticError as error:
+            words = f"this expression has no value: {error.args[-1]}"
+            raise ExpressionError(words, offset).at(path) from None
         except (RecursionError, MaestroError):
             raise
         except Exception as error:  # noqa: BLE001 - a defect of a filter must not end the engine

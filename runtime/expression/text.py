@@ -15,12 +15,18 @@ from runtime.expression.error import ExpressionError
 
 _MAX_INTEGER: Final = 2**63 - 1
 _MAX_DIGITS: Final = 20
+_INTEGER_BYTES: Final = 8
 
 
 def to_text(value: Any, meter: Meter) -> str:
     """The text of a value inside other text."""
     if type(value) is str:
         return value
+    if type(value) is int:
+        meter.produce(_INTEGER_BYTES)
+        return str(
+            value
+        )  # As JSON writes it, in a tenth of the time: texts are often made of many.
     return to_json(value, meter)
 
 
@@ -68,5 +74,5 @@ def _fitting(text: str) -> int:
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise ValueError(f"{text} is too large")
+        raise ValueError("a number is too large")
     return number

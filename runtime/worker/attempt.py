@@ -177,7 +177,7 @@ def _render(
             )
     except ExpressionError as problem:
         raise errors.StepFailed(
-            mask(clean(f"`with` of step {step.plan.key!r}: {problem.message}")), type="expression"
+            clean(mask(f"`with` of step {step.plan.key!r}: {problem.message}")), type="expression"
         ) from None
     except TypeError as problem:
         raise errors.StepFailed(

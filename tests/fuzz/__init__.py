@@ -1,1 +1,1 @@
-"""Throws broken documents at the reader, validation, formatting and converting: `make fuzz SECONDS=3600`."""
+"""Throws documents, whole and broken, at all that reads definitions; and expressions: `make fuzz SECONDS=3600`."""

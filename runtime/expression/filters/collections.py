@@ -82,6 +82,7 @@ def _column(meter: Meter, value: Any, path: Any, what: str) -> list[Any]:
 def _order_key(meter: Meter, *, case_sensitive: bool) -> Callable[[Any], tuple[int, Any]]:
     def key(value: Any) -> tuple[int, Any]:
         if isinstance(value, str):
+            meter.produce(len(value))
             return 2, value if case_sensitive else value.casefold()
         if isinstance(value, bool) or value is None:
             return 0, bool(value)
@@ -178,7 +179,7 @@ def _values(meter: Meter, value: Any) -> list[Any]:
 
 
 def _dictsort(meter: Meter, value: Any, case_sensitive: Any = None, by: Any = "key") -> list[Any]:
-    if by not in {"key", "value"}:
+    if by not in ("key", "value"):
         raise ExpressionError("dictsort sorts by key or by value")
     key = _order_key(meter, case_sensitive=bool(case_sensitive))
     return sorted(_items(meter, value), key=lambda pair: key(pair[by == "value"]))

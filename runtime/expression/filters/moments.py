@@ -14,7 +14,7 @@ from typing import Any
 from runtime.expression.budget import Meter
 from runtime.expression.error import ExpressionError
 from runtime.expression.filters.texts import need_text
-from runtime.expression.operators import is_number
+from runtime.expression.operators import is_number, shown
 from runtime.model.values import Duration
 
 _MAX_FORMAT = 200
@@ -33,7 +33,7 @@ def _moment(value: Any) -> datetime:
         found = datetime.fromisoformat(text)
     except ValueError:
         raise ExpressionError(
-            f"{text[:40]!r} is not a date; write 2026-01-31T12:00:00Z", hint="parse_date(format)"
+            f"{shown(text)} is not a date; write 2026-01-31T12:00:00Z", hint="parse_date(format)"
         ) from None
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
@@ -56,14 +56,15 @@ def _format(text: Any) -> str:
 def _parse_date(_meter: Meter, value: Any, format: Any = None) -> str:
     if format is None:
         return _write(_moment(value))
+    text = need_text(value, "parse_date")
     try:
-        found = datetime.strptime(need_text(value, "parse_date"), _format(format))  # noqa: DTZ007 - zone set below
+        found = datetime.strptime(text, _format(format))  # noqa: DTZ007 - zone set below
     except re.error:  # strptime makes a pattern of the format, and some formats twice name a group
         raise ExpressionError(
             "parse_date: every part of a date stands once in its format"
         ) from None
-    except ValueError as error:
-        raise ExpressionError(f"parse_date: {error}") from None
+    except ValueError:
+        raise ExpressionError(f"parse_date: {shown(text)} is no date in that format") from None
     return _write(found if found.tzinfo else found.replace(tzinfo=UTC))
 
 

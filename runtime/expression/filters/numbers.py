@@ -8,12 +8,11 @@ from typing import Any
 
 from runtime.expression.budget import Meter
 from runtime.expression.error import ExpressionError
-from runtime.expression.operators import checked, is_number, kind_of
+from runtime.expression.operators import checked, is_number, kind_of, shown
 
 _NONE = object()
 _MAX_DIGITS = 30
 _MAX_TEXT = 400
-_MAX_SHOWN = 40
 
 
 def need_number(value: Any, what: str) -> Any:
@@ -40,11 +39,9 @@ def _convert(kind: type[int | float], default: Any, value: Any) -> Any:
     except (TypeError, ValueError, OverflowError, ExpressionError):
         if default is not _NONE:
             return default
-        shown = (
-            repr(value) if isinstance(value, str) and len(value) <= _MAX_SHOWN else kind_of(value)
-        )
+        what = shown(value) if isinstance(value, str) else kind_of(value)
         raise ExpressionError(
-            f"{name} can't read {shown}", hint=f"{name}(default) gives a fallback"
+            f"{name} can't read {what}", hint=f"{name}(default) gives a fallback"
         ) from None
 
 
@@ -69,7 +66,7 @@ def _round(_meter: Meter, value: Any, precision: Any = 0, method: Any = "common"
         )
     if method == "common":
         return checked(float(round(number, precision)))
-    if method not in {"ceil", "floor"}:
+    if method not in ("ceil", "floor"):
         raise ExpressionError("the method of round is common, ceil or floor")
     scale = 10.0**precision
     return checked((math.ceil if method == "ceil" else math.floor)(number * scale) / scale)

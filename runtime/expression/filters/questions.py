@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 import jmespath
-from jmespath.exceptions import JMESPathError
+from jmespath.exceptions import JMESPathError, JMESPathTypeError
 from jmespath.parser import ParsedResult
 from jmespath.visitor import TreeInterpreter
 
@@ -94,6 +94,11 @@ def ask(meter: Meter, value: Any, question: Any) -> Any:
     weigh(value, meter)
     try:
         answer = _Metered(meter).visit(_parsed(text).parsed, value)
+    except JMESPathTypeError as error:
+        # The library quotes the value, whatever its length, and be it a secret.
+        needed = " or ".join(error.expected_types)
+        words = f"{error.function_name}() needs {needed}, not {error.actual_type}"
+        raise ExpressionError(f"jmespath: {words}") from None
     except JMESPathError as error:
         raise ExpressionError(f"jmespath: {str(error).splitlines()[0]}") from None
     weigh(answer, meter)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from runtime.expression.budget import Meter
 from runtime.expression.error import ExpressionError
 from runtime.expression.operators import kind_of
 from runtime.expression.text import to_text
+
+_MAX_TRIMMED: Final = 100
 
 
 def need_text(value: Any, what: str = "this filter") -> str:
@@ -35,9 +37,11 @@ def _simple(name: str, change: Callable[[str], str]) -> Callable[[Meter, Any], s
 
 
 def _trim(meter: Meter, value: Any, chars: Any = None) -> str:
-    text = need_text(value, "trim")
+    text, gone = need_text(value, "trim"), need_text(" " if chars is None else chars, "trim")
+    if len(gone) > _MAX_TRIMMED:
+        raise ExpressionError(f"trim takes away at most {_MAX_TRIMMED} different characters")
     meter.produce(len(text))
-    return text.strip(None if chars is None else need_text(chars, "trim"))
+    return text.strip(None if chars is None else gone)
 
 
 def _replace(meter: Meter, value: Any, old: Any, new: Any, count: Any = None) -> str:
@@ -55,8 +59,8 @@ def _split(meter: Meter, value: Any, separator: Any = None, count: Any = None) -
     if separator is not None and not need_text(separator, "split"):
         raise ExpressionError("split needs a separator that is not empty")
     meter.produce(len(text))
-    most = -1 if count is None else need_count(count, "the count of split")
-    parts = text.split(separator, most)
+    most = meter.nodes if count is None else need_count(count, "the count of split")
+    parts = text.split(separator, min(most, meter.nodes))
     meter.touch(len(parts))
     return parts
 
@@ -78,7 +82,9 @@ def _center(meter: Meter, value: Any, width: Any = 80) -> str:
 
 def _indent(meter: Meter, value: Any, width: Any = 4, first: Any = False) -> str:  # noqa: FBT002 - Jinja's own order
     text, size = need_text(value, "indent"), need_count(width, "the width of indent")
-    meter.produce(len(text) + size * (text.count("\n") + 1))
+    count = text.count("\n") + 1
+    meter.touch(count)
+    meter.produce(len(text) + size * count)
     pad = " " * size
     lines = [pad + line if line.strip() else line for line in text.split("\n")]
     return "\n".join(lines if first else [text.split("\n", 1)[0], *lines[1:]])
@@ -90,12 +96,24 @@ def _wordcount(meter: Meter, value: Any) -> int:
     return len(text.split())
 
 
-def _starts(_meter: Meter, value: Any, start: Any) -> bool:
-    return need_text(value, "startswith").startswith(need_text(start, "startswith"))
+def _starts(meter: Meter, value: Any, start: Any) -> bool:
+    return begins(meter, need_text(value, "startswith"), need_text(start, "startswith"))
 
 
-def _ends(_meter: Meter, value: Any, end: Any) -> bool:
-    return need_text(value, "endswith").endswith(need_text(end, "endswith"))
+def _ends(meter: Meter, value: Any, end: Any) -> bool:
+    return finishes(meter, need_text(value, "endswith"), need_text(end, "endswith"))
+
+
+def begins(meter: Meter, text: str, start: str) -> bool:
+    """Whether a text begins so; paid for."""
+    meter.produce(len(start))
+    return text.startswith(start)
+
+
+def finishes(meter: Meter, text: str, end: str) -> bool:
+    """Whether a text ends so; paid for."""
+    meter.produce(len(end))
+    return text.endswith(end)
 
 
 def _string(meter: Meter, value: Any) -> str:

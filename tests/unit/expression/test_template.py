@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 
-from runtime.expression import ExpressionError, parse_condition, parse_template, truthy
+from runtime.expression import (
+    ExpressionError,
+    inspect_condition,
+    parse_condition,
+    parse_template,
+    truthy,
+)
 from runtime.expression.calls import FILTERS
 
 SCOPE = {
@@ -172,3 +178,8 @@ def test_any_failure_of_a_filter_is_an_expression_error_that_quotes_nothing(monk
         parse_template("a {{ 'secret' | broken }}").render({})
 
     assert "secret" not in str(caught.value)
+
+
+def test_a_condition_that_is_no_expression_is_refused_in_words_also_when_it_names_tasks():
+    with pytest.raises(ExpressionError, match="unexpected char '&'"):
+        inspect_condition("${tasks.approval.output&a .outcome == 'approved'}")
