@@ -26,6 +26,7 @@ ALL_SCOPES = frozenset(
         "workflows:publish",
         "executions:read",
         "executions:write",
+        "executions:debug",
         "executions:admin",
     }
 )

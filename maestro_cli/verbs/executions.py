@@ -14,7 +14,7 @@ from maestro_cli.options import Options
 from maestro_cli.output import Column, compact, money, show_fields, show_one, show_rows, word
 from maestro_cli.paging import collect
 from maestro_cli.starting import get_state, show_result, unknown
-from maestro_cli.visible import json_text, on_one_line
+from maestro_cli.visible import json_text, on_one_line, visible
 
 _ALL: Final = 1_000_000
 _COLUMNS: Final = (
@@ -162,7 +162,7 @@ def logs(options: Options, id: str, step: str | None, follow: bool) -> None:
         show_rows(options, lines, ())
         return
     for line in lines:
-        print(_log_line(line))
+        print(_log_line(line), *_stack(line["stack"]), sep="\n")
 
 
 def _follow_logs(client: Client, options: Options, id: str, step: str | None) -> None:
@@ -174,10 +174,10 @@ def _follow_logs(client: Client, options: Options, id: str, step: str | None) ->
     get_state(client, id)
 
     def show(line: dict[str, Any]) -> bool:
-        print(
-            json_text(line) if options.is_document else _log_line(line),
-            flush=True,
-        )
+        if options.is_document:
+            print(json_text(line), flush=True)
+        else:
+            print(_log_line(line), *_stack(line["stack"]), sep="\n", flush=True)
         return True
 
     variables = {"id": id, **({"stepKey": step} if step else {})}
@@ -204,6 +204,11 @@ def _log_line(line: Mapping[str, Any]) -> str:
     place = f"{line['stepKey'] or '-'}{attempt}"
     parts = (line["at"], f"{line['level']:<7}", place, line["message"], facts)
     return on_one_line("  ".join(part for part in parts if part))
+
+
+def _stack(text: str | None) -> list[str]:
+    """A stack as lines below what it belongs to."""
+    return [f"    {line}" for line in visible(text).splitlines()] if text else []
 
 
 def _draw(options: Options, found: dict[str, Any]) -> None:
@@ -234,6 +239,9 @@ def _draw(options: Options, found: dict[str, Any]) -> None:
     # Few workflows have steps that cost something; others are spared the empty column.
     columns = (*_STEP_COLUMNS[:4], _COST, *_STEP_COLUMNS[4:]) if found["cost"] else _STEP_COLUMNS
     show_rows(options, found["steps"], columns, empty="No steps.")
+    for step in found["steps"]:
+        if stack := _stack((step["error"] or {}).get("stack")):
+            print(f"\n{step['stepKey']}:", *stack, sep="\n")
     if waits and waits["kind"] == "IN_DOUBT":
         for step in found["steps"]:
             if step["status"] == "IN_DOUBT":

@@ -68,6 +68,12 @@ async def blocker(context: Context, *, execution_id: UUID) -> Blocker | None:
     return foremost([one for one in blockers.values() if one is not None])
 
 
+async def stack(context: Context, *, execution_id: UUID, step_key: str) -> str | None:
+    """Where the failure of a step was raised, for who may see it."""
+    found = await steps(context, execution_id=execution_id)
+    return next((s.error.stack for s in found if s.key == step_key and s.error), None)
+
+
 async def cost(context: Context, *, execution_id: UUID) -> tuple[Money, ...]:
     """What the steps of an execution cost: an amount for each currency."""
     found = await steps(context, execution_id=execution_id)

@@ -8,10 +8,8 @@ and outputs go through the context's mask.
 from __future__ import annotations
 
 import asyncio
-import traceback
 from collections.abc import Callable
 from pathlib import PurePath
-from types import TracebackType
 from typing import Any, NoReturn, TypeAlias, cast
 
 from pydantic import BaseModel, ValidationError
@@ -24,6 +22,7 @@ from runtime.abi.connector import (
     Unknown,
     as_is,
 )
+from runtime.connectors.stack import is_own, stack_of
 from runtime.model.errors import StepErrorKind, StepFailed
 from runtime.model.execution import Verdict
 from runtime.model.plan import Effect
@@ -34,7 +33,6 @@ Mask: TypeAlias = Callable[[Any], Any]
 LOOK_UP_SECONDS = 30.0
 _MAX_TARGET = 300
 _MAX_MESSAGE = 2_000
-_MACHINERY = ("runtime.connectors.", "maestro.")
 
 
 async def invoke(connector: Connector, context: StepContext, rendered_input: Json) -> Json:
@@ -54,11 +52,11 @@ async def invoke(connector: Connector, context: StepContext, rendered_input: Jso
     except asyncio.CancelledError as error:
         if _is_cancelled():
             raise
-        _fail(context, error)
+        _fail(connector, context, error)
     except (Exception, SystemExit) as error:
         if isinstance(error, TimeoutError) and deadline.expired():
             raise _timed_out(connector, seconds) from error
-        _fail(context, error)
+        _fail(connector, context, error)
 
 
 def answer_inline(connector: InlineConnector, context: StepContext, rendered_input: Json) -> Json:
@@ -67,7 +65,7 @@ def answer_inline(connector: InlineConnector, context: StepContext, rendered_inp
     try:
         return write_output(connector, connector.answer(context, value), context.mask)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a step's failure, whatever it is
-        _fail(context, error)
+        _fail(connector, context, error)
 
 
 async def look_up(
@@ -94,11 +92,11 @@ async def look_up(
     except asyncio.CancelledError as error:
         if _is_cancelled():
             raise
-        _fail(context, error)
+        _fail(connector, context, error)
     except (Exception, SystemExit) as error:
         if isinstance(error, TimeoutError) and deadline.expired():
             raise _timed_out(connector, seconds) from error
-        _fail(context, error)
+        _fail(connector, context, error)
 
 
 def effect_of(connector: Connector, rendered_input: Json, mask: Mask = as_is) -> Effect:
@@ -200,25 +198,24 @@ def _timed_out(connector: Connector, seconds: float | None) -> StepFailed:
     )
 
 
-def _fail(context: StepContext, error: BaseException) -> NoReturn:
+def _fail(connector: Connector, context: StepContext, error: BaseException) -> NoReturn:
     """Raise what the engine understands; an unexpected exception may pass, so it is transient."""
+    stack = stack_of(error, context.mask) if is_own(connector) else None
     if isinstance(error, StepFailed):
-        raise _masked(context, error) from error.__cause__
-    trace = _own_trace(error)
-    text = "".join(traceback.format_exception(type(error), error, trace))
-    context.log.error("The step raised an exception.", traceback=context.mask(text))
+        raise _masked(context, error, stack) from error.__cause__
+    context.log.error("The step raised an exception.", **({"stack": stack} if stack else {}))
     failed = StepFailed(
         f"{type(error).__name__}: {error}"[:_MAX_MESSAGE],
         kind=StepErrorKind.TIMEOUT if isinstance(error, TimeoutError) else StepErrorKind.TRANSIENT,
         type=type(error).__name__,
-        details={"at": _place(trace)},
+        details={"at": _place(error)},
     )
-    raise _masked(context, failed) from error
+    raise _masked(context, failed, stack) from error
 
 
-def _masked(context: StepContext, error: StepFailed) -> StepFailed:
+def _masked(context: StepContext, error: StepFailed, stack: str | None) -> StepFailed:
     """The same failure without secrets, of our own class: a user's may not be built again."""
-    return StepFailed(
+    failed = StepFailed(
         context.mask(error.message),
         kind=error.kind,
         type=error.type,
@@ -226,19 +223,16 @@ def _masked(context: StepContext, error: StepFailed) -> StepFailed:
         details=context.mask(error.details),
         uncertain=error.uncertain,
     )
+    failed.stack = stack
+    return failed
 
 
-def _own_trace(error: BaseException) -> TracebackType | None:
-    """Where the step's own code begins: how it was called tells its author nothing."""
+def _place(error: BaseException) -> str:
+    """File and line where it was raised, without the folders of this machine."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
-        if not str(trace.tb_frame.f_globals.get("__name__")).startswith(_MACHINERY):
-            break
         trace = trace.tb_next
-    return trace
-
-
-def _place(trace: TracebackType | None) -> str:
-    """File and line where it was raised, without the folders of this machine."""
-    last = traceback.extract_tb(trace)[-1]
-    return f"{PurePath(last.filename).name}:{last.lineno} in {last.name}"
+    if trace is None:
+        return "nowhere"
+    code = trace.tb_frame.f_code
+    return f"{PurePath(code.co_filename).name}:{trace.tb_lineno} in {code.co_name}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 _READ = frozenset({"workflows:read", "executions:read"})
-_OPERATE = _READ | {"executions:write"}
+_OPERATE = _READ | {"executions:write", "executions:debug"}
 _AUTHOR = _OPERATE | {"workflows:write", "workflows:publish"}
 
 ROLE_SCOPES: Final[dict[str, frozenset[str]]] = {

@@ -178,6 +178,8 @@ class StepFailed(MaestroError):
     """
 
     code = "STEP_FAILED"
+    # Where it was raised in the code of who wrote the step, as its caller found out: bounded, and without secrets.
+    stack: str | None = None
 
     def __init__(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import IntEnum
 from typing import Final, NamedTuple
@@ -117,7 +117,10 @@ class ExecutionEvent(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """One line that a step logged in one attempt. `position` orders lines within an execution."""
+    """One line that a step logged in one attempt. `position` orders lines within an execution.
+
+    `stack` was logged with it under that name; it is told apart because not everybody may see it.
+    """
 
     execution_id: UUID
     position: int
@@ -129,3 +132,8 @@ class LogLine:
     level: str
     message: str
     fields: Json = None
+    stack: str | None = None
+
+    def without_stack(self) -> LogLine:
+        """The same for who may not see it."""
+        return replace(self, stack=None)

@@ -184,13 +184,17 @@ class TriggerKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ExecutionError:
-    """Why an execution or a step failed: class, sentence, whether trying again could help."""
+    """Why an execution or a step failed: class, sentence, whether trying again could help.
+
+    `stack` is of an attempt whose step's code was somebody's own, for who may see it.
+    """
 
     type: str
     message: str
     retryable: bool = False
     step_key: str | None = None
     details: Json = None
+    stack: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

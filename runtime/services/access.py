@@ -13,12 +13,14 @@ Scope = Literal[
     "workflows:publish",
     "executions:read",
     "executions:write",
+    "executions:debug",
     "executions:admin",
 ]
 
 READ_WORKFLOWS: Final = "workflows:read"
 READ_EXECUTIONS: Final = "executions:read"
 WRITE_EXECUTIONS: Final = "executions:write"
+DEBUG_EXECUTIONS: Final = "executions:debug"
 ADMIN_EXECUTIONS: Final = "executions:admin"
 
 

@@ -43,7 +43,7 @@ from runtime.model.values import Json
 from runtime.queue.keys import class_of
 from runtime.queue.stream import RedisQueue
 from runtime.queue.wakeup import Wakeup
-from runtime.services.access import READ_EXECUTIONS, WRITE_EXECUTIONS, require
+from runtime.services.access import DEBUG_EXECUTIONS, READ_EXECUTIONS, WRITE_EXECUTIONS, require
 from runtime.services.changes import Changes
 from runtime.services.execution_range import refuse_live_search, refuse_unbounded
 from runtime.services.intake import Intake, Intent
@@ -317,7 +317,7 @@ class ExecutionService:
     async def steps(
         self, who: Principal, ids: Sequence[UUID]
     ) -> dict[UUID, tuple[StepExecution, ...]]:
-        """The steps of each, in the order of its plan, with rendered inputs."""
+        """The steps of each, in the order of its plan, with rendered inputs; stacks of errors for who may debug."""
         require(who, READ_EXECUTIONS)
         executions = await self._records.get_many(who.tenant_id, ids)
         rows, events = await self._records.attempts(who.tenant_id, builtins.list(executions))
@@ -331,6 +331,7 @@ class ExecutionService:
                 who.tenant,
                 rows.get(execution.id, ()),
                 events.get(execution.id, ()),
+                stacks=who.has(DEBUG_EXECUTIONS),
             )
         return found
 
@@ -368,12 +369,13 @@ class ExecutionService:
         after: int = 0,
         limit: int = 200,
     ) -> builtins.list[LogLine]:
-        """Log lines after a position, in order; of one step or of all."""
+        """Log lines after a position, in order; of one step or of all; with their stacks for who may debug."""
         require(who, READ_EXECUTIONS)
         step = await self._index(who, id, step_key)
-        return await self._logs.read(
+        found = await self._logs.read(
             who.tenant_id, id, step=step, after=after, limit=min(limit, _MOST_EVENTS)
         )
+        return [_seen(who, line) for line in found]
 
     def watch(
         self, who: Principal, id: UUID, *, after: int = 0, kinds: Sequence[EventKind] = ()
@@ -394,11 +396,11 @@ class ExecutionService:
     async def follow_logs(
         self, who: Principal, id: UUID, *, after: int = 0, step_key: str | None = None
     ) -> AsyncIterator[LogLine]:
-        """Every log line after a position, then live; ends with the execution."""
+        """Every log line after a position, then live, as `logs` shows them; ends with the execution."""
         require(who, READ_EXECUTIONS)
         step = await self._index(who, id, step_key)
         async for line in self._watcher.lines(who.tenant_id, id, after, step):
-            yield line
+            yield _seen(who, line)
 
     async def _index(self, who: Principal, id: UUID, step_key: str | None) -> int | None:
         """The number of a step in the plan of an execution."""
@@ -415,6 +417,11 @@ class ExecutionService:
         if execution is None:
             raise unknown(id)
         return execution
+
+
+def _seen(who: Principal, line: LogLine) -> LogLine:
+    """A line as this caller may see it."""
+    return line if line.stack is None or who.has(DEBUG_EXECUTIONS) else line.without_stack()
 
 
 def _known_as(execution: Execution) -> Enqueued:

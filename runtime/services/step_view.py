@@ -7,8 +7,9 @@ plan and upstream outputs, with every secret as `***`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
+from dataclasses import replace
 from functools import cache, partial
 from typing import Final, NamedTuple
 
@@ -24,6 +25,7 @@ from runtime.model.checkpoint import Mark, StepRecord
 from runtime.model.event import EventKind, ExecutionEvent
 from runtime.model.execution import (
     Execution,
+    ExecutionError,
     ExecutionStatus,
     StepAttempt,
     StepExecution,
@@ -100,10 +102,12 @@ def steps_of(
     *,
     resolve: Resolve = nothing_loaded,
     only: int | None = None,
+    stacks: bool = False,
 ) -> tuple[StepExecution, ...]:
     """Every step of the newest generation, in the order of the plan.
 
-    Inputs that depend on a large value are left out unless `resolve` has it.
+    Inputs that depend on a large value are left out unless `resolve` has it; `stacks` says whether the caller may see
+    where in the code of a step its failure was raised.
     """
     rows = [row for row in rows if not row.is_withdrawn]
     blocking = Blocking(program.plan, execution, events)
@@ -129,6 +133,7 @@ def steps_of(
             phase=phase,
             blocking=blocking,
             costs=total(filter(None, map(_cost_of, by_step.get(index, ())))),
+            stacks=stacks,
         )
         for index, step in enumerate(program.steps)
         if only is None or index == only
@@ -197,10 +202,11 @@ def _step(
     phase: _Phase,
     blocking: Blocking,
     costs: tuple[Money, ...],
+    stacks: bool,
 ) -> StepExecution:
     plan = step.plan
     status = _status(execution, state, plan.index, rows, started, phase=phase)
-    attempts = _attempts(rows, status, started)
+    attempts = _attempts(rows, status, started, stacks=stacks)
     last = rows[-1] if rows else None
     result = last.result if last is not None else {}
     generation = last.generation if last else execution.generation
@@ -217,7 +223,7 @@ def _step(
         generation=generation,
         attempts=attempts,
         output=stored(result.get("output")),
-        error=error_of(result.get("error")),
+        error=_error_of(result, stacks=stacks),
         input_hash=_text(result.get("in")),
         output_hash=_text(result.get("out")),
         code=_text(result.get("code")),
@@ -284,7 +290,11 @@ def _at_the_end(
 
 
 def _attempts(
-    rows: list[AttemptRow], status: StepStatus, started: ExecutionEvent | None
+    rows: list[AttemptRow],
+    status: StepStatus,
+    started: ExecutionEvent | None,
+    *,
+    stacks: bool,
 ) -> tuple[StepAttempt, ...]:
     found = [
         StepAttempt(
@@ -292,7 +302,7 @@ def _attempts(
             status if row.is_open else row.status,
             row.started_at,
             row.finished_at,
-            error_of(row.result.get("error")),
+            _error_of(row.result, stacks=stacks),
             _text(row.result.get("worker")),
             _text(row.result.get("code")),
             _text(row.result.get("code_digest")),
@@ -350,6 +360,13 @@ class _Input:
             return None, missing.ref
         except ExpressionError:
             return None, None
+
+
+def _error_of(result: Mapping[str, Json], *, stacks: bool) -> ExecutionError | None:
+    error = error_of(result.get("error"))
+    if error is None or not stacks:
+        return error
+    return replace(error, stack=_text(result.get("stack")))
 
 
 def _cost_of(row: AttemptRow) -> Money | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -147,7 +148,7 @@ class LogStore:
         """Lines after a position, in order; of one step or of all."""
         async with self._shards.holding(execution).tenant(tenant) as connection:
             rows = await connection.fetch(_SQL["read"], tenant, execution, after, step, limit)
-        return [LogLine(*row) for row in rows]
+        return [_line(row) for row in rows]
 
 
 def log_fields(fields: dict[str, Any]) -> str | None:
@@ -156,6 +157,15 @@ def log_fields(fields: dict[str, Any]) -> str | None:
         return None
     value: Json = orjson.loads(orjson.dumps(fields, default=str, option=orjson.OPT_NON_STR_KEYS))
     return orjson.dumps(value).decode().replace("\\u0000", "")
+
+
+def _line(row: Any) -> LogLine:
+    line = LogLine(*row)
+    stack = line.fields.get("stack") if isinstance(line.fields, dict) else None
+    if not isinstance(line.fields, dict) or not isinstance(stack, str):
+        return line
+    rest: Json = {name: value for name, value in line.fields.items() if name != "stack"}
+    return replace(line, fields=rest or None, stack=stack)
 
 
 def _cleaned(row: LogRow) -> LogRow:

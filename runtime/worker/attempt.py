@@ -83,8 +83,9 @@ class Attempt:
         return StepSucceeded(self.step, self.number, value, facts, self.item)
 
     def failed(self, failed: errors.StepFailed, now: float) -> StepFailed:
-        """The attempt raised."""
-        return self._failure(error_of(failed), now)
+        """The attempt raised. Its stack stands in its row alone: no event, expression or handler has it."""
+        stack = "" if failed.stack is None else f',"stack":{text_of(failed.stack)}'
+        return self._failure(error_of(failed), now, stack)
 
     def cut(self, now: float) -> StepFailed:
         """The attempt was stopped from outside."""

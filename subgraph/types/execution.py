@@ -78,7 +78,7 @@ class Execution(Node):
     priority: int = record_field(description="Higher goes first; 0 is normal.")
     idempotency_key: str | None = record_field(description="The key that it was enqueued with.")
     error: ExecutionError | None = record_field(
-        lambda execution: ExecutionError.of(execution.error),
+        lambda execution: ExecutionError.of(execution.error, execution_id=execution.id),
         description="Why it failed, when it did.",
     )
     region: str | None = record_field(description="Where it must run, when that matters.")

@@ -25,6 +25,9 @@ class LogLine:
     level: str = strawberry.field(description="debug, info, warning or error.")
     message: str = strawberry.field(description="The line itself, secrets masked.")
     fields: JSON | None = strawberry.field(description="Structured facts of the line.")
+    stack: str | None = strawberry.field(
+        description="The stack that was logged with it; null without the scope `executions:debug`."
+    )
     attempt: int = strawberry.field(description="The attempt that logged it, from 1.")
     generation: int = strawberry.field(description="The generation that logged it, from 0.")
 
@@ -44,6 +47,7 @@ class LogLine:
             level=line.level,
             message=line.message,
             fields=None if line.fields is None else JSON(line.fields),
+            stack=line.stack,
             attempt=line.attempt,
             generation=line.generation,
         )

@@ -61,12 +61,12 @@ outputs: {{all: "{{{{ steps.call.output }}}}"}}""",
     "logged": """{id: call, uses: talk.quote@1, with: {text: "{{ secrets.CANARY }} {{ params.plain }}"}}""",
     "raised": """{id: call, uses: talk.quote@1, with: {text: "{{ secrets.CANARY }}", fail: true}, retry: {max_attempts: 2, initial: 10ms}}""",
 }
-EVERYTHING = """query ($id: ID!) { execution(id: $id) { id status input output error { type message details }
+EVERYTHING = """query ($id: ID!) { execution(id: $id) { id status input output error { type message details stack }
   workflow { name } workflowVersion { source definition inputSchema steps { key condition config } }
-  steps { stepKey input output error { type message details } attempts { error { type message details } }
-    logs { edges { node { level message fields } } } }
+  steps { stepKey input output error { type message details stack } attempts { error { type message details stack } }
+    logs { edges { node { level message fields stack } } } }
   events(first: 1000) { edges { node { type stepKey data } } }
-  logs(first: 1000) { edges { node { level message fields } } } } }"""
+  logs(first: 1000) { edges { node { level message fields stack } } } } }"""
 EVENTS = "subscription ($id: ID!) { executionEvents(id: $id) { type data } }"
 LOGS = "subscription ($id: ID!) { executionLogs(id: $id) { message fields } }"
 SINKS = (

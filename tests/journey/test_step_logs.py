@@ -11,6 +11,7 @@ from gql import GraphQLRequest
 from runtime.connectors.code import module_digest
 from runtime.worker.encode import digest
 from tests.support.processes import eventually
+from tests.support.stack import Stack
 
 TALK = """
 name: talk
@@ -32,6 +33,12 @@ COST = """query ($id: ID!) { execution(id: $id) { cost { amount currency }
   steps { stepKey input inputHash outputHash code codeHash cost { amount currency }
     attempts { code codeHash cost { amount currency } } }
   events { edges { node { type data } } } } }"""
+WRONG = """
+name: wrong
+version: 1.0.0
+steps:
+  - {id: first, uses: talk.lines@1, with: {lines: [alpha], price: no money}, retry: {max_attempts: 1}}
+"""
 MUCH = """
 name: much
 version: 1.0.0
@@ -163,6 +170,28 @@ async def test_what_steps_cost_and_which_code_ran_is_told(stack):
     assert "0.025 EUR" in next(
         line for line in shown.stdout.splitlines() if line.startswith("first")
     )
+
+
+async def test_mc_shows_a_stack_to_who_may_debug(stack, service):
+    execution = await stack.enqueue(await stack.publish(WRONG))
+    await stack.finished(execution)
+    viewer = Stack.of_tenant(service, stack.tenant, "viewer")
+
+    shown = {}
+    for who in (stack, viewer):
+        reach = {"MC_URL": stack.mc.url, "MC_TOKEN": who.token}
+        got = await stack.mc.run("executions", "get", execution, **reach)
+        told = await stack.mc.run("executions", "logs", execution, **reach)
+        followed = await stack.mc.run("executions", "logs", execution, "--follow", **reach)
+        assert (got.code, told.code, followed.code) == (0, 0, 0)
+        assert told.stdout == followed.stdout
+        assert "The step raised an exception." in told.stdout
+        shown[who.token] = got.stdout, told.stdout
+
+    place = '      File "tests/support/talking.py", line '
+    assert [place in text for text in shown[stack.token]] == [True, True]
+    assert [place in text for text in shown[viewer.token]] == [False, False]
+    assert "\nfirst:\n    Traceback (most recent call last):\n" in shown[stack.token][0]
 
 
 async def test_mc_has_an_output_of_any_size(stack, tmp_path):

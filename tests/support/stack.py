@@ -56,12 +56,13 @@ class Stack:
 
     service: Service
     token: str
+    tenant: str = "default"
 
     @classmethod
     def of_tenant(cls, service: Service, tenant: str, role: str = "admin") -> Stack:
         """With a token of the development issuer of the service's folder."""
         issuer = DevIssuer.open(service.mc.home, SystemClock())
-        return cls(service, issuer.issue(tenant=tenant, subject="ann", roles=[role]))
+        return cls(service, issuer.issue(tenant=tenant, subject="ann", roles=[role]), tenant)
 
     @property
     def mc(self) -> Mc:

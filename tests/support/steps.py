@@ -173,6 +173,23 @@ class Deaf(Gate):
         return input.value
 
 
+class Broken(InlineConnector):
+    """Raises, two calls deep, whatever it is given."""
+
+    name = "probe.broken"
+    version = "1.0.0"
+    summary = "Raise."
+    effect_class = Effect.PURE
+    Input = Anything
+    Output = Anything
+
+    def answer(self, context: StepContext, input: Anything) -> Any:
+        return self._look_up(input.root["item"])
+
+    def _look_up(self, item: str) -> Any:
+        raise LookupError(f"no {item} here")
+
+
 class Echo(InlineConnector):
     """Gives back what it is given, at once, unchecked."""
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from maestro.testing import LogLine, make_context
 from runtime.abi.connector import Connector, StepContext
+from runtime.connectors.core_fail import Fail
 from runtime.connectors.core_set import Set
 from runtime.connectors.http_request import HttpRequest
 from runtime.connectors.invoke import answer_inline, effect_of, invoke
@@ -132,8 +133,29 @@ async def test_an_unexpected_exception_is_logged_with_the_authors_own_lines():
 
     assert error.details == {"at": f"test_invoke.py:{work.__code__.co_firstlineno + 1} in work"}
     (line,) = log.lines
-    assert "KeyError: 'sku'" in str(line.fields["traceback"])
-    assert 'invoke.py", line' not in str(line.fields["traceback"]).replace("test_invoke.py", "")
+    assert line.fields == {"stack": error.stack}
+    assert error.stack is not None
+    assert error.stack.endswith("KeyError: 'sku'")
+    assert 'invoke.py", line' not in error.stack.replace("test_invoke.py", "")
+
+
+async def test_a_failure_that_is_meant_has_a_stack_and_no_line():
+    async def work(context: StepContext, input: In) -> None:
+        raise StepFailed("sold out")
+
+    log = Lines()
+    error = await failure(work, log=log)
+
+    assert log.lines == []
+    assert error.stack is not None
+    assert error.stack.endswith("StepFailed: sold out")
+
+
+async def test_what_comes_with_the_engine_has_no_stack():
+    with pytest.raises(StepFailed) as caught:
+        answer_inline(Fail(), make_context(), {"message": "no"})
+
+    assert caught.value.stack is None
 
 
 async def test_a_step_that_takes_too_long_times_out_by_name():
@@ -179,7 +201,9 @@ async def test_no_secret_leaves_in_an_error_or_its_traceback(error_class: type[E
     log = Lines()
     error = await failure(work, log=log, mask=Masker(["hunter2hunter2"]).mask)
 
-    assert "hunter2" not in error.message + repr(error.details) + repr(log.lines)
+    assert "hunter2" not in error.message + repr(error.details) + repr(log.lines) + repr(
+        error.stack
+    )
     assert "bad key ***" in error.message
 
 
