@@ -16,12 +16,14 @@ from runtime.definition.outputs import parse_ref
 from runtime.definition.ways import read_routes
 from runtime.model.errors import Invalid, Problem
 from runtime.model.plan import (
+    MAP_CONCURRENCY,
     NO_POLICY,
     NO_RETRY,
     Backoff,
     Effect,
     InDoubt,
     Jitter,
+    MapPlan,
     Plan,
     PolicyContext,
     RetryPolicy,
@@ -31,6 +33,7 @@ from runtime.model.plan import (
 )
 from runtime.model.values import Digest, Duration, Json, SemVer
 
+_OF_TASK: Final = ("timeout", "retry")
 _WAIT: Final = ("signal", "for", "until", "timeout", "default")
 
 
@@ -88,6 +91,8 @@ def _step(
     needs = dict.fromkeys(map(index_of.__getitem__, get("depends_on", ())))
     kind = StepKind(step["type"]) if "type" in step else StepKind.TASK
     is_wait = kind is StepKind.WAIT
+    if kind is StepKind.MAP:
+        return _map(step, index, tuple(needs), retry)
     if "retry" in step or is_wait:
         retry = read_retry(get("retry"))
     return StepPlan(
@@ -104,6 +109,31 @@ def _step(
         effect=Effect(effect) if effect else None,
         wait=_wait(step) if is_wait else None,
         in_doubt=InDoubt(step["in_doubt"]) if "in_doubt" in step else InDoubt.FAIL,
+        canonical=step,
+    )
+
+
+def _map(step: dict[str, Any], index: int, needs: tuple[int, ...], retry: RetryPolicy) -> StepPlan:
+    """A map: what its task does not say of timeout and retry, the step says for it."""
+    task: dict[str, Any] = {name: step[name] for name in _OF_TASK if name in step} | step["task"]
+    return StepPlan(
+        index=index,
+        key=step["id"],
+        kind=StepKind.MAP,
+        depends_on=needs,
+        uses=parse_ref(task["uses"]),
+        name=step.get("name"),
+        config=task.get("with"),
+        when=step.get("when"),
+        timeout=_duration(task.get("timeout")),
+        retry=read_retry(task["retry"]) if "retry" in task else retry,
+        effect=Effect(task["effect"]) if "effect" in task else None,
+        map=MapPlan(
+            step["for_each"],
+            step.get("max_concurrency", MAP_CONCURRENCY),
+            step.get("failure_policy") == "collect",
+        ),
+        in_doubt=InDoubt(task["in_doubt"]) if "in_doubt" in task else InDoubt.FAIL,
         canonical=step,
     )
 

@@ -22,9 +22,8 @@ from runtime.expression import (
     has_expression,
     parse_template,
 )
-from runtime.model.plan import StepKind
+from runtime.model.plan import MAX_ITEMS, StepKind
 
-MAX_FAN_OUT: Final = 100_000
 _MAX_LARGE: Final = (
     3  # So many lists are computed whatever their size; of the others only small ones.
 )
@@ -42,16 +41,16 @@ def check_maps(graph: Graph, types: Types, findings: Findings) -> None:
         size, is_sure = sizes.of(step)
         before, most = most, most + size
         known, sure = sure, sure + (size if is_sure else 0)
-        if sure > MAX_FAN_OUT >= known:
+        if sure > MAX_ITEMS >= known:
             _refuse(findings.error, f"this comes to {sure:,} items", step)
-        elif most > MAX_FAN_OUT >= before:
+        elif most > MAX_ITEMS >= before:
             _refuse(findings.warning, f"this may come to {most:,} items", step)
     findings.step = None
 
 
 def _refuse(report: Callable[..., None], message: str, step: Step) -> None:
     report(
-        "fan-out", f"{message} in one execution; the limit is {MAX_FAN_OUT:,}", step.place("for_each"),
+        "fan-out", f"{message} in one execution; the limit is {MAX_ITEMS:,}", step.place("for_each"),
         hint="map over parts of the list, each in a workflow of its own",
     )  # fmt: skip
 

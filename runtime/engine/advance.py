@@ -10,6 +10,7 @@ from __future__ import annotations
 from heapq import heappop, heappush
 from typing import Final, assert_never
 
+from runtime.engine.about import about
 from runtime.engine.command import (
     BeginWait,
     Command,
@@ -22,7 +23,6 @@ from runtime.engine.command import (
 )
 from runtime.engine.doubt import Course, Doubt, course_of, words_of
 from runtime.engine.ending import (
-    about,
     complete,
     end_badly,
     ending_by,
@@ -42,6 +42,7 @@ from runtime.engine.event import (
     DoubtJudged,
     Event,
     Facts,
+    ItemsJoined,
     PauseRequested,
     ResumeRequested,
     RetryDue,
@@ -56,6 +57,7 @@ from runtime.engine.event import (
     TimerDue,
 )
 from runtime.engine.gateway import choose
+from runtime.engine.items import feed, on_item, open_map, retry_due
 from runtime.engine.loading import ask_for, take_loaded
 from runtime.engine.retry import MAX_DEFERRALS, deferral_ms, delay_ms, is_repeated
 from runtime.engine.routes import note_join, why_left_out
@@ -98,6 +100,9 @@ def advance(state: ExecutionState, event: Event) -> list[Command]:  # noqa: C901
     out: list[Command] = []
     if state.phase is Phase.CLOSED:
         return out
+    if state.fans and on_item(state, event, out):
+        _go_on(state, out)
+        return out
     match event:
         case StepSucceeded():
             _succeeded(state, event, out)
@@ -123,6 +128,8 @@ def advance(state: ExecutionState, event: Event) -> list[Command]:  # noqa: C901
             _resumed(state, event, out)
         case BlobLoaded():
             _loaded(state, event, out)
+        case ItemsJoined():
+            pass  # Of a map that has ended.
         case CancelRequested():
             _cancelled(state, event, out)
         case DeadlineReached():
@@ -387,6 +394,8 @@ def _resumed(state: ExecutionState, event: ResumeRequested, out: list[Command]) 
     for due in overdue:
         if isinstance(due, TimerDue):
             _timer_due(state, due, out)
+        elif due.item >= 0:
+            retry_due(state, due, out)
         else:
             _retry_due(state, due, out)
     _go_on(state, out)
@@ -460,7 +469,9 @@ def _fill(state: ExecutionState, out: list[Command]) -> None:
         if state.phase is not Phase.GOING:
             _close_if_quiet(state, out)
             return
-    if state.open_steps == 0:
+    if state.fans and feed(state, out):
+        _go_on(state, out)
+    elif state.open_steps == 0:
         _succeed(state, out)
 
 
@@ -482,9 +493,12 @@ def _holds(state: ExecutionState, step: int, out: list[Command]) -> bool:
 
 
 def _run(state: ExecutionState, step: int, out: list[Command]) -> None:
-    wait = state.program.steps[step].wait
-    if wait is not None:
-        _wait(state, step, wait, out)
+    program = state.program.steps[step]
+    if program.wait is not None:
+        _wait(state, step, program.wait, out)
+        return
+    if program.for_each is not None:
+        open_map(state, step, out)
         return
     attempt = state.attempt[step] + 1
     state.attempt[step] = attempt

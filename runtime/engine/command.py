@@ -1,6 +1,6 @@
 """What the core asks for: a closed union. The worker's executor carries commands out, in order.
 
-RecordStep, RecordEvent and Finish of one advance() become one checkpoint. RunStep, ScheduleRetry and LookUp
+RecordStep, RecordEvent and Finish of one advance() become one checkpoint. RunStep, ScheduleRetry, LookUp and JoinItems
 are carried out only after the completions recorded before them are committed (durable order), BeginWait only
 after the events beside it are: the database's clock says when a wait began.
 Those that every step needs are tuples: they are made tens of thousands of times a second.
@@ -101,6 +101,14 @@ class LookUp(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class JoinItems:
+    """Make the outcomes of all items of a map its output, in their order; always answered by ItemsJoined."""
+
+    step: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """Close the execution: final status, output or error."""
 
@@ -116,6 +124,7 @@ Command: TypeAlias = (
     | ScheduleRetry
     | BeginWait
     | LookUp
+    | JoinItems
     | RecordStep
     | RecordEvent
     | Finish

@@ -8,8 +8,9 @@ from heapq import heappush
 from types import MappingProxyType
 from typing import Final
 
+from runtime.engine.about import EVENT_OF, about, about_item
 from runtime.engine.command import Command, RecordEvent, RecordStep, StopStep
-from runtime.engine.event import NO_FACTS, Facts, StepError
+from runtime.engine.event import Facts, StepError
 from runtime.engine.routes import follow, recover, recovery
 from runtime.engine.state import PENDING, RUNNING, SKIPPED, Ending, ExecutionState, Phase
 from runtime.model.checkpoint import Mark
@@ -91,18 +92,63 @@ def end_badly(
         stop_running(state, f"step {state.key(step)!r} failed", out)
 
 
+def end_item(
+    state: ExecutionState,
+    step: int,
+    item: int,
+    status: StepStatus,
+    error: StepError,
+    facts: Facts,
+    out: list[Command],
+    more: Mapping[str, Json] = _NO_MORE,
+) -> None:
+    """Record the final failure of an item. Unless its map collects, the others are stopped and the map ends."""
+    fan, plan = state.fans[step], state.program.steps[step].plan.map
+    attempt = fan.live[item].attempt
+    is_late = state.ending is not None or fan.fault is not None
+    fan.end(item, status)
+    out.append(RecordStep(step, attempt, status, error, None, facts, item, is_late=is_late))
+    data = {**about_item(state, step, item, attempt, facts), **more, "error": error.as_json()}
+    out.append(RecordEvent(EVENT_OF[status], data))
+    if not is_late and plan is not None and not plan.is_collecting:
+        fan.fault = (item, error)
+        stop_items(state, step, f"item {item} failed", out)
+
+
+def stop_items(state: ExecutionState, step: int, reason: str, out: list[Command]) -> None:
+    """Tell the running items of a map to end; those that make no call now need not be waited for."""
+    fan = state.fans[step]
+    fan.again.clear()
+    for item, one in tuple(fan.live.items()):
+        doubt = state.doubts.get((step, item))
+        if one.status == RUNNING:
+            out.append(StopStep(step, reason, item))
+        elif doubt is None:
+            del fan.live[item]
+        elif doubt.asks:
+            del state.doubts[step, item]
+            data: dict[str, Json] = _stopped(reason)
+            end_item(state, step, item, StepStatus.IN_DOUBT, doubt.error, doubt.facts, out, data)
+
+
+def _stopped(reason: str) -> dict[str, Json]:
+    """Nobody is asked any more: what was in doubt stays so."""
+    return {"verdict": Verdict.UNKNOWN.value, "by": "stop", "reason": reason}
+
+
 def stop_running(state: ExecutionState, reason: str, out: list[Command]) -> None:
     """Tell the running steps to end; their ends are awaited."""
     if state.running:
         for step, status in enumerate(state.status):
-            if status == RUNNING:
+            if status == RUNNING and step not in state.fans:
                 out.append(StopStep(step, reason))
-    for step in [one for one, doubt in state.doubts.items() if doubt.asks]:
-        # Nobody is asked any more: what was in doubt stays so.
+    for step in state.fans:
+        stop_items(state, step, reason, out)
+    for step in [one for one, doubt in state.doubts.items() if doubt.asks and type(one) is int]:
         state.busy -= 1
-        data: dict[str, Json] = {"verdict": Verdict.UNKNOWN.value, "by": "stop", "reason": reason}
         doubt = state.doubts.pop(step)
-        end_badly(state, step, StepStatus.IN_DOUBT, doubt.error, doubt.facts, out, data)
+        status = StepStatus.IN_DOUBT
+        end_badly(state, step, status, doubt.error, doubt.facts, out, _stopped(reason))
 
 
 def ending_by(stop: Mark) -> Ending:
@@ -127,29 +173,8 @@ def tries(state: ExecutionState, step: int) -> int:
     return state.attempt[step] - state.free.get(step, 0)
 
 
-def about(state: ExecutionState, step: int, facts: Facts = NO_FACTS) -> dict[str, Json]:
-    """What every event of a step says; that of an attempt's end also what it cost, when it cost something."""
-    said: dict[str, Json] = {
-        "step": step,
-        "key": state.key(step),
-        "item": -1,
-        "attempt": state.attempt[step],
-    }
-    if facts.cost is not None:
-        said["cost"] = facts.cost
-    return said
-
-
 def status_of(error: StepError) -> StepStatus:
     """As what an attempt with this error ended."""
     if error.kind is StepErrorKind.TIMEOUT:
         return StepStatus.TIMED_OUT
     return StepStatus.CANCELLED if error.kind is StepErrorKind.CANCELLED else StepStatus.FAILED
-
-
-EVENT_OF: Final = {
-    StepStatus.FAILED: EventKind.STEP_FAILED,
-    StepStatus.TIMED_OUT: EventKind.STEP_TIMED_OUT,
-    StepStatus.CANCELLED: EventKind.STEP_CANCELLED,
-    StepStatus.IN_DOUBT: EventKind.STEP_DOUBT_SETTLED,
-}

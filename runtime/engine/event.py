@@ -215,6 +215,17 @@ class BlobLoaded:
 
 
 @dataclass(frozen=True, slots=True)
+class ItemsJoined:
+    """The outcomes of all items of a map are its output now; or (`error`) can't be."""
+
+    step: int
+    attempt: int
+    output: Stored = None
+    facts: Facts = NO_FACTS
+    error: StepError | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class PauseRequested:
     """Somebody asked to start nothing more until it is resumed."""
 
@@ -256,6 +267,7 @@ Event: TypeAlias = (
     | PauseRequested
     | ResumeRequested
     | BlobLoaded
+    | ItemsJoined
     | CancelRequested
     | DeadlineReached
 )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import orjson
 
+from runtime.engine.about import about
 from runtime.engine.command import Command, RecordEvent, RecordStep
-from runtime.engine.ending import about, complete, end_badly
+from runtime.engine.ending import complete, end_badly
 from runtime.engine.event import WAITED, Facts, StepError
 from runtime.engine.scope import scope_of
 from runtime.engine.state import COMPLETED, ExecutionState

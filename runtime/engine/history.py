@@ -27,7 +27,7 @@ class StepAt:
 
     `error` is that of the newest attempt that failed. `is_announced`: a call that may happen once is
     recorded and not settled; `is_retried`: the attempt before was to be repeated; `is_handled`: it failed for good
-    and the execution went on. `cases` are those that a gateway took.
+    and the execution went on. `cases` are those that a gateway took, `items` how many a map goes over once it is open.
     """
 
     status: StepStatus
@@ -38,6 +38,7 @@ class StepAt:
     is_retried: bool = False
     is_handled: bool = False
     cases: tuple[int, ...] = ()
+    items: int | None = None
 
     @property
     def is_settled(self) -> bool:
@@ -157,6 +158,8 @@ def _apply_to_step(at: ExecutionAt, event: ExecutionEvent) -> None:
         # What a settled doubt comes to is told by the next event, or it stays as it is.
         is_handled = event.field("on_error") is not None
         at.steps[key] = replace(before, is_announced=False, is_handled=is_handled)
+    elif event.kind is EventKind.MAP_OPENED:
+        at.steps[key] = replace(before, items=_number(event.field("items")))
     elif status in _UNDER_WAY:
         at.steps[key] = replace(before, status=status, attempt=number, is_announced=False)
     else:
@@ -186,7 +189,7 @@ def _take_over(at: ExecutionAt, event: ExecutionEvent) -> None:
 def _idle(at: ExecutionAt) -> None:
     """Nothing is under way: what a lost owner had begun runs again, or nobody knows of it."""
     for key, step in at.steps.items():
-        if step.status is StepStatus.RUNNING:
+        if step.status is StepStatus.RUNNING and step.items is None:
             idle = StepStatus.RETRYING if step.is_retried else StepStatus.PENDING
             idle = StepStatus.IN_DOUBT if step.is_announced else idle
             at.steps[key] = replace(step, status=idle, attempt=step.ended)
@@ -240,6 +243,7 @@ _STEP: Final = {
     EventKind.STEP_CALL_WITHDRAWN: StepStatus.RUNNING,
     EventKind.TIMER_SET: StepStatus.WAITING,
     EventKind.SIGNAL_AWAITED: StepStatus.WAITING,
+    EventKind.MAP_OPENED: StepStatus.RUNNING,
 }
 _ENDS: Final = {
     EventKind.EXECUTION_COMPLETED: ExecutionStatus.COMPLETED,

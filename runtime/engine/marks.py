@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from runtime.engine.event import Signal
 from runtime.model.checkpoint import Mark, since_retry
@@ -52,6 +53,24 @@ def begun_waits(marks: Sequence[Mark]) -> tuple[BegunWait, ...]:
         if isinstance(until, str):
             wait.until = parse_instant(until)
     return tuple(found.values())
+
+
+class OpenedMap(NamedTuple):
+    """A map that was opened `ago` seconds ago, over so many items."""
+
+    attempt: int
+    items: int
+    ago: float
+
+
+def opened_maps(marks: Sequence[Mark]) -> dict[int, OpenedMap]:
+    """The maps that the present generation has opened, ended ones too."""
+    found: dict[int, OpenedMap] = {}
+    for mark in since_retry(marks):
+        if mark.kind == EventKind.MAP_OPENED and isinstance(mark.data, dict):
+            attempt, items = _number(mark.data.get("attempt")), _number(mark.data.get("items"))
+            found[_number(mark.data.get("step"))] = OpenedMap(attempt, items, mark.ago)
+    return found
 
 
 def is_paused(marks: Sequence[Mark]) -> bool:

@@ -13,7 +13,10 @@ from runtime.model.values import Digest
 
 @dataclass(frozen=True, slots=True)
 class StepProgram:
-    """One step, ready to run: its plan, its parsed `with` and `when`; of a gateway its conditions, None: else."""
+    """One step, ready to run: its plan, its parsed `with` and `when`; of a gateway its conditions, None: else.
+
+    Of a map `for_each` is its list, and whether the input of an item `names_item`.
+    """
 
     plan: StepPlan
     config: Template
@@ -21,6 +24,8 @@ class StepProgram:
     uses_secrets: bool
     wait: WaitPlan | None = None
     cases: tuple[Template | None, ...] = ()
+    for_each: Template | None = None
+    names_item: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,9 @@ def _step(plan: StepPlan, gateway: Gateway | None) -> StepProgram:
         uses_secrets=any(reference.path[:1] == ("secrets",) for reference in config.references),
         wait=plan.wait,
         cases=() if gateway is None else tuple(map(_condition, gateway.cases)),
+        for_each=None if plan.map is None else parse_template(plan.map.for_each),
+        names_item=plan.map is not None
+        and any(reference.path[:1] == ("item",) for reference in config.references),
     )
 
 

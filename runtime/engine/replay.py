@@ -13,17 +13,16 @@ failure that is not `late`: a step that fails while the others are stopped is no
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
 
-from runtime.engine.doubt import Doubt, lost
 from runtime.engine.ending import complete, ending_by, fail
 from runtime.engine.event import Event, RetryDue, StepError, StepInDoubt, TimerDue
-from runtime.engine.marks import begun_waits, is_paused, kept_joins, kept_signals
+from runtime.engine.marks import begun_waits, is_paused, kept_joins, kept_signals, opened_maps
 from runtime.engine.program import Program
+from runtime.engine.records import cause_of, doubt_of, made_no_call, was_put_off
+from runtime.engine.replay_items import ItemRecords, restore_maps
 from runtime.engine.routes import recover, restore_seen
 from runtime.engine.state import (
     COMPLETED,
@@ -43,8 +42,6 @@ from runtime.model.event import EventKind
 from runtime.model.execution import StepStatus
 from runtime.model.values import Json
 
-# Members of a row that tell of the call, whatever became of it.
-_FACTS: Final = ("in", "cost", "code", "code_digest", "worker")
 _ENDED_WELL = frozenset({COMPLETED, SKIPPED})
 _STOPS = frozenset({EventKind.EXECUTION_CANCEL_REQUESTED, EventKind.EXECUTION_DEADLINE_REACHED})
 
@@ -61,7 +58,7 @@ class Due:
 class Rebuilt:
     """A state, and what has to be told to it (doubts at once, retries and timers when they are due).
 
-    `waiting` says of steps that wait how many seconds ago they began.
+    `waiting` says of steps that wait, and of open maps, how many seconds ago they began.
     """
 
     state: ExecutionState
@@ -87,9 +84,8 @@ def rebuild(
     newest: dict[int, StepRecord] = {}
     taken: set[int] = set()
     tried: list[StepRecord] = []
-    for row in rows:
-        if row.is_withdrawn:
-            continue
+    items: list[StepRecord] = []
+    for row in _counted(rows, items):
         if row.generation == run.generation:
             tried.append(row)
         kept = row.generation == run.generation or (
@@ -104,13 +100,18 @@ def rebuild(
     _count_free(state, tried)
     due: list[Due] = []
     state.is_paused = is_paused(marks)
-    for row in sorted(newest.values(), key=_cause):
+    for row in sorted(newest.values(), key=cause_of):
         _restore(state, row, due)
     for signal in kept_signals(marks, taken):
         keep(state, signal)
     for joined in kept_joins(marks):
         restore_seen(state, joined)
     waiting = _restore_waits(state, marks, now, due)
+    opened = opened_maps(marks)
+    if items or opened:
+        told = restore_maps(state, ItemRecords.of(items, first, run.generation), opened)
+        due += [Due(*one) for one in told]
+        waiting |= {step: opened[step].ago for step in state.fans}
     if state.ending is not None:
         state.phase = Phase.STOPPING
     elif is_begun:
@@ -118,16 +119,27 @@ def rebuild(
     return Rebuilt(state, tuple(due), waiting)
 
 
+def _counted(rows: Iterable[StepRecord], items: list[StepRecord]) -> Iterator[StepRecord]:
+    """The rows of steps; those of items are put aside, and what was withdrawn never happened."""
+    for row in rows:
+        if row.is_withdrawn:
+            continue
+        if row.item == -1:
+            yield row
+        else:
+            items.append(row)
+
+
 def _count_free(state: ExecutionState, rows: Sequence[StepRecord]) -> None:
     """The attempts of this generation that made no call; of those put off, the ones since the last call."""
     called: dict[int, int] = {}
     for row in rows:
-        if _made_no_call(row):
+        if made_no_call(row):
             state.free[row.step] = state.free.get(row.step, 0) + 1
         elif not row.is_open:
             called[row.step] = max(row.attempt, called.get(row.step, 0))
     for row in rows:
-        if _was_put_off(row) and row.attempt > called.get(row.step, 0):
+        if was_put_off(row) and row.attempt > called.get(row.step, 0):
             state.deferred[row.step] = state.deferred.get(row.step, 0) + 1
 
 
@@ -164,21 +176,13 @@ def _order(row: StepRecord) -> tuple[int, int]:
     return row.generation, row.attempt
 
 
-def _cause(row: StepRecord) -> tuple[bool, float, int]:
-    """Of several failures the one that began the end comes first."""
-    is_late = isinstance(row.result, dict) and row.result.get("late") is True
-    return is_late, -row.ended_ago, row.step
-
-
 def _restore(state: ExecutionState, row: StepRecord, due: list[Due]) -> None:
     step = row.step
     result = row.result if isinstance(row.result, dict) else {}
     state.attempt[step] = row.attempt
     if row.is_open:
         _hold(state, step, IN_DOUBT)
-        is_told = row.status == IN_DOUBT
-        error = StepError.of_json(result.get("error")) if is_told else lost(state.key(step))
-        state.doubts[step] = Doubt(error, is_told, tail=_tail_of(result))
+        state.doubts[step] = doubt_of(state, row)
         due.append(Due(StepInDoubt(step, row.attempt, row.item)))
     elif row.status in _ENDED_WELL:
         if row.status == COMPLETED:
@@ -188,25 +192,10 @@ def _restore(state: ExecutionState, row: StepRecord, due: list[Due]) -> None:
         complete(state, step, row.status)
     elif _is_handled(row):
         recover(state, step, StepStatus(row.status), StepError.of_json(result.get("error")))
-    elif _made_no_call(row) and "retry_in_ms" not in result:
+    elif made_no_call(row) and "retry_in_ms" not in result:
         state.status[step] = PENDING
     else:
         _restore_failure(state, row, result, due)
-
-
-def _tail_of(result: dict[str, Json]) -> str:
-    """What a row says of a call, as it stands in the row."""
-    return "".join(f',"{name}":{json.dumps(result[name])}' for name in _FACTS if name in result)
-
-
-def _made_no_call(row: StepRecord) -> bool:
-    """Whether the engine withdrew, deferred or gave up this attempt: another one follows."""
-    result = row.result
-    return (
-        row.status == int(StepStatus.CANCELLED)
-        and isinstance(result, dict)
-        and result.get("stopped") is True
-    )
 
 
 def _is_handled(row: StepRecord) -> bool:
@@ -216,10 +205,6 @@ def _is_handled(row: StepRecord) -> bool:
 
 def _still_counts(row: StepRecord) -> bool:
     return row.status in _ENDED_WELL or _is_handled(row)
-
-
-def _was_put_off(row: StepRecord) -> bool:
-    return _made_no_call(row) and isinstance(row.result, dict) and "retry_in_ms" in row.result
 
 
 def _restore_failure(

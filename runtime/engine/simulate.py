@@ -20,6 +20,7 @@ from runtime.engine.command import (
     BeginWait,
     Command,
     Finish,
+    JoinItems,
     LoadBlob,
     LookUp,
     RecordEvent,
@@ -227,6 +228,8 @@ class _Simulator:
                 self._later(0, StepFailed(command.step, attempt, error))
             case LookUp():
                 self._later(0, DoubtJudged(command.step, command.attempt, Verdict.UNKNOWN))
+            case JoinItems():
+                self._stopped = "items of a map are not simulated"
             case LoadBlob():
                 self._stopped = "a large value is not at hand"
             case Finish():

@@ -1,8 +1,8 @@
 """ExecutionState: one execution in memory, as integers per step. Changed by advance() and replay only.
 
 It is mutable on purpose: a completion touches only the out-edges of its step, so a whole execution costs
-O(edges) (`edge_visits` counts them, a property test watches it). Items of a map will be keyed (step, item);
-until then item is -1 and the step alone is the key.
+O(edges) (`edge_visits` counts them, a property test watches it). Items of a map are in its Fan; where steps and items
+are kept side by side, the key of an item is (step, item).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from uuid import UUID
 
 from runtime.engine.doubt import Doubt
 from runtime.engine.event import RetryDue, Signal, StepError, TimerDue
+from runtime.engine.fan import Fan, Place, Range
 from runtime.engine.program import Program
 from runtime.expression import ExpressionError
 from runtime.model.blob import BlobRef, NotLoaded, Stored
@@ -78,6 +79,7 @@ class ExecutionState:
     `joined` the ends that a join of `any` or a number has met, `seen` those it had met when it began before
     all were there, `visible` what follows from that for steps behind it (made when asked for).
     In `skipped_needs` counts every end that does not lead to the step.
+    `fans` are the maps that are open, `kept` the items that an earlier generation has completed of those that are not.
     `awaits` is the large value that a condition or the outputs of the workflow need, `loaded` those that
     have come since, only until they have been used.
     """
@@ -92,10 +94,12 @@ class ExecutionState:
         "edge_visits",
         "ending",
         "errors",
+        "fans",
         "free",
         "gates",
         "is_paused",
         "joined",
+        "kept",
         "listening",
         "loaded",
         "lost",
@@ -128,7 +132,7 @@ class ExecutionState:
         self.loaded: dict[BlobRef, Json] = {}
         self.lost: dict[BlobRef, str] = {}
         self.errors: dict[int, StepError] = {}
-        self.doubts: dict[int, Doubt] = {}
+        self.doubts: dict[Place, Doubt] = {}
         self.free: dict[int, int] = {}
         self.deferred: dict[int, int] = {}
         self.skipped_needs: dict[int, int] = {}
@@ -147,6 +151,8 @@ class ExecutionState:
         self.seen: dict[int, tuple[int, ...]] = {}
         self.visible: dict[int, int] = {}
         self.overdue: list[RetryDue | TimerDue] = []
+        self.fans: dict[int, Fan] = {}
+        self.kept: dict[int, tuple[Range, ...]] = {}
 
     @property
     def is_idle(self) -> bool:
@@ -169,9 +175,9 @@ class ExecutionState:
             raise ExpressionError(self.lost[ref])
         raise NotLoaded(ref)
 
-    def seed(self, step: int) -> str:
+    def seed(self, step: int, item: int = -1) -> str:
         """What the jitter of a step's delays is a hash of, beside the attempt: equal in every replay."""
-        return f"{self.run.id}:{step}:-1:{self.run.generation}"
+        return f"{self.run.id}:{step}:{item}:{self.run.generation}"
 
     def key(self, step: int) -> str:
         """The id of a step as its author wrote it."""

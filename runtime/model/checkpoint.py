@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum, StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from runtime.model.event import EventKind
@@ -130,6 +130,11 @@ class InboxMessage(NamedTuple):
     data: Json
 
 
+# In the place of an item: this record stands for all rows of items that completed in its generation; its result is
+# a list of ranges `[first, behind the last]`. What they put out is read when the map joins, and not before.
+COMPLETED_ITEMS: Final = -2
+
+
 class StepRecord(NamedTuple):
     """A row of `step_executions` as replay reads it; `ended_ago` is by the database's clock."""
 
@@ -146,6 +151,14 @@ class StepRecord(NamedTuple):
     def is_withdrawn(self) -> bool:
         """Whether this is an intent that was taken back: the attempt never happened."""
         return self.is_open and self.status == StepStatus.CANCELLED
+
+
+class ItemResult(NamedTuple):
+    """What became of an item of a map: its output, or the error with which it ended."""
+
+    item: int
+    status: int
+    value: Json
 
 
 class Mark(NamedTuple):

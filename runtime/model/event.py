@@ -49,6 +49,7 @@ class EventKind(IntEnum):
     SIGNAL_RECEIVED = 33
     MESSAGE_UNREAD = 34
     STEP_JOINED = 35
+    MAP_OPENED = 36
     STEP_CALL_ANNOUNCED = 40
     STEP_CALL_WITHDRAWN = 41
 
@@ -75,6 +76,7 @@ MARKS = (
     EventKind.SIGNAL_AWAITED,
     EventKind.SIGNAL_RECEIVED,
     EventKind.STEP_JOINED,
+    EventKind.MAP_OPENED,
 )
 _FINAL = frozenset(
     {

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 from runtime.model.route import Routes
 from runtime.model.values import Digest, Duration, Json, SemVer
@@ -108,12 +109,29 @@ class WaitPlan:
     has_default: bool = False
 
 
+MAX_ITEMS: Final = 100_000
+MAP_CONCURRENCY: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class MapPlan:
+    """What a map goes over: `for_each` as written, at most `max_concurrency` of its items at once.
+
+    When an item fails for good, the map fails with it; unless it `is_collecting`: then it goes on, and its output
+    says of each item how it ended.
+    """
+
+    for_each: Json
+    max_concurrency: int = MAP_CONCURRENCY
+    is_collecting: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class StepPlan:
     """One step of a plan.
 
     `config` is the `with` block as written (of a wait step what it waits for); `when` the
-    condition's text or None.
+    condition's text or None. Of a map, all that is about calls is that of its task.
     """
 
     index: int
@@ -128,6 +146,7 @@ class StepPlan:
     retry: RetryPolicy = NO_RETRY
     effect: Effect | None = None
     wait: WaitPlan | None = None
+    map: MapPlan | None = None
     in_doubt: InDoubt = InDoubt.FAIL
     line: int | None = None
     canonical: Json = None

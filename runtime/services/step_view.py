@@ -55,10 +55,13 @@ _READ: Final = frozenset(
         EventKind.EXECUTION_WAITING,
         EventKind.EXECUTION_RETRIED,
         EventKind.EXECUTION_TAKEN_OVER,
+        EventKind.MAP_OPENED,
     }
 )
 # What of the events the replay reads here.
-_MARKS: Final = frozenset({EventKind.EXECUTION_RETRIED, EventKind.STEP_JOINED})
+_MARKS: Final = frozenset(
+    {EventKind.EXECUTION_RETRIED, EventKind.STEP_JOINED, EventKind.MAP_OPENED}
+)
 _STILL_GOING: Final = frozenset(
     {
         StepStatus.PENDING,
@@ -104,7 +107,7 @@ def steps_of(
     only: int | None = None,
     stacks: bool = False,
 ) -> tuple[StepExecution, ...]:
-    """Every step of the newest generation, in the order of the plan.
+    """Every step of the newest generation, in the order of the plan; rows and events of items are not among these.
 
     Inputs that depend on a large value are left out unless `resolve` has it; `stacks` says whether the caller may see
     where in the code of a step its failure was raised.
@@ -283,7 +286,7 @@ def _at_the_end(
     """Nothing goes on in an execution that has ended: what was under way or waiting was stopped."""
     if status is StepStatus.PENDING and rows:
         return rows[-1].status
-    under_way = status in {StepStatus.RETRYING, StepStatus.WAITING} or (
+    under_way = status in {StepStatus.RETRYING, StepStatus.WAITING, StepStatus.RUNNING} or (
         status is StepStatus.PENDING and started is not None
     )
     return StepStatus.CANCELLED if under_way else status

@@ -19,6 +19,7 @@ from runtime.model.checkpoint import (
     ExecutionHistory,
     InboxKind,
     InboxMessage,
+    ItemResult,
     Mark,
     OwnedExecution,
     QueuedExecution,
@@ -187,6 +188,16 @@ class ExecutionStore:
             )
             for row in last
         }
+
+    async def item_results(
+        self, shard: int, execution: UUID, step: int, first: int, behind: int
+    ) -> list[ItemResult]:
+        """What became of items of a map that have ended, from the first to before the last number, in order."""
+        async with self._database.worker() as connection:
+            rows = await connection.fetch(
+                _SQL["item_results"], shard, execution, step, first, behind
+            )
+        return [ItemResult(*row) for row in rows]
 
     async def messages(
         self, ids: Sequence[UUID], *, shard: int = 0

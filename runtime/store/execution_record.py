@@ -83,7 +83,7 @@ class ExecutionRecords:
     async def attempts(
         self, tenant: UUID, ids: Sequence[UUID]
     ) -> tuple[dict[UUID, list[AttemptRow]], dict[UUID, list[ExecutionEvent]]]:
-        """All attempts and all events (without the payloads of signals), per execution."""
+        """All attempts and all events (without the payloads of signals), per execution; none of items of maps."""
         rows: defaultdict[UUID, list[AttemptRow]] = defaultdict(list)
         events: defaultdict[UUID, list[ExecutionEvent]] = defaultdict(list)
         for database, some in self._shards.grouped(ids).items() if ids else ():

@@ -20,6 +20,7 @@ from runtime.engine.event import (
     StepFailed,
     TimerDue,
 )
+from runtime.engine.fan import Place, place_of
 from runtime.engine.program import Program
 from runtime.engine.replay import Rebuilt, rebuild
 from runtime.engine.state import PENDING, RUNNING, ExecutionState, Phase, RunInfo
@@ -41,7 +42,7 @@ from runtime.worker.encode import clean
 from runtime.worker.executor import Executor
 from runtime.worker.inbox import receive, signal_of
 from runtime.worker.prepared import PreparedProgram
-from runtime.worker.run import Run
+from runtime.worker.run import Action, Run
 from runtime.worker.tools import Seat, Tools
 from runtime.worker.undecodable import set_aside
 from runtime.worker.waiting import database_now
@@ -115,10 +116,17 @@ class Admission:
             self._refuse(old.owned, history, "checkpoint_rejected", words, refusals=2)
             return
         run, due = self._make(old.owned, old.prepared, history, old.claimed_at)
-        lost = {
+        lost: set[Place] = {
             step
             for step, status in enumerate(old.state.status)
             if run.state.status[step] == PENDING and status not in {PENDING, RUNNING}
+        }
+        lost |= {
+            (step, item)
+            for step, fan in run.state.fans.items()
+            if step in old.state.fans
+            for item, end in enumerate(old.state.fans[step].ends)
+            if end and not fan.ends[item]
         }
         run.refusals = 1
         self._begin(run, history, due, lost=lost, words=words)
@@ -186,7 +194,7 @@ class Admission:
         history: ExecutionHistory,
         rebuilt: Rebuilt,
         *,
-        lost: Container[int] = (),
+        lost: Container[Place] = (),
         words: str = "",
     ) -> None:
         """Tell the run, in this order: messages, deadline, what its rows left open; then start."""
@@ -208,12 +216,12 @@ class Admission:
         is_new = state.phase is Phase.NEW
         commands = advance(state, Started(self._tools.name)) if is_new else proceed(state)
         actions = run.take_in(commands)
-        executor.act(run, [a for a in actions if not (isinstance(a, RunStep) and a.step in lost)])
+        executor.act(run, [a for a in actions if not _is_lost(a, lost)])
         for action in actions:
-            if not isinstance(action, RunStep) or action.step not in lost:
-                continue
-            error = StepError("checkpoint_rejected", clean(words))
-            executor.tell(run, StepFailed(action.step, action.attempt, error))
+            if isinstance(action, RunStep) and _is_lost(action, lost):
+                error = StepError("checkpoint_rejected", clean(words))
+                failed = StepFailed(action.step, action.attempt, error, item=action.item)
+                executor.tell(run, failed)
 
     def _refuse(
         self,
@@ -256,6 +264,10 @@ class Admission:
             return
         loop = asyncio.get_running_loop()
         run.deadline = loop.call_later(seconds, self._executor.tell, run, DeadlineReached())
+
+
+def _is_lost(action: Action, lost: Container[Place]) -> bool:
+    return isinstance(action, RunStep) and place_of(action.step, action.item) in lost
 
 
 def owned_of(born: Newborn) -> OwnedExecution:

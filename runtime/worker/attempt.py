@@ -19,7 +19,8 @@ from runtime.abi.connector import StepContext
 from runtime.connectors.cancel import CancelSignal
 from runtime.connectors.invoke import effect_of, target_of
 from runtime.engine.command import RunStep
-from runtime.engine.event import STOPPED_TAIL, Facts, StepError, StepFailed, StepSucceeded
+from runtime.engine.event import NO_FACTS, STOPPED_TAIL, Facts, StepError, StepFailed, StepSucceeded
+from runtime.engine.fan import Place, place_of
 from runtime.engine.retry import idempotency_key
 from runtime.engine.scope import MASKED, Resolve, nothing_loaded, scope_of
 from runtime.engine.state import ExecutionState
@@ -67,9 +68,15 @@ class Attempt:
     cost: Money | None = None
 
     @property
+    def place(self) -> Place:
+        """The key of its step, or of its item."""
+        return place_of(self.step, self.item)
+
+    @property
     def subject(self) -> str:
         """What messages call its output."""
-        return f"The output of step {self.prepared.program.plan.key!r}"
+        which = "" if self.item < 0 else f"item {self.item} of "
+        return f"The output of {which}step {self.prepared.program.plan.key!r}"
 
     def succeeded(self, output: Encoded, now: float, ref: BlobRef | None = None) -> StepSucceeded:
         """The attempt returned; with `ref`, its output lies outside the row."""
@@ -116,6 +123,12 @@ class Attempt:
         return None if self.cost is None else str(self.cost)
 
 
+def not_made(action: RunStep | Attempt, error: StepError, facts: Facts = NO_FACTS) -> StepFailed:
+    """The end of an attempt that made no call."""
+    number = action.number if isinstance(action, Attempt) else action.attempt
+    return StepFailed(action.step, number, error, Effect.PURE, facts, action.item)
+
+
 def begin(
     command: RunStep,
     prepared: PreparedStep,
@@ -126,8 +139,9 @@ def begin(
     cancel: CancelSignal,
     now: float,
     resolve: Resolve = nothing_loaded,
+    names: Mapping[str, Json] | None = None,
 ) -> Attempt:
-    """Render the input and find out what a second call would do.
+    """Render the input and find out what a second call would do; `names` are those that only an item has.
 
     Raises StepFailed, and NotLoaded when a large value is needed that `resolve` does not have.
     """
@@ -138,7 +152,7 @@ def begin(
             "brings it where the worker runs, then retry the execution.",
             type="connector.missing",
         )
-    rendered, input_digest = _render(prepared, state, secrets, mask, resolve)
+    rendered, input_digest = _render(prepared, state, secrets, mask, resolve, names)
     return Attempt(
         step=command.step,
         item=command.item,
@@ -159,6 +173,7 @@ def _render(
     secrets: Mapping[str, str],
     mask: Callable[[Any], Any],
     resolve: Resolve,
+    names: Mapping[str, Json] | None,
 ) -> tuple[Json, str]:
     """The input with its secrets, and the digest of the one that people see.
 
@@ -169,13 +184,13 @@ def _render(
         return orjson.loads(raw), constant_digest
     step = prepared.program
     try:
-        rendered, input_digest = copied(
-            step.config.render(scope_of(state, secrets, resolve, step=step.plan.index))
-        )
+        scope = scope_of(state, secrets, resolve, step=step.plan.index)
+        if names is not None:
+            scope.update(names)
+        rendered, input_digest = copied(step.config.render(scope))
         if step.uses_secrets:
-            input_digest = digest(
-                step.config.render(scope_of(state, MASKED, resolve, step=step.plan.index))
-            )
+            scope["secrets"] = MASKED
+            input_digest = digest(step.config.render(scope))
     except ExpressionError as problem:
         raise errors.StepFailed(
             clean(mask(f"`with` of step {step.plan.key!r}: {problem.message}")), type="expression"

@@ -18,6 +18,7 @@ from runtime.connectors.cancel import CancelSignal
 from runtime.connectors.invoke import look_up
 from runtime.engine.command import LookUp, RunStep
 from runtime.engine.event import DoubtJudged, Facts
+from runtime.engine.fan import place_of
 from runtime.engine.state import Phase
 from runtime.model import errors
 from runtime.model.blob import BlobRef, NotLoaded, stored
@@ -73,20 +74,20 @@ class Doubts:
 
     def decided(self, run: Run, data: Mapping[str, Json]) -> None:
         """A person has decided. What is not about the call that is in doubt now changes nothing."""
-        step, attempt = data.get("step"), data.get("attempt")
+        step, attempt, item = data.get("step"), data.get("attempt"), data.get("item", -1)
         if (
             not isinstance(step, int)
             or not isinstance(attempt, int)
+            or not isinstance(item, int)
             or data.get("generation") != run.owned.generation
-            or step not in run.state.doubts
+            or place_of(step, item) not in run.state.doubts
         ):
             return
         verdict, reason = Verdict(str(data.get("decision"))), data.get("reason")
-        command = LookUp(step, attempt)
+        command = LookUp(step, attempt, item)
         actor = data.get("actor") or {}
-        judged = DoubtJudged(
-            step, attempt, verdict, actor=actor, reason=reason if isinstance(reason, str) else None
-        )
+        words = reason if isinstance(reason, str) else None
+        judged = DoubtJudged(step, attempt, verdict, actor=actor, reason=words, item=item)
         if verdict is Verdict.MADE:
             try:
                 judged = self._made(run, command, self._given(data.get("output")), judged)
@@ -112,7 +113,7 @@ class Doubts:
                 limit.reschedule(when)
 
     async def _ask(self, run: Run, command: LookUp) -> None:
-        judged = DoubtJudged(command.step, command.attempt, Verdict.UNKNOWN)
+        judged = DoubtJudged(command.step, command.attempt, Verdict.UNKNOWN, item=command.item)
         held = self._outputs.held()
         try:
             await self._until_over(run)
@@ -145,7 +146,7 @@ class Doubts:
             try:
                 while True:
                     try:
-                        return self._begin(run, RunStep(command.step, command.attempt), None, held)
+                        return self._begin(run, RunStep(*command), None, held)
                     except NotLoaded as missing:
                         await held.add(self._outputs, run.owned, missing.ref)
             finally:
@@ -177,11 +178,11 @@ class Doubts:
         self, run: Run, command: LookUp, unknown: DoubtJudged, attempt: Attempt
     ) -> DoubtJudged:
         """One look-up; raises StepFailed."""
-        step, number = command.step, command.attempt
+        step, number, item = command
         context = replace(self._context(run, attempt), charge=for_nothing)
         verdict, output = await look_up(attempt.prepared.connector, context, attempt.rendered)
         if verdict is not Verdict.MADE:
-            return DoubtJudged(step, number, verdict)
+            return DoubtJudged(step, number, verdict, item=item)
         try:
             kept = await self._outputs.keep(run.owned, output, attempt.subject)
         except errors.StepFailed as failed:
@@ -189,7 +190,7 @@ class Doubts:
                 raise
             # It was made, so nobody may make it again; what it gave can't be kept.
             self._refused(run, failed)
-            return DoubtJudged(step, number, Verdict.FAIL)
+            return DoubtJudged(step, number, Verdict.FAIL, item=item)
         return self._made(run, command, kept, unknown, attempt)
 
     def _given(self, output: Json) -> Kept:
@@ -208,17 +209,19 @@ class Doubts:
         attempt: Attempt | None = None,
     ) -> DoubtJudged:
         """The call was made: its output becomes the step's, as if the attempt had returned it."""
-        step, number = command.step, command.attempt
+        step, number, item = command
         if attempt is None:
             with suppress(errors.StepFailed, NotLoaded):
-                attempt = self._begin(run, RunStep(step, number), None, None)
+                attempt = self._begin(run, RunStep(*command), None, None)
         value = kept.encoded.value if kept.ref is None else kept.ref
         if attempt is None:
             tail = f',"out":"{kept.encoded.digest}"{run.prepared.steps[step].tail}'
             facts = Facts(output=kept.text, tail=tail)
         else:
             facts = attempt.succeeded(kept.encoded, self._clock.monotonic(), kept.ref).facts
-        return DoubtJudged(step, number, Verdict.MADE, value, facts, judged.actor, judged.reason)
+        return DoubtJudged(
+            step, number, Verdict.MADE, value, facts, judged.actor, judged.reason, item
+        )
 
     @staticmethod
     def _refused(run: Run, failed: errors.StepFailed) -> None:

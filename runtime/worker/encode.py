@@ -45,15 +45,20 @@ def encode(value: Json, what: str, limit: int) -> Encoded:
     except (TypeError, ValueError, RecursionError) as error:
         raise _unstorable(f"{what} can't be stored as JSON: {error}.") from error
     if len(raw) > limit:
-        raise StepFailed(
-            f"{what} is {len(raw)} bytes long; at most {limit} bytes are stored. "
-            "Return less, or a reference to where the rest lies, or raise MC_MAX_OUTPUT_BYTES.",
-            type=TOO_LARGE,
-            details={"bytes": len(raw), "limit": limit},
-        )
+        raise too_large(what, len(raw), limit)
     if _NUL in raw and has_nul(value):
         raise _unstorable(f"{what} holds the character U+0000, which PostgreSQL can't store.")
-    return Encoded(value, raw, _hash(raw))
+    return Encoded(value, raw, hash_of(raw))
+
+
+def too_large(what: str, size: int, limit: int) -> StepFailed:
+    """Why a value is not stored that is longer than the limit."""
+    return StepFailed(
+        f"{what} is {size} bytes long; at most {limit} bytes are stored. "
+        "Return less, or a reference to where the rest lies, or raise MC_MAX_OUTPUT_BYTES.",
+        type=TOO_LARGE,
+        details={"bytes": size, "limit": limit},
+    )
 
 
 def is_bulky(value: Any, limit: int = BULKY) -> bool:
@@ -76,13 +81,13 @@ def is_bulky(value: Any, limit: int = BULKY) -> bool:
 
 def digest(value: Json) -> str:
     """`sha256:...` over the value with sorted keys."""
-    return _hash(orjson.dumps(value, option=orjson.OPT_SORT_KEYS))
+    return hash_of(orjson.dumps(value, option=orjson.OPT_SORT_KEYS))
 
 
 def copied(value: Json) -> tuple[Json, str]:
     """A copy of the value that shares nothing with it, and the digest of both."""
     raw = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
-    return orjson.loads(raw), _hash(raw)
+    return orjson.loads(raw), hash_of(raw)
 
 
 def written(value: Json) -> tuple[bytes, str] | None:
@@ -91,7 +96,7 @@ def written(value: Json) -> tuple[bytes, str] | None:
         raw = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     except (TypeError, ValueError, RecursionError):
         return None
-    return raw, _hash(raw)
+    return raw, hash_of(raw)
 
 
 def text_of(value: Any) -> str:
@@ -143,7 +148,8 @@ def stopped(reason: str) -> StepError:
     return StepError("step.cancelled", f"The step was stopped: {reason}.", StepErrorKind.CANCELLED)
 
 
-def _hash(raw: bytes) -> str:
+def hash_of(raw: bytes) -> str:
+    """The digest of JSON text."""
     return "sha256:" + hashlib.sha256(raw).hexdigest()
 
 

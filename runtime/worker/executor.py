@@ -22,6 +22,7 @@ from runtime.engine.advance import advance
 from runtime.engine.command import (
     BeginWait,
     Finish,
+    JoinItems,
     LoadBlob,
     LookUp,
     RecordEvent,
@@ -41,6 +42,7 @@ from runtime.engine.event import (
     StepFailed,
     TimerDue,
 )
+from runtime.engine.fan import place_of
 from runtime.engine.scope import nothing_loaded
 from runtime.engine.state import Phase
 from runtime.model import errors
@@ -56,13 +58,14 @@ from runtime.store.flush import Flusher
 from runtime.telemetry.log import get_logger
 from runtime.telemetry.metrics import Metrics
 from runtime.worker import signals
-from runtime.worker.attempt import Attempt, begin, context_of
+from runtime.worker.attempt import Attempt, begin, context_of, not_made
 from runtime.worker.breaker import Breakers, key_of
 from runtime.worker.doubt import STOPPING_SECONDS, Doubts
 from runtime.worker.encode import clean, error_of, stopped
 from runtime.worker.intents import Intents
 from runtime.worker.large import Large
 from runtime.worker.lease import Lease
+from runtime.worker.maps import Joins, ReadItems, is_called_off, names_of
 from runtime.worker.outputs import Held, Outputs
 from runtime.worker.run import Action, Run, StoreOutput
 from runtime.worker.step_log import StepLogs
@@ -95,6 +98,7 @@ class Executor:
         clock: Clock,
         signals: signals.Signals,
         breakers: Breakers,
+        read_items: ReadItems,
         on_closed: Callable[[Run, Closing], None],
         on_refused: Callable[[Run, FlushResult], None],
         on_news: signals.News,
@@ -110,6 +114,7 @@ class Executor:
         self._outputs = outputs
         self._stopping = Stopping(report=self._report, traces=traces, clock=clock)
         self._large = Large(outputs, start=self._start_safely, tell=self.tell)
+        self._joins = Joins(outputs, read=read_items, tell=self.tell)
         self._traces = traces
         self._settings = settings
         self._metrics = metrics
@@ -200,9 +205,8 @@ class Executor:
                     self._schedule(run, action)
                 case BeginWait():
                     self._begin_wait(run, action)
-                case LookUp():
-                    if not self.is_draining:
-                        self.doubts.look_up(run, action)
+                case LookUp() | JoinItems():
+                    self._read(run, action)
                 case LoadBlob():
                     self._large.for_core(run, action.ref)
                 case StoreOutput():
@@ -213,6 +217,15 @@ class Executor:
         if is_stopping:
             self._recall(run)
         self.touched(run)
+
+    def _read(self, run: Run, action: LookUp | JoinItems) -> None:
+        """What only reads; whoever comes next reads it again."""
+        if self.is_draining:
+            return
+        if isinstance(action, LookUp):
+            self.doubts.look_up(run, action)
+        else:
+            self._joins.join(run, action)
 
     def touched(self, run: Run) -> None:
         """The run has recorded something: see to it at the end of this turn."""
@@ -251,7 +264,7 @@ class Executor:
         """Tell the run that a retry is due, later."""
         when = self._loop.time() + seconds
         timer = self._loop.call_at(when, self._retry, run, due)
-        run.retries[due.step] = (when, timer)
+        run.retries[place_of(due.step, due.item)] = (when, timer)
 
     def fire_at(self, run: Run, due: TimerDue, seconds: float) -> None:
         """Tell the run that the time of a wait has come, now or later."""
@@ -268,6 +281,7 @@ class Executor:
             self.forget(run)
             self._traces.end_run(run, None)
         self.doubts.drop()
+        self._joins.drop()
         for entries in (self._ready, self._blocked, self._dirty):
             entries.clear()
         self._intents.take()
@@ -358,9 +372,7 @@ class Executor:
             if isinstance(action, RunStep):
                 self._large.for_step(run, action, missing.ref)
         except Exception as error:  # noqa: BLE001 - one step must not break the turn of all
-            number = action.number if isinstance(action, Attempt) else action.attempt
-            failed = self._defect(run, action.step, error)
-            self.tell(run, StepFailed(action.step, number, failed, Effect.PURE))
+            self.tell(run, not_made(action, self._defect(run, action.step, error)))
         return None
 
     def _defect(self, run: Run, step: int, error: Exception) -> StepError:
@@ -375,7 +387,7 @@ class Executor:
     def _start(self, run: Run, action: RunStep | Attempt, held: Held | None) -> None:
         if run.is_over:
             return
-        if run.state.phase is not Phase.GOING:
+        if run.state.phase is not Phase.GOING or (action.item >= 0 and is_called_off(run, action)):
             self._call_off(run, action)
             return
         if self.is_draining:
@@ -395,13 +407,13 @@ class Executor:
         except errors.StepFailed as failed:
             error, facts = error_of(failed), Facts(tail=prepared.tail)
             self._count(run, action.step, "failed")
-            self.tell(run, StepFailed(action.step, action.attempt, error, Effect.PURE, facts))
+            self.tell(run, not_made(action, error, facts))
             return
         if held is not None:
             held.stay_with(attempt)
         refusal = self._refusal(run, attempt)
         if refusal is not None:
-            self.tell(run, StepDeferred(action.step, action.attempt, refusal))
+            self.tell(run, StepDeferred(action.step, action.attempt, refusal, action.item))
         elif is_inline:
             self._answer(run, attempt)
         elif attempt.effect is Effect.AT_MOST_ONCE:
@@ -419,6 +431,8 @@ class Executor:
         held: Held | None = None,
     ) -> Attempt:
         """An attempt with its rendered input; raises StepFailed and NotLoaded."""
+        resolve, now = nothing_loaded if held is None else held.resolve, self._clock.monotonic()
+        item = action.item
         return begin(
             action,
             run.prepared.steps[action.step],
@@ -426,8 +440,9 @@ class Executor:
             secrets=self._secrets,
             mask=self._secrets.mask,
             cancel=self._never if cancel is None else cancel,
-            now=self._clock.monotonic(),
-            resolve=nothing_loaded if held is None else held.resolve,
+            now=now,
+            resolve=resolve,
+            names=None if item < 0 else names_of(run, action.step, item, resolve, now),
         )
 
     def _refusal(self, run: Run, attempt: Attempt) -> StepError | None:
@@ -443,11 +458,10 @@ class Executor:
 
     def _call_off(self, run: Run, action: RunStep | Attempt) -> None:
         """The execution is stopping: what has not begun ends without a call."""
-        number = action.number if isinstance(action, Attempt) else action.attempt
         error = stopped("the execution is stopping")
         if isinstance(action, Attempt) and self._intents.release(action):
             self.unblock()
-        self.tell(run, StepFailed(action.step, number, error, Effect.PURE, STOPPED))
+        self.tell(run, not_made(action, error, STOPPED))
 
     def _answer(self, run: Run, attempt: Attempt) -> None:
         """A connector that answers at once: no task, no await."""
@@ -461,7 +475,7 @@ class Executor:
         else:
             if encoded is None:
                 attempt.cancel = CancelSignal()
-                run.attempts[attempt.step] = attempt
+                run.attempts[attempt.place] = attempt
                 attempt.task = self._tasks.start(self._conclude(run, attempt, output=output))
             else:
                 self._report(run, attempt, attempt.succeeded(encoded, self._clock.monotonic()))
@@ -475,13 +489,13 @@ class Executor:
             return
         self._intents.release(attempt)
         attempt.started_at = self._clock.monotonic()
-        run.attempts[attempt.step] = attempt
+        run.attempts[attempt.place] = attempt
         self._signals.fire(signals.CALLING)
         attempt.task = self._tasks.start(self._call(run, attempt))
 
     def _put_back(self, run: Run, attempt: Attempt) -> None:
         """The process stood still since the turn that let this call begin: it must be let again."""
-        del run.attempts[attempt.step]
+        del run.attempts[attempt.place]
         if attempt.stop_timer is not None:
             attempt.stop_timer.cancel()
         if attempt.effect is Effect.AT_MOST_ONCE:
@@ -525,7 +539,7 @@ class Executor:
         attempt.is_over = True
         if attempt.stop_timer is not None:
             attempt.stop_timer.cancel()
-        run.attempts.pop(attempt.step, None)
+        run.attempts.pop(attempt.place, None)
         if (key := key_of(run, attempt)) is not None:
             self._breakers.ended(key, event.error if isinstance(event, StepFailed) else None)
         if isinstance(event, StepFailed):
@@ -556,7 +570,7 @@ class Executor:
         self.retry_at(run, due, command.delay_ms / 1000)
 
     def _retry(self, run: Run, due: RetryDue) -> None:
-        run.retries.pop(due.step, None)
+        run.retries.pop(place_of(due.step, due.item), None)
         self.tell(run, due)
 
     def _begin_wait(self, run: Run, command: BeginWait) -> None:

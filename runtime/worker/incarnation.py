@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -71,6 +72,7 @@ class Incarnation:
             clock=tools.clock,
             signals=tools.signals,
             breakers=tools.breakers,
+            read_items=partial(tools.store.item_results, seat.shard),
             on_closed=self._closed,
             on_refused=self._refused,
             on_news=self._news,

@@ -11,12 +11,12 @@ from functools import partial
 from typing import Any
 
 from runtime.engine.command import RunStep
-from runtime.engine.event import BlobLoaded, Event, Facts, StepFailed, TimerDue
+from runtime.engine.event import BlobLoaded, Event, Facts, TimerDue
 from runtime.engine.scope import nothing_loaded
 from runtime.model import errors
 from runtime.model.blob import BlobRef, NotLoaded
-from runtime.model.plan import Effect
 from runtime.model.values import Json
+from runtime.worker.attempt import not_made
 from runtime.worker.encode import Encoded, error_of
 from runtime.worker.outputs import Held, Outputs
 from runtime.worker.run import OUTPUT, Run
@@ -42,6 +42,7 @@ class Large:
         self._tell = tell
         self._tasks = Tasks("load")
         # What is on its way, by the identity of its run, with the step that waits for it.
+        self._turns: dict[tuple[int, int], asyncio.Lock] = {}
         self._loads: dict[int, dict[asyncio.Task[None], RunStep | None]] = {}
 
     def for_step(self, run: Run, action: RunStep, ref: BlobRef) -> None:
@@ -55,6 +56,8 @@ class Large:
     def call_off(self, run: Run) -> list[RunStep]:
         """Load nothing more for a run that ends or is gone; the steps that waited for it."""
         found = self._loads.pop(id(run), {})
+        if self._turns:
+            self._turns = {key: turn for key, turn in self._turns.items() if key[0] != id(run)}
         for task in found:
             task.cancel()
         return [action for action in found.values() if action is not None]
@@ -104,16 +107,25 @@ class Large:
     async def _for_step(self, run: Run, action: RunStep, ref: BlobRef) -> None:
         held = self._outputs.held()
         missing: BlobRef | None = ref
+        turn: asyncio.Lock | None = None
+        if action.item >= 0:
+            # The first one of a map loads its list for all of them.
+            turn = self._turns.setdefault((id(run), action.step), asyncio.Lock())
+            await turn.acquire()
         try:
+            if turn is not None:
+                missing = self._start(run, action, held)
             while missing is not None and not run.is_over:
                 await held.add(self._outputs, run.owned, missing)
                 missing = self._start(run, action, held)
         except errors.DataDamaged as lost:
             error = error_of(errors.StepFailed(lost.message, type="blob.damaged"))
             facts = Facts(tail=run.prepared.steps[action.step].tail)
-            self._tell(run, StepFailed(action.step, action.attempt, error, Effect.PURE, facts))
+            self._tell(run, not_made(action, error, facts))
         finally:
             held.release()
+            if turn is not None:
+                turn.release()
 
     async def _for_core(self, run: Run, ref: BlobRef) -> None:
         held = self._outputs.held()

@@ -12,13 +12,15 @@ import weakref
 from collections import deque
 from typing import Any, Final, NamedTuple
 
+import orjson
+
 from runtime.model.blob import BlobRef, NotLoaded, goes_out
 from runtime.model.checkpoint import OwnedExecution
 from runtime.model.errors import StepErrorKind, StepFailed, Unavailable
 from runtime.model.values import Json
 from runtime.store.blob import Blobs
 from runtime.telemetry.log import get_logger
-from runtime.worker.encode import Encoded, encode, is_bulky, text_of
+from runtime.worker.encode import Encoded, encode, hash_of, is_bulky, text_of, too_large
 
 PUT_PAUSES: Final = (0.2, 1.0)
 STORE_UNAVAILABLE: Final = "BLOB_STORE_UNAVAILABLE"
@@ -162,6 +164,20 @@ class Outputs:
         else:
             encoded = self.encode(value, what)
         if not self.goes_out(encoded):
+            return Kept(encoded)
+        return Kept(encoded, await self._store(owned, encoded, what))
+
+    def check(self, size: int, what: str) -> None:
+        """Raise StepFailed when so many bytes are more than are stored."""
+        if size > self._max_bytes:
+            raise too_large(what, size, self._max_bytes)
+
+    async def keep_raw(self, owned: OwnedExecution, raw: bytes, what: str) -> Kept:
+        """A list that is JSON text with sorted keys already; decoded only if it stays in its row. Raises StepFailed."""
+        self.check(len(raw), what)
+        is_large = len(raw) > self._inline_bytes
+        encoded = Encoded(None if is_large else orjson.loads(raw), raw, hash_of(raw))
+        if not is_large:
             return Kept(encoded)
         return Kept(encoded, await self._store(owned, encoded, what))
 

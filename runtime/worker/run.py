@@ -19,6 +19,7 @@ from runtime.engine.command import (
     BeginWait,
     Command,
     Finish,
+    JoinItems,
     LoadBlob,
     LookUp,
     RecordEvent,
@@ -28,6 +29,7 @@ from runtime.engine.command import (
     StopStep,
 )
 from runtime.engine.event import Facts
+from runtime.engine.fan import Place
 from runtime.engine.state import ExecutionState
 from runtime.model.blob import INLINE_BYTES, goes_out
 from runtime.model.checkpoint import (
@@ -44,6 +46,7 @@ from runtime.model.execution import ExecutionError, ExecutionStatus, StepStatus
 from runtime.model.values import Json
 from runtime.worker.attempt import Attempt
 from runtime.worker.encode import TOO_LARGE, encode, is_bulky, text_of
+from runtime.worker.item_list import ItemList
 from runtime.worker.prepared import PreparedProgram
 
 MAX_ROWS: Final = 1_000
@@ -59,9 +62,17 @@ class StoreOutput:
     output: Json
 
 
-Deferred: TypeAlias = RunStep | ScheduleRetry | BeginWait | LookUp | Attempt
+Deferred: TypeAlias = RunStep | ScheduleRetry | BeginWait | LookUp | JoinItems | Attempt
 Action: TypeAlias = (
-    RunStep | ScheduleRetry | BeginWait | LookUp | StopStep | LoadBlob | Attempt | StoreOutput
+    RunStep
+    | ScheduleRetry
+    | BeginWait
+    | LookUp
+    | JoinItems
+    | StopStep
+    | LoadBlob
+    | Attempt
+    | StoreOutput
 )
 
 
@@ -95,11 +106,13 @@ class Run:
     sequence: int = 1
     inbox_seen: int = 0
     inbox_read: list[int] = field(default_factory=list)
-    attempts: dict[int, Attempt] = field(default_factory=dict)
-    retries: dict[int, tuple[float, TimerHandle]] = field(default_factory=dict)
-    # Steps that wait: when that began, by the worker's clock, and their timers by the loop's.
+    attempts: dict[Place, Attempt] = field(default_factory=dict)
+    retries: dict[Place, tuple[float, TimerHandle]] = field(default_factory=dict)
+    # Steps that wait, and open maps: when that began, by the worker's clock, and their timers by the loop's.
     waiting: dict[int, float] = field(default_factory=dict)
     timers: dict[int, tuple[float, TimerHandle]] = field(default_factory=dict)
+    # The elements of the lists of open maps, from when the first is asked for.
+    lists: dict[int, ItemList] = field(default_factory=dict)
     deadline: TimerHandle | None = None
     span: Span | None = None
     trace: dict[str, str] = field(default_factory=dict)
@@ -150,7 +163,7 @@ class Run:
                 case RecordStep():
                     recorded = True
                     self._record_step(command)
-                case RunStep() | ScheduleRetry() | LookUp():
+                case RunStep() | ScheduleRetry() | LookUp() | JoinItems():
                     later.append(command)
                 case BeginWait():
                     self._after.append(command)
@@ -226,6 +239,8 @@ class Run:
 
     def _record_step(self, command: RecordStep) -> None:
         facts = command.facts
+        if self.lists and command.item < 0 and command.step in self.lists:
+            self.weight -= self.lists.pop(command.step).size
         if facts.age_seconds < 0:
             facts = self.facts_of_wait(command)
         result = _result(command, facts)

@@ -9,6 +9,7 @@ from typing import Final
 from runtime.clock import Clock
 from runtime.engine.command import StopStep
 from runtime.engine.event import Event
+from runtime.engine.fan import place_of
 from runtime.telemetry.log import get_logger
 from runtime.worker.attempt import Attempt
 from runtime.worker.run import Run
@@ -33,7 +34,7 @@ class Stopping:
 
     def stop(self, run: Run, command: StopStep) -> None:
         """Begin to end the call of a step; once it has begun, another word changes nothing."""
-        attempt = run.attempts.get(command.step)
+        attempt = run.attempts.get(place_of(command.step, command.item))
         if attempt is None or attempt.stop_reason is not None:
             return
         attempt.stop_reason = command.reason

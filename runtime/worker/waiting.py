@@ -91,6 +91,8 @@ def waited(run: Run, command: RecordStep, now: float) -> Facts:
     if command.step in run.state.gates:
         tail = f',"out":"{digest(run.state.gates[command.step])}"'
     age = now - run.waiting.pop(command.step, now)
+    if prepared.program.for_each is not None:
+        return Facts(age, facts.output, prepared.tail + tail)
     try:
         scope = scope_of(run.state, MASKED, step=command.step)
         rendered = f',"in":"{digest(prepared.program.config.render(scope))}"'

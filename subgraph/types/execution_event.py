@@ -53,6 +53,7 @@ _STEP: Final = {
     model.EventKind.STEP_CALL_WITHDRAWN: StepStatus.RUNNING,
     model.EventKind.TIMER_SET: StepStatus.WAITING,
     model.EventKind.SIGNAL_AWAITED: StepStatus.WAITING,
+    model.EventKind.MAP_OPENED: StepStatus.RUNNING,
 }
 
 

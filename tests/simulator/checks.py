@@ -19,6 +19,7 @@ from runtime.model.execution import TRANSITIONS, StepStatus, WaitKind
 from runtime.model.execution import ExecutionStatus as Status
 from runtime.worker.run import Run
 from tests.simulator.blobs import SimBlobs
+from tests.simulator.maps import MapJudge, key_of, records_of, shown
 from tests.simulator.model import Commit, Execution, Model
 from tests.simulator.past import differences
 from tests.simulator.program import Program
@@ -100,6 +101,7 @@ class Judge:
                 self.say(f"I16: {one} is parked with {len(e.messages)} unread messages")
             if commit.name == "flush":
                 self.waits_of(e).look()
+                MapJudge(e, self.programs[e.version].steps, self.say).look()
 
     def waits_of(self, e: Execution) -> WaitJudge:
         """The judge of its waits, signals and pauses."""
@@ -130,13 +132,14 @@ class Judge:
     def _records(self, e: Execution) -> None:
         """Every outcome says what went in, what ran and what came out; one that stayed in doubt what went in."""
         steps = self.programs[e.version].steps
-        for (step, _, _, attempt), (status, ended, result) in e.steps.items():
+        for (step, item, _, attempt), (status, ended, result) in e.steps.items():
             if ended == inf or status not in {StepStatus.COMPLETED, StepStatus.IN_DOUBT}:
                 continue
             wanted = {"code", "code_digest"} | (
                 {"out"} if status == StepStatus.COMPLETED else set()
             )
-            wanted |= {"in"} if steps[step].wait is None else set()
+            is_map = steps[step].many is not None and item < 0
+            wanted |= {"in"} if steps[step].wait is None and not is_map else set()
             if missing := wanted - set(result):
                 self.say(f"record: attempt {attempt} of step {step} of {e.id} lacks {missing}")
 
@@ -197,30 +200,32 @@ class Judge:
             self.say(f"history: at event {max(e.events)} of {e.id} ({commit.name}) it was {words}")
 
     def _effects(self, e: Execution, commit: Commit) -> None:
-        good: Counter[tuple[int, int]] = Counter()
-        for (step, _, generation, attempt), (status, ended, result) in e.steps.items():
-            key = (e.id, step, generation, attempt)
+        good: Counter[tuple[int, int, int]] = Counter()
+        for (step, item, generation, attempt), (status, ended, result) in e.steps.items():
+            key = (e.id, step, item, generation, attempt)
             if ended == inf:
                 self._intents.setdefault(key, commit.me or 0)
             elif (status == StepStatus.IN_DOUBT and self._is_unexplained(e, key, commit)) or (
                 self.has_paused and result.get("error", {}).get("type") == "step.timeout"
             ):
                 self._excused.add((e.id, generation))
-            good[step, generation] += status == COMPLETED
-        for (step, generation), count in good.items():
+            good[step, item, generation] += status == COMPLETED
+        for (step, item, generation), count in good.items():
             if count > 1:
-                self.say(f"I4: step {step} of {e.id} completed {count} times in {generation}")
+                self.say(f"I4: {step} {item} of {e.id} completed {count} times in {generation}")
             elif (
                 count
                 and self.programs[e.version].steps[step].calls
-                and not self.world.calls[f"{e.id}.s.{step}.g{generation}"]
+                and (item >= 0 or self.programs[e.version].steps[step].many is None)
+                and not self.world.calls[key_of(e.id, step, item, generation)]
             ):
                 self.say(f"step {step} of {e.id} completed and was never called")
 
     def _is_unexplained(self, e: Execution, key: tuple[Any, ...], commit: Commit) -> bool:
         """A doubt that the program does not bring about: an owner was lost, or a look-up found nothing."""
-        call = f"{e.id}.s.{key[1]}.g{key[2]}"
-        given_up = (e.id, key[2]) in self.world.given_up
+        _, step, item, generation, _ = key
+        call = key_of(e.id, step, item, generation)
+        given_up = (e.id, generation) in self.world.given_up
         return self._intents.get(key) != commit.me or call in self.world.unsure or given_up
 
     # --- in the worker, when a checkpoint is answered ---------------------------------------------
@@ -269,7 +274,7 @@ class Judge:
         kept = self._kept(e)
         waits = self.waits_of(e)
         ended = {step: self._value(e, value) for step, value in waits.outputs().items()}
-        expected = program.expect(generation, kept, ended, _seen(e))
+        expected = program.expect(generation, kept, ended, _seen(e), self._done(e))
         status = Status(e.status)
         if status is Status.CANCELLED and e.id in self.cancelled:
             return
@@ -289,19 +294,21 @@ class Judge:
         ends = kept | {
             key[0]: word
             for key, found in e.steps.items()
-            if key[2] == generation and (word := _word(found)) is not None
+            if key[2] == generation and key[1] < 0 and (word := _word(found)) is not None
         }
         if ends != expected.ends:
             self.say(f"end: the steps of {e.id} ended {ends}, expected {expected.ends}")
-        if self._value(e, e.output) != {
-            "all": [expected.values[i] for i in range(len(program.steps))]
-        }:
+        wanted = {"all": [expected.values[i] for i in range(len(program.steps))]}
+        if shown(self._value(e, e.output)) != wanted:
             self.say(f"end: {e.id} gave {e.output}, expected {expected.values}")
 
     def _went_on_excused(self, e: Execution, program: Program) -> bool:
         """Whether a failure that the program does not bring about was provided for by its step."""
         excused = {generation for one, generation in self._excused if one == e.id}
-        return bool(excused) and any(step.way.on_error is not None for step in program.steps)
+        return bool(excused) and any(
+            step.way.on_error is not None or (step.many is not None and step.many.is_collecting)
+            for step in program.steps
+        )
 
     def _value(self, e: Execution, value: Any) -> Any:
         ref = stored(value)
@@ -312,14 +319,29 @@ class Judge:
     @staticmethod
     def _kept(e: Execution) -> dict[int, str]:
         """Good ends of earlier generations that still count."""
-        first = 0
-        for number, data in enumerate(retries(e), 1):
-            first = first if data.get("from_failed_step", True) else number
+        first = _first(e)
         return {
             key[0]: word
             for key, found in e.steps.items()
-            if first <= key[2] < e.generation and (word := _word(found)) is not None
+            if first <= key[2] < e.generation and key[1] < 0 and (word := _word(found)) is not None
         }
+
+    @staticmethod
+    def _done(e: Execution) -> dict[int, set[int]]:
+        """The items that earlier generations have completed."""
+        first, found = _first(e), dict[int, set[int]]()
+        for (step, item, generation, _), (status, _, _) in e.steps.items():
+            if item >= 0 and status == COMPLETED and first <= generation < e.generation:
+                found.setdefault(step, set()).add(item)
+        return found
+
+
+def _first(e: Execution) -> int:
+    """The oldest generation whose good ends count."""
+    first = 0
+    for number, data in enumerate(retries(e), 1):
+        first = first if data.get("from_failed_step", True) else number
+    return first
 
 
 def _word(row: Any) -> str | None:
@@ -341,10 +363,12 @@ def _seen(e: Execution) -> dict[int, list[int]]:
 
 def records(e: Execution) -> list[StepRecord]:
     """The rows of an execution as replay reads them."""
-    return [
-        StepRecord(step, item, generation, attempt, status, ended == inf, 0.0, result)
-        for (step, item, generation, attempt), (status, ended, result) in e.steps.items()
-    ]
+    return records_of(
+        [
+            (key, (status, ended == inf, 0.0, result))
+            for key, (status, ended, result) in e.steps.items()
+        ]
+    )
 
 
 def retries(e: Execution) -> list[Any]:
@@ -369,5 +393,12 @@ def _durable(state: Any) -> tuple[Any, ...]:
         waits = (kept, state.listening, state.is_paused)
     ways = (state.gates, state.chosen, {i: sorted(n) for i, n in state.joined.items()})
     seen = state.seen if state.ending is None else None
+    fans = None
+    if state.ending is None:
+        fans = {
+            # Of one that fails it makes no difference whether an item was stopped or had not begun.
+            step: bytes(fan.ends) if fan.fault is None else fan.fault[0]
+            for step, fan in state.fans.items()
+        }
     edges = (state.pending, state.skipped_needs, ways, seen)
-    return ended, state.outputs, edges, left, state.ending, waits
+    return ended, state.outputs, edges, left, state.ending, waits, fans

@@ -20,6 +20,7 @@ import orjson
 from runtime.model.checkpoint import InboxKind
 from runtime.model.event import EventKind
 from tests.simulator.loop import START
+from tests.simulator.maps import records_of, results_of
 
 QUEUED, RUNNING, WAITING, DEAD, FENCED_OFF = 0, 1, 3, 6, "MC002"
 _OWNED = (
@@ -373,13 +374,19 @@ class Model:
     def history_steps(self, shard: int, ids: Sequence[UUID], *_bounds: Any) -> list[Row]:
         now, found = self._clock(), []
         for e in self._of(ids):
-            for (step, item, generation, attempt), (status, ended, result) in e.steps.items():
-                ago = 0.0 if ended == inf else now - ended
-                found.append(
-                    (e.id, step, item, generation, attempt, status, ended == inf, ago, result)
-                )
+            rows = [
+                (key, (status, ended == inf, 0.0 if ended == inf else now - ended, result))
+                for key, (status, ended, result) in e.steps.items()
+            ]
+            found += [(e.id, *record) for record in records_of(rows)]
         found.sort(key=lambda r: (r[0], r[3], r[1], r[2], r[4]))
         return _rows("execution_id step item generation attempt status is_open ago result", found)
+
+    def item_results(
+        self, shard: int, execution: UUID, step: int, first: int, behind: int
+    ) -> list[Row]:
+        found = results_of(self.executions[execution].steps, step, first, behind)
+        return _rows("item status value", found)
 
     def history_sequence(self, shard: int, ids: Sequence[UUID]) -> list[Row]:
         found = [(one, self.executions[one]) for one in ids]

@@ -13,23 +13,25 @@ from typing import Any, Final
 from uuid import UUID
 
 from runtime.engine import advance as core
-from runtime.engine import gateway, replay
+from runtime.engine import ending, gateway, items, replay, replay_items
 from runtime.engine import marks as read_marks
-from runtime.engine.command import Command, RunStep, ScheduleRetry
+from runtime.engine.command import Command, JoinItems, RunStep, ScheduleRetry
 from runtime.engine.doubt import Course, Doubt
 from runtime.engine.doubt import course_of as _course_of
 from runtime.engine.event import DoubtJudged
+from runtime.engine.fan import Item
 from runtime.engine.replay import _STOPS, Rebuilt
 from runtime.engine.replay import rebuild as _rebuild
-from runtime.model.checkpoint import FlushOutcome, FlushResult
+from runtime.model.checkpoint import FlushOutcome, FlushResult, StepRecord
 from runtime.model.event import EventKind
-from runtime.model.execution import Verdict
+from runtime.model.execution import StepStatus, Verdict
 from runtime.model.plan import Effect
 from runtime.store.births import Newborn
 from runtime.store.flush import Flusher
 from runtime.worker import admission, attempt, doubt, executor
 from runtime.worker.attempt import begin as _begin
 from runtime.worker.incarnation import Incarnation
+from runtime.worker.maps import Joins
 from runtime.worker.run import Action, Run
 
 IN_SQL: Final = {
@@ -47,6 +49,8 @@ _take_in, _call, _record_event = Run.take_in, Flusher._call, Run.record_event
 _told_of = Incarnation._told_of
 _park, _begun_waits = Run.park, read_marks.begun_waits
 _taken = gateway._taken
+_feed, _end_item, _restore_item = items._feed, ending.end_item, replay_items._restore_item
+_page = Joins._page
 
 
 def _early(run: Run, commands: list[Command], **more: Any) -> list[Action]:
@@ -141,6 +145,44 @@ def _listening(run: Run, *arguments: Any) -> None:
     run.is_parking = False
 
 
+def _no_ranges(_value: Any) -> Iterator[Any]:
+    return iter(())
+
+
+def _greedy_map(state: Any, step: int, fan: Any, out: list[Command]) -> None:
+    _feed(state, step, fan, out)
+    more = fan.next()
+    if more is not None and not fan.is_joining:
+        one = fan.live[more] = Item()
+        items._start(state, step, more, one, out)
+
+
+def _unmoved(state: Any, step: int, *arguments: Any) -> None:
+    _end_item(state, step, *arguments)
+    state.fans[step].fault = None
+
+
+def _key_of_step(execution: UUID, step: int, _item: int, generation: int) -> str:
+    return f"{execution}.s.{step}.g{generation}"
+
+
+async def _backwards(joins: Joins, *arguments: Any) -> Any:
+    return [*reversed(await _page(joins, *arguments))]
+
+
+def _forgiving(state: Any, step: int, fan: Any, row: StepRecord, rows: Any, due: Any) -> None:
+    if row.status in {StepStatus.FAILED, StepStatus.TIMED_OUT} and "retry_in_ms" not in row.result:  # type: ignore[operator]
+        return
+    _restore_item(state, step, fan, row, rows, due)
+
+
+def _joins_early(run: Run, commands: list[Command], **more: Any) -> list[Action]:
+    now = _take_in(run, commands, **more)
+    now += [c for c in commands if isinstance(c, JoinItems) and c not in now]
+    run._after = [a for a in run._after if not isinstance(a, JoinItems)]
+    return now
+
+
 IN_CODE: Final[dict[str, tuple[str, Any, str, Any]]] = {
     "early_start": ("steps start before the flush is committed", Run, "take_in", _early),
     "resend": ("a flush of unknown outcome is sent again", Flusher, "_call", _resend),
@@ -206,6 +248,43 @@ IN_CODE: Final[dict[str, tuple[str, Any, str, Any]]] = {
         Run,
         "park",
         _listening,
+    ),
+    "items_forgotten": (
+        "a takeover forgets which items have completed",
+        replay_items,
+        "_ranges",
+        _no_ranges,
+    ),
+    "greedy_map": (
+        "more items than `max_concurrency` are under way",
+        items,
+        "_feed",
+        _greedy_map,
+    ),
+    "fault_ignored": (
+        "an item that failed does not fail its map",
+        items,
+        "end_item",
+        _unmoved,
+    ),
+    "fault_forgotten": (
+        "a takeover forgets that an item failed: it is called again",
+        replay_items,
+        "_restore_item",
+        _forgiving,
+    ),
+    "key_without_item": (
+        "all items of a map call with the same key",
+        attempt,
+        "idempotency_key",
+        _key_of_step,
+    ),
+    "joined_backwards": ("results are not in the order of the list", Joins, "_page", _backwards),
+    "joined_early": (
+        "a map is joined before the outcomes of its items are durable",
+        Run,
+        "take_in",
+        _joins_early,
     ),
     "deaf_replay": (
         "a takeover does not read that a cancel was taken in, or that the deadline was reached",

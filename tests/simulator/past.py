@@ -81,10 +81,12 @@ def _of_steps(
             None if ended == inf else START, result,
         )
         for (step, item, generation, attempt), (status, ended, result) in e.steps.items()
+        if item < 0
     ]  # fmt: skip
     statuses = at.step_statuses(program.plan)
-    shown = steps_of(record, program, None, "t", rows, events)
-    found = unexplained(shown, events, record.status, START)
+    of_steps = [one for one in events if _is_of_step(one)]
+    shown = steps_of(record, program, None, "t", rows, of_steps)
+    found = unexplained(shown, of_steps, record.status, START)
     for step, status in zip(shown, statuses, strict=True):
         told = at.steps.get((step.index, -1))
         if step.status is not status:
@@ -94,6 +96,11 @@ def _of_steps(
             if (told.attempt, _words(told.error)) != (step.attempt, error):
                 found.append(f"step {step.index} ended as {told}, not as {step}")
     return found
+
+
+def _is_of_step(event: ExecutionEvent) -> bool:
+    """As the statement leaves those of items out."""
+    return event.field("item") in {None, -1}
 
 
 def _words(error: Any) -> tuple[Any, Any] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -10,6 +10,7 @@ from uuid import UUID
 
 from runtime.model.plan import Backoff, ConnectorRef, InDoubt, Jitter, Plan, RetryPolicy
 from runtime.model.values import Duration
+from tests.simulator.maps import Many, kind_of, number_of, with_maps
 from tests.simulator.routes import (
     HANDLED,
     NO_WAY,
@@ -56,6 +57,7 @@ class Step:
     in_doubt: InDoubt = InDoubt.FAIL
     wait: Wait | None = None
     way: Way = NO_WAY
+    many: Many | None = None
 
     @property
     def calls(self) -> bool:
@@ -65,11 +67,14 @@ class Step:
     def hangs(self) -> bool:
         return any(script.kind == HANG for script in self.scripts)
 
-    def script(self, generation: int) -> Script:
-        return self.scripts[min(generation, len(self.scripts) - 1)]
+    def script(self, generation: int, item: int = -1) -> Script:
+        found = self.scripts[min(generation, len(self.scripts) - 1)]
+        if self.many is not None and item not in self.many.troubled:
+            return Script(seconds=found.seconds)
+        return found
 
-    def succeeds(self, generation: int) -> bool:
-        script = self.script(generation)
+    def succeeds(self, generation: int, item: int = -1) -> bool:
+        script = self.script(generation, item)
         if script.kind == PERMANENT:
             return False
         if self.uses in AT_MOST_ONCE and script.kind == TRANSIENT:
@@ -122,10 +127,16 @@ class Program:
             return step.wait.plan
         if step.way.choice is not None:
             return step.way.choice.plan
-        seen = [f"{{{{ steps.s{need}.output }}}}" for need in self.numbers(step)]
+        config: dict[str, Any] = {
+            "step": index,
+            "seen": [f"{{{{ steps.s{need}.output }}}}" for need in self.numbers(step)],
+        }
+        if step.many is not None:
+            config |= {"element": "{{ item }}", "index": "{{ index }}"}
         return {
+            **kind_of(step.many),
             "uses": ConnectorRef(step.uses, 1),
-            "config": {"step": index, "seen": seen},
+            "config": config,
             "timeout": Duration(STEP_TIMEOUT_MS) if step.hangs else None,
             "in_doubt": step.in_doubt,
         }
@@ -140,11 +151,13 @@ class Program:
         kept: Mapping[int, str],
         waited: Mapping[int, int | None],
         seen: Mapping[int, list[int]],
+        done: Mapping[int, Collection[int]],
     ) -> Expected:
         """`kept` are the ends of steps that an earlier generation has brought to a good end.
 
         `waited` is what came of the waits: which signals people send is not written in the program. Nor
-        is who came first at a join: `seen` are the needs that a step saw, where it did not see all.
+        is who came first at a join: `seen` are the needs that a step saw, where it did not see all. `done` are the
+        items of maps that earlier generations have completed.
         """
         ends: dict[int, str] = {}
         values: dict[int, Any] = {}
@@ -155,11 +168,24 @@ class Program:
                 n: ends[n] if n in seen.get(index, step.needs) else "pending" for n in step.needs
             }
             taken[index] = [] if step.way.choice is None else step.way.choice.taken(shown)
-            end = kept.get(index) or self._end(index, ends, generation, taken, shown)
+            many = step.many
+            failed = [
+                item
+                for item in range(0 if many is None else len(many.elements(values)))
+                if item not in done.get(index, ()) and not step.succeeds(generation, item)
+            ]
+            ends_well = not failed or (many is not None and many.is_collecting)
+            ends_well = ends_well if many is not None else step.succeeds(generation)
+            end = kept.get(index) or self._end(index, ends, taken, shown, ends_well=ends_well)
             ends[index] = end
             succeeds = succeeds and end in {COMPLETED, SKIPPED, HANDLED}
             known = [values[n] if shown[n] != "pending" else None for n in self.numbers(step)]
             values[index] = value_of(index, known)
+            if many is not None:
+                values[index] = [
+                    _told(value_of(index, known, element, item), item in failed, many)
+                    for item, element in enumerate(many.elements(values))
+                ]
             if step.way.choice is not None:
                 then = [f"s{one}" for one in step.way.choice.targets(taken[index])]
                 values[index] = {"cases": taken[index], "then": then}
@@ -173,9 +199,10 @@ class Program:
         self,
         index: int,
         ends: Mapping[int, str],
-        generation: int,
         taken: Mapping[int, list[int]],
         shown: Mapping[int, str],
+        *,
+        ends_well: bool,
     ) -> str:
         """What follows a failure never runs; as the whole fails then, its end does not matter."""
         step = self.steps[index]
@@ -187,7 +214,7 @@ class Program:
             return SKIPPED
         if step.condition is not None and shown[step.condition[1]] != step.condition[0]:
             return SKIPPED
-        ends_well = step.wait or step.succeeds(generation)
+        ends_well = step.wait is not None or ends_well
         if step.way.choice is not None:
             ends_well = bool(taken[index])
         if ends_well:
@@ -195,9 +222,17 @@ class Program:
         return "failed" if step.way.on_error is None else HANDLED
 
 
-def value_of(index: int, seen: list[Any]) -> int:
+def value_of(index: int, seen: list[Any], element: Any = None, item: int | None = None) -> int:
     """What a step gives back: a function of what it was given."""
-    return (index + 1 + 7 * sum(value or 0 for value in seen)) % 100_003
+    number = index + 1 + 7 * sum(map(number_of, seen))
+    return (number + 13 * number_of(element) + (item or 0)) % 100_003
+
+
+def _told(value: int, is_failed: bool, many: Many) -> Any:
+    """How an item stands in the output of its map."""
+    if not many.is_collecting:
+        return value
+    return {"status": "failed"} if is_failed else {"status": COMPLETED, "output": value}
 
 
 def _policy(step: Step) -> RetryPolicy:
@@ -217,7 +252,8 @@ def draw_program(random: Random, version: UUID, seed: int = 0) -> Program:
         else:
             needs = tuple(sorted(random.sample(range(index), random.randint(0, min(3, index)))))
         steps.append(_draw_step(random, needs))
-    return Program(version, with_ways(tuple(steps), seed), random.choice((None, None, 1, 2)))
+    drawn = with_maps(with_ways(tuple(steps), seed), seed)
+    return Program(version, drawn, random.choice((None, None, 1, 2)))
 
 
 def _draw_step(random: Random, needs: tuple[int, ...]) -> Step:

@@ -46,6 +46,7 @@ from tests.simulator.chaos import Blow, Order, draw_fate
 from tests.simulator.checks import FINAL, Judge
 from tests.simulator.hints import Redis, SimQueue, SimWakeup
 from tests.simulator.loop import PROCESS, Process, SimClock, SimLoop, Stuck
+from tests.simulator.maps import key_of
 from tests.simulator.model import Commit, Model
 from tests.simulator.mutants import mutated
 from tests.simulator.server import CALM, Server, SimDatabase
@@ -436,17 +437,17 @@ class Simulation:
         random, database = self.loop.random, SimDatabase(self.server)
         await asyncio.sleep(random.random() * random.choice((0.1, 3.0)))
         e = self.model.executions[one]
-        for (step, _, generation, attempt), (status, ended, _) in tuple(e.steps.items()):
+        for (step, item, generation, attempt), (status, ended, _) in tuple(e.steps.items()):
             if status != StepStatus.IN_DOUBT or ended != inf or generation != e.generation:
                 continue
             data: dict[str, Any] = {
                 "actor": {"subject": "ann", "kind": "user"}, "reason": None, "step": step,
-                "attempt": attempt, "generation": generation, "decision": "fail",
+                "attempt": attempt, "generation": generation, "decision": "fail", "item": item,
             }  # fmt: skip
             if random.random() < 0.1:
                 self.world.given_up.add((one, generation))
             else:
-                found = self.world.truth(f"{one}.s.{step}.g{generation}")
+                found = self.world.truth(key_of(one, step, item, generation))
                 data["decision"] = "not_made" if isinstance(found, NotMade) else "made"
                 data["output"] = None if isinstance(found, NotMade) else found.root
             with suppress(MaestroError):
@@ -504,7 +505,10 @@ class Simulation:
 
     def _state(self, one: UUID) -> str:
         e = self.model.executions[one]
-        steps = ",".join(f"{s}#{a}={status}" for (s, _, _, a), (status, _, _) in e.steps.items())
+        steps = ",".join(
+            f"{s}{'' if i < 0 else f'.{i}'}#{a}={status}"
+            for (s, i, _, a), (status, _, _) in e.steps.items()
+        )
         return f"[{str(one)[-4:]} status {e.status} epoch {e.epoch} gen {e.generation} {steps}]"
 
     def _note(self, words: str) -> None:

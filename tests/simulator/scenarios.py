@@ -40,7 +40,7 @@ _SEATS: Final = (101, 102, 103)
 _OFTEN: Final = ("claim", "flush", "close", "takeover", "expire", "bury")
 _SELDOM: Final = (
     "flush", "due", "leave", "sweep_workers", "claim_alone", "suspects", "send", "retry",
-    "queued", "messages", "beat", "miss", "appear",
+    "queued", "messages", "beat", "miss", "appear", "items",
 )  # fmt: skip
 _CALLS: Final = 80
 _RESULT: Final = '{"output": 1}'
@@ -175,7 +175,7 @@ class Stage:
             for one, found in histories.items()
         }
 
-    async def _make(self, call: Call) -> Any:  # noqa: C901, PLR0911 - one line per statement
+    async def _make(self, call: Call) -> Any:  # noqa: C901, PLR0911, PLR0912 - one line per statement
         store, seat, epoch = self._store, call.seat, call.epoch
         match call.kind:
             case "register":
@@ -196,6 +196,8 @@ class Stage:
                 return await store.bury(0, seat)
             case "sweep_workers":
                 return await store.sweep_workers(0)
+            case "items":
+                return await store.item_results(0, call.ids[0], call.numbers[0] % 3, 0, 3)
             case "messages":
                 return await store.messages(list(call.ids))
             case "born":
@@ -250,8 +252,19 @@ def _checkpoint(call: Call) -> Checkpoint:
         closing = Closing(
             one, kind, 4 if kind == 3 else None, wake_in if kind == 3 else None, seen % 3
         )
+    # Items of a map beside rows of steps.
+    item = (-1, 0, 1, 3)[sequence % 4]
     row = StepRow(
-        make.TENANT, one, step % 3, -1, 0, attempt % 3, 2 if wake > 6 else 6, 0.1, wake > 6, _RESULT
+        make.TENANT,
+        one,
+        step % 3,
+        item,
+        0,
+        attempt % 3,
+        2 if wake > 6 else 6,
+        0.1,
+        wake > 6,
+        _RESULT,
     )
     event = EventRow(make.TENANT, one, sequence + 2, 2 if wake > 4 else 20, None)
     return Checkpoint(

@@ -16,6 +16,7 @@ from runtime.connectors.registry import Registry
 from runtime.model.errors import StepErrorKind, StepFailed
 from runtime.model.plan import Effect, InDoubt
 from runtime.registry import Found
+from tests.simulator.maps import key_of
 from tests.simulator.model import Model
 from tests.simulator.program import (
     AT_MOST_ONCE,
@@ -60,14 +61,19 @@ class World:
         execution = self.model.executions[context.execution_id]
         program = self.programs[execution.version]
         step = program.steps[context.step]
-        key = f"{context.execution_id}.s.{context.step}.g{context.generation}"
+        item = context.item
+        key = key_of(context.execution_id, context.step, item, context.generation)
         if context.idempotency_key != key:
             self.violations.append(f"I13: {context.idempotency_key} is not {key}")
         durable = {
             key[0]
             for key, (status, _, result) in execution.steps.items()
-            if (status in _GOOD or result.get("handled")) and key[2] <= context.generation
+            if (status in _GOOD or result.get("handled"))
+            and key[1] < 0
+            and key[2] <= context.generation
         }
+        if item >= 0 and (given.index, step.many is None) != (item, False):
+            self.violations.append(f"map: item {item} of {key} was given {given.index}")
         met = len(durable.intersection(step.needs))
         if met < (step.way.wants or len(step.needs)):
             missing = sorted(set(step.needs) - durable)
@@ -76,18 +82,18 @@ class World:
         uncounted = sum(
             status == _CANCELLED
             and ended != inf
-            and row[0] == context.step
+            and row[:2] == (context.step, item)
             and row[2] == context.generation
             for row, (status, ended, _) in execution.steps.items()
         )
-        outcome = step.script(context.generation).outcome(context.attempt - uncounted)
+        outcome = step.script(context.generation, item).outcome(context.attempt - uncounted)
         self.calls[key] += 1
         self.on_call()
         if context.step % 2:
             context.charge(f"0.{context.step:02} {'USD' if context.step % 3 else 'EUR'}")
         if uses in AT_MOST_ONCE and outcome != THROTTLED:
             self._effect(key, step, outcome, given)
-            intent = (context.step, -1, context.generation, context.attempt)
+            intent = (context.step, item, context.generation, context.attempt)
             if execution.steps.get(intent, (_CANCELLED,))[0] == _CANCELLED:
                 self.violations.append(f"at most once: {key} was called without an intent")
         return outcome
@@ -101,7 +107,7 @@ class World:
         if outcome in {OK, HANG}:
             if key in self.made and not blindly:
                 self.violations.append(f"at most once: {key} was made twice")
-            self.made[key] = value_of(given.step, list(given.seen))
+            self.made[key] = given.value
 
     def look_up(self, key: str) -> Any:
         """The truth about a call, as a rule."""
@@ -123,7 +129,7 @@ class World:
 
     def seconds(self, context: StepContext) -> float:
         program = self.programs[self.model.executions[context.execution_id].version]
-        return program.steps[context.step].script(context.generation).seconds
+        return program.steps[context.step].script(context.generation, context.item).seconds
 
 
 class Current:
@@ -134,7 +140,13 @@ class Current:
 
 class Given(BaseModel):
     step: int
-    seen: list[int | None]
+    seen: list[Any]
+    element: Any = None
+    index: int | None = None
+
+    @property
+    def value(self) -> int:
+        return value_of(self.step, list(self.seen), self.element, self.index)
 
 
 class Number(RootModel[int]):
@@ -151,7 +163,7 @@ _KINDS: Final = {
 def _end(outcome: str, given: Given) -> Number:
     if outcome in _KINDS:
         raise StepFailed(f"{outcome}, as written", kind=_KINDS[outcome], type=outcome)
-    return Number(value_of(given.step, list(given.seen)))
+    return Number(given.value)
 
 
 class Inline(InlineConnector):

@@ -68,13 +68,27 @@ select e.id, e.tenant_id, e.workflow_id, e.version_id, e.generation, e.namespace
   from mc_takeover_3($1, $2, $3, $4) e;
 
 -- name: history_steps
--- Safe: reads by primary key; the id range prunes the days. Only the owner asks, so nobody writes meanwhile.
+-- Safe: reads by primary key; the id range prunes the days. Only the owner asks, so nobody writes meanwhile. Items of maps
+-- that completed come as ranges, in one row for all of a generation.
 select s.execution_id, s.step, s.item, s.generation, s.attempt, s.status, s.finished_at = 'infinity' as is_open,
        case when s.finished_at = 'infinity' then 0 else extract(epoch from pg_catalog.now() - s.finished_at) end::float8
          as ended_ago, s.result
   from step_executions s
- where s.shard = $1 and s.execution_id between $3 and $4 and s.execution_id = any ($2)
- order by s.execution_id, s.generation, s.step, s.item, s.attempt;
+ where s.shard = $1 and s.execution_id between $3 and $4 and s.execution_id = any ($2) and (s.item < 0 or s.status <> 6)
+ union all
+select x.execution_id, x.step, -2, x.generation, 0, 6, false, 0.0, (select jsonb_agg(array[lower(r), upper(r)]) from unnest(x.items) r)
+  from (select s.execution_id, s.step, s.generation, range_agg(int4range(s.item, s.item + 1)) as items
+          from step_executions s
+         where s.shard = $1 and s.execution_id between $3 and $4 and s.execution_id = any ($2) and s.item >= 0 and s.status = 6
+         group by s.execution_id, s.step, s.generation) x
+ order by 1, 4, 2, 3, 5;
+
+-- name: item_results
+-- Safe: a range of the primary key; of each item the newest row, which is the one with which it ended.
+select distinct on (s.item) s.item, s.status, case when s.status = 6 then s.result -> 'output' else s.result -> 'error' end as value
+  from step_executions s
+ where s.shard = $1 and s.execution_id = $2 and s.step = $3 and s.item >= $4 and s.item < $5
+ order by s.item, s.generation desc, s.attempt desc;
 
 -- name: history_sequence
 -- Safe: the last event of each, one probe at the end of the primary key per execution; and how large its rows may be: what
@@ -82,7 +96,7 @@ select s.execution_id, s.step, s.item, s.generation, s.attempt, s.status, s.fini
 select x.id, (select max(v.seq) from execution_events v where v.shard = $1 and v.execution_id = x.id) as last,
        (select coalesce(sum(case when pg_column_compression(s.result) is null then pg_column_size(s.result)
                                  else greatest(pg_column_size(s.result), 33000) end), 0)
-          from step_executions s where s.shard = $1 and s.execution_id = x.id)::bigint as bytes
+          from step_executions s where s.shard = $1 and s.execution_id = x.id and (s.item < 0 or s.status <> 6))::bigint as bytes
   from unnest($2::uuid[]) x (id);
 
 -- name: history_marks

@@ -15,16 +15,17 @@ select status from workflow_executions where tenant_id = $1 and id = $2;
 select coalesce(max(seq), 0) from execution_events where tenant_id = $1 and execution_id = $2;
 
 -- name: steps
--- Safe: a range of the primary key per execution; callers bound the number of ids.
+-- Safe: a range of the primary key per execution; callers bound the number of ids. Items of maps are not among them.
 select execution_id, step, item, generation, attempt, status, started_at, finished_at, finished_at = 'infinity' as is_open, result
-  from step_executions where tenant_id = $1 and execution_id between $3 and $4 and execution_id = any ($2)
+  from step_executions where tenant_id = $1 and execution_id between $3 and $4 and execution_id = any ($2) and item < 0
  order by execution_id, step, item, generation, attempt;
 
 -- name: all_events
 -- Safe: a range of the primary key per execution; callers bound the number of ids. What was sent with a signal (33, 34) can be
--- large, and says nothing of where the execution is.
+-- large, and says nothing of where the execution is. Events of items of maps are not among them.
 select execution_id, tenant_id, seq, kind, ts, case when kind in (33, 34) then data - 'payload' else data end as data
   from execution_events where tenant_id = $1 and execution_id between $3 and $4 and execution_id = any ($2)
+   and coalesce((data -> 'item')::int, -1) < 0
  order by execution_id, seq;
 
 -- name: standings
