@@ -14,7 +14,7 @@ from uuid import UUID
 
 from strawberry.dataloader import DataLoader
 
-from runtime.definition import compile_plan
+from runtime.definition import Validation, compile_plan
 from runtime.model.blocker import Standing
 from runtime.model.dead_letter import DeadLetter, DeadLetterId
 from runtime.model.errors import MaestroError
@@ -23,7 +23,7 @@ from runtime.model.execution_stats import ExecutionStats
 from runtime.model.identity import Principal
 from runtime.model.plan import Plan
 from runtime.model.values import Duration
-from runtime.model.workflow import Workflow, WorkflowVersion
+from runtime.model.workflow import DefinitionFormat, Workflow, WorkflowVersion
 from runtime.services.dead_letter import DeadLetterService
 from runtime.services.execution import ExecutionService
 from runtime.services.execution_stats import ExecutionStatsService
@@ -77,6 +77,23 @@ class Loaders:
     def plan(self) -> DataLoader[WorkflowVersion, Plan | None]:
         """The plan of each version."""
         return DataLoader(_plans, cache_key_fn=lambda version: version.digest)
+
+    @cached_property
+    def validation(self) -> DataLoader[tuple[str, DefinitionFormat | None], Validation]:
+        """What validating each document finds: once per request, however many of its fields ask for the same."""
+        return DataLoader(self._validations)
+
+    async def _validations(
+        self, keys: list[tuple[str, DefinitionFormat | None]]
+    ) -> list[Validation | Exception]:
+        # One after another: large ones take a thread for seconds, and a request takes no more than one.
+        found: list[Validation | Exception] = []
+        for source, spelling in keys:
+            try:
+                found.append(await self._workflows.validate(self._who, source, spelling))
+            except MaestroError as error:  # of this document alone
+                found.append(error)
+        return found
 
     @cached_property
     def draft(self) -> DataLoader[UUID, WorkflowVersion | None]:

@@ -35,6 +35,7 @@ from subgraph.document.documents import Operation
 from subgraph.errors import present_all
 from subgraph.schema.build import Schema
 from subgraph.schema.hooks import tell_cost
+from subgraph.written import written
 
 _SHARED_SECONDS: Final = 1.0
 _TURN_SECONDS: Final = 0.01
@@ -245,7 +246,7 @@ def _view(context: OperationContext) -> tuple[object, ...]:
 def _refusal(errors: Sequence[GraphQLError], context: OperationContext) -> Payload:
     shown = present_all(errors, context.trace_id)
     return Payload(
-        orjson.dumps({"data": None, "errors": [each.formatted for each in shown]}, default=str),
+        written({"data": None, "errors": [each.formatted for each in shown]}),
         shown,
         is_refusal=True,
     )
@@ -265,7 +266,7 @@ def _payload(result: Told, context: OperationContext, cursor: str | None) -> Pay
         answer["errors"] = [each.formatted for each in shown]
     if result.extensions:
         answer["extensions"] = result.extensions
-    return Payload(orjson.dumps(answer, default=str), shown, cursor)
+    return Payload(written(answer), shown, cursor)
 
 
 def _at(payload: Payload, cursor: str | None) -> Payload:

@@ -80,4 +80,4 @@ async def diff_by_id(
 
 async def validate(context: Context, *, source: str, format: DefinitionFormat | None) -> Validation:
     """The findings that publishing would have."""
-    return await context.workflows.validate(context.who, source, format)
+    return await context.loaders.validation.load((source, format))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import orjson
 from graphql import GraphQLError
 from starlette.requests import Request
 from starlette.responses import Response
@@ -26,6 +25,7 @@ from subgraph.http.observe import observed
 from subgraph.http.stream import EVENTS, Stream, framing_of
 from subgraph.schema.build import Schema
 from subgraph.streams import Streams
+from subgraph.written import written
 
 JSON: Final = "application/json"
 GRAPHQL_JSON: Final = "application/graphql-response+json"
@@ -184,7 +184,7 @@ def respond(
 ) -> Response:
     """A GraphQL response."""
     return Response(
-        orjson.dumps(body, default=str),
+        written(body),
         status_code=status,
         headers={"Cache-Control": "no-store", "Vary": "Accept", **(headers or {})},
         media_type=media_type(request),

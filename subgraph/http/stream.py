@@ -17,7 +17,6 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-import orjson
 from graphql import GraphQLError
 from starlette.requests import Request
 from starlette.responses import Response
@@ -33,6 +32,7 @@ from subgraph.http.frames import CONNECTION, Requests
 from subgraph.http.observe import Seen, observed
 from subgraph.schema.build import Schema
 from subgraph.streams import Streams
+from subgraph.written import written
 
 _ALIVE_SECONDS: Final = 12.0
 _LAST: Final = {"type": "http.response.body", "body": b"", "more_body": False}
@@ -58,7 +58,7 @@ class Framing:
         """One result, and where a client that was cut off after it goes on."""
         body = {"payload": answer} if self.is_wrapped else answer
         place = b"" if cursor is None or self.is_wrapped else f"id: {cursor}\n".encode()
-        return place + self.before + orjson.dumps(body, default=str) + self.after
+        return place + self.before + written(body) + self.after
 
     def frame_written(self, body: bytes, cursor: str | None) -> bytes:
         """The same of an answer that is JSON already."""

@@ -45,6 +45,7 @@ from subgraph.http.frames import FRAMES, Sockets, frame_of
 from subgraph.http.observe import observed
 from subgraph.schema.build import Schema
 from subgraph.streams import Streams
+from subgraph.written import written
 
 UNAUTHORIZED: Final = 4401
 FORBIDDEN: Final = 4403
@@ -360,4 +361,4 @@ class GraphQLOverWebSocket(GraphQL[Connection, None]):
 
     def encode_json(self, data: object) -> str:
         """A message as text."""
-        return orjson.dumps(data, default=str).decode()
+        return written(data).decode()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import aclosing
 from typing import Any
 
 import pytest
+from gql import gql
 
 from runtime.store import cursor
-from tests.http.serving import GREET, Served
+from subgraph.http.stream import EVENTS
+from tests.http.serving import GREET, Served, asking
 
 NUL = "a\x00b"
 NOBODY = "01890a5d-ac96-774b-bcce-b302099a8057"
@@ -235,3 +239,47 @@ async def test_a_filter_of_dead_letters_that_cannot_be_met_is_the_callers_mistak
     answer = await server.ask(query, {"filter": filter})
 
     assert answer.codes == ["BAD_USER_INPUT"]
+
+
+FREE = """
+name: free
+version: 1.0.0
+params: {value: {type: array}}
+steps: [{id: nothing, uses: core.noop@1}]
+"""
+DEEPEST = 253  # with the object around it, what an input may be: as deep as orjson writes
+SHOWN = """query { executions(first: 5) { edges { node { input } } } }"""
+TOLD = gql("""subscription($id: ID!) { executionEvents(id: $id) { execution { input } } }""")
+
+
+def depth_of(value: Any) -> int:
+    depth = 0
+    while value:
+        value, depth = value[0], depth + 1
+    return depth + 1
+
+
+async def test_the_deepest_value_is_shown_however_much_the_answer_puts_around_it(
+    server: Served,
+) -> None:
+    await server.publish(FREE, "free")
+    value: list[Any] = []
+    for _ in range(DEEPEST - 1):
+        value = [value]
+    async with server.client() as session:
+        execution = await server.enqueue(session, workflowName="free", input={"value": value})
+
+    plain = await server.ask(SHOWN)
+    streamed = await server.ask(SHOWN, None, **server.bearer(), Accept=EVENTS.media_type)
+    async with (
+        server.listener() as session,
+        aclosing(session.subscribe(asking(TOLD, {"id": execution}))) as told,
+    ):
+        first = await anext(told)
+        one = await session.execute(gql(SHOWN))
+
+    data = json.loads(streamed.body.splitlines()[1].removeprefix("data: "))
+    for answer in (plain.body["data"], data["data"], one):
+        (edge,) = answer["executions"]["edges"]
+        assert depth_of(edge["node"]["input"]["value"]) == DEEPEST
+    assert depth_of(first["executionEvents"]["execution"]["input"]["value"]) == DEEPEST

@@ -10,9 +10,11 @@ import asyncpg
 import pytest
 
 from resolvers import dataloaders
-from runtime.definition import compile_plan
+from runtime.definition import Validation, compile_plan
+from runtime.model.identity import Principal
 from runtime.model.plan import Plan
 from runtime.model.values import Digest
+from runtime.services.workflow import WorkflowService
 from tests.http.serving import GREET, Served
 
 DEEP = """query($first: Int) { executions(first: $first) { edges { node {
@@ -158,3 +160,26 @@ async def test_a_version_is_compiled_once_for_all_who_ask_and_a_large_one_elsewh
     found = small.body["data"]["executions"]["edges"][2]["node"]["workflowVersion"]
     assert [step["key"] for step in found["steps"]] == ["hello", "shout"]
     assert [thread is threading.current_thread() for thread in threads] == [True, False]
+
+
+async def test_a_document_is_validated_once_in_a_request_however_often_it_is_asked_for(
+    server: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    original = WorkflowService.validate
+
+    async def counted(self: WorkflowService, who: Principal, source: str, *more: Any) -> Validation:
+        asked.append(source)
+        return await original(self, who, source, *more)
+
+    monkeypatch.setattr(WorkflowService, "validate", counted)
+    fields = " ".join(f"a{n}: validateWorkflow(source: $greet) {{ valid }}" for n in range(20))
+    query = f"query($greet: String!, $other: String!) {{ {fields} b: validateWorkflow(source: $other) {{ valid }} }}"
+
+    answer = await server.ask(query, {"greet": GREET, "other": "no: workflow"})
+
+    assert answer.body["data"] == {
+        **{f"a{n}": {"valid": True} for n in range(20)},
+        "b": {"valid": False},
+    }
+    assert asked == [GREET, "no: workflow"]

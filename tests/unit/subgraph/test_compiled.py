@@ -192,6 +192,29 @@ async def test_settings_of_switches_are_bounded() -> None:
     assert plans._letters == known.letters
 
 
+async def test_a_switch_of_another_operation_may_be_called_like_a_list_of_this_one() -> None:
+    plans = Plans(schema(planned=False))
+    document = parse("""
+      query Mine($it: [String!]!) { thing(number: 1) { matching(wanted: {words: $it}) } ...Reached }
+      query Other($it: Boolean!) { ...NotReached }
+      fragment Reached on Query { thing(number: 1) { number } }
+      fragment NotReached on Query { thing(number: 1) { title @skip(if: $it) } }
+    """)
+
+    async def otherwise() -> Any:
+        raise AssertionError("the library was asked")
+
+    async def ask(name: str, it: object) -> Any:
+        result = await plans.execute(
+            document, otherwise, context=Context(), operation_name=name, variables={"it": it}
+        )
+        return result.data
+
+    assert (await ask("Mine", ["a"]))["thing"]["number"] == 1
+    assert await ask("Other", it=True) == {"thing": {}}
+    assert await ask("Other", it=False) == {"thing": {"title": "thing 1"}}
+
+
 async def test_a_plan_counts_by_its_fields(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plans_module, "_MOST_LETTERS", 6_000)
     plans = Plans(schema(planned=False))
