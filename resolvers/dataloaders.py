@@ -27,6 +27,7 @@ from runtime.model.workflow import DefinitionFormat, Workflow, WorkflowVersion
 from runtime.services.dead_letter import DeadLetterService
 from runtime.services.execution import ExecutionService
 from runtime.services.execution_stats import ExecutionStatsService
+from runtime.services.past import PastExecution
 from runtime.services.workflow import WorkflowService
 
 K = TypeVar("K")
@@ -109,6 +110,27 @@ class Loaders:
     def steps(self) -> DataLoader[UUID, tuple[StepExecution, ...] | None]:
         """The steps of each execution."""
         return _by(lambda keys: self._executions.steps(self._who, keys))
+
+    @cached_property
+    def past(self) -> DataLoader[tuple[UUID, int], PastExecution]:
+        """Executions as they were at an event; loading one that there is not raises its refusal."""
+        return DataLoader(self._past_of)
+
+    async def _past_of(self, keys: list[tuple[UUID, int]]) -> list[PastExecution | Exception]:
+        found = await self._executions.past(self._who, keys)
+        return [found[key] for key in keys]
+
+    async def execution_at(self, id: UUID, at: int | None) -> Execution | None:
+        """An execution as it is, or as it was at an event."""
+        if at is None:
+            return await self.execution.load(id)
+        return (await self.past.load((id, at))).execution
+
+    async def steps_at(self, id: UUID, at: int | None) -> tuple[StepExecution, ...]:
+        """Its steps as they are, or as they were at an event."""
+        if at is None:
+            return await self.steps.load(id) or ()
+        return (await self.past.load((id, at))).steps
 
     @cached_property
     def standing(self) -> DataLoader[UUID, Standing | None]:

@@ -11,6 +11,7 @@ from resolvers.ids import execution_uuid
 from resolvers.words import is_storable, storable
 from runtime.model.blob import Stored
 from runtime.model.blocker import Blocker, foremost
+from runtime.model.errors import BadInput, NotFound
 from runtime.model.event import EventKind, ExecutionEvent, LogLine
 from runtime.model.execution import (
     Execution,
@@ -25,10 +26,17 @@ from runtime.model.values import Json, Money, total
 T = TypeVar("T")
 
 
-async def execution(context: Context, *, id: str) -> Execution | None:
-    """The execution of this id, or None when there is none for this caller."""
+async def execution(context: Context, *, id: str, at: int | None = None) -> Execution | None:
+    """The execution of this id, or None when there is none for this caller.
+
+    As it was `at` an event, if that is given; then it is an error when there is no such execution or event (any more).
+    """
     key = execution_uuid(id)
-    return await context.loaders.execution.load(key) if key else None
+    if at is None:
+        return await context.loaders.execution.load(key) if key else None
+    if key is None:
+        raise NotFound("There is no such execution.", reason="EXECUTION_NOT_FOUND")
+    return await context.loaders.execution_at(key, at)
 
 
 async def execution_by_key(context: Context, *, key: str) -> Execution | None:
@@ -48,17 +56,19 @@ async def count_executions(context: Context, *, filter: ExecutionFilter) -> tupl
     return await context.executions.count(context.who, filter)
 
 
-async def steps(context: Context, *, execution_id: UUID) -> tuple[StepExecution, ...]:
+async def steps(
+    context: Context, *, execution_id: UUID, at: int | None = None
+) -> tuple[StepExecution, ...]:
     """The steps of an execution's newest generation, in order of the plan."""
-    return await context.loaders.steps.load(execution_id) or ()
+    return await context.loaders.steps_at(execution_id, at)
 
 
-async def blocker(context: Context, *, execution_id: UUID) -> Blocker | None:
+async def blocker(context: Context, *, execution_id: UUID, at: int | None = None) -> Blocker | None:
     """Why nothing of an execution runs: the cause that ends first; None when something runs, or it has ended."""
-    execution = await context.loaders.execution.load(execution_id)
+    execution = await context.loaders.execution_at(execution_id, at)
     if execution is None or execution.status.is_terminal:
         return None
-    found = await steps(context, execution_id=execution_id)
+    found = await steps(context, execution_id=execution_id, at=at)
     standing = await context.loaders.standing.load(execution_id)
     if standing is None:
         return None
@@ -68,15 +78,17 @@ async def blocker(context: Context, *, execution_id: UUID) -> Blocker | None:
     return foremost([one for one in blockers.values() if one is not None])
 
 
-async def stack(context: Context, *, execution_id: UUID, step_key: str) -> str | None:
+async def stack(
+    context: Context, *, execution_id: UUID, step_key: str, at: int | None = None
+) -> str | None:
     """Where the failure of a step was raised, for who may see it."""
-    found = await steps(context, execution_id=execution_id)
+    found = await steps(context, execution_id=execution_id, at=at)
     return next((s.error.stack for s in found if s.key == step_key and s.error), None)
 
 
-async def cost(context: Context, *, execution_id: UUID) -> tuple[Money, ...]:
+async def cost(context: Context, *, execution_id: UUID, at: int | None = None) -> tuple[Money, ...]:
     """What the steps of an execution cost: an amount for each currency."""
-    found = await steps(context, execution_id=execution_id)
+    found = await steps(context, execution_id=execution_id, at=at)
     return total(one for step in found for one in step.costs)
 
 
@@ -89,23 +101,39 @@ async def step_input(context: Context, *, step: StepExecution) -> Json:
     """What a step was called with, derived from large values where it must be."""
     if step.input_missing is None:
         return step.input
-    return await context.artifacts.step_input(context.who, step.execution_id, step.key)
+    return await context.artifacts.step_input(context.who, step.execution_id, step.key, at=step.at)
 
 
 async def events(
-    context: Context, *, execution_id: UUID, after: int, limit: int, kinds: Sequence[EventKind]
+    context: Context,
+    *,
+    execution_id: UUID,
+    after: int,
+    limit: int,
+    kinds: Sequence[EventKind],
+    at: int | None = None,
 ) -> Page[ExecutionEvent]:
-    """Events after a sequence number, in order."""
+    """Events after a sequence number, in order; up to the event `at`, if that is given."""
     found = await context.executions.events(
-        context.who, execution_id, after=after, limit=limit + 1, kinds=kinds
+        context.who, execution_id, after=after, limit=limit + 1, kinds=kinds, until=at
     )
     return _page(found[:limit], [str(event.sequence) for event in found], after, limit)
 
 
 async def logs(
-    context: Context, *, execution_id: UUID, step_key: str | None, after: int, limit: int
+    context: Context,
+    *,
+    execution_id: UUID,
+    step_key: str | None,
+    after: int,
+    limit: int,
+    at: int | None = None,
 ) -> Page[LogLine]:
-    """Log lines after a position, in order."""
+    """Log lines after a position, in order; raises BadInput for what is shown as it was: no event tells of a line."""
+    if at is not None:
+        raise BadInput(
+            "Logs are no part of the history: ask for them without `at`.", reason="NO_PAST"
+        )
     found = await context.executions.logs(
         context.who,
         execution_id,

@@ -199,7 +199,7 @@ class ExecutionError:
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """One run of a WorkflowVersion, as read from the table."""
+    """One run of a WorkflowVersion, as read from the table; as it was `at` an event, when that is set."""
 
     id: UUID
     tenant_id: UUID
@@ -230,6 +230,7 @@ class Execution:
     finished_at: datetime | None = None
     worker_id: int | None = None
     version: str | None = None
+    at: int | None = None
 
     @property
     def state(self) -> ExecutionState:
@@ -272,6 +273,7 @@ class StepExecution:
     Its input is derived when it is looked at: a list of steps is mostly read without. So is why it is not running
     (`blocked`), from the same events as its status and from where its execution stands.
     `costs` are what all its attempts cost, those of earlier generations too: an amount for each currency.
+    With `at` it is shown as it was when that event was the newest.
     """
 
     execution_id: UUID
@@ -302,6 +304,7 @@ class StepExecution:
     worker_id: str | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    at: int | None = None
 
     @property
     def input(self) -> Json:

@@ -21,6 +21,7 @@ from runtime.model.execution import Execution, StepExecution, StepStatus
 from runtime.model.identity import Principal
 from runtime.model.values import Digest, Json
 from runtime.services.access import READ_EXECUTIONS, require
+from runtime.services.past import Past, past_of
 from runtime.services.step_view import steps_of
 from runtime.services.watch import unknown
 from runtime.store.blob import Blobs
@@ -63,17 +64,24 @@ class ArtifactService:
         require(who, READ_EXECUTIONS)
         return await self._blobs.load(who.tenant_id, execution_id, value)
 
-    async def step_input(self, who: Principal, id: UUID, key: str) -> Json:
-        """The rendered input of a step, secrets masked; None when it is too large to be shown."""
-        step = await self._step(who, id, key, with_input=True)
+    async def step_input(
+        self, who: Principal, id: UUID, key: str, *, at: int | None = None
+    ) -> Json:
+        """The rendered input of a step, secrets masked, or what it was at an event; None when too large to be shown."""
+        step = await self._step(who, id, key, at=at, with_input=True)
         if step.input is None or len(orjson.dumps(step.input)) > SHOWN_BYTES:
             return None
         return step.input
 
-    async def output(self, who: Principal, id: UUID, key: str | None = None) -> Artifact:
-        """The output of a step, or without a key that of the whole execution; raises NotFound."""
+    async def output(
+        self, who: Principal, id: UUID, key: str | None = None, *, at: int | None = None
+    ) -> Artifact:
+        """The output of a step (or what it was at an event), or without a key that of the whole execution.
+
+        Raises NotFound, and BadInput when there is no such event.
+        """
         if key is not None:
-            step = await self._step(who, id, key)
+            step = await self._step(who, id, key, at=at)
             if step.status is not StepStatus.COMPLETED:
                 raise NotFound(
                     f"The step {key!r} of the execution {id} has no output: it is "
@@ -107,11 +115,21 @@ class ArtifactService:
         return execution
 
     async def _step(
-        self, who: Principal, id: UUID, key: str, *, with_input: bool = False
+        self,
+        who: Principal,
+        id: UUID,
+        key: str,
+        *,
+        at: int | None = None,
+        with_input: bool = False,
     ) -> StepExecution:
         """A step; with its input derived from large values too, unless they are too many."""
         execution = await self._execution(who, id)
+        last = 0 if at is None else await self._records.last_sequence(who.tenant_id, id)
         rows, events = await self._records.attempts(who.tenant_id, [id])
+        stored = Past(execution, rows.get(id, ()), events.get(id, ()))
+        if at is not None:
+            stored = past_of(stored, at, last)
         plan = await self._plans.get(execution.version_id)
         index = plan.index_of.get(key)
         if index is None:
@@ -125,12 +143,12 @@ class ArtifactService:
 
         view = partial(
             steps_of,
-            execution,
+            stored.execution,
             self._programs.get(plan),
             execution.version or (str(plan.version) if plan.version else None),
             who.tenant,
-            rows.get(id, ()),
-            events.get(id, ()),
+            stored.rows,
+            stored.events,
             resolve=resolve,
             only=index,
         )

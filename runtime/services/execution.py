@@ -50,6 +50,7 @@ from runtime.services.intake import Intake, Intent
 from runtime.services.live import LiveList
 from runtime.services.live_execution import LiveExecutions
 from runtime.services.message import Messenger
+from runtime.services.past import Past, PastExecution, past_of
 from runtime.services.step_view import steps_of
 from runtime.services.watch import Watcher, unknown
 from runtime.store.blob import Blobs
@@ -322,18 +323,51 @@ class ExecutionService:
         executions = await self._records.get_many(who.tenant_id, ids)
         rows, events = await self._records.attempts(who.tenant_id, builtins.list(executions))
         found: dict[UUID, tuple[StepExecution, ...]] = {}
-        for execution in executions.values():
-            plan = await self._plans.get(execution.version_id)
-            found[execution.id] = steps_of(
-                execution,
-                self._programs.get(plan),
-                execution.version or (str(plan.version) if plan.version else None),
-                who.tenant,
-                rows.get(execution.id, ()),
-                events.get(execution.id, ()),
-                stacks=who.has(DEBUG_EXECUTIONS),
-            )
+        for one, execution in executions.items():
+            stored = Past(execution, rows.get(one, ()), events.get(one, ()))
+            found[one] = await self._shown(who, stored)
         return found
+
+    async def past(
+        self, who: Principal, keys: Sequence[tuple[UUID, int]]
+    ) -> dict[tuple[UUID, int], PastExecution | MaestroError]:
+        """Executions with their steps as they were when an event was the newest; a refusal where there is none."""
+        require(who, READ_EXECUTIONS)
+        ids = builtins.list(dict.fromkeys(one for one, _ in keys))
+        executions = await self._records.get_many(who.tenant_id, ids)
+        # Before the events are read: what comes in between is there, and not asked for.
+        last = {one: await self._records.last_sequence(who.tenant_id, one) for one in ids}
+        rows, events = await self._records.attempts(who.tenant_id, builtins.list(executions))
+        found: dict[tuple[UUID, int], PastExecution | MaestroError] = {}
+        for one, at in keys:
+            execution = executions.get(one)
+            if execution is None:
+                found[one, at] = unknown(one)
+                continue
+            stored = Past(execution, rows.get(one, ()), events.get(one, ()))
+            try:
+                past = past_of(stored, at, last[one])
+            except MaestroError as refusal:
+                found[one, at] = refusal
+            else:
+                found[one, at] = past.shown(await self._shown(who, past))
+        return found
+
+    async def _shown(self, who: Principal, past: Past) -> tuple[StepExecution, ...]:
+        """The steps by what is, or was, stored of an execution."""
+        execution = past.execution
+        plan = await self._plans.get(execution.version_id)
+        version = execution.version or (str(plan.version) if plan.version else None)
+        program = self._programs.get(plan)
+        return steps_of(
+            execution,
+            program,
+            version,
+            who.tenant,
+            past.rows,
+            past.events,
+            stacks=who.has(DEBUG_EXECUTIONS),
+        )
 
     async def standings(self, who: Principal, ids: Sequence[UUID]) -> dict[UUID, Standing]:
         """Where executions stand among others now: what their events can't say of why a step is not running."""
@@ -353,12 +387,14 @@ class ExecutionService:
         after: int = 0,
         limit: int = 100,
         kinds: Sequence[EventKind] = (),
+        until: int | None = None,
     ) -> builtins.list[ExecutionEvent]:
-        """Events after a sequence, in order."""
+        """Events after a sequence, in order; up to another one, if that is given."""
         require(who, READ_EXECUTIONS)
-        return await self._records.events(
+        found = await self._records.events(
             who.tenant_id, id, after=after, limit=min(limit, _MOST_EVENTS), kinds=kinds
         )
+        return [event for event in found if until is None or event.sequence <= until]
 
     async def logs(
         self,

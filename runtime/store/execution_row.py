@@ -114,6 +114,7 @@ class ExecutionRow(Execution):
     error = _made(lambda row: error_of(row["error"]))
     labels = _made(lambda row: dict(row["meta"].get("labels") or {}))
     scheduled_for = _made(_scheduled_for)
+    at = property(lambda _self: None)
 
     def __init__(self, row: Any) -> None:
         object.__setattr__(self, "row", row)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
+import orjson
 from opentelemetry.trace import Span
 
 from runtime.engine.command import (
@@ -192,7 +193,9 @@ class Run:
         known = "{" + attempt.known()[1:] + "}"
         row = self._row(step, item, number, StepStatus.RUNNING, 0.0, known, is_open=True)
         self._steps.append(row)
-        self.record_event(EventKind.STEP_CALL_ANNOUNCED, self._about(attempt))
+        # Whatever becomes of the row: the history says what was known of the call.
+        facts = {**self._about(attempt), **orjson.loads(known)}
+        self.record_event(EventKind.STEP_CALL_ANNOUNCED, facts)
         self._after.append(attempt)
 
     def withdraw_intent(self, attempt: Attempt) -> None:

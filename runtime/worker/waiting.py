@@ -7,6 +7,7 @@ what its own monotonic clock has counted since. That is late by the way of the a
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from math import ceil
 from typing import Final, NamedTuple
 
 from runtime.engine.command import BeginWait, RecordStep
@@ -136,7 +137,8 @@ def _until(run: Run, kind: WaitKind, first: float | None, now: float) -> Parking
     if run.deadline is not None:
         first = run.deadline.when() if first is None else min(first, run.deadline.when())
     seconds = None if first is None else min(max(0.0, first - now), MOST_SECONDS)
-    return Parking(kind, seconds)
+    # In whole milliseconds, as the event tells it: from that the time in the row can be told ever after.
+    return Parking(kind, None if seconds is None else ceil(seconds * 1000) / 1000)
 
 
 def waiting_data(parking: Parking) -> dict[str, Json]:

@@ -1,8 +1,9 @@
 """Downloads: outputs and inputs of any size, as they were stored, in pieces.
 
-`GET /api/executions/{id}/steps/{step}/output`, `GET /api/executions/{id}/output` and `.../input`, with the token and
-scope that reading executions needs. The body's digest goes along (RFC 9530) and has been proven when the last piece
-is sent: a damaged value is an error or, when its first pieces are out already, a connection that breaks.
+`GET /api/executions/{id}/steps/{step}/output` (with `?at=SEQUENCE` as it was at that event),
+`GET /api/executions/{id}/output` and `.../input`, with the token and scope that reading executions needs. The body's
+digest goes along (RFC 9530) and has been proven when the last piece is sent: a damaged value is an error or, when its
+first pieces are out already, a connection that breaks.
 """
 
 from __future__ import annotations
@@ -20,12 +21,13 @@ from starlette.routing import Route
 
 from resolvers.ids import execution_uuid
 from runtime.bootstrap import Runtime
-from runtime.model.errors import MaestroError, NotFound
+from runtime.model.errors import BadInput, MaestroError, NotFound
 from runtime.model.identity import Principal
 from runtime.services.artifact import Artifact
 from subgraph.context import Door
 from subgraph.http.problem import problem
 
+_MOST_DIGITS: Final = 18
 _RANGE: Final = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 Find = Callable[[Principal, UUID, Mapping[str, str]], Awaitable[Artifact]]
@@ -47,7 +49,9 @@ def routes(rt: Runtime, door: Door) -> list[Route]:
         async def answer(request: Request) -> Response:
             try:
                 who = await door.admit(request.headers)
-                found = await find(who, _id(request), request.path_params)
+                found = await find(
+                    who, _id(request), {**request.query_params, **request.path_params}
+                )
                 return await _response(request, found)
             except MaestroError as error:
                 return problem(error, door.trace_id(request.headers))
@@ -55,7 +59,7 @@ def routes(rt: Runtime, door: Door) -> list[Route]:
         return answer
 
     async def step_output(who: Principal, id: UUID, given: Mapping[str, str]) -> Artifact:
-        return await artifacts.output(who, id, given["step"])
+        return await artifacts.output(who, id, given["step"], at=_at(given))
 
     async def output(who: Principal, id: UUID, _given: Mapping[str, str]) -> Artifact:
         return await artifacts.output(who, id)
@@ -75,6 +79,15 @@ def _id(request: Request) -> UUID:
     if found is None:
         raise NotFound("There is no such execution.", reason="EXECUTION_NOT_FOUND")
     return found
+
+
+def _at(given: Mapping[str, str]) -> int | None:
+    at = given.get("at")
+    if at is None:
+        return None
+    if not (at.isascii() and at.isdecimal() and len(at) <= _MOST_DIGITS):
+        raise BadInput("`at` is the sequence of an event, a number.", reason="UNKNOWN_SEQUENCE")
+    return int(at)
 
 
 async def _response(request: Request, found: Artifact) -> Response:

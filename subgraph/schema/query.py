@@ -29,6 +29,7 @@ from subgraph.types.inputs.simulation import SimulateWorkflowInput
 from subgraph.types.inputs.workflow import WorkflowFilter, WorkflowOrder
 from subgraph.types.node import Node
 from subgraph.types.pagination import AFTER, BEFORE, FIRST, LAST, MOST, one_size, page_request
+from subgraph.types.scalars import BigInt
 from subgraph.types.status import DefinitionFormat
 from subgraph.types.workflow import Workflow, WorkflowConnection
 from subgraph.types.workflow_diff import WorkflowDiff
@@ -185,16 +186,21 @@ class Query:
         )
 
     @strawberry.field(
-        description="An execution; null when there is none for this caller.",
+        description="An execution; null when there is none for this caller. With `at` as it was shown when the "
+        "event of this `sequence` was its newest; an error when there is no such event, or nothing is kept any more.",
         directives=[*access("Query.execution")],
     )
     async def execution(
         self,
         info: Info,
         id: Annotated[strawberry.ID, strawberry.argument(description="Its id.")],
+        at: Annotated[
+            BigInt | None,
+            strawberry.argument(description="The `sequence` of one of its events."),
+        ] = None,
     ) -> Execution | None:
         """An execution."""
-        found = await executions_of.execution(info.context, id=id)
+        found = await executions_of.execution(info.context, id=id, at=at)
         return Execution.of(found) if found else None
 
     @strawberry.field(

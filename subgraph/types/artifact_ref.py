@@ -35,9 +35,10 @@ class ArtifactRef:
         )
 
 
-def step_path(execution_id: UUID, key: str) -> str:
-    """The route of a step's output."""
-    return f"/api/executions/{execution_id}/steps/{quote(key, safe='')}/output"
+def step_path(execution_id: UUID, key: str, at: int | None = None) -> str:
+    """The route of a step's output, or of what it was at an event."""
+    then = "" if at is None else f"?at={at}"
+    return f"/api/executions/{execution_id}/steps/{quote(key, safe='')}/output{then}"
 
 
 def output_path(execution_id: UUID) -> str:

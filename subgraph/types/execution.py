@@ -36,6 +36,7 @@ from subgraph.types.pagination import (
     position,
     size_of,
 )
+from subgraph.types.scalars import BigInt
 from subgraph.types.status import ExecutionEventType, ExecutionStatus, TriggerKind, WaitKind
 from subgraph.types.step_execution import StepExecution, StepExecutionConnection, elapsed
 from subgraph.types.workflow import Workflow
@@ -78,7 +79,9 @@ class Execution(Node):
     priority: int = record_field(description="Higher goes first; 0 is normal.")
     idempotency_key: str | None = record_field(description="The key that it was enqueued with.")
     error: ExecutionError | None = record_field(
-        lambda execution: ExecutionError.of(execution.error, execution_id=execution.id),
+        lambda execution: ExecutionError.of(
+            execution.error, execution_id=execution.id, at=execution.at
+        ),
         description="Why it failed, when it did.",
     )
     region: str | None = record_field(description="Where it must run, when that matters.")
@@ -87,6 +90,9 @@ class Execution(Node):
     )
     namespace: str = record_field(description="The division of the tenant that it lives in.")
     purpose: str | None = record_field(description="The purpose of access that its caller named.")
+    at: BigInt | None = record_field(
+        description="The event as of which it is shown; null when it is shown as it is."
+    )
     trace_id: str | None = record_field(description="The OpenTelemetry trace that it belongs to.")
     created_at: datetime = record_field(description="When it was accepted.")
     scheduled_for: datetime | None = record_field(
@@ -129,7 +135,7 @@ class Execution(Node):
     )
     async def cost(self, info: Info) -> list[Money]:
         """What its steps cost."""
-        found = await resolve.cost(info.context, execution_id=self.record.id)
+        found = await resolve.cost(info.context, execution_id=self.record.id, at=self.record.at)
         return [Money.of(one) for one in found]
 
     @strawberry.field(description="The workflow that it is a run of.")
@@ -164,7 +170,7 @@ class Execution(Node):
     )
     async def blocked_by(self, info: Info) -> Blocker | None:
         """Why nothing of it runs."""
-        found = await resolve.blocker(info.context, execution_id=self.record.id)
+        found = await resolve.blocker(info.context, execution_id=self.record.id, at=self.record.at)
         return None if found is None else Blocker.of(found)
 
     @strawberry.field(description="What started it.")
@@ -189,11 +195,9 @@ class Execution(Node):
     def steps(self, info: Info, filter: StepFilter = None) -> list[StepExecution]:
         """All its steps in order of the plan."""
         return later(
-            info.context.loaders.steps.load(self.record.id),
+            info.context.loaders.steps_at(self.record.id, self.record.at),
             lambda found: [
-                StepExecution.of(step)
-                for step in found or ()
-                if filter is None or filter.admits(step)
+                StepExecution.of(step) for step in found if filter is None or filter.admits(step)
             ],
         )
 
@@ -207,7 +211,7 @@ class Execution(Node):
     ) -> StepExecutionConnection:
         """Its steps in order of the plan, in pages."""
         start, size = position(after), size_of("first", first, default=100, most=MOST_ROWS)
-        found = await resolve.steps(info.context, execution_id=self.record.id)
+        found = await resolve.steps(info.context, execution_id=self.record.id, at=self.record.at)
         wanted = [step for step in found if filter is None or filter.admits(step)]
         # The cursor of a step is its number in the plan, from 1: it stays true while filters change.
         rest = [step for step in wanted if step.index + 1 > start]
@@ -223,7 +227,7 @@ class Execution(Node):
         key: Annotated[str, strawberry.argument(description="The step's id in the definition.")],
     ) -> StepExecution | None:
         """One of its steps."""
-        found = await resolve.steps(info.context, execution_id=self.record.id)
+        found = await resolve.steps(info.context, execution_id=self.record.id, at=self.record.at)
         return next((StepExecution.of(step) for step in found if step.key == key), None)
 
     @strawberry.field(
@@ -247,6 +251,7 @@ class Execution(Node):
             after=position(after),
             limit=size_of("first", first, default=100, most=MOST_ROWS),
             kinds=tuple(types or ()),
+            at=self.record.at,
         )
         return ExecutionEventConnection.of(page)
 
@@ -267,6 +272,7 @@ class Execution(Node):
             step_key=step_key,
             after=position(after),
             limit=size_of("first", first, default=200, most=MOST_ROWS),
+            at=self.record.at,
         )
         return LogConnection.of(page)
 

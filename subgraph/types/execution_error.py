@@ -19,6 +19,7 @@ class ExecutionError:
     record: strawberry.Private[model.ExecutionError]
     # Of the whole execution: the stack stands with its step.
     execution_id: strawberry.Private[UUID | None]
+    at: strawberry.Private[int | None]
     type: str = strawberry.field(description="The class of the error, as retry policies name it.")
     message: str = strawberry.field(description="What went wrong, for people.")
     retryable: bool = strawberry.field(description="Whether trying again could help.")
@@ -34,21 +35,31 @@ class ExecutionError:
         if self.execution_id is None or self.step_key is None:
             return self.record.stack
         found: str | None = later(
-            resolve.stack(info.context, execution_id=self.execution_id, step_key=self.step_key),
+            resolve.stack(
+                info.context,
+                execution_id=self.execution_id,
+                step_key=self.step_key,
+                at=self.at,
+            ),
             lambda stack: stack,
         )
         return found
 
     @classmethod
     def of(
-        cls, error: model.ExecutionError | None, *, execution_id: UUID | None = None
+        cls,
+        error: model.ExecutionError | None,
+        *,
+        execution_id: UUID | None = None,
+        at: int | None = None,
     ) -> Self | None:
-        """From its record; with an id, it is that of a whole execution."""
+        """From its record; with an id, it is that of a whole execution, or what it was `at` an event."""
         if error is None:
             return None
         return cls(
             record=error,
             execution_id=execution_id,
+            at=at,
             type=error.type,
             message=error.message,
             retryable=error.retryable,

@@ -140,7 +140,7 @@ class StepExecution(Node):
     ) -> Annotated["Execution", strawberry.lazy("subgraph.types.execution")]:
         """The execution that it is a step of."""
         execution: Execution = later(
-            info.context.loaders.execution.load(self.record.execution_id), show
+            info.context.loaders.execution_at(self.record.execution_id, self.record.at), show
         )
         return execution
 
@@ -165,7 +165,7 @@ class StepExecution(Node):
     def output_ref(self) -> ArtifactRef | None:
         """Where its output is."""
         step = self.record
-        return ArtifactRef.of(step.output, step_path(step.execution_id, step.key))
+        return ArtifactRef.of(step.output, step_path(step.execution_id, step.key, step.at))
 
     @strawberry.field(
         description="Why it is not running, since when, and what would free it; null when it runs or waits "
@@ -194,6 +194,7 @@ class StepExecution(Node):
             step_key=self.record.key,
             after=position(after),
             limit=size_of("first", first, default=200, most=MOST_ROWS),
+            at=self.record.at,
         )
         return LogConnection.of(page)
 

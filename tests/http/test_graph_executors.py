@@ -42,6 +42,7 @@ async def seeded(server: Served) -> dict[str, list[Any]]:
         "workflowId": [workflow_id],
         "name": ["greet", "nobody"],
         "key": ["k1", "hello", "none"],
+        "at": [None, None, 1, 3, 99],
         "first": [1, 2, 50],
         "last": [1],
         "after": [None, "1"],

@@ -21,7 +21,7 @@ from runtime.worker.run import Run
 from tests.simulator.blobs import SimBlobs
 from tests.simulator.maps import MapJudge, key_of, records_of, shown
 from tests.simulator.model import Commit, Execution, Model
-from tests.simulator.past import differences
+from tests.simulator.past import differences, view
 from tests.simulator.program import Program
 from tests.simulator.waits import WaitJudge
 from tests.simulator.world import World
@@ -56,6 +56,8 @@ class Judge:
         self._intents: dict[tuple[Any, ...], int] = {}
         # Generations that may fail though nothing in their program fails: a worker was lost or stood still.
         self._excused: set[tuple[UUID, int]] = set()
+        # What was shown of each execution when each of its events was the newest.
+        self._shown: dict[tuple[UUID, int], Any] = {}
         self.has_paused = False
         self._programs: dict[UUID, Compiled] = {}
         self.heal_at = inf
@@ -196,6 +198,9 @@ class Judge:
             return
         if e.version not in self._programs:
             self._programs[e.version] = Compiled.of(self.programs[e.version].plan)
+        if not (e.status == Status.QUEUED and e.messages):
+            # What parks with an unread message is queued at once, which no event tells.
+            self._shown[e.id, max(e.events)] = view(e, self._programs[e.version])
         for words in differences(e, self._programs[e.version], seen):
             self.say(f"history: at event {max(e.events)} of {e.id} ({commit.name}) it was {words}")
 
@@ -254,6 +259,10 @@ class Judge:
         lost = set(accepted) - set(self.model.executions)
         if lost:
             self.say(f"I7: {lost} were accepted and are not there")
+        for (one, at), then in self._shown.items():
+            e = self.model.executions[one]
+            if view(e, self._programs[e.version], at) != then:
+                self.say(f"past: at event {at} {one} was not shown as the past shows it")
         for one, e in self.model.executions.items():
             told = [
                 d["n"]

@@ -7,6 +7,7 @@ from typing import Any
 
 from runtime.engine.history import ExecutionAt, StepAt, fold
 from runtime.engine.program import Program
+from runtime.model.blocker import Standing
 from runtime.model.event import EventKind, ExecutionEvent
 from runtime.model.execution import (
     STEP_TRANSITIONS,
@@ -18,8 +19,10 @@ from runtime.model.execution import (
 from runtime.model.execution import Execution as Record
 from runtime.model.identity import SYSTEM
 from runtime.model.values import Money, total
+from runtime.services.past import Past, past_of
 from runtime.services.step_view import steps_of
 from runtime.store.execution_record import AttemptRow
+from runtime.store.execution_row import error_of
 from tests.simulator.blockers import unexplained
 from tests.simulator.loop import START
 from tests.simulator.model import Execution
@@ -27,10 +30,7 @@ from tests.simulator.model import Execution
 
 def differences(e: Execution, program: Program, seen: int = 0) -> list[str]:
     """What the fold of an execution's events says that its rows don't; which new events may not follow."""
-    events = [
-        ExecutionEvent(e.id, e.tenant, number, EventKind(kind), START, data)
-        for number, (kind, data) in sorted(e.events.items())
-    ]
+    events = _events_of(e)
     at, last = fold(events), len(events)
     found = []
     # What parks with an unread message is queued at once: the message has no event yet.
@@ -67,27 +67,34 @@ def _illegal(events: list[ExecutionEvent], last: int) -> list[str]:
     ]
 
 
+def view(e: Execution, program: Program, at: int | None = None) -> list[Any]:
+    """The execution and its steps as people see them now, or saw them at an event."""
+    events = [event for event in _events_of(e) if _is_of_step(event)]
+    stored = Past(_record_of(e), _rows_of(e), events)
+    if at is not None:
+        stored = past_of(stored, at, max(e.events))
+    execution, now = stored.execution, Standing(START)
+    steps = steps_of(execution, program, None, "t", stored.rows, stored.events)
+    state = (execution.status, execution.wait, execution.generation, execution.error)
+    return [state, *((step, step.input, step.blocked(now)) for step in steps)]
+
+
+def _events_of(e: Execution) -> list[ExecutionEvent]:
+    return [
+        ExecutionEvent(e.id, e.tenant, number, EventKind(kind), START, data)
+        for number, (kind, data) in sorted(e.events.items())
+    ]
+
+
 def _of_steps(
     e: Execution, program: Program, at: ExecutionAt, events: list[ExecutionEvent]
 ) -> list[str]:
-    record = Record(
-        e.id, e.tenant, e.workflow, e.version, ExecutionStatus(e.status), "default", e.generation,
-        e.priority, START, SYSTEM, TriggerKind.API, input=e.input,
-        wait=None if e.wait is None else WaitKind(e.wait),
-    )  # fmt: skip
-    rows = [
-        AttemptRow(
-            step, item, generation, attempt, StepStatus(status), START,
-            None if ended == inf else START, result,
-        )
-        for (step, item, generation, attempt), (status, ended, result) in e.steps.items()
-        if item < 0
-    ]  # fmt: skip
+    record, rows = _record_of(e), _rows_of(e)
     statuses = at.step_statuses(program.plan)
     of_steps = [one for one in events if _is_of_step(one)]
-    shown = steps_of(record, program, None, "t", rows, of_steps)
-    found = unexplained(shown, of_steps, record.status, START)
-    for step, status in zip(shown, statuses, strict=True):
+    steps = steps_of(record, program, None, "t", rows, of_steps)
+    found = unexplained(steps, of_steps, record.status, START)
+    for step, status in zip(steps, statuses, strict=True):
         told = at.steps.get((step.index, -1))
         if step.status is not status:
             found.append(f"step {step.index} was {status.name}, not {step.status.name}")
@@ -101,6 +108,26 @@ def _of_steps(
 def _is_of_step(event: ExecutionEvent) -> bool:
     """As the statement leaves those of items out."""
     return event.field("item") in {None, -1}
+
+
+def _record_of(e: Execution) -> Record:
+    return Record(
+        e.id, e.tenant, e.workflow, e.version, ExecutionStatus(e.status), "default", e.generation,
+        e.priority, START, SYSTEM, TriggerKind.API, input=e.input,
+        error=error_of(e.error),
+        wait=None if e.wait is None else WaitKind(e.wait),
+    )  # fmt: skip
+
+
+def _rows_of(e: Execution) -> list[AttemptRow]:
+    return [
+        AttemptRow(
+            step, item, generation, attempt, StepStatus(status), START,
+            None if ended == inf else START, result,
+        )
+        for (step, item, generation, attempt), (status, ended, result) in e.steps.items()
+        if item < 0
+    ]  # fmt: skip
 
 
 def _words(error: Any) -> tuple[Any, Any] | None:
