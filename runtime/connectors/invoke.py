@@ -8,7 +8,9 @@ and outputs go through the context's mask.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import PurePath
 from typing import Any, NoReturn, TypeAlias, cast
 
@@ -23,6 +25,7 @@ from runtime.abi.connector import (
     as_is,
 )
 from runtime.connectors.stack import is_own, stack_of
+from runtime.connectors.threads import was_not_begun
 from runtime.model.errors import StepErrorKind, StepFailed
 from runtime.model.execution import Verdict
 from runtime.model.plan import Effect
@@ -55,7 +58,7 @@ async def invoke(connector: Connector, context: StepContext, rendered_input: Jso
         _fail(connector, context, error)
     except (Exception, SystemExit) as error:
         if isinstance(error, TimeoutError) and deadline.expired():
-            raise _timed_out(connector, seconds) from error
+            raise _timed_out(connector, seconds, error.__cause__) from error
         _fail(connector, context, error)
 
 
@@ -105,7 +108,8 @@ def effect_of(connector: Connector, rendered_input: Json, mask: Mask = as_is) ->
         return connector.effect_class
     value = read_input(connector, rendered_input, mask)
     try:
-        return connector.effect(value)
+        # By its word too; any other answer would be taken for a call that may be repeated.
+        return Effect(connector.effect(value))
     except Exception as error:  # noqa: BLE001 - a user's code: its step fails, nothing else
         raise _unreadable(f"{connector.name} can't say what its effect is", error, mask) from None
 
@@ -189,7 +193,18 @@ def _is_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-def _timed_out(connector: Connector, seconds: float | None) -> StepFailed:
+def _timed_out(
+    connector: Connector, seconds: float | None, cut: BaseException | None = None
+) -> StepFailed:
+    if was_not_begun(cut):
+        return StepFailed(
+            f"{connector.name} got no thread within the {seconds:g} s that an attempt may take, because "
+            "other synchronous steps have all that this worker has. It was not called.",
+            kind=StepErrorKind.TIMEOUT,
+            type="step.timeout",
+            details={"timeout_seconds": seconds},
+            uncertain=False,
+        )
     return StepFailed(
         f"{connector.name} took longer than the {seconds:g} s that an attempt may take.",
         kind=StepErrorKind.TIMEOUT,
@@ -214,17 +229,35 @@ def _fail(connector: Connector, context: StepContext, error: BaseException) -> N
 
 
 def _masked(context: StepContext, error: StepFailed, stack: str | None) -> StepFailed:
-    """The same failure without secrets, of our own class: a user's may not be built again."""
+    """The same failure without secrets, of our own class: a user's may not be built again, nor keep to its types."""
     failed = StepFailed(
-        context.mask(error.message),
-        kind=error.kind,
-        type=error.type,
-        retry_after=error.retry_after,
+        context.mask(str(error.message)),
+        kind=_kind_of(error.kind),
+        type=str(error.type),
+        retry_after=_seconds_of(error.retry_after),
         details=context.mask(error.details),
-        uncertain=error.uncertain,
+        # What is neither of its words may have reached the other side.
+        uncertain=None if error.uncertain is None else error.uncertain is not False,
     )
     failed.stack = stack
     return failed
+
+
+def _kind_of(said: Any) -> StepErrorKind:
+    """A kind by its name, too; what is none makes the failure final."""
+    try:
+        return StepErrorKind(said)
+    except ValueError:
+        return StepErrorKind.PERMANENT
+
+
+def _seconds_of(said: Any) -> float | None:
+    """How long to wait, when it is a span of time, a number, or the text of one."""
+    try:
+        seconds = said.total_seconds() if isinstance(said, timedelta) else float(said)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return seconds if math.isfinite(seconds) else None
 
 
 def _place(error: BaseException) -> str:

@@ -19,7 +19,7 @@ from runtime.abi.catalog import Catalog, ConnectorInfo
 from runtime.abi.connector import Connector, InlineConnector, OpenConnector
 from runtime.connectors.code import code_digest
 from runtime.model.errors import SetupError
-from runtime.model.plan import ConnectorRef
+from runtime.model.plan import ConnectorRef, Effect
 from runtime.model.values import Json, SemVer
 from runtime.registry import Found, index, offered, scan
 
@@ -143,6 +143,10 @@ def _instance(item: Found[Any]) -> Connector:
         raise _broken(item, "lacks inline or default_timeout; inherit from Connector")
     if one.inline and not isinstance(one, InlineConnector):
         raise _broken(item, "says inline = True and has no answer()")
+    effect: Any = one.effect_class
+    if effect is not None and not isinstance(effect, Effect):
+        words = ", ".join(f"Effect.{each.name}" for each in Effect)
+        raise _broken(item, f"says effect_class = {effect!r}; write {words} or None")
     try:
         SemVer.parse(one.version)
     except (TypeError, ValueError) as error:

@@ -2,7 +2,8 @@
 
 A synchronous step gets a context whose log, heartbeat and cancel token may be used from its thread;
 the loop's own objects are touched only in the loop. A place is free again when the function has
-really returned, so a step that ignores its token takes a place, never more than it was given.
+really returned, so a step that ignores its token takes a place, never more than it was given. Whoever wants to know
+what became of a call that was cut off is told whether its function began, and when it has returned.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
+from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final, TypeVar, cast
 
@@ -20,6 +23,7 @@ from runtime.model.errors import StepErrorKind, StepFailed
 T = TypeVar("T")
 
 SERVICE: Final = "threads"
+_NOT_BEGUN: Final = "the function waited for a thread and was not called"
 
 
 class StepThreads:
@@ -28,10 +32,17 @@ class StepThreads:
     def __init__(self, limit: int = 32) -> None:
         self._places = asyncio.Semaphore(limit)
         self._tokens: set[_ThreadToken] = set()
+        # Functions that have not returned, by the key of their call.
+        self._working: Counter[str] = Counter()
+        self._one_returned = asyncio.Event()
 
     async def run(self, context: StepContext, work: Callable[[StepContext], T]) -> T:
         """What `work` returns or raises. When this task is cancelled, the thread's token trips."""
-        await self._places.acquire()
+        try:
+            await self._places.acquire()
+        except asyncio.CancelledError as cut:
+            cut.add_note(_NOT_BEGUN)
+            raise
         loop = asyncio.get_running_loop()
         token = _ThreadToken(context.cancel)
         inner = replace(
@@ -50,14 +61,17 @@ class StepThreads:
                 result = variables.run(work, inner)
             except BaseException as error:  # noqa: BLE001 - carried to who waits
                 failure = error
-            _call(loop, lambda: self._finish(token, done, result, failure))
+            _call(loop, lambda: self._finish(token, key, done, result, failure))
 
+        key = context.idempotency_key
         self._tokens.add(token)
+        self._working[key] += 1
         try:
             threading.Thread(target=body, name=f"step-{context.step_key}", daemon=True).start()
         except RuntimeError:  # The system gives no more threads.
             self._places.release()
             self._tokens.discard(token)
+            self._forget(key)
             raise
         watch = asyncio.create_task(token.follow())
         try:
@@ -68,14 +82,31 @@ class StepThreads:
         finally:
             watch.cancel()
 
+    async def has_returned(self, key: str, seconds: float) -> bool:
+        """Whether no function of a call with this key runs here any more; waits so long for its return."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while key in self._working:
+                    await self._one_returned.wait()
+        return key not in self._working
+
     async def close(self) -> None:
         """Tell every thread to stop; who ignores it ends with the process."""
         for token in tuple(self._tokens):
             token.trip("the process ends")
 
+    def _forget(self, key: str) -> None:
+        """A function with this key runs no more; whoever waits looks again."""
+        self._working[key] -= 1
+        if not self._working[key]:
+            del self._working[key]
+        self._one_returned.set()
+        self._one_returned = asyncio.Event()
+
     def _finish(
         self,
         token: _ThreadToken,
+        key: str,
         done: asyncio.Future[T],
         result: T | None,
         failure: BaseException | None,
@@ -83,6 +114,7 @@ class StepThreads:
         """Free the place, and tell who waits; nobody does when the step was stopped before."""
         self._places.release()
         self._tokens.discard(token)
+        self._forget(key)
         if done.done():
             return
         if failure is None:
@@ -91,6 +123,11 @@ class StepThreads:
             done.set_exception(failure)
         else:
             done.set_exception(RuntimeError(f"the step raised {type(failure).__name__}"))
+
+
+def was_not_begun(cut: BaseException | None) -> bool:
+    """Whether what was cut off here was still waiting for a thread, so that nothing was called."""
+    return _NOT_BEGUN in getattr(cut, "__notes__", ())
 
 
 def _call(loop: asyncio.AbstractEventLoop, work: Callable[[], object]) -> None:

@@ -2,7 +2,8 @@
 
 Closed, it counts failures: so many within the window, with no success between them, open it. Open, it says
 how long to wait. When that is over it lets a few calls through as probes: a success closes it, a failure
-opens it again for longer. What it does to a step: the attempt is put off and does not count (StepDeferred).
+opens it again for longer. What was called before it opened says nothing of the target as it is now.
+What it does to a step: the attempt is put off and does not count (StepDeferred).
 """
 
 from __future__ import annotations
@@ -24,13 +25,14 @@ _SERVER_ERROR: Final = 500
 class Breaker:
     """One target of one connector."""
 
-    __slots__ = ("_failures", "_probes", "_rule", "_times", "until")
+    __slots__ = ("_failures", "_opened_at", "_probes", "_rule", "_times", "until")
 
     def __init__(self, rule: BreakerRule) -> None:
         self._rule = rule
         self._failures: deque[float] = deque(maxlen=rule.failures)
         self._probes: list[float] = []
         self._times = 0
+        self._opened_at = -inf
         self.until: float | None = None
 
     def state(self, now: float) -> BreakerState:
@@ -57,12 +59,14 @@ class Breaker:
         self._probes.append(now)
         return 0.0
 
-    def failed(self, now: float) -> bool:
-        """The target failed; whether that has opened the breaker."""
+    def failed(self, now: float, began: float = inf) -> bool:
+        """A call that began then has failed; whether that has opened the breaker."""
         match self.state(now):
             case BreakerState.OPEN:
                 return False
             case BreakerState.HALF_OPEN:
+                if began < self._opened_at:
+                    return False
                 self.open(now)
                 return True
         self._failures.append(now)
@@ -72,9 +76,9 @@ class Breaker:
         self.open(now)
         return True
 
-    def succeeded(self, now: float) -> bool:
-        """The target answered; whether that has closed the breaker. What began before it opened is no proof."""
-        if self.state(now) is BreakerState.OPEN:
+    def succeeded(self, now: float, began: float = inf) -> bool:
+        """A call that began then was answered; whether that has closed the breaker."""
+        if self.state(now) is BreakerState.OPEN or began < self._opened_at:
             return False
         was_open = self.until is not None
         self.close()
@@ -84,6 +88,7 @@ class Breaker:
         """Open it, or learn that others have."""
         seconds = min(self._rule.open_seconds * 2.0**self._times, self._rule.longest_seconds)
         self._times = min(self._times + 1, 16)
+        self._opened_at = now
         self.until = now + seconds if until is None else until
         self._failures.clear()
         self._probes.clear()
@@ -93,6 +98,7 @@ class Breaker:
         self._failures.clear()
         self._probes.clear()
         self._times = 0
+        self._opened_at = -inf
         self.until = None
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from asyncio import Task, TimerHandle
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import orjson
@@ -18,6 +18,7 @@ from opentelemetry.trace import Span
 from runtime.abi.connector import StepContext
 from runtime.connectors.cancel import CancelSignal
 from runtime.connectors.invoke import effect_of, target_of
+from runtime.connectors.threads import was_not_begun
 from runtime.engine.command import RunStep
 from runtime.engine.event import NO_FACTS, STOPPED_TAIL, Facts, StepError, StepFailed, StepSucceeded
 from runtime.engine.fan import Place, place_of
@@ -94,9 +95,11 @@ class Attempt:
         stack = "" if failed.stack is None else f',"stack":{text_of(failed.stack)}'
         return self._failure(error_of(failed), now, stack)
 
-    def cut(self, now: float) -> StepFailed:
-        """The attempt was stopped from outside."""
+    def cut(self, now: float, cut: BaseException | None = None) -> StepFailed:
+        """The attempt was stopped from outside; `cut` tells whether its call had begun."""
         error = stopped(self.stop_reason or "this worker stops")
+        if was_not_begun(cut):
+            error = replace(error, uncertain=False)
         return self._failure(error, now, STOPPED_TAIL)
 
     def broken(self, error: StepError, now: float) -> StepFailed:

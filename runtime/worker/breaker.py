@@ -7,6 +7,7 @@ second, and what they count adds to what is counted here. When Redis is away, on
 from __future__ import annotations
 
 import asyncio
+from math import inf
 from typing import Final
 
 from runtime.clock import Clock
@@ -64,15 +65,15 @@ class Breakers:
             {"target": key.target},
         )
 
-    def ended(self, key: BreakerKey, error: StepError | None) -> None:
-        """A call of this target has ended."""
+    def ended(self, key: BreakerKey, error: StepError | None, began: float = inf) -> None:
+        """A call of this target has ended; `began` is when it was made, by the monotonic clock."""
         outage = False if error is None else is_outage(error)
         if outage is None:
             return
         breaker = self._known.get(key)
         now = self._clock.monotonic()
         if not outage:
-            if breaker is not None and breaker.succeeded(now):
+            if breaker is not None and breaker.succeeded(now, began):
                 self._told_closed(key)
             elif breaker is not None and breaker.until is None:
                 self._forget(key)
@@ -83,7 +84,7 @@ class Breakers:
             if len(self._known) >= MOST_KNOWN:
                 return
             breaker = self._known[key] = Breaker(self._rule)
-        if breaker.failed(now):
+        if breaker.failed(now, began):
             self._told_open(key, breaker, now)
         elif self._shared is not None and breaker.until is None:
             self._spawn(self._count(key))

@@ -12,10 +12,11 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
 
-from runtime.abi.connector import for_nothing
+from runtime.abi.connector import StepContext, for_nothing
 from runtime.clock import Clock
 from runtime.connectors.cancel import CancelSignal
 from runtime.connectors.invoke import look_up
+from runtime.connectors.threads import SERVICE, StepThreads
 from runtime.engine.command import LookUp, RunStep
 from runtime.engine.event import DoubtJudged, Facts
 from runtime.engine.fan import place_of
@@ -34,6 +35,7 @@ from runtime.worker.run import Run
 TRIES: Final = 3
 AGAIN_SECONDS: Final = (0.5, 2.0)
 MOST_AT_ONCE: Final = 32
+RETURN_SECONDS: Final = 5.0  # How long a look-up waits for the function of its call to return.
 STOPPING_SECONDS: Final = 5.0  # How long an execution that stops waits for the input of a look-up.
 
 _log = get_logger("worker")
@@ -125,6 +127,8 @@ class Doubts:
             self._failed(run, command, failed.message)
         except TimeoutError:
             self._failed(run, command, "its input was not to be had before the execution stopped")
+        except Exception as error:  # noqa: BLE001 - the doubt must be settled, whatever broke
+            self._failed(run, command, type(error).__name__)
         finally:
             held.release()
         if not run.is_over:
@@ -180,7 +184,12 @@ class Doubts:
         """One look-up; raises StepFailed."""
         step, number, item = command
         context = replace(self._context(run, attempt), charge=for_nothing)
+        is_over = await self._has_returned(context)
         verdict, output = await look_up(attempt.prepared.connector, context, attempt.rendered)
+        if verdict is Verdict.NOT_MADE and not is_over:
+            # What was told to stop runs on in its thread, and may make the call yet.
+            self._failed(run, command, "its function has not returned yet")
+            return unknown
         if verdict is not Verdict.MADE:
             return DoubtJudged(step, number, verdict, item=item)
         try:
@@ -192,6 +201,14 @@ class Doubts:
             self._refused(run, failed)
             return DoubtJudged(step, number, Verdict.FAIL, item=item)
         return self._made(run, command, kept, unknown, attempt)
+
+    @staticmethod
+    async def _has_returned(context: StepContext) -> bool:
+        """Whether no function of the call in doubt runs in this process any more; waits a while for its return."""
+        threads = context.services.get(SERVICE)
+        if not isinstance(threads, StepThreads):
+            return True
+        return await threads.has_returned(context.idempotency_key, RETURN_SECONDS)
 
     def _given(self, output: Json) -> Kept:
         """What a person said that the call gave: where it is large, the service has stored it."""

@@ -414,12 +414,10 @@ class Executor:
         refusal = self._refusal(run, attempt)
         if refusal is not None:
             self.tell(run, StepDeferred(action.step, action.attempt, refusal, action.item))
+        elif attempt.effect is Effect.AT_MOST_ONCE:
+            self._announce(run, action, attempt)
         elif is_inline:
             self._answer(run, attempt)
-        elif attempt.effect is Effect.AT_MOST_ONCE:
-            self._intents.add(run, attempt)
-            run.record_intent(attempt)
-            self.touched(run)
         else:
             self._go(run, attempt)
 
@@ -444,6 +442,17 @@ class Executor:
             resolve=resolve,
             names=None if item < 0 else names_of(run, action.step, item, resolve, now),
         )
+
+    def _announce(self, run: Run, action: RunStep, attempt: Attempt) -> None:
+        """Also what would answer at once waits until it is durable that its call may be made."""
+        if attempt.cancel is self._never:
+            if not self._may_call():
+                self._blocked.append((run, action))
+                return
+            attempt.cancel = CancelSignal()
+        self._intents.add(run, attempt)
+        run.record_intent(attempt)
+        self.touched(run)
 
     def _refusal(self, run: Run, attempt: Attempt) -> StepError | None:
         key = key_of(run, attempt)
@@ -518,16 +527,17 @@ class Executor:
         """Make the call, if there is one left to make; its output is durable before its end is told."""
         event: Event
         try:
-            if context is not None:
-                output = await invoke(attempt.prepared.connector, context, attempt.rendered)
-            encoded, ref = await self._outputs.keep(run.owned, output, attempt.subject)
-            event = attempt.succeeded(encoded, self._clock.monotonic(), ref)
-        except errors.StepFailed as failed:
-            event = attempt.failed(failed, self._clock.monotonic())
-        except asyncio.CancelledError:
+            try:
+                if context is not None:
+                    output = await invoke(attempt.prepared.connector, context, attempt.rendered)
+                encoded, ref = await self._outputs.keep(run.owned, output, attempt.subject)
+                event = attempt.succeeded(encoded, self._clock.monotonic(), ref)
+            except errors.StepFailed as failed:
+                event = attempt.failed(failed, self._clock.monotonic())
+        except asyncio.CancelledError as cut:
             if attempt.stop_reason is None:
                 raise
-            event = attempt.cut(self._clock.monotonic())
+            event = attempt.cut(self._clock.monotonic(), cut)
         except Exception as error:  # noqa: BLE001 - the attempt must end, whatever broke
             event = attempt.broken(self._defect(run, attempt.step, error), self._clock.monotonic())
         self._report(run, attempt, event)
@@ -541,7 +551,8 @@ class Executor:
             attempt.stop_timer.cancel()
         run.attempts.pop(attempt.place, None)
         if (key := key_of(run, attempt)) is not None:
-            self._breakers.ended(key, event.error if isinstance(event, StepFailed) else None)
+            error = event.error if isinstance(event, StepFailed) else None
+            self._breakers.ended(key, error, attempt.started_at)
         if isinstance(event, StepFailed):
             self._count(run, attempt.step, event.error.kind.value)
             self._traces.failed(attempt, event.error.message)

@@ -176,6 +176,8 @@ class Run:
             self._after += later
         else:
             now += later
+        if len(self._steps) >= MAX_ROWS:
+            self._seal()
         return now
 
     def record_event(self, kind: EventKind, data: dict[str, Json] | None = None) -> None:
@@ -241,6 +243,10 @@ class Run:
             self.deadline.cancel()
 
     def _record_step(self, command: RecordStep) -> None:
+        if len(self._steps) >= MAX_ROWS and command.status is StepStatus.SKIPPED:
+            # One decision may leave out any number of steps. Between two of them nothing is torn apart: everywhere else
+            # a message and what it led to, a row and the event that tells of it, are committed together.
+            self._split()
         facts = command.facts
         if self.lists and command.item < 0 and command.step in self.lists:
             self.weight -= self.lists.pop(command.step).size
@@ -260,8 +266,6 @@ class Run:
                 is_open=command.is_open,
             )
         )
-        if len(self._steps) >= MAX_ROWS:
-            self._split()
 
     def _split(self) -> None:
         """Send a part of a large batch ahead; what follows from it waits for the last part."""

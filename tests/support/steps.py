@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import Counter, defaultdict
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, RootModel, field_validator
 
+from maestro import step
 from runtime.abi.connector import Connector, InlineConnector, StepContext, Unknown
 from runtime.model.errors import StepErrorKind, StepFailed
 from runtime.model.plan import Effect
@@ -26,6 +28,8 @@ class Calls:
         self.gates: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self.begun: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self.contexts: dict[str, StepContext] = {}
+        # Lets functions in threads return.
+        self.released = threading.Event()
         # What look-ups answer, and how often they were asked.
         self.found: dict[str, Any] = {}
         self.asked: Counter[str] = Counter()
@@ -39,6 +43,7 @@ class Calls:
     def clear(self) -> None:
         for part in (self.keys, self.attempts, self.gates, self.begun, self.contexts):
             part.clear()
+        self.released.clear()
         self.found.clear()
         self.asked.clear()
 
@@ -210,6 +215,13 @@ class Echo(InlineConnector):
         return value
 
 
+class Instant(Echo):
+    """The same, but a second answer would do it twice."""
+
+    name = "probe.instant"
+    effect_class = Effect.AT_MOST_ONCE
+
+
 class Chatty(Connector):
     """Logs as many lines as it is told."""
 
@@ -268,6 +280,21 @@ class Unsure(Connector):
 
 class ListInput(BaseModel):
     items: Any
+
+
+@step(name="probe.stubborn", effect="at_most_once", timeout=0.2)
+def stubborn(marker: str, ctx: StepContext) -> str:
+    """Hears nothing: returns when the test lets it, in a thread that can't be stopped."""
+    CALLS.note(ctx, marker)
+    CALLS.released.wait(20)
+    return marker
+
+
+@stubborn.on_doubt
+def find_stubborn(marker: str) -> Any:
+    """What the test says."""
+    CALLS.asked[marker] += 1
+    return CALLS.found[marker]
 
 
 class Mutate(Connector):

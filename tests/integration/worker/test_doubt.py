@@ -9,13 +9,18 @@ from typing import Any
 
 import pytest
 
-from runtime.abi.connector import NotMade
+from runtime.abi.connector import NotMade, Unknown
+from runtime.connectors.registry import Registry
+from runtime.connectors.threads import SERVICE as THREADS
+from runtime.connectors.threads import StepThreads
 from runtime.model.errors import StepErrorKind, StepFailed
 from runtime.model.execution import ExecutionStatus, StepStatus, WaitKind
 from runtime.settings import WorkerSettings
-from runtime.worker import signals
+from runtime.worker import doubt, signals
 from tests.support.engine_room import EngineRoom
 from tests.support.steps import CALLS
+
+PACKAGES = ("tests.support.steps",)
 
 
 @pytest.fixture(autouse=True)
@@ -241,3 +246,65 @@ async def test_a_worker_that_drains_leaves_the_question_to_the_next(room: Engine
     await room.decide(execution, "made", output=1)
 
     assert await room.finished(execution) is ExecutionStatus.COMPLETED
+
+
+async def test_what_still_runs_in_its_thread_is_not_called_again_because_nothing_is_seen_of_it_yet(
+    room: EngineRoom, monkeypatch: pytest.MonkeyPatch
+):
+    """A thread can't be stopped: the call that ran out of time may be made yet."""
+    monkeypatch.setattr(doubt, "RETURN_SECONDS", 0.05)
+    room.registry = Registry.load(PACKAGES, services={THREADS: StepThreads()})
+    room.worker()
+    CALLS.found["a"] = NotMade()
+    given = {
+        "id": "a",
+        "uses": "probe.stubborn@1",
+        "with": {"marker": "a"},
+        "retry": {"max_attempts": 3, "initial": "10ms"},
+    }
+
+    execution = await room.run([given])
+    CALLS.released.set()
+
+    assert (await room.row(execution))["status"] == ExecutionStatus.FAILED
+    assert await room.steps(execution) == [(0, 0, 1, StepStatus.IN_DOUBT)]
+    assert (CALLS.attempts["a"], CALLS.asked["a"]) == ([1], 1)
+
+
+async def test_when_it_has_returned_the_look_up_is_believed(room: EngineRoom):
+    room.registry = Registry.load(PACKAGES, services={THREADS: StepThreads()})
+    room.worker()
+    CALLS.found["a"] = NotMade()
+    given = {"id": "a", "uses": "probe.stubborn@1", "with": {"marker": "a"}}
+    execution = await room.enqueue(await room.publish([given]))
+    await room.until(execution, lambda: in_doubt(room, execution))
+    CALLS.released.set()
+
+    assert await room.finished(execution) is ExecutionStatus.FAILED
+    assert await room.steps(execution) == [(0, 0, 1, StepStatus.TIMED_OUT)]
+
+
+async def in_doubt(room: EngineRoom, execution: Any) -> bool:
+    return "step_in_doubt" in await room.events(execution)
+
+
+async def test_a_call_that_waited_for_a_thread_until_its_time_was_over_is_in_no_doubt(
+    room: EngineRoom,
+):
+    """Its intent is written, and nothing was called: that is known here, and nobody need be asked."""
+    room.registry = Registry.load(PACKAGES, services={THREADS: StepThreads(1)})
+    room.worker()
+    CALLS.found["first"] = CALLS.found["second"] = Unknown()
+    first, second = (
+        {"id": name, "uses": "probe.stubborn@1", "with": {"marker": name}, "timeout": seconds}
+        for name, seconds in (("first", "20s"), ("second", "100ms"))
+    )
+    busy = await room.enqueue(await room.publish([first]))
+    await asyncio.wait_for(CALLS.begun["first"].wait(), 10)
+
+    execution = await room.run([second])
+    CALLS.released.set()
+
+    assert await room.steps(execution) == [(0, 0, 1, StepStatus.TIMED_OUT)]
+    assert (CALLS.attempts["second"], CALLS.asked["second"]) == ([], 0)
+    assert await room.finished(busy) is ExecutionStatus.COMPLETED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +12,7 @@ from runtime.engine.advance import advance
 from runtime.engine.command import Command
 from runtime.engine.event import Event
 from runtime.engine.state import ExecutionState
+from runtime.model.errors import StepFailed
 from runtime.model.execution import ExecutionStatus, StepStatus
 from tests.support.engine_room import EngineRoom
 from tests.support.steps import CALLS
@@ -30,6 +32,44 @@ async def test_a_connector_that_breaks_before_the_call_fails_its_step(
     good = await started(room, [{"id": "a", "uses": "core.noop@1"}])
     assert await room.finished(good) is ExecutionStatus.COMPLETED
     assert await room.finished(bad) is ExecutionStatus.FAILED
+
+
+ODD: Any = [
+    StepFailed("it says its kind as a word", kind="transient"),  # type: ignore[arg-type] # as a step may
+    StepFailed("of no kind", kind="odd"),  # type: ignore[arg-type]
+    StepFailed(5, type=None, uncertain="maybe"),  # type: ignore[arg-type]
+    StepFailed("later", retry_after=timedelta(days=1)),  # type: ignore[arg-type]
+    StepFailed("soon", retry_after="soon"),  # type: ignore[arg-type]
+]
+
+
+async def test_a_failure_whose_parts_are_of_other_types_ends_its_step_and_nothing_hangs(
+    room: EngineRoom,
+) -> None:
+    room.worker()
+    executions = []
+    for number, failure in enumerate(ODD):
+        CALLS.found[f"m{number}"] = failure
+        given = {"marker": f"m{number}", "target": f"t{number}"}
+        step = {"id": "a", "uses": "probe.targeted@1", "with": given, "retry": {"max_attempts": 1}}
+        executions.append(await started(room, [step]))
+    ends = [await room.finished(execution) for execution in executions]
+    assert ends == [ExecutionStatus.FAILED] * len(ODD)
+    errors = [(await room.results(execution))[0]["error"] for execution in executions]
+    kinds = ["transient", "permanent", "permanent", "permanent", "permanent"]
+    assert [error["kind"] for error in errors] == kinds
+    assert [error.get("retry_after") for error in errors] == [None, None, None, 86_400.0, None]
+
+
+async def test_what_answers_at_once_and_may_happen_once_is_announced_before_it_is_called(
+    room: EngineRoom,
+) -> None:
+    """Else a worker that is lost between the answer and its commit would make it twice, in silence."""
+    room.worker()
+    execution = await room.run([{"id": "a", "uses": "probe.instant@1", "with": {"n": 1}}])
+    events = await room.events(execution)
+    assert events.index("step_call_announced") < events.index("step_completed")
+    assert [one["output"] for one in await room.results(execution)] == [{"n": 1}]
 
 
 async def test_a_step_that_changes_its_input_changes_nothing_else(room: EngineRoom) -> None:

@@ -49,6 +49,15 @@ class Scripted(Connector):
         return await self._work(context, input)
 
 
+class Undecided(Scripted):
+    """Says by its input what a second call would do."""
+
+    effect_class = None  # type: ignore[assignment] # decided by input
+
+    def effect(self, input: In) -> Any:
+        return self._work
+
+
 class Lines:
     """A StepLog that keeps what was logged."""
 
@@ -232,3 +241,14 @@ async def test_no_secret_leaves_in_the_problems_of_an_input():
 )
 def test_the_effect_of_an_http_call_follows_its_method(method: str, effect: Effect):
     assert effect_of(HttpRequest(), {"method": method, "url": "http://x"}) is effect
+
+
+@pytest.mark.parametrize("answer", ["at_most_once", Effect.AT_MOST_ONCE])
+def test_an_effect_is_known_by_its_word_too(answer: Any):
+    assert effect_of(Undecided(answer), {"n": 1}) is Effect.AT_MOST_ONCE
+
+
+@pytest.mark.parametrize("answer", [None, "once", 1])
+def test_what_is_no_effect_fails_the_step_before_its_call(answer: Any):
+    with pytest.raises(StepFailed, match="can't say what its effect is"):
+        effect_of(Undecided(answer), {"n": 1})

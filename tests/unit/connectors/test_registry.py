@@ -128,6 +128,8 @@ def test_a_missing_package_says_what_to_do():
         ("Input = None", "model without a JSON Schema"),
         ("inline = True", r"says inline = True and has no answer\(\)"),
         ("version = 'x'", "bad version"),
+        # Compared with members, a word would count as a call that may be repeated.
+        ("effect_class = 'at_most_once'", "write Effect.PURE, .*Effect.AT_MOST_ONCE or None"),
     ],
 )
 def test_a_broken_connector_is_named_with_the_place(package: Package, body: str, said: str):

@@ -85,6 +85,16 @@ def test_what_began_before_it_opened_does_not_close_it():
     assert breaker.state(1.0) is BreakerState.OPEN
 
 
+def test_what_began_before_it_opened_is_no_probe_when_it_ends_half_open():
+    """A call that took longer than the breaker was open: its end was decided by the target as it was before."""
+    breaker = opened()
+
+    assert not breaker.succeeded(6.0, began=-1.0)
+    assert not breaker.failed(6.0, began=-1.0)
+    assert breaker.state(6.0) is BreakerState.HALF_OPEN
+    assert breaker.succeeded(6.0, began=5.5)
+
+
 @pytest.mark.parametrize(
     ("kind", "details", "expected"),
     [

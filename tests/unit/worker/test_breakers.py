@@ -57,3 +57,17 @@ async def test_while_redis_is_away_what_was_open_stays_open_and_when_it_forgot_n
     told.answer = []
     await breakers.hear()
     assert breakers.refusal(key) is None
+
+
+def test_a_slow_call_from_before_it_opened_does_not_close_it_for_all():
+    clock = ManualClock()
+    breakers = breaker.Breakers(None, metrics=Metrics(), clock=clock)
+    key, began = BreakerKey(TENANT, "http.request", "slow"), clock.monotonic()
+    clock.move(1.0)
+    for _ in range(breaker.RULE.failures):
+        breakers.ended(key, AWAY, clock.monotonic())
+    clock.move(breaker.RULE.open_seconds + 1)
+
+    breakers.ended(key, None, began)
+
+    assert [breakers.refusal(key) is None for _ in range(2)] == [True, False]
