@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final, TypeVar
 from uuid import UUID
 
@@ -88,20 +89,23 @@ class Line:
         self._handled = metrics.handler_events.labels(registered.name)
         self._failed = metrics.handler_failures.labels(registered.name)
         self._skipped = metrics.handler_skipped.labels(registered.name)
+        self._told_until: datetime | None = None
         self._news = asyncio.Event()
         self._news.set()
 
-    def look(self) -> None:
-        """There may be something new."""
+    def look(self, missed_until: datetime | None = None) -> None:
+        """There may be something new; and events may have gone meanwhile that this handler was too slow for."""
+        if missed_until is not None and missed_until != self._told_until:
+            self.cursor = self.cursor._replace(missed_until=missed_until)
         self._news.set()
 
     async def run(self) -> None:
         """Until cancelled, or until the cursor is another's."""
-        await self._tell_missed()
         while True:
             await self._news.wait()
             self._news.clear()
             while True:
+                await self._tell_missed()
                 page = await self._patiently(self._next_page)
                 if page.place is None:
                     break
@@ -121,16 +125,17 @@ class Line:
 
     async def _tell_missed(self) -> None:
         """The handler was away for longer than events are kept: it hears of that first."""
-        until = self.cursor.missed_until
+        until, cursor = self.cursor.missed_until, self.cursor
         if until is None:
             return
+        self._told_until, self.cursor = until, cursor._replace(missed_until=None)
         _log.warning("handler_missed_events", handler=self._registered.name, until=str(until))
         try:
             await self._call(self._handler.missed(until))
         except Exception as error:  # noqa: BLE001 - the next who runs it tells it again
             _log.warning("handler_failed", handler=self._registered.name, error=self._words(error))
             return
-        await self._patiently(lambda: self._store.told(self._me, self.cursor))
+        await self._patiently(lambda: self._store.told(self._me, cursor))
 
     async def _call(self, work: Awaitable[None]) -> None:
         """Let the handler work for as long as it may; what would end this task, or the process, is a failure too."""

@@ -125,7 +125,7 @@ class Bus:
         await self._end([k for k, (_, t) in self._lines.items() if k not in keys or t.done()])
         for cursor in held:
             if cursor.key in self._lines:
-                self._lines[cursor.key][0].look()
+                self._lines[cursor.key][0].look(cursor.missed_until)
                 continue
             line = Line(
                 self._handlers[cursor.handler],

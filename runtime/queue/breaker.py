@@ -19,7 +19,8 @@ _FORGET_MS: Final = 600_000
 _OPEN: Final = """
 local t = redis.call('TIME'); local now = t[1] * 1000 + math.floor(t[2] / 1000)
 redis.call('HSET', KEYS[1], ARGV[1], cjson.encode({now + tonumber(ARGV[2]), now, tonumber(ARGV[3])}))
-redis.call('PEXPIRE', KEYS[1], tonumber(ARGV[2]) + tonumber(ARGV[4]))
+local needed = tonumber(ARGV[2]) + tonumber(ARGV[4])
+if redis.call('PTTL', KEYS[1]) < needed then redis.call('PEXPIRE', KEYS[1], needed) end
 """
 _LIST: Final = """
 local t = redis.call('TIME'); local now = t[1] * 1000 + math.floor(t[2] / 1000)

@@ -56,6 +56,30 @@ async def test_a_handler_that_was_away_too_long_is_told_so(room):
     assert await room.store.sql.fetchval("select missed_until from event_cursors") is None
 
 
+async def test_a_handler_that_runs_and_is_too_slow_is_told_so_without_being_begun_anew(room):
+    handler = Recorder("slow")
+    bus = await room.start(handler)
+    await room.holds(bus)
+    handler.gate.clear()
+    (first,) = await room.store.queue(1)
+    await handler.begun.wait()
+    await room.store.queue(1)
+    await room.store.sql.execute("update event_feed set at = now() - interval '4 days'")
+
+    await Feed(room.bus_store).run()
+    handler.gate.set()
+    await until(lambda: _knows(room))
+    (later,) = await room.store.queue(1)
+    await handler.has(2)
+
+    assert len(handler.missed_until) == 1
+    assert [event.subject for event in handler.told] == [first, later]
+
+
+async def _knows(room):
+    return await room.store.sql.fetchval("select missed_until is null from event_cursors")
+
+
 async def test_without_handlers_the_feed_empties_itself(room):
     handler = Recorder("gone")
     bus = await room.start(handler)

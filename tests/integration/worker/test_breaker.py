@@ -10,6 +10,7 @@ import pytest
 from runtime.model.breaker import BreakerKey
 from runtime.model.errors import StepErrorKind, StepFailed
 from runtime.model.execution import ExecutionStatus, StepStatus
+from runtime.queue import keys
 from runtime.queue.breaker import SharedBreakers
 from runtime.worker import breaker as module
 from runtime.worker.encode import error_of
@@ -98,3 +99,14 @@ async def test_without_redis_every_worker_counts_for_itself(room: EngineRoom):
         alone.ended(KEY, error_of(away()))
 
     assert alone.refusal(KEY) is not None
+
+
+async def test_one_that_opens_for_a_moment_does_not_let_a_long_one_be_forgotten(room: EngineRoom):
+    """All of them lie in one hash, which lives as long as the longest of them needs."""
+    shared = SharedBreakers(room.link)
+    shared.opened(KEY, 7_200.0, 10)
+    shared.opened(KEY._replace(target="moment"), 1.0, 10)
+    await room.link.drained()
+
+    left = await room.link.client.pttl(keys.BREAKERS)
+    assert left > 7_200_000
