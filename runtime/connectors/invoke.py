@@ -35,6 +35,7 @@ Mask: TypeAlias = Callable[[Any], Any]
 
 LOOK_UP_SECONDS = 30.0
 _MAX_TARGET = 300
+_LONGEST_SECONDS = 1e12  # Far more than is believed, and JSON has a word for it.
 _MAX_MESSAGE = 2_000
 
 
@@ -257,7 +258,7 @@ def _seconds_of(said: Any) -> float | None:
         seconds = said.total_seconds() if isinstance(said, timedelta) else float(said)
     except (TypeError, ValueError, OverflowError):
         return None
-    return seconds if math.isfinite(seconds) else None
+    return None if math.isnan(seconds) else min(seconds, _LONGEST_SECONDS)
 
 
 def _place(error: BaseException) -> str:

@@ -40,6 +40,7 @@ ODD: Any = [
     StepFailed(5, type=None, uncertain="maybe"),  # type: ignore[arg-type]
     StepFailed("later", retry_after=timedelta(days=1)),  # type: ignore[arg-type]
     StepFailed("soon", retry_after="soon"),  # type: ignore[arg-type]
+    StepFailed("never", retry_after=float("inf")),
 ]
 
 
@@ -56,9 +57,16 @@ async def test_a_failure_whose_parts_are_of_other_types_ends_its_step_and_nothin
     ends = [await room.finished(execution) for execution in executions]
     assert ends == [ExecutionStatus.FAILED] * len(ODD)
     errors = [(await room.results(execution))[0]["error"] for execution in executions]
-    kinds = ["transient", "permanent", "permanent", "permanent", "permanent"]
+    kinds = ["transient", *["permanent"] * 5]
     assert [error["kind"] for error in errors] == kinds
-    assert [error.get("retry_after") for error in errors] == [None, None, None, 86_400.0, None]
+    assert [error.get("retry_after") for error in errors] == [
+        None,
+        None,
+        None,
+        86_400.0,
+        None,
+        1e12,
+    ]
 
 
 async def test_what_answers_at_once_and_may_happen_once_is_announced_before_it_is_called(
