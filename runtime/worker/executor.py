@@ -396,14 +396,12 @@ class Executor:
             self._go(run, action)
             return
         prepared = run.prepared.steps[action.step]
-        connector = prepared.connector
-        is_inline = connector is not None and connector.inline
+        is_inline = prepared.connector is not None and prepared.connector.inline
         if not is_inline and not self._may_call():
             self._blocked.append((run, action))
             return
         try:
-            cancel = self._never if is_inline else CancelSignal()
-            attempt = self._begin(run, action, cancel, held)
+            attempt = self._begin(run, action, self._never if is_inline else CancelSignal(), held)
         except errors.StepFailed as failed:
             error, facts = error_of(failed), Facts(tail=prepared.tail)
             self._count(run, action.step, "failed")
@@ -414,8 +412,11 @@ class Executor:
         refusal = self._refusal(run, attempt)
         if refusal is not None:
             self.tell(run, StepDeferred(action.step, action.attempt, refusal, action.item))
+        elif attempt.effect is Effect.AT_MOST_ONCE and not self._may_call():
+            self._blocked.append((run, action))
         elif attempt.effect is Effect.AT_MOST_ONCE:
-            self._announce(run, action, attempt)
+            self._intents.announce(run, attempt)
+            self.touched(run)
         elif is_inline:
             self._answer(run, attempt)
         else:
@@ -442,17 +443,6 @@ class Executor:
             resolve=resolve,
             names=None if item < 0 else names_of(run, action.step, item, resolve, now),
         )
-
-    def _announce(self, run: Run, action: RunStep, attempt: Attempt) -> None:
-        """Also what would answer at once waits until it is durable that its call may be made."""
-        if attempt.cancel is self._never:
-            if not self._may_call():
-                self._blocked.append((run, action))
-                return
-            attempt.cancel = CancelSignal()
-        self._intents.add(run, attempt)
-        run.record_intent(attempt)
-        self.touched(run)
 
     def _refusal(self, run: Run, attempt: Attempt) -> StepError | None:
         key = key_of(run, attempt)
@@ -551,8 +541,7 @@ class Executor:
             attempt.stop_timer.cancel()
         run.attempts.pop(attempt.place, None)
         if (key := key_of(run, attempt)) is not None:
-            error = event.error if isinstance(event, StepFailed) else None
-            self._breakers.ended(key, error, attempt.started_at)
+            self._breakers.ended(key, getattr(event, "error", None), attempt.started_at)
         if isinstance(event, StepFailed):
             self._count(run, attempt.step, event.error.kind.value)
             self._traces.failed(attempt, event.error.message)

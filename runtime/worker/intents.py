@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from runtime.connectors.cancel import CancelSignal
 from runtime.worker.attempt import Attempt
 from runtime.worker.run import Run
 
@@ -14,6 +15,12 @@ class Intents:
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def announce(self, run: Run, attempt: Attempt) -> None:
+        """The call waits until it is durable that it may be made, also one that would be answered at once."""
+        attempt.cancel = CancelSignal()
+        self.add(run, attempt)
+        run.record_intent(attempt)
 
     def add(self, run: Run, attempt: Attempt) -> None:
         """It is announced, and is not called yet."""

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from runtime.store.group_commit import MAX_BYTES, Batcher
+from runtime.worker import run
 from tests.simulator.mutants import MUTANTS
 from tests.simulator.run import simulate
 
@@ -51,6 +53,7 @@ FOUND_AT = {
     "unread_untold": 13,
 }
 SEARCHED = 300
+REST = {"max_bytes": MAX_BYTES, "name": "batcher"}
 
 
 def broken(seeds: Iterable[int], mutant: str | None = None):
@@ -60,6 +63,14 @@ def broken(seeds: Iterable[int], mutant: str | None = None):
 @pytest.mark.parametrize("first", range(0, 100, 25))
 def test_no_seed_breaks_a_promise(first: int):
     assert list(broken(range(first, first + 25))) == []
+
+
+def test_what_goes_in_parts_is_torn_apart_nowhere(monkeypatch: pytest.MonkeyPatch):
+    """Two rows are a large batch here and each part has a commit of its own, so that workers are lost between them."""
+    monkeypatch.setattr(run, "MAX_ROWS", 2)
+    monkeypatch.setattr(Batcher.__init__, "__kwdefaults__", {"max_items": 1, **REST})
+
+    assert list(broken(range(25))) == []
 
 
 # 998: a worker that parked an execution, and whose commit hung, owned it again before it heard of that.
