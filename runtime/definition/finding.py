@@ -21,6 +21,9 @@ MAX_HINTS = (
 )
 
 
+_LONGEST_MESSAGE = 1_000
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """From where to where something stands in a text; lines and columns count from 1."""
@@ -46,10 +49,12 @@ class Finding:
 
     def as_problem(self) -> Problem:
         """The finding as it leaves this room."""
-        span = self.span
+        span, message = self.span, self.message
+        if len(message) > _LONGEST_MESSAGE:  # It quotes the document, which may be large.
+            message = message[: _LONGEST_MESSAGE - 3] + "..."
         return Problem(
             rule=self.rule,
-            message=self.message,
+            message=message,
             severity=self.severity,
             path=tuple(str(part) for part in self.path),
             step_key=self.step,

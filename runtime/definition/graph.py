@@ -13,6 +13,7 @@ from runtime.definition.document import Document, Step
 from runtime.definition.finding import Findings
 
 MAX_STEPS = 20_000
+_SHOWN = 20
 
 
 @dataclass(slots=True)
@@ -133,6 +134,9 @@ def _report_cycle(graph: Graph, circle: list[int], findings: Findings) -> None:
     turn = circle.index(first)
     circle = circle[turn:] + circle[:turn]
     names = [graph.steps[i].id for i in (first, *reversed(circle[1:]), first)]
+    if len(names) > _SHOWN:
+        half = _SHOWN // 2
+        names[half:-half] = [f"... {len(names) - 2 * half:,} more ..."]
     step = graph.steps[first]
     findings.step = step.id
     needed = graph.steps[circle[1]].id

@@ -97,7 +97,7 @@ class JsonReader:
                 f"{shown!r} is not expected" if shown else "it ends too early", position
             )
         if len(match[0]) > _MAX_NUMBER:
-            raise self._refused("this number is too long", position)
+            raise Refused("number-range", "this number is too long", match.span())
         value: Json = float(match[0]) if match[1] or match[2] else int(match[0])
         if value in {float("inf"), float("-inf")}:
             raise Refused("number-range", "this number is too large", match.span())

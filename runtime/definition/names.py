@@ -9,6 +9,7 @@ from typing import Any
 
 from runtime.abi.catalog import Catalog
 from runtime.definition.document import Document, Step
+from runtime.definition.dominators import Dominators
 from runtime.definition.finding import Findings
 from runtime.definition.graph import Graph
 from runtime.definition.outputs import output_schema, resolved
@@ -29,7 +30,6 @@ _PARTS = {
     "workload": ("identity",),
 }
 _OF_STEP = ("output", "status", "error")
-_MAX_WALK = 2_000
 
 
 class NameCheck:
@@ -44,7 +44,9 @@ class NameCheck:
         self._findings = findings
         self._choosers = self._find_choosers()
         self._asked = self._find_asked()
-        self._optional: dict[int, bool] = {}
+        self._optional: list[bool] | None = None
+        self._dominators: Dominators | None = None
+        self._by_index = {step.index: step for step in graph.steps}
         self._known_outputs: dict[tuple[Any, ...], bool] = {}
 
     def run(self) -> None:
@@ -93,12 +95,7 @@ class NameCheck:
         return known
 
     def _step_of(self, use: Use) -> Step | None:
-        index, steps = use.step, self._graph.steps
-        if index is None:
-            return None
-        if index < len(steps) and steps[index].index == index:
-            return steps[index]
-        return next((one for one in steps if one.index == index), None)
+        return None if use.step is None else self._by_index.get(use.step)
 
     def _check(self, use: Use, step: Step | None, reference: Reference) -> None:
         root, *rest = reference.path
@@ -107,6 +104,8 @@ class NameCheck:
             allowed = (*allowed, "item", "index")
         if root not in allowed:
             self._refuse_root(use, str(root), allowed)
+        elif not rest and (root == "secrets" or (root in {"steps", "tasks"} and step is not None)):
+            self._refuse_whole(use, str(root))
         elif root in {"steps", "tasks"}:
             self._check_step(use, step, reference, rest)
         elif root == "params":
@@ -133,6 +132,15 @@ class NameCheck:
         shown = [one for one in allowed if one != "tasks"]
         hint = self._findings.near(root, allowed) or f"known here: {', '.join(shown)}"
         self._unknown(use, f"there is no {root!r}", hint)
+
+    def _refuse_whole(self, use: Use, root: str) -> None:
+        """All of them, or one by a name that is computed: nobody could say before what that reads."""
+        if root == "secrets":
+            message, hint = "which secrets this reads can't be told", "name it: secrets.NAME"
+        else:
+            message = "which steps this reads can't be told, and they may not have run yet"
+            hint = "name it: steps.ID.output"
+        self._findings.error("computed-reference", message, use.path, hint=hint)
 
     def _unknown(self, use: Use, message: str, hint: str | None) -> None:
         self._findings.error("unknown-reference", message, use.path, hint=hint)
@@ -234,7 +242,7 @@ class NameCheck:
             if use.area == "when" or (step.index, name) in self._asked:
                 return
             if self._falls_with(position, target):
-                return
+                return  # Whoever reads it is skipped with it.
         self._findings.warning(
             "may-be-skipped", f"{name} may be skipped; its output is then null", use.path,
             hint=f"write steps.{name}.output | default(...), or a `when` that asks for steps.{name}.status",
@@ -267,31 +275,21 @@ class NameCheck:
 
     def _may_be_skipped(self, target: int) -> bool:
         """Whether a step has a condition, or too few of those it waits for surely lead to it."""
-        known = self._optional.get(target)
-        if known is not None:
-            return known
-        trail = [target]
-        while trail:
-            step = trail[-1]
-            if step in self._optional:
-                trail.pop()
-                continue
-            if "when" in self._graph.steps[step].value or step in self._choosers:
-                self._optional[step] = True
-                continue
-            needs = self._graph.needs[step]
-            pending = [one for one in needs if one not in self._optional and one not in trail[-1:]]
-            if pending and len(trail) <= len(self._graph.steps):
-                trail.append(pending[0])
-                continue
-            self._optional[step] = bool(needs) and self._may_lack(step, needs)
+        if self._optional is None:
+            self._optional = [False] * len(self._graph.steps)
+            for step in self._graph.order:
+                self._optional[step] = (
+                    "when" in self._graph.steps[step].value
+                    or step in self._choosers
+                    or self._may_lack(step, self._graph.needs[step], self._optional)
+                )
         return self._optional[target]
 
-    def _may_lack(self, step: int, needs: list[int]) -> bool:
+    def _may_lack(self, step: int, needs: list[int], optional: list[bool]) -> bool:
         join = self._graph.steps[step].value.get("join")
         wanted = join if isinstance(join, int) else 1
-        may_not_lead = [self._optional.get(one, False) or self._goes_to(one) for one in needs]
-        return sum(may_not_lead) > len(needs) - wanted
+        may_not_lead = [optional[one] or self._goes_to(one) for one in needs]
+        return bool(needs) and sum(may_not_lead) > len(needs) - wanted
 
     def _goes_to(self, step: int) -> bool:
         """Whether a failure of the step leads elsewhere."""
@@ -300,17 +298,11 @@ class NameCheck:
 
     def _falls_with(self, step: int, target: int) -> bool:
         """Whether a step is surely skipped when `target` is: all ways to it lead through `target`."""
-        todo = list(self._graph.needs[step])
-        seen: set[int] = set()
-        while todo and len(seen) < _MAX_WALK:
-            one = todo.pop()
-            if one == target or one in seen:
-                continue
-            seen.add(one)
-            if not self._graph.needs[one]:
-                return False
-            todo.extend(self._graph.needs[one])
-        return True
+        if len(self._graph.order) < len(self._graph.steps):
+            return False
+        if self._dominators is None:
+            self._dominators = Dominators(self._graph.order, self._graph.needs)
+        return self._dominators.leads_through(target, step)
 
 
 def unknown_key(schema: Any, path: list[Any]) -> tuple[str, list[str]] | None:

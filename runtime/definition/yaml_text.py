@@ -113,6 +113,9 @@ def _plain(value: str, event: Any) -> Json:
     if value[0] not in _SPECIAL_STARTS or value[-1] not in _SPECIAL_ENDS:
         return value
     if len(value) > _MAX_NUMBER:
+        if _FLOAT.fullmatch(value) or _BASED.fullmatch(value):
+            message = "this number is too long"
+            raise Refused("number-range", message, event, "put it in quotes if it is text")
         return value
     if _INTEGER.fullmatch(value):
         return int(value)

@@ -35,6 +35,22 @@ LARGE = {
     "one circle": [f"- {{id: s{i}, uses: core.noop@1, depends_on: [s{(i + 1) % COUNT}]}}" for i in STEPS],
     "many circles": [f"- {{id: s{i}, uses: core.noop@1, depends_on: [s{i ^ 1}]}}" for i in STEPS],
     "unknown inputs": [f"- {{id: s{i}, uses: core.sleep@1, with: {{a: 1, b: 2}}}}" for i in STEPS],
+    "a read behind a wide join": [
+        *(f"- {{id: s{i}, uses: core.noop@1}}" for i in range(8_000)),
+        f"- {{id: e, uses: core.set@1, depends_on: [{', '.join(f's{i}' for i in range(8_000))}], with: {{v: 1}}}}",
+        "- {id: z, uses: core.set@1, depends_on: [e], with: {v: '{{ steps.e.output.v }}'}}",
+    ],
+    "reads of what may be skipped, far above": [
+        "- {id: a, uses: core.noop@1}", "- {id: b, uses: core.set@1, when: params.x, with: {v: 1}}",
+        *(
+            f"- {{id: s{i}, uses: core.set@1, depends_on: [a, b, {', '.join(f's{n}' for n in range(max(0, i - 30), i))}], with: {{v: '{{{{ steps.b.output.v }}}}'}}}}"
+            for i in range(5_000)
+        ),
+    ],
+    "a first step that is none": [
+        "- 5", "- {id: s0, uses: core.noop@1}",
+        *(f"- {{id: s{i}, uses: core.set@1, depends_on: [s{i - 1}], with: {{v: '{{{{ steps.s{i - 1}.output }}}}'}}}}" for i in range(1, 15_000)),
+    ],
     "one join": [*(f"- {{id: s{i}, uses: core.noop@1}}" for i in STEPS), f"- {{id: e, uses: core.noop@1, depends_on: [{', '.join(f's{i}' for i in STEPS)}]}}"],
 }  # fmt: skip
 
@@ -55,6 +71,18 @@ def test_too_many_expressions_are_refused(rules):
     text = document(f"- {{id: s{i}, uses: core.set@1, with: {{v: '{many}'}}}}" for i in range(500))
 
     assert rules(text) == ["too-large"]
+
+
+def test_a_finding_is_short_whatever_it_quotes(check):
+    circle = check(document(LARGE["one circle"])).problems
+    tag = check("a: !" + "x" * 1_000_000 + " b").problems
+
+    assert circle[0].message.startswith("these steps wait for each other: s0 -> s1999 -> ")
+    assert circle[0].message.endswith(
+        " -> ... 1,981 more ... -> s9 -> s8 -> s7 -> s6 -> s5 -> s4 -> s3 -> s2 -> s1 -> s0"
+    )
+    assert [one.rule for one in tag] == ["yaml-tag"]
+    assert len(tag[0].message) == 1_000
 
 
 def test_findings_stop_at_a_thousand(check):

@@ -41,6 +41,7 @@ def test_scalars_are_those_of_yaml_1_2(text, value):
         ("? [a]\n: b", "key-not-text"), ("? {a: b}\n: c", "key-not-text"), ("? &x [a]\n: *x", "key-not-text"),
         ("\ta: 1", "tab"), ("a:\n\t- b", "tab"), ("a: !Ref x", "yaml-tag"), ("a: !!binary eA==", "yaml-tag"),
         ("a: !!python/object:os.system x", "yaml-tag"), ("a: !!int x", "syntax"), ("a: .nan", "number-range"),
+        (f"a: {'9' * 401}", "number-range"), (f"a: -{'9' * 400}.5", "number-range"), (f"a: 0x{'F' * 400}", "number-range"),
         ("a: -.inf", "number-range"), ("a: 1e999", "number-range"), ("a: 99999999999999999999", "number-range"),
         ("a: *b", "syntax"), ("a: &a [*a]", "syntax"), ("a: [", "syntax"), ("a: 'x", "syntax"), ("a: b: c", "syntax"),
         ("", "syntax"), ("# nothing", "syntax"), ("a: 1\n---\nb: 2", "syntax"), ("a: \x01", "character"),
