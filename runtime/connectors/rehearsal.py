@@ -6,7 +6,7 @@ pure connectors compute, an example in the connector's output schema, a value ma
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import Any, Final, cast
 from uuid import UUID
@@ -58,6 +58,7 @@ def rehearse(
         raise BadInput(
             f"There is no step {name!r}{f'; {near}' if near else '.'}", reason="UNKNOWN_STEP"
         )
+    _check_script(plan, script)
     params = apply_params(plan, given)
     version = None if plan.version is None else str(plan.version)
     run = RunInfo(
@@ -71,6 +72,30 @@ def rehearse(
     )
     answers = Rehearsal(registry, script)
     return simulate(Program.of(plan), run, answers, start=now, is_over=is_over)
+
+
+def _check_script(plan: Plan, script: Script) -> None:
+    """Raises BadInput for what is given for a step that makes no call: it would be passed over without a word."""
+    told: tuple[tuple[str, Collection[str], bool], ...] = (
+        ("fail", script.fails, False), ("have a mock", script.mocks, True),
+        ("take a time that is given", script.durations, True), ("cost anything", script.costs, False),
+    )  # fmt: skip
+    for what, keys, is_of_signals in told:
+        for step in (plan.steps[plan.index_of[key]] for key in sorted(keys)):
+            if step.kind is StepKind.GATEWAY:
+                why = "a gateway decides by its cases"
+            elif step.wait is not None and not (is_of_signals and step.wait.signal is not None):
+                why = "a wait ends by its time or its signal"
+            else:
+                continue
+            raise BadInput(
+                f"The step {step.key!r} can't {what} in a simulation: {why}.", reason="SCRIPT"
+            )
+    for key, failing in script.fails.items():
+        if failing.attempts is not None and failing.attempts < 1:
+            raise BadInput(
+                f"At least 1 attempt of {key!r} fails, or it is not named.", reason="SCRIPT"
+            )
 
 
 class Rehearsal:

@@ -15,6 +15,14 @@ from runtime.model.plan import StepKind
 from runtime.model.values import Json
 
 _GOING: Final = ("on_error", "on_expiry")
+# A gateway is decided in the engine: nothing is called, so there is no attempt.
+_NEVER: Final = {
+    "retry": "a gateway makes no call that could be repeated",
+    "timeout": "a gateway makes no call that could take long",
+    "cache": "a gateway has no result that could be reused",
+    "compensate": "a gateway leaves nothing behind that could be undone",
+    "runs_on": "a gateway runs on no worker",
+}
 
 
 def never_holds(condition: Json, findings: Findings) -> bool:
@@ -90,6 +98,9 @@ def check_gateway(graph: Graph, position: int, step: Step, findings: Findings) -
     """Cases that are whole, and lead to steps that come later."""
     for name, place in targets(step):
         _check_target(graph, position, name, place, "gateway-target", findings)
+    for key, why in _NEVER.items():
+        if key in step.value:
+            findings.error("gateway", why, step.place(key), on_key=True)
     cases = step.value.get("cases")
     listed = [one for one in cases if isinstance(one, dict)] if isinstance(cases, list) else []
     for index, case in enumerate(listed):

@@ -95,7 +95,9 @@ class _Making:
         }  # fmt: skip
         if step.get("depends_on"):
             common["join"] = chance.choice(("all", "any", 1))
-        if kind != "wait":
+        if kind == "gateway":
+            common["on_error"] = chance.choice(("continue", "fail"))
+        elif kind != "wait":
             common |= {
                 "timeout": chance.choice(_DURATIONS),
                 "retry": {"max_attempts": 2, "initial": "10ms", "jitter": "none"},

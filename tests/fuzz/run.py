@@ -23,7 +23,7 @@ from runtime.definition.spelling import Spelling, convert
 from runtime.engine.simulation import Failing, Script, undecided
 from runtime.expression import ExpressionError, parse_template
 from runtime.model.errors import Invalid
-from runtime.model.plan import Plan
+from runtime.model.plan import Plan, StepKind
 from runtime.model.values import Json
 from tests.fuzz.expressions import SCOPE, expression
 from tests.fuzz.making import document
@@ -140,7 +140,7 @@ class _Harness:
         self._try_diff(found.definition, chance, score)
 
     def _try_simulation(self, plan: Plan, chance: random.Random, score: Score) -> None:
-        keys = [one.key for one in plan.steps]
+        keys = [one.key for one in plan.steps if one.kind is StepKind.TASK]
         fails = {one: Failing(chance.choice((None, 1))) for one in keys if chance.random() < 0.2}
         mocks: dict[str, Json] = {one: {"v": 1} for one in keys if chance.random() < 0.3}
         ends = time.process_time() + _SIMULATED_SECONDS
@@ -151,11 +151,12 @@ class _Harness:
             )  # fmt: skip
         except Invalid:
             return  # The params of this document want something else.
-        assert sorted(one.order for one in shown.steps) == list(range(1, len(keys) + 1))
+        assert sorted(one.order for one in shown.steps) == list(range(1, len(plan.steps) + 1))
         order = {one.key: one.order for one in shown.steps if one.is_taken}
         for step in plan.steps:
             if step.key in order and plan.routes is None:
-                assert all(order.get(keys[need], 0) < order[step.key] for need in step.depends_on)
+                needs = [plan.steps[need].key for need in step.depends_on]
+                assert all(order.get(need, 0) < order[step.key] for need in needs)
         score.simulated += 1
 
     def _try_diff(

@@ -129,7 +129,9 @@ def _mapping(name: str, given: object) -> dict[str, Json]:
 
 def _read(name: str, key: str, given: Json, parse: Callable[[str], T]) -> T:
     """A value in words, or BadInput that says where it stands."""
+    if not isinstance(given, str):
+        raise BadInput(f"`{name}` are written as text.", reason="SCRIPT", path=(name, key))
     try:
-        return parse(given if isinstance(given, str) else "")
+        return parse(given)
     except ValueError as error:
         raise BadInput(f"{error}.", reason="SCRIPT", path=(name, key)) from error

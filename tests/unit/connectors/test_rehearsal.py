@@ -216,6 +216,14 @@ steps:
     assert [one.path for one in way.reads] == read
 
 
+CALLS_NOTHING = """
+name: x
+steps:
+  - {id: way, type: gateway, cases: [{else: a}]}
+  - {id: a, uses: core.noop@1, depends_on: [way]}
+  - {id: rest, type: wait, for: 1h}
+  - {id: go, type: wait, signal: go}
+"""
 EXPIRES = """
 name: x
 steps:
@@ -232,6 +240,20 @@ steps:
             "name: x\nsteps: [{id: g, type: map, for_each: [1], task: {uses: core.noop@1}}]",
             {},
             "NOT_IN_THIS_VERSION",
+        ),
+        *(
+            (CALLS_NOTHING, script, "SCRIPT")
+            for script in (
+                {"fails": {"way": Failing()}},
+                {"mocks": {"way": 1}},
+                {"durations": {"way": Duration(1)}},
+                {"costs": {"way": Money.parse("1 EUR")}},
+                {"fails": {"rest": Failing()}},
+                {"mocks": {"rest": 1}},
+                {"durations": {"rest": Duration(1)}},
+                {"fails": {"go": Failing()}},
+                {"fails": {"a": Failing(0)}},
+            )
         ),
         (
             "name: x\nsteps: [{id: charge, uses: core.noop@1}]",

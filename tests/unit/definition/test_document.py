@@ -120,6 +120,8 @@ def step(more, **others):
         (step("uses: core.set@1, with: {'{{ a }}': 1}"), ["expression"]),
         (step("uses: core.noop@1, with: 5"), ["type"]),
         (step("type: map, for_each: [1], task: {uses: core.set@1, with: {a: '{{ item ~ index }}'}}"), ["not-in-this-version"]),
+        (step("type: gateway, cases: [{else: a}], retry: {max_attempts: 2}, timeout: 1s", a=", depends_on: [s]"), ["gateway"] * 2),
+        (step("type: gateway, cases: [{else: a}], on_error: continue", a=", depends_on: [s]"), []),
         (step("type: wait, signal: go"), []),
         (step("type: wait, signal: go, timeout: 1h, default: {a: '{{ steps.x.output }}'}"), ["unknown-reference"]),
         (step("type: wait, until: '2026-01-31T12:00:00+01:00'"), []),
