@@ -132,6 +132,22 @@ async def test_content_published_under_two_numbers_comes_back_by_either(room):
     ]
 
 
+async def test_several_contents_under_one_number_at_once_are_one_version(room):
+    key = (await room.create(version=None)).id
+
+    async def one(value):
+        steps = [{"id": f"s{value}", "uses": "core.noop@1"}]
+        return await republish(room, key, Number(SemVer(1)), version=None, steps=steps)
+
+    done = await asyncio.gather(*(one(value) for value in range(8)), return_exceptions=True)
+
+    kept = await room.engine.sql.fetch("select version, digest from workflow_versions")
+    published = [each for each in done if not isinstance(each, BaseException)]
+    assert [row["version"] for row in kept] == ["1.0.0"]
+    assert {str(each.version.digest) for each in published} == {kept[0]["digest"]}
+    assert {type(each) for each in done if isinstance(each, BaseException)} <= {Conflict}
+
+
 async def test_the_diff_of_two_versions_and_of_the_draft(room):
     first = await room.publish(version=None)
     second = await republish(room, first.workflow.id, version=None, steps=TWO)
