@@ -216,13 +216,14 @@ def _ids(names: Iterable[str]) -> dict[str, str]:
     """Ids of steps for ids of tasks: the same where that is allowed, and never the same for two."""
     found: dict[str, str] = {}
     taken: set[str] = set()
+    numbers: Counter[str] = Counter()
     for name in names:
         base = _ODD_ID.sub("_", name)[:_LONGEST_ID]
         base = base if base[:1].isalpha() or base[:1] == "_" else f"t_{base}"
-        made, number = base, 1
+        made = base
         while made in taken:
-            number += 1
-            made = f"{base}_{number}"
+            numbers[base] += 1
+            made = f"{base}_{numbers[base] + 1}"
         taken.add(made)
         found[name] = made
     return found

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from runtime.definition import apply_params
+from runtime.definition.judge import TooCostly, judge, misfits
 from runtime.model.errors import Invalid
+from tests.support.effort import effort
 
 
 @pytest.fixture
@@ -146,6 +148,28 @@ def test_a_schema_that_no_execution_could_be_judged_by_is_refused(params, rules)
 def test_a_hostile_input_is_refused_in_linear_time(params, given, plan_with):
     with pytest.raises(Invalid):
         apply_params(plan_with(params), given)
+
+
+PATTERNS: dict[str, Any] = {f"^x{i}$": {} for i in range(1_000)}
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({"patternProperties": PATTERNS}, {f"k{i}": 1 for i in range(2_000)}),
+        (
+            {"patternProperties": PATTERNS, "additionalProperties": False},
+            {f"k{i}": 1 for i in range(2_000)},
+        ),
+        ({"allOf": [{"uniqueItems": True}] * 2_000}, list(range(2_000))),
+        ({"allOf": [{"pattern": "^(a|b)*$"}] * 2_000}, "a" * 1_000_000),
+    ],
+)
+def test_what_a_schema_looks_at_is_paid_for(schema, value):
+    with effort() as spent, pytest.raises(TooCostly):
+        misfits(judge(schema), value, 1)
+
+    assert spent.seconds < 2
 
 
 def test_a_schema_that_branches_with_every_level_is_given_up(plan_with):

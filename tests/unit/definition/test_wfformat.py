@@ -16,6 +16,7 @@ from runtime.engine.simulation import Script
 from runtime.model.errors import Invalid
 from runtime.model.execution import ExecutionStatus
 from runtime.model.values import Duration
+from tests.support.effort import effort
 from tests.support.processes import ROOT
 
 SURVEY = (ROOT / "tests/golden/wfformat/survey.json").read_text()
@@ -118,3 +119,20 @@ def test_what_is_no_such_document_is_refused(change, words):
 def test_hostile_texts_are_refused(text):
     with pytest.raises(Invalid):
         import_wfformat(text)
+
+
+def test_many_ids_that_come_to_the_same_are_told_apart_in_linear_time():
+    tasks = [
+        {"id": chr(0x4E00 + n), "name": "t", "parents": [], "children": []} for n in range(3_000)
+    ]
+    workflow = {"specification": {"tasks": tasks}}
+    text = json.dumps({"name": "x", "schemaVersion": "1.5", "workflow": workflow})
+
+    with effort() as spent:
+        found = import_wfformat(text)
+
+    assert found.tasks == 3_000
+    assert {'- id: "_"', '- id: "__2"', '- id: "__3000"'} <= {
+        line.strip() for line in found.source.splitlines()
+    }
+    assert spent.seconds < 2
