@@ -24,15 +24,15 @@ from runtime.worker import signals
 from runtime.worker.loop import Worker
 
 NAME = "fan-out"
-_SEED = """
+SEED = """
 name: seed
 version: 1.0.0
 steps:
   - {id: a, uses: core.noop@1}
 """
-_INSERT_WORKFLOW = """insert into workflows (id, tenant_id, name, status, created_by)
+INSERT_WORKFLOW = """insert into workflows (id, tenant_id, name, status, created_by)
   values ($1, $2, $3, 1, '{"subject": "bench"}')"""
-_INSERT_VERSION = """insert into workflow_versions (id, tenant_id, workflow_id, version, version_order, digest,
+INSERT_VERSION = """insert into workflow_versions (id, tenant_id, workflow_id, version, version_order, digest,
   source, source_format, definition, published_by)
   values ($1, $2, $1, '1.0.0', '1', $3, '', 'json', $4, '{"subject": "bench"}')"""
 
@@ -43,13 +43,13 @@ async def measure(around: Surroundings, effort: Effort) -> Line:
     seconds: dict[int, float] = {}
     grown = 0.0
     async with one_process(around) as (runtime, worker):
-        who, name = await publish(runtime, "seed", _SEED)
-        await _run(runtime, worker, who, name)
+        who, name = await publish(runtime, "seed", SEED)
+        await run_one(runtime, worker, who, name)
         for width in widths:
             name, version = await _store(around.database_url, who.tenant_id, width)
             # The worker's own copy, parsed: what stands before the clock and under the memory.
             await worker._tools.programs.get(version)  # noqa: SLF001 - no user needs to ask for it
-            seconds[width], grown = await _run(runtime, worker, who, name)
+            seconds[width], grown = await run_one(runtime, worker, who, name)
     middle, most = widths[1], widths[-1]
     return Line(
         bench=NAME,
@@ -83,15 +83,17 @@ async def _store(url: str, tenant: UUID, width: int) -> tuple[str, UUID]:
     }
     sql = await open_raw(url)
     try:
-        await sql.execute(_INSERT_WORKFLOW, version, tenant, name)
+        await sql.execute(INSERT_WORKFLOW, version, tenant, name)
         digest = str(canonical_digest(definition))
-        await sql.execute(_INSERT_VERSION, version, tenant, digest, json.dumps(definition))
+        await sql.execute(INSERT_VERSION, version, tenant, digest, json.dumps(definition))
     finally:
         await sql.close()
     return name, version
 
 
-async def _run(runtime: Runtime, worker: Worker, who: Principal, name: str) -> tuple[float, float]:
+async def run_one(
+    runtime: Runtime, worker: Worker, who: Principal, name: str
+) -> tuple[float, float]:
     """Seconds from the call that enqueues it to its end, and the most memory over that at the begin."""
     gc.collect()
     before, most = memory_bytes(), 0

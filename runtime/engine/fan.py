@@ -76,12 +76,9 @@ class Fan:
             self.left -= 1
 
     def next(self) -> int | None:
-        """The first item that has not begun; None: all have."""
+        """The first item that has not begun, which does now; None: all have."""
         found = self.ends.find(_OPEN, self._cursor)
         while found in self.live:
             found = self.ends.find(_OPEN, found + 1)
-        if found < 0:
-            self._cursor = len(self.ends)
-            return None
-        self._cursor = found
-        return found
+        self._cursor = len(self.ends) if found < 0 else found + 1
+        return None if found < 0 else found

@@ -69,12 +69,17 @@ class EngineRoom:
         """The one database, with one shard."""
         return Shards.single(self.database)
 
-    async def publish(self, steps: Sequence[Mapping[str, Any]], **more: Any) -> UUID:
-        """A published version of a document with these steps; its id."""
+    async def publish(
+        self, steps: Sequence[Mapping[str, Any]], *, publishing: bool = True, **more: Any
+    ) -> UUID:
+        """A published version of a document with these steps; its id. Not `publishing`, what only that refuses passes."""
         document = {"name": f"test-{SystemEntropy().bits(32):08x}", "version": "1.0.0", **more}
         document["steps"] = list(steps)
         found = validate(
-            json.dumps(document), DefinitionFormat.JSON, self.registry.catalog(), publishing=True
+            json.dumps(document),
+            DefinitionFormat.JSON,
+            self.registry.catalog(),
+            publishing=publishing,
         )
         assert found.ok, found.problems
         workflow, version = (SystemEntropy().uuid7(1) for _ in range(2))

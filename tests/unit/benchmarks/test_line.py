@@ -65,4 +65,6 @@ def test_every_line_of_the_table_has_its_benchmark():
     assert {"throughput", "commits", "latency", "pickup", "gap", "acceptance", "fan-out"} <= set(
         BENCHES
     )
-    assert {"takeover", "parked", "listing", "cpu", "observability", "retention"} <= set(BENCHES)
+    assert {"takeover", "parked", "listing", "cpu", "observability", "retention", "map"} <= set(
+        BENCHES
+    )
