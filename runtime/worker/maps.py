@@ -106,16 +106,18 @@ class Joins:
         what = f"The output of step {plan.key!r}"
         is_collecting = plan.map is not None and plan.map.is_collecting
         length = len(run.state.fans[step].ends)
-        parts: list[bytes] = []
+        pages: list[bytes] = []
         size = 2
         try:
             for first in range(0, length, PAGE):
                 behind = min(first + PAGE, length)
-                for one in await self._page(run, step, first, behind):
-                    parts.append(await self._part(run, one, is_collecting=is_collecting))
-                    size += len(parts[-1]) + 1
+                found = await self._page(run, step, first, behind)
+                parts = [await self._part(run, one, is_collecting=is_collecting) for one in found]
+                # One text for a page: the encoder's small texts keep much more memory than they are long.
+                pages.append(b",".join(parts))
+                size += len(pages[-1]) + 1
                 self._outputs.check(size, what)
-            kept = await self._outputs.keep_raw(run.owned, b"[" + b",".join(parts) + b"]", what)
+            kept = await self._outputs.keep_raw(run.owned, b"[" + b",".join(pages) + b"]", what)
         except StepFailed as failed:
             self._tell(run, ItemsJoined(step, number, None, Facts(WAITED), error_of(failed)))
         except DataDamaged as lost:
