@@ -28,6 +28,7 @@ from runtime.services.dead_letter import DeadLetterService
 from runtime.services.execution import ExecutionService
 from runtime.services.execution_stats import ExecutionStatsService
 from runtime.services.past import PastExecution
+from runtime.services.simulation import Turn
 from runtime.services.workflow import WorkflowService
 
 K = TypeVar("K")
@@ -95,6 +96,11 @@ class Loaders:
             except MaestroError as error:  # of this document alone
                 found.append(error)
         return found
+
+    @cached_property
+    def simulating(self) -> Turn:
+        """What the simulations of this request took so far."""
+        return Turn()
 
     @cached_property
     def draft(self) -> DataLoader[UUID, WorkflowVersion | None]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 from typing import Any, Final
 from uuid import UUID
@@ -45,7 +46,7 @@ from runtime.queue.stream import RedisQueue
 from runtime.queue.wakeup import Wakeup
 from runtime.services.access import DEBUG_EXECUTIONS, READ_EXECUTIONS, WRITE_EXECUTIONS, require
 from runtime.services.changes import Changes
-from runtime.services.execution_range import refuse_live_search, refuse_unbounded
+from runtime.services.execution_range import Places, refuse_live_search, refuse_unbounded
 from runtime.services.intake import Intake, Intent
 from runtime.services.live import LiveList
 from runtime.services.live_execution import LiveExecutions
@@ -58,6 +59,7 @@ from runtime.store.enqueue import EnqueueOutcome, Enqueuer, Enqueuers
 from runtime.store.execution import ExecutionStore
 from runtime.store.execution_list import ExecutionList
 from runtime.store.execution_record import ExecutionRecords
+from runtime.store.execution_scan import most_read
 from runtime.store.idempotency import body_digest, check_key, claim_key
 from runtime.store.log import LogStore
 from runtime.store.plan import PlanStore
@@ -105,6 +107,7 @@ class ExecutionService:
         self._tracing = tracing
         self._programs = ProgramCache()
         self._records = ExecutionRecords(shards)
+        self.places = Places()
         self.messages = Messenger(shards, store, queue, wakeup)
         self._list = ExecutionList(shards)
         self._logs = LogStore(shards)
@@ -294,7 +297,8 @@ class ExecutionService:
         require(who, READ_EXECUTIONS)
         refuse_unbounded(filter, order, self._clock.now())
         homes = self._shards.of_tenant(who.tenant_id, spread=await self._is_spread(who))
-        return await self._list.page(who.tenant_id, filter, page, homes, order=order)
+        async with self._place(who, filter, order):
+            return await self._list.page(who.tenant_id, filter, page, homes, order=order)
 
     async def count(
         self, who: Principal, filter: ExecutionFilter, cap: int = _CAP
@@ -303,7 +307,16 @@ class ExecutionService:
         require(who, READ_EXECUTIONS)
         refuse_unbounded(filter, NEWEST, self._clock.now())
         homes = self._shards.of_tenant(who.tenant_id, spread=await self._is_spread(who))
-        return await self._list.count(who.tenant_id, filter, cap, homes)
+        async with self._place(who, filter, NEWEST):
+            return await self._list.count(who.tenant_id, filter, cap, homes)
+
+    def _place(
+        self, who: Principal, filter: ExecutionFilter, order: ExecutionOrder
+    ) -> AbstractAsyncContextManager[None]:
+        """The place that a list takes which is read through."""
+        if most_read(filter, order) is None:
+            return nullcontext()
+        return self.places.taken(who.tenant_id)
 
     async def _known(self, who: Principal, key: str) -> tuple[UUID, bytes] | None:
         """What a key of an enqueue stands for."""

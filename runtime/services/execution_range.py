@@ -5,13 +5,22 @@ How many executions the range may hold is said, and counted, by `store/execution
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Final
+from uuid import UUID
+from weakref import WeakValueDictionary
 
-from runtime.model.errors import BadInput
+from runtime.model.errors import BadInput, Exhausted
 from runtime.model.execution import ExecutionFilter, ExecutionOrder, ExecutionOrderField
 
 LONGEST: Final = timedelta(days=7)
+# A list that is read through holds a connection for seconds; all together leave most of them to everybody else.
+_AT_ONCE: Final = 4
+_OF_A_TENANT: Final = 2
+_PATIENCE_SECONDS: Final = 5.0
 
 
 def refuse_unbounded(wanted: ExecutionFilter, order: ExecutionOrder, now: datetime) -> None:
@@ -42,3 +51,38 @@ def refuse_live_search(wanted: ExecutionFilter) -> None:
             "`executions`.",
             reason="SEARCH_NOT_LIVE",
         )
+
+
+class Places:
+    """Places for lists that are read through: few in a process, and fewer for one tenant."""
+
+    def __init__(
+        self,
+        *,
+        at_once: int = _AT_ONCE,
+        of_a_tenant: int = _OF_A_TENANT,
+        patience_seconds: float = _PATIENCE_SECONDS,
+    ) -> None:
+        self._all = asyncio.Semaphore(at_once)
+        self._most = of_a_tenant
+        self._of: WeakValueDictionary[UUID, asyncio.Semaphore] = WeakValueDictionary()
+        self.patience_seconds = patience_seconds
+
+    @asynccontextmanager
+    async def taken(self, tenant: UUID) -> AsyncIterator[None]:
+        """Hold a place; raises Exhausted when none is free in time."""
+        mine = self._of.get(tenant) or asyncio.Semaphore(self._most)
+        self._of[tenant] = mine
+        async with AsyncExitStack() as held:
+            try:
+                async with asyncio.timeout(self.patience_seconds):
+                    await held.enter_async_context(mine)
+                    await held.enter_async_context(self._all)
+            except TimeoutError:
+                raise Exhausted(
+                    f"At most {self._most} lists of a tenant are searched, or ordered by more than their creation, at "
+                    "once; try again.",
+                    reason="TOO_MANY_SEARCHES",
+                    retry_after=self.patience_seconds,
+                ) from None
+            yield

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final
 from uuid import UUID
@@ -44,6 +46,23 @@ class SimulationRequest:
     from_execution: UUID | None = None
 
 
+@dataclass(slots=True)
+class Turn:
+    """The simulations of one request: one after another, and what they took together, in seconds."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    seconds: float = 0.0
+
+    @contextmanager
+    def taking(self, clock: Clock) -> Iterator[None]:
+        """Add what a block takes."""
+        begin = clock.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds += clock.monotonic() - begin
+
+
 @dataclass(frozen=True, slots=True)
 class Simulated:
     """What came of it, and what validation said of a document."""
@@ -73,26 +92,44 @@ class SimulationService:
         self._metrics = metrics
         self._places = asyncio.Semaphore(_AT_ONCE)
 
-    async def simulate(self, who: Principal, asked: SimulationRequest) -> Simulated:
-        """Simulate; raises Invalid for a document with errors or an input that does not fit."""
+    async def simulate(
+        self, who: Principal, asked: SimulationRequest, turn: Turn | None = None
+    ) -> Simulated:
+        """Simulate; raises Invalid for a document with errors or an input that does not fit.
+
+        `turn` is that of the request, which may simulate again until all of it took as long as one may.
+        """
         require(who, READ_WORKFLOWS)
         if asked.from_execution is not None:
             require(who, READ_EXECUTIONS)
-        plan, findings = await self._plan(who, asked)
+        turn = turn or Turn()
+        async with turn.lock:
+            if turn.seconds > LONGEST_SECONDS:
+                raise BadInput(
+                    f"The simulations of one request take {LONGEST_SECONDS:g} seconds together; ask for the others in "
+                    "requests of their own.",
+                    reason="SIMULATIONS_TOO_LONG",
+                )
+            return await self._simulated(who, asked, turn)
+
+    async def _simulated(self, who: Principal, asked: SimulationRequest, turn: Turn) -> Simulated:
         script = asked.script
-        if asked.from_execution is not None:
-            script = replace(script, past=await self._past(who, asked.from_execution))
+        with turn.taking(self._clock):
+            plan, findings = await self._plan(who, asked)
+            if asked.from_execution is not None:
+                script = replace(script, past=await self._past(who, asked.from_execution))
         async with self._places:
             ends = self._clock.monotonic() + LONGEST_SECONDS
-            simulation = await asyncio.to_thread(
-                rehearse,
-                plan,
-                self._registry,
-                asked.input,
-                script,
-                now=self._clock.now(),
-                is_over=lambda: self._clock.monotonic() > ends,
-            )
+            with turn.taking(self._clock):
+                simulation = await asyncio.to_thread(
+                    rehearse,
+                    plan,
+                    self._registry,
+                    asked.input,
+                    script,
+                    now=self._clock.now(),
+                    is_over=lambda: self._clock.monotonic() > ends,
+                )
         outcome = "stopped" if simulation.stopped else simulation.status.name.lower()
         self._metrics.simulations.labels(outcome).inc()
         return Simulated(simulation, findings)

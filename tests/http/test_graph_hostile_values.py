@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import aclosing
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -283,3 +284,30 @@ async def test_the_deepest_value_is_shown_however_much_the_answer_puts_around_it
         (edge,) = answer["executions"]["edges"]
         assert depth_of(edge["node"]["input"]["value"]) == DEEPEST
     assert depth_of(first["executionEvents"]["execution"]["input"]["value"]) == DEEPEST
+
+
+async def test_lists_that_are_read_through_leave_connections_to_others(
+    own_server: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = own_server.rt.services.executions.places
+    monkeypatch.setattr(places, "patience_seconds", 0)
+    tenant = (
+        await own_server.rt.authenticator.principal(own_server.bearer()["Authorization"], None)
+    ).tenant_id
+    today = {"from": datetime.now(UTC).isoformat()}
+    through = """query($filter: ExecutionFilter, $order: ExecutionOrder) {
+      executions(filter: $filter, orderBy: $order) { edges { cursor } } }"""
+    counted = "query($filter: ExecutionFilter) { workflows { totalCount } executions(filter: $filter) { totalCount } }"
+    searched = {"filter": {"search": "word", "created": today}}
+    ordered = {"filter": {"created": today}, "order": {"field": "PRIORITY"}}
+
+    async with places.taken(tenant), places.taken(tenant):
+        refused = [
+            (await own_server.ask(query, given)).codes
+            for query, given in ((through, searched), (through, ordered), (counted, searched))
+        ]
+        usual = await own_server.ask(through, {"filter": {"created": today}})
+    free = await own_server.ask(through, searched)
+
+    assert refused == [["RATE_LIMITED"]] * 3
+    assert usual.body == free.body == {"data": {"executions": {"edges": []}}}

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
+import pytest
+
+from runtime.connectors.rehearsal import rehearse
+from runtime.services import simulation
 from tests.http.serving import EVENTS, Served, asking
 
 QUERY = """query($input: SimulateWorkflowInput!) { simulateWorkflow(input: $input) {
@@ -121,3 +126,36 @@ async def test_refusals_are_data(server: Served) -> None:
         found = await simulated(server, **given)
         assert [one["code"] for one in found["errors"]][:1] == [code], given
         assert (found["status"], found["plan"]) == (None, [])
+
+
+async def test_the_simulations_of_a_request_take_no_longer_than_one_may(
+    server: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two = threading.Barrier(2)
+    together: list[bool] = []
+
+    def meeting(*arguments: Any, **more: Any) -> Any:
+        try:
+            two.wait(0.2)
+        except threading.BrokenBarrierError:
+            two.reset()
+        else:
+            together.append(True)
+        return rehearse(*arguments, **more)
+
+    monkeypatch.setattr(simulation, "rehearse", meeting)
+    fields = "status errors { code }"
+    query = f"""query($input: SimulateWorkflowInput!) {{
+      a: simulateWorkflow(input: $input) {{ {fields} }} b: simulateWorkflow(input: $input) {{ {fields} }} }}"""
+    given = {"input": {"source": SOURCE, "input": {"name": "Ada"}}}
+
+    both = await server.ask(query, given)
+    monkeypatch.setattr(simulation, "LONGEST_SECONDS", 0)
+    one = await server.ask(query, given)
+
+    assert {each["status"] for each in both.body["data"].values()} == {"COMPLETED"}
+    assert together == []
+    assert [each["errors"] for each in one.body["data"].values()] == [
+        [],
+        [{"code": "BAD_USER_INPUT"}],
+    ]
