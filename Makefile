@@ -12,10 +12,17 @@ CORES = $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 WORKERS ?= $(shell n=$(CORES); [ $$n -lt 7 ] && echo $$((n + 1)) || echo 8)
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope $(PYTEST_FLAGS)
 
-.PHONY: help run test test-long simulate fuzz bench soak check schema docs verify lock clean runtime-set test-set
+# The compiled tree before everything else: it comes before this folder and before what the environment links.
+ON_TREE = PYTHONSAFEPATH=1 PYTHONPATH="$(CURDIR)/build/compiled"
+# What runs in the compiled modules.
+COMPILED_TESTS = tests/unit/test_compiled.py tests/unit/connectors tests/unit/engine tests/unit/model \
+	tests/unit/worker tests/property/test_simulator.py $(addprefix tests/integration/worker/, \
+	test_run.py test_large.py)
+
+.PHONY: help run test test-long compiled test-compiled simulate fuzz bench soak check schema docs verify lock clean runtime-set test-set
 
 help:  ## List these targets
-	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 run: runtime-set  ## Start everything with the example: API, worker, scheduler, PostgreSQL, Redis (Ctrl-C stops)
 	@exec $(BIN)/python scripts/foreground.py $(BIN)/mc dev --example
@@ -26,14 +33,20 @@ test: test-set  ## Run the test suite (under 10 minutes on 2 cores)
 test-long: test-set  ## Run the test suite with the long runs
 	@exec $(PYTEST)
 
+compiled: test-set  ## Make build/compiled, in which the path of every step is compiled (needs gcc, python3-dev)
+	@exec $(BIN)/python scripts/compiled.py
+
+test-compiled: compiled  ## Run the tests of the engine on that tree
+	@exec env $(ON_TREE) $(PYTEST) -o pythonpath= --compiled -m "not long" $(COMPILED_TESTS)
+
 simulate: test-set  ## Run the simulator: make simulate SEEDS=400000
 	@exec $(BIN)/python -m tests.simulator --seeds $(or $(SEEDS),10000)
 
 fuzz: test-set  ## Throw documents and expressions at the language: make fuzz SECONDS=3600
 	@exec $(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60) --keep
 
-bench: test-set  ## Run the benchmarks and keep their results, or one: make bench BENCH=name
-	@exec $(BIN)/python -m benchmarks --keep $(BENCH)
+bench: $(if $(COMPILED),compiled,test-set)  ## Run the benchmarks and keep their results, or one: make bench BENCH=name (COMPILED=1: on that tree)
+	@exec env $(if $(COMPILED),$(ON_TREE)) $(BIN)/python -m benchmarks --keep $(BENCH)
 
 soak: test-set  ## A steady load for hours, with kills: make soak HOURS=6; the result is kept
 	@exec $(BIN)/python -m benchmarks.soak --keep --seconds $$(( $(or $(HOURS),6) * 3600 ))

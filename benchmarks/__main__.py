@@ -40,6 +40,7 @@ from benchmarks import (
 from benchmarks.line import Effort
 from benchmarks.surroundings import surroundings
 from maestro_cli.local.garbage import collect_by_the_clock
+from runtime.engine import advance as core
 from runtime.telemetry.log import configure_logging
 
 BENCHES: Final = {
@@ -80,6 +81,7 @@ async def run(names: list[str], effort: Effort) -> list[dict[str, Any]]:
         line |= {
             "quick": effort.is_quick,
             "python": platform.python_version(),
+            "compiled": not core.__file__.endswith(".py"),
             "cores": os.cpu_count(),
             "load": round(os.getloadavg()[0], 1),
         }

@@ -38,6 +38,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="run against PostgreSQL 16 and Redis 6.2, the oldest that are supported",
     )
+    parser.addoption(
+        "--compiled",
+        action="store_true",
+        help="what is tested is build/compiled (make test-compiled)",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """On the compiled tree, leave out what replaces something inside of a compiled module."""
+    if config.getoption("compiled"):
+        why = pytest.mark.skip(
+            reason="interpreted only: it replaces something in a compiled module"
+        )
+        for item in items:
+            if item.get_closest_marker("interpreted"):
+                item.add_marker(why)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -152,7 +152,8 @@ def _unreadable(what: str, error: Exception, mask: Mask) -> StepFailed:
 def write_output(connector: Connector, result: Any, mask: Mask = as_is) -> Json:
     """The output as JSON; what is no Output yet is read as one."""
     try:
-        output = (
+        # Any, because what a model of a root value dumps is no dictionary, whatever pydantic's types say.
+        output: Any = (
             result
             if isinstance(result, connector.Output)
             else connector.Output.model_validate(result)

@@ -40,14 +40,15 @@ from runtime.worker.encode import (
     stopped,
     text_of,
 )
+from runtime.worker.outputs import Keep
 from runtime.worker.prepared import PreparedStep
 
 _CHARGING: Final = threading.Lock()
 
 
-@dataclass(slots=True, weakref_slot=True)
+@dataclass(slots=True)
 class Attempt:
-    """An attempt under way. `context` is made when the call is about to begin."""
+    """An attempt under way. `context` is made when the call is about to begin; `room` is that of its large values."""
 
     step: int
     item: int
@@ -67,6 +68,7 @@ class Attempt:
     is_over: bool = False
     target: str | None = None
     cost: Money | None = None
+    room: Keep | None = None
 
     @property
     def place(self) -> Place:

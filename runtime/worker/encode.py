@@ -32,13 +32,13 @@ class Encoded(NamedTuple):
     digest: str
 
 
-def encode(value: Json, what: str, limit: int) -> Encoded:
-    """A value ready to be stored; raises StepFailed when it can't be made durable.
+def encode(value: Any, what: str, limit: int) -> Encoded:
+    """A value ready to be stored, whatever it is; raises StepFailed when it can't be made durable.
 
     Keys are sorted for the digest's sake; jsonb does not keep their order anyway.
     """
     # What can't be settled can't be encoded either, and the encoder says why.
-    with suppress(AttributeError, ValueError, RecursionError):
+    with suppress(AttributeError, TypeError, ValueError, RecursionError):
         value = settled(value)
     try:
         raw = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)

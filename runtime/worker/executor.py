@@ -408,7 +408,7 @@ class Executor:
             self.tell(run, not_made(action, error, facts))
             return
         if held is not None:
-            held.stay_with(attempt)
+            attempt.room = held.kept()
         refusal = self._refusal(run, attempt)
         if refusal is not None:
             self.tell(run, StepDeferred(action.step, action.attempt, refusal, action.item))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections import deque
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import orjson
 
@@ -28,6 +28,10 @@ LOAD_PAUSE: Final = 0.2
 LOAD_LONGEST_PAUSE: Final = 5.0
 
 _log = get_logger("worker")
+
+
+class Keep:
+    """What an attempt has beside large values: a class of Python, since one that is compiled has no weak references."""
 
 
 class Held:
@@ -52,12 +56,14 @@ class Held:
             self._taken = await self._room.take(ref.size)
         self._values[ref] = await outputs.load(owned, ref)
 
-    def stay_with(self, keeper: Any) -> None:
-        """Give the room back when this object, which has copies of the values, is gone."""
+    def kept(self) -> Keep:
+        """For whoever has copies of the values: the room is given back when what this returns is gone with them."""
         taken, self._taken = self._taken, 0
         self._values.clear()
+        keep = Keep()
         if taken:
-            weakref.finalize(keeper, self._room.give, taken).atexit = False
+            weakref.finalize(keep, self._room.give, taken).atexit = False
+        return keep
 
     def release(self) -> None:
         """Give the room back now."""

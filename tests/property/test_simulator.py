@@ -11,7 +11,7 @@ import pytest
 
 from runtime.store.group_commit import MAX_BYTES, Batcher
 from runtime.worker import run
-from tests.simulator.mutants import MUTANTS
+from tests.simulator.mutants import IN_SQL, MUTANTS
 from tests.simulator.run import simulate
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,6 +65,7 @@ def test_no_seed_breaks_a_promise(first: int):
     assert list(broken(range(first, first + 25))) == []
 
 
+@pytest.mark.interpreted
 def test_what_goes_in_parts_is_torn_apart_nowhere(monkeypatch: pytest.MonkeyPatch):
     """Two rows are a large batch here and each part has a commit of its own, so that workers are lost between them."""
     monkeypatch.setattr(run, "MAX_ROWS", 2)
@@ -87,7 +88,13 @@ def test_no_further_seed_breaks_a_promise(first: int):
     assert list(broken(range(first, first + 330))) == []
 
 
-@pytest.mark.parametrize("mutant", MUTANTS)
+@pytest.mark.parametrize(
+    "mutant",
+    [
+        name if name in IN_SQL else pytest.param(name, marks=pytest.mark.interpreted)
+        for name in MUTANTS
+    ],
+)
 def test_a_defect_is_found(mutant: str):
     first = FOUND_AT[mutant]
     found = next(broken(range(first, first + SEARCHED), mutant), None)

@@ -178,8 +178,9 @@ class Mc:
         return {
             **clean_environment(),
             **chosen(),
-            "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(
-                ":"
+            # The compiled tree comes first when that is what is tested.
+            "PYTHONPATH": os.pathsep.join(
+                path for path in (os.environ.get("PYTHONPATH"), str(ROOT)) if path
             ),
             "MC_HOME": str(self.home),
             "MC_PORT": str(self.port),

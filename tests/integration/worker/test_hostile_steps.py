@@ -159,6 +159,7 @@ async def test_an_execution_retried_after_a_cancel_can_be_parked(room: EngineRoo
 @pytest.mark.parametrize(
     "place", ["runtime.worker.executor.advance", "runtime.worker.admission.advance"]
 )
+@pytest.mark.interpreted
 async def test_a_defect_of_the_core_fails_its_execution_and_no_other(
     room: EngineRoom, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:

@@ -224,6 +224,7 @@ async def test_a_cancel_does_not_wait_for_a_store_that_is_away(
     assert CALLS.attempts["b"] == []
 
 
+@pytest.mark.interpreted
 async def test_a_cancel_waits_a_moment_at_most_for_what_a_look_up_needs(
     room: EngineRoom, home: Path, monkeypatch
 ):

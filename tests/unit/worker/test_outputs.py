@@ -15,10 +15,6 @@ class _Store:
         return ref.size
 
 
-class _Keeper:
-    """What holds copies of the values until it is gone."""
-
-
 def _refs(*sizes: int) -> list[BlobRef]:
     return [BlobRef(f"sha256:{UUID(int=n).hex * 2}", size) for n, size in enumerate(sizes)]
 
@@ -37,9 +33,9 @@ async def test_values_that_are_together_larger_than_the_room_give_all_of_it_back
     for _ in range(10):
         (await _load(room, 60, 60, 60, 60, 60)).release()
     for _ in range(10):
-        keeper = _Keeper()
-        (await _load(room, 300, 60, 60)).stay_with(keeper)
-        del keeper
+        keep = (await _load(room, 300, 60, 60)).kept()
+        assert room.free < 256
+        del keep
 
     # All of the room is there: one that needs it whole comes in at once.
     (await _load(room, 256)).release()
