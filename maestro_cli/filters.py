@@ -59,15 +59,15 @@ def parse_filter(words: Sequence[str], now: datetime | None = None) -> dict[str,
 
 
 def parse_order(text: str) -> dict[str, str]:
-    """The graph's ExecutionOrder for `finished`, or `finished:asc` for the other end first."""
+    """The graph's ExecutionOrder for `finished`, or `finished:asc` for the other end first.
+
+    The usual order is not named: it costs nothing, and whoever names a field pays for those that do.
+    """
     field, separator, direction = text.partition(":")
     (known,) = _known([field], tuple(_ORDERS), "order")
-    return {
-        "field": _ORDERS[known],
-        "direction": _known([direction], ("asc", "desc"), "direction")[0].upper()
-        if separator
-        else "DESC",
-    }
+    named = {} if known == "created" else {"field": _ORDERS[known]}
+    end = _known([direction], ("asc", "desc"), "direction")[0].upper() if separator else "DESC"
+    return {**named, "direction": end}
 
 
 def _add(filter: dict[str, Any], key: str, value: str, now: datetime) -> None:

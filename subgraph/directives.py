@@ -1,11 +1,14 @@
-"""What the graph says to gateways: who may use a field (the one access table), and what a field costs.
+"""What the graph says to gateways: who may use a field, whose work it is, what it costs, how long its list is.
 
-`ACCESS` is the only place where a root field meets a scope. The directives printed into the SDL come from it; a test
-holds it against what the services really refuse, so the SDL can't promise what nobody checks.
+`ACCESS` is the one table of it: a field names its row, `access("Execution.steps")`, and has no such directive of its
+own. What the SDL prints, what documents are counted by, and what a gateway reads come from here; tests hold the table
+against the SDL, row by row, and its scopes against what the services really refuse, so the SDL can't promise what
+nobody checks.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 from strawberry.federation.schema_directives import (
@@ -17,42 +20,132 @@ from strawberry.federation.schema_directives import (
 )
 from strawberry.types.unset import UNSET
 
-# Field to scope. None: any verified caller; the service asks for the scope of reading that noun.
-ACCESS: Final[dict[str, str | None]] = {
-    "Query.node": None,
-    "Query.nodes": None,
-    "Query.workflow": None,
-    "Query.workflows": None,
-    "Query.workflowDiff": None,
-    "Query.validateWorkflow": None,
-    "Query.simulateWorkflow": None,
-    "Query.execution": None,
-    "Query.executionByIdempotencyKey": None,
-    "Query.executions": None,
-    "Query.executionStats": None,
-    "Query.circuitBreakers": None,
-    "Query.deadLetters": "executions:admin",
-    "Query.eventHandlers": "executions:admin",
-    "Mutation.createWorkflow": "workflows:write",
-    "Mutation.updateWorkflow": "workflows:write",
-    "Mutation.publishWorkflow": "workflows:publish",
-    "Mutation.deprecateWorkflowVersion": "workflows:publish",
-    "Mutation.archiveWorkflowVersion": "workflows:publish",
-    "Mutation.archiveWorkflow": "workflows:write",
-    "Mutation.deleteWorkflow": "workflows:write",
-    "Mutation.enqueueExecution": "executions:write",
-    "Mutation.enqueueExecutions": "executions:write",
-    "Mutation.cancelExecution": "executions:write",
-    "Mutation.pauseExecution": "executions:write",
-    "Mutation.resumeExecution": "executions:write",
-    "Mutation.signalExecution": "executions:write",
-    "Mutation.retryExecution": "executions:write",
-    "Mutation.resolveInDoubt": "executions:write",
-    "Mutation.redriveDeadLetters": "executions:admin",
-    "Mutation.discardDeadLetters": "executions:admin",
-    "Subscription.executionEvents": None,
-    "Subscription.executionLogs": None,
-    "Subscription.executions": None,
+ROOTS: Final = ("Query", "Mutation", "Subscription")
+_FIRST: Final = ("first",)
+_BOTH: Final = ("first", "last")
+# A list that reads through a range of creation instead of a page of an index, by what one of 5,000 executions takes:
+# ten pages of fifty for a search, which looks into texts, three for another order (`make bench BENCH=listing`).
+_SEARCH: Final = 1_000
+_OTHER_ORDER: Final = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One row: of a type (`Execution`), of a field or of an input's field (`Execution.steps`).
+
+    `scope` is what a caller needs for a root field; without one any verified caller may ask, and the service asks
+    for the scope of reading that noun. A type asks for a verified caller. `sees` is the scope without which a
+    field is null, and no error: the services leave it out, and no gateway is told.
+
+    `cost` is the weight of `@cost`. `length` is how many items a plain list is taken to have; a connection is as
+    long as the largest of the arguments that `slices` names.
+    """
+
+    scope: str | None = None
+    sees: str | None = None
+    cost: int | None = None
+    length: int | None = None
+    slices: tuple[str, ...] = ()
+
+
+ACCESS: Final[dict[str, Rule]] = {
+    "DeadLetter": Rule(),
+    "Execution": Rule(),
+    "ExecutionEvent": Rule(),
+    "StepExecution": Rule(),
+    "Workflow": Rule(),
+    "WorkflowVersion": Rule(),
+    "Query.node": Rule(),
+    "Query.nodes": Rule(length=20),
+    "Query.workflow": Rule(),
+    "Query.workflows": Rule(slices=_BOTH),
+    "Query.workflowDiff": Rule(cost=10),
+    "Query.validateWorkflow": Rule(cost=10),
+    "Query.simulateWorkflow": Rule(cost=20),
+    "Query.execution": Rule(),
+    "Query.executionByIdempotencyKey": Rule(),
+    "Query.executions": Rule(slices=_BOTH),
+    "Query.executionStats": Rule(cost=5),
+    "Query.circuitBreakers": Rule(length=10),
+    "Query.deadLetters": Rule("executions:admin", slices=_FIRST),
+    "Query.eventHandlers": Rule("executions:admin", length=10),
+    "Mutation.createWorkflow": Rule("workflows:write", cost=10),
+    "Mutation.updateWorkflow": Rule("workflows:write", cost=10),
+    "Mutation.publishWorkflow": Rule("workflows:publish", cost=10),
+    "Mutation.deprecateWorkflowVersion": Rule("workflows:publish", cost=10),
+    "Mutation.archiveWorkflowVersion": Rule("workflows:publish", cost=10),
+    "Mutation.archiveWorkflow": Rule("workflows:write", cost=10),
+    "Mutation.deleteWorkflow": Rule("workflows:write", cost=10),
+    "Mutation.enqueueExecution": Rule("executions:write", cost=10),
+    "Mutation.enqueueExecutions": Rule("executions:write", cost=50),
+    "Mutation.cancelExecution": Rule("executions:write", cost=10),
+    "Mutation.pauseExecution": Rule("executions:write", cost=10),
+    "Mutation.resumeExecution": Rule("executions:write", cost=10),
+    "Mutation.signalExecution": Rule("executions:write", cost=10),
+    "Mutation.retryExecution": Rule("executions:write", cost=10),
+    "Mutation.resolveInDoubt": Rule("executions:write", cost=10),
+    "Mutation.redriveDeadLetters": Rule("executions:admin", cost=20),
+    "Mutation.discardDeadLetters": Rule("executions:admin", cost=20),
+    "Subscription.executionEvents": Rule(),
+    "Subscription.executionLogs": Rule(),
+    "Subscription.executions": Rule(cost=20),
+    "Blocker.steps": Rule(length=3),
+    "DeadLetter.lostWorkers": Rule(length=3),
+    "DeadLetterConnection.totalCount": Rule(cost=5),
+    "DeadLettersPayload.deadLetters": Rule(length=100),
+    "DeadLettersPayload.errors": Rule(length=5),
+    "EnqueueExecutionPayload.errors": Rule(length=5),
+    "EnqueueExecutionsPayload.errors": Rule(length=5),
+    "EnqueueExecutionsPayload.results": Rule(length=100),
+    "EventHandler.passedBy": Rule(length=10),
+    "Execution.blockedBy": Rule(cost=5),
+    "Execution.cost": Rule(length=1),
+    "Execution.events": Rule(slices=_FIRST),
+    "Execution.labels": Rule(length=5),
+    "Execution.logs": Rule(slices=_FIRST),
+    "Execution.steps": Rule(length=50),
+    "Execution.stepsConnection": Rule(slices=_FIRST),
+    "ExecutionConnection.totalCount": Rule(cost=5),
+    "ExecutionConnection.totalCountIsCapped": Rule(cost=5),
+    "ExecutionError.stack": Rule(sees="executions:debug", cost=1),
+    "ExecutionFilter.search": Rule(cost=_SEARCH),
+    "ExecutionOrder.field": Rule(cost=_OTHER_ORDER),
+    "ExecutionPayload.errors": Rule(length=5),
+    "ExecutionStats.cost": Rule(length=1),
+    "PublishWorkflowPayload.errors": Rule(length=5),
+    "PublishWorkflowPayload.findings": Rule(length=20),
+    "SimulatedStep.reads": Rule(length=5),
+    "LogLine.stack": Rule(sees="executions:debug"),
+    "StepDiff.changes": Rule(length=10),
+    "StepExecution.attempts": Rule(length=3),
+    "StepExecution.blockedBy": Rule(cost=2),
+    "StepExecution.cost": Rule(length=1),
+    "StepExecution.logs": Rule(slices=_FIRST),
+    "Workflow.diff": Rule(cost=10),
+    "Workflow.executions": Rule(slices=_FIRST),
+    "Workflow.labels": Rule(length=5),
+    "Workflow.stats": Rule(cost=5),
+    "Workflow.versions": Rule(slices=_FIRST),
+    "WorkflowConnection.totalCount": Rule(cost=5),
+    "WorkflowDiff.added": Rule(length=20),
+    "WorkflowDiff.changed": Rule(length=20),
+    "WorkflowDiff.effects": Rule(length=10),
+    "WorkflowDiff.hashes": Rule(length=50),
+    "WorkflowDiff.metadata": Rule(length=20),
+    "WorkflowDiff.moved": Rule(length=20),
+    "WorkflowDiff.removed": Rule(length=20),
+    "WorkflowPayload.errors": Rule(length=5),
+    "WorkflowPayload.findings": Rule(length=20),
+    "WorkflowSimulation.cost": Rule(length=2),
+    "WorkflowSimulation.errors": Rule(length=5),
+    "WorkflowSimulation.events": Rule(length=100),
+    "WorkflowSimulation.findings": Rule(length=20),
+    "WorkflowSimulation.humanTasks": Rule(length=10),
+    "WorkflowSimulation.plan": Rule(length=50),
+    "WorkflowSimulation.timers": Rule(length=10),
+    "WorkflowSimulation.unknownDurations": Rule(length=20),
+    "WorkflowValidation.findings": Rule(length=20),
+    "WorkflowVersion.steps": Rule(length=50),
 }
 
 # Whose work a scope is, where it is not everybody's: `@tag`s by which a contract leaves their fields out of a graph.
@@ -63,40 +156,42 @@ AUDIENCE: Final = {
 }
 
 
-def access(field: str) -> list[object]:
-    """The directives that say who may use a root field, and for whom it is."""
-    scope = ACCESS[field]
-    if scope is None:
-        return [Authenticated()]
-    tags = [Tag(name=AUDIENCE[scope])] if scope in AUDIENCE else []
-    return [RequiresScopes(scopes=[[scope]]), *tags]
+def access(place: str) -> list[object]:
+    """The directives of a type or a field, from its row; raises KeyError when it has none."""
+    rule = ACCESS[place]
+    return [*_who(place, rule.scope), *_cost(rule), *_size(rule)]
 
 
-def access_of_type() -> list[object]:
-    """The directive of entity types: a gateway asks for a verified caller before it comes here."""
-    return [Authenticated()]
+def _who(place: str, scope: str | None) -> list[object]:
+    if scope is not None:
+        tags = [Tag(name=AUDIENCE[scope])] if scope in AUDIENCE else []
+        return [RequiresScopes(scopes=[[scope]]), *tags]
+    # An entity too: a gateway asks for a verified caller before it comes here.
+    is_door = "." not in place or place.partition(".")[0] in ROOTS
+    return [Authenticated()] if is_door else []
 
 
-def weight(cost: int) -> object:
-    """What a field costs, where it is more than its default of one."""
-    return Cost(weight=cost)
+def _cost(rule: Rule) -> list[object]:
+    return [] if rule.cost is None else [Cost(weight=rule.cost)]
 
 
-def paged(*, backward: bool = False) -> object:
-    """A connection's size for gateways that count cost: its `first` (or `last`)."""
-    return ListSize(
-        assumed_size=UNSET,
-        slicing_arguments=["first", "last"] if backward else ["first"],
-        sized_fields=["edges"],
-        require_one_slicing_argument=False,
-    )
-
-
-def sized(items: int) -> object:
-    """The size that gateways assume for a plain list."""
-    return ListSize(
-        assumed_size=items,
-        slicing_arguments=UNSET,
-        sized_fields=UNSET,
-        require_one_slicing_argument=UNSET,
-    )
+def _size(rule: Rule) -> list[object]:
+    if rule.slices:
+        return [
+            ListSize(
+                assumed_size=UNSET,
+                slicing_arguments=list(rule.slices),
+                sized_fields=["edges"],
+                require_one_slicing_argument=False,
+            )
+        ]
+    if rule.length is None:
+        return []
+    return [
+        ListSize(
+            assumed_size=rule.length,
+            slicing_arguments=UNSET,
+            sized_fields=UNSET,
+            require_one_slicing_argument=UNSET,
+        )
+    ]

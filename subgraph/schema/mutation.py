@@ -11,7 +11,7 @@ from resolvers.mutations import workflow as workflows_of
 from runtime.model.errors import BadInput, MaestroError
 from runtime.model.execution import Enqueued, EnqueueRequest
 from runtime.model.values import Json
-from subgraph.directives import access, weight
+from subgraph.directives import access
 from subgraph.types.dead_letter_payload import DeadLettersPayload
 from subgraph.types.execution_payload import (
     EnqueueExecutionPayload,
@@ -49,7 +49,7 @@ class Mutation:
 
     @strawberry.mutation(
         description="Create a workflow with a draft.",
-        directives=[*access("Mutation.createWorkflow"), weight(10)],
+        directives=access("Mutation.createWorkflow"),
     )
     async def create_workflow(
         self,
@@ -73,7 +73,7 @@ class Mutation:
 
     @strawberry.mutation(
         description="Change a workflow's draft, names or labels; what is left out stays.",
-        directives=[*access("Mutation.updateWorkflow"), weight(10)],
+        directives=access("Mutation.updateWorkflow"),
     )
     async def update_workflow(
         self,
@@ -97,7 +97,7 @@ class Mutation:
     @strawberry.mutation(
         description="Make the draft an immutable version. Publishing the same definition again gives "
         "the version that exists; a number that tells of less than has changed is refused.",
-        directives=[*access("Mutation.publishWorkflow"), weight(10)],
+        directives=access("Mutation.publishWorkflow"),
     )
     async def publish_workflow(
         self,
@@ -123,7 +123,7 @@ class Mutation:
     @strawberry.mutation(
         description="Deprecate a version: new executions take it only when they name it. One that is "
         "deprecated already stays so.",
-        directives=[*access("Mutation.deprecateWorkflowVersion"), weight(10)],
+        directives=access("Mutation.deprecateWorkflowVersion"),
     )
     async def deprecate_workflow_version(
         self,
@@ -140,7 +140,7 @@ class Mutation:
     @strawberry.mutation(
         description="Archive a deprecated version: it starts no executions any more; those that run it "
         "go on.",
-        directives=[*access("Mutation.archiveWorkflowVersion"), weight(10)],
+        directives=access("Mutation.archiveWorkflowVersion"),
     )
     async def archive_workflow_version(
         self,
@@ -157,7 +157,7 @@ class Mutation:
     @strawberry.mutation(
         description="Archive a workflow for good: it is changed, published and started no more; "
         "executions that run go on.",
-        directives=[*access("Mutation.archiveWorkflow"), weight(10)],
+        directives=access("Mutation.archiveWorkflow"),
     )
     async def archive_workflow(
         self,
@@ -171,7 +171,7 @@ class Mutation:
 
     @strawberry.mutation(
         description="Delete a draft of which no version was ever published; anything else is archived.",
-        directives=[*access("Mutation.deleteWorkflow"), weight(10)],
+        directives=access("Mutation.deleteWorkflow"),
     )
     async def delete_workflow(
         self,
@@ -186,7 +186,7 @@ class Mutation:
     @strawberry.mutation(
         description="Start an execution. It is durable when this answers. The same idempotency key "
         "and body give the first answer again.",
-        directives=[*access("Mutation.enqueueExecution"), weight(10)],
+        directives=access("Mutation.enqueueExecution"),
     )
     async def enqueue_execution(
         self,
@@ -202,7 +202,7 @@ class Mutation:
 
     @strawberry.mutation(
         description="Start up to 1,000 executions in one commit; each is accepted or refused by itself.",
-        directives=[*access("Mutation.enqueueExecutions"), weight(50)],
+        directives=access("Mutation.enqueueExecutions"),
     )
     async def enqueue_executions(
         self,
@@ -224,7 +224,7 @@ class Mutation:
 
     @strawberry.mutation(
         description="Ask an execution to stop. It shows CANCELLING until its owner has let go.",
-        directives=[*access("Mutation.cancelExecution"), weight(10)],
+        directives=access("Mutation.cancelExecution"),
     )
     async def cancel_execution(
         self,
@@ -244,7 +244,7 @@ class Mutation:
     @strawberry.mutation(
         description="Ask an execution to start nothing more. It shows PAUSED when its running steps have "
         "ended; messages and timers wait until it is resumed. Pausing what is paused changes nothing.",
-        directives=[*access("Mutation.pauseExecution"), weight(10)],
+        directives=access("Mutation.pauseExecution"),
     )
     async def pause_execution(
         self,
@@ -263,7 +263,7 @@ class Mutation:
 
     @strawberry.mutation(
         description="Ask a paused execution to go on. Resuming what is not paused changes nothing.",
-        directives=[*access("Mutation.resumeExecution"), weight(10)],
+        directives=access("Mutation.resumeExecution"),
     )
     async def resume_execution(
         self,
@@ -283,7 +283,7 @@ class Mutation:
     @strawberry.mutation(
         description="Send a signal. The `wait` step that listens for its name ends with the payload; one "
         "that comes early is kept, and each is taken once, first in, first out.",
-        directives=[*access("Mutation.signalExecution"), weight(10)],
+        directives=access("Mutation.signalExecution"),
     )
     async def signal_execution(
         self,
@@ -303,7 +303,7 @@ class Mutation:
 
     @strawberry.mutation(
         description="Run an ended execution again: the same execution, next generation.",
-        directives=[*access("Mutation.retryExecution"), weight(10)],
+        directives=access("Mutation.retryExecution"),
     )
     async def retry_execution(
         self,
@@ -323,7 +323,7 @@ class Mutation:
 
     @strawberry.mutation(
         description="Say of a step that is IN_DOUBT whether its call was made. Its execution goes on by that.",
-        directives=[*access("Mutation.resolveInDoubt"), weight(10)],
+        directives=access("Mutation.resolveInDoubt"),
     )
     async def resolve_in_doubt(
         self,
@@ -338,7 +338,7 @@ class Mutation:
     @strawberry.mutation(
         description="Run dead executions again, each as its next generation, and deliver messages again: of those "
         "named by `ids` all or none; of a `filter` those that can be.",
-        directives=[*access("Mutation.redriveDeadLetters"), weight(20)],
+        directives=access("Mutation.redriveDeadLetters"),
     )
     async def redrive_dead_letters(
         self,
@@ -360,7 +360,7 @@ class Mutation:
     @strawberry.mutation(
         description="Leave executions and messages dead for good: of those named by `ids` all or none; of a `filter` "
         "those that can be.",
-        directives=[*access("Mutation.discardDeadLetters"), weight(20)],
+        directives=access("Mutation.discardDeadLetters"),
     )
     async def discard_dead_letters(
         self,

@@ -15,7 +15,7 @@ from resolvers.queries import simulation as simulations_of
 from resolvers.queries import workflow as workflows_of
 from runtime.model.errors import BadInput
 from runtime.model.values import SemVer
-from subgraph.directives import access, paged, sized, weight
+from subgraph.directives import access
 from subgraph.faces import show
 from subgraph.types.circuit_breaker import CircuitBreaker
 from subgraph.types.dead_letter import DeadLetterConnection
@@ -55,7 +55,7 @@ class Query:
 
     @strawberry.field(
         description="Whatever an id names; null when there is nothing for this caller.",
-        directives=[*access("Query.node")],
+        directives=access("Query.node"),
     )
     async def node(
         self,
@@ -68,7 +68,7 @@ class Query:
 
     @strawberry.field(
         description="What several ids name, in their order; at most 100.",
-        directives=[*access("Query.nodes"), sized(20)],
+        directives=access("Query.nodes"),
     )
     async def nodes(
         self,
@@ -84,7 +84,7 @@ class Query:
 
     @strawberry.field(
         description="A workflow, by id or by name; null when there is none for this caller.",
-        directives=[*access("Query.workflow")],
+        directives=access("Query.workflow"),
     )
     async def workflow(
         self,
@@ -101,7 +101,7 @@ class Query:
 
     @strawberry.field(
         description="The tenant's workflows.",
-        directives=[*access("Query.workflows"), paged(backward=True)],
+        directives=access("Query.workflows"),
     )
     async def workflows(
         self,
@@ -133,7 +133,7 @@ class Query:
 
     @strawberry.field(
         description="What changed from one version of a workflow to another.",
-        directives=[*access("Query.workflowDiff"), weight(10)],
+        directives=access("Query.workflowDiff"),
     )
     async def workflow_diff(
         self,
@@ -153,7 +153,7 @@ class Query:
 
     @strawberry.field(
         description="Validate a document without saving it: the findings that publishing would have.",
-        directives=[*access("Query.validateWorkflow"), weight(10)],
+        directives=access("Query.validateWorkflow"),
     )
     async def validate_workflow(
         self,
@@ -172,7 +172,7 @@ class Query:
     @strawberry.field(
         description="How an execution would go: the engine's own decisions on a virtual clock, nothing is called or "
         "written.",
-        directives=[*access("Query.simulateWorkflow"), weight(20)],
+        directives=access("Query.simulateWorkflow"),
     )
     async def simulate_workflow(
         self,
@@ -188,7 +188,7 @@ class Query:
     @strawberry.field(
         description="An execution; null when there is none for this caller. With `at` as it was shown when the "
         "event of this `sequence` was its newest; an error when there is no such event, or nothing is kept any more.",
-        directives=[*access("Query.execution")],
+        directives=access("Query.execution"),
     )
     async def execution(
         self,
@@ -205,7 +205,7 @@ class Query:
 
     @strawberry.field(
         description="The execution that was enqueued with this idempotency key.",
-        directives=[*access("Query.executionByIdempotencyKey")],
+        directives=access("Query.executionByIdempotencyKey"),
     )
     async def execution_by_idempotency_key(
         self,
@@ -218,7 +218,7 @@ class Query:
 
     @strawberry.field(
         description="The tenant's executions.",
-        directives=[*access("Query.executions"), paged(backward=True)],
+        directives=access("Query.executions"),
     )
     async def executions(
         self,
@@ -250,7 +250,7 @@ class Query:
     @strawberry.field(
         description="Numbers of the tenant's executions: how many are where, how they end, how long they take, "
         "what they cost.",
-        directives=[*access("Query.executionStats"), weight(5)],
+        directives=access("Query.executionStats"),
     )
     async def execution_stats(
         self,
@@ -268,7 +268,7 @@ class Query:
 
     @strawberry.field(
         description="Targets that the workers do not call as usual, because they keep failing.",
-        directives=[*access("Query.circuitBreakers"), sized(10)],
+        directives=access("Query.circuitBreakers"),
     )
     async def circuit_breakers(self, info: Info) -> list[CircuitBreaker]:
         """Targets that are left alone."""
@@ -276,7 +276,7 @@ class Query:
 
     @strawberry.field(
         description="Who is told of what happened, after its commit: how each of them does.",
-        directives=[*access("Query.eventHandlers"), sized(10)],
+        directives=access("Query.eventHandlers"),
     )
     async def event_handlers(self, info: Info) -> list[EventHandler]:
         """How each event handler does."""
@@ -284,7 +284,7 @@ class Query:
 
     @strawberry.field(
         description="Executions that cost three workers, the newest first.",
-        directives=[*access("Query.deadLetters"), paged()],
+        directives=access("Query.deadLetters"),
     )
     async def dead_letters(
         self,

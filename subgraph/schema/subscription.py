@@ -7,7 +7,7 @@ import strawberry
 
 from resolvers.context import Info
 from resolvers.subscriptions import execution as resolve
-from subgraph.directives import access, weight
+from subgraph.directives import access
 from subgraph.types.execution_event import ExecutionEvent
 from subgraph.types.execution_update import ExecutionUpdate
 from subgraph.types.inputs.execution import ExecutionFilter
@@ -25,7 +25,7 @@ class Subscription:
     @strawberry.subscription(
         description="Every event of one execution in order, none lost and none twice: starts after "
         "`after`, replays the log, then goes live; ends after the terminal event.",
-        directives=[*access("Subscription.executionEvents")],
+        directives=access("Subscription.executionEvents"),
     )
     async def execution_events(
         self,
@@ -52,7 +52,7 @@ class Subscription:
         description="The executions of a list, and then the newest state of each that comes in, changes, or falls out: "
         "every final state, and no execution more than once a second. First the newest page, or what changed since "
         "`after`; STREAM_LOST when that is not kept any more.",
-        directives=[*access("Subscription.executions"), weight(20)],
+        directives=access("Subscription.executions"),
     )
     async def executions(
         self,
@@ -85,7 +85,7 @@ class Subscription:
     @strawberry.subscription(
         description="What the steps of one execution log, in order: replayed after `after`, then live; "
         "ends with the execution.",
-        directives=[*access("Subscription.executionLogs")],
+        directives=access("Subscription.executionLogs"),
     )
     async def execution_logs(
         self,

@@ -7,7 +7,7 @@ import strawberry
 
 from runtime.model import blocker as model
 from subgraph.compiled.declare import record_field
-from subgraph.directives import sized
+from subgraph.directives import access
 from subgraph.types.actor import Actor
 from subgraph.types.status import BlockCause
 
@@ -31,7 +31,7 @@ class Blocker:
         lambda one: list(one.steps),
         description="The steps that are waited for, or that hold all places, or whose failure ended the execution; "
         "at most the first 20.",
-        directives=[sized(3)],
+        directives=access("Blocker.steps"),
     )
     signal: str | None = record_field(description="The signal that is waited for.")
     attempt: int | None = record_field(

@@ -11,7 +11,7 @@ from resolvers import entities
 from resolvers.context import Info
 from runtime.model import dead_letter as model
 from runtime.model.page import Page
-from subgraph.directives import access_of_type, sized, weight
+from subgraph.directives import access
 from subgraph.faces import face
 from subgraph.types.actor import Actor
 from subgraph.types.execution import Execution
@@ -40,7 +40,7 @@ class LostWorker:
 @face(model.DeadLetter)
 @strawberry.federation.type(
     keys=["id"],
-    directives=access_of_type(),
+    directives=access("DeadLetter"),
     description="An execution that lost three workers without a checkpoint, the last one while it "
     "ran alone, or of which the database refused every checkpoint; it is not run again unless it is redriven. "
     "Or a message to an execution that its worker could not decode.",
@@ -68,7 +68,10 @@ class DeadLetter(Node):
     decided_by: Actor | None = strawberry.field(description="Who redrove or discarded it.")
     decision_reason: str | None = strawberry.field(description="Why they did, in their words.")
 
-    @strawberry.field(description="The workers, the first lost first.", directives=[sized(3)])
+    @strawberry.field(
+        description="The workers, the first lost first.",
+        directives=access("DeadLetter.lostWorkers"),
+    )
     def lost_workers(self) -> list[LostWorker]:
         """The workers that it cost."""
         return [LostWorker.of(lost) for lost in self.record.lost]
@@ -145,7 +148,7 @@ class DeadLetterConnection:
 
     @strawberry.field(
         description="How many there are in all pages; counting stops at a cap.",
-        directives=[weight(5)],
+        directives=access("DeadLetterConnection.totalCount"),
     )
     async def total_count(self) -> int | None:
         """How many there are in all pages."""

@@ -6,7 +6,7 @@ from typing import Self
 import strawberry
 
 from runtime.model import dead_letter as model
-from subgraph.directives import sized
+from subgraph.directives import access
 from subgraph.types.dead_letter import DeadLetter
 from subgraph.types.user_error import UserError, attempt, refused
 
@@ -17,13 +17,14 @@ class DeadLettersPayload:
 
     dead_letters: list[DeadLetter] = strawberry.field(
         description="Those that were meant, as they are now; empty when it was refused.",
-        directives=[sized(100)],
+        directives=access("DeadLettersPayload.deadLetters"),
     )
     affected: int = strawberry.field(
         description="How many changed; what had been decided the same way before is not among them."
     )
     errors: list[UserError] = strawberry.field(
-        description="Why it was refused; empty when it was done.", directives=[sized(5)]
+        description="Why it was refused; empty when it was done.",
+        directives=access("DeadLettersPayload.errors"),
     )
 
     @classmethod

@@ -7,7 +7,7 @@ import strawberry
 
 from runtime.model import event_handler as model
 from runtime.model.values import Duration
-from subgraph.directives import sized
+from subgraph.directives import access
 from subgraph.types.status import EventHandlerState
 
 
@@ -54,7 +54,7 @@ class EventHandler:
     )
     passed_by: list[PassedEvent] = strawberry.field(
         description="Events of the tenant that it could not take, the newest first; at most 100 of all handlers.",
-        directives=[sized(10)],
+        directives=access("EventHandler.passedBy"),
     )
 
     @classmethod

@@ -15,7 +15,7 @@ from runtime.model import execution as model
 from runtime.model.page import Page
 from runtime.model.values import Duration
 from subgraph.compiled.declare import later, record_field
-from subgraph.directives import access_of_type, paged, sized, weight
+from subgraph.directives import access
 from subgraph.faces import connection_face, face
 from subgraph.types.actor import Actor
 from subgraph.types.artifact_ref import ArtifactRef, input_path, output_path
@@ -65,7 +65,7 @@ class Trigger:
 @face(model.Execution)
 @strawberry.federation.type(
     keys=["id"],
-    directives=access_of_type(),
+    directives=access("Execution"),
     description="One run of a workflow's version.",
 )
 class Execution(Node):
@@ -131,7 +131,7 @@ class Execution(Node):
 
     @strawberry.field(
         description="What its steps cost in all generations, so far: an amount for each currency.",
-        directives=[sized(1)],
+        directives=access("Execution.cost"),
     )
     async def cost(self, info: Info) -> list[Money]:
         """What its steps cost."""
@@ -166,7 +166,7 @@ class Execution(Node):
     @strawberry.field(
         description="Why nothing of it runs: of the causes of its steps the one that ends first. Null while a step "
         "runs and when it has ended; each step has a `blockedBy` of its own.",
-        directives=[weight(5)],
+        directives=access("Execution.blockedBy"),
     )
     async def blocked_by(self, info: Info) -> Blocker | None:
         """Why nothing of it runs."""
@@ -178,7 +178,9 @@ class Execution(Node):
         """What started it."""
         return Trigger(kind=self.record.trigger)
 
-    @strawberry.field(description="Labels, in order of their keys.", directives=[sized(5)])
+    @strawberry.field(
+        description="Labels, in order of their keys.", directives=access("Execution.labels")
+    )
     def labels(self) -> list[LabelEntry]:
         """Labels, in order of their keys."""
         return label_entries(self.record.labels)
@@ -190,7 +192,7 @@ class Execution(Node):
 
     @strawberry.field(
         description="All its steps in order of the plan; `stepsConnection` gives them in pages.",
-        directives=[sized(50)],
+        directives=access("Execution.steps"),
     )
     def steps(self, info: Info, filter: StepFilter = None) -> list[StepExecution]:
         """All its steps in order of the plan."""
@@ -201,7 +203,10 @@ class Execution(Node):
             ],
         )
 
-    @strawberry.field(description="Its steps in order of the plan.", directives=[paged()])
+    @strawberry.field(
+        description="Its steps in order of the plan.",
+        directives=access("Execution.stepsConnection"),
+    )
     async def steps_connection(
         self,
         info: Info,
@@ -233,7 +238,7 @@ class Execution(Node):
     @strawberry.field(
         description="What happened, in order; `after` is an event's cursor, the same that the "
         "subscription takes.",
-        directives=[paged()],
+        directives=access("Execution.events"),
     )
     async def events(
         self,
@@ -255,7 +260,9 @@ class Execution(Node):
         )
         return ExecutionEventConnection.of(page)
 
-    @strawberry.field(description="What its steps logged, oldest first.", directives=[paged()])
+    @strawberry.field(
+        description="What its steps logged, oldest first.", directives=access("Execution.logs")
+    )
     async def logs(
         self,
         info: Info,
@@ -315,7 +322,7 @@ class ExecutionConnection:
 
     @strawberry.field(
         description="How many there are in all pages; counting stops at a cap.",
-        directives=[weight(5)],
+        directives=access("ExecutionConnection.totalCount"),
     )
     async def total_count(self) -> int | None:
         """How many there are in all pages."""
@@ -324,7 +331,7 @@ class ExecutionConnection:
     @strawberry.field(
         description="Whether counting stopped at its cap, or one of several databases was not counted: there are, or "
         "may be, more than `totalCount`.",
-        directives=[weight(5)],
+        directives=access("ExecutionConnection.totalCountIsCapped"),
     )
     async def total_count_is_capped(self) -> bool | None:
         """Whether counting stopped at its cap."""

@@ -10,6 +10,7 @@ from resolvers.context import Info
 from resolvers.queries import execution as resolve
 from runtime.model import execution as model
 from subgraph.compiled.declare import later
+from subgraph.directives import access
 
 
 @strawberry.type(description="Why an execution or a step failed.")
@@ -28,7 +29,8 @@ class ExecutionError:
 
     @strawberry.field(
         description="Where it was raised in the code of who wrote the step, secrets masked, at most 4 KiB; null for "
-        "connectors that come with the engine, and without the scope `executions:debug`."
+        "connectors that come with the engine, and without the scope `executions:debug`.",
+        directives=access("ExecutionError.stack"),
     )
     def stack(self, info: Info) -> str | None:
         """Where it was raised."""

@@ -13,7 +13,7 @@ from runtime.model.identity import ActorKind
 from runtime.model.ids import EventId
 from runtime.model.page import Page
 from subgraph.compiled.declare import later, record_field
-from subgraph.directives import access_of_type
+from subgraph.directives import access
 from subgraph.faces import show
 from subgraph.types.actor import Actor
 from subgraph.types.pagination import PageInfo
@@ -83,7 +83,7 @@ def _actor(event: model.ExecutionEvent) -> Actor | None:
 
 
 @strawberry.federation.type(
-    directives=access_of_type(),
+    directives=access("ExecutionEvent"),
     description="One row of an execution's append-only log. Reading goes on after its `cursor` anywhere.",
 )
 class ExecutionEvent:

@@ -8,7 +8,7 @@ import strawberry
 from runtime.model import execution as model
 from runtime.model.errors import MaestroError, Unavailable
 from subgraph.context import OperationContext
-from subgraph.directives import sized
+from subgraph.directives import access
 from subgraph.errors import said
 from subgraph.types.execution import Execution
 from subgraph.types.user_error import UserError, attempt, refused
@@ -22,7 +22,8 @@ class ExecutionPayload:
         description="The execution after the change; null when it was refused."
     )
     errors: list[UserError] = strawberry.field(
-        description="Why it was refused; empty when it was done.", directives=[sized(5)]
+        description="Why it was refused; empty when it was done.",
+        directives=access("ExecutionPayload.errors"),
     )
 
     @classmethod
@@ -46,7 +47,8 @@ class EnqueueExecutionPayload:
         description="False when its idempotency key was known: then this is the first answer again."
     )
     errors: list[UserError] = strawberry.field(
-        description="Why it was refused; empty when it was done.", directives=[sized(5)]
+        description="Why it was refused; empty when it was done.",
+        directives=access("EnqueueExecutionPayload.errors"),
     )
 
     @classmethod
@@ -74,12 +76,12 @@ class EnqueueExecutionsPayload:
     created_count: int = strawberry.field(description="How many were newly accepted.")
     errors: list[UserError] = strawberry.field(
         description="Why the whole request was refused; empty when it was looked at.",
-        directives=[sized(5)],
+        directives=access("EnqueueExecutionsPayload.errors"),
     )
 
     @strawberry.field(
         description="One per input, in their order; each is accepted or refused by itself.",
-        directives=[sized(100)],
+        directives=access("EnqueueExecutionsPayload.results"),
     )
     def results(self, info: strawberry.Info[OperationContext]) -> list[EnqueueExecutionPayload]:
         """One per input, in their order."""

@@ -8,7 +8,7 @@ import strawberry
 from runtime.model import execution_stats as model
 from runtime.model.execution import ExecutionState
 from runtime.model.values import Duration
-from subgraph.directives import sized
+from subgraph.directives import access
 from subgraph.types.money import Money
 
 _RANGE = "of those created in the range"
@@ -72,7 +72,7 @@ class ExecutionStats:
 
     @strawberry.field(
         description="What steps have cost, of executions created in the range: an amount for each currency.",
-        directives=[sized(1)],
+        directives=access("ExecutionStats.cost"),
     )
     def cost(self) -> list[Money]:
         """What steps have cost."""

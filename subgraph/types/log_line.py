@@ -10,6 +10,7 @@ from resolvers.context import Info
 from resolvers.queries import execution as resolve
 from runtime.model import event as model
 from runtime.model.page import Page
+from subgraph.directives import access
 from subgraph.types.pagination import PageInfo
 
 
@@ -26,7 +27,8 @@ class LogLine:
     message: str = strawberry.field(description="The line itself, secrets masked.")
     fields: JSON | None = strawberry.field(description="Structured facts of the line.")
     stack: str | None = strawberry.field(
-        description="The stack that was logged with it; null without the scope `executions:debug`."
+        description="The stack that was logged with it; null without the scope `executions:debug`.",
+        directives=access("LogLine.stack"),
     )
     attempt: int = strawberry.field(description="The attempt that logged it, from 1.")
     generation: int = strawberry.field(description="The generation that logged it, from 0.")

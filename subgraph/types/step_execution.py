@@ -15,7 +15,7 @@ from runtime.model.ids import StepExecutionId
 from runtime.model.page import Page
 from runtime.model.values import Digest, Duration
 from subgraph.compiled.declare import later, record_field
-from subgraph.directives import access_of_type, paged, sized, weight
+from subgraph.directives import access
 from subgraph.faces import face, show
 from subgraph.types.artifact_ref import ArtifactRef, step_path
 from subgraph.types.blocker import Blocker
@@ -82,7 +82,7 @@ class StepAttempt:
 @face(model.StepExecution)
 @strawberry.federation.type(
     keys=["id"],
-    directives=access_of_type(),
+    directives=access("StepExecution"),
     description="One step of one execution, in the execution's newest generation.",
 )
 class StepExecution(Node):
@@ -125,7 +125,7 @@ class StepExecution(Node):
     cost: list[Money] = record_field(
         lambda step: [Money.of(one) for one in step.costs],
         description="What its attempts cost in all generations: an amount for each currency.",
-        directives=[sized(1)],
+        directives=access("StepExecution.cost"),
     )
     started_at: datetime | None = record_field(description="When its newest attempt started.")
     finished_at: datetime | None = record_field(description="When it ended.")
@@ -170,7 +170,7 @@ class StepExecution(Node):
     @strawberry.field(
         description="Why it is not running, since when, and what would free it; null when it runs or waits "
         "for nothing any more.",
-        directives=[weight(2)],
+        directives=access("StepExecution.blockedBy"),
     )
     def blocked_by(self, info: Info) -> Blocker | None:
         """Why it is not running."""
@@ -180,12 +180,16 @@ class StepExecution(Node):
             lambda standing: _blocker_of(step, standing),
         )
 
-    @strawberry.field(description="Its attempts, oldest first.", directives=[sized(3)])
+    @strawberry.field(
+        description="Its attempts, oldest first.", directives=access("StepExecution.attempts")
+    )
     def attempts(self) -> list[StepAttempt]:
         """Its attempts, oldest first."""
         return [StepAttempt.of(attempt) for attempt in self.record.attempts]
 
-    @strawberry.field(description="What it logged, oldest first.", directives=[paged()])
+    @strawberry.field(
+        description="What it logged, oldest first.", directives=access("StepExecution.logs")
+    )
     async def logs(self, info: Info, first: FIRST_ROWS = 200, after: AFTER = None) -> LogConnection:
         """What it logged, oldest first."""
         page = await resolve.logs(

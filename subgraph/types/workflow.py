@@ -16,7 +16,7 @@ from runtime.model import execution as execution_model
 from runtime.model import workflow as model
 from runtime.model.page import Page
 from runtime.model.values import SemVer
-from subgraph.directives import access_of_type, paged, sized, weight
+from subgraph.directives import access
 from subgraph.faces import connection_face, face, show_page
 from subgraph.types.actor import Actor
 from subgraph.types.execution_stats import ExecutionStats
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 @face(model.Workflow)
 @strawberry.federation.type(
     keys=["id", "name"],
-    directives=access_of_type(),
+    directives=access("Workflow"),
     description="A named definition: a draft that can be edited, and versions that can be run. "
     "As an entity, `name` is looked up in the namespace `default`.",
 )
@@ -57,7 +57,9 @@ class Workflow(Node):
         description="When it, its draft or its list of versions last changed."
     )
 
-    @strawberry.field(description="Labels, in order of their keys.", directives=[sized(5)])
+    @strawberry.field(
+        description="Labels, in order of their keys.", directives=access("Workflow.labels")
+    )
     def labels(self) -> list[LabelEntry]:
         """Labels, in order of their keys."""
         return label_entries(self.record.labels)
@@ -94,7 +96,9 @@ class Workflow(Node):
         found = await resolve.version(info.context, workflow_id=self.record.id, version=version)
         return WorkflowVersion.of(found) if found else None
 
-    @strawberry.field(description="Published versions, highest first.", directives=[paged()])
+    @strawberry.field(
+        description="Published versions, highest first.", directives=access("Workflow.versions")
+    )
     async def versions(
         self, info: Info, first: FIRST = 20, after: AFTER = None
     ) -> WorkflowVersionConnection:
@@ -106,7 +110,7 @@ class Workflow(Node):
 
     @strawberry.field(
         description="What changed from one version to another, and what it means for callers.",
-        directives=[weight(10)],
+        directives=access("Workflow.diff"),
     )
     async def diff(
         self,
@@ -123,7 +127,9 @@ class Workflow(Node):
         found = await resolve.diff(info.context, workflow_id=self.record.id, before=from_, after=to)
         return WorkflowDiff.of(found)
 
-    @strawberry.field(description="Executions of any version of it.", directives=[paged()])
+    @strawberry.field(
+        description="Executions of any version of it.", directives=access("Workflow.executions")
+    )
     async def executions(
         self,
         info: Info,
@@ -152,7 +158,8 @@ class Workflow(Node):
         return connection
 
     @strawberry.field(
-        description="Numbers of executions of any version of it.", directives=[weight(5)]
+        description="Numbers of executions of any version of it.",
+        directives=access("Workflow.stats"),
     )
     async def stats(self, info: Info, window: WINDOW = DAY) -> ExecutionStats:
         """Numbers of executions of any version of it."""
@@ -202,7 +209,10 @@ class WorkflowConnection:
     edges: list[WorkflowEdge] = strawberry.field(description="The workflows with their cursors.")
     page_info: PageInfo = strawberry.field(description="Where the page lies in the list.")
 
-    @strawberry.field(description="How many there are in all pages.", directives=[weight(5)])
+    @strawberry.field(
+        description="How many there are in all pages.",
+        directives=access("WorkflowConnection.totalCount"),
+    )
     async def total_count(self) -> int | None:
         """How many there are in all pages."""
         return await self.count()

@@ -9,7 +9,7 @@ from resolvers.context import Info
 from runtime.model import workflow as model
 from runtime.model import workflow_diff as diff_model
 from runtime.model.values import Digest
-from subgraph.directives import sized
+from subgraph.directives import access
 from subgraph.faces import show
 from subgraph.types.status import ChangeKind, Compatibility, VersionBump
 from subgraph.types.step_definition import StepDefinition, steps_of
@@ -51,7 +51,7 @@ class StepDiff:
     before: StepDefinition = strawberry.field(description="The step as it was.")
     after: StepDefinition = strawberry.field(description="The step as it is.")
     changes: list[FieldChange] = strawberry.field(
-        description="Its fields that differ.", directives=[sized(10)]
+        description="Its fields that differ.", directives=access("StepDiff.changes")
     )
 
 
@@ -117,7 +117,9 @@ class WorkflowDiff:
         workflow: Workflow = show(await info.context.loaders.workflow.load(key))
         return workflow
 
-    @strawberry.field(description="What callers may notice.", directives=[sized(10)])
+    @strawberry.field(
+        description="What callers may notice.", directives=access("WorkflowDiff.effects")
+    )
     def effects(self) -> list[CompatibilityEffect]:
         """What callers may notice."""
         return [
@@ -130,19 +132,23 @@ class WorkflowDiff:
             for one in self.record.diff.effects
         ]
 
-    @strawberry.field(description="Steps whose id is new.", directives=[sized(20)])
+    @strawberry.field(description="Steps whose id is new.", directives=access("WorkflowDiff.added"))
     async def added(self, info: Info) -> list[StepDefinition]:
         """Steps whose id is new."""
         steps = await _steps(info, self.record.after)
         return [steps[key] for key in self.record.diff.added]
 
-    @strawberry.field(description="Steps whose id is gone.", directives=[sized(20)])
+    @strawberry.field(
+        description="Steps whose id is gone.", directives=access("WorkflowDiff.removed")
+    )
     async def removed(self, info: Info) -> list[StepDefinition]:
         """Steps whose id is gone."""
         steps = await _steps(info, self.record.before)
         return [steps[key] for key in self.record.diff.removed]
 
-    @strawberry.field(description="Steps with other content.", directives=[sized(20)])
+    @strawberry.field(
+        description="Steps with other content.", directives=access("WorkflowDiff.changed")
+    )
     async def changed(self, info: Info) -> list[StepDiff]:
         """Steps with other content."""
         before = await _steps(info, self.record.before)
@@ -157,7 +163,9 @@ class WorkflowDiff:
             for one in self.record.diff.changed
         ]
 
-    @strawberry.field(description="Steps that stand elsewhere.", directives=[sized(20)])
+    @strawberry.field(
+        description="Steps that stand elsewhere.", directives=access("WorkflowDiff.moved")
+    )
     def moved(self) -> list[StepMove]:
         """Steps that stand elsewhere."""
         return [
@@ -167,13 +175,15 @@ class WorkflowDiff:
 
     @strawberry.field(
         description="Changes outside the steps: params, outputs, policy, labels and so on.",
-        directives=[sized(20)],
+        directives=access("WorkflowDiff.metadata"),
     )
     def metadata(self) -> list[FieldChange]:
         """Changes outside the steps."""
         return [FieldChange.of(change) for change in self.record.diff.metadata]
 
-    @strawberry.field(description="The config hashes of all steps.", directives=[sized(50)])
+    @strawberry.field(
+        description="The config hashes of all steps.", directives=access("WorkflowDiff.hashes")
+    )
     def hashes(self) -> list[StepHash]:
         """The config hashes of all steps."""
         return [

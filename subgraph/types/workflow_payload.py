@@ -10,7 +10,7 @@ from runtime.definition import Validation
 from runtime.model import errors
 from runtime.model import workflow as model
 from runtime.model.values import Digest
-from subgraph.directives import sized
+from subgraph.directives import access
 from subgraph.types.user_error import DefinitionError, UserError, attempt, findings, refused
 from subgraph.types.workflow import Workflow
 from subgraph.types.workflow_diff import WorkflowDiff
@@ -26,7 +26,8 @@ class WorkflowValidation:
         "workflows that are not published are warnings here, and refused when publishing."
     )
     findings: list[DefinitionError] = strawberry.field(
-        description="Errors and warnings, in order of the document.", directives=[sized(20)]
+        description="Errors and warnings, in order of the document.",
+        directives=access("WorkflowValidation.findings"),
     )
     digest: Digest | None = strawberry.field(
         description="Digest of the canonical definition; null when it is not valid."
@@ -54,10 +55,11 @@ class WorkflowPayload:
     )
     findings: list[DefinitionError] = strawberry.field(
         description="What validation found in the document, warnings included.",
-        directives=[sized(20)],
+        directives=access("WorkflowPayload.findings"),
     )
     errors: list[UserError] = strawberry.field(
-        description="Why it was refused; empty when it was done.", directives=[sized(5)]
+        description="Why it was refused; empty when it was done.",
+        directives=access("WorkflowPayload.errors"),
     )
 
     @classmethod
@@ -101,10 +103,11 @@ class PublishWorkflowPayload:
     )
     findings: list[DefinitionError] = strawberry.field(
         description="What validation found in the document, warnings included.",
-        directives=[sized(20)],
+        directives=access("PublishWorkflowPayload.findings"),
     )
     errors: list[UserError] = strawberry.field(
-        description="Why it was refused; empty when it was done.", directives=[sized(5)]
+        description="Why it was refused; empty when it was done.",
+        directives=access("PublishWorkflowPayload.errors"),
     )
 
     @classmethod

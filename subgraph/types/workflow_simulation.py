@@ -11,7 +11,7 @@ from runtime.engine import simulation as model
 from runtime.model.execution import ExecutionState
 from runtime.model.values import Duration, Json
 from runtime.services.simulation import Simulated
-from subgraph.directives import sized
+from subgraph.directives import access
 from subgraph.types.execution_error import ExecutionError
 from subgraph.types.status import ExecutionEventType, ExecutionStatus, StepStatus
 from subgraph.types.user_error import DefinitionError, UserError, attempt, findings, refused
@@ -51,7 +51,7 @@ class SimulatedStep:
     )
     condition: str | None = strawberry.field(description="Its condition.")
     reads: list[SimulatedRead] = strawberry.field(
-        description="What the condition looked at.", directives=[sized(5)]
+        description="What the condition looked at.", directives=access("SimulatedStep.reads")
     )
     attempts: int = strawberry.field(description="How many attempts were made.")
     started_after: Duration | None = strawberry.field(
@@ -177,7 +177,8 @@ class WorkflowSimulation:
         "broken off; null when it was refused."
     )
     plan: list[SimulatedStep] = strawberry.field(
-        description="Every step, in the order of `order`.", directives=[sized(50)]
+        description="Every step, in the order of `order`.",
+        directives=access("WorkflowSimulation.plan"),
     )
     output: JSON | None = strawberry.field(description="The output of the workflow.")
     error: ExecutionError | None = strawberry.field(description="Why it would fail.")
@@ -185,29 +186,35 @@ class WorkflowSimulation:
         description="How long it would take; steps in `unknownDurations` count as nothing."
     )
     unknown_durations: list[str] = strawberry.field(
-        description="Steps whose duration nobody knows.", directives=[sized(20)]
+        description="Steps whose duration nobody knows.",
+        directives=access("WorkflowSimulation.unknownDurations"),
     )
     cost: list[str] = strawberry.field(
         description="What it would cost as far as that is known, one amount per currency, e.g. 0.30 EUR.",
-        directives=[sized(2)],
+        directives=access("WorkflowSimulation.cost"),
     )
     timers: list[SimulatedTimer] = strawberry.field(
-        description="Waits as they would stand there.", directives=[sized(10)]
+        description="Waits as they would stand there.",
+        directives=access("WorkflowSimulation.timers"),
     )
     human_tasks: list[SimulatedTask] = strawberry.field(
-        description="Human tasks as they would stand in lists.", directives=[sized(10)]
+        description="Human tasks as they would stand in lists.",
+        directives=access("WorkflowSimulation.humanTasks"),
     )
     events: list[SimulatedEvent] = strawberry.field(
-        description="What the execution would record; the first 1,000.", directives=[sized(100)]
+        description="What the execution would record; the first 1,000.",
+        directives=access("WorkflowSimulation.events"),
     )
     stopped: str | None = strawberry.field(
         description="Why the simulation was broken off; null when it was not."
     )
     findings: list[DefinitionError] = strawberry.field(
-        description="What validation found in the document.", directives=[sized(20)]
+        description="What validation found in the document.",
+        directives=access("WorkflowSimulation.findings"),
     )
     errors: list[UserError] = strawberry.field(
-        description="Why it was refused; empty when it was done.", directives=[sized(5)]
+        description="Why it was refused; empty when it was done.",
+        directives=access("WorkflowSimulation.errors"),
     )
 
     @classmethod

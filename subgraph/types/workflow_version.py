@@ -13,7 +13,7 @@ from runtime.model import workflow as model
 from runtime.model.page import Page
 from runtime.model.values import Digest, SemVer
 from subgraph.compiled.declare import later
-from subgraph.directives import access_of_type, sized
+from subgraph.directives import access
 from subgraph.faces import connection_face, face, show
 from subgraph.types.actor import Actor
 from subgraph.types.json import as_json
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @face(model.WorkflowVersion)
 @strawberry.federation.type(
     keys=["id"],
-    directives=access_of_type(),
+    directives=access("WorkflowVersion"),
     description="An immutable snapshot once published; as a draft, what would be published.",
 )
 class WorkflowVersion(Node):
@@ -74,7 +74,7 @@ class WorkflowVersion(Node):
 
     @strawberry.field(
         description="The steps in order of the document.",
-        directives=[sized(50)],
+        directives=access("WorkflowVersion.steps"),
     )
     def steps(self, info: Info) -> list[StepDefinition]:
         """The steps in order of the document."""

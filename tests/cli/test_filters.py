@@ -60,6 +60,8 @@ def test_what_it_can_not_filter_by_is_refused(text, says):
 
 
 def test_an_order_is_a_field_and_a_direction():
+    assert parse_order("created") == {"direction": "DESC"}
+    assert parse_order("created:asc") == {"direction": "ASC"}
     assert parse_order("finished") == {"field": "FINISHED_AT", "direction": "DESC"}
     assert parse_order("priority:asc") == {"field": "PRIORITY", "direction": "ASC"}
     for wrong in ("finish", "created:up", "created:"):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from graphql import (
     GraphQLObjectType,
     ListTypeNode,
     ObjectTypeDefinitionNode,
+    TypeDefinitionNode,
     build_ast_schema,
     get_named_type,
     is_list_type,
@@ -25,9 +28,10 @@ from graphql import (
     parse,
     print_ast,
 )
+from strawberry.utils.str_converters import to_camel_case
 
 from subgraph import print_schema
-from subgraph.directives import ACCESS, AUDIENCE
+from subgraph.directives import ACCESS, AUDIENCE, ROOTS, Rule
 from subgraph.schema.build import build_schema
 from subgraph.schema.sdl import write_sdl
 
@@ -35,7 +39,8 @@ ROOT = Path(__file__).parents[2]
 TEXT = write_sdl(build_schema())
 DOCUMENT = parse(TEXT)
 SCHEMA = build_ast_schema(DOCUMENT, assume_valid=True, assume_valid_sdl=True)
-ROOTS = ("Query", "Mutation", "Subscription")
+TABLED = {"authenticated", "requiresScopes", "tag", "cost", "listSize"}
+MAKERS = {"Authenticated", "RequiresScopes", "Tag", "Cost", "ListSize"}
 
 
 def directives(name: str) -> dict[str, tuple[DirectiveNode, ...]]:
@@ -116,37 +121,129 @@ def test_page_info_is_shared_with_other_subgraphs() -> None:
     assert "type PageInfo @shareable {" in TEXT
 
 
-@pytest.mark.parametrize("root", ROOTS)
-def test_every_root_field_says_who_may_use_it(root: str) -> None:
-    for name, found in directives(root).items():
-        scope = ACCESS[f"{root}.{name}"]
-        words = {directive.name.value for directive in found}
-        assert ("requiresScopes" if scope else "authenticated") in words, name
-        if scope:
-            assert re.search(rf"^  {name}[(:]", TEXT, re.MULTILINE)
-            assert f'@requiresScopes(scopes: [["{scope}"]])' in TEXT
+def said() -> dict[str, set[str]]:
+    """What the SDL says to gateways: of each type, field and input's field the directives of the access table."""
+    found: dict[str, set[str]] = {}
+    for node in DOCUMENT.definitions:
+        if not isinstance(node, TypeDefinitionNode):
+            continue
+        name = node.name.value
+        parts = {
+            name: node,
+            **{f"{name}.{f.name.value}": f for f in getattr(node, "fields", ()) or ()},
+        }
+        for place, part in parts.items():
+            words = {print_ast(word) for word in part.directives or () if word.name.value in TABLED}
+            if words:
+                found[place] = words
+    return found
 
 
-@pytest.mark.parametrize("root", ROOTS)
-def test_a_field_is_tagged_with_whose_work_its_scope_is(root: str) -> None:
-    tags = {
-        name: [print_ast(word) for word in found if word.name.value == "tag"]
-        for name, found in directives(root).items()
+def expected(place: str, rule: Rule) -> set[str]:
+    """The same of one row, written out by hand."""
+    words = set()
+    if rule.scope:
+        words.add(f'@requiresScopes(scopes: [["{rule.scope}"]])')
+        if rule.scope in AUDIENCE:
+            words.add(f'@tag(name: "{AUDIENCE[rule.scope]}")')
+    elif "." not in place or place.startswith(("Query.", "Mutation.", "Subscription.")):
+        words.add("@authenticated")
+    if rule.cost is not None:
+        words.add(f"@cost(weight: {rule.cost})")
+    if rule.length is not None:
+        words.add(f"@listSize(assumedSize: {rule.length})")
+    if rule.slices:
+        names = ", ".join(f'"{name}"' for name in rule.slices)
+        words.add(
+            f'@listSize(slicingArguments: [{names}], sizedFields: ["edges"], requireOneSlicingArgument: false)'
+        )
+    return words
+
+
+def test_the_sdl_says_what_the_access_table_says_and_nothing_else() -> None:
+    rows = {place: expected(place, rule) for place, rule in ACCESS.items()}
+
+    assert said() == {place: words for place, words in rows.items() if words}
+
+
+def test_every_root_field_has_a_row() -> None:
+    fields = {f"{root}.{name}" for root in ROOTS for name in directives(root)}
+
+    assert {place for place in ACCESS if place.startswith(("Query", "Mut", "Sub"))} == fields
+
+
+def test_what_needs_a_scope_to_be_seen_names_it() -> None:
+    hidden = {place: rule.sees for place, rule in ACCESS.items() if rule.sees}
+
+    assert hidden == dict.fromkeys(("ExecutionError.stack", "LogLine.stack"), "executions:debug")
+    for place, scope in hidden.items():
+        kind, _, name = place.partition(".")
+        field = SCHEMA.type_map[kind].fields[name]  # type: ignore[attr-defined] # an object type
+        assert f"`{scope}`" in field.description
+        assert not is_non_null_type(field.type)
+
+
+def told(tree: ast.AST) -> Iterator[tuple[str, str]]:
+    """Where code gives directives to a type or a field, and by which words."""
+    for cls in ast.walk(tree):
+        if not isinstance(cls, ast.ClassDef):
+            continue
+        yield from ((cls.name, word) for word in _directives_of(cls.decorator_list))
+        for part in cls.body:
+            if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef):
+                name, calls = part.name, part.decorator_list
+            elif isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name):
+                name, calls = part.target.id, [part.value] if part.value else []
+            else:
+                continue
+            place = f"{cls.name}.{to_camel_case(name)}"
+            yield from ((place, word) for word in _directives_of(calls))
+
+
+def _directives_of(calls: list[ast.expr]) -> list[str]:
+    return [
+        ast.unparse(word.value)
+        for call in calls
+        if isinstance(call, ast.Call)
+        for word in call.keywords
+        if word.arg == "directives"
+    ]
+
+
+def test_no_field_declares_what_the_access_table_is_for() -> None:
+    """Each names its own row; nobody else makes such a directive."""
+    found: dict[str, str] = {}
+    makers = set()
+    for file in sorted((ROOT / "subgraph").rglob("*.py")):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        found |= told(tree)
+        calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+        if MAKERS & {ast.unparse(call.func).rpartition(".")[2] for call in calls}:
+            makers.add(file.relative_to(ROOT).as_posix())
+
+    assert found == {place: f"access({place!r})" for place in ACCESS}
+    assert makers == {"subgraph/directives.py"}
+
+
+def test_a_field_that_declares_its_own_would_be_found() -> None:
+    loose = """
+@strawberry.type(directives=[Authenticated()])
+class A:
+    a_b: int = strawberry.field(directives=[Cost(weight=3)])
+
+    @strawberry.field(directives=access("A.b"))
+    def c(self): ...
+"""
+
+    assert dict(told(ast.parse(loose))) == {
+        "A": "[Authenticated()]",
+        "A.aB": "[Cost(weight=3)]",
+        "A.c": "access('A.b')",
     }
-
-    for name, found in tags.items():
-        audience = AUDIENCE.get(ACCESS[f"{root}.{name}"] or "")
-        assert found == ([f'@tag(name: "{audience}")'] if audience else []), name
 
 
 def test_every_audience_is_one_of_a_scope_of_the_table() -> None:
-    assert set(AUDIENCE) <= set(ACCESS.values())
-
-
-def test_the_access_table_names_no_field_that_is_gone() -> None:
-    fields = {f"{root}.{name}" for root in ROOTS for name in directives(root)}
-
-    assert set(ACCESS) == fields
+    assert set(AUDIENCE) <= {rule.scope for rule in ACCESS.values()}
 
 
 def test_every_connection_has_a_size() -> None:

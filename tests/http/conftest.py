@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 
 from tests.http.serving import Served, serving, working
-from tests.support.servers import Databases, with_number
+from tests.support.servers import Databases, lasting_redis
 
-LASTING_REDIS = 15
 _TENANTS = itertools.count(1)
 
 
@@ -47,8 +46,7 @@ def lasting_server(
     """One API for all tests that only speak to it, on a database and a number of Redis that nobody else uses."""
     home = tmp_path_factory.mktemp("lasting")
     home.chmod(0o700)
-    redis_url = with_number(redis_server, LASTING_REDIS)
-    opened = serving(databases.clone(), redis_url, home)
+    opened = serving(databases.clone(), lasting_redis(redis_server), home)
     yield ground_run(opened.__aenter__())
     ground_run(opened.__aexit__(None, None, None))
 

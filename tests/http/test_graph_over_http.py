@@ -8,14 +8,24 @@ import json
 from typing import Any
 
 import pytest
+from graphql import (
+    build_schema,
+    get_nullable_type,
+    is_enum_type,
+    is_input_object_type,
+    is_list_type,
+    is_required_input_field,
+)
 
 from runtime.services.workflow import WorkflowService
 from subgraph.directives import ACCESS
 from tests.http.serving import Served
+from tests.support.processes import ROOT
 
 QUERY = "{ workflows { totalCount } }"
 NESTED = """{ executions(first: 100) { edges { node { workflow { executions(first: 100) { edges { node {
   steps { stepKey } } } } } } } } }"""
+GRAPH = build_schema((ROOT / "schema.graphql").read_text(encoding="utf-8"), assume_valid=True)
 STRICT = "application/graphql-response+json"
 
 
@@ -89,22 +99,43 @@ async def test_a_change_without_its_scope_is_refused_as_data(
     assert [error["code"] for error in errors] == ["FORBIDDEN"]
 
 
-async def test_the_access_table_names_what_services_ask_for(server: Served) -> None:
-    document = """mutation {
-      createWorkflow(input: {name: "x", source: "name: x"}) { errors { message } }
-      publishWorkflow(input: {workflowId: "wf_01890a5d-ac96-774b-bcce-b302099a8057"}) { errors { message } }
-      deprecateWorkflowVersion(input: {workflowId: "wf_01890a5d-ac96-774b-bcce-b302099a8057", version: "1.0.0"}) { errors { message } }
-      archiveWorkflowVersion(input: {workflowId: "wf_01890a5d-ac96-774b-bcce-b302099a8057", version: "1.0.0"}) { errors { message } }
-      archiveWorkflow(input: {workflowId: "wf_01890a5d-ac96-774b-bcce-b302099a8057"}) { errors { message } }
-      deleteWorkflow(input: {workflowId: "wf_01890a5d-ac96-774b-bcce-b302099a8057"}) { errors { message } }
-      enqueueExecution(input: {workflowName: "x"}) { errors { message } }
-      cancelExecution(input: {executionId: "01890a5d-ac96-774b-bcce-b302099a8057"}) { errors { message } }
-    }"""
+SOMETHING = {"ID": "01890a5d-ac96-774b-bcce-b302099a8057", "String": "x", "SemVer": "1.0.0"}
+# What the types leave open and the operation asks for.
+MORE: dict[str, dict[str, Any]] = {
+    "enqueueExecution": {"workflowName": "x"},
+    "redriveDeadLetters": {"ids": [f"{SOMETHING['ID']}.d.0"]},
+    "discardDeadLetters": {"ids": [f"{SOMETHING['ID']}.d.0"]},
+}
 
-    answer = await server.ask(document, **server.bearer("viewer"))
 
-    for name, payload in answer.body["data"].items():
-        assert f"`{ACCESS[f'Mutation.{name}']}`" in payload["errors"][0]["message"]
+def some(type_: Any) -> Any:
+    """A value of an input type: what it must have, and no more."""
+    kind = get_nullable_type(type_)
+    if is_list_type(kind):
+        return [some(kind.of_type)]
+    if is_input_object_type(kind):
+        return {n: some(f.type) for n, f in kind.fields.items() if is_required_input_field(f)}
+    if is_enum_type(kind):
+        return next(iter(kind.values))
+    return SOMETHING[kind.name]
+
+
+@pytest.mark.parametrize("place", [place for place, rule in ACCESS.items() if rule.scope])
+async def test_the_access_table_names_what_services_ask_for(server: Served, place: str):
+    root, _, name = place.partition(".")
+    field = GRAPH.type_map[root].fields[name]  # type: ignore[attr-defined] # an object type
+    if root == "Mutation":
+        arguments, shape = "(input: $i) { errors { message } }", field.args["input"].type
+        query = f"mutation($i: {shape}) {{ {name}{arguments} }}"
+        given = MORE.get(name) or some(shape)
+        answer = await server.ask(query, {"i": given}, **server.bearer("viewer"))
+        said = answer.body["data"][name]["errors"][0]["message"]
+    else:
+        query = f"{{ {name} {{ __typename }} }}"
+        answer = await server.ask(query, **server.bearer("viewer"))
+        said = answer.body["errors"][0]["message"]
+
+    assert f"`{ACCESS[place].scope}`" in said
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,9 @@ _NUMBERS = itertools.count(1)
 def journey_redis(ground_run, pytestconfig):
     """A Redis for the journeys alone: their worker lives on, and would take what other tests leave in theirs."""
     folder = Path(tempfile.mkdtemp(prefix="mcj-"))
+    use = servers.RedisUse.JOURNEYS
     oldest = bool(pytestconfig.getoption("oldest_servers"))
-    with servers.redis_server(ground_run, folder, oldest=oldest, second=True) as url:
+    with servers.redis_server(ground_run, folder, oldest=oldest, use=use) as url:
         yield url
     shutil.rmtree(folder, ignore_errors=True)
 

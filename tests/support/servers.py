@@ -13,6 +13,7 @@ import os
 import secrets
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from enum import IntEnum
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from runtime.embedded.redis import EmbeddedRedis
 KEPT_TABLES = ("shards", "migrations")
 LOCK_TIMEOUT = "3s"
 WORK_SECONDS = 120.0
+LASTING_NUMBER = 15
 
 
 @contextlib.contextmanager
@@ -67,15 +69,22 @@ def postgres(run: Callable[..., Any], folder: Path, *, oldest: bool = False) -> 
         run(server.stop())
 
 
+class RedisUse(IntEnum):
+    """What a test process has a database of a Redis for."""
+
+    TESTS = 0
+    JOURNEYS = 1
+    LASTING = 2
+
+
 @contextlib.contextmanager
 def redis_server(
-    run: Callable[..., Any], folder: Path, *, oldest: bool = False, second: bool = False
+    run: Callable[..., Any], folder: Path, *, oldest: bool = False, use: RedisUse = RedisUse.TESTS
 ) -> Iterator[str]:
     """The address of a Valkey 9 (or Redis 6.2); an outside one gives each test process numbers of its own."""
     outside = os.environ.get("MC_TEST_REDIS_URL")
     if outside:
-        worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
-        yield with_path(outside, str(int(worker) + (9 if second else 1)))
+        yield with_number(outside, outside_number(use))
         return
     server = EmbeddedRedis(
         folder / "redis", socket_folder(folder), program=redis_6_2() if oldest else None
@@ -85,6 +94,19 @@ def redis_server(
         yield server.url
     finally:
         run(server.stop())
+
+
+def lasting_redis(server: str) -> str:
+    """The address of the database of what outlives the tests of a process: none of them empties it."""
+    if os.environ.get("MC_TEST_REDIS_URL"):
+        return with_number(server, outside_number(RedisUse.LASTING))
+    return with_number(server, LASTING_NUMBER)
+
+
+def outside_number(use: RedisUse) -> int:
+    """The number of a database of an outside Redis that no other test process has; 0 is left to its owner."""
+    process = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    return 1 + int(process) * len(RedisUse) + use
 
 
 def redis_6_2() -> Path:

@@ -12,7 +12,7 @@ from resolvers.words import storable
 from runtime.model import execution as model
 from runtime.model.errors import BadInput, NotFound
 from runtime.model.values import Duration, Json, SemVer
-from subgraph.directives import weight
+from subgraph.directives import access
 from subgraph.types.inputs.built import built_from_what_was_sent
 from subgraph.types.inputs.filters import (
     Label,
@@ -65,7 +65,7 @@ class ExecutionFilter:
         default=None,
         description='With all of these words in its input, output, error, labels or key: `"in a row"`, `this or that`, '
         "`-without`. Only within a `created` range of at most 7 days that holds at most 10,000 executions.",
-        directives=[weight(50)],
+        directives=access("ExecutionFilter.search"),
     )
 
     @staticmethod
@@ -112,6 +112,7 @@ class ExecutionOrder:
 
     field: ExecutionOrderField = strawberry.field(
         default=ExecutionOrderField.CREATED_AT,
+        directives=access("ExecutionOrder.field"),
         description="What is compared. All but CREATED_AT only within a `created` range of at most 7 days that holds "
         "at most 50,000 executions; what has no such time yet stands where the latest would.",
     )

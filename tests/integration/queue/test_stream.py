@@ -95,7 +95,7 @@ async def test_what_a_dead_worker_held_goes_to_another(room, groups, monkeypatch
 
 
 async def test_a_flushed_redis_is_refilled(room, groups):
-    await room.link.client.flushall()
+    await room.link.client.flushdb()
     execution = make.new_id()
 
     room.queue.add(0, [(execution, 1)])

@@ -134,7 +134,7 @@ async def test_a_stream_goes_on_into_the_next_generation(room):
 async def test_a_stream_without_redis_polls(room, redis_url):
     await room.publish(steps=THREE)
     execution = await room.enqueue()
-    await room.engine.link.client.flushall()
+    await room.engine.link.client.flushdb()
     await room.engine.wakeup.close()
 
     watching = asyncio.create_task(_all(room.executions.watch(room.who, execution.id)))

@@ -297,7 +297,7 @@ async def test_a_worker_that_never_comes_to_live_waits_longer_each_time(
 async def test_the_queue_is_served_when_redis_is_emptied(room: EngineRoom):
     version = await room.publish(TWO[:1])
     await room.enqueue(version)
-    await room.link.client.flushall()
+    await room.link.client.flushdb()
     room.worker(beat_seconds=0.2)
 
     last = await room.enqueue(version)
@@ -312,7 +312,7 @@ async def test_emptying_redis_while_running_changes_nothing(room: EngineRoom):
     room.worker(beat_seconds=0.2)
     execution = await begun(room, TWO, "b")
 
-    await room.link.client.flushall()
+    await room.link.client.flushdb()
     CALLS.gates["b"].set()
 
     assert await room.finished(execution) is ExecutionStatus.COMPLETED

@@ -24,6 +24,8 @@ ENQUEUE = "mutation($i: EnqueueExecutionInput!) { enqueueExecution(input: $i) { 
 SHARED = """{ executions(first: 10) { ...F } a: executions(first: 2) { ...F } }
 fragment F on ExecutionConnection { edges { node { events(first: 5) { ...G } } } }
 fragment G on ExecutionEventConnection { edges { cursor } }"""
+FOUND = """query($f: ExecutionFilter, $o: ExecutionOrder) {
+  executions(filter: $f, orderBy: $o) { edges { node { id } } } }"""
 MANY = "mutation($i: [EnqueueExecutionInput!]!) { enqueueExecutions(input: $i) { results { created } } }"
 
 
@@ -109,6 +111,16 @@ def cost(documents: Documents, text: str, **variables: Any) -> int:
             10 + 10 + 1 + 3 + 1 + 5,
         ),
         (MANY, {"i": [{"workflowName": "x"}] * 7}, 10 + 50 + 7 + 100),
+        # What reads through a range is dearer than a page by key, and says so before it runs; the usual order is not.
+        (FOUND, {"f": {"search": "declined"}}, 1 + 20 * 2 + 1 + 1_000),
+        (FOUND, {"f": {"search": None}}, 1 + 20 * 2 + 1),
+        (FOUND, {"o": {"field": "FINISHED_AT"}}, 1 + 20 * 2 + 1 + 300),
+        (FOUND, {"o": {"direction": "ASC"}}, 1 + 20 * 2 + 1),
+        (
+            '{ executions(filter: {search: "x"}, orderBy: {field: PRIORITY}) { edges { node { id } } } }',
+            {},
+            1 + 20 * 2 + 1 + 1_000 + 1 + 300,
+        ),
     ],
 )
 def test_the_cost_is_what_a_gateway_counts(
