@@ -2,7 +2,7 @@
 
 The route speaks the same SQL, asks the same door, sets the same tenant and answers with the same bytes; what it does
 not have is GraphQL, and steps that are under way. All three are called as ASGI applications in this process, so the
-servers' time is in none of them.
+servers' time is in none of them. Beside them PostGraphile 5 answers the first three shapes, where npm is there.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
+import asyncpg
 import orjson
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -22,6 +23,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from benchmarks.line import Effort, Line, at_least, at_most
+from benchmarks.postgraphile import beside
 from benchmarks.surroundings import Surroundings, one_process, publish
 from runtime.bootstrap import Runtime, open_runtime
 from runtime.model.execution import EnqueueRequest, ExecutionStatus, StepStatus
@@ -214,6 +216,17 @@ async def _seeded(around: Surroundings, small: int, large: int) -> tuple[list[UU
             await asyncio.sleep(0.1)
 
 
+async def _tenant(around: Surroundings) -> UUID:
+    connection = await asyncpg.connect(around.database_url)
+    try:
+        tenant: UUID = await connection.fetchval(
+            "select tenant_id from maestro.workflow_executions limit 1"
+        )
+    finally:
+        await connection.close()
+    return tenant
+
+
 async def measure(around: Surroundings, effort: Effort) -> Line:
     """The worst of the four ratios to the route; the others are among the facts."""
     ids, large = await _seeded(around, effort.of(100, 60), effort.of(1_000, 50))
@@ -225,7 +238,7 @@ async def measure(around: Surroundings, effort: Effort) -> Line:
             "representations": [{"__typename": "Execution", "id": str(key)} for key in ids]
         },
     }
-    facts: dict[str, float] = {}
+    facts: dict[str, Any] = {}
     async with open_runtime(around.settings) as runtime:
         api = replace(runtime.settings.api, executor="strawberry")
         alone = replace(runtime, settings=replace(runtime.settings, api=api))
@@ -247,6 +260,20 @@ async def measure(around: Surroundings, effort: Effort) -> Line:
                 raise RuntimeError(f"{name}: the answers differ: {answers}")
             facts[f"{name}_to_route"] = facts[f"{name}_plan_ms"] / facts[f"{name}_route_ms"]
             facts[f"{name}_from_library"] = facts[f"{name}_library_ms"] / facts[f"{name}_plan_ms"]
+    who = await _tenant(around)
+    other = await beside(
+        around.database_url,
+        who,
+        one=ids[0],
+        large=large,
+        steps=effort.of(1_000, 50),
+        times=effort.of(20, 2),
+    )
+    if isinstance(other, str):
+        facts["postgraphile"] = other
+    else:
+        facts |= {f"{name}_postgraphile_ms": ms for name, ms in other.items()}
+        facts |= {f"{n}_from_postgraphile": ms / facts[f"{n}_plan_ms"] for n, ms in other.items()}
     worst = max(QUERIES, key=lambda name: facts[f"{name}_to_route"])
     return Line(
         bench=NAME,
@@ -258,6 +285,7 @@ async def measure(around: Surroundings, effort: Effort) -> Line:
         goals=[
             at_most("ratio", 1.3),
             *(at_least(f"{name}_from_library", 5.0) for name in QUERIES),
+            *(at_least(name, 2.0) for name in facts if name.endswith("_from_postgraphile")),
         ],
         facts=facts,
     )
