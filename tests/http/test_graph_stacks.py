@@ -31,7 +31,7 @@ LOOK = """query ($id: ID!) { execution(id: $id) {
 _LOGS = gql(
     'subscription ($id: ID!) { executionLogs(id: $id, stepKey: "call") { message fields stack } }'
 )
-SECRET = "hunter2hunter2"
+CANARY = "hunter2hunter2"
 PLACE = 'File "tests/support/steps.py", line '
 BEGIN = "Traceback (most recent call last)"
 TOLD = "LookupError: no *** here"
@@ -41,7 +41,7 @@ TOLD = "LookupError: no *** here"
 def home(home):
     """With a secret for steps."""
     file = home / "secrets.yaml"
-    file.write_text(f"TOKEN: {SECRET}\n", encoding="utf-8")
+    file.write_text(f"TOKEN: {CANARY}\n", encoding="utf-8")
     file.chmod(0o600)
     return home
 
@@ -127,10 +127,10 @@ async def test_it_stands_in_the_rows_of_attempts_and_lines_alone(
         text = await connection.fetchval(
             f"select string_agg(to_jsonb(t)::text, ' ') from {table} t"
         )
-        assert SECRET not in (text or "")
+        assert CANARY not in (text or "")
         if BEGIN in (text or ""):
             having.add(table)
     await connection.close()
 
     assert having == {"step_executions", "step_logs"}
-    assert SECRET not in json.dumps(await look(server, one, "admin"))
+    assert CANARY not in json.dumps(await look(server, one, "admin"))
