@@ -154,11 +154,13 @@ def _instant(at: datetime | None) -> str | None:
     return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def _token(runtime: Runtime) -> str:
+def token_of(runtime: Runtime) -> str:
+    """Of an administrator."""
     return runtime.dev_token(tenant="bench", subject="bench", roles=["admin"])
 
 
-def _scope(token: str, path: str) -> dict[str, Any]:
+def scope_of(token: str, path: str) -> dict[str, Any]:
+    """A POST as ASGI has it."""
     headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
     return {
         "type": "http",
@@ -172,7 +174,8 @@ def _scope(token: str, path: str) -> dict[str, Any]:
     }
 
 
-async def _ask(app: Any, scope: dict[str, Any], body: bytes) -> bytes:
+async def ask(app: Any, scope: dict[str, Any], body: bytes) -> bytes:
+    """The bytes that an application answers with."""
     parts: list[bytes] = []
 
     async def receive() -> dict[str, Any]:
@@ -188,12 +191,12 @@ async def _ask(app: Any, scope: dict[str, Any], body: bytes) -> bytes:
 async def _milliseconds(app: Any, scope: dict[str, Any], body: bytes, times: int) -> float:
     """Processor time of one request, the least of five rounds: what disturbs only adds to it."""
     for _ in range(2):
-        await _ask(app, scope, body)
+        await ask(app, scope, body)
     rounds = []
     for _ in range(5):
         began = time.process_time()
         for _ in range(times):
-            await _ask(app, scope, body)
+            await ask(app, scope, body)
         rounds.append((time.process_time() - began) / times * 1000)
     return min(rounds)
 
@@ -204,7 +207,7 @@ async def _seeded(around: Surroundings, small: int, large: int) -> tuple[list[UU
         for name, count in (("ten", 10), ("many", large)):
             steps = "\n".join(f"  - {{id: s{n}, uses: core.noop@1}}" for n in range(count))
             await publish(runtime, name, f"name: {name}\nversion: 1.0.0\nsteps:\n{steps}\n")
-        who = await runtime.authenticator.principal(f"Bearer {_token(runtime)}")
+        who = await runtime.authenticator.principal(f"Bearer {token_of(runtime)}")
         service = runtime.services.executions
         wanted = [EnqueueRequest(workflow_name=name) for name in ["many", *["ten"] * small]]
         made = await service.enqueue_many(who, wanted)
@@ -247,13 +250,13 @@ async def measure(around: Surroundings, effort: Effort) -> Line:
             middleware=[Middleware(Around, rt=runtime)],
         )
         apps = {"route": routes, "plan": create_app(runtime), "library": create_app(alone)}
-        scope = _scope(_token(runtime), "/graphql")
+        scope = scope_of(token_of(runtime), "/graphql")
         for name, query in QUERIES.items():
             answers = {}
             for kind, app in apps.items():
                 text = name if kind == "route" else query
                 body = orjson.dumps({"query": text, "variables": variables[name]})
-                answers[kind] = await _ask(app, scope, body)
+                answers[kind] = await ask(app, scope, body)
                 times = effort.of(200 if name == "by_key" else 10, 2)
                 facts[f"{name}_{kind}_ms"] = await _milliseconds(app, scope, body, times)
             if len(set(answers.values())) != 1:
