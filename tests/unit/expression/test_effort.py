@@ -16,7 +16,7 @@ from runtime.expression.error import LimitReached
 LONG = "('a' * 8000000)"
 MANY = f"([{LONG}] * 100000)"
 ROWS: list[dict[str, Any]] = [{f"column_{i}": i for i in range(12)}] * 20_000
-SECRET = "sk-live-" + "Zq7Xw9Kd3Vb5" * 9
+CANARY = "sk-live-" + "Zq7Xw9Kd3Vb5" * 9
 
 
 def rendered(expression: str, **scope: Any) -> Any:
@@ -125,7 +125,7 @@ def _calls() -> Iterator[str]:
     )
 
 
-@pytest.mark.parametrize("secret", [SECRET, SECRET[:40]], ids=["long", "short"])
+@pytest.mark.parametrize("secret", [CANARY, CANARY[:40]], ids=["long", "short"])
 def test_no_message_holds_a_part_of_a_value(secret: str):
     """All of it is what the mask of secrets finds; a part of it nobody would."""
     for expression in _calls():
