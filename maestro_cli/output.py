@@ -46,7 +46,9 @@ COLORS: Final = {
 
 _GAP: Final = 2
 
-_WORDS: Final = frozenset({"status", "state", "kind", "cause", "compatibility", "suggestedBump"})
+_WORDS: Final = frozenset(
+    {"status", "state", "kind", "cause", "differences", "compatibility", "suggestedBump"}
+)
 _CONTENT: Final = frozenset({"input", "output", "fields", "data", "error"})
 
 
@@ -109,6 +111,8 @@ def lowered(value: Any) -> Any:
 def _lowered_field(name: str, value: Any) -> Any:
     if name in _WORDS and isinstance(value, str):
         return word(value)
+    if name in _WORDS and isinstance(value, list):
+        return [word(one) if isinstance(one, str) else lowered(one) for one in value]
     return value if name in _CONTENT else lowered(value)
 
 

@@ -1,8 +1,10 @@
-"""`mc diff A B`: what changed between two definitions, files or published, and what it means for callers."""
+"""`mc diff A B`: what changed between two definitions, and what it means for callers; or where two executions part."""
 
 from __future__ import annotations
 
+import re
 import sys
+from typing import Final
 
 import click
 
@@ -11,6 +13,8 @@ from maestro_cli.groups import Verb
 from maestro_cli.options import Options, imports_option, see_current_folder
 from maestro_cli.output import print_document
 
+_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
 
 @click.command(cls=Verb)
 @click.argument("a", metavar="A")
@@ -18,10 +22,15 @@ from maestro_cli.output import print_document
 @imports_option()
 @click.pass_obj
 def diff(options: Options, a: str, b: str, imports: tuple[str, ...]) -> None:
-    """Compare two definitions: FILE, NAME (the current version), NAME@VERSION or NAME@draft.
+    """Compare two definitions: FILE, NAME (the current version), NAME@VERSION or NAME@draft; or two executions: ID.
 
     Two files are compared offline.
     """
+    if _is_id(a) and _is_id(b):
+        from maestro_cli.comparing import show_comparison
+
+        show_comparison(options, a, b)
+        return
     from runtime.connectors.registry import Registry
 
     see_current_folder(imports)
@@ -38,3 +47,8 @@ def diff(options: Options, a: str, b: str, imports: tuple[str, ...]) -> None:
         print(f"{before.label} -> {after.label}")
         for line in as_lines(found, colored=colored):
             print(line)
+
+
+def _is_id(text: str) -> bool:
+    """Whether this is an execution's id: no name of a workflow looks like one, and no file should."""
+    return _ID.fullmatch(text) is not None

@@ -20,6 +20,7 @@ from runtime.model.execution import (
     StepExecution,
     StepStatus,
 )
+from runtime.model.execution_comparison import ExecutionComparison
 from runtime.model.page import Page, PageRequest
 from runtime.model.values import Json, Money, total
 
@@ -76,6 +77,19 @@ async def blocker(context: Context, *, execution_id: UUID, at: int | None = None
     if any(step.status is StepStatus.RUNNING and not blockers[step.key] for step in found):
         return None
     return foremost([one for one in blockers.values() if one is not None])
+
+
+async def comparison(context: Context, *, a: str, b: str) -> ExecutionComparison:
+    """Two executions beside each other; raises NotFound, saying which, when there is none for this caller."""
+    keys = []
+    for name, given in (("a", a), ("b", b)):
+        key = execution_uuid(given)
+        if key is None or await context.loaders.execution.load(key) is None:
+            raise NotFound(
+                f"There is no execution `{name}`.", reason="EXECUTION_NOT_FOUND", path=(name,)
+            )
+        keys.append(key)
+    return await context.executions.compare(context.who, *keys)
 
 
 async def stack(

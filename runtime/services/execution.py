@@ -37,6 +37,7 @@ from runtime.model.execution import (
     ExecutionStatus,
     StepExecution,
 )
+from runtime.model.execution_comparison import ExecutionComparison
 from runtime.model.identity import Principal
 from runtime.model.page import Page, PageRequest
 from runtime.model.plan import Plan
@@ -46,6 +47,7 @@ from runtime.queue.stream import RedisQueue
 from runtime.queue.wakeup import Wakeup
 from runtime.services.access import DEBUG_EXECUTIONS, READ_EXECUTIONS, WRITE_EXECUTIONS, require
 from runtime.services.changes import Changes
+from runtime.services.comparison import compare
 from runtime.services.execution_range import Places, refuse_live_search, refuse_unbounded
 from runtime.services.intake import Intake, Intent
 from runtime.services.live import LiveList
@@ -381,6 +383,17 @@ class ExecutionService:
             past.events,
             stacks=who.has(DEBUG_EXECUTIONS),
         )
+
+    async def compare(self, who: Principal, a: UUID, b: UUID) -> ExecutionComparison:
+        """Two executions beside each other; raises NotFound when there is one of them not for this caller."""
+        require(who, READ_EXECUTIONS)
+        steps = await self.steps(who, [a, b])
+        executions = await self._records.get_many(who.tenant_id, [a, b])
+        for one in (a, b):
+            if one not in executions or one not in steps:
+                raise unknown(one)
+        plan = await self._plans.get(executions[a].version_id)
+        return compare(executions[a], steps[a], plan, executions[b], steps[b])
 
     async def standings(self, who: Principal, ids: Sequence[UUID]) -> dict[UUID, Standing]:
         """Where executions stand among others now: what their events can't say of why a step is not running."""

@@ -21,6 +21,7 @@ from subgraph.types.circuit_breaker import CircuitBreaker
 from subgraph.types.dead_letter import DeadLetterConnection
 from subgraph.types.event_handler import EventHandler
 from subgraph.types.execution import Execution, ExecutionConnection
+from subgraph.types.execution_comparison import ExecutionComparison
 from subgraph.types.execution_stats import ExecutionStats
 from subgraph.types.inputs.dead_letter import DeadLetterFilter
 from subgraph.types.inputs.execution import ExecutionFilter, ExecutionOrder
@@ -215,6 +216,20 @@ class Query:
         """The execution that was enqueued with this key."""
         found = await executions_of.execution_by_key(info.context, key=key)
         return Execution.of(found) if found else None
+
+    @strawberry.field(
+        description="Two executions beside each other: which steps ran, with what, what they gave, and where they "
+        "first part. An error when one of them is not there for this caller.",
+        directives=access("Query.compareExecutions"),
+    )
+    async def compare_executions(
+        self,
+        info: Info,
+        a: Annotated[strawberry.ID, strawberry.argument(description="The first one's id.")],
+        b: Annotated[strawberry.ID, strawberry.argument(description="The second one's id.")],
+    ) -> ExecutionComparison:
+        """Two executions beside each other."""
+        return ExecutionComparison.of(await executions_of.comparison(info.context, a=a, b=b))
 
     @strawberry.field(
         description="The tenant's executions.",

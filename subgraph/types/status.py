@@ -16,6 +16,7 @@ from runtime.model import (
     event,
     event_handler,
     execution,
+    execution_comparison,
     identity,
     plan,
     workflow,
@@ -33,10 +34,12 @@ DoubtDecision: TypeAlias = execution.DoubtDecision
 DefinitionFormat: TypeAlias = workflow.DefinitionFormat
 Effect: TypeAlias = plan.Effect
 EventHandlerState: TypeAlias = event_handler.HandlerState
+ExecutionDifference: TypeAlias = execution_comparison.ExecutionDifference
 ExecutionEventType: TypeAlias = event.EventKind
 ExecutionOrderField: TypeAlias = execution.ExecutionOrderField
 ExecutionStatus: TypeAlias = execution.ExecutionState
 Severity: TypeAlias = errors.Severity
+StepDifference: TypeAlias = execution_comparison.StepDifference
 StepStatus: TypeAlias = execution.StepStatus
 TriggerKind: TypeAlias = execution.TriggerKind
 UpdateKind: TypeAlias = change.UpdateKind
@@ -73,6 +76,14 @@ strawberry.enum(
 strawberry.enum(ExecutionOrderField, description="What a list of executions can be sorted by.")
 strawberry.enum(ExecutionStatus, name="ExecutionStatus", description="Where an execution is.")
 strawberry.enum(Severity, description="How bad a finding is: an error refuses, a warning does not.")
+strawberry.enum(
+    ExecutionDifference,
+    description="In what two executions differ as a whole; PATH: in which steps ran.",
+)
+strawberry.enum(
+    StepDifference,
+    description="In what a step of two executions differs; PRESENCE: only one of them has it.",
+)
 strawberry.enum(StepStatus, description="Where a step of an execution is.")
 strawberry.enum(TriggerKind, description="What can start an execution.")
 strawberry.enum(

@@ -279,6 +279,29 @@ async def test_waiting_ends_with_the_timeout_and_the_execution_goes_on(dev, publ
     assert (await dev.run("cancel", key)).code == 0
 
 
+async def test_two_executions_are_compared(dev, publish):
+    name = await publish()
+    two, three = [
+        (await dev.run("execute", name, "-i", f"cups={n}", "--wait", "-q")).stdout.split()[0]
+        for n in (2, 3)
+    ]
+
+    drawn = await dev.run("diff", two, three)
+    told = json.loads((await dev.run("diff", two, three, "-o", "json")).stdout)
+
+    assert "differ in: input, output" in drawn.stdout
+    assert "part at: boil (input, output)" in drawn.stdout
+    assert told["differences"] == ["input", "output"]
+    assert [(step["stepKey"], step["a"]["status"]) for step in told["steps"]] == [
+        ("boil", "completed"),
+        ("pour", "completed"),
+    ]
+    assert (await dev.run("diff", two, three, "-o", "name")).stdout.split() == ["boil", "pour"]
+    same = await dev.run("diff", two, two)
+    assert "differ in: nothing" in same.stdout
+    assert (await dev.run("diff", two, "01930000-0000-7000-8000-00000000ffff")).code == 3
+
+
 async def test_pause_resume_and_signal(dev, publish, tmp_path):
     key = (await dev.run("execute", await publish(BELL))).stdout.split()[0]
     payload = tmp_path / "payload.json"
