@@ -57,18 +57,23 @@ select pg_get_functiondef(p.oid) as line from pg_proc p join pg_namespace n on n
  where n.nspname = 'maestro' order by p.proname, pg_get_function_identity_arguments(p.oid)"""
 
 _GRANTS: Final = """
-select format('grant %s on %s to %s', string_agg(lower(x.privilege_type), ', ' order by x.privilege_type),
+select format('grant %s%s on %s to %s', string_agg(lower(x.privilege_type), ', ' order by x.privilege_type), o.columns,
               o.name, coalesce(r.rolname, 'public')) as line
-  from (select c.relname::text as name, c.relacl as acl from pg_class c
+  from (select c.relname::text as name, '' as columns, c.relacl as acl from pg_class c
           join pg_namespace n on n.oid = c.relnamespace
          where n.nspname = 'maestro' and c.relkind in ('r', 'p', 'v') and not c.relispartition
         union all
-        select format('function %s(%s)', p.proname, pg_get_function_identity_arguments(p.oid)),
+        select c.relname, format(' (%s)', string_agg(a.attname, ', ' order by a.attnum)), a.attacl::text::aclitem[]
+          from pg_class c join pg_namespace n on n.oid = c.relnamespace join pg_attribute a on a.attrelid = c.oid
+         where n.nspname = 'maestro' and c.relkind in ('r', 'p', 'v') and not c.relispartition and a.attacl is not null
+         group by c.oid, c.relname, a.attacl::text
+        union all
+        select format('function %s(%s)', p.proname, pg_get_function_identity_arguments(p.oid)), '',
                coalesce(p.proacl, acldefault('f', p.proowner)) from pg_proc p
           join pg_namespace n on n.oid = p.pronamespace where n.nspname = 'maestro') o
  cross join lateral aclexplode(o.acl) x left join pg_roles r on r.oid = x.grantee
  where coalesce(r.rolname, 'public') in ('public', 'mc_api', 'mc_engine')
- group by o.name, r.rolname order by o.name collate "C", r.rolname"""
+ group by o.name, o.columns, r.rolname order by o.name collate "C", o.columns, r.rolname"""
 
 
 async def dump(connection: Any) -> str:
