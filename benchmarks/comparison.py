@@ -1,4 +1,4 @@
-"""Z: two executions of 200 steps beside each other, of which every step differs; over the service, as the graph asks.
+"""U: two executions of 200 steps beside each other, of which every step differs; over the service, as the graph asks.
 
 Among the facts what else is derived of one of them from its events: its past in the middle of them, and the causes of
 its steps. Raw: reading the steps of both as they are.
@@ -51,7 +51,7 @@ async def measure(around: Surroundings, effort: Effort) -> Line:
         causes = await _timed(times, lambda: _causes(runtime, who, a))
     return Line(
         bench=NAME,
-        letter="Z",
+        letter="U",
         unit="ms",
         measured=compared,
         raw=plain,
