@@ -67,7 +67,10 @@ async def _fetched() -> str | None:
         npm = shutil.which("npm")
         if npm is None:
             return "skipped: npm not found"
-        await _run(npm, "ci", "--silent", "--no-progress")
+        try:
+            await _run(npm, "ci", "--silent", "--no-progress")
+        except (RuntimeError, TimeoutError) as error:
+            return f"skipped: its packages could not be fetched ({type(error).__name__})"
     return None if await _node() is not None else "skipped: needs Node.js 22"
 
 

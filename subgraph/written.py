@@ -18,5 +18,4 @@ def written(answer: Any) -> bytes:
     try:
         return orjson.dumps(answer, default=str)
     except orjson.JSONEncodeError:
-        text = json.dumps(answer, default=str, ensure_ascii=False, separators=(",", ":"))
-        return text.encode()
+        return json.dumps(answer, default=str, separators=(",", ":")).encode()

@@ -37,6 +37,9 @@ LOOK_UP_SECONDS = 30.0
 _MAX_TARGET = 300
 _LONGEST_SECONDS = 1e12  # Far more than is believed, and JSON has a word for it.
 _MAX_MESSAGE = 2_000
+# Raised to end a process or a coroutine, and passed on as they are. Whatever else a user's code raises is a failure of
+# its step, also what is no Exception: SystemExit, a panic of a compiled library, the timeout of another framework.
+_PASSED_ON = (KeyboardInterrupt, GeneratorExit)
 
 
 async def invoke(connector: Connector, context: StepContext, rendered_input: Json) -> Json:
@@ -57,7 +60,9 @@ async def invoke(connector: Connector, context: StepContext, rendered_input: Jso
         if _is_cancelled():
             raise
         _fail(connector, context, error)
-    except (Exception, SystemExit) as error:
+    except _PASSED_ON:
+        raise
+    except BaseException as error:
         if isinstance(error, TimeoutError) and deadline.expired():
             raise _timed_out(connector, seconds, error.__cause__) from error
         _fail(connector, context, error)
@@ -68,7 +73,9 @@ def answer_inline(connector: InlineConnector, context: StepContext, rendered_inp
     value = read_input(connector, rendered_input, context.mask)
     try:
         return write_output(connector, connector.answer(context, value), context.mask)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - a step's failure, whatever it is
+    except _PASSED_ON:
+        raise
+    except BaseException as error:  # noqa: BLE001 - a step's failure, whatever it is
         _fail(connector, context, error)
 
 
@@ -97,7 +104,9 @@ async def look_up(
         if _is_cancelled():
             raise
         _fail(connector, context, error)
-    except (Exception, SystemExit) as error:
+    except _PASSED_ON:
+        raise
+    except BaseException as error:
         if isinstance(error, TimeoutError) and deadline.expired():
             raise _timed_out(connector, seconds) from error
         _fail(connector, context, error)
@@ -111,7 +120,9 @@ def effect_of(connector: Connector, rendered_input: Json, mask: Mask = as_is) ->
     try:
         # By its word too; any other answer would be taken for a call that may be repeated.
         return Effect(connector.effect(value))
-    except Exception as error:  # noqa: BLE001 - a user's code: its step fails, nothing else
+    except _PASSED_ON:
+        raise
+    except BaseException as error:  # noqa: BLE001 - a user's code: its step fails, nothing else
         raise _unreadable(f"{connector.name} can't say what its effect is", error, mask) from None
 
 
@@ -123,7 +134,9 @@ def target_of(connector: Connector, rendered_input: Json, mask: Mask = as_is) ->
     value = read_input(connector, rendered_input, mask)
     try:
         found = find(value)
-    except Exception as error:  # noqa: BLE001 - a user's code: its step fails, nothing else
+    except _PASSED_ON:
+        raise
+    except BaseException as error:  # noqa: BLE001 - a user's code: its step fails, nothing else
         raise _unreadable(f"{connector.name} can't say what it calls", error, mask) from None
     return None if found is None else str(mask(str(found)))[:_MAX_TARGET]
 
@@ -139,11 +152,13 @@ def read_input(connector: Connector, rendered_input: Json, mask: Mask = as_is) -
             type="input.invalid",
             details={"problems": problems},
         ) from None
-    except Exception as error:  # noqa: BLE001 - a user's validator: its step fails, nothing else
+    except _PASSED_ON:
+        raise
+    except BaseException as error:  # noqa: BLE001 - a user's validator: its step fails, nothing else
         raise _unreadable(f"{connector.name} can't read its input", error, mask) from None
 
 
-def _unreadable(what: str, error: Exception, mask: Mask) -> StepFailed:
+def _unreadable(what: str, error: BaseException, mask: Mask) -> StepFailed:
     """A validator or an effect that raised what it should not: words without secrets, no cause."""
     text = str(mask(f"{what}: {type(error).__name__}: {error}"))
     return StepFailed(text[:_MAX_MESSAGE], type="input.invalid")

@@ -121,7 +121,7 @@ class Blocking:
         if awaited is None:
             return None if timer is None else self._timer(step, timer, until)
         name = text_of(awaited.field("signal")) or ""
-        if any(name == one for one, _ in self._facts.signals.values()):
+        if name in self._signals:
             return None  # It came in a pause, and is taken when that ends.
         return Blocker(
             BlockCause.SIGNAL,
@@ -230,19 +230,36 @@ class Blocking:
         limit = self._plan.max_parallel_steps
         if limit is None or status in {StepStatus.WAITING, StepStatus.RETRYING}:
             return None
-        holders = [one for one, at in enumerate(self._statuses) if self._holds_place(one, at)]
-        if len(holders) < limit:
+        count, names, begun = self._holders
+        if count < limit:
             return None
-        begun = [event.at for one in holders if (event := self._begin_of(one)) is not None]
         return Blocker(
             BlockCause.PARALLELISM,
             self._key(step),
-            max([since, *begun]),
-            f"All {limit} places of `max_parallel_steps` are taken by "
-            f"{_listed(self._names(holders), len(holders))}.",
+            since if begun is None else max(since, begun),
+            f"All {limit} places of `max_parallel_steps` are taken by {_listed(names, count)}.",
             "The end of one of these steps.",
-            steps=self._names(holders),
+            steps=names,
         )
+
+    @cached_property
+    def _holders(self) -> tuple[int, tuple[str, ...], datetime | None]:
+        """Who holds the places: how many, the first names, when the last of them began. The same for every step."""
+        holders = [one for one, at in enumerate(self._statuses) if self._holds_place(one, at)]
+        begun = [event.at for one in holders if (event := self._begin_of(one)) is not None]
+        return len(holders), self._names(holders), max(begun, default=None)
+
+    @cached_property
+    def _running(self) -> tuple[str, ...]:
+        """The first of those that run."""
+        return self._names(
+            [one for one, at in enumerate(self._statuses) if at is StepStatus.RUNNING]
+        )
+
+    @cached_property
+    def _signals(self) -> frozenset[str]:
+        """Names of what was sent and not taken yet."""
+        return frozenset(name for name, _ in self._facts.signals.values())
 
     def _scheduled(self, step: int) -> Blocker:
         return Blocker(
@@ -316,14 +333,13 @@ class Blocking:
             why = "its deadline has passed"
         else:
             why = f"step {text_of(stop.field('key')) or ''} failed"
-        running = [one for one, at in enumerate(self._statuses) if at is StepStatus.RUNNING]
         return Blocker(
             BlockCause.STOPPING,
             self._key(step),
             stop.at,
             f"The execution is ending, because {why}; this step will not run.",
             "Nothing in this generation: retry the execution when it has ended.",
-            steps=self._names(running),
+            steps=self._running,
             actor=actor,
             reason=reason,
         )

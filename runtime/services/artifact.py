@@ -124,8 +124,10 @@ class ArtifactService:
         with_input: bool = False,
     ) -> StepExecution:
         """A step; with its input derived from large values too, unless they are too many."""
-        execution = await self._execution(who, id)
+        require(who, READ_EXECUTIONS)
+        # Before all else is read: what comes in between is there, and not asked for.
         last = 0 if at is None else await self._records.last_sequence(who.tenant_id, id)
+        execution = await self._execution(who, id)
         rows, events = await self._records.attempts(who.tenant_id, [id])
         stored = Past(execution, rows.get(id, ()), events.get(id, ()))
         if at is not None:

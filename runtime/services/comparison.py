@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from heapq import heapify, heappop, heappush
 from typing import Final
 
+import orjson
+
 from runtime.model.execution import Execution, StepExecution, StepStatus
 from runtime.model.execution_comparison import (
     ExecutionComparison,
@@ -37,10 +39,10 @@ def compare(
     path_a, path_b = _path(steps_a), _path(steps_b)
     unequal = {
         ExecutionDifference.VERSION: a.version_id != b.version_id,
-        ExecutionDifference.INPUT: a.input != b.input,
+        ExecutionDifference.INPUT: _differ(a.input, b.input),
         ExecutionDifference.PATH: path_a != path_b,
         ExecutionDifference.STATUS: a.state != b.state,
-        ExecutionDifference.OUTPUT: a.output != b.output,
+        ExecutionDifference.OUTPUT: _differ(a.output, b.output),
         ExecutionDifference.ERROR: _words(a) != _words(b),
     }
     found = tuple(one for one, differs in unequal.items() if differs)
@@ -82,6 +84,13 @@ def _compared(a: StepExecution | None, b: StepExecution | None) -> StepCompariso
 def _output(step: StepExecution) -> Json:
     """The digest of what it gave; a release that recorded none leaves the value."""
     return step.output_hash if step.output_hash is not None else repr(step.output)
+
+
+def _differ(a: Json, b: Json) -> bool:
+    """As JSON, in which 1, 1.0 and true are three values; the order of keys means nothing."""
+    return orjson.dumps(a, option=orjson.OPT_SORT_KEYS) != orjson.dumps(
+        b, option=orjson.OPT_SORT_KEYS
+    )
 
 
 def _words(one: Execution | StepExecution) -> tuple[str, str] | None:

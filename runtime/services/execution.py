@@ -349,9 +349,9 @@ class ExecutionService:
         """Executions with their steps as they were when an event was the newest; a refusal where there is none."""
         require(who, READ_EXECUTIONS)
         ids = builtins.list(dict.fromkeys(one for one, _ in keys))
-        executions = await self._records.get_many(who.tenant_id, ids)
-        # Before the events are read: what comes in between is there, and not asked for.
+        # Before all else is read: what comes in between is there, and not asked for.
         last = {one: await self._records.last_sequence(who.tenant_id, one) for one in ids}
+        executions = await self._records.get_many(who.tenant_id, ids)
         rows, events = await self._records.attempts(who.tenant_id, builtins.list(executions))
         found: dict[tuple[UUID, int], PastExecution | MaestroError] = {}
         for one, at in keys:

@@ -119,7 +119,7 @@ class SimulationService:
             if asked.from_execution is not None:
                 script = replace(script, past=await self._past(who, asked.from_execution))
         async with self._places:
-            ends = self._clock.monotonic() + LONGEST_SECONDS
+            ends = self._clock.monotonic() + LONGEST_SECONDS - turn.seconds
             with turn.taking(self._clock):
                 simulation = await asyncio.to_thread(
                     rehearse,

@@ -127,7 +127,8 @@ def error_of(failed: StepFailed) -> StepError:
     details: Json = None
     if failed.details is not None:
         try:
-            raw = orjson.dumps(failed.details, default=str)
+            # As deep as they will stand in the event that tells of them, which is written by the same library.
+            raw = orjson.dumps([[[failed.details]]], default=str)[3:-3]
             details = orjson.loads(raw) if len(raw) <= MAX_DETAILS else "(too large to be stored)"
         except (TypeError, ValueError, RecursionError):
             details = "(not storable as JSON)"

@@ -21,7 +21,12 @@ async def quick(name: str) -> dict[str, object]:
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         env=clean_environment() | {"PYTHONPATH": str(ROOT)}, cwd=ROOT,
     )  # fmt: skip
-    out, err = await asyncio.wait_for(process.communicate(), 300)
+    try:
+        out, err = await asyncio.wait_for(process.communicate(), 300)
+    finally:
+        if process.returncode is None:
+            process.terminate()  # It ends its servers with itself.
+            await process.wait()
     assert process.returncode == 0, err.decode()
     (text,) = out.decode().splitlines()
     found: dict[str, object] = json.loads(text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from pydantic import BaseModel, ConfigDict
@@ -13,7 +13,7 @@ from runtime.abi.connector import Connector, StepContext
 from runtime.connectors.core_fail import Fail
 from runtime.connectors.core_set import Set
 from runtime.connectors.http_request import HttpRequest
-from runtime.connectors.invoke import answer_inline, effect_of, invoke
+from runtime.connectors.invoke import answer_inline, effect_of, invoke, target_of
 from runtime.model.errors import StepErrorKind, StepFailed
 from runtime.model.plan import Effect
 from runtime.model.values import Duration
@@ -56,6 +56,19 @@ class Undecided(Scripted):
 
     def effect(self, input: In) -> Any:
         return self._work
+
+
+class Panic(BaseException):
+    """What a library in another language raises, which no `except Exception` catches."""
+
+
+def raising(error: BaseException) -> Any:
+    """A function that raises it, whatever it is called with."""
+
+    def raised(*_: object) -> NoReturn:
+        raise error
+
+    return raised
 
 
 class Lines:
@@ -118,6 +131,7 @@ async def test_an_output_that_does_not_fit_fails_the_step():
         (ConnectionResetError(), StepErrorKind.TRANSIENT, "ConnectionResetError"),
         (TimeoutError("own"), StepErrorKind.TIMEOUT, "TimeoutError"),
         (SystemExit(3), StepErrorKind.TRANSIENT, "SystemExit"),
+        (Panic("index"), StepErrorKind.TRANSIENT, "Panic"),
         (asyncio.CancelledError(), StepErrorKind.TRANSIENT, "CancelledError"),
         (StepFailed("x", kind=StepErrorKind.THROTTLED, type="a"), StepErrorKind.THROTTLED, "a"),
     ],
@@ -252,3 +266,33 @@ def test_an_effect_is_known_by_its_word_too(answer: Any):
 def test_what_is_no_effect_fails_the_step_before_its_call(answer: Any):
     with pytest.raises(StepFailed, match="can't say what its effect is"):
         effect_of(Undecided(answer), {"n": 1})
+
+
+@pytest.mark.parametrize(
+    "error", [SystemExit(3), Panic("index"), asyncio.CancelledError()], ids=repr
+)
+def test_whatever_a_steps_code_raises_outside_its_call_fails_the_step_alone(error: BaseException):
+    """Else it would leave the event loop, and end the worker with all that it carries."""
+    odd = Undecided(Effect.PURE)
+    odd.effect = odd.target = raising(error)  # type: ignore[method-assign, attr-defined]
+    odd.Input = type("Odd", (In,), {"model_validate": raising(error)})  # type: ignore[misc]
+    quick = Set()
+    quick.answer = raising(error)  # type: ignore[method-assign]
+
+    with pytest.raises(StepFailed, match="can't read its input"):
+        effect_of(odd, {"n": 1})
+    del odd.Input
+    with pytest.raises(StepFailed, match="can't say what its effect is"):
+        effect_of(odd, {"n": 1})
+    with pytest.raises(StepFailed, match="can't say what it calls"):
+        target_of(odd, {"n": 1})
+    with pytest.raises(StepFailed):
+        answer_inline(quick, make_context(log=Lines()), None)
+
+
+def test_who_ends_the_process_ends_it():
+    odd = Undecided(Effect.PURE)
+    odd.effect = raising(KeyboardInterrupt())  # type: ignore[method-assign]
+
+    with pytest.raises(KeyboardInterrupt):
+        effect_of(odd, {"n": 1})

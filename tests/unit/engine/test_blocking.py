@@ -25,6 +25,7 @@ from runtime.model.execution import (
 from runtime.model.identity import SYSTEM, Actor
 from runtime.model.plan import InDoubt, Plan
 from runtime.model.route import Join, Routes
+from tests.support.effort import effort
 from tests.support.plans import EXECUTION, plan_of
 
 C, S, E = BlockCause, StepStatus, ExecutionStatus
@@ -279,3 +280,33 @@ def test_of_an_execution_the_cause_counts_that_ends_first():
     assert foremost(waits) is waits[3]
     assert foremost(waits[:2]) is waits[1]
     assert foremost([]) is None
+
+
+def test_causes_of_all_steps_take_linear_effort():
+    """A caller may ask for those of 20,000 steps at once, and whoever answers it answers nobody else meanwhile."""
+    count, places = 6_000, 200
+    wide = plan_of({f"s{one}": [] for one in range(count)}, max_parallel_steps=places)
+    begun = [
+        ExecutionEvent(
+            EXECUTION, EXECUTION, 2 + one, K.STEP_STARTED, second(1), step(one % 3) | {"step": one}
+        )
+        for one in range(places)
+    ]
+    known = Execution(
+        EXECUTION, EXECUTION, EXECUTION, EXECUTION, E.RUNNING, "default", 0, 0, BEGIN, SYSTEM, TriggerKind.API,
+    )  # fmt: skip
+    stop = ExecutionEvent(
+        EXECUTION, EXECUTION, 900, K.EXECUTION_CANCEL_REQUESTED, second(2), {"actor": ANN}
+    )
+    queued = ExecutionEvent(EXECUTION, EXECUTION, 1, K.EXECUTION_QUEUED, BEGIN, {})
+
+    for more, cause in (([], C.PARALLELISM), ([stop], C.STOPPING)):
+        blocking = Blocking(wide, known, [queued, *begun, *more])
+        with effort() as spent:
+            causes = {
+                found.cause
+                for one in range(places, count)
+                if (found := blocking.of(one, S.READY, Standing(second(60), worker="w1")))
+            }
+        assert causes == {cause}
+        assert spent.seconds < 2

@@ -100,6 +100,18 @@ def test_the_executions_themselves_are_compared():
     assert found.differences == (X.VERSION, X.INPUT, X.STATUS, X.OUTPUT, X.ERROR)
 
 
+def test_values_are_compared_as_json_not_as_python_does():
+    for one, other in ((1, True), (1, 1.0), ([0], [False])):
+        found = compare(
+            replace(RUN, input={"x": one}), ALL, PLAN, replace(RUN, input={"x": other}), ALL
+        )
+        assert found.differences == (X.INPUT,), (one, other)
+    same = compare(
+        replace(RUN, input={"a": 1, "b": 2}), ALL, PLAN, replace(RUN, input={"b": 2, "a": 1}), ALL
+    )
+    assert same.differences == ()
+
+
 def test_ties_go_by_the_order_of_the_document():
     assert order_of(PLAN) == [1, 0, 2]
     assert order_of(plan_of({"c": [], "a": [], "b": ["c"]})) == [0, 1, 2]

@@ -87,6 +87,19 @@ def test_details_of_a_failure_always_fit(details, stored):
     assert (error.type, error.message, error.kind) == ("T", "no", StepErrorKind.THROTTLED)
 
 
+@pytest.mark.parametrize("levels", [250, 251, 252, 253, 254, 255])
+def test_details_that_are_kept_can_be_told(levels):
+    """The event that tells of a failure puts three levels around its details; orjson writes 254."""
+    deep: Json = None
+    for _ in range(levels):
+        deep = [deep]
+
+    error = error_of(StepFailed("no", type="T", details=deep))
+
+    assert orjson.dumps({"item": {"error": {"details": error.details}}})
+    assert (error.details == deep) is (levels <= 251)
+
+
 def test_a_constant_is_written_as_its_copies_are():
     value: Json = {"b": [1, {"ü": None}], "a": 1.5}
     raw, constant_digest = written(value) or (b"", "")
