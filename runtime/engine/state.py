@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 from uuid import UUID
 
 from runtime.engine.doubt import Doubt
@@ -84,7 +84,7 @@ class ExecutionState:
     have come since, only until they have been used.
     """
 
-    __slots__ = (
+    __slots__: ClassVar = (
         "attempt",
         "awaits",
         "busy",
@@ -153,6 +153,13 @@ class ExecutionState:
         self.overdue: list[RetryDue | TimerDue] = []
         self.fans: dict[int, Fan] = {}
         self.kept: dict[int, tuple[Range, ...]] = {}
+
+    def __copy__(self) -> ExecutionState:
+        """Another one with the same parts. Said here, since `copy` can't make a compiled one without its arguments."""
+        same = ExecutionState(self.program, self.run)
+        for name in ExecutionState.__slots__:
+            setattr(same, name, getattr(self, name))
+        return same
 
     @property
     def is_idle(self) -> bool:

@@ -125,7 +125,8 @@ class Admission:
             (step, item)
             for step, fan in run.state.fans.items()
             if step in old.state.fans
-            for item, end in enumerate(old.state.fans[step].ends)
+            # Of bytes, since mypyc can go through those and not through a bytearray.
+            for item, end in enumerate(bytes(old.state.fans[step].ends))
             if end and not fan.ends[item]
         }
         run.refusals = 1

@@ -19,6 +19,8 @@ from runtime.worker.run import Run
 from tests.make import TENANT, new_id, now
 from tests.support.plans import plan_of, state_of
 
+# What is a large batch is replaced here, and an execution is anything that has its attributes.
+pytestmark = pytest.mark.interpreted
 ENDS = {EventKind.STEP_COMPLETED: StepStatus.COMPLETED, EventKind.STEP_SKIPPED: StepStatus.SKIPPED}
 
 
