@@ -12,6 +12,7 @@ from typing import Final
 
 import orjson
 
+from runtime.model.blob import BlobRef
 from runtime.model.execution import Execution, StepExecution, StepStatus
 from runtime.model.execution_comparison import (
     ExecutionComparison,
@@ -86,11 +87,12 @@ def _output(step: StepExecution) -> Json:
     return step.output_hash if step.output_hash is not None else repr(step.output)
 
 
-def _differ(a: Json, b: Json) -> bool:
-    """As JSON, in which 1, 1.0 and true are three values; the order of keys means nothing."""
-    return orjson.dumps(a, option=orjson.OPT_SORT_KEYS) != orjson.dumps(
-        b, option=orjson.OPT_SORT_KEYS
-    )
+def _differ(a: Json | BlobRef, b: Json | BlobRef) -> bool:
+    """As JSON, in which 1, 1.0 and true are three values; the order of keys means nothing. Large values by digest."""
+    if isinstance(a, BlobRef) or isinstance(b, BlobRef):
+        return a != b
+    keys = orjson.OPT_SORT_KEYS
+    return orjson.dumps(a, option=keys) != orjson.dumps(b, option=keys)
 
 
 def _words(one: Execution | StepExecution) -> tuple[str, str] | None:

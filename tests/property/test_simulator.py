@@ -22,7 +22,7 @@ FOUND_AT = {
     "born_unfenced": 12,
     "born_unknown": 80,
     "claim_unfenced": 58,
-    "deaf_replay": 1018,
+    "deaf_replay": 1608,
     "early_signal_lost": 0,
     "early_start": 3,
     "failure_not_handled": 14,

@@ -275,7 +275,7 @@ def test_whatever_a_steps_code_raises_outside_its_call_fails_the_step_alone(erro
     """Else it would leave the event loop, and end the worker with all that it carries."""
     odd = Undecided(Effect.PURE)
     odd.effect = odd.target = raising(error)  # type: ignore[method-assign, attr-defined]
-    odd.Input = type("Odd", (In,), {"model_validate": raising(error)})  # type: ignore[misc]
+    odd.Input = type("Odd", (In,), {"model_validate": raising(error)})  # type: ignore[assignment]
     quick = Set()
     quick.answer = raising(error)  # type: ignore[method-assign]
 

@@ -101,7 +101,8 @@ def test_the_executions_themselves_are_compared():
 
 
 def test_values_are_compared_as_json_not_as_python_does():
-    for one, other in ((1, True), (1, 1.0), ([0], [False])):
+    pairs: list[tuple[Any, Any]] = [(1, True), (1, 1.0), ([0], [False])]
+    for one, other in pairs:
         found = compare(
             replace(RUN, input={"x": one}), ALL, PLAN, replace(RUN, input={"x": other}), ALL
         )
