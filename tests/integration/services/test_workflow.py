@@ -91,7 +91,25 @@ async def test_a_document_with_errors_is_refused_with_all_of_them(room):
     with pytest.raises(Invalid) as caught:
         await room.workflows.create(room.who, name="w", source=source, format=JSON)
 
+    rules = {problem.rule for problem in caught.value.problems}
+    assert {"duplicate-step", "unknown-connector"} <= rules
+    assert await room.workflows.count(room.who, WorkflowFilter()) == 0
+    assert await room.engine.sql.fetchval("select count(*) from domain_events") == 0
+
+
+async def test_a_draft_with_errors_leaves_the_one_before(room):
+    workflow = await room.create(labels={"a": "1"})
+    source = document(steps=[{"id": "a", "uses": "no.such@1"}, {"id": "a", "uses": "core.noop@1"}])
+
+    with pytest.raises(Invalid) as caught:
+        await room.workflows.update(
+            room.who, workflow.id, source=source, format=JSON, labels={"b": "2"}
+        )
+
     assert len(caught.value.problems) >= 2
+    assert await room.workflows.find(room.who, id=workflow.id) == workflow
+    told = "select count(*) from domain_events where id = $1"
+    assert await room.engine.sql.fetchval(told, workflow.id) == 1
 
 
 async def test_a_document_of_another_name_is_refused(room):
