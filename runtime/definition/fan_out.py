@@ -38,6 +38,7 @@ def check_maps(graph: Graph, types: Types, findings: Findings) -> None:
             continue
         findings.step = step.id or None
         _check_list(step, types, findings)
+        _check_lasting(step, findings)
         size, is_sure = sizes.of(step)
         before, most = most, most + size
         known, sure = sure, sure + (size if is_sure else 0)
@@ -68,6 +69,20 @@ def _check_list(step: Step, types: Types, findings: Findings) -> None:
         findings.error(
             "map-without-list", f"a map goes over a list, not {kind_of(value)}", step.place("for_each"),
             hint="write an expression that gives a list",
+        )  # fmt: skip
+
+
+def _check_lasting(step: Step, findings: Findings) -> None:
+    """A retry does only the items that have not completed, so the list must be what it was."""
+    value = step.value["for_each"]
+    try:
+        paths = [one.path for one in parse_template(value).references]
+    except ExpressionError:
+        return
+    if any(path[:1] == ("execution",) and path[1:2] in {(), ("generation",)} for path in paths):
+        findings.error(
+            "map-list-changes", "a retry keeps items by their number, and execution.generation makes it another list",
+            step.place("for_each"), hint="use it in the task's `with`",
         )  # fmt: skip
 
 

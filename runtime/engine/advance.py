@@ -101,7 +101,9 @@ def advance(state: ExecutionState, event: Event) -> list[Command]:  # noqa: C901
     if state.phase is Phase.CLOSED:
         return out
     if state.fans and on_item(state, event, out):
-        _go_on(state, out)
+        # A doubt that rows tell of frees no place; what is told with it comes first.
+        if not isinstance(event, StepInDoubt):
+            _go_on(state, out)
         return out
     match event:
         case StepSucceeded():

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 from uuid import UUID
 
 import orjson
 
 from runtime.engine.advance import advance, proceed
-from runtime.engine.command import Finish, RecordEvent, RunStep
+from runtime.engine.command import Finish, RecordEvent
 from runtime.engine.event import (
     DeadlineReached,
     RetryDue,
     Started,
     StepError,
-    StepFailed,
     TimerDue,
 )
-from runtime.engine.fan import Place, place_of
+from runtime.engine.fan import Place
 from runtime.engine.program import Program
 from runtime.engine.replay import Rebuilt, rebuild
 from runtime.engine.state import PENDING, RUNNING, ExecutionState, Phase, RunInfo
@@ -42,7 +41,7 @@ from runtime.worker.encode import clean
 from runtime.worker.executor import Executor
 from runtime.worker.inbox import receive, signal_of
 from runtime.worker.prepared import PreparedProgram
-from runtime.worker.run import Action, Run
+from runtime.worker.run import Run
 from runtime.worker.tools import Seat, Tools
 from runtime.worker.undecodable import set_aside
 from runtime.worker.waiting import database_now
@@ -130,7 +129,8 @@ class Admission:
             if end and not fan.ends[item]
         }
         run.refusals = 1
-        self._begin(run, history, due, lost=lost, words=words)
+        run.lost = dict.fromkeys(lost, StepError("checkpoint_rejected", clean(words)))
+        self._begin(run, history, due)
 
     async def _give_up(self, execution: UUID, message: str) -> None:
         tools, seat = self._tools, self._seat
@@ -189,15 +189,7 @@ class Admission:
         run.waiting = {step: now - ago for step, ago in rebuilt.waiting.items()}
         return run, rebuilt
 
-    def _begin(
-        self,
-        run: Run,
-        history: ExecutionHistory,
-        rebuilt: Rebuilt,
-        *,
-        lost: Container[Place] = (),
-        words: str = "",
-    ) -> None:
+    def _begin(self, run: Run, history: ExecutionHistory, rebuilt: Rebuilt) -> None:
         """Tell the run, in this order: messages, deadline, what its rows left open; then start."""
         executor = self._executor
         executor.add(run)
@@ -216,13 +208,7 @@ class Admission:
         state = run.state
         is_new = state.phase is Phase.NEW
         commands = advance(state, Started(self._tools.name)) if is_new else proceed(state)
-        actions = run.take_in(commands)
-        executor.act(run, [a for a in actions if not _is_lost(a, lost)])
-        for action in actions:
-            if isinstance(action, RunStep) and _is_lost(action, lost):
-                error = StepError("checkpoint_rejected", clean(words))
-                failed = StepFailed(action.step, action.attempt, error, item=action.item)
-                executor.tell(run, failed)
+        executor.act(run, run.take_in(commands))
 
     def _refuse(
         self,
@@ -265,10 +251,6 @@ class Admission:
             return
         loop = asyncio.get_running_loop()
         run.deadline = loop.call_later(seconds, self._executor.tell, run, DeadlineReached())
-
-
-def _is_lost(action: Action, lost: Container[Place]) -> bool:
-    return isinstance(action, RunStep) and place_of(action.step, action.item) in lost
 
 
 def owned_of(born: Newborn) -> OwnedExecution:

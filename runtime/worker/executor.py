@@ -114,7 +114,7 @@ class Executor:
         self._outputs = outputs
         self._stopping = Stopping(report=self._report, traces=traces, clock=clock)
         self._large = Large(outputs, start=self._start_safely, tell=self.tell)
-        self._joins = Joins(outputs, read=read_items, tell=self.tell)
+        self._joins = Joins(outputs, read=read_items, tell=self.tell, defect=self._defect)
         self._traces = traces
         self._settings = settings
         self._metrics = metrics
@@ -205,8 +205,12 @@ class Executor:
                     self._schedule(run, action)
                 case BeginWait():
                     self._begin_wait(run, action)
-                case LookUp() | JoinItems():
-                    self._read(run, action)
+                case LookUp() | JoinItems() if self.is_draining:
+                    pass  # It only reads: whoever comes next reads it again.
+                case LookUp():
+                    self.doubts.look_up(run, action)
+                case JoinItems():
+                    self._joins.join(run, action)
                 case LoadBlob():
                     self._large.for_core(run, action.ref)
                 case StoreOutput():
@@ -217,15 +221,6 @@ class Executor:
         if is_stopping:
             self._recall(run)
         self.touched(run)
-
-    def _read(self, run: Run, action: LookUp | JoinItems) -> None:
-        """What only reads; whoever comes next reads it again."""
-        if self.is_draining:
-            return
-        if isinstance(action, LookUp):
-            self.doubts.look_up(run, action)
-        else:
-            self._joins.join(run, action)
 
     def touched(self, run: Run) -> None:
         """The run has recorded something: see to it at the end of this turn."""
@@ -256,7 +251,7 @@ class Executor:
     def _recall(self, run: Run) -> None:
         """What of this run waits for a place or a value need not wait any more: it will be called off."""
         self._ready.extend(entry for entry in self._blocked if entry[0] is run)
-        self._ready.extend((run, action) for action in self._large.call_off(run))
+        self._ready.extend((run, action) for action in self._large.recall(run))
         self._blocked = deque(entry for entry in self._blocked if entry[0] is not run)
         self._plan_turn()
 
@@ -364,6 +359,9 @@ class Executor:
 
         What it still needs is loaded, or given back when `held` says that somebody is loading.
         """
+        if run.lost and (lost := run.lost.pop(place_of(action.step, action.item), None)):
+            self.tell(run, not_made(action, lost))
+            return None
         try:
             self._start(run, action, held)
         except NotLoaded as missing:

@@ -53,14 +53,21 @@ class Large:
         """A condition, or the outputs of the workflow, need this value."""
         self._load(run, None, self._for_core(run, ref))
 
-    def call_off(self, run: Run) -> list[RunStep]:
-        """Load nothing more for a run that ends or is gone; the steps that waited for it."""
-        found = self._loads.pop(id(run), {})
-        if self._turns:
-            self._turns = {key: turn for key, turn in self._turns.items() if key[0] != id(run)}
-        for task in found:
+    def recall(self, run: Run) -> list[RunStep]:
+        """Load nothing more for the steps of a run; those that waited for it. What the core waits for it still gets."""
+        found = self._loads.get(id(run), {})
+        steps = {task: action for task, action in found.items() if action is not None}
+        self._forget_turns(run)
+        for task in steps:
             task.cancel()
-        return [action for action in found.values() if action is not None]
+            del found[task]
+        return list(steps.values())
+
+    def call_off(self, run: Run) -> None:
+        """Load nothing more for a run that ends or is gone."""
+        self._forget_turns(run)
+        for task in self._loads.pop(id(run), {}):
+            task.cancel()
 
     def wait_over(self, run: Run, due: TimerDue) -> None:
         """The time of a wait step has come: tell the run, with the default that it then has."""
@@ -90,6 +97,10 @@ class Large:
     def drop(self) -> None:
         """Nobody waits for them any more."""
         self._tasks.cancel()
+
+    def _forget_turns(self, run: Run) -> None:
+        if self._turns:
+            self._turns = {key: turn for key, turn in self._turns.items() if key[0] != id(run)}
 
     def _load(self, run: Run, action: RunStep | None, work: Coroutine[Any, Any, None]) -> None:
         key = id(run)

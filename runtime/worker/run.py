@@ -29,7 +29,7 @@ from runtime.engine.command import (
     ScheduleRetry,
     StopStep,
 )
-from runtime.engine.event import Facts
+from runtime.engine.event import Facts, StepError
 from runtime.engine.fan import Place
 from runtime.engine.state import ExecutionState
 from runtime.model.blob import INLINE_BYTES, goes_out
@@ -114,6 +114,8 @@ class Run:
     timers: dict[int, tuple[float, TimerHandle]] = field(default_factory=dict)
     # The elements of the lists of open maps, from when the first is asked for.
     lists: dict[int, ItemList] = field(default_factory=dict)
+    # What had ended when the database refused a checkpoint: it does not begin again, and fails with these words.
+    lost: dict[Place, StepError] = field(default_factory=dict)
     deadline: TimerHandle | None = None
     span: Span | None = None
     trace: dict[str, str] = field(default_factory=dict)
@@ -254,7 +256,9 @@ class Run:
             facts = self.facts_of_wait(command)
         result = _result(command, facts)
         self._size += len(result)
-        self.weight += len(result)
+        if command.item < 0:
+            # What an item gave stands in its row and nowhere else.
+            self.weight += len(result)
         self._steps.append(
             self._row(
                 command.step,

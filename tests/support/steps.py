@@ -7,6 +7,7 @@ import threading
 from collections import Counter, defaultdict
 from typing import Any
 
+import orjson
 from pydantic import BaseModel, ConfigDict, RootModel, field_validator
 
 from maestro import step
@@ -212,6 +213,8 @@ class Echo(InlineConnector):
             return "\x00" * int(value["zeros"])
         if isinstance(value, dict) and "bytes" in value:
             return "x" * int(value["bytes"])
+        if isinstance(value, dict) and "levels" in value:
+            return orjson.loads("[" * int(value["levels"]) + "]" * int(value["levels"]))
         return value
 
 

@@ -6,11 +6,16 @@ import asyncio
 import json
 from collections import Counter
 from functools import partial
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import pytest
+
+from runtime.blob.filesystem import FilesystemBlobs
 from runtime.model.blob import BlobRef, stored
 from runtime.model.checkpoint import InboxKind
+from runtime.model.errors import Unavailable
 from runtime.model.execution import ExecutionStatus, StepStatus
 from runtime.worker import signals
 from tests.support.engine_room import TENANT, EngineRoom
@@ -328,3 +333,101 @@ async def test_what_the_database_refuses_of_an_item_is_told_as_its_failure(room:
     assert await room.finished(execution) is ExecutionStatus.FAILED
     error = json.loads((await room.row(execution))["error"])
     assert error["type"] == "output_not_storable"
+
+
+async def test_a_failed_item_takes_nothing_from_what_the_core_waits_for(
+    room: EngineRoom, home: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A condition needs a large value while a map stops its items: the value still comes, else nothing ever goes on."""
+    monkeypatch.setattr("runtime.worker.outputs.LOAD_PAUSE", 0.01)
+    asked, is_away = asyncio.Event(), [True]
+
+    class Away(FilesystemBlobs):
+        def read(self, key: Any) -> Any:
+            asked.set()
+            if is_away[0]:
+                raise Unavailable(f"no {key.digest}", reason="BLOB_STORE_UNAVAILABLE")
+            return super().read(key)
+
+    room.blob_store = Away(home / "blobs")
+    room.worker(max_output_bytes=60_000)
+    given = {"marker": "{{ 'm' ~ index }}", "value": "{{ item }}"}
+    step = over("{{ params.list }}", "probe.gate@1", given, on_error="continue")
+    big = {"id": "a", "uses": "probe.echo@1", "with": {"bytes": 40_000}}
+    when = "{{ steps.a.output != '' }}"
+    needs = {"id": "b", "uses": "core.noop@1", "depends_on": ["a"], "when": when}
+    too_large = "x" * 70_000
+    execution = await begin(room, step, big, needs, input={"list": [too_large, 1]})
+    await asyncio.wait_for(CALLS.begun["m1"].wait(), 10)
+    await asyncio.wait_for(asked.wait(), 10)
+    CALLS.gates["m0"].set()
+    await room.until(execution, lambda: _says(room, execution, "step_cancelled"))
+    is_away[0] = False
+
+    assert await room.finished(execution) is ExecutionStatus.COMPLETED
+
+
+@pytest.mark.parametrize(("levels", "policy"), [(254, "fail_fast"), (253, "collect")])
+async def test_results_that_are_nested_too_deep_for_a_list_fail_the_map(
+    room: EngineRoom, levels: int, policy: str
+):
+    room.worker()
+    step = over([levels], "probe.echo@1", {"levels": "{{ item }}"}, failure_policy=policy)
+    execution = await begin(room, step)
+
+    assert await room.finished(execution) is ExecutionStatus.FAILED
+    error = json.loads((await room.row(execution))["error"])
+    assert (error["type"], error["step_key"]) == ("output_not_storable", "each")
+
+
+async def test_a_join_that_breaks_fails_its_map(room: EngineRoom, monkeypatch: pytest.MonkeyPatch):
+    async def broken(*_: object) -> Any:
+        raise LookupError("no rows here")
+
+    monkeypatch.setattr(room.store, "item_results", broken)
+    room.worker()
+    execution = await begin(room, over([1], "probe.echo@1", {}))
+
+    assert await room.finished(execution) is ExecutionStatus.FAILED
+    assert json.loads((await room.row(execution))["error"])["type"] == "engine.defect"
+
+
+async def test_no_more_of_large_results_is_loaded_than_may_be_stored(room: EngineRoom):
+    room.worker(max_output_bytes=60_000)
+    before = room.metrics.blobs_read._value.get()
+    execution = await begin(
+        room, over(list(range(50_000, 50_005)), "probe.echo@1", {"bytes": "{{ item }}"})
+    )
+
+    assert await room.finished(execution) is ExecutionStatus.FAILED
+    error = json.loads((await room.row(execution))["error"])
+    assert error["type"] == "output_too_large"
+    assert room.metrics.blobs_read._value.get() - before <= 1
+
+
+@pytest.mark.interpreted
+async def test_what_the_database_refused_of_an_item_does_not_begin_again_beside_a_doubt(
+    room: EngineRoom, monkeypatch: pytest.MonkeyPatch
+):
+    """The doubt of another item is told before anything goes on; what was refused fails then, and only that."""
+    monkeypatch.setattr("runtime.worker.encode.has_nul", lambda _: False)
+    room.worker()
+    asks = {
+        **over([5], "probe.once@1", {"marker": "m", "value": 1}),
+        "task": {
+            "uses": "probe.once@1",
+            "with": {"marker": "m", "value": 1},
+            "in_doubt": "ask",
+            "timeout": "50ms",
+        },
+    }
+    gate = {"id": "g", "uses": "probe.gate@1", "with": {"marker": "g"}}
+    refused = over([3], "probe.echo@1", {"zeros": "{{ item }}"}, failure_policy="collect")
+    execution = await begin(room, asks, gate, {**refused, "id": "refused", "depends_on": ["g"]})
+    await room.until(execution, lambda: _says(room, execution, "step_in_doubt"))
+    CALLS.gates["g"].set()
+    await room.reached(execution, lambda row: row["status"] == ExecutionStatus.WAITING)
+    await room.decide(execution, "made", item=0, output=55)
+
+    assert await room.finished(execution) is ExecutionStatus.COMPLETED
+    assert len(CALLS.keys["refused"]) == 1

@@ -449,6 +449,20 @@ def test_whoever_comes_next_doubts_a_call_that_was_announced():
     assert played.items() == []
 
 
+def test_a_doubt_that_rows_tell_of_begins_nothing():
+    """What else the rows tell of is told first: a refused outcome, a message."""
+    played = Played(over([1, 2, 3], max_concurrency=2, task={"effect": "at_most_once"}))
+    played.rows.append(StepRecord(0, 0, 0, 1, int(StepStatus.RUNNING), True, 0.0, {}))
+    retries: list[Any] = []
+    found = rebuild(played.state.program, played.run, played.stored(), retries, marks=played.marks)
+    played.state = found.state
+
+    played.tell(found.due[0].event)
+    assert (played.of(LookUp), played.items()) == ([LookUp(0, 1, 0)], [])
+    played.note(proceed(played.state))
+    assert played.items() == [1]
+
+
 def test_late_words_of_an_item_change_nothing():
     played = Played(over([1, 2], max_concurrency=2))
     played.end(0)

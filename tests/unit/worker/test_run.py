@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from runtime.engine.advance import advance
+from runtime.engine.command import RecordStep
 from runtime.engine.event import Facts, Signal, SignalReceived, Started, StepSucceeded
 from runtime.model.checkpoint import Checkpoint
 from runtime.model.event import EventKind
@@ -101,3 +102,13 @@ def test_a_message_is_deleted_with_all_that_it_led_to():
     assert [row.step for row in first.steps] == [0, 1, 3]
     assert {EventKind.SIGNAL_RECEIVED, EventKind.STEP_COMPLETED} <= {e.kind for e in first.events}
     assert torn([first, *rest]) == []
+
+
+def test_what_items_give_is_in_their_rows_and_weighs_nothing():
+    run = a_run({"a": []})
+    before, facts = run.weight, Facts(0.0, '"' + "x" * 1_000 + '"')
+
+    run.take_in([RecordStep(0, 1, StepStatus.COMPLETED, facts=facts, item=7)])
+    assert run.weight == before
+    run.take_in([RecordStep(0, 1, StepStatus.COMPLETED, facts=facts)])
+    assert run.weight > before + 1_000
