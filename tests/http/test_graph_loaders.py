@@ -43,7 +43,7 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
 
     def count() -> int:
         found = len(sent)
-        print(found, *sent, sep="\n")  # pytest shows it where the number was not the expected one
+        print(found, *sent, sep="\n")  # noqa: T201 - pytest shows it where the number was not the expected one
         sent.clear()
         return found
 
