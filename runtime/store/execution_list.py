@@ -51,6 +51,7 @@ from runtime.store.execution_scan import (
     refuse_many,
     search,
     too_slow,
+    written_limit,
 )
 from runtime.store.listing import Composer, Condition, any_of
 from runtime.store.pool import Database
@@ -96,22 +97,25 @@ class ExecutionList:
         """One page, newest first unless told otherwise, merged; one that is away makes it partial."""
         size = cursor.check_size(request)
         sorting = Sorting(order, request.backward)
-        values: dict[str, Any] = {"tenant": tenant, "limit": size + 1}
+        limit = written_limit(wanted, order, size)
+        values: dict[str, Any] = {"tenant": tenant}
+        if limit is None:
+            values["limit"] = size + 1
         if request.cursor is not None:
             values |= sorting.marks(request.cursor)
         seconds = await self._refuse_many(tenant, wanted, order, homes)
         branches = await self._branches(tenant, wanted)
-        shape = (order.field, sorting.falls, "cursor" in values, _shape(branches, values))
+        shape = (limit, order.field, sorting.falls, "cursor" in values, _shape(branches, values))
 
         def build() -> Select[Any]:
             def part(conditions: list[Condition]) -> Select[Any]:
                 query = _restricted(select(*_COLUMNS, *sorting.columns()), conditions)
-                return sorting.sorted(sorting.after(query) if "cursor" in values else query)
+                return sorting.sorted(sorting.after(query) if "cursor" in values else query, limit)
 
             if len(branches) == 1:
                 return part(branches[0])
             parts = union_all(*(select(part(one).subquery()) for one in branches)).subquery()
-            return sorting.sorted(select(parts), parts.c)
+            return sorting.sorted(select(parts), limit, parts.c)
 
         text, arguments = self._composer.statement(shape, build, values)
 

@@ -111,13 +111,37 @@ class Sorting:
             there = tuple_(bindparam("mark", type_=BIGINT()), there)
         return query.where(here < there if self.falls else here > there)
 
-    def sorted(self, query: Select[Any], columns: Any = None) -> Select[Any]:
-        """In this order, and no more than asked for."""
+    def sorted(self, query: Select[Any], limit: int | None, columns: Any = None) -> Select[Any]:
+        """In this order, and the first `limit`, which then is part of the text, or else the bound number."""
         keys: list[Any] = [_E.id if columns is None else columns.id]
         if not self.is_by_id:
             keys.insert(0, _key(self.order.field) if columns is None else columns[_KEY])
         ordered = query.order_by(*(key.desc() if self.falls else key.asc() for key in keys))
-        return ordered.limit(bindparam("limit"))
+        return ordered.limit(bindparam("limit") if limit is None else literal_column(str(limit)))
+
+
+# No index has the default namespace: the other conditions alone say which one is followed.
+_INDEXLESS: Final = frozenset[tuple[str, ...]]({(), ("default",)})
+_LIMITS: Final = (1, 2, 6, 11, 21, 51, 101, 201, 501, cursor.MOST + 1)
+
+
+def written_limit(wanted: ExecutionFilter, order: ExecutionOrder, size: int) -> int | None:
+    """How many rows the text of a statement says that it reads, when one index has the list whatever the values are.
+
+    Of a number that is only bound PostgreSQL assumes that it is a tenth of all rows; it then finds a plan that serves
+    all values too dear in a large table, and plans over all days anew for each page. Where values decide which index
+    is the right one, that is what is wanted, and None comes back. Few numbers, so that there are few statements.
+    """
+    if order.field is not ExecutionOrderField.CREATED_AT:
+        return None
+    rest = replace(wanted, state=(), workflow_id=(), workflow_name=(), namespace=())
+    if replace(rest, created_from=None, created_to=None) != ExecutionFilter():
+        return None
+    several = wanted.workflow_id, wanted.workflow_name, wanted.namespace
+    by_others = wanted.state or wanted.workflow_id or wanted.workflow_name
+    if any(len(one) > 1 for one in several) or (by_others and wanted.namespace not in _INDEXLESS):
+        return None
+    return next(limit for limit in _LIMITS if limit > size)
 
 
 def most_read(wanted: ExecutionFilter, order: ExecutionOrder) -> int | None:

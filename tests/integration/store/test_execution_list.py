@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
 
 from runtime.model.execution import (
+    NEWEST,
     ExecutionFilter,
     ExecutionOrder,
+    ExecutionOrderField,
     ExecutionState,
     ExecutionStatus,
+    TriggerKind,
 )
 from runtime.model.page import PageRequest
 from runtime.store.execution_list import ExecutionList
+from runtime.store.execution_scan import written_limit
 from runtime.store.shards import Shards
 from tests import make
 
@@ -30,6 +35,12 @@ CASES = {
     "too many to be read one by one": ExecutionFilter(
         state=(S.FAILED, S.QUEUED), workflow_id=WORKFLOWS, namespace=NAMESPACES[:4]
     ),
+    "one state": ExecutionFilter(state=(S.FAILED,)),
+    "one state of the default namespace": ExecutionFilter(
+        state=(S.FAILED,), namespace=("default",)
+    ),
+    "one state of another namespace": ExecutionFilter(state=(S.FAILED,), namespace=("a",)),
+    "one workflow": ExecutionFilter(workflow_id=WORKFLOWS[:1]),
     "a state that nothing has": ExecutionFilter(state=(S.COMPENSATING,)),
 }
 
@@ -77,3 +88,39 @@ async def test_alternatives_are_one_list(room, wanted: ExecutionFilter):
         len(there),
         False,
     )
+
+
+NOW = datetime(2026, 11, 30, tzinfo=UTC)
+WRITTEN = (
+    ExecutionFilter(),
+    ExecutionFilter(state=(S.FAILED, S.TIMED_OUT), namespace=("default",)),
+    ExecutionFilter(workflow_name=("pay",), state=(S.FAILED,), created_from=NOW),
+    ExecutionFilter(namespace=("eu",), created_to=NOW),
+)
+# For these the values say which index is the right one: a rare namespace among many failures, a label that all have.
+BOUND = (
+    ExecutionFilter(state=(S.FAILED,), namespace=("eu",)),
+    ExecutionFilter(workflow_id=WORKFLOWS[:1], namespace=("eu",)),
+    ExecutionFilter(namespace=("eu", "us")),
+    ExecutionFilter(workflow_id=WORKFLOWS[:2]),
+    ExecutionFilter(labels=(("team", "pay"),)),
+    ExecutionFilter(trigger=(TriggerKind.API,)),
+    ExecutionFilter(finished_from=NOW),
+    ExecutionFilter(search="declined", created_from=NOW),
+)
+
+
+@pytest.mark.parametrize("wanted", WRITTEN)
+def test_the_number_stands_in_the_text_where_one_index_serves_all_values(wanted: ExecutionFilter):
+    sizes = (0, 1, 7, 50, 51, 1_000)
+
+    limits = [written_limit(wanted, NEWEST, size) for size in sizes]
+
+    assert limits == [1, 2, 11, 51, 101, 1_001]
+    by_end = ExecutionOrder(ExecutionOrderField.FINISHED_AT, descending=True)
+    assert written_limit(wanted, by_end, 50) is None
+
+
+@pytest.mark.parametrize("wanted", BOUND)
+def test_the_number_is_bound_where_the_values_decide(wanted: ExecutionFilter):
+    assert written_limit(wanted, NEWEST, 50) is None
