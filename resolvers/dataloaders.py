@@ -22,6 +22,7 @@ from runtime.model.execution import Execution, StepExecution
 from runtime.model.execution_stats import ExecutionStats
 from runtime.model.identity import Principal
 from runtime.model.plan import Plan
+from runtime.model.step_table import StepColumn, StepTable
 from runtime.model.values import Duration
 from runtime.model.workflow import DefinitionFormat, Workflow, WorkflowVersion
 from runtime.services.dead_letter import DeadLetterService
@@ -116,6 +117,23 @@ class Loaders:
     def steps(self) -> DataLoader[UUID, tuple[StepExecution, ...] | None]:
         """The steps of each execution."""
         return _by(lambda keys: self._executions.steps(self._who, keys))
+
+    @cached_property
+    def step_table(
+        self,
+    ) -> DataLoader[
+        tuple[UUID, frozenset[StepColumn]], StepTable | tuple[StepExecution, ...] | None
+    ]:
+        """The steps of each execution, with these columns at least where they are in columns."""
+        return DataLoader(self._step_tables)
+
+    async def _step_tables(
+        self, keys: list[tuple[UUID, frozenset[StepColumn]]]
+    ) -> list[StepTable | tuple[StepExecution, ...] | None]:
+        ids = list(dict.fromkeys(one for one, _ in keys))
+        columns = frozenset[StepColumn]().union(*(columns for _, columns in keys))
+        found = await self._executions.step_tables(self._who, ids, columns)
+        return [found.get(one) for one, _ in keys]
 
     @cached_property
     def past(self) -> DataLoader[tuple[UUID, int], PastExecution]:

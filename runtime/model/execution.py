@@ -241,6 +241,11 @@ class Execution:
             return ExecutionState.CANCELLING
         return ExecutionState(self.status.name.lower())
 
+    @property
+    def ended_at_the_first_go(self) -> bool:
+        """Whether it completed without having been retried; what is shown as it was is not looked at so."""
+        return self.status is ExecutionStatus.COMPLETED and self.generation == 0 and self.at is None
+
 
 class StepAttempt(NamedTuple):
     """One attempt of a step: stored at its end."""

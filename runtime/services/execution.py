@@ -15,7 +15,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from runtime.clock import Clock
-from runtime.engine.program import ProgramCache
+from runtime.engine.program import Program, ProgramCache
 from runtime.entropy import Entropy
 from runtime.model.blocker import Standing
 from runtime.model.change import Change
@@ -41,6 +41,7 @@ from runtime.model.execution_comparison import ExecutionComparison
 from runtime.model.identity import Principal
 from runtime.model.page import Page, PageRequest
 from runtime.model.plan import Plan
+from runtime.model.step_table import StepColumn, StepTable
 from runtime.model.values import Json
 from runtime.queue.keys import class_of
 from runtime.queue.stream import RedisQueue
@@ -54,7 +55,8 @@ from runtime.services.live import LiveList
 from runtime.services.live_execution import LiveExecutions
 from runtime.services.message import Messenger
 from runtime.services.past import Past, PastExecution, past_of
-from runtime.services.step_view import steps_of
+from runtime.services.settled import SettledSteps
+from runtime.services.step_view import steps_by_rows, steps_of
 from runtime.services.watch import Watcher, unknown
 from runtime.store.blob import Blobs
 from runtime.store.enqueue import EnqueueOutcome, Enqueuer, Enqueuers
@@ -117,6 +119,7 @@ class ExecutionService:
             records=self._records, logs=self._logs, wakeup=wakeup, metrics=metrics
         )
         self._live = LiveList(LiveExecutions(shards, tenants, self._list), changes, metrics)
+        self._settled = SettledSteps(shards, plans)
         self._intake = Intake(
             workflows=WorkflowStore(shards.catalog),
             plans=plans,
@@ -336,12 +339,44 @@ class ExecutionService:
         """The steps of each, in the order of its plan, with rendered inputs; stacks of errors for who may debug."""
         require(who, READ_EXECUTIONS)
         executions = await self._records.get_many(who.tenant_id, ids)
-        rows, events = await self._records.attempts(who.tenant_id, builtins.list(executions))
-        found: dict[UUID, tuple[StepExecution, ...]] = {}
-        for one, execution in executions.items():
-            stored = Past(execution, rows.get(one, ()), events.get(one, ()))
+        found = await self._by_rows(who, executions)
+        rest = [one for one in executions if one not in found]
+        rows, events = await self._records.attempts(who.tenant_id, rest)
+        for one in rest:
+            stored = Past(executions[one], rows.get(one, ()), events.get(one, ()))
             found[one] = await self._shown(who, stored)
         return found
+
+    async def _by_rows(
+        self, who: Principal, executions: dict[UUID, Execution]
+    ) -> dict[UUID, tuple[StepExecution, ...]]:
+        """The steps of those of which rows alone say everything."""
+        over = [one for one, each in executions.items() if each.ended_at_the_first_go]
+        found: dict[UUID, tuple[StepExecution, ...]] = {}
+        for one, rows in (await self._records.rows(who.tenant_id, over)).items():
+            execution = executions[one]
+            program, version = await self._program(execution)
+            steps = steps_by_rows(
+                execution, program, version, who.tenant, rows, stacks=who.has(DEBUG_EXECUTIONS)
+            )
+            if steps is not None:
+                found[one] = steps
+        return found
+
+    async def _program(self, execution: Execution) -> tuple[Program, str | None]:
+        """What an execution runs, and its version."""
+        plan = await self._plans.get(execution.version_id)
+        version = execution.version or (str(plan.version) if plan.version else None)
+        return self._programs.get(plan), version
+
+    async def step_tables(
+        self, who: Principal, ids: Sequence[UUID], columns: frozenset[StepColumn]
+    ) -> dict[UUID, StepTable | tuple[StepExecution, ...]]:
+        """The steps of each: in columns, if rows alone say everything; else as `steps` gives them."""
+        require(who, READ_EXECUTIONS)
+        tables = await self._settled.tables(who.tenant_id, ids, columns)
+        rest = [one for one in ids if one not in tables]
+        return {**tables, **(await self.steps(who, rest) if rest else {})}
 
     async def past(
         self, who: Principal, keys: Sequence[tuple[UUID, int]]
@@ -371,9 +406,7 @@ class ExecutionService:
     async def _shown(self, who: Principal, past: Past) -> tuple[StepExecution, ...]:
         """The steps by what is, or was, stored of an execution."""
         execution = past.execution
-        plan = await self._plans.get(execution.version_id)
-        version = execution.version or (str(plan.version) if plan.version else None)
-        program = self._programs.get(plan)
+        program, version = await self._program(execution)
         return steps_of(
             execution,
             program,

@@ -1,4 +1,4 @@
-"""The steps of an execution as people see them, derived from plan, rows and events.
+"""The steps of an execution as people see them, derived from plan, rows and events; of what is over, without events.
 
 Stored are only outcomes and open calls; what is pending, ready, running or between two attempts follows
 from them by the same replay that a worker does when it takes over. The input is rendered again from the
@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import cache, partial
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from runtime.engine.blocking import Blocking
 from runtime.engine.program import Program, StepProgram
@@ -21,6 +21,7 @@ from runtime.engine.scope import MASKED, Resolve, nothing_loaded, scope_of
 from runtime.engine.state import ExecutionState, RunInfo
 from runtime.expression import ExpressionError
 from runtime.model.blob import BlobRef, NotLoaded, stored
+from runtime.model.blocker import Blocker, Standing
 from runtime.model.checkpoint import Mark, StepRecord
 from runtime.model.event import EventKind, ExecutionEvent
 from runtime.model.execution import (
@@ -31,7 +32,9 @@ from runtime.model.execution import (
     StepExecution,
     StepStatus,
     no_input,
+    not_blocked,
 )
+from runtime.model.plan import Plan, StepPlan
 from runtime.model.values import Json, Money, total
 from runtime.store.execution_record import AttemptRow
 from runtime.store.execution_row import error_of
@@ -48,6 +51,7 @@ _SETTLED: Final = frozenset(
         StepStatus.IN_DOUBT,
     }
 )
+_ENDED_WELL: Final = frozenset({StepStatus.COMPLETED, StepStatus.SKIPPED})
 # What of the events tells started, waiting and retried steps apart.
 _READ: Final = frozenset(
     {kind for kind in EventKind if kind.name.startswith("STEP_") and "_CALL_" not in kind.name}
@@ -71,6 +75,9 @@ _STILL_GOING: Final = frozenset(
         StepStatus.WAITING,
     }
 )
+
+# What expressions saw in a generation: all of them, or one step that does not see all.
+Scope: TypeAlias = Callable[[int, int | None], dict[str, object]]
 
 
 class _Phase(NamedTuple):
@@ -122,25 +129,99 @@ def steps_of(
     state = _state(execution, program, version, tenant, rows, events)
     phase = _phase(now)
     scope = cache(partial(_scope, state, resolve))
-    by_step: dict[int, list[AttemptRow]] = {}
-    for row in rows:
-        by_step.setdefault(row.step, []).append(row)
+    by_step = _by_step(rows)
+    found = []
+    for index, step in enumerate(program.steps):
+        if only is not None and index != only:
+            continue
+        tried = by_step.get(index, [])
+        counting = _counting(tried, execution.generation, state.status[index])
+        begun = started.get(index)
+        status = _status(execution, state, index, counting, begun, phase=phase)
+        found.append(
+            _step(
+                execution,
+                step,
+                counting,
+                status,
+                begun,
+                scope=scope,
+                sight=_sight(state, index),
+                blocked=partial(blocking.of, index, status),
+                costs=_costs(tried),
+                stacks=stacks,
+            )
+        )
+    return tuple(found)
+
+
+def steps_by_rows(
+    execution: Execution,
+    program: Program,
+    version: str | None,
+    tenant: str,
+    rows: Sequence[AttemptRow],
+    *,
+    stacks: bool = False,
+) -> tuple[StepExecution, ...] | None:
+    """The same as `steps_of`, where rows alone say everything; None where they may not.
+
+    They do of an execution that completed in its first generation when the newest attempt of every step ended well: the
+    replay would give each step the status of that row. An input is rendered of what the replay of the rows gives, and
+    that is made when the first one is looked at.
+    """
+    by_step = _by_step(rows)
+    if not execution.ended_at_the_first_go or len(by_step) != len(program.steps):
+        return None
+    if any(row.is_open or row.generation for row in rows) or _events_say_more(program.plan):
+        return None
+    for tried in by_step.values():
+        tried.sort(key=lambda row: row.attempt)
+    if any(tried[-1].status not in _ENDED_WELL for tried in by_step.values()):
+        return None
+    replayed = cache(partial(_state, execution, program, version, tenant, rows, ()))
+
+    @cache
+    def scope(generation: int, step: int | None) -> dict[str, object]:
+        return _scope(replayed(), nothing_loaded, generation, step)
+
     return tuple(
         _step(
             execution,
-            state,
-            scope,
             step,
-            _counting(by_step.get(index, []), execution.generation, state.status[index]),
-            started.get(index),
-            phase=phase,
-            blocking=blocking,
-            costs=total(filter(None, map(_cost_of, by_step.get(index, ())))),
+            by_step[index],
+            by_step[index][-1].status,
+            None,
+            scope=scope,
+            sight=None,
+            blocked=not_blocked,
+            costs=_costs(by_step[index]),
             stacks=stacks,
         )
         for index, step in enumerate(program.steps)
-        if only is None or index == only
     )
+
+
+def _events_say_more(plan: Plan) -> bool:
+    """Whether what a step saw is told by events too: which ways had come together when it began, and items of maps."""
+    is_blind = plan.routes is not None and bool(plan.routes.blind)
+    return is_blind or any(step.map is not None for step in plan.steps)
+
+
+def _by_step(rows: Sequence[AttemptRow]) -> dict[int, list[AttemptRow]]:
+    found: dict[int, list[AttemptRow]] = {}
+    for row in rows:
+        found.setdefault(row.step, []).append(row)
+    return found
+
+
+def _costs(rows: Sequence[AttemptRow]) -> tuple[Money, ...]:
+    return total(filter(None, map(_cost_of, rows)))
+
+
+def type_of(step: StepPlan) -> str:
+    """What a step is called by: its connector with its version, or its kind."""
+    return str(step.uses) if step.uses else str(step.kind)
 
 
 def _scope(
@@ -196,19 +277,18 @@ def _state(
 
 def _step(
     execution: Execution,
-    state: ExecutionState,
-    scope: Callable[[int, int | None], dict[str, object]],
     step: StepProgram,
     rows: list[AttemptRow],
+    status: StepStatus,
     started: ExecutionEvent | None,
     *,
-    phase: _Phase,
-    blocking: Blocking,
+    scope: Scope,
+    sight: int | None,
+    blocked: Callable[[Standing], Blocker | None],
     costs: tuple[Money, ...],
     stacks: bool,
 ) -> StepExecution:
     plan = step.plan
-    status = _status(execution, state, plan.index, rows, started, phase=phase)
     attempts = _attempts(rows, status, started, stacks=stacks)
     last = rows[-1] if rows else None
     result = last.result if last is not None else {}
@@ -219,7 +299,7 @@ def _step(
         tenant_id=execution.tenant_id,
         index=plan.index,
         key=plan.key,
-        type=str(plan.uses) if plan.uses else str(plan.kind),
+        type=type_of(plan),
         status=status,
         attempt=attempts[-1].attempt if attempts else 0,
         max_attempts=plan.retry.max_attempts,
@@ -236,10 +316,8 @@ def _step(
         started_at=attempts[0].started_at if attempts else None,
         finished_at=last.finished_at if last and status not in _STILL_GOING else None,
         skip_reason=_text(result.get("reason")),
-        derived=_Input(step, scope, generation, _sight(state, plan.index))
-        if is_reached
-        else no_input,
-        blocked=partial(blocking.of, plan.index, status),
+        derived=_Input(step, scope, generation, sight) if is_reached else no_input,
+        blocked=blocked,
     )
 
 
@@ -341,7 +419,7 @@ class _Input:
     def __init__(
         self,
         step: StepProgram,
-        scope: Callable[[int, int | None], dict[str, object]],
+        scope: Scope,
         generation: int,
         sight: int | None,
     ) -> None:

@@ -96,6 +96,17 @@ class ExecutionRecords:
                     rows[row["execution_id"]].append(_attempt_of(row))
         return rows, events
 
+    async def rows(self, tenant: UUID, ids: Sequence[UUID]) -> dict[UUID, list[AttemptRow]]:
+        """All attempts, per execution; none of items of maps."""
+        rows: defaultdict[UUID, list[AttemptRow]] = defaultdict(list)
+        for database, some in self._shards.grouped(ids).items() if ids else ():
+            async with database.tenant(tenant) as connection:
+                for row in await connection.fetch(
+                    _SQL["steps"], tenant, some, min(some), max(some)
+                ):
+                    rows[row["execution_id"]].append(_attempt_of(row))
+        return rows
+
     async def standings(self, tenant: UUID, ids: Sequence[UUID]) -> dict[UUID, Standing]:
         """Where executions stand among others at this moment, by id; those that exist."""
         found: dict[UUID, Standing] = {}

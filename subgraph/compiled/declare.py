@@ -1,15 +1,16 @@
 """How a field is declared once, for the plan and for the ordinary executor alike.
 
 `record_field` reads from the record behind an object, so that the object need not be filled before anybody asks;
-`later` says in a plain resolver what is loaded and what becomes of it, so that a whole level is loaded at once.
+`column` reads a field of a whole list, so that there need not be objects at all; `later` says in a plain resolver
+what is loaded and what becomes of it, so that a whole level is loaded at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
 from functools import cached_property
 from operator import attrgetter
-from typing import Any, Final, Generic, TypeVar, cast
+from typing import Any, Final, Generic, NamedTuple, TypeVar, cast
 
 from strawberry.types.field import StrawberryField
 
@@ -17,6 +18,35 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 BEHIND: Final = "record"
+
+
+class Column(NamedTuple):
+    """How a plan reads a field from columns: the ones that it needs, and the field's value for each object.
+
+    Values are as they stand in the answer: nothing is checked or written any more.
+    """
+
+    read: Callable[[Any], Iterable[Any]]
+    names: frozenset[str]
+
+
+def column(read: Callable[[Any], Iterable[Any]], *names: str) -> Column:
+    """Read from the table behind `Columns`, which has to hold the columns of these names."""
+    return Column(read, frozenset(names))
+
+
+class Columns:
+    """A list in columns, for a resolver that `columns_of` told that a plan reads nothing else of its objects."""
+
+    __slots__ = ("table",)
+
+    def __init__(self, table: Any) -> None:
+        self.table = table
+
+
+def columns_of(info: Any) -> frozenset[str] | None:
+    """The columns that are read of a list's objects; None when objects are asked for, as the library always does."""
+    return getattr(info._raw_info, "columns", None)  # noqa: SLF001 - Strawberry has no door to it.
 
 
 class RecordField(StrawberryField):
@@ -27,17 +57,20 @@ class RecordField(StrawberryField):
 
     read: str | Callable[[Any], Any] | None = None
     behind: str = BEHIND
+    column: Column | None = None
 
-    def reading(self, read: str | Callable[[Any], Any] | None, behind: str) -> RecordField:
+    def reading(
+        self, read: str | Callable[[Any], Any] | None, behind: str, column: Column | None
+    ) -> RecordField:
         """Say where the value comes from: an attribute of the record, or what a function makes of it."""
-        self.read, self.behind = read, behind
+        self.read, self.behind, self.column = read, behind, column
         self.init = self.repr = self.compare = False
         # A dataclass leaves the default of such a field in its class.
         self.default = property(lambda face: self.getter(getattr(face, self.behind)))
         return self
 
     def __copy__(self) -> RecordField:
-        return super().__copy__().reading(self.read, self.behind)
+        return super().__copy__().reading(self.read, self.behind, self.column)
 
     @cached_property
     def getter(self) -> Callable[[Any], Any]:
@@ -53,10 +86,14 @@ def record_field(
     name: str | None = None,
     directives: Sequence[object] = (),
     behind: str = BEHIND,
+    column: Column | None = None,
 ) -> Any:
-    """A field that shows an attribute of the record (its own name, or another), or what a function makes of it."""
+    """A field that shows an attribute of the record (its own name, or another), or what a function makes of it.
+
+    With a `column` a plan can read it of a whole list, where the list's resolver has columns.
+    """
     field = RecordField(graphql_name=name, description=description, directives=tuple(directives))
-    return field.reading(read, behind)
+    return field.reading(read, behind, column)
 
 
 class Later(Generic[R, T]):

@@ -31,6 +31,7 @@ class RawInfo:
     __slots__ = (
         "_path",
         "abort_signal",
+        "columns",
         "context",
         "field_name",
         "field_nodes",
@@ -59,6 +60,7 @@ class RawInfo:
         self.is_awaitable = is_awaitable
         self.abort_signal = None
         self.operation_extensions = request.extensions
+        self.columns = step.columns
         self._path = Path(None, step.key, step.parent.name) if step.is_root else None
 
     @property

@@ -74,7 +74,10 @@ class Resolver:
 
 @dataclass(slots=True)
 class Step:
-    """One field of one selection, for all objects of a level at once."""
+    """One field of one selection, for all objects of a level at once.
+
+    `columns` are set where its value may be `Columns`: no more than these are read of the objects of its list.
+    """
 
     key: str
     declared: StrawberryField
@@ -86,6 +89,7 @@ class Step:
     is_list: bool
     is_root: bool
     function: str
+    columns: frozenset[str] | None
     steps: list[Step] = field(default_factory=list)
     complete: Callable[[Any, Waiting], Any] = field(default=lambda value, _: value)
 

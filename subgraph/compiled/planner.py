@@ -35,7 +35,7 @@ from strawberry.schema import Schema
 from strawberry.types.field import StrawberryField
 
 from subgraph.compiled.arguments import given_of, resolver_of
-from subgraph.compiled.declare import RecordField
+from subgraph.compiled.declare import Column, Columns, RecordField
 from subgraph.compiled.leaf import Short, long_way, short_way
 from subgraph.compiled.objects import BACKREF, CAST, Admission, Dispatch, items, origin_of
 from subgraph.compiled.plan import Plan, Resolver, Step
@@ -204,6 +204,7 @@ class _Writing:
             is_list=_is_list(definition.type),
             is_root=is_root,
             function=self._source.name("t"),
+            columns=self._names_of_columns(definition.type, details),
         )
         completed = self._complete(definition.type, details, step.steps, "v")
         self._source.function(step.function, "v, later", [f"return {completed}"])
@@ -280,6 +281,8 @@ class _Writing:
         name, item = self._source.name("m"), type_.of_type
         inner = item.of_type if isinstance(item, GraphQLNonNull) else item
         lines = [] if non_null else ["if v is None:", "    return None"]
+        if isinstance(inner, GraphQLObjectType):
+            lines += self._from_columns(inner, details)
         lines += [
             "if v.__class__ is not list and v.__class__ is not tuple:",
             f"    v = {self._source.bind(items, 'items')}(v)",
@@ -295,6 +298,54 @@ class _Writing:
             lines.append(f"return [{self._complete(item, details, steps, 'x')} for x in v]")
         self._source.function(name, "v, later", lines)
         return name
+
+    def _columns(
+        self, type_: GraphQLObjectType, details: list[FieldDetails]
+    ) -> dict[str, Column | None] | None:
+        """Each field's column, None for `__typename`; None when something else is read of the objects."""
+        fields = collect_subfields(
+            self._graph, self._details, self._variables, self._operation, type_, details
+        ).grouped_field_set
+        found: dict[str, Column | None] = {}
+        for key, each in fields.items():
+            name = each[0].node.name.value
+            definition = None if name.startswith("__") else self._graph.get_field(type_, name)
+            field = definition.extensions.get(BACKREF) if definition else None
+            read = field.column if isinstance(field, RecordField) and not field.extensions else None
+            if read is None and name != "__typename":
+                return None
+            found[key] = read
+        return found if any(found.values()) else None
+
+    def _names_of_columns(
+        self, type_: GraphQLOutputType, details: list[FieldDetails]
+    ) -> frozenset[str] | None:
+        """What is read of the objects of a list, if it is read in columns."""
+        given: Any = type_.of_type if isinstance(type_, GraphQLNonNull) else type_
+        item = given.of_type if isinstance(given, GraphQLList) else None
+        inner = item.of_type if isinstance(item, GraphQLNonNull) else item
+        found = self._columns(inner, details) if isinstance(inner, GraphQLObjectType) else None
+        if found is None:
+            return None
+        return frozenset().union(*(each.names for each in found.values() if each is not None))
+
+    def _from_columns(self, type_: GraphQLObjectType, details: list[FieldDetails]) -> list[str]:
+        """The lines that answer for a list in columns, if only columns are read of its objects."""
+        columns = self._columns(type_, details)
+        if columns is None:
+            return []
+        names = {key: f"c_{place}" for place, key in enumerate(columns) if columns[key]}
+        entries = (f"{key!r}: {names.get(key) or repr(type_.name)}" for key in columns)
+        reads = (
+            f"{self._source.bind(each.read, 'k')}(t)"
+            for each in columns.values()
+            if each is not None
+        )
+        return [
+            f"if v.__class__ is {self._source.bind(Columns, 'K')}:",
+            "    t = v.table",
+            f"    return [{{{', '.join(entries)}}} for {', '.join(names.values())}, in zip({', '.join(reads)})]",
+        ]
 
     def _abstract(
         self, type_: GraphQLAbstractType, details: list[FieldDetails], steps: list[Step]

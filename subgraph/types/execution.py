@@ -13,8 +13,9 @@ from resolvers.ids import execution_uuid
 from resolvers.queries import execution as resolve
 from runtime.model import execution as model
 from runtime.model.page import Page
+from runtime.model.step_table import StepColumn
 from runtime.model.values import Duration
-from subgraph.compiled.declare import later, record_field
+from subgraph.compiled.declare import columns_of, later, record_field
 from subgraph.directives import access
 from subgraph.faces import connection_face, face
 from subgraph.types.actor import Actor
@@ -196,6 +197,12 @@ class Execution(Node):
     )
     def steps(self, info: Info, filter: StepFilter = None) -> list[StepExecution]:
         """All its steps in order of the plan."""
+        columns = columns_of(info)
+        if columns is not None and filter is None and self.record.ended_at_the_first_go:
+            key = (self.record.id, frozenset(map(StepColumn, columns)))
+            return later(
+                info.context.loaders.step_table.load(key), StepExecution.in_columns_or_each
+            )
         return later(
             info.context.loaders.steps_at(self.record.id, self.record.at),
             lambda found: [

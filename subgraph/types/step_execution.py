@@ -1,7 +1,7 @@
 """StepExecution: one step of one execution in its newest generation, with its attempts."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Self, cast
 
 import strawberry
 from strawberry.scalars import JSON
@@ -13,10 +13,12 @@ from runtime.model import execution as model
 from runtime.model.blocker import Standing
 from runtime.model.ids import StepExecutionId
 from runtime.model.page import Page
+from runtime.model.step_table import StepTable
 from runtime.model.values import Digest, Duration
-from subgraph.compiled.declare import later, record_field
+from subgraph.compiled.declare import Columns, later, record_field
 from subgraph.directives import access
 from subgraph.faces import face, show
+from subgraph.types import step_columns
 from subgraph.types.artifact_ref import ArtifactRef, step_path
 from subgraph.types.blocker import Blocker
 from subgraph.types.execution_error import ExecutionError
@@ -92,46 +94,70 @@ class StepExecution(Node):
     id: strawberry.ID = record_field(
         lambda step: str(StepExecutionId(step.execution_id, step.index, step.item)),
         description=ID_DESCRIPTION,
+        column=step_columns.ID,
     )
-    step_key: str = record_field("key", description="The step's id within the definition.")
+    step_key: str = record_field(
+        "key", description="The step's id within the definition.", column=step_columns.STEP_KEY
+    )
     map_index: int | None = record_field(
         lambda step: step.item if step.item >= 0 else None,
         description="Item of a fan-out; null otherwise.",
+        column=step_columns.MAP_INDEX,
     )
-    type: str = record_field(description="The connector with its version, or the kind of step.")
-    status: StepStatus = record_field(description="Where it is.")
-    attempt: int = record_field(description="The newest attempt; 0 before the first.")
-    max_attempts: int = record_field(description="Attempts in all, by its retry policy.")
+    type: str = record_field(
+        description="The connector with its version, or the kind of step.", column=step_columns.TYPE
+    )
+    status: StepStatus = record_field(description="Where it is.", column=step_columns.STATUS)
+    attempt: int = record_field(
+        description="The newest attempt; 0 before the first.", column=step_columns.ATTEMPT
+    )
+    max_attempts: int = record_field(
+        description="Attempts in all, by its retry policy.", column=step_columns.MAX_ATTEMPTS
+    )
     error: ExecutionError | None = record_field(
         lambda step: ExecutionError.of(step.error), description="Why it failed, when it did."
     )
     skip_reason: str | None = record_field(
-        description="Why it was skipped: its condition, or that no way led to it; null when it was not."
+        description="Why it was skipped: its condition, or that no way led to it; null when it was not.",
+        column=step_columns.SKIP_REASON,
     )
-    worker_id: str | None = record_field(description="The worker of the newest attempt.")
+    worker_id: str | None = record_field(
+        description="The worker of the newest attempt.", column=step_columns.WORKER_ID
+    )
     input_hash: Digest | None = record_field(
-        lambda step: _digest(step.input_hash), description="Digest of its rendered input."
+        lambda step: _digest(step.input_hash),
+        description="Digest of its rendered input.",
+        column=step_columns.INPUT_HASH,
     )
     output_hash: Digest | None = record_field(
-        lambda step: _digest(step.output_hash), description="Digest of its output."
+        lambda step: _digest(step.output_hash),
+        description="Digest of its output.",
+        column=step_columns.OUTPUT_HASH,
     )
     code: str | None = record_field(
-        description="The connector that its newest attempt ran, with its version."
+        description="The connector that its newest attempt ran, with its version.",
+        column=step_columns.CODE,
     )
     code_hash: Digest | None = record_field(
         lambda step: _digest(step.code_hash),
         description="Digest of the files that this connector's package was imported from.",
+        column=step_columns.CODE_HASH,
     )
     cost: list[Money] = record_field(
         lambda step: [Money.of(one) for one in step.costs],
         description="What its attempts cost in all generations: an amount for each currency.",
         directives=access("StepExecution.cost"),
     )
-    started_at: datetime | None = record_field(description="When its newest attempt started.")
-    finished_at: datetime | None = record_field(description="When it ended.")
+    started_at: datetime | None = record_field(
+        description="When its newest attempt started.", column=step_columns.STARTED_AT
+    )
+    finished_at: datetime | None = record_field(
+        description="When it ended.", column=step_columns.FINISHED_AT
+    )
     duration: Duration | None = record_field(
         lambda step: elapsed(step.started_at, step.finished_at),
         description="From the start of the newest attempt to its end.",
+        column=step_columns.DURATION,
     )
 
     @strawberry.field(description="The execution that it is a step of.")
@@ -206,6 +232,15 @@ class StepExecution(Node):
     def of(cls, step: model.StepExecution) -> Self:
         """From its record."""
         return cls(record=step)
+
+    @classmethod
+    def in_columns_or_each(
+        cls, found: StepTable | tuple[model.StepExecution, ...] | None
+    ) -> list[Self]:
+        """A list of them for a plan that reads columns alone, from a table of them or from records."""
+        if isinstance(found, StepTable):
+            return cast("list[Self]", Columns(found))
+        return [cls.of(step) for step in found or ()]
 
     @classmethod
     async def resolve_reference(cls, info: Info, id: strawberry.ID) -> Self | None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum, IntEnum
+from itertools import repeat
+from operator import itemgetter
 from typing import Annotated, Any, Union
 
 import strawberry
@@ -16,7 +18,7 @@ from graphql import GraphQLError
 from strawberry.dataloader import DataLoader
 from strawberry.scalars import JSON
 
-from subgraph.compiled.declare import later, record_field
+from subgraph.compiled.declare import Columns, column, columns_of, later, record_field
 from subgraph.compiled.executor import TidyExecutor
 from subgraph.compiled.plans import Plans
 
@@ -120,15 +122,28 @@ class Thing(Named, Numbered):
 
     record: strawberry.Private[Record]
     name: str = record_field(lambda record: f"n{record.number}", description="Its name.")
-    number: int = record_field(description="Its number.")
-    title: str | None = record_field(description="Its title.")
+    number: int = record_field(
+        description="Its number.", column=column(itemgetter("number"), "number")
+    )
+    title: str | None = record_field(
+        description="Its title.", column=column(itemgetter("title"), "title")
+    )
     must: str = record_field("title", description="Its title, which it must have.")
     at: datetime = record_field(description="When.")
     day: date = record_field(lambda record: record.at.date(), description="The day.")
     share: float = record_field(lambda record: record.number / 4, description="A share.")
     odd: bool = record_field(lambda record: record.number % 2 == 1, description="Whether.")
     price: Decimal | None = record_field(lambda record: Decimal(record.number), description="It.")
-    rank: Rank = record_field(lambda record: Rank(record.number % 2), description="Its rank.")
+    rank: Rank = record_field(
+        lambda record: Rank(record.number % 2),
+        description="Its rank.",
+        column=column(lambda table: [Rank(n % 2).name for n in table["number"]], "number"),
+    )
+    nothing: str | None = record_field(
+        lambda _record: None,
+        description="Nothing.",
+        column=column(lambda table: repeat(None, table["size"])),
+    )
     facts: JSON | None = record_field(
         lambda record: [None, {"n": record.number, "none": None}, 1.5, "x"][record.number % 4],
         description="Facts.",
@@ -153,6 +168,11 @@ class Thing(Named, Numbered):
     @strawberry.field
     def others(self) -> "list[Thing]":
         return [Thing.of(Record(self.record.number + n)) for n in range(self.record.number % 3)]
+
+    @strawberry.field
+    def beside(self, info: Info) -> "list[Thing] | None":
+        numbers = range(self.record.number, self.record.number + self.record.number % 4)
+        return in_columns(info, numbers) if numbers else None
 
     @strawberry.field
     def holes(self) -> "list[Thing | None]":
@@ -210,6 +230,19 @@ class Thing(Named, Numbered):
         return None if record is None else cls(record=record)
 
 
+def in_columns(info: Info, numbers: range) -> list[Thing]:
+    """Things, in columns where that is enough; no more of them than were asked for."""
+    names = columns_of(info)
+    if names is None:
+        return [Thing.of(Record(number)) for number in numbers]
+    whole: dict[str, list[Any]] = {
+        "number": list(numbers),
+        "title": [Record(number).title for number in numbers],
+    }
+    columns: Any = Columns({name: whole[name] for name in names} | {"size": len(numbers)})
+    return columns  # type: ignore[no-any-return]
+
+
 def kind_of(number: int) -> Any_ | None:
     """Another type for each number."""
     match number % 4:
@@ -231,6 +264,10 @@ class Query:
     @strawberry.field
     async def things(self, first: int | None = 3, start: int = 0) -> list[Thing]:
         return [Thing.of(Record(start + n)) for n in range(first or 0)]
+
+    @strawberry.field
+    def table(self, info: Info, first: int = 3, start: int = 0) -> list[Thing]:
+        return in_columns(info, range(start, start + first))
 
     @strawberry.field
     def mixed(self, info: Info, start: int = 0) -> list[Thing | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from math import inf
 from typing import Any
 
@@ -12,6 +13,7 @@ from runtime.model.event import EventKind, ExecutionEvent
 from runtime.model.execution import (
     STEP_TRANSITIONS,
     ExecutionStatus,
+    StepExecution,
     StepStatus,
     TriggerKind,
     WaitKind,
@@ -20,7 +22,7 @@ from runtime.model.execution import Execution as Record
 from runtime.model.identity import SYSTEM
 from runtime.model.values import Money, total
 from runtime.services.past import Past, past_of
-from runtime.services.step_view import steps_of
+from runtime.services.step_view import steps_by_rows, steps_of
 from runtime.store.execution_record import AttemptRow
 from runtime.store.execution_row import error_of
 from tests.simulator.blockers import unexplained
@@ -94,6 +96,7 @@ def _of_steps(
     of_steps = [one for one in events if _is_of_step(one)]
     steps = steps_of(record, program, None, "t", rows, of_steps)
     found = unexplained(steps, of_steps, record.status, START)
+    found += _by_rows_alone(record, program, rows, steps)
     for step, status in zip(steps, statuses, strict=True):
         told = at.steps.get((step.index, -1))
         if step.status is not status:
@@ -103,6 +106,47 @@ def _of_steps(
             if (told.attempt, _words(told.error)) != (step.attempt, error):
                 found.append(f"step {step.index} ended as {told}, not as {step}")
     return found
+
+
+def _by_rows_alone(
+    record: Record, program: Program, rows: list[AttemptRow], steps: tuple[StepExecution, ...]
+) -> list[str]:
+    """Where the short ways to the steps of what is over, which read no event, say something else."""
+    shown = steps_by_rows(record, program, None, "t", rows)
+    found = []
+    if shown is not None:
+        LOOKED_AT["records"] += 1
+        found += [
+            f"step {step.index} was by its rows {short}, not {step}"
+            for short, step in zip(shown, steps, strict=True)
+            if (short, short.input, short.blocked(Standing(START)))
+            != (step, step.input, step.blocked(Standing(START)))
+        ]
+    # As the statement `settled` chooses them.
+    is_settled = (
+        record.ended_at_the_first_go
+        and sorted(row.step for row in rows) == list(range(len(program.steps)))
+        and all(row.status in _WELL and not row.is_open and not row.generation for row in rows)
+    )
+    if is_settled:
+        LOOKED_AT["tables"] += 1
+        found += [
+            f"step {row.step} had {row} in its columns, and is {steps[row.step]}"
+            for row in rows
+            if _columns(row) != _columns_of(steps[row.step])
+        ]
+    return found
+
+
+def _columns(row: AttemptRow) -> list[Any]:
+    texts = ("worker", "reason", "in", "out", "code", "code_digest")
+    return [row.status, row.attempt, row.started_at, row.finished_at, *map(row.result.get, texts)]
+
+
+def _columns_of(step: StepExecution) -> list[Any]:
+    at = [step.status, step.attempt, step.started_at, step.finished_at]
+    said = [step.worker_id, step.skip_reason, step.input_hash, step.output_hash]
+    return [*at, *said, step.code, step.code_hash]
 
 
 def _is_of_step(event: ExecutionEvent) -> bool:
@@ -134,6 +178,9 @@ def _words(error: Any) -> tuple[Any, Any] | None:
     return None if error is None else (error.get("type"), error.get("message"))
 
 
+# How often the short ways were compared with the long one.
+LOOKED_AT: Counter[str] = Counter()
+_WELL = frozenset({StepStatus.COMPLETED, StepStatus.SKIPPED})
 _ENDED = frozenset(
     {StepStatus.COMPLETED, StepStatus.FAILED, StepStatus.SKIPPED, StepStatus.TIMED_OUT}
 )

@@ -20,6 +20,19 @@ select execution_id, step, item, generation, attempt, status, started_at, finish
   from step_executions where tenant_id = $1 and execution_id between $3 and $4 and execution_id = any ($2) and item < 0
  order by execution_id, step, item, generation, attempt;
 
+-- name: settled
+-- Safe: a range of the primary key of steps for each execution; callers bound the number of ids. Of executions that
+-- completed in their first generation and whose steps have one attempt each that ended well; one snapshot tells both.
+select e.id, e.version_id, x.*
+  from workflow_executions e
+ cross join lateral (
+   select count(*) as steps, count(distinct s.step) as distinct_steps,
+          bool_and(s.status in (6, 8) and s.generation = 0 and s.finished_at < 'infinity') as is_settled/* columns */
+     from step_executions s
+    where s.tenant_id = $1 and s.execution_id = e.id and s.execution_id between $3 and $4 and s.item < 0) x
+ where e.tenant_id = $1 and e.id between $3 and $4 and e.id = any ($2) and e.status = 2 and e.generation = 0
+   and x.is_settled and x.steps = x.distinct_steps;
+
 -- name: all_events
 -- Safe: a range of the primary key per execution; callers bound the number of ids. What was sent with a signal (33, 34) can be
 -- large, and says nothing of where the execution is. Events of items of maps are not among them.

@@ -10,9 +10,11 @@ import strawberry
 from graphql import parse
 from strawberry.extensions import ParserCache, SchemaExtension
 
+from subgraph.compiled import declare
 from subgraph.compiled import plans as plans_module
 from subgraph.compiled.plans import Plans
 from subgraph.compiled.reasons import Reason
+from tests.property import made_up_graph
 from tests.property.made_up_graph import Context, schema
 
 
@@ -37,6 +39,42 @@ async def test_a_level_is_one_batch(graph: strawberry.Schema, reasons: list[Reas
     assert result.errors is None
     assert [sorted(batch) for batch in context.batches] == [[1, 2, 3, 4], [5]]
     assert reasons == []
+
+
+@pytest.mark.parametrize(
+    ("selected", "columns"),
+    [
+        ("number", {"number"}),
+        ("a: title b: rank __typename", {"title", "number"}),
+        ("nothing", set()),
+        ("...on Named { ...on Thing { number } }", {"number"}),
+        ("__typename", None),
+        ("number at", None),
+        ("number next { number }", None),
+        ("number others { number }", None),
+    ],
+)
+async def test_a_list_is_read_in_columns_when_nothing_else_is_read_of_its_objects(
+    graph: strawberry.Schema,
+    reasons: list[Reason],
+    monkeypatch: pytest.MonkeyPatch,
+    selected: str,
+    columns: set[str] | None,
+) -> None:
+    told: list[Any] = []
+
+    def noted(info: Any) -> Any:
+        told.append(declare.columns_of(info))
+        return told[-1]
+
+    monkeypatch.setattr(made_up_graph, "columns_of", noted)
+    query = f"{{ table(first: 2, start: 1) {{ {selected} }} }}"
+
+    found = await graph.execute(query, context_value=Context())
+    expected = await schema(planned=False).execute(query, context_value=Context())
+
+    assert (found.data, reasons) == (expected.data, [])
+    assert told == [columns, None]
 
 
 @pytest.mark.parametrize(
