@@ -10,6 +10,7 @@ from runtime.definition.calling import called
 from runtime.definition.canonical import canonical_bytes, canonical_digest
 from runtime.definition.compile import compile_plan, config_hash
 from runtime.definition.diff import diff_definitions
+from runtime.definition.effort import TooCostly
 from runtime.definition.language import NAME
 from runtime.definition.params import apply_params
 from runtime.definition.schema import json_schema, schema_text
@@ -17,6 +18,7 @@ from runtime.definition.validate import Validation, validate
 
 __all__ = [
     "NAME",
+    "TooCostly",
     "Validation",
     "apply_params",
     "called",

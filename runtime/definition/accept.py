@@ -2,7 +2,7 @@
 
 Nearly every value does fit, so this is what runs nearly always: the schema is compiled once into
 closures. Whatever it does not understand it does not accept; the jsonschema library then judges,
-slowly, and finds the words.
+slowly, and finds the words. Both pay into the budget that is open.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import operator
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final, TypeAlias, cast
 
-from runtime.definition.judge import BadPattern, linear_pattern
+from runtime.definition.effort import pay
+from runtime.definition.pattern import SIGNS_AT_ONCE, BadPattern, linear_pattern
 from runtime.expression import Kinds
 
 Accept: TypeAlias = Callable[[Any], bool]
@@ -49,6 +50,7 @@ _NOTES: Final = frozenset(
 _NUMBERS: Final = frozenset(("integer", "number"))
 _MAX_DEPTH: Final = 12
 _MAX_SCHEMAS: Final = 5_000
+_AT_ONCE: Final = 5  # Of parts that are accepted, for one unit of the budget.
 _LENGTHS: Final[Mapping[str, tuple[type[str | list[Any]], Callable[[Any, Any], bool]]]] = {
     "minLength": (str, operator.ge),
     "maxLength": (str, operator.le),
@@ -79,6 +81,7 @@ class _Compiler:
 
     def compile(self, schema: Any, depth: int) -> Accept:
         """The acceptance of one schema; recursive schemas end in `never`, which only costs time."""
+        pay(2)
         if schema is True or schema == {}:
             return lambda _value: True
         self._left -= 1
@@ -97,7 +100,7 @@ class _Compiler:
             parts.append(part)
         if len(parts) == 1:
             return parts[0]
-        return lambda value: all(part(value) for part in parts)
+        return _all_of(parts)
 
     def _keyword(self, keyword: str, expected: Any, depth: int) -> Accept | None:
         match keyword:
@@ -106,11 +109,9 @@ class _Compiler:
             case "$ref":
                 return self._ref(expected, depth)
             case "anyOf":
-                options = [self.compile(one, depth + 1) for one in expected]
-                return lambda value: any(option(value) for option in options)
+                return _any_of([self.compile(one, depth + 1) for one in expected])
             case "allOf":
-                all_of = [self.compile(one, depth + 1) for one in expected]
-                return lambda value: all(one(value) for one in all_of)
+                return _all_of([self.compile(one, depth + 1) for one in expected])
             case "enum" | "const":
                 return _one_of(expected if keyword == "enum" else [expected])
             case "items":
@@ -140,6 +141,7 @@ class _Compiler:
                 return not isinstance(value, Mapping)
             if required and not required <= value.keys():
                 return False
+            pay(1 + len(value) // _AT_ONCE)
             for key, one in value.items():  # noqa: SIM110 - a generator costs as much as the judging
                 if not known.get(key, other)(one):
                     return False
@@ -182,8 +184,34 @@ def _one_of(choices: list[Any]) -> Accept:
     )
 
 
+def _all_of(parts: list[Accept]) -> Accept:
+    cost = 1 + len(parts) // _AT_ONCE
+
+    def accept(value: Any) -> bool:
+        pay(cost)
+        return all(part(value) for part in parts)
+
+    return accept
+
+
+def _any_of(parts: list[Accept]) -> Accept:
+    cost = 1 + len(parts) // _AT_ONCE
+
+    def accept(value: Any) -> bool:
+        pay(cost)
+        return any(part(value) for part in parts)
+
+    return accept
+
+
 def _items(element: Accept) -> Accept:
-    return lambda value: type(value) is not list or all(element(one) for one in value)
+    def accept(value: Any) -> bool:
+        if type(value) is not list:
+            return True
+        pay(1 + len(value) // _AT_ONCE)
+        return all(element(one) for one in value)
+
+    return accept
 
 
 def _bound(keyword: str, expected: Any) -> Accept | None:
@@ -193,7 +221,7 @@ def _bound(keyword: str, expected: Any) -> Accept | None:
             matches = linear_pattern(expected)
         except BadPattern:
             return None
-        return lambda value: type(value) is not str or matches(value)
+        return lambda value: type(value) is not str or _matches(matches, value)
     if keyword in _LENGTHS:
         kind, fits = _LENGTHS[keyword]
         return lambda value: not isinstance(value, kind) or fits(len(value), expected)
@@ -201,6 +229,11 @@ def _bound(keyword: str, expected: Any) -> Accept | None:
         within = _RANGES[keyword]
         return lambda value: not _is_number(value) or within(value, expected)
     return None
+
+
+def _matches(matches: Callable[[str], bool], value: str) -> bool:
+    pay(1 + len(value) // SIGNS_AT_ONCE)
+    return matches(value)
 
 
 def _is_number(value: Any) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from runtime.definition.effort import FULL, budget
 from runtime.definition.finding import Findings, Path
 from runtime.definition.language import (
     API_VERSION,
@@ -109,9 +110,13 @@ def read_document(
     if not isinstance(source, dict):
         findings.error("type", f"a workflow is a mapping, not {kind_of(source)}", ())
         return Document({})
-    if is_manifest(source):
-        return _manifest(source, Reading(findings, camel=True, keys=keys))
-    reading = Reading(findings, keys=keys)
+    with budget(FULL):  # For all the JSON Schemas that stand in it.
+        if is_manifest(source):
+            return _manifest(source, Reading(findings, camel=True, keys=keys))
+        return _flat(source, Reading(findings, keys=keys))
+
+
+def _flat(source: dict[str, Json], reading: Reading) -> Document:
     name = "tasks" if "tasks" in source and "steps" not in source else "steps"
     value = (FLAT if name == "steps" else FLAT_TASKS).read(source, (), reading)
     document = Document(_as_steps(value), uses=reading.uses)

@@ -6,9 +6,9 @@ default is required, unless it says `required: false`. No schema is ever fetched
 
 from __future__ import annotations
 
-import copy
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError, ValidationError
@@ -16,10 +16,13 @@ from jsonschema.protocols import Validator
 from referencing.exceptions import Unresolvable
 
 from runtime.definition.accept import Accept, compile_accept
+from runtime.definition.effort import FULL, QUICK, TooCostly, budget, pay
 from runtime.definition.finding import Findings, Path, did_you_mean
-from runtime.definition.judge import FORMATS, BadPattern, TooCostly, judge, misfits
+from runtime.definition.judge import FORMATS, judge, misfits
+from runtime.definition.pattern import BadPattern
 from runtime.definition.shape import kind_of
 from runtime.definition.subschemas import Refusal, check_subschemas
+from runtime.expression import MAX_COMPARED
 from runtime.model.errors import Invalid, Problem
 from runtime.model.plan import Plan
 from runtime.model.values import Json
@@ -32,6 +35,8 @@ _PLAIN: Final = frozenset(
 )  # fmt: skip
 _MAX_PROBLEMS: Final = 100
 _MAX_HINTS: Final = 10
+_AT_ONCE: Final = 5  # Of parts that are copied or looked up, for one unit of the budget.
+_COMPARING: Final = 100  # Of two names, in the worst case.
 
 
 def is_schema(value: dict[str, Json]) -> bool:
@@ -48,8 +53,7 @@ def read_params(value: Json, path: Path, findings: Findings) -> Json:
     short = not is_schema(value)
     schema = _expand(value, path, findings) if short else value
     try:
-        Draft202012Validator.check_schema(schema, format_checker=FORMATS)
-        check_subschemas(schema)
+        _check(schema)
     except SchemaError as error:
         findings.error(
             "params-schema",
@@ -69,14 +73,21 @@ def read_params(value: Json, path: Path, findings: Findings) -> Json:
 def check_schema(schema: dict[str, Json], path: Path, findings: Findings) -> None:
     """Say whether a JSON Schema beside params can't be used."""
     try:
-        Draft202012Validator.check_schema(schema, format_checker=FORMATS)
-        check_subschemas(schema)
+        _check(schema)
     except SchemaError as error:
         message = f"this is not a JSON Schema: {error.message[:200]}"
         findings.error("json-schema", message, (*path, *error.path))
     except Refusal as refused:
         place = (*path, *refused.place)
         findings.error("json-schema", refused.message, place, hint=refused.hint)
+
+
+def _check(schema: dict[str, Json]) -> None:
+    try:
+        Draft202012Validator.check_schema(schema, format_checker=FORMATS)
+        check_subschemas(schema)
+    except TooCostly:
+        raise Refusal("checking this schema takes too long", ()) from None
 
 
 def _expand(value: dict[str, Json], path: Path, findings: Findings) -> dict[str, Json]:
@@ -134,18 +145,22 @@ def _plain_part(schema: dict[str, Json]) -> dict[str, Json]:
 def _check_defaults(
     schema: dict[str, Json], path: Path, findings: Findings, *, short: bool
 ) -> None:
+    """All of them pay into the one budget of the document; after the one that uses it up none is looked at."""
     properties = schema.get("properties")
     if not isinstance(properties, dict):
         return
-    validator = judge(schema)
+    validator: Validator | None = None
     for name, one in properties.items():
         if not isinstance(one, dict) or "default" not in one:
             continue
         place = _place(path, ["properties", name, "default"], short=short)
         try:
+            validator = validator or judge(schema)
             errors = misfits(validator.evolve(schema=one), one["default"], 1)
-        except (TooCostly, RecursionError):
+        except (TooCostly, RecursionError) as error:
             findings.error("params-schema", f"the default of {name} takes too long to check", place)
+            if isinstance(error, TooCostly):
+                return
             continue
         if errors:
             findings.error(
@@ -173,16 +188,31 @@ def _compiled(digest: str, carried: _Carried) -> tuple[Accept, Validator]:  # no
     return compile_accept(carried.schema), judge(carried.schema)
 
 
-def apply_params(plan: Plan, input: Json) -> Json:
-    """The input with defaults filled in; raises Invalid with every misfit, field by field."""
+def apply_params(plan: Plan, input: Json, *, quickly: bool = False) -> Json:
+    """The input with defaults filled in; raises Invalid with every misfit, field by field.
+
+    Takes up to a few seconds for what is large. `quickly` gives up after some tens of milliseconds and raises
+    TooCostly: whoever must not keep others waiting asks so first, and then again in a thread.
+    """
     if plan.params_schema is None:
         if input is None:
             return {}
         if not isinstance(input, dict):
             raise Invalid([Problem("params", "the input is a mapping of params", path=("input",))])
         return input
-    filled = with_defaults(plan.params_schema, {} if input is None else input)
-    accepts, validator = _compiled(plan.digest.text, _Carried(plan.params_schema))
+    try:
+        with budget(QUICK if quickly else FULL):
+            return _applied(plan.digest.text, plan.params_schema, {} if input is None else input)
+    except TooCostly:
+        if quickly:
+            raise
+        message = "the input is too large for its schema: checking it takes too long"
+        raise Invalid([Problem("params", message, path=("input",))]) from None
+
+
+def _applied(digest: str, schema: Json, input: Json) -> Json:
+    filled = with_defaults(schema, input)
+    accepts, validator = _compiled(digest, _Carried(schema))
     if accepts(filled):
         return filled
     try:
@@ -194,14 +224,11 @@ def apply_params(plan: Plan, input: Json) -> Json:
         raise Invalid(
             [Problem("params", "the input is nested too deeply", path=("input",))]
         ) from None
-    except TooCostly:
-        message = "the input is too large for its schema: checking it takes too long"
-        raise Invalid([Problem("params", message, path=("input",))]) from None
     except (Unresolvable, BadPattern) as error:
         raise Invalid([Problem("params", f"the params schema is broken: {error}")]) from None
-    problems = [one for error in errors for one in _problems(error)]
+    problems = _problems(errors)
     if problems:
-        raise Invalid(problems[:_MAX_PROBLEMS])
+        raise Invalid(problems)
     return filled
 
 
@@ -213,40 +240,57 @@ def with_defaults(schema: Json, value: Json) -> Json:
     if not isinstance(properties, dict):
         return value
     out = dict(value)
+    pay(1 + (len(value) + len(properties)) // _AT_ONCE)
     for name, one in properties.items():
         if not isinstance(one, dict):
             continue
         if name in out:
             out[name] = with_defaults(one, out[name])
         elif "default" in one:
-            out[name] = copy.deepcopy(one["default"])
+            out[name] = _copied(one["default"])
     return out
 
 
-def _problems(error: ValidationError) -> list[Problem]:
+def _copied(value: Json) -> Json:
+    if isinstance(value, dict):
+        pay(1 + len(value) // _AT_ONCE)
+        return {key: _copied(one) for key, one in value.items()}
+    if isinstance(value, list):
+        pay(1 + len(value) // _AT_ONCE)
+        return [_copied(one) for one in value]
+    return value
+
+
+def _problems(errors: list[ValidationError]) -> list[Problem]:
     """One problem per field: what is missing or unknown is named by its own path."""
-    path = ("input", *(str(part) for part in error.absolute_path))
-    if error.validator == "required" and isinstance(error.instance, dict):
-        missing = [one for one in _listed(error.validator_value) if one not in error.instance]
-        name = next((one for one in missing if error.message.startswith(repr(one))), missing[0])
-        return [Problem("params-required", f"{name} is missing", path=(*path, str(name)))]
-    if error.validator == "additionalProperties" and isinstance(error.instance, dict):
-        known = list(error.schema.get("properties", {})) if isinstance(error.schema, dict) else []
-        extra = [one for one in error.instance if one not in known]
-        return [
-            Problem(
-                "params-unknown",
-                f"{one} is not a param of this workflow",
-                path=(*path, one),
-                hint=did_you_mean(one, known) if index < _MAX_HINTS else None,
-            )
-            for index, one in enumerate(extra[:_MAX_PROBLEMS])
-        ]
-    return [Problem("params", _shortened(error.message), path=path)]
+    found: list[Problem] = []
+    for error in errors:
+        path = ("input", *(str(part) for part in error.absolute_path))
+        if error.validator == "required":
+            name = str(cast("list[str]", error.validator_value)[0])
+            found.append(Problem("params-required", f"{name} is missing", path=(*path, name)))
+        elif error.validator == "additionalProperties" and isinstance(error.instance, dict):
+            known = error.schema.get("properties", {}) if isinstance(error.schema, dict) else {}
+            _say_unknown(error.instance, known, path, found)
+        else:
+            found.append(Problem("params", _shortened(error.message), path=path))
+    return found[:_MAX_PROBLEMS]
 
 
-def _listed(value: Any) -> list[str]:
-    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
+def _say_unknown(
+    instance: dict[str, Json], known: Mapping[str, Any], path: tuple[str, ...], found: list[Problem]
+) -> None:
+    pay(len(instance) // _AT_ONCE)
+    for one in instance:
+        if len(found) >= _MAX_PROBLEMS:
+            return
+        if one not in known:
+            hint = None
+            if len(found) < _MAX_HINTS:
+                pay(_COMPARING * min(len(known), MAX_COMPARED))
+                hint = did_you_mean(one, known)
+            message = f"{one} is not a param of this workflow"
+            found.append(Problem("params-unknown", message, path=(*path, one), hint=hint))
 
 
 def _shortened(message: str) -> str:

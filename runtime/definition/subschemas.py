@@ -16,7 +16,8 @@ from referencing import Registry
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
-from runtime.definition.judge import FORMATS, BadPattern, linear_pattern
+from runtime.definition.judge import FORMATS
+from runtime.definition.pattern import BadPattern, linear_pattern
 from runtime.model.values import Json
 
 MAX_UNFOLDED: Final = 20_000
@@ -43,21 +44,17 @@ def check_subschemas(schema: dict[str, Json]) -> None:
     """Raises Refusal for the first thing that can't be judged."""
     try:
         urlsplit(str(schema.get("$id", "")))
-        walk = _Walk(schema)
-        walk.size(schema, (), is_root=True)
+        _Walk(schema).size(schema, (), is_root=True)
     except RecursionError:
         raise Refusal("this schema is nested too deeply", ()) from None
     except ValueError:
         raise Refusal("this $id is not an address", ("$id",)) from None
-    if walk.has_pattern_keys and walk.has_unevaluated:
-        raise Refusal("patternProperties and unevaluatedProperties can't stand together", ())
 
 
 class _Walk:
     def __init__(self, root: dict[str, Json]) -> None:
         self._resolver = Registry().resolver_with_root(DRAFT202012.create_resource(root))
         self._sizes: dict[int, int] = {}
-        self.has_pattern_keys = self.has_unevaluated = False
 
     def size(self, schema: Any, place: Place, *, is_root: bool = False) -> int:
         """How many schemas this one unfolds into; one that contains itself counts once."""
@@ -79,8 +76,6 @@ class _Walk:
     def _check_own(self, schema: dict[str, Any], place: Place, *, is_root: bool) -> None:
         if "$id" in schema and not is_root:
             raise Refusal("$id stands only at the top of params", (*place, "$id"))
-        self.has_pattern_keys |= "patternProperties" in schema
-        self.has_unevaluated |= "unevaluatedProperties" in schema
         patterns = [
             (one, (*place, "patternProperties", one)) for one in schema.get("patternProperties", ())
         ]

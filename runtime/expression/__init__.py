@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from runtime.expression.budget import CONSTANT, DEFAULT, Limits
 from runtime.expression.compile import Reference
-from runtime.expression.error import ExpressionError, nearest
+from runtime.expression.error import MAX_COMPARED, ExpressionError, nearest
 from runtime.expression.inspection import (
     MAX_CHARACTERS,
     Inspection,
@@ -30,6 +30,7 @@ __all__ = [
     "CONSTANT",
     "DEFAULT",
     "MAX_CHARACTERS",
+    "MAX_COMPARED",
     "TEXT",
     "ExpressionError",
     "Inspection",

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-_MAX_COMPARED = 1_000
+MAX_COMPARED = 1_000
 _LONGEST_NAME = 64
 
 
@@ -64,9 +64,7 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
     if len(name) > _LONGEST_NAME:
         return None
     candidates = [
-        one
-        for one, _ in zip(names, range(_MAX_COMPARED), strict=False)
-        if len(one) <= _LONGEST_NAME
+        one for one, _ in zip(names, range(MAX_COMPARED), strict=False) if len(one) <= _LONGEST_NAME
     ]
     found = get_close_matches(name, candidates, n=1, cutoff=0.6)
     return found[0] if found else None

@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from runtime.definition import apply_params
-from runtime.definition.judge import TooCostly, judge, misfits
+from runtime.definition import apply_params, document, params
+from runtime.definition.effort import FULL
 from runtime.model.errors import Invalid
-from tests.support.effort import effort
 
 
 @pytest.fixture
@@ -150,29 +149,8 @@ def test_a_hostile_input_is_refused_in_linear_time(params, given, plan_with):
         apply_params(plan_with(params), given)
 
 
-PATTERNS: dict[str, Any] = {f"^x{i}$": {} for i in range(1_000)}
-
-
-@pytest.mark.parametrize(
-    ("schema", "value"),
-    [
-        ({"patternProperties": PATTERNS}, {f"k{i}": 1 for i in range(2_000)}),
-        (
-            {"patternProperties": PATTERNS, "additionalProperties": False},
-            {f"k{i}": 1 for i in range(2_000)},
-        ),
-        ({"allOf": [{"uniqueItems": True}] * 2_000}, list(range(2_000))),
-        ({"allOf": [{"pattern": "^(a|b)*$"}] * 2_000}, "a" * 1_000_000),
-    ],
-)
-def test_what_a_schema_looks_at_is_paid_for(schema, value):
-    with effort() as spent, pytest.raises(TooCostly):
-        misfits(judge(schema), value, 1)
-
-    assert spent.seconds < 2
-
-
-def test_a_schema_that_branches_with_every_level_is_given_up(plan_with):
+def test_a_schema_that_branches_with_every_level_is_given_up(plan_with, monkeypatch):
+    monkeypatch.setattr(params, "FULL", FULL // 20)
     plan = plan_with(
         "{type: object, properties: {t: {$ref: '#/$defs/t'}}, $defs: {t: {anyOf: "
         "[{type: array, items: {$ref: '#/$defs/t'}}, {type: array, minItems: 1, items: {$ref: '#/$defs/t'}}]}}}"
@@ -191,3 +169,38 @@ def test_unique_tells_true_from_one_and_one_from_no_one_point_zero(plan_with):
     assert apply_params(plan, {"l": [1, True, "1", [1], [True]]})
     with pytest.raises(Invalid):
         apply_params(plan, {"l": [{"a": 1}, {"a": 1.0}]})
+
+
+def test_the_defaults_of_a_document_have_one_budget(check, monkeypatch):
+    monkeypatch.setattr(document, "FULL", 20_000)
+    one = "p%d: {type: array, uniqueItems: true, default: %s}"
+    params = ", ".join(one % (i, list(range(900))) for i in range(50))
+
+    found = check(f"name: x\nparams: {{{params}}}\nsteps: [{{id: a, uses: core.noop@1}}]")
+
+    assert [one.rule for one in found.problems] == ["params-schema"]
+    assert "takes too long to check" in found.problems[0].message
+    assert found.problems[0].path[:1] == ("params",)
+
+
+@pytest.mark.parametrize("where", ["params: {%s}\n", "form"])
+def test_the_patterns_of_a_document_have_one_budget(where, check, monkeypatch):
+    monkeypatch.setattr(document, "FULL", 20_000)
+    properties = ", ".join(f"p{i}: {{type: string, pattern: 'x{{{900 + i}}}'}}" for i in range(99))
+    form = f", type: human_task, form: {{properties: {{{properties}}}}}"
+    kind = form if where == "form" else ", uses: core.noop@1"
+    top = "" if where == "form" else where % properties
+
+    found = check(f"name: x\n{top}steps: [{{id: a{kind}}}]")
+
+    errors = [(one.rule, one.message) for one in found.problems if one.severity == "error"]
+    rule = "json-schema" if where == "form" else "params-schema"
+    assert errors == [(rule, "checking this schema takes too long")]
+
+
+def test_keys_by_pattern_stand_beside_what_is_unevaluated(plan_with):
+    plan = plan_with("{type: object, patternProperties: {'^x-': {}}, unevaluatedProperties: false}")
+
+    assert apply_params(plan, {"x-a": 1}) == {"x-a": 1}
+    with pytest.raises(Invalid):
+        apply_params(plan, {"y": 1})
