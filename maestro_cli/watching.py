@@ -40,7 +40,9 @@ _STEP_WORDS: Final = {
     "timer_set": "waiting",
     "signal_awaited": "waiting",
     "step_doubt_settled": "in_doubt",
+    "map_opened": "running",
 }
+_ITEM_ENDS: Final = frozenset({"step_completed", "step_failed", "step_timed_out", "step_cancelled"})
 _URGENCY: Final = (
     "failed",
     "timed_out",
@@ -66,6 +68,8 @@ class StepRow:
     started: str | None = None
     finished: str | None = None
     note: str = ""
+    items: int | None = None
+    ended_items: int = 0
 
 
 @dataclass(slots=True)
@@ -95,6 +99,14 @@ class Progress:
 
     def _apply_step(self, word: str, event: Mapping[str, Any]) -> None:
         row = self.steps.setdefault(event["stepKey"], StepRow(event["stepKey"]))
+        if event.get("mapIndex") is not None:
+            self._apply_item(word, row)
+            return
+        if word == "map_opened":
+            data = event.get("data") or {}
+            row.items, row.ended_items = data.get("items"), data.get("kept") or 0
+            row.note = _of_items(row)
+            return
         row.status = _STEP_WORDS[word]
         row.attempt = event.get("attempt") or row.attempt
         row.note = on_one_line(note_of(event))
@@ -106,6 +118,14 @@ class Progress:
             self.retries += 1
         else:
             row.finished = event["at"]
+
+    def _apply_item(self, word: str, row: StepRow) -> None:
+        """Of an item of a map only that it has ended is counted, or that it is tried again."""
+        if word in _ITEM_ENDS:
+            row.ended_items += 1
+            row.note = _of_items(row)
+        elif word == "step_retrying":
+            self.retries += 1
 
     @property
     def elapsed_seconds(self) -> float:
@@ -123,6 +143,10 @@ class Progress:
         """`4 completed, 1 running`."""
         statuses = [row.status for row in self.steps.values()]
         return ", ".join(f"{statuses.count(word)} {word}" for word in _URGENCY if word in statuses)
+
+
+def _of_items(row: StepRow) -> str:
+    return f"{row.ended_items} of {row.items} items"
 
 
 def note_of(event: Mapping[str, Any]) -> str:
@@ -143,13 +167,19 @@ def note_of(event: Mapping[str, Any]) -> str:
     return text
 
 
+def step_place(line: Mapping[str, Any]) -> str:
+    """The step that something is about; of an item of a map with its number: `each[3]`."""
+    item = line.get("mapIndex")
+    return f"{line.get('stepKey') or ''}{'' if item is None else f'[{item}]'}"
+
+
 def event_line(event: Mapping[str, Any]) -> str:
     """One event on one line."""
     attempt = event.get("attempt") or 1
     parts = [
         event["at"],
         event["type"].lower(),
-        event.get("stepKey") or "",
+        step_place(event),
         f"attempt {attempt}" if attempt > 1 else "",
     ]
     note = note_of(event)

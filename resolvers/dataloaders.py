@@ -18,18 +18,19 @@ from runtime.definition import Validation, compile_plan
 from runtime.model.blocker import Standing
 from runtime.model.dead_letter import DeadLetter, DeadLetterId
 from runtime.model.errors import MaestroError
-from runtime.model.execution import Execution, StepExecution
+from runtime.model.execution import Execution, MapProgress, StepExecution
 from runtime.model.execution_stats import ExecutionStats
 from runtime.model.identity import Principal
 from runtime.model.plan import Plan
 from runtime.model.step_table import StepColumn, StepTable
-from runtime.model.values import Duration
+from runtime.model.values import Duration, Money
 from runtime.model.workflow import DefinitionFormat, Workflow, WorkflowVersion
 from runtime.services.dead_letter import DeadLetterService
 from runtime.services.execution import ExecutionService
 from runtime.services.execution_stats import ExecutionStatsService
 from runtime.services.past import PastExecution
 from runtime.services.simulation import Turn
+from runtime.services.step_view import StepView
 from runtime.services.workflow import WorkflowService
 
 K = TypeVar("K")
@@ -155,6 +156,33 @@ class Loaders:
         if at is None:
             return await self.steps.load(id) or ()
         return (await self.past.load((id, at))).steps
+
+    @cached_property
+    def view(self) -> DataLoader[UUID, StepView | None]:
+        """What is stored of the steps of each execution, for what is asked about the items of its maps."""
+        return _by(lambda keys: self._executions.items.views(self._who, keys))
+
+    @cached_property
+    def progress(self) -> DataLoader[tuple[UUID, int], MapProgress | None]:
+        """How far each map is, by execution and step."""
+        return DataLoader(self._progress_of)
+
+    async def _progress_of(self, keys: list[tuple[UUID, int]]) -> list[MapProgress | None]:
+        views = await self.view.load_many([execution for execution, _ in keys])
+        return [
+            None if view is None else await self._executions.items.progress(self._who, view, step)
+            for view, (_, step) in zip(views, keys, strict=True)
+        ]
+
+    @cached_property
+    def item_costs(self) -> DataLoader[tuple[UUID, int | None], dict[int, tuple[Money, ...]]]:
+        """What the items of the maps of each execution cost, by then."""
+        return DataLoader(self._item_costs_of)
+
+    async def _item_costs_of(
+        self, keys: list[tuple[UUID, int | None]]
+    ) -> list[dict[int, tuple[Money, ...]]]:
+        return [await self._executions.items.costs(self._who, one, at) for one, at in keys]
 
     @cached_property
     def standing(self) -> DataLoader[UUID, Standing | None]:

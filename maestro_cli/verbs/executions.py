@@ -8,6 +8,7 @@ from typing import Any, Final
 import click
 
 from maestro_cli.client import Client
+from maestro_cli.errors import CliError
 from maestro_cli.filters import STATUSES, parse_filter, parse_order
 from maestro_cli.groups import VerbGroup
 from maestro_cli.options import Options
@@ -15,8 +16,20 @@ from maestro_cli.output import Column, compact, money, show_fields, show_one, sh
 from maestro_cli.paging import collect
 from maestro_cli.starting import get_state, show_result, unknown
 from maestro_cli.visible import json_text, on_one_line, visible
+from maestro_cli.watching import step_place
 
 _ALL: Final = 1_000_000
+STEP_STATUSES: Final = (
+    "pending",
+    "ready",
+    "running",
+    "retrying",
+    "in_doubt",
+    "completed",
+    "failed",
+    "cancelled",
+    "timed_out",
+)
 _COLUMNS: Final = (
     Column("ID", "id"),
     Column("WORKFLOW", "workflow.name"),
@@ -35,6 +48,8 @@ _STEP_COLUMNS: Final = (
     Column("DURATION", "duration", "duration"),
     Column("ERROR", "error.message"),
 )
+_ITEM_COLUMNS: Final = (Column("ITEM", "mapIndex"), *_STEP_COLUMNS[1:])
+_ITEMS: Final = Column("ITEMS", "items")
 _COST: Final = Column("COST", "cost", "money")
 
 
@@ -101,6 +116,44 @@ def get(options: Options, id: str) -> None:
     if found is None:
         raise unknown(id)
     show_one(options, found, lambda: _draw(options, found))
+
+
+@executions.command()
+@click.argument("id")
+@click.argument("step")
+@click.option(
+    "--status",
+    multiple=True,
+    type=click.Choice(STEP_STATUSES),
+    metavar="STATUS",
+    help="Repeatable.",
+)
+@click.option(
+    "--limit", type=click.IntRange(1), default=20, show_default=True, help="At most so many."
+)
+@click.option("--all", "everything", is_flag=True, help="All of them, page by page.")
+@click.pass_obj
+def items(
+    options: Options, id: str, step: str, status: tuple[str, ...], limit: int, everything: bool
+) -> None:
+    """List the items of a map, in the order of its list."""
+    client = Client.of(options)
+    wanted = [one.upper() for one in status] or None
+
+    def fetch(size: int, after: str | None) -> dict[str, Any]:
+        variables = {"id": id, "step": step, "status": wanted, "first": size, "after": after}
+        found = client.run("list_items", **variables)["execution"]
+        if found is None:
+            raise unknown(id)
+        page = (found["step"] or {}).get("items")
+        if page is None:
+            raise CliError(
+                f"The step {step!r} of this execution is no map that has begun.", code="NOT_FOUND"
+            )
+        return dict(page)
+
+    rows = collect(fetch, _ALL if everything else limit)
+    show_rows(options, rows, _ITEM_COLUMNS, empty="No items.")
 
 
 @executions.command()
@@ -201,9 +254,17 @@ def _log_line(line: Mapping[str, Any]) -> str:
     """Time, level, step, text, facts: on one line."""
     facts = " ".join(f"{name}={compact(value)}" for name, value in (line["fields"] or {}).items())
     attempt = f" attempt {line['attempt']}" if line["attempt"] > 1 else ""
-    place = f"{line['stepKey'] or '-'}{attempt}"
+    place = f"{step_place(line) or '-'}{attempt}"
     parts = (line["at"], f"{line['level']:<7}", place, line["message"], facts)
     return on_one_line("  ".join(part for part in parts if part))
+
+
+def _items(progress: Mapping[str, Any] | None) -> str | None:
+    """`40/100`, and how many failed."""
+    if progress is None:
+        return None
+    failed = f", {progress['failed']} failed" if progress["failed"] else ""
+    return f"{progress['completed']}/{progress['total']}{failed}"
 
 
 def _stack(text: str | None) -> list[str]:
@@ -237,8 +298,11 @@ def _draw(options: Options, found: dict[str, Any]) -> None:
     )
     print()
     # Few workflows have steps that cost something; others are spared the empty column.
-    columns = (*_STEP_COLUMNS[:4], _COST, *_STEP_COLUMNS[4:]) if found["cost"] else _STEP_COLUMNS
-    show_rows(options, found["steps"], columns, empty="No steps.")
+    more = [_ITEMS] if any(step["progress"] for step in found["steps"]) else []
+    more += [_COST] if found["cost"] else []
+    columns = (*_STEP_COLUMNS[:4], *more, *_STEP_COLUMNS[4:])
+    rows = [{**step, "items": _items(step["progress"])} for step in found["steps"]]
+    show_rows(options, rows, columns, empty="No steps.")
     for step in found["steps"]:
         if stack := _stack((step["error"] or {}).get("stack")):
             print(f"\n{step['stepKey']}:", *stack, sep="\n")
@@ -248,4 +312,10 @@ def _draw(options: Options, found: dict[str, Any]) -> None:
                 what = "--made [--output JSON] | --not-made | --fail"
                 options.say(
                     f"look at the other side, then: mc resolve {found['id']} {step['stepKey']} {what}"
+                )
+            elif step["progress"] and step["status"] == "RUNNING":
+                one = f"{found['id']} {step['stepKey']}"
+                options.say(
+                    f"for items in doubt: mc executions items {one} --status in_doubt, then: "
+                    f"mc resolve {one} --item N"
                 )

@@ -19,6 +19,7 @@ _COLUMNS: Final = (Column("ID", "id"), Column("STATUS", "status", "status"))
 @click.command(cls=Verb)
 @click.argument("id")
 @click.argument("step")
+@click.option("--item", type=click.IntRange(0), metavar="N", help="Of a map: its item, from 0.")
 @click.option("--made", "decision", flag_value="MADE", help="It was made: the step completes.")
 @click.option("--not-made", "decision", flag_value="NOT_MADE", help="It was not: call it now.")
 @click.option("--fail", "decision", flag_value="FAIL", help="Give the step up.")
@@ -29,6 +30,7 @@ def resolve(
     options: Options,
     id: str,
     step: str,
+    item: int | None,
     decision: str | None,
     data: str | None,
     reason: str | None,
@@ -40,6 +42,7 @@ def resolve(
         raise usage("Only a call that was made has given something: --data goes with --made.")
     values: dict[str, Any] = {
         "executionId": id, "stepKey": step, "decision": decision, "reason": reason,
+        **({} if item is None else {"mapIndex": item}),
         "output": None if data is None else parse_value(data, "--data"),
     }  # fmt: skip
     payload = Client.of(options).run("resolve_in_doubt", input=values)["resolveInDoubt"]

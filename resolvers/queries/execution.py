@@ -17,12 +17,15 @@ from runtime.model.execution import (
     Execution,
     ExecutionFilter,
     ExecutionOrder,
+    MapProgress,
     StepExecution,
     StepStatus,
 )
 from runtime.model.execution_comparison import ExecutionComparison
 from runtime.model.page import Page, PageRequest
 from runtime.model.values import Json, Money, total
+from runtime.services.item import NO_PAST
+from runtime.services.step_view import StepView
 
 T = TypeVar("T")
 
@@ -103,7 +106,54 @@ async def stack(
 async def cost(context: Context, *, execution_id: UUID, at: int | None = None) -> tuple[Money, ...]:
     """What the steps of an execution cost: an amount for each currency."""
     found = await steps(context, execution_id=execution_id, at=at)
-    return total(one for step in found for one in step.costs)
+    spent = [one for step in found for one in step.costs]
+    if any(step.items is not None for step in found):
+        of_items = await context.loaders.item_costs.load((execution_id, at))
+        spent += [one for costs in of_items.values() for one in costs]
+    return total(spent)
+
+
+async def step_cost(context: Context, *, step: StepExecution) -> tuple[Money, ...]:
+    """What a step cost, that of a map with its items."""
+    of_items = await context.loaders.item_costs.load((step.execution_id, step.at))
+    return total((*step.costs, *of_items.get(step.index, ())))
+
+
+async def items(
+    context: Context,
+    *,
+    step: StepExecution,
+    after: int,
+    limit: int,
+    statuses: Sequence[StepStatus],
+) -> tuple[Page[StepExecution], int | None] | None:
+    """The items of a map behind the first `after`, and how many there are; None of what is no map that has begun."""
+    view = await _view_of(context, step)
+    if view is None:
+        return None
+    return await context.executions.items.page(
+        context.who, view, step.index, after=after - 1, limit=limit, statuses=statuses
+    )
+
+
+async def progress(context: Context, *, step: StepExecution) -> MapProgress | None:
+    """How far a map is; None of what is no map that has begun."""
+    if not _has_items(step):
+        return None
+    return await context.loaders.progress.load((step.execution_id, step.index))
+
+
+async def _view_of(context: Context, step: StepExecution) -> StepView | None:
+    return await context.loaders.view.load(step.execution_id) if _has_items(step) else None
+
+
+def _has_items(step: StepExecution) -> bool:
+    """Whether it is a map that has begun; raises BadInput for what is shown as it was."""
+    if step.items is None:
+        return False
+    if step.at is not None:
+        raise BadInput(NO_PAST, reason="NO_PAST")
+    return True
 
 
 async def shown(context: Context, *, execution_id: UUID, value: Stored) -> Json:
@@ -115,7 +165,9 @@ async def step_input(context: Context, *, step: StepExecution) -> Json:
     """What a step was called with, derived from large values where it must be."""
     if step.input_missing is None:
         return step.input
-    return await context.artifacts.step_input(context.who, step.execution_id, step.key, at=step.at)
+    return await context.artifacts.step_input(
+        context.who, step.execution_id, step.key, item=step.item, at=step.at
+    )
 
 
 async def events(
@@ -141,6 +193,7 @@ async def logs(
     step_key: str | None,
     after: int,
     limit: int,
+    item: int | None = None,
     at: int | None = None,
 ) -> Page[LogLine]:
     """Log lines after a position, in order; raises BadInput for what is shown as it was: no event tells of a line."""
@@ -152,6 +205,7 @@ async def logs(
         context.who,
         execution_id,
         step_key=storable("stepKey", step_key),
+        item=item,
         after=after,
         limit=limit + 1,
     )

@@ -8,6 +8,7 @@ said of any moment of the past as well.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import Final
@@ -25,9 +26,15 @@ from runtime.engine.waiting_facts import (
     text_of,
     until_of,
 )
-from runtime.model.blocker import MOST_STEPS, BlockCause, Blocker, Standing
+from runtime.model.blocker import MOST_STEPS, BlockCause, Blocker, Standing, WaitingItem
 from runtime.model.event import EventKind, ExecutionEvent
-from runtime.model.execution import Execution, ExecutionStatus, StepStatus, WaitKind
+from runtime.model.execution import (
+    Execution,
+    ExecutionError,
+    ExecutionStatus,
+    StepStatus,
+    WaitKind,
+)
 from runtime.model.plan import InDoubt, Plan
 
 # Nothing waits any more of which this is said; what ended in doubt is looked at further.
@@ -46,6 +53,21 @@ _UNDER_WAY: Final = frozenset(
 )
 
 
+# They hold a place of `max_parallel_steps` themselves.
+_HAVE_PLACES: Final = frozenset({StepStatus.RUNNING, StepStatus.WAITING, StepStatus.RETRYING})
+
+
+@dataclass(frozen=True, slots=True)
+class ItemAt:
+    """An item of a map: `since` when it is what it is; `waiting` of one that waits; `is_over`: its map has ended."""
+
+    step: int
+    status: StepStatus
+    since: datetime
+    waiting: WaitingItem
+    is_over: bool = False
+
+
 class Blocking:
     """Says of each step of one execution why it is not running; reads the events when first asked."""
 
@@ -61,13 +83,71 @@ class Blocking:
         if self._execution.status.is_terminal:
             return self._ended(step)
         if status is StepStatus.RUNNING:
-            is_left = self._execution.status is ExecutionStatus.RUNNING and standing.is_lost
-            return self._without_worker(step, self._begun(step), standing) if is_left else None
+            return self._of_running(step, standing)
         if status is StepStatus.IN_DOUBT and not self._is_settled(step):
             return self._in_doubt(step)
         if self._facts.stop is not None:
             return self._stopping(step, self._facts.stop)
         return self._own(step, status, standing.now) or self._shared(step, status, standing)
+
+    def of_item(self, item: ItemAt, standing: Standing) -> Blocker | None:
+        """The cause of an item of a map, in the same order; None of one that runs, or waits for nothing any more."""
+        step, status = item.step, item.status
+        if status in _OVER or (status is StepStatus.IN_DOUBT and item.is_over):
+            return None
+        if self._execution.status.is_terminal:
+            return self._ended(step)
+        if status is StepStatus.RUNNING:
+            is_left = self._execution.status is ExecutionStatus.RUNNING and standing.is_lost
+            return self._without_worker(step, item.since, standing) if is_left else None
+        if status is StepStatus.IN_DOUBT:
+            return self._item_in_doubt(step, item.waiting)
+        return self._of_item_due(item, standing)
+
+    def _of_item_due(self, item: ItemAt, standing: Standing) -> Blocker:
+        """Of an item that has not begun, or waits for its next attempt."""
+        step, since, until = item.step, item.since, item.waiting.until
+        is_retrying = item.status is StepStatus.RETRYING
+        if self._facts.stop is not None:
+            return self._stopping(step, self._facts.stop)
+        if item.is_over:
+            return self._without_turn(step)
+        if is_retrying and until is not None and until > standing.now:
+            return self._item_retry(step, item.waiting)
+        if self._facts.paused is not None:
+            return self._paused(step, self._facts.paused, since)
+        if self._execution.status is not ExecutionStatus.RUNNING:
+            return self._unowned(step, since, standing)
+        if standing.is_lost:
+            return self._without_worker(step, since, standing)
+        starts = self._starting if is_retrying else self._places_of_map
+        return starts(step, since, standing)
+
+    def _of_running(self, step: int, standing: Standing) -> Blocker | None:
+        """What runs waits for nothing; a map is running too while nobody has its execution, and its items wait."""
+        if self._execution.status is ExecutionStatus.RUNNING:
+            since = self._begun(step)
+            return self._without_worker(step, since, standing) if standing.is_lost else None
+        at = self._facts.at.steps.get((step, -1))
+        if at is None or at.items is None:
+            return None
+        if self._facts.stop is not None:
+            return self._stopping(step, self._facts.stop)
+        waiting = standing.items.get(step) or self._parked_with()
+        if waiting is not None and waiting.until is None:
+            return self._item_in_doubt(step, waiting)
+        if waiting is not None and waiting.until is not None and waiting.until > standing.now:
+            return self._item_retry(step, waiting)
+        return self._shared(step, StepStatus.RUNNING, standing)
+
+    def _parked_with(self) -> WaitingItem | None:
+        """What the parking itself says of the items, where nobody has looked at them: as it was in the past."""
+        facts, wait = self._facts, self._execution.wait
+        is_parked = self._execution.status is ExecutionStatus.WAITING
+        if not is_parked or wait not in {WaitKind.IN_DOUBT, WaitKind.RETRY_BACKOFF}:
+            return None
+        until = None if wait is WaitKind.IN_DOUBT else facts.wake
+        return WaitingItem(-1, 0, 0, facts.idle, until)
 
     @cached_property
     def _facts(self) -> Facts:
@@ -152,18 +232,7 @@ class Blocking:
         error = error_of(event.field("error"))
         following = number_of(event.field("attempt")) + 1
         if error is not None and error.type == OPEN_ERROR:
-            details = error.details if isinstance(error.details, dict) else {}
-            target = text_of(details.get("target")) or "its target"
-            return Blocker(
-                BlockCause.BREAKER,
-                self._key(step),
-                event.at,
-                f"The circuit breaker of {target} is open: it keeps failing, so it is not called.",
-                "Its next try, which uses up no attempt; it calls when the breaker lets it.",
-                until=until,
-                target=target,
-                attempt=following,
-            )
+            return self._breaker(step, error, event.at, until, following)
         why = "" if error is None else f": {error.message}"
         return Blocker(
             BlockCause.RETRY,
@@ -172,6 +241,27 @@ class Blocking:
             f"Attempt {following - 1} failed{why}",
             f"Attempt {following}, after the delay of its retry policy.",
             until=until,
+            attempt=following,
+        )
+
+    def _breaker(
+        self,
+        step: int,
+        error: ExecutionError,
+        since: datetime,
+        until: datetime | None,
+        following: int,
+    ) -> Blocker:
+        details = error.details if isinstance(error.details, dict) else {}
+        target = text_of(details.get("target")) or "its target"
+        return Blocker(
+            BlockCause.BREAKER,
+            self._key(step),
+            since,
+            f"The circuit breaker of {target} is open: it keeps failing, so it is not called.",
+            "Its next try, which uses up no attempt; it calls when the breaker lets it.",
+            until=until,
+            target=target,
             attempt=following,
         )
 
@@ -189,6 +279,58 @@ class Blocking:
             attempt=None if told is None else number_of(told.field("attempt")),
         )
 
+    # --- causes of items ----------------------------------------------------------------------------
+
+    def _item_in_doubt(self, step: int, waiting: WaitingItem) -> Blocker:
+        rule = self._plan.steps[step].in_doubt
+        is_asked = rule is InDoubt.ASK
+        told_to = "a person's word" if is_asked else f"its rule, which is {rule.value}"
+        return Blocker(
+            BlockCause.IN_DOUBT,
+            self._key(step),
+            waiting.since,
+            f"Nobody knows whether the call of {_item(waiting)} was made.",
+            f"What its connector finds when it looks the call up, or else {told_to}.",
+            attempt=waiting.attempt or None,
+        )
+
+    def _item_retry(self, step: int, waiting: WaitingItem) -> Blocker:
+        error = error_of(waiting.error)
+        if error is not None and error.type == OPEN_ERROR:
+            return self._breaker(step, error, waiting.since, waiting.until, waiting.attempt + 1)
+        why = "" if error is None else f": {error.message}"
+        return Blocker(
+            BlockCause.RETRY,
+            self._key(step),
+            waiting.since,
+            f"An attempt of {_item(waiting)} failed{why or '.'}",
+            "Its next attempt, after the delay of its retry policy.",
+            until=waiting.until,
+            attempt=waiting.attempt + 1 if waiting.attempt else None,
+        )
+
+    def _places_of_map(self, step: int, since: datetime, _standing: Standing) -> Blocker:
+        plan = self._plan.steps[step].map
+        most = 1 if plan is None else plan.max_concurrency
+        return Blocker(
+            BlockCause.PARALLELISM,
+            self._key(step),
+            since,
+            f"At most {most} items of this map are under way at once, by `max_concurrency`.",
+            "Its turn, which comes in the order of the list.",
+        )
+
+    def _without_turn(self, step: int) -> Blocker:
+        """Its map has ended, and the execution goes on."""
+        ended = self._facts.last(step, *ENDS)
+        return Blocker(
+            BlockCause.ENDED,
+            self._key(step),
+            self._facts.began if ended is None else ended.at,
+            "The map has ended before its turn.",
+            "Nothing in this generation.",
+        )
+
     # --- causes of the execution --------------------------------------------------------------------
 
     def _shared(self, step: int, status: StepStatus, standing: Standing) -> Blocker:
@@ -204,6 +346,11 @@ class Blocking:
             if standing.is_lost:
                 return self._without_worker(step, since, standing)
             return self._starting(step, since, standing)
+        return self._unowned(step, since, standing)
+
+    def _unowned(self, step: int, since: datetime, standing: Standing) -> Blocker:
+        """Nobody has the execution: what it waits for to be had."""
+        facts = self._facts
         if self._is_scheduled(standing.now):
             return self._scheduled(step)
         if standing.losses >= _SUSPECT:
@@ -228,7 +375,7 @@ class Blocking:
     def _held_places(self, step: int, status: StepStatus, since: datetime) -> Blocker | None:
         """`max_parallel_steps`, when others hold all places. What waits itself holds one."""
         limit = self._plan.max_parallel_steps
-        if limit is None or status in {StepStatus.WAITING, StepStatus.RETRYING}:
+        if limit is None or status in _HAVE_PLACES:
             return None
         count, names, begun = self._holders
         if count < limit:
@@ -423,6 +570,14 @@ class Blocking:
 
     def _names(self, steps: Sequence[int]) -> tuple[str, ...]:
         return tuple(self._plan.steps[step].key for step in steps[:MOST_STEPS])
+
+
+def _item(waiting: WaitingItem) -> str:
+    """`item 7`, `item 7 and of 3 more`; of the past nobody knows which."""
+    if waiting.item < 0:
+        return "some of its items"
+    rest = waiting.count - 1
+    return f"item {waiting.item}" + (f" and of {rest} more" if rest > 0 else "")
 
 
 def _because(reason: str | None) -> str:

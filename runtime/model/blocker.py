@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
 from runtime.model.identity import Actor
+from runtime.model.values import Json
 
 MOST_STEPS: Final = 20
 MOST_BEFORE: Final = 1_000
@@ -63,12 +65,28 @@ class Blocker:
 
 
 @dataclass(frozen=True, slots=True)
+class WaitingItem:
+    """The item of a map that goes on first, of `count` that wait: `until` its next attempt, or (None) for a word.
+
+    `attempt` is the one that has ended, `since` when it did, or whose call is in doubt; `error` how it did.
+    """
+
+    item: int
+    count: int
+    attempt: int
+    since: datetime
+    until: datetime | None = None
+    error: Json = None
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """Where an execution stands among others at one moment, by the database's clock (`now`).
 
     `workers` serve its shard; `worker` is the owner's name, `is_lost` that its lease is over or it has left (`lost_at`,
     when that is known). `losses` are owners lost without a checkpoint. Of one that is queued, `position` is its place
     among the tenant's (from 1, None beyond MOST_BEFORE). `told_at` is when the oldest unread message came.
+    `items` are those that its maps wait for when it is parked, by the number of the step.
     """
 
     now: datetime
@@ -79,6 +97,7 @@ class Standing:
     losses: int = 0
     position: int | None = None
     told_at: datetime | None = None
+    items: Mapping[int, WaitingItem] = field(default_factory=dict)
 
 
 def foremost(blockers: list[Blocker]) -> Blocker | None:

@@ -277,7 +277,8 @@ class StepExecution:
 
     Its input is derived when it is looked at: a list of steps is mostly read without. So is why it is not running
     (`blocked`), from the same events as its status and from where its execution stands.
-    `costs` are what all its attempts cost, those of earlier generations too: an amount for each currency.
+    `costs` are what all its attempts cost, those of earlier generations too: an amount for each currency; not what the
+    items of a map cost. Of a map `items` is how many it goes over, once that is known.
     With `at` it is shown as it was when that event was the newest.
     """
 
@@ -309,6 +310,8 @@ class StepExecution:
     worker_id: str | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    is_map: bool = False
+    items: int | None = None
     at: int | None = None
 
     @property
@@ -320,6 +323,16 @@ class StepExecution:
     def input_missing(self) -> BlobRef | None:
         """The first large value that its input is to be derived from."""
         return self.derived()[1]
+
+
+@dataclass(frozen=True, slots=True)
+class MapProgress:
+    """How far a map is: of the items of its list (`total`) so many have completed, failed for good, are running."""
+
+    total: int
+    completed: int
+    failed: int
+    running: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,13 +358,14 @@ class EnqueueRequest:
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """What a person says: about which step, what became of its call, and why they think so."""
+    """What a person says: about which step (or which `item` of a map), what became of its call, why they think so."""
 
     step_key: str
     decision: DoubtDecision
     output: Json = None
     reason: str | None = None
     key: str | None = None
+    item: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,16 +16,19 @@ import orjson
 
 from runtime.engine.program import ProgramCache
 from runtime.model.blob import BlobRef, NotLoaded, Stored
-from runtime.model.errors import NotFound
+from runtime.model.errors import BadInput, NotFound
 from runtime.model.execution import Execution, StepExecution, StepStatus
 from runtime.model.identity import Principal
 from runtime.model.values import Digest, Json
 from runtime.services.access import READ_EXECUTIONS, require
+from runtime.services.item import NO_PAST
+from runtime.services.item_view import MapView
 from runtime.services.past import Past, past_of
-from runtime.services.step_view import steps_of
+from runtime.services.step_view import StepView
 from runtime.services.watch import unknown
 from runtime.store.blob import Blobs
-from runtime.store.execution_record import ExecutionRecords
+from runtime.store.execution_item import ItemRecords
+from runtime.store.execution_record import AttemptRow, ExecutionRecords
 from runtime.store.plan import PlanStore
 from runtime.store.shards import Shards
 
@@ -47,6 +50,7 @@ class ArtifactService:
 
     def __init__(self, *, shards: Shards, blobs: Blobs, plans: PlanStore) -> None:
         self._records = ExecutionRecords(shards)
+        self._items = ItemRecords(shards)
         self._blobs = blobs
         self._plans = plans
         self._programs = ProgramCache()
@@ -65,26 +69,33 @@ class ArtifactService:
         return await self._blobs.load(who.tenant_id, execution_id, value)
 
     async def step_input(
-        self, who: Principal, id: UUID, key: str, *, at: int | None = None
+        self, who: Principal, id: UUID, key: str, *, item: int = -1, at: int | None = None
     ) -> Json:
         """The rendered input of a step, secrets masked, or what it was at an event; None when too large to be shown."""
-        step = await self._step(who, id, key, at=at, with_input=True)
+        step = await self._step(who, id, key, item, at=at, with_input=True)
         if step.input is None or len(orjson.dumps(step.input)) > SHOWN_BYTES:
             return None
         return step.input
 
     async def output(
-        self, who: Principal, id: UUID, key: str | None = None, *, at: int | None = None
+        self,
+        who: Principal,
+        id: UUID,
+        key: str | None = None,
+        *,
+        item: int = -1,
+        at: int | None = None,
     ) -> Artifact:
-        """The output of a step (or what it was at an event), or without a key that of the whole execution.
+        """The output of a step, or of an item of a map (or what it was at an event); without a key of the execution.
 
         Raises NotFound, and BadInput when there is no such event.
         """
         if key is not None:
-            step = await self._step(who, id, key, at=at)
+            step = await self._step(who, id, key, item, at=at)
             if step.status is not StepStatus.COMPLETED:
+                what = f"item {item} of the step" if item >= 0 else "step"
                 raise NotFound(
-                    f"The step {key!r} of the execution {id} has no output: it is "
+                    f"The {what} {key!r} of the execution {id} has no output: it is "
                     f"{step.status.name.lower()}.",
                     reason="NO_OUTPUT",
                 )
@@ -119,11 +130,12 @@ class ArtifactService:
         who: Principal,
         id: UUID,
         key: str,
+        item: int,
         *,
         at: int | None = None,
         with_input: bool = False,
     ) -> StepExecution:
-        """A step; with its input derived from large values too, unless they are too many."""
+        """A step, or an item of it; with its input derived from large values too, unless they are too many."""
         require(who, READ_EXECUTIONS)
         # Before all else is read: what comes in between is there, and not asked for.
         last = 0 if at is None else await self._records.last_sequence(who.tenant_id, id)
@@ -144,7 +156,7 @@ class ArtifactService:
             return loaded[ref]
 
         view = partial(
-            steps_of,
+            StepView.of,
             stored.execution,
             self._programs.get(plan),
             execution.version or (str(plan.version) if plan.version else None),
@@ -152,15 +164,33 @@ class ArtifactService:
             stored.rows,
             stored.events,
             resolve=resolve,
-            only=index,
         )
+        attempts = await self._attempts(who, view(), index, item, at=at)
         while True:
-            (step,) = view()
+            step = view().step(index)
+            if item >= 0 and (found := MapView.of(view(), index)) is not None:
+                step = found.item(item, attempts, None)
             missing = step.input_missing
             total = sum(ref.size for ref in loaded) + (missing.size if missing else 0)
             if not with_input or missing is None or total > _DERIVED_FROM_BYTES:
                 return step
             loaded[missing] = await self._blobs.load(who.tenant_id, id, missing)
+
+    async def _attempts(
+        self, who: Principal, view: StepView, step: int, item: int, *, at: int | None
+    ) -> list[AttemptRow]:
+        """The rows of an item; raises NotFound when there is none, and BadInput in the past: nobody knows them."""
+        if item < 0:
+            return []
+        if at is not None:
+            raise BadInput(NO_PAST, reason="NO_PAST", path=("at",))
+        found = MapView.of(view, step)
+        if found is None or item >= found.total:
+            raise NotFound(
+                f"The execution {view.execution.id} has no item {item} of this step.",
+                reason="ITEM_NOT_FOUND",
+            )
+        return (await self._items.rows(who.tenant_id, found.key, [item])).get(item, [])
 
 
 async def _whole(raw: bytes) -> AsyncIterator[bytes]:

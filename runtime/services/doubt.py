@@ -73,7 +73,14 @@ class DoubtService:
         execution = await self._get(who, id)
         json_of("output", said.output)
         digest = body_digest(
-            [str(id), said.step_key, said.decision.value, said.output, said.reason]
+            [
+                str(id),
+                said.step_key,
+                *(() if said.item is None else (said.item,)),
+                said.decision.value,
+                said.output,
+                said.reason,
+            ]
         )
         check_key(said.key)
         if said.decision is not DoubtDecision.MADE and said.output is not None:
@@ -86,11 +93,12 @@ class DoubtService:
                 connection, who.tenant_id, _OPERATION, said.key, digest, id, shard=shard
             ):
                 return execution
-            step = await self._doubtful(who, execution, said.step_key)
+            step = await self._doubtful(who, execution, said)
             data: dict[str, Json] = {
                 "actor": actor_json(who.actor),
                 "reason": said.reason,
                 "step": step.index,
+                **({} if said.item is None else {"item": said.item}),
                 "attempt": step.attempt,
                 "generation": execution.generation,
                 "decision": said.decision.value,
@@ -100,7 +108,7 @@ class DoubtService:
                 shard, who.tenant_id, id, InboxKind.RESOLVE_DOUBT, data, connection
             )
             if sent.status is None or sent.status.is_terminal:
-                raise _over(said.step_key, id)
+                raise _over(_place(said), id)
             check_room(id, sent.n, data)
         self._executions.told(execution, sent.status)
         return await self._get(who, id)
@@ -111,22 +119,40 @@ class DoubtService:
             raise unknown(id)
         return execution
 
-    async def _doubtful(self, who: Principal, execution: Execution, key: str) -> StepExecution:
-        step = await self._executions.step(who, execution.id, key)
+    async def _doubtful(
+        self, who: Principal, execution: Execution, said: Resolution
+    ) -> StepExecution:
+        step = await self._executions.step(who, execution.id, said.step_key)
         if step is None:
             raise NotFound(
-                f"The execution {execution.id} has no step {key[:64]!r}.",
+                f"The execution {execution.id} has no step {said.step_key[:64]!r}.",
                 reason="STEP_NOT_FOUND",
                 path=("stepKey",),
             )
+        if said.item is not None:
+            step = await self._item(who, execution, step, said.item)
         if execution.status.is_terminal and step.status is StepStatus.IN_DOUBT:
-            raise _over(key, execution.id)
+            raise _over(_place(said), execution.id)
         if step.status is not StepStatus.IN_DOUBT:
             word = step.status.name.lower().replace("_", " ")
             raise InvalidState(
-                f"The step {key!r} is in no doubt: it is {word}.", reason="NOT_IN_DOUBT"
+                f"The {_place(said)} is in no doubt: it is {word}.", reason="NOT_IN_DOUBT"
             )
         return step
+
+    async def _item(
+        self, who: Principal, execution: Execution, step: StepExecution, item: int
+    ) -> StepExecution:
+        items = self._executions.items
+        view = (await items.views(who, [execution.id]))[execution.id]
+        found = await items.find(who, view, step.index, item)
+        if found is None:
+            raise NotFound(
+                f"The step {step.key!r} of the execution {execution.id} has no item {item}.",
+                reason="ITEM_NOT_FOUND",
+                path=("mapIndex",),
+            )
+        return found
 
     async def _output(self, execution: Execution, step: StepExecution, said: Resolution) -> Json:
         """The output as the connector would have given it; raises Invalid that names what does not fit."""
@@ -159,9 +185,14 @@ class DoubtService:
         return ref.as_json()
 
 
-def _over(key: str, id: UUID) -> InvalidState:
+def _place(said: Resolution) -> str:
+    """`step 'pay'`, `item 3 of step 'pay'`."""
+    return ("" if said.item is None else f"item {said.item} of ") + f"step {said.step_key!r}"
+
+
+def _over(place: str, id: UUID) -> InvalidState:
     return InvalidState(
-        f"The execution {id} has ended with its step {key!r} in doubt; look at the other side, then retry the "
+        f"The execution {id} has ended with its {place} in doubt; look at the other side, then retry the "
         "execution, which makes the call again.",
         reason="EXECUTION_FINISHED",
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 from uuid import UUID
@@ -51,16 +52,18 @@ from runtime.services.changes import Changes
 from runtime.services.comparison import compare
 from runtime.services.execution_range import Places, refuse_live_search, refuse_unbounded
 from runtime.services.intake import Intake, Intent
+from runtime.services.item import ItemService
 from runtime.services.live import LiveList
 from runtime.services.live_execution import LiveExecutions
 from runtime.services.message import Messenger
 from runtime.services.past import Past, PastExecution, past_of
 from runtime.services.settled import SettledSteps
-from runtime.services.step_view import steps_by_rows, steps_of
+from runtime.services.step_view import StepView, steps_by_rows
 from runtime.services.watch import Watcher, unknown
 from runtime.store.blob import Blobs
 from runtime.store.enqueue import EnqueueOutcome, Enqueuer, Enqueuers
 from runtime.store.execution import ExecutionStore
+from runtime.store.execution_item import ItemRecords
 from runtime.store.execution_list import ExecutionList
 from runtime.store.execution_record import ExecutionRecords
 from runtime.store.execution_scan import most_read
@@ -113,6 +116,8 @@ class ExecutionService:
         self._records = ExecutionRecords(shards)
         self.places = Places()
         self.messages = Messenger(shards, store, queue, wakeup)
+        self._item_records = ItemRecords(shards)
+        self.items = ItemService(self._records, self._item_records, self._view)
         self._list = ExecutionList(shards)
         self._logs = LogStore(shards)
         self._watcher = Watcher(
@@ -405,9 +410,12 @@ class ExecutionService:
 
     async def _shown(self, who: Principal, past: Past) -> tuple[StepExecution, ...]:
         """The steps by what is, or was, stored of an execution."""
+        return (await self._view(who, past)).steps()
+
+    async def _view(self, who: Principal, past: Past) -> StepView:
         execution = past.execution
         program, version = await self._program(execution)
-        return steps_of(
+        return StepView.of(
             execution,
             program,
             version,
@@ -431,7 +439,10 @@ class ExecutionService:
     async def standings(self, who: Principal, ids: Sequence[UUID]) -> dict[UUID, Standing]:
         """Where executions stand among others now: what their events can't say of why a step is not running."""
         require(who, READ_EXECUTIONS)
-        return await self._records.standings(who.tenant_id, ids)
+        found, mapped = await self._records.standings(who.tenant_id, ids)
+        for one, items in (await self._item_records.waiting(who.tenant_id, mapped)).items():
+            found[one] = replace(found[one], items=items)
+        return found
 
     async def step(self, who: Principal, id: UUID, key: str) -> StepExecution | None:
         """One step by its key."""
@@ -461,14 +472,15 @@ class ExecutionService:
         id: UUID,
         *,
         step_key: str | None = None,
+        item: int | None = None,
         after: int = 0,
         limit: int = 200,
     ) -> builtins.list[LogLine]:
-        """Log lines after a position, in order; of one step or of all; with their stacks for who may debug."""
+        """Log lines after a position, in order; of a step (or item) or of all; with stacks for who may debug."""
         require(who, READ_EXECUTIONS)
         step = await self._index(who, id, step_key)
         found = await self._logs.read(
-            who.tenant_id, id, step=step, after=after, limit=min(limit, _MOST_EVENTS)
+            who.tenant_id, id, step=step, item=item, after=after, limit=min(limit, _MOST_EVENTS)
         )
         return [_seen(who, line) for line in found]
 

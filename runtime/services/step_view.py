@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Final, NamedTuple, TypeAlias
 
@@ -119,40 +119,111 @@ def steps_of(
     Inputs that depend on a large value are left out unless `resolve` has it; `stacks` says whether the caller may see
     where in the code of a step its failure was raised.
     """
-    rows = [row for row in rows if not row.is_withdrawn]
-    blocking = Blocking(program.plan, execution, events)
-    events = [event for event in events if event.kind in _READ]
-    retried = [event for event in events if event.kind is EventKind.EXECUTION_RETRIED]
-    begins = retried[-1].sequence if retried else 0
-    now = [event for event in events if event.sequence > begins]
-    started = {event.field("step"): event for event in now if event.kind is EventKind.STEP_STARTED}
-    state = _state(execution, program, version, tenant, rows, events)
-    phase = _phase(now)
-    scope = cache(partial(_scope, state, resolve))
-    by_step = _by_step(rows)
-    found = []
-    for index, step in enumerate(program.steps):
-        if only is not None and index != only:
-            continue
-        tried = by_step.get(index, [])
-        counting = _counting(tried, execution.generation, state.status[index])
-        begun = started.get(index)
-        status = _status(execution, state, index, counting, begun, phase=phase)
-        found.append(
-            _step(
-                execution,
-                step,
-                counting,
-                status,
-                begun,
-                scope=scope,
-                sight=_sight(state, index),
-                blocked=partial(blocking.of, index, status),
-                costs=_costs(tried),
-                stacks=stacks,
-            )
+    view = StepView.of(
+        execution, program, version, tenant, rows, events, resolve=resolve, stacks=stacks
+    )
+    return view.steps() if only is None else (view.step(only),)
+
+
+@dataclass(frozen=True, slots=True)
+class StepView:
+    """What rows and events say of an execution, read once; its steps, and the items of its maps, are derived from it.
+
+    `opened` are the newest MAP_OPENED events that still count, `started` the newest begins of this generation.
+    """
+
+    execution: Execution
+    program: Program
+    state: ExecutionState
+    scope: Scope
+    phase: _Phase
+    blocking: Blocking
+    rows: Mapping[int, list[AttemptRow]]
+    started: Mapping[Json, ExecutionEvent]
+    retried: Sequence[ExecutionEvent]
+    opened: Mapping[Json, ExecutionEvent]
+    stacks: bool
+
+    @classmethod
+    def of(
+        cls,
+        execution: Execution,
+        program: Program,
+        version: str | None,
+        tenant: str,
+        rows: Sequence[AttemptRow],
+        events: Sequence[ExecutionEvent],
+        *,
+        resolve: Resolve = nothing_loaded,
+        stacks: bool = False,
+    ) -> StepView:
+        """From what is stored of steps; arguments are those of `steps_of`."""
+        rows = [row for row in rows if not row.is_withdrawn]
+        blocking = Blocking(program.plan, execution, events)
+        events = [event for event in events if event.kind in _READ]
+        retried = [event for event in events if event.kind is EventKind.EXECUTION_RETRIED]
+        begins = retried[-1].sequence if retried else 0
+        now = [event for event in events if event.sequence > begins]
+        state = _state(execution, program, version, tenant, rows, events)
+        return cls(
+            execution,
+            program,
+            state,
+            cache(partial(_scope, state, resolve)),
+            _phase(now),
+            blocking,
+            _by_step(rows),
+            {e.field("step"): e for e in now if e.kind is EventKind.STEP_STARTED},
+            retried,
+            _opened(events),
+            stacks,
         )
-    return tuple(found)
+
+    def generations(self, event: ExecutionEvent) -> tuple[int, int]:
+        """The oldest generation that counted when this was told, and the one that told it."""
+        before = [one for one in self.retried if one.sequence < event.sequence]
+        anew = [n for n, e in enumerate(before, 1) if e.field("from_failed_step") is False]
+        return max(anew, default=0), len(before)
+
+    def sight(self, step: int, generation: int) -> dict[str, object]:
+        """What the expressions of a step saw in a generation."""
+        return self.scope(generation, _sight(self.state, step))
+
+    def steps(self) -> tuple[StepExecution, ...]:
+        """Every step, in the order of the plan."""
+        return tuple(self.step(index) for index in range(len(self.program.steps)))
+
+    def step(self, index: int) -> StepExecution:
+        """One step of the plan."""
+        execution, rows, begun = self.execution, self.rows.get(index, []), self.started.get(index)
+        counting = _counting(rows, execution.generation, self.state.status[index])
+        status = _status(execution, self.state, index, counting, begun, phase=self.phase)
+        opened = self.opened.get(index)
+        return _step(
+            execution,
+            self.program.steps[index],
+            counting,
+            status,
+            begun,
+            scope=self.scope,
+            sight=_sight(self.state, index),
+            blocked=partial(self.blocking.of, index, status),
+            costs=_costs(rows),
+            stacks=self.stacks,
+            items=None if opened is None else number_of(opened.field("items")),
+        )
+
+
+def _opened(events: Sequence[ExecutionEvent]) -> dict[Json, ExecutionEvent]:
+    """The newest opening of each map, unless all was to be done again since."""
+    found: dict[Json, ExecutionEvent] = {}
+    for event in events:
+        if event.kind is EventKind.MAP_OPENED:
+            found[event.field("step")] = event
+        elif event.kind is EventKind.EXECUTION_RETRIED:
+            # All is done again: nothing of it counts any more.
+            found = found if event.field("from_failed_step") is not False else {}
+    return found
 
 
 def steps_by_rows(
@@ -216,7 +287,7 @@ def _by_step(rows: Sequence[AttemptRow]) -> dict[int, list[AttemptRow]]:
 
 
 def _costs(rows: Sequence[AttemptRow]) -> tuple[Money, ...]:
-    return total(filter(None, map(_cost_of, rows)))
+    return total(filter(None, map(cost_of, rows)))
 
 
 def type_of(step: StepPlan) -> str:
@@ -287,9 +358,10 @@ def _step(
     blocked: Callable[[Standing], Blocker | None],
     costs: tuple[Money, ...],
     stacks: bool,
+    items: int | None = None,
 ) -> StepExecution:
     plan = step.plan
-    attempts = _attempts(rows, status, started, stacks=stacks)
+    attempts = attempts_of(rows, status, started, stacks=stacks)
     last = rows[-1] if rows else None
     result = last.result if last is not None else {}
     generation = last.generation if last else execution.generation
@@ -306,18 +378,20 @@ def _step(
         generation=generation,
         attempts=attempts,
         output=stored(result.get("output")),
-        error=_error_of(result, stacks=stacks),
-        input_hash=_text(result.get("in")),
-        output_hash=_text(result.get("out")),
-        code=_text(result.get("code")),
-        code_hash=_text(result.get("code_digest")),
+        error=error_shown(result, stacks=stacks),
+        input_hash=text_of(result.get("in")),
+        output_hash=text_of(result.get("out")),
+        code=text_of(result.get("code")),
+        code_hash=text_of(result.get("code_digest")),
         costs=costs,
-        worker_id=_text(result.get("worker")),
+        worker_id=text_of(result.get("worker")),
         started_at=attempts[0].started_at if attempts else None,
         finished_at=last.finished_at if last and status not in _STILL_GOING else None,
-        skip_reason=_text(result.get("reason")),
+        skip_reason=text_of(result.get("reason")),
         derived=_Input(step, scope, generation, sight) if is_reached else no_input,
         blocked=blocked,
+        is_map=plan.map is not None,
+        items=items,
     )
 
 
@@ -337,7 +411,7 @@ def _status(
         return StepStatus.IN_DOUBT
     if index in phase.settled:
         return StepStatus.IN_DOUBT  # Its next call has not begun.
-    is_begun = started is not None and _number(started.field("attempt")) > ended
+    is_begun = started is not None and number_of(started.field("attempt")) > ended
     if state.program.steps[index].wait is not None and is_begun and status is StepStatus.PENDING:
         status = StepStatus.WAITING
     has_begun = is_begun
@@ -370,30 +444,31 @@ def _at_the_end(
     return StepStatus.CANCELLED if under_way else status
 
 
-def _attempts(
+def attempts_of(
     rows: list[AttemptRow],
     status: StepStatus,
     started: ExecutionEvent | None,
     *,
     stacks: bool,
 ) -> tuple[StepAttempt, ...]:
+    """The attempts of a step or an item: those that have ended, and the one that has begun."""
     found = [
         StepAttempt(
             row.attempt,
             status if row.is_open else row.status,
             row.started_at,
             row.finished_at,
-            _error_of(row.result, stacks=stacks),
-            _text(row.result.get("worker")),
-            _text(row.result.get("code")),
-            _text(row.result.get("code_digest")),
-            _cost_of(row),
+            error_shown(row.result, stacks=stacks),
+            text_of(row.result.get("worker")),
+            text_of(row.result.get("code")),
+            text_of(row.result.get("code_digest")),
+            cost_of(row),
         )
         for row in rows
     ]
     last = found[-1].attempt if found else 0
     if status in {StepStatus.RUNNING, StepStatus.WAITING} and started is not None:
-        number = _number(started.field("attempt"))
+        number = number_of(started.field("attempt"))
         if number > last:
             found.append(StepAttempt(number, status, started.at))
     return tuple(found)
@@ -443,21 +518,25 @@ class _Input:
             return None, None
 
 
-def _error_of(result: Mapping[str, Json], *, stacks: bool) -> ExecutionError | None:
+def error_shown(result: Mapping[str, Json], *, stacks: bool) -> ExecutionError | None:
+    """The error of a row; with its stack for who may see that."""
     error = error_of(result.get("error"))
     if error is None or not stacks:
         return error
-    return replace(error, stack=_text(result.get("stack")))
+    return replace(error, stack=text_of(result.get("stack")))
 
 
-def _cost_of(row: AttemptRow) -> Money | None:
+def cost_of(row: AttemptRow) -> Money | None:
+    """What an attempt cost."""
     cost = row.result.get("cost")
     return Money.parse(cost) if isinstance(cost, str) else None
 
 
-def _text(value: Json) -> str | None:
+def text_of(value: Json) -> str | None:
+    """A text, or None."""
     return value if isinstance(value, str) else None
 
 
-def _number(value: Json) -> int:
+def number_of(value: Json) -> int:
+    """A whole number; 0 when it is none."""
     return value if isinstance(value, int) else 0

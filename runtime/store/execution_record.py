@@ -93,7 +93,7 @@ class ExecutionRecords:
                 for row in await connection.fetch(_SQL["all_events"], *arguments):
                     events[row["execution_id"]].append(event_of(row))
                 for row in await connection.fetch(_SQL["steps"], *arguments):
-                    rows[row["execution_id"]].append(_attempt_of(row))
+                    rows[row["execution_id"]].append(attempt_of(row))
         return rows, events
 
     async def rows(self, tenant: UUID, ids: Sequence[UUID]) -> dict[UUID, list[AttemptRow]]:
@@ -104,18 +104,22 @@ class ExecutionRecords:
                 for row in await connection.fetch(
                     _SQL["steps"], tenant, some, min(some), max(some)
                 ):
-                    rows[row["execution_id"]].append(_attempt_of(row))
+                    rows[row["execution_id"]].append(attempt_of(row))
         return rows
 
-    async def standings(self, tenant: UUID, ids: Sequence[UUID]) -> dict[UUID, Standing]:
-        """Where executions stand among others at this moment, by id; those that exist."""
+    async def standings(
+        self, tenant: UUID, ids: Sequence[UUID]
+    ) -> tuple[dict[UUID, Standing], list[UUID]]:
+        """Where executions stand among others at this moment, by id; and which of them nobody has, and have maps."""
         found: dict[UUID, Standing] = {}
+        mapped: list[UUID] = []
         for database, some in self._shards.grouped(ids).items() if ids else ():
             arguments = (tenant, some, min(some), max(some), MOST_BEFORE)
             async with database.tenant(tenant) as connection:
                 rows = await connection.fetch(_SQL["standings"], *arguments)
             found |= {row["id"]: _standing_of(row) for row in rows}
-        return found
+            mapped += [row["id"] for row in rows if row["has_map"]]
+        return found, mapped
 
     async def events(
         self,
@@ -192,7 +196,8 @@ def _standing_of(row: Any) -> Standing:
     )
 
 
-def _attempt_of(row: Any) -> AttemptRow:
+def attempt_of(row: Any) -> AttemptRow:
+    """A record from a row of `step_executions`."""
     return AttemptRow(
         row["step"],
         row["item"],

@@ -143,11 +143,19 @@ class LogStore:
         self._shards = shards
 
     async def read(
-        self, tenant: UUID, execution: UUID, *, step: int | None, after: int, limit: int
+        self,
+        tenant: UUID,
+        execution: UUID,
+        *,
+        step: int | None,
+        after: int,
+        limit: int,
+        item: int | None = None,
     ) -> list[LogLine]:
-        """Lines after a position, in order; of one step or of all."""
+        """Lines after a position, in order; of one step (or one of its items) or of all."""
+        arguments = (tenant, execution, after, step, limit, item)
         async with self._shards.holding(execution).tenant(tenant) as connection:
-            rows = await connection.fetch(_SQL["read"], tenant, execution, after, step, limit)
+            rows = await connection.fetch(_SQL["read"], *arguments)
         return [_line(row) for row in rows]
 
 

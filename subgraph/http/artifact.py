@@ -1,6 +1,6 @@
 """Downloads: outputs and inputs of any size, as they were stored, in pieces.
 
-`GET /api/executions/{id}/steps/{step}/output` (with `?at=SEQUENCE` as it was at that event),
+`GET /api/executions/{id}/steps/{step}/output` (with `?at=SEQUENCE` as it was at that event, with `?item=N` of an item),
 `GET /api/executions/{id}/output` and `.../input`, with the token and scope that reading executions needs. The body's
 digest goes along (RFC 9530) and has been proven when the last piece is sent: a damaged value is an error or, when its
 first pieces are out already, a connection that breaks.
@@ -27,7 +27,8 @@ from runtime.services.artifact import Artifact
 from subgraph.context import Door
 from subgraph.http.problem import problem
 
-_MOST_DIGITS: Final = 18
+_MOST_DIGITS: Final = {"at": 18, "item": 9}
+_REASONS: Final = {"at": "UNKNOWN_SEQUENCE", "item": "ITEM_NOT_FOUND"}
 _RANGE: Final = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 Find = Callable[[Principal, UUID, Mapping[str, str]], Awaitable[Artifact]]
@@ -59,7 +60,11 @@ def routes(rt: Runtime, door: Door) -> list[Route]:
         return answer
 
     async def step_output(who: Principal, id: UUID, given: Mapping[str, str]) -> Artifact:
-        return await artifacts.output(who, id, given["step"], at=_at(given))
+        item = _number(given, "item", "`item` is the number of an item, from 0.")
+        at = _number(given, "at", "`at` is the sequence of an event, a number.")
+        return await artifacts.output(
+            who, id, given["step"], item=-1 if item is None else item, at=at
+        )
 
     async def output(who: Principal, id: UUID, _given: Mapping[str, str]) -> Artifact:
         return await artifacts.output(who, id)
@@ -81,13 +86,13 @@ def _id(request: Request) -> UUID:
     return found
 
 
-def _at(given: Mapping[str, str]) -> int | None:
-    at = given.get("at")
-    if at is None:
+def _number(given: Mapping[str, str], name: str, words: str) -> int | None:
+    text = given.get(name)
+    if text is None:
         return None
-    if not (at.isascii() and at.isdecimal() and len(at) <= _MOST_DIGITS):
-        raise BadInput("`at` is the sequence of an event, a number.", reason="UNKNOWN_SEQUENCE")
-    return int(at)
+    if not (text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS[name]):
+        raise BadInput(words, reason=_REASONS[name])
+    return int(text)
 
 
 async def _response(request: Request, found: Artifact) -> Response:

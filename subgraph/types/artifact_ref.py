@@ -35,10 +35,11 @@ class ArtifactRef:
         )
 
 
-def step_path(execution_id: UUID, key: str, at: int | None = None) -> str:
-    """The route of a step's output, or of what it was at an event."""
+def step_path(execution_id: UUID, key: str, at: int | None = None, *, item: int = -1) -> str:
+    """The route of a step's output or of an item's, or of what it was at an event."""
     then = "" if at is None else f"?at={at}"
-    return f"/api/executions/{execution_id}/steps/{quote(key, safe='')}/output{then}"
+    one = f"?item={item}" if item >= 0 else then
+    return f"/api/executions/{execution_id}/steps/{quote(key, safe='')}/output{one}"
 
 
 def output_path(execution_id: UUID) -> str:

@@ -68,6 +68,11 @@ def _status(event: model.ExecutionEvent) -> ExecutionStatus | None:
     return _EXECUTION.get(event.kind)
 
 
+def _item(event: model.ExecutionEvent) -> int | None:
+    item = event.field("item")
+    return item if isinstance(item, int) and item >= 0 else None
+
+
 def _actor(event: model.ExecutionEvent) -> Actor | None:
     found = event.field("actor")
     if not isinstance(found, dict) or not isinstance(found.get("subject"), str):
@@ -107,6 +112,9 @@ class ExecutionEvent:
         lambda event: _if_it_is(str, event.field("key")),
         description="The step that it happened to.",
     )
+    map_index: int | None = record_field(
+        _item, description="Of a map's item its place in the list; null of a step."
+    )
     attempt: int | None = record_field(
         lambda event: _if_it_is(int, event.field("attempt")),
         description="The attempt that it happened in, from 1.",
@@ -117,7 +125,8 @@ class ExecutionEvent:
     )
     step_status: StepStatus | None = record_field(
         lambda event: _STEP.get(event.kind),
-        description="The step's status after the event; null for events of the whole execution.",
+        description="The status of the step, or of the item of a map, after the event; null for events of the whole "
+        "execution.",
     )
     at: datetime = record_field(description="When it was committed.")
     actor: Actor | None = record_field(_actor, description="Who caused it, when somebody did.")

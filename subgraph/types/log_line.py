@@ -32,6 +32,9 @@ class LogLine:
     )
     attempt: int = strawberry.field(description="The attempt that logged it, from 1.")
     generation: int = strawberry.field(description="The generation that logged it, from 0.")
+    map_index: int | None = strawberry.field(
+        description="Of a map's item that logged it, its place in the list; null otherwise."
+    )
 
     @strawberry.field(description="The step that logged it.")
     async def step_key(self, info: Info) -> str | None:
@@ -52,6 +55,7 @@ class LogLine:
             stack=line.stack,
             attempt=line.attempt,
             generation=line.generation,
+            map_index=line.item if line.item >= 0 else None,
         )
 
 

@@ -81,6 +81,26 @@ class StepAttempt:
         )
 
 
+@strawberry.type(description="How far a map is, in items of its list.")
+class MapProgress:
+    """How far a map is."""
+
+    total: int = strawberry.field(description="How many items its list has.")
+    completed: int = strawberry.field(description="How many have completed.")
+    failed: int = strawberry.field(description="How many have failed for good.")
+    running: int = strawberry.field(description="How many are running now.")
+
+    @classmethod
+    def of(cls, progress: model.MapProgress) -> Self:
+        """From its record."""
+        return cls(
+            total=progress.total,
+            completed=progress.completed,
+            failed=progress.failed,
+            running=progress.running,
+        )
+
+
 @face(model.StepExecution)
 @strawberry.federation.type(
     keys=["id"],
@@ -101,7 +121,7 @@ class StepExecution(Node):
     )
     map_index: int | None = record_field(
         lambda step: step.item if step.item >= 0 else None,
-        description="Item of a fan-out; null otherwise.",
+        description="Of an item of a map its place in the list, from 0; null of a step.",
         column=step_columns.MAP_INDEX,
     )
     type: str = record_field(
@@ -142,11 +162,6 @@ class StepExecution(Node):
         lambda step: _digest(step.code_hash),
         description="Digest of the files that this connector's package was imported from.",
         column=step_columns.CODE_HASH,
-    )
-    cost: list[Money] = record_field(
-        lambda step: [Money.of(one) for one in step.costs],
-        description="What its attempts cost in all generations: an amount for each currency.",
-        directives=access("StepExecution.cost"),
     )
     started_at: datetime | None = record_field(
         description="When its newest attempt started.", column=step_columns.STARTED_AT
@@ -191,7 +206,59 @@ class StepExecution(Node):
     def output_ref(self) -> ArtifactRef | None:
         """Where its output is."""
         step = self.record
-        return ArtifactRef.of(step.output, step_path(step.execution_id, step.key, step.at))
+        path = step_path(step.execution_id, step.key, step.at, item=step.item)
+        return ArtifactRef.of(step.output, path)
+
+    @strawberry.field(
+        description="What its attempts cost in all generations, those of a map's items too: an amount for each "
+        "currency.",
+        directives=access("StepExecution.cost"),
+    )
+    def cost(self, info: Info) -> list[Money]:
+        """What its attempts cost."""
+        step = self.record
+        if step.items is None:
+            return [Money.of(one) for one in step.costs]
+        return later(
+            resolve.step_cost(info.context, step=step),
+            lambda found: [Money.of(one) for one in found],
+        )
+
+    @strawberry.field(
+        description="How far a map is; null of what is no map, and before it begins.",
+        directives=access("StepExecution.progress"),
+    )
+    async def progress(self, info: Info) -> MapProgress | None:
+        """How far a map is."""
+        found = await resolve.progress(info.context, step=self.record)
+        return None if found is None else MapProgress.of(found)
+
+    @strawberry.field(
+        description="The items of a map in the order of its list, each with status, attempts, output and logs of its "
+        "own; null of what is no map, and before it begins.",
+        directives=access("StepExecution.items"),
+    )
+    async def items(
+        self,
+        info: Info,
+        first: FIRST_ROWS = 100,
+        after: AFTER = None,
+        status: Annotated[
+            list[StepStatus] | None, strawberry.argument(description="Only those in one of these.")
+        ] = None,
+    ) -> (
+        Annotated["StepExecutionConnection", strawberry.lazy("subgraph.types.step_execution")]
+        | None
+    ):
+        """The items of a map."""
+        found = await resolve.items(
+            info.context,
+            step=self.record,
+            after=position(after),
+            limit=size_of("first", first, default=100, most=MOST_ROWS),
+            statuses=tuple(status or ()),
+        )
+        return None if found is None else StepExecutionConnection.of(found[0], total=found[1])
 
     @strawberry.field(
         description="Why it is not running, since when, and what would free it; null when it runs or waits "
@@ -222,6 +289,7 @@ class StepExecution(Node):
             info.context,
             execution_id=self.record.execution_id,
             step_key=self.record.key,
+            item=self.record.item if self.record.item >= 0 else None,
             after=position(after),
             limit=size_of("first", first, default=200, most=MOST_ROWS),
             at=self.record.at,
@@ -249,29 +317,35 @@ class StepExecution(Node):
         return cls.of(found) if found else None
 
 
-@strawberry.type(description="One step in a page.")
+@strawberry.type(description="One step, or one item of a map, in a page.")
 class StepExecutionEdge:
     """One step in a page."""
 
-    cursor: str = strawberry.field(description="The place of this step in the plan.")
+    cursor: str = strawberry.field(
+        description="The place of this step in the plan, of an item in its list."
+    )
     node: StepExecution = strawberry.field(description="The step.")
 
 
-@strawberry.type(description="A page of an execution's steps, in order of the plan.")
+@strawberry.type(
+    description="A page of an execution's steps in order of the plan, or of a map's items in order of its list."
+)
 class StepExecutionConnection:
     """A page of steps."""
 
-    total: strawberry.Private[int]
+    total: strawberry.Private[int | None]
     edges: list[StepExecutionEdge] = strawberry.field(description="The steps with their cursors.")
     page_info: PageInfo = strawberry.field(description="Where the page lies in the list.")
 
-    @strawberry.field(description="How many there are in all pages.")
+    @strawberry.field(
+        description="How many there are in all pages; null of items that are asked for by status."
+    )
     def total_count(self) -> int | None:
         """How many there are in all pages."""
         return self.total
 
     @classmethod
-    def of(cls, page: Page[model.StepExecution], *, total: int) -> Self:
+    def of(cls, page: Page[model.StepExecution], *, total: int | None) -> Self:
         """From a page of records."""
         edges = [
             StepExecutionEdge(cursor=cursor, node=StepExecution.of(item))

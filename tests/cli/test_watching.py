@@ -118,3 +118,21 @@ def test_a_failure_names_step_and_error(capsys):
     assert show_result(Options(), state(status="FAILED", output=None, error=error)) == 1
 
     assert "error: step charge: 503 (HttpError)" in capsys.readouterr().err
+
+
+def test_items_of_a_map_are_counted_and_not_taken_for_the_step():
+    progress = Progress("0198")
+    for item in (
+        event("STEP_STARTED", 1, "each", attempt=1),
+        event("MAP_OPENED", 1, "each", data={"items": 3, "kept": 1}),
+        event("STEP_STARTED", 1, "each", attempt=1, mapIndex=1),
+        event("STEP_RETRYING", 2, "each", attempt=1, mapIndex=1),
+        event("STEP_COMPLETED", 3, "each", attempt=2, mapIndex=1),
+    ):
+        progress.apply(item)
+
+    row = progress.steps["each"]
+    assert (row.status, row.attempt, row.note) == ("running", 1, "2 of 3 items")
+    assert progress.retries == 1
+    line = event_line(event("STEP_COMPLETED", 3, "each", attempt=2, mapIndex=1))
+    assert line == f"{TIMES[3]}  step_completed  each[1]  attempt 2"

@@ -55,16 +55,21 @@ def _problem(
     events: Sequence[ExecutionEvent],
     status: ExecutionStatus,
 ) -> str | None:
-    if step.status in _OVER or step.status is StepStatus.RUNNING:
+    is_open_map = step.is_map and step.status is StepStatus.RUNNING
+    # A map runs while nobody has its execution, too: then its items wait for something.
+    waits = is_open_map and status in {ExecutionStatus.QUEUED, ExecutionStatus.WAITING}
+    if step.status in _OVER or (step.status is StepStatus.RUNNING and not waits):
         return None if blocker is None else "it waits for nothing"
     if blocker is None:
-        return "no cause" if step.status in _OPEN or not step.finished_at else None
+        is_open = waits or step.status in _OPEN or not step.finished_at
+        return "no cause" if is_open else None
     cause, is_owned = blocker.cause, status is ExecutionStatus.RUNNING
     wrong = {
         f"the execution is {status.name}": (cause is BlockCause.ENDED) != status.is_terminal,
         "somebody owns it": cause in _NOBODY_HAS_IT and is_owned,
         "nobody owns it": cause is BlockCause.STARTING and not is_owned,
-        "it is no cause of that": _OF_STATUS.get(cause, step.status) is not step.status,
+        "it is no cause of that": not is_open_map
+        and _OF_STATUS.get(cause, step.status) is not step.status,
         "they have ended": cause is BlockCause.DEPENDENCY
         and not all(_is_open(shown[one]) for one in blocker.steps),
         "it is not paused": cause is BlockCause.PAUSED and not _is_paused(events),

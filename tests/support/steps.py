@@ -209,6 +209,8 @@ class Echo(InlineConnector):
     def answer(self, context: StepContext, input: Anything) -> Any:
         CALLS.note(context, context.step_key)
         value = input.root
+        if isinstance(value, dict) and "cost" in value:
+            context.charge(value["cost"])
         if isinstance(value, dict) and "zeros" in value:
             return "\x00" * int(value["zeros"])
         if isinstance(value, dict) and "bytes" in value:

@@ -54,6 +54,8 @@ select e.id, pg_catalog.now() as now, e.takeovers, w.host as worker, w.left_at,
              and q.status = 0 and q.priority > e.priority limit $5) x)
          + (select count(*)::int from (select 1 from workflow_executions q where q.shard = e.shard and q.tenant_id = e.tenant_id
              and q.status = 0 and q.priority = e.priority and q.id < e.id limit $5) x) end as before,
+       e.status in (0, 3) and exists (select 1 from execution_events v
+           where v.tenant_id = e.tenant_id and v.execution_id = e.id and v.kind = 36) as has_map,
        (select min(b.created_at) from execution_inbox b where b.shard = e.shard and b.execution_id = e.id) as told_at
   from workflow_executions e left join workers w on w.shard = e.shard and w.id = e.owner
  where e.tenant_id = $1 and e.id between $3 and $4 and e.id = any ($2);

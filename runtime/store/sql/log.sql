@@ -9,4 +9,5 @@ select mc_log($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11);
 select l.execution_id, l.position, l.step, l.item, l.generation, l.attempt, l.ts, l.level, l.message, l.fields
   from step_logs l
  where l.tenant_id = $1 and l.execution_id = $2 and l.position > $3 and ($4::int is null or l.step = $4)
+   and ($6::int is null or l.item = $6)
  order by l.position limit $5;

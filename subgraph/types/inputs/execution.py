@@ -278,6 +278,9 @@ class ResolveInDoubtInput:
 
     execution_id: strawberry.ID = strawberry.field(description="The execution.")
     step_key: str = strawberry.field(description="Its step that is IN_DOUBT.")
+    map_index: int | None = strawberry.field(
+        default=None, description="Of a map: its item that is IN_DOUBT, from 0."
+    )
     decision: DoubtDecision = strawberry.field(
         description="MADE: it counts as completed, with `output`. NOT_MADE: the call is made. FAIL: the "
         "step is given up."
@@ -301,4 +304,5 @@ class ResolveInDoubtInput:
             output=cast("Json", self.output),
             reason=self.reason,
             key=self.idempotency_key,
+            item=self.map_index,
         )

@@ -1,0 +1,198 @@
+"""The items of a map as people see them: each one like a step, derived from its rows and from what has begun.
+
+Nothing is stored of an item before its first attempt has ended, as of a step; that it has begun is told by an event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import replace
+from datetime import timedelta
+from functools import cached_property, partial
+from typing import Any, Final
+
+from runtime.engine.blocking import ItemAt
+from runtime.expression import ExpressionError
+from runtime.model.blob import BlobRef, NotLoaded, stored
+from runtime.model.blocker import WaitingItem
+from runtime.model.event import ExecutionEvent
+from runtime.model.execution import ExecutionStatus, StepExecution, StepStatus, no_input
+from runtime.model.values import Json, total
+from runtime.services.step_view import (
+    StepView,
+    attempts_of,
+    cost_of,
+    error_shown,
+    number_of,
+    text_of,
+)
+from runtime.store.execution_item import OpenedMap
+from runtime.store.execution_record import AttemptRow
+
+_NOT_BEGUN: Final = frozenset({StepStatus.PENDING, StepStatus.READY})
+_STILL_GOING: Final = _NOT_BEGUN | {StepStatus.RUNNING, StepStatus.RETRYING}
+
+
+class MapView:
+    """One open or ended map of an execution, of which items are asked for."""
+
+    def __init__(self, view: StepView, step: int, opened: ExecutionEvent) -> None:
+        self._view = view
+        self._step = step
+        self._opened = opened
+        self.map = view.step(step)
+        self.total = self.map.items or 0
+
+    @classmethod
+    def of(cls, view: StepView, step: int) -> MapView | None:
+        """The map; None when the step is none, or has not begun."""
+        opened = view.opened.get(step)
+        return None if opened is None else cls(view, step, opened)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether further items may begin."""
+        return self.map.status is StepStatus.RUNNING
+
+    @property
+    def is_running(self) -> bool:
+        """Whether items of it can be running now: it is open, and somebody has the execution."""
+        return self.is_open and self._view.execution.status is ExecutionStatus.RUNNING
+
+    @property
+    def unowned(self) -> int:
+        """The event at which nobody had the execution: what had begun before runs no more."""
+        return self._view.phase.unowned
+
+    @property
+    def key(self) -> OpenedMap:
+        """What its items are looked up by."""
+        first, generation = self._view.generations(self._opened)
+        one = self._view.execution.id
+        return OpenedMap(one, self._step, self._opened.sequence, generation, first)
+
+    def item(
+        self, item: int, rows: Sequence[AttemptRow], begun: ExecutionEvent | None
+    ) -> StepExecution:
+        """An item, by its rows of all generations and by the begin that has no end yet."""
+        now = self._counting([row for row in rows if not row.is_withdrawn])
+        status = self._status(now, begun)
+        last = now[-1] if now else None
+        result: Mapping[str, Json] = last.result if last is not None else {}
+        attempts = attempts_of(list(now), status, begun, stacks=self._view.stacks)
+        is_completed = status is StepStatus.COMPLETED
+        return replace(
+            self.map,
+            item=item,
+            status=status,
+            attempt=attempts[-1].attempt if attempts else 0,
+            generation=last.generation if last else self.key.generation,
+            attempts=attempts,
+            output=stored(result.get("output")) if is_completed else None,
+            error=error_shown(result, stacks=self._view.stacks),
+            input_hash=text_of(result.get("in")),
+            output_hash=text_of(result.get("out")),
+            code=text_of(result.get("code")),
+            code_hash=text_of(result.get("code_digest")),
+            costs=total(filter(None, map(cost_of, rows))),
+            worker_id=text_of(result.get("worker")),
+            started_at=attempts[0].started_at if attempts else None,
+            finished_at=last.finished_at if last and status not in _STILL_GOING else None,
+            skip_reason=None,
+            derived=no_input if status in _NOT_BEGUN else _ItemInput(self, item),
+            blocked=partial(self._view.blocking.of_item, self._at(item, status, last, begun)),
+            is_map=False,
+            items=None,
+        )
+
+    def _counting(self, rows: list[AttemptRow]) -> list[AttemptRow]:
+        """The attempts of the generation in which it completed, else those of the map's own."""
+        first, generation = self._view.generations(self._opened)
+        done = [
+            row.generation
+            for row in rows
+            if row.status is StepStatus.COMPLETED and first <= row.generation <= generation
+        ]
+        counts = max(done, default=generation)
+        return [row for row in rows if row.generation == counts]
+
+    def _status(self, rows: Sequence[AttemptRow], begun: ExecutionEvent | None) -> StepStatus:
+        last = rows[-1] if rows else None
+        ended = max((row.attempt for row in rows if not row.is_open), default=0)
+        is_begun = begun is not None and number_of(begun.field("attempt")) > ended
+        if last is not None and last.is_open and last.status is StepStatus.IN_DOUBT:
+            return StepStatus.IN_DOUBT
+        if is_begun and self.is_running:
+            return StepStatus.RUNNING
+        not_begun = StepStatus.READY if self.is_open else StepStatus.PENDING
+        if last is None:
+            return not_begun
+        if last.is_open:
+            return StepStatus.IN_DOUBT
+        if "retry_in_ms" in last.result:
+            return StepStatus.RETRYING if self.is_open else StepStatus.CANCELLED
+        was_stopped = last.status is StepStatus.CANCELLED and last.result.get("stopped") is True
+        return not_begun if was_stopped and self.is_open else last.status
+
+    def _at(
+        self,
+        item: int,
+        status: StepStatus,
+        last: AttemptRow | None,
+        begun: ExecutionEvent | None,
+    ) -> ItemAt:
+        """What is said of its waiting."""
+        since, until, error, attempt = self._opened.at, None, None, 0
+        if last is not None:
+            attempt, error = last.attempt, last.result.get("error")
+            since = last.started_at if last.finished_at is None else last.finished_at
+            delay = last.result.get("retry_in_ms")
+            if isinstance(delay, int) and last.finished_at is not None:
+                until = last.finished_at + timedelta(milliseconds=delay)
+        if status is StepStatus.RUNNING and begun is not None:
+            since = begun.at
+        waiting = WaitingItem(item, 1, attempt, since, until, error)
+        is_closed = last is not None and last.finished_at is not None
+        is_over = is_closed if status is StepStatus.IN_DOUBT else not self.is_open
+        return ItemAt(self._step, status, since, waiting, is_over=is_over)
+
+    # --- inputs ----------------------------------------------------------------------------------
+
+    def input_of(self, item: int) -> tuple[Json, BlobRef | None]:
+        """The `with` block of the task as this item got it; what is missing for it."""
+        view, program = self._view, self._view.program.steps[self._step]
+        try:
+            scope: dict[str, Any] = copy(view.sight(self._step, self.key.generation))
+            scope["index"] = item
+            if program.names_item:
+                scope["item"] = self._elements[item]
+            return program.config.render(scope), None
+        except NotLoaded as missing:
+            return None, missing.ref
+        except (ExpressionError, IndexError, TypeError):
+            return None, None
+
+    @cached_property
+    def _elements(self) -> Any:
+        """The list, rendered once for all items that are looked at."""
+        program = self._view.program.steps[self._step]
+        template = program.for_each
+        scope = self._view.sight(self._step, self.key.generation)
+        return [] if template is None else template.render(scope)
+
+
+class _ItemInput:
+    """The input of an item, derived once, when somebody looks."""
+
+    __slots__ = ("_found", "_item", "_map")
+
+    def __init__(self, of: MapView, item: int) -> None:
+        self._map = of
+        self._item = item
+        self._found: tuple[Json, BlobRef | None] | None = None
+
+    def __call__(self) -> tuple[Json, BlobRef | None]:
+        if self._found is None:
+            self._found = self._map.input_of(self._item)
+        return self._found
