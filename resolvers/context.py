@@ -8,6 +8,7 @@ from typing import TypeAlias
 import strawberry
 
 from resolvers.dataloaders import Loaders
+from resolvers.room import Room
 from runtime.model.identity import Principal
 from runtime.services.artifact import ArtifactService
 from runtime.services.breaker import BreakerService
@@ -47,6 +48,7 @@ class Context:
     handlers: EventHandlerService
     loaders: Loaders
     resume: Resume = field(default_factory=Resume)
+    answer_room: Room = field(default_factory=Room)
 
 
 Info: TypeAlias = strawberry.Info[Context, None]

@@ -23,8 +23,9 @@ from runtime.model.execution_stats import ExecutionStats
 from runtime.model.identity import Principal
 from runtime.model.plan import Plan
 from runtime.model.step_table import StepColumn, StepTable
-from runtime.model.values import Duration, Money
+from runtime.model.values import Duration, Json, Money
 from runtime.model.workflow import DefinitionFormat, Workflow, WorkflowVersion
+from runtime.services.artifact import Allowance, ArtifactService
 from runtime.services.dead_letter import DeadLetterService
 from runtime.services.execution import ExecutionService
 from runtime.services.execution_stats import ExecutionStatsService
@@ -48,12 +49,14 @@ class Loaders:
         who: Principal,
         workflows: WorkflowService,
         executions: ExecutionService,
+        artifacts: ArtifactService,
         dead_letters: DeadLetterService,
         stats: ExecutionStatsService,
     ) -> None:
         self._who = who
         self._workflows = workflows
         self._executions = executions
+        self._artifacts = artifacts
         self._dead_letters = dead_letters
         self._numbers = stats
 
@@ -135,6 +138,28 @@ class Loaders:
         columns = frozenset[StepColumn]().union(*(columns for _, columns in keys))
         found = await self._executions.step_tables(self._who, ids, columns)
         return [found.get(one) for one, _ in keys]
+
+    @cached_property
+    def step_input(self) -> DataLoader[tuple[UUID, str, int, int | None], Json]:
+        """What steps were called with, derived from large values: by execution, key, item, and event."""
+        return DataLoader(self._step_inputs)
+
+    async def _step_inputs(
+        self, keys: list[tuple[UUID, str, int, int | None]]
+    ) -> list[Json | Exception]:
+        # One after another: each holds what it is derived from while it is.
+        found: list[Json | Exception] = []
+        allowance = Allowance()
+        for execution, key, item, at in keys:
+            try:
+                found.append(
+                    await self._artifacts.step_input(
+                        self._who, execution, key, item=item, at=at, allowance=allowance
+                    )
+                )
+            except MaestroError as error:  # of this step alone
+                found.append(error)
+        return found
 
     @cached_property
     def past(self) -> DataLoader[tuple[UUID, int], PastExecution]:

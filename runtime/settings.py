@@ -27,6 +27,7 @@ from runtime.model.values import Duration
 
 _MAX_PORT: Final = 65535
 _MOST_COST: Final = 10_000_000
+_LEAST_ANSWER: Final = 65_536
 _POSTGRES: Final = ("postgresql://", "postgres://")
 _MOST_OUTPUT: Final = 1 << 30
 _MOST_FAILURES: Final = 1_000
@@ -56,6 +57,7 @@ TABLE: Final[dict[str, str]] = {
     "MC_RATE_REQUESTS": "Requests of each tenant: `100/s`, `3000/m burst 500`. Default: no limit.",
     "MC_RATE_COST": "Cost of each tenant's operations, e.g. `50000/m`. Default: no limit.",
     "MC_MAX_COST": "What one operation of the graph may cost at the most. Default: 50000.",
+    "MC_MAX_ANSWER_BYTES": "How large one answer of the graph may be. Default: 16777216.",
     "MC_BLOB_URL": "Where values over 32 KiB lie: `file:///folder` or `s3://bucket/prefix?endpoint=...`. "
     "Default: `$MC_HOME/blobs`.",
     "MC_MAX_OUTPUT_BYTES": "The largest output of a step or an execution. Default: 67108864.",
@@ -105,6 +107,7 @@ class GraphSettings:
     shows_schema: bool = True
     shows_cost: bool = False
     max_cost: int = 50_000
+    max_answer_bytes: int = 16_777_216
     rates: Rates = NO_LIMIT
 
 
@@ -359,8 +362,19 @@ def _graph(env: Mapping[str, str]) -> GraphSettings:
         shows_schema=_choice(env, "MC_INTROSPECTION", "on", ("on", "off")) == "on",
         shows_cost=_choice(env, "MC_SHOW_COST", "asked", ("asked", "always")) == "always",
         max_cost=int(cost),
+        max_answer_bytes=_answer_bytes(env),
         rates=Rates(_rate(env, "MC_RATE_REQUESTS"), _rate(env, "MC_RATE_COST")),
     )
+
+
+def _answer_bytes(env: Mapping[str, str]) -> int:
+    text = env.get("MC_MAX_ANSWER_BYTES") or "16777216"
+    if not text.isdigit() or not _LEAST_ANSWER <= int(text) <= _MOST_OUTPUT:
+        raise SetupError(
+            f"MC_MAX_ANSWER_BYTES must be a number of bytes from {_LEAST_ANSWER} to {_MOST_OUTPUT}, not {text!r}.",
+            reason="BAD_VARIABLE",
+        )
+    return int(text)
 
 
 def _rate(env: Mapping[str, str], name: str) -> Rate | None:

@@ -18,7 +18,7 @@ from runtime.bootstrap import Runtime
 from runtime.model.errors import MaestroError, NotFound
 from subgraph.context import Door
 from subgraph.document.documents import Documents
-from subgraph.document.limits import Limits
+from subgraph.document.limits import Limits, answer_bound
 from subgraph.document.persisted import PersistedDocuments
 from subgraph.http import artifact, graphiql, health, metrics, schemas
 from subgraph.http.graphql import GraphQLOverHttp
@@ -34,21 +34,23 @@ METHODS: Final = ("PUT", "PATCH", "DELETE", "OPTIONS")
 def create_app(rt: Runtime) -> Starlette:
     """The application over an open runtime."""
     fallbacks = rt.metrics.graphql_fallbacks
+    graph = rt.settings.api.graph
+    limits = Limits(cost=graph.max_cost, answer_bytes=graph.max_answer_bytes)
     schema = build_schema(
         compiled=rt.settings.api.executor == "compiled",
         fell_back=lambda reason: fallbacks.labels(reason).inc(),
+        bound=answer_bound(limits),
     )
     door = Door(rt)
-    graph = rt.settings.api.graph
     documents = Documents(
         schema,
-        Limits(cost=graph.max_cost),
+        limits,
         shows_schema=graph.shows_schema,
         tells_cost=graph.shows_cost,
     )
     trusted = rt.settings.api.trusted_documents
     persisted = PersistedDocuments(trusted.mode, trusted.files)
-    streams = Streams(schema)
+    streams = Streams(schema, bound=schema.bound)
     http = GraphQLOverHttp(rt, schema, documents, persisted, door, streams)
     sockets = GraphQLOverWebSocket(rt, schema, documents, persisted, door, streams)
 

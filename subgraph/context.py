@@ -14,6 +14,7 @@ from graphql import DocumentNode
 
 from resolvers.context import Context
 from resolvers.dataloaders import Loaders
+from resolvers.room import Room
 from runtime.bootstrap import Runtime
 from runtime.model.errors import Denied, MaestroError, Unauthenticated
 from runtime.model.identity import Principal
@@ -104,7 +105,15 @@ class Door:
             breakers=services.breakers,
             simulations=services.simulations,
             handlers=services.handlers,
-            loaders=Loaders(who, workflows, executions, services.dead_letters, services.stats),
+            loaders=Loaders(
+                who,
+                workflows,
+                executions,
+                services.artifacts,
+                services.dead_letters,
+                services.stats,
+            ),
+            answer_room=Room(self._rt.settings.api.graph.max_answer_bytes),
             document=document,
             trace_id=trace_id,
             tell_cost=tell_cost,

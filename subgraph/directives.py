@@ -27,6 +27,9 @@ _BOTH: Final = ("first", "last")
 # ten pages of fifty for a search, which looks into texts, three for another order (`make bench BENCH=listing`).
 _SEARCH: Final = 1_000
 _OTHER_ORDER: Final = 300
+# A value of up to a megabyte, and one that is derived from others when it is asked for.
+_VALUE: Final = 2
+_DERIVED: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +105,10 @@ ACCESS: Final[dict[str, Rule]] = {
     "Execution.blockedBy": Rule(cost=5),
     "Execution.cost": Rule(length=1),
     "Execution.events": Rule(slices=_FIRST),
+    "Execution.input": Rule(cost=_VALUE),
     "Execution.labels": Rule(length=5),
     "Execution.logs": Rule(slices=_FIRST),
+    "Execution.output": Rule(cost=_VALUE),
     "Execution.steps": Rule(length=50),
     "Execution.stepsConnection": Rule(slices=_FIRST),
     "ExecutionComparison.differences": Rule(length=3),
@@ -112,6 +117,7 @@ ACCESS: Final[dict[str, Rule]] = {
     "ExecutionComparison.steps": Rule(length=50),
     "ExecutionConnection.totalCount": Rule(cost=5),
     "ExecutionConnection.totalCountIsCapped": Rule(cost=5),
+    "ExecutionEvent.data": Rule(cost=1),
     "ExecutionError.stack": Rule(sees="executions:debug", cost=1),
     "ExecutionFilter.search": Rule(cost=_SEARCH),
     "ExecutionOrder.field": Rule(cost=_OTHER_ORDER),
@@ -120,14 +126,17 @@ ACCESS: Final[dict[str, Rule]] = {
     "PublishWorkflowPayload.errors": Rule(length=5),
     "PublishWorkflowPayload.findings": Rule(length=20),
     "SimulatedStep.reads": Rule(length=5),
+    "LogLine.fields": Rule(cost=1),
     "LogLine.stack": Rule(sees="executions:debug"),
     "StepDiff.changes": Rule(length=10),
     "StepComparison.differences": Rule(length=3),
     "StepExecution.attempts": Rule(length=3),
     "StepExecution.blockedBy": Rule(cost=2),
     "StepExecution.cost": Rule(length=1),
+    "StepExecution.input": Rule(cost=_DERIVED),
     "StepExecution.items": Rule(cost=10, slices=_FIRST),
     "StepExecution.logs": Rule(slices=_FIRST),
+    "StepExecution.output": Rule(cost=_VALUE),
     "StepExecution.progress": Rule(cost=10),
     "Workflow.diff": Rule(cost=10),
     "Workflow.executions": Rule(slices=_FIRST),
@@ -153,6 +162,9 @@ ACCESS: Final[dict[str, Rule]] = {
     "WorkflowSimulation.timers": Rule(length=10),
     "WorkflowSimulation.unknownDurations": Rule(length=20),
     "WorkflowValidation.findings": Rule(length=20),
+    "WorkflowVersion.definition": Rule(cost=_VALUE),
+    "WorkflowVersion.inputSchema": Rule(cost=_VALUE),
+    "WorkflowVersion.source": Rule(cost=_VALUE),
     "WorkflowVersion.steps": Rule(length=50),
 }
 

@@ -30,12 +30,13 @@ from graphql import (
 from graphql.execution.execute import create_source_event_stream
 from strawberry.types.execution import ExecutionResult as Told
 
+from subgraph.compiled.size import UNBOUND, Bound
 from subgraph.context import OperationContext
 from subgraph.document.documents import Operation
 from subgraph.errors import present_all
 from subgraph.schema.build import Schema
 from subgraph.schema.hooks import tell_cost
-from subgraph.written import written
+from subgraph.written import written, written_within
 
 _SHARED_SECONDS: Final = 1.0
 _TURN_SECONDS: Final = 0.01
@@ -73,10 +74,12 @@ class Streams:
         self,
         schema: Schema,
         *,
+        bound: Bound = UNBOUND,
         shared_seconds: float = _SHARED_SECONDS,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._schema = schema
+        self._bound = bound
         self._shared_seconds = shared_seconds
         self._now = now
         self._turn_ends: float | None = None
@@ -185,6 +188,7 @@ class Streams:
     async def _write(self, build: Build, event: Any, context: OperationContext) -> Payload:
         # What hangs on an event is asked for anew: things have moved on since the last one.
         context.loaders.forget()
+        context.answer_room.clear()
         cursor = context.resume.at
         executor = build()
         result = executor.build_per_event_executor(event).execute_operation(False)
@@ -192,7 +196,7 @@ class Streams:
             result = await result
         told = Told(data=result.data, errors=result.errors)
         tell_cost(told, context)
-        return _payload(told, context, cursor)
+        return _payload(told, context, cursor, self._bound)
 
     def _given(self, operation: Operation, variables: Mapping[str, Any] | None) -> str:
         """What of the variables an answer about one event depends on."""
@@ -255,10 +259,10 @@ def _refusal(errors: Sequence[GraphQLError], context: OperationContext) -> Paylo
 def _failed(error: Exception, context: OperationContext) -> Payload:
     """The end of a stream whose source failed."""
     located = error if isinstance(error, GraphQLError) else GraphQLError("", original_error=error)
-    return _payload(Told(data=None, errors=[located]), context, None)
+    return _payload(Told(data=None, errors=[located]), context, None, UNBOUND)
 
 
-def _payload(result: Told, context: OperationContext, cursor: str | None) -> Payload:
+def _payload(result: Told, context: OperationContext, cursor: str | None, bound: Bound) -> Payload:
     answer: dict[str, Any] = {"data": result.data}
     shown: Sequence[GraphQLError] = ()
     if result.errors:
@@ -266,7 +270,7 @@ def _payload(result: Told, context: OperationContext, cursor: str | None) -> Pay
         answer["errors"] = [each.formatted for each in shown]
     if result.extensions:
         answer["extensions"] = result.extensions
-    return Payload(written(answer), shown, cursor)
+    return Payload(written_within(answer, bound, context.trace_id), shown, cursor)
 
 
 def _at(payload: Payload, cursor: str | None) -> Payload:

@@ -12,6 +12,9 @@ from typing import Any
 
 import orjson
 
+from subgraph.compiled.size import Bound
+from subgraph.errors import present
+
 
 def written(answer: Any) -> bytes:
     """An answer as JSON; what JSON has no form for is written as its text."""
@@ -19,3 +22,17 @@ def written(answer: Any) -> bytes:
         return orjson.dumps(answer, default=str)
     except orjson.JSONEncodeError:
         return json.dumps(answer, default=str, separators=(",", ":")).encode()
+
+
+def written_within(
+    answer: dict[str, Any], bound: Bound, trace_id: str, *, is_done: bool = False
+) -> bytes:
+    """An answer as JSON, or what is told instead of a larger one.
+
+    It was counted while it was made, by its letters; here by its bytes. `is_done`: it is that of a mutation.
+    """
+    body = written(answer)
+    if len(body) <= bound.most:
+        return body
+    refusal = present(bound.refusal(is_done=is_done), trace_id)
+    return written({"data": None, "errors": [refusal.formatted]})

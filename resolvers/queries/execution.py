@@ -165,9 +165,7 @@ async def step_input(context: Context, *, step: StepExecution) -> Json:
     """What a step was called with, derived from large values where it must be."""
     if step.input_missing is None:
         return step.input
-    return await context.artifacts.step_input(
-        context.who, step.execution_id, step.key, item=step.item, at=step.at
-    )
+    return await context.loaders.step_input.load((step.execution_id, step.key, step.item, step.at))
 
 
 async def events(

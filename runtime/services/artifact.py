@@ -16,7 +16,7 @@ import orjson
 
 from runtime.engine.program import ProgramCache
 from runtime.model.blob import BlobRef, NotLoaded, Stored
-from runtime.model.errors import BadInput, NotFound
+from runtime.model.errors import BadInput, NotFound, PayloadTooLarge
 from runtime.model.execution import Execution, StepExecution, StepStatus
 from runtime.model.identity import Principal
 from runtime.model.values import Digest, Json
@@ -45,6 +45,23 @@ class Artifact:
     content: AsyncIterator[bytes]
 
 
+@dataclass(slots=True)
+class Allowance:
+    """The bytes of large values that the inputs of one request's steps may be derived from, all together."""
+
+    left: int = _DERIVED_FROM_BYTES
+
+    def take(self, size: int) -> None:
+        """Take so many; raises PayloadTooLarge when that is more than is left."""
+        self.left -= size
+        if self.left < 0:
+            raise PayloadTooLarge(
+                f"The inputs of these steps are derived from more than {_DERIVED_FROM_BYTES} bytes: ask for those of "
+                "fewer steps at once.",
+                reason="STEP_INPUTS",
+            )
+
+
 class ArtifactService:
     """What callers may do with large values."""
 
@@ -69,10 +86,20 @@ class ArtifactService:
         return await self._blobs.load(who.tenant_id, execution_id, value)
 
     async def step_input(
-        self, who: Principal, id: UUID, key: str, *, item: int = -1, at: int | None = None
+        self,
+        who: Principal,
+        id: UUID,
+        key: str,
+        *,
+        item: int = -1,
+        at: int | None = None,
+        allowance: Allowance,
     ) -> Json:
-        """The rendered input of a step, secrets masked, or what it was at an event; None when too large to be shown."""
-        step = await self._step(who, id, key, item, at=at, with_input=True)
+        """The rendered input of a step, secrets masked, or what it was at an event; None when too large to be shown.
+
+        Raises PayloadTooLarge when others have used the allowance up.
+        """
+        step = await self._step(who, id, key, item, at=at, allowance=allowance)
         if step.input is None or len(orjson.dumps(step.input)) > SHOWN_BYTES:
             return None
         return step.input
@@ -133,9 +160,9 @@ class ArtifactService:
         item: int,
         *,
         at: int | None = None,
-        with_input: bool = False,
+        allowance: Allowance | None = None,
     ) -> StepExecution:
-        """A step, or an item of it; with its input derived from large values too, unless they are too many."""
+        """A step, or an item of it; with an allowance its input is derived from large values too, unless too many."""
         require(who, READ_EXECUTIONS)
         # Before all else is read: what comes in between is there, and not asked for.
         last = 0 if at is None else await self._records.last_sequence(who.tenant_id, id)
@@ -172,8 +199,9 @@ class ArtifactService:
                 step = found.item(item, attempts, None)
             missing = step.input_missing
             total = sum(ref.size for ref in loaded) + (missing.size if missing else 0)
-            if not with_input or missing is None or total > _DERIVED_FROM_BYTES:
+            if allowance is None or missing is None or total > _DERIVED_FROM_BYTES:
                 return step
+            allowance.take(missing.size)
             loaded[missing] = await self._blobs.load(who.tenant_id, id, missing)
 
     async def _attempts(

@@ -6,7 +6,7 @@ and nulls. What an attempt got from a mutation's root fields is handed to it as 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -14,14 +14,15 @@ from inspect import CORO_CREATED, getcoroutinestate
 from types import CoroutineType
 from typing import Any, ClassVar, Final
 
-from graphql import ExecutionResult, OperationDefinitionNode
+from graphql import ExecutionResult, OperationDefinitionNode, OperationType
 from graphql.pyutils import is_async_iterable
 from strawberry.execution import optimized_is_awaitable as is_awaitable
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from subgraph.compiled.info import Request
 from subgraph.compiled.reasons import Reason, Unplanned
-from subgraph.compiled.run import Attempt, Raised
+from subgraph.compiled.run import Attempt, Given
+from subgraph.compiled.size import ENTRY, UNBOUND, Bound, Size, TooLarge
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,16 @@ class TidyExecutor(StrawberryGraphQLCoreExecutionContext):
 
     An error ends an operation while the fields beside it have not begun. Python would complain of each on standard
     error, at some later time and in the name of nobody.
+
+    An answer that is larger than `bound` is refused as a whole: from there on nothing is asked or made any more, but
+    for the root fields of a mutation.
     """
+
+    bound: ClassVar[Bound] = UNBOUND
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self._size = Size(self.bound)
 
     def execute_operation(self, serially: bool | None = None) -> Any:  # noqa: FBT001 - their signature
         """Execute the operation."""
@@ -65,16 +75,85 @@ class TidyExecutor(StrawberryGraphQLCoreExecutionContext):
         self.is_awaitable: Any = is_awaitable
         result: Any = super().execute_operation(serially)
         if told(result):
-            return _tidied(result, asked)
+            return self._tidied(result, asked)
         _close(asked)
-        return result
+        return self._bounded(result)
 
+    def execute_fields(
+        self,
+        parent_type: Any,
+        source_value: Any,
+        path: Any,
+        grouped_field_set: Any,
+        position_context: Any,
+    ) -> Any:
+        """Execute the fields of an object, and count what they are called."""
+        self._size.bytes += 1 + sum(len(key) + ENTRY for key in grouped_field_set)
+        return super().execute_fields(
+            parent_type, source_value, path, grouped_field_set, position_context
+        )
 
-async def _tidied(result: Awaitable[Any], asked: Iterable[CoroutineType[Any, Any, Any]]) -> Any:
-    try:
-        return await result
-    finally:
-        _close(asked)
+    def execute_field(
+        self,
+        parent_type: Any,
+        source: Any,
+        field_details_list: Any,
+        path: Any,
+        position_context: Any,
+    ) -> Any:
+        """Execute a field, where there is room for it."""
+        if self._size.is_over and not (path.prev is None and self._is_mutation):
+            return None
+        return super().execute_field(
+            parent_type, source, field_details_list, path, position_context
+        )
+
+    def complete_value(
+        self,
+        return_type: Any,
+        field_details_list: Any,
+        info: Any,
+        path: Any,
+        result: Any,
+        position_context: Any,
+    ) -> Any:
+        """Complete a value, where there is room for it."""
+        if self._size.is_over:
+            return None
+        return super().complete_value(
+            return_type, field_details_list, info, path, result, position_context
+        )
+
+    def complete_leaf_value(self, return_type: Any, result: Any) -> Any:  # type: ignore[override]
+        """Complete a scalar or an enum, and count it."""
+        value = super().complete_leaf_value(return_type, result)
+        self._size.bytes += self._size.of(value)
+        return value
+
+    def handle_field_error(self, raw_error: Any, return_type: Any, details: Any, path: Any) -> None:
+        """Note the error of a field, unless it refuses the whole answer."""
+        if isinstance(getattr(raw_error, "original_error", raw_error), TooLarge):
+            self._size.overflow()
+        else:
+            super().handle_field_error(raw_error, return_type, details, path)
+
+    @property
+    def _is_mutation(self) -> bool:
+        return self.operation.operation is OperationType.MUTATION
+
+    async def _tidied(
+        self, result: Awaitable[Any], asked: Iterable[CoroutineType[Any, Any, Any]]
+    ) -> Any:
+        try:
+            return self._bounded(await result)
+        finally:
+            _close(asked)
+
+    def _bounded(self, result: Any) -> Any:
+        """The result, or the refusal of one that is too large."""
+        if not self._size.is_over:
+            return result
+        return ExecutionResult(None, [self.bound.refusal(is_done=self._is_mutation)])
 
 
 def _close(asked: Iterable[CoroutineType[Any, Any, Any]]) -> None:
@@ -88,6 +167,7 @@ class PlannedExecutor(TidyExecutor):
 
     plans: ClassVar[Any]
     _attempt: Attempt | None = None
+    _given: Mapping[tuple[int, int], Given]
 
     def execute_operation(self, serially: bool | None = None) -> Any:  # noqa: FBT001 - their signature
         """Execute the operation, by its plan if that can be."""
@@ -115,14 +195,16 @@ class PlannedExecutor(TidyExecutor):
         except Unplanned as unplanned:
             self.plans.note(unplanned)
         else:
-            return ExecutionResult(data, None)
+            return attempt.result or ExecutionResult(data, None)
         result = self._as_the_library(attempt, serially)
         return await result if is_awaitable(result) else result
 
     def _as_the_library(self, attempt: Attempt, serially: Any) -> Any:
-        if attempt.known:
-            self._attempt = attempt
-            self.middleware_manager: Any = _Once(attempt)
+        if attempt.result is not None:
+            return attempt.result
+        if attempt.known or attempt.asked:
+            self._attempt, self._given = attempt, attempt.given()
+            self.middleware_manager: Any = _Once(attempt.known, self._given)
         return super().execute_operation(serially)
 
     def execute_field(
@@ -133,32 +215,38 @@ class PlannedExecutor(TidyExecutor):
         path: Any,
         position_context: Any,
     ) -> Any:
-        """Execute a field, unless it is a root field that is complete."""
-        done = self._attempt.done if self._attempt is not None and path.prev is None else {}
-        if path.key in done:
-            return done[path.key]
+        """Execute a field, unless its answer is complete: a root field's, or one that was read in columns."""
+        attempt = self._attempt
+        if attempt is not None:
+            if path.prev is None and path.key in attempt.done:
+                return attempt.done[path.key]
+            given = self._given.get((id(source), id(field_details_list[0].node)))
+            if given is not None and given.is_columns:
+                return given.completed()
         return super().execute_field(
             parent_type, source, field_details_list, path, position_context
         )
 
 
 class _Once:
-    """In the place of a middleware: root fields that were asked give what they gave."""
+    """In the place of a middleware: resolvers that were asked for an object give, or raise, what they gave."""
 
     middlewares: tuple[Any, ...] = ()
 
-    def __init__(self, attempt: Attempt) -> None:
-        self._known = attempt.known
+    def __init__(self, roots: Mapping[str, Any], given: Mapping[tuple[int, int], Given]) -> None:
+        self._roots = roots
+        self._given = given
 
     def get_field_resolver(self, resolver: Callable[..., Any]) -> Callable[..., Any]:
         """The resolver, behind what is known."""
 
         def resolve(source: Any, info: Any, **arguments: Any) -> Any:
-            if info.path.prev is not None or info.path.key not in self._known:
-                return resolver(source, info, **arguments)
-            value = self._known[info.path.key]
-            if isinstance(value, Raised):
-                raise value.error
-            return value
+            if info.path.prev is None and info.path.key in self._roots:
+                value = self._roots[info.path.key]
+                if isinstance(value, Exception):
+                    raise value
+                return value
+            given = self._given.get((id(source), id(info.field_nodes[0])))
+            return resolver(source, info, **arguments) if given is None else given.again()
 
         return resolve

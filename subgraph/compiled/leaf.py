@@ -39,18 +39,21 @@ _PLAIN: Final = frozenset({bool, dict, float, int, list, str})
 class Short:
     """The short way: when `test` holds for a value, `written` is how it is written.
 
-    Both are code about `{v}` and the names that it brings.
+    Both are code about `{v}` and the names that it brings, and so is `counted`: how long the value is, where that
+    is worth counting.
     """
 
     test: str
     written: str
     names: Mapping[str, Any]
+    counted: str = ""
 
 
 def short_way(leaf: GraphQLLeafType, python_class: type | None) -> Short | None:
     """The short way of a leaf type, if it has one; `python_class` is the class that a scalar is declared for."""
     if leaf in (GraphQLString, GraphQLID, GraphQLBoolean, GraphQLInt, GraphQLFloat):
-        return Short(_BUILT_IN[leaf.name], "{v}", {})
+        counted = "len({v})" if leaf in (GraphQLString, GraphQLID) else ""
+        return Short(_BUILT_IN[leaf.name], "{v}", {}, counted)
     if isinstance(leaf, GraphQLEnumType):
         members = getattr(leaf, "wrapped_cls", None)
         if members is None:
@@ -61,7 +64,8 @@ def short_way(leaf: GraphQLLeafType, python_class: type | None) -> Short | None:
         )
     write = _written(leaf)
     if python_class is None:
-        return Short("{v}.__class__ in {plain}", "{write}({v})", {"plain": _PLAIN, "write": write})
+        names = {"plain": _PLAIN, "write": write}
+        return Short("{v}.__class__ in {plain}", "{write}({v})", names, "size.of({v})")
     return Short("{v}.__class__ is {kind}", "{write}({v})", {"kind": python_class, "write": write})
 
 

@@ -18,6 +18,8 @@ from graphql import (
 from graphql.execution.values import VariableValues, get_argument_values
 from strawberry.types.field import StrawberryField
 
+from subgraph.compiled.size import Size
+
 # An object, and the answer that the value of one of its fields goes into; per step, those that wait for it.
 Pair: TypeAlias = tuple[Any, dict[str, Any]]
 Waiting: TypeAlias = list[list[Pair]]
@@ -77,6 +79,7 @@ class Step:
     """One field of one selection, for all objects of a level at once.
 
     `columns` are set where its value may be `Columns`: no more than these are read of the objects of its list.
+    `is_nullable`: an error leaves a null in its place; `spares_items`: an error of an item leaves one in the item's.
     """
 
     key: str
@@ -88,10 +91,12 @@ class Step:
     resolver: Resolver
     is_list: bool
     is_root: bool
+    is_nullable: bool
+    spares_items: bool
     function: str
     columns: frozenset[str] | None
     steps: list[Step] = field(default_factory=list)
-    complete: Callable[[Any, Waiting], Any] = field(default=lambda value, _: value)
+    complete: Callable[[Any, Waiting, Size], Any] = field(default=lambda value, *_: value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +105,7 @@ class Plan:
 
     operation: OperationDefinitionNode
     fragments: Mapping[str, FragmentDefinitionNode]
-    begin: Callable[[Any, Waiting], dict[str, Any]]
+    begin: Callable[[Any, Waiting, Size], dict[str, Any]]
     steps: list[Step]
     size: int
 

@@ -40,9 +40,13 @@ from subgraph.compiled.leaf import Short, long_way, short_way
 from subgraph.compiled.objects import BACKREF, CAST, Admission, Dispatch, items, origin_of
 from subgraph.compiled.plan import Plan, Resolver, Step
 from subgraph.compiled.reasons import Reason, Unplanned
+from subgraph.compiled.size import ENTRY
 from subgraph.compiled.source import Source
 
 _MOST_FIELDS: Final = 2_000
+# What the functions take: an object or a value, where the steps' objects gather, and how large the answer is so far.
+_OBJECT: Final = "s, later, size"
+_VALUE: Final = "v, later, size"
 
 
 class Planner:
@@ -100,7 +104,7 @@ class _Writing:
         ).grouped_field_set
         steps: list[Step] = []
         body = self._body(root, fields, steps, is_root=True)
-        self._source.function("begin", "s, later", [*body, "return d"])
+        self._source.function("begin", _OBJECT, _counted(body))
         get = self._source.compiled()
         for dispatch in self._dispatches:
             dispatch.link(get)
@@ -115,7 +119,7 @@ class _Writing:
         """The function that answers for one object of this type."""
         body = [*self._admission(type_, details), *self._selection(type_, details, steps)]
         name = self._source.name("o")
-        self._source.function(name, "s, later", [*body, "return d"])
+        self._source.function(name, _OBJECT, _counted(body))
         return name
 
     def _admission(self, type_: GraphQLObjectType, details: list[FieldDetails]) -> list[str]:
@@ -146,7 +150,7 @@ class _Writing:
         *,
         is_root: bool = False,
     ) -> list[str]:
-        """The lines that make `d`, the answer of the object `s`."""
+        """The lines that make `d`, the answer of the object `s`, and count what is in it."""
         behind: dict[str, str] = {}
         entries, waiting = [], []
         for key, details in fields.items():
@@ -156,6 +160,7 @@ class _Writing:
             entries.append(f"    {key!r}: {value},")
         return [
             *(f"{name} = s.{attribute}" for attribute, name in behind.items()),
+            f"n += {sum(len(key) + ENTRY for key in fields)}",
             "d = {",
             *entries,
             "}",
@@ -203,11 +208,13 @@ class _Writing:
             resolver=resolver,
             is_list=_is_list(definition.type),
             is_root=is_root,
+            is_nullable=not isinstance(definition.type, GraphQLNonNull),
+            spares_items=_spares_items(definition.type),
             function=self._source.name("t"),
             columns=self._names_of_columns(definition.type, details),
         )
         completed = self._complete(definition.type, details, step.steps, "v")
-        self._source.function(step.function, "v, later", [f"return {completed}"])
+        self._source.function(step.function, _VALUE, _returned(completed))
         steps.append(step)
         return None
 
@@ -241,7 +248,7 @@ class _Writing:
         non_null = isinstance(type_, GraphQLNonNull)
         inner: Any = type_.of_type if isinstance(type_, GraphQLNonNull) else type_
         if isinstance(inner, GraphQLList):
-            return f"{self._list(inner, details, steps, non_null=non_null)}({read}, later)"
+            return f"{self._list(inner, details, steps, non_null=non_null)}({read}, later, size)"
         if is_leaf_type(inner):
             return self._leaf(inner, read, non_null=non_null)
         if is_abstract_type(inner):
@@ -249,8 +256,8 @@ class _Writing:
         else:
             function = self._object(inner, details, steps)
         if non_null:
-            return f"{function}({read}, later)"
-        return f"(None if {_first(read)} is None else {function}({_again(read)}, later))"
+            return f"{function}({read}, later, size)"
+        return f"(None if {_first(read)} is None else {function}({_again(read)}, later, size))"
 
     def _leaf(self, leaf: GraphQLLeafType, read: str, *, non_null: bool) -> str:
         long = self._bound(
@@ -262,11 +269,12 @@ class _Writing:
         names = {hint: self._source.bind(value, hint) for hint, value in short.names.items()}
         v = _again(read)
         written = short.written.format(v=v, **names)
+        counting = f" and (n := n + {short.counted.format(v=v)})" if short.counted else ""
         if not non_null:
-            test = short.test.format(v=v, **names)
+            test = short.test.format(v=v, **names) + counting
             return f"(None if {_first(read)} is None else {written} if {test} else {long}({v}))"
         head, _, tail = short.test.partition("{v}")
-        test = head.format(**names) + _first(read) + tail.format(v=v, **names)
+        test = head.format(**names) + _first(read) + tail.format(v=v, **names) + counting
         return f"({written} if {test} else {long}({v}))"
 
     def _list(
@@ -291,12 +299,12 @@ class _Writing:
             body = [*self._admission(inner, details), *self._selection(inner, details, steps)]
             if not isinstance(item, GraphQLNonNull):
                 body = ["if s is None:", "    add(None)", "    continue", *body]
-            lines += ["out = []", "add = out.append", "for s in v:"]
+            lines += ["n = 0", "out = []", "add = out.append", "for s in v:"]
             lines += [f"    {line}" for line in [*body, "add(d)"]]
-            lines.append("return out")
+            lines += ["size.bytes += n + len(out)", "return out"]
         else:
-            lines.append(f"return [{self._complete(item, details, steps, 'x')} for x in v]")
-        self._source.function(name, "v, later", lines)
+            lines += _returned(f"[{self._complete(item, details, steps, 'x')} for x in v]")
+        self._source.function(name, _VALUE, lines)
         return name
 
     def _columns(
@@ -344,7 +352,9 @@ class _Writing:
         return [
             f"if v.__class__ is {self._source.bind(Columns, 'K')}:",
             "    t = v.table",
-            f"    return [{{{', '.join(entries)}}} for {', '.join(names.values())}, in zip({', '.join(reads)})]",
+            f"    v = [{{{', '.join(entries)}}} for {', '.join(names.values())}, in zip({', '.join(reads)})]",
+            f"    size.bytes += len(v) * {sum(len(key) + ENTRY + 1 for key in columns)}",
+            "    return v",
         ]
 
     def _abstract(
@@ -363,9 +373,9 @@ class _Writing:
             f"f = {known}.get(s.__class__)",
             f"if f is None or hasattr(s, {CAST!r}):",
             f"    f = {find}(s)",
-            "return f(s, later)",
+            "return f(s, later, size)",
         ]
-        self._source.function(name, "s, later", lines)
+        self._source.function(name, _OBJECT, lines)
         return name
 
     def _bound(self, key: object, hint: str, make: Callable[[], Any]) -> str:
@@ -378,6 +388,18 @@ def _link(steps: list[Step], get: Callable[[str], Callable[..., Any]]) -> None:
     for step in steps:
         step.complete = get(step.function)
         _link(step.steps, get)
+
+
+def _counted(body: list[str]) -> list[str]:
+    """The lines of a function that gives an object, and counts in `n` what that adds to the answer."""
+    return ["n = 1", *body, "size.bytes += n", "return d"]
+
+
+def _returned(value: str) -> list[str]:
+    """The lines that give back what an expression comes to, counted where it counts: `n` is never 0, for its test."""
+    if "(n := " not in value:
+        return [f"return {value}"]
+    return ["n = 1", f"d = {value}", "size.bytes += n - 1", "return d"]
 
 
 def _first(read: str) -> str:
@@ -395,6 +417,12 @@ def _is_attribute(name: str) -> bool:
 
 def _is_list(type_: GraphQLOutputType) -> bool:
     return is_list_type(type_.of_type if isinstance(type_, GraphQLNonNull) else type_)
+
+
+def _spares_items(type_: GraphQLOutputType) -> bool:
+    """Whether it is a list whose items may be null."""
+    inner = type_.of_type if isinstance(type_, GraphQLNonNull) else type_
+    return isinstance(inner, GraphQLList) and not isinstance(inner.of_type, GraphQLNonNull)
 
 
 def _classes_of_scalars(schema: Schema) -> dict[str, type]:

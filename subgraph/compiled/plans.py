@@ -30,6 +30,7 @@ from subgraph.compiled.plan import Plan
 from subgraph.compiled.planner import Planner
 from subgraph.compiled.reasons import Reason, Unplanned
 from subgraph.compiled.run import Attempt, Run
+from subgraph.compiled.size import UNBOUND, Bound
 from subgraph.compiled.switches import switches_of
 
 # What is kept, in letters of text: a token of the tree takes as much as eight of them, a field of a plan as 24.
@@ -61,6 +62,7 @@ class Plans:
 
     `silent` are extensions that do nothing around an operation without errors, so that `execute` need not call them;
     any other extension is called as ever, by the library. `fell_back` is told each time that the library had to answer.
+    `bound` says how large an answer may be, whoever makes it.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Plans:
         *,
         silent: Iterable[type[SchemaExtension]] = (),
         fell_back: Callable[[Reason], None] = _ignore,
+        bound: Bound = UNBOUND,
     ) -> None:
         self._schema = schema
         self._planner = Planner(schema)
@@ -76,7 +79,10 @@ class Plans:
         self._is_short = set(schema.extensions) <= set(silent) and not schema.directives
         self._known: OrderedDict[int, _Known] = OrderedDict()
         self._letters = 0
-        schema.execution_context_class = type("Planned", (PlannedExecutor,), {"plans": self})
+        self._bound = bound
+        schema.execution_context_class = type(
+            "Planned", (PlannedExecutor,), {"plans": self, "bound": bound}
+        )
 
     async def execute(
         self,
@@ -108,7 +114,8 @@ class Plans:
         except Unplanned as unplanned:
             self.note(unplanned)
         else:
-            return ExecutionResult(data=data, errors=None)
+            if attempt.result is None:
+                return ExecutionResult(data=data, errors=None)
         with attempted(Attempted(operation, attempt)):
             return await otherwise()
 
@@ -118,10 +125,10 @@ class Plans:
         fragments: Mapping[str, FragmentDefinitionNode],
         request: Request,
         attempt: Attempt,
-    ) -> dict[str, Any]:
-        """The answer of a plan; raises Unplanned when the library has to give it."""
+    ) -> dict[str, Any] | None:
+        """The answer of a plan, or None when it is in the attempt; raises Unplanned when the library has to give it."""
         plan = self.plan(operation, fragments, request.variables)
-        return await Run(plan, self._schema, request).answer(attempt)
+        return await Run(plan, self._schema, request, self._bound).answer(attempt)
 
     def note(self, unplanned: Unplanned) -> None:
         """Tell that the library answers."""

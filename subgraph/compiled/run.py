@@ -1,42 +1,99 @@
 """One run of a plan: level by level, each field of a level asked for all its objects before anything is awaited.
 
-A run either gives the whole answer or raises `Unplanned`; it never gives a part. What the root fields of a mutation
-came to is kept in its `Attempt`, so that whoever answers instead does not ask them a second time.
+A run gives the whole answer or raises `Unplanned`; it never gives a part. A field that fails where a null may stand
+is null in it, and its error beside it; any other failure is the library's to tell. What resolvers came to is kept in
+the run's `Attempt`, so that whoever answers instead asks none of them a second time.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
+from graphql import ExecutionResult
 from strawberry.execution import optimized_is_awaitable as is_awaitable
 from strawberry.schema import Schema
 
-from subgraph.compiled.declare import Later
+from subgraph.compiled.declare import Columns, Later
+from subgraph.compiled.failures import Failure, told
 from subgraph.compiled.info import RawInfo, Request
 from subgraph.compiled.leaf import dispose
 from subgraph.compiled.plan import Pair, Plan, Step, Waiting
 from subgraph.compiled.reasons import Reason, Unplanned
+from subgraph.compiled.size import UNBOUND, Bound, Size, TooLarge
 
-
-@dataclass(frozen=True, slots=True)
-class Raised:
-    """A root field's exception, kept in the place of its value."""
-
-    error: Exception
+# A step, the objects that it was asked for, and what its resolver gave or raised for each.
+Asked: TypeAlias = tuple[Step, list[Pair], list[Any]]
 
 
 @dataclass(slots=True)
 class Attempt:
-    """How far a run came: what root fields gave or raised, and the answers that are complete."""
+    """How far a run came.
+
+    What a mutation's root fields gave or raised, and their answers that are complete; what other resolvers gave or
+    raised; and the result, when that is known and only has to be shown as the library shows its own.
+    """
 
     known: dict[str, Any] = field(default_factory=dict)
     done: dict[str, Any] = field(default_factory=dict)
+    asked: list[Asked] = field(default_factory=list)
+    awaited: list[Place] = field(default_factory=list)
+    result: ExecutionResult | None = None
+
+    def given(self) -> dict[tuple[int, int], Given]:
+        """What resolvers came to, by the object and the node of the field."""
+        awaited = {(id(place.values), place.place) for place in self.awaited}
+        return {
+            (id(source), id(step.nodes[0])): Given(step, source, found, place, awaited)
+            for step, pairs, found in self.asked
+            for place, (source, _) in enumerate(pairs)
+        }
 
 
-class _Place(NamedTuple):
+class Given(NamedTuple):
+    """What a resolver gave for an object, which is kept so that its id stays its own."""
+
+    step: Step
+    source: Any
+    found: list[Any]
+    place: int
+    awaited: set[tuple[int, int]]
+
+    @property
+    def is_columns(self) -> bool:
+        """Whether it is no value for anybody but the plan, and the answer itself is to be had."""
+        return self.found[self.place].__class__ is Columns
+
+    def completed(self) -> Any:
+        """The answer made of columns, which hold all of it."""
+        return self.step.complete(self.found[self.place], [], Size(UNBOUND))
+
+    def again(self) -> Any:
+        """The value, to be awaited where it had to be the first time; raises what the resolver raised."""
+        value = self._at(self.found, self.place)
+        if isinstance(value, Exception):
+            raise value
+        if value.__class__ is not list or not any(
+            (id(value), place) in self.awaited for place in range(len(value))
+        ):
+            return value
+        return [self._at(value, place) for place in range(len(value))]
+
+    def _at(self, values: list[Any], place: int) -> Any:
+        value = values[place]
+        return _later(value) if (id(values), place) in self.awaited else value
+
+
+async def _later(value: Any) -> Any:
+    if isinstance(value, Exception):
+        raise value
+    return value
+
+
+class Place(NamedTuple):
     """Where an awaited value goes, and what is made of it before."""
 
     values: list[Any]
@@ -45,69 +102,127 @@ class _Place(NamedTuple):
     then: Callable[[Any], Any] | None
 
     def fill(self, value: Any) -> None:
-        self.values[self.place] = value if self.then is None else self.then(value)
+        """Put in what was awaited, or the exception that it came to."""
+        if self.then is not None and not isinstance(value, Exception):
+            try:
+                value = self.then(value)
+            except (Unplanned, TooLarge):
+                raise
+            except Exception as error:  # noqa: BLE001 - told at its place
+                value = error
+        self.values[self.place] = value
 
 
-@dataclass(slots=True)
 class Run:
     """One request's way through a plan."""
 
-    plan: Plan
-    schema: Schema
-    request: Request
+    def __init__(self, plan: Plan, schema: Schema, request: Request, bound: Bound) -> None:
+        self.plan = plan
+        self.schema = schema
+        self.request = request
+        self._bound = bound
+        self._size = Size(bound)
+        self._failures: list[Failure] = []
+        self._attempt = Attempt()
 
-    async def answer(self, attempt: Attempt) -> dict[str, Any]:
-        """The whole answer; raises Unplanned when the library has to give it."""
+    async def answer(self, attempt: Attempt) -> dict[str, Any] | None:
+        """The whole answer; raises Unplanned when the library has to give it.
+
+        With errors, or too large, it is the attempt's result instead, and None.
+        """
+        self._attempt = attempt
         try:
-            return await self._answer(attempt)
+            data = await self._answer(attempt)
+            if not self._failures:
+                return data
+            definitions = (self.plan.operation, *self.plan.fragments.values())
+            attempt.result = ExecutionResult(data, told(data, self._failures, definitions))
         except Unplanned:
             raise
+        except TooLarge:
+            attempt.result = ExecutionResult(
+                None, [self._bound.refusal(is_done=self.plan.is_serial)]
+            )
         except Exception as error:
             raise Unplanned(Reason.ERROR, type(error).__name__) from error
+        return None
 
     async def _answer(self, attempt: Attempt) -> dict[str, Any]:
         steps = self.plan.steps
         waiting: Waiting = [[] for _ in steps]
-        data = self.plan.begin(self.request.root_value, waiting)
+        data = self.plan.begin(self.request.root_value, waiting, self._size)
         if not self.plan.is_serial:
             await self._levels(list(zip(steps, waiting, strict=True)))
             return data
         for step in steps:
             value = await self._once(step, attempt)
-            below: Waiting = [[] for _ in step.steps]
-            data[step.key] = step.complete(value, below)
-            await self._levels(list(zip(step.steps, below, strict=True)))
-            attempt.done[step.key] = data[step.key]
+            if self._size.is_over:
+                continue  # What a mutation was asked for is done, whether or not there is room to tell of it.
+            before = len(self._failures)
+            below = self._filled(step, [(self.request.root_value, data)], [value])
+            with suppress(TooLarge):
+                await self._levels(list(zip(step.steps, below, strict=True)))
+            if len(self._failures) == before:
+                attempt.done[step.key] = data[step.key]
+        self._check_size()
         return data
 
     async def _once(self, step: Step, attempt: Attempt) -> Any:
         """The value of a mutation's root field; what it came to is kept, for it is never asked again."""
-        arguments = self._arguments(step)
         try:
-            value = _call(step, self.request.root_value, arguments)
+            value = _call(step, self.request.root_value, self._arguments(step))
             if is_awaitable(value):
                 value = await value
-        except Exception as error:
-            attempt.known[step.key] = Raised(error)
+        except (Unplanned, TooLarge) as error:
+            attempt.known[step.key] = error
             raise
+        except Exception as error:  # noqa: BLE001 - told at its place
+            value = error
         attempt.known[step.key] = value
         return value
 
     async def _levels(self, work: list[tuple[Step, list[Pair]]]) -> None:
         """Fill in a level, then what hangs on it, until nothing does."""
         while work:
+            self._check_size()
             asked = [(step, pairs) for step, pairs in work if pairs]
             values = await self._values(asked)
             work = []
             for (step, pairs), found in zip(asked, values, strict=True):
-                key, complete = step.key, step.complete
-                below: Waiting = [[] for _ in step.steps]
-                for (_, answer), value in zip(pairs, found, strict=True):
-                    answer[key] = complete(value, below)
-                work += zip(step.steps, below, strict=True)
+                work += zip(step.steps, self._filled(step, pairs, found), strict=True)
+        self._check_size()
+
+    def _filled(self, step: Step, pairs: list[Pair], found: list[Any]) -> Waiting:
+        """Fill in the values of one step; what waits below it."""
+        key, complete, size = step.key, step.complete, self._size
+        below: Waiting = [[] for _ in step.steps]
+        for (_, answer), value in zip(pairs, found, strict=True):
+            if value.__class__ is list and step.spares_items:
+                value = self._spared(step, answer, value)  # noqa: PLW2901 - the same with nulls in it
+            try:
+                answer[key] = complete(value, below, size)
+            except Exception:
+                if not (isinstance(value, Exception) and step.is_nullable):
+                    raise
+                answer[key] = None
+                self._failures.append(Failure(answer, (key,), step.nodes, value))
+        return below
+
+    def _spared(self, step: Step, answer: dict[str, Any], value: list[Any]) -> list[Any]:
+        """The same list with nulls in the place of errors, which are told."""
+        kept = list(value)
+        for place, item in enumerate(value):
+            if isinstance(item, Exception):
+                kept[place] = None
+                self._failures.append(Failure(answer, (step.key, place), step.nodes, item))
+        return kept
+
+    def _check_size(self) -> None:
+        if self._size.is_over:
+            raise TooLarge
 
     async def _values(self, asked: list[tuple[Step, list[Pair]]]) -> list[list[Any]]:
-        """What the resolvers of a level give, awaited together."""
+        """What the resolvers of a level give or raise, awaited together."""
         values: list[list[Any]] = []
         try:
             for step, pairs in asked:
@@ -126,6 +241,10 @@ class Run:
         ]
         if places:
             await _settle(places)
+            self._attempt.awaited += places
+        self._attempt.asked += (
+            (step, pairs, found) for (step, pairs), found in zip(asked, values, strict=True)
+        )
         return values
 
     def _ask(self, step: Step, pairs: list[Pair], found: list[Any]) -> None:
@@ -135,21 +254,26 @@ class Run:
             return
         resolver = step.resolver
         if len(pairs) > 1 and _is_changeable(step):
-            self._ask_each(step, pairs, found)
+            # Each call gets a list or an input object of its own: it may change what it is given.
+            for source, _ in pairs:
+                found.append(_tried(lambda: _call(step, source, self._arguments(step))))  # noqa: B023 - called at once
             return
-        arguments = self._arguments(step)
+        arguments = _tried(lambda: self._arguments(step))
+        if isinstance(arguments, Exception):
+            found += [arguments] * len(pairs)
+            return
         if resolver.takes_self and not resolver.sources:
             function, add = resolver.function, found.append
             for source, _ in pairs:
-                add(function(source, **arguments))
+                try:
+                    add(function(source, **arguments))
+                except (Unplanned, TooLarge):
+                    raise
+                except Exception as error:  # noqa: BLE001 - told at its place
+                    add(error)
             return
         for source, _ in pairs:
-            found.append(_call(step, source, arguments))
-
-    def _ask_each(self, step: Step, pairs: list[Pair], found: list[Any]) -> None:
-        """Call a resolver that may change what it is given: each call gets a list or an input object of its own."""
-        for source, _ in pairs:
-            found.append(_call(step, source, self._arguments(step)))
+            found.append(_tried(lambda: _call(step, source, arguments)))  # noqa: B023 - called at once
 
     def _arguments(self, step: Step) -> dict[str, Any]:
         """The keyword arguments of a resolver, the info among them."""
@@ -168,6 +292,16 @@ class Run:
         return arguments
 
 
+def _tried(call: Callable[[], Any]) -> Any:
+    """What a call gives, or the exception that it raises."""
+    try:
+        return call()
+    except (Unplanned, TooLarge):
+        raise
+    except Exception as error:  # noqa: BLE001 - told at its place
+        return error
+
+
 def _is_changeable(step: Step) -> bool:
     """Whether a resolver is given something that it could change."""
     return not step.given.is_plain or any(each.convert for each in step.resolver.arguments)
@@ -181,41 +315,48 @@ def _call(step: Step, source: Any, arguments: dict[str, Any]) -> Any:
     return resolver.function(**named, **arguments)
 
 
-def _places(step: Step, found: list[Any]) -> Iterator[_Place]:
+def _places(step: Step, found: list[Any]) -> Iterator[Place]:
     """What of these values has to be awaited, the items of a list too."""
     is_async = step.resolver.is_async
     for index, value in enumerate(found):
         kind = value.__class__
         if kind is Later:
-            yield _Place(found, index, value.found, value.then)
-        elif is_async or is_awaitable(value):
-            yield _Place(found, index, value, None)
+            yield Place(found, index, value.found, value.then)
+        elif is_awaitable(value) or (is_async and not isinstance(value, Exception)):
+            yield Place(found, index, value, None)
         elif step.is_list and (kind is list or kind is tuple) and any(map(is_awaitable, value)):
             items = found[index] = list(value)
             for place, item in enumerate(items):
                 if item.__class__ is Later:
-                    yield _Place(items, place, item.found, item.then)
+                    yield Place(items, place, item.found, item.then)
                 elif is_awaitable(item):
-                    yield _Place(items, place, item, None)
+                    yield Place(items, place, item, None)
 
 
-async def _settle(places: list[_Place]) -> None:
+async def _settle(places: list[Place]) -> None:
     """Await all of them, whatever becomes of one, and fill in what they came to."""
-    if len(places) == 1:
-        places[0].fill(await places[0].found)
-        return
-    if not all(asyncio.isfuture(place.found) for place in places):
+    if len(places) > 1 and not all(asyncio.isfuture(place.found) for place in places):
         results = await asyncio.gather(*(place.found for place in places), return_exceptions=True)
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
         for place, result in zip(places, results, strict=True):
+            if isinstance(result, BaseException) and not _is_told(result):
+                raise result
             place.fill(result)
         return
+    # Futures run by themselves: one task can look at them in turn.
+    for place in places:
+        place.fill(await _awaited(place.found))
+
+
+def _is_told(error: BaseException) -> bool:
+    """Whether an error is told at its place; anything else ends the run."""
+    return isinstance(error, Exception) and not isinstance(error, Unplanned | TooLarge)
+
+
+async def _awaited(found: Awaitable[Any]) -> Any:
+    """What something awaited gives, or the exception that it raises."""
     try:
-        # Futures run by themselves: one task can look at them in turn.
-        for place in places:
-            place.fill(await place.found)
-    except Exception:
-        await asyncio.gather(*(place.found for place in places), return_exceptions=True)
+        return await found
+    except (Unplanned, TooLarge):
         raise
+    except Exception as error:  # noqa: BLE001 - told at its place
+        return error

@@ -12,6 +12,8 @@ from typing import Final
 
 from graphql import GraphQLError
 
+from subgraph.compiled.size import Bound
+
 # One match per token; strings and comments are swallowed whole, so that brackets inside them don't count.
 _TOKENS: Final = re.compile(
     r"(?P<open>[{\[(])|(?P<close>[}\])])|(?P<comment>\#[^\n\r]*)"
@@ -37,6 +39,8 @@ SAYS: Final[dict[str, str]] = {
     "introspection": "Introspection goes through more than {} elements.",
     "overlaps": "Fields of the same name take more than {} comparisons.",
     "values": "Lists in the variables hold more than {} items.",
+    "answer_bytes": "The answer is larger than {} bytes: ask for smaller pages, for less inside them, or get large "
+    "values by their `inputRef` and `outputRef`.",
     "cost": "The operation may cost more than {}: ask for smaller pages, or for less inside them.",
 }
 
@@ -64,6 +68,7 @@ class Limits:
     overlaps: int = 10_000
     values: int = 20_000
     cost: int = 50_000
+    answer_bytes: int = 16_777_216
 
     def check(self, name: str, asked: int) -> None:
         """Refuse what asks for more of this than there may be."""
@@ -82,6 +87,18 @@ class Limits:
                 "asked": asked,
             },
         )
+
+
+def answer_bound(limits: Limits) -> Bound:
+    """How large an answer may be, and the refusal of a larger one."""
+
+    def refuse(most: int, is_done: bool) -> GraphQLError:  # noqa: FBT001 - their signature
+        found = limits.refusal("answer_bytes", most + 1)
+        if is_done:
+            found.message += " What it was to change is changed."
+        return found
+
+    return Bound(limits.answer_bytes, refuse)
 
 
 def check_text(text: str, limits: Limits) -> int:

@@ -25,7 +25,7 @@ from subgraph.http.observe import observed
 from subgraph.http.stream import EVENTS, Stream, framing_of
 from subgraph.schema.build import Schema
 from subgraph.streams import Streams
-from subgraph.written import written
+from subgraph.written import written, written_within
 
 JSON: Final = "application/json"
 GRAPHQL_JSON: Final = "application/graphql-response+json"
@@ -124,7 +124,7 @@ class GraphQLOverHttp:
                 operation_name=asked.operation_name,
             )
             seen.errors = result.errors or ()
-        if result.errors and result.data is None and not any(e.path for e in result.errors):
+        if result.data is None and result.errors and not any(map(_has_begun, result.errors)):
             # Variables that don't fit: the operation never began, so there is no data to speak of.
             return refuse(tuple(result.errors), request, trace_id)
         answer: dict[str, Any] = {"data": result.data}
@@ -132,7 +132,15 @@ class GraphQLOverHttp:
             answer = {"errors": [error.formatted for error in result.errors], **answer}
         if result.extensions:
             answer["extensions"] = result.extensions
-        return respond(answer, request)
+        is_done = operation.kind == "mutation"
+        return respond(
+            written_within(answer, self._schema.bound, trace_id, is_done=is_done), request
+        )
+
+
+def _has_begun(error: GraphQLError) -> bool:
+    """Whether an error comes from the operation itself: from one of its fields, or from the size of its answer."""
+    return bool(error.path) or (error.extensions or {}).get("code") == "QUERY_TOO_COMPLEX"
 
 
 def wants_page(request: Request) -> bool:
@@ -176,7 +184,7 @@ def media_type(request: Request) -> str:
 
 
 def respond(
-    body: dict[str, Any],
+    body: dict[str, Any] | bytes,
     request: Request,
     *,
     status: int = 200,
@@ -184,7 +192,7 @@ def respond(
 ) -> Response:
     """A GraphQL response."""
     return Response(
-        written(body),
+        body if isinstance(body, bytes) else written(body),
         status_code=status,
         headers={"Cache-Control": "no-store", "Vary": "Accept", **(headers or {})},
         media_type=media_type(request),

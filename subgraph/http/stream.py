@@ -32,7 +32,7 @@ from subgraph.http.frames import CONNECTION, Requests
 from subgraph.http.observe import Seen, observed
 from subgraph.schema.build import Schema
 from subgraph.streams import Streams
-from subgraph.written import written
+from subgraph.written import written, written_within
 
 _ALIVE_SECONDS: Final = 12.0
 _LAST: Final = {"type": "http.response.body", "body": b"", "more_body": False}
@@ -54,14 +54,8 @@ class Framing:
     end: bytes
     is_wrapped: bool = False
 
-    def frame(self, answer: dict[str, Any], cursor: str | None = None) -> bytes:
-        """One result, and where a client that was cut off after it goes on."""
-        body = {"payload": answer} if self.is_wrapped else answer
-        place = b"" if cursor is None or self.is_wrapped else f"id: {cursor}\n".encode()
-        return place + self.before + written(body) + self.after
-
-    def frame_written(self, body: bytes, cursor: str | None) -> bytes:
-        """The same of an answer that is JSON already."""
+    def frame(self, body: bytes, cursor: str | None = None) -> bytes:
+        """One result as JSON, and where a client that was cut off after it goes on."""
         if self.is_wrapped:
             return self.before + b'{"payload":' + body + b"}" + self.after
         place = b"" if cursor is None else f"id: {cursor}\n".encode()
@@ -162,7 +156,7 @@ class Stream(Response):
                 await self._send_results(send, trace_id, seen)
         except Exception as error:  # noqa: BLE001 - logged by `present`; a client hears of it before the end
             fault = present(GraphQLError(str(error), original_error=error), trace_id)
-            await send(_chunk(self._framing.frame({"errors": [fault.formatted]})))
+            await send(_chunk(self._framing.frame(written({"errors": [fault.formatted]}))))
         await send(_chunk(self._framing.end))
         # Before the token is looked at no more: a client that takes nothing is sent nothing for ever.
         await send(_LAST)
@@ -186,15 +180,20 @@ class Stream(Response):
             async for result in results:
                 if isinstance(result, ExecutionResult):
                     seen.errors = result.errors or seen.errors
-                    frame = self._framing.frame(_answer(result), context.resume.at)
-                    await send(_chunk(frame))
+                    body = written_within(
+                        _answer(result),
+                        self._schema.bound,
+                        trace_id,
+                        is_done=self._operation.kind == "mutation",
+                    )
+                    await send(_chunk(self._framing.frame(body, context.resume.at)))
 
     async def _follow(self, send: Send, seen: Seen, context: OperationContext) -> None:
         payloads = self._streams.run(self._operation, self._variables, context)
         async with aclosing(payloads):
             async for payload in payloads:
                 seen.errors = payload.errors or seen.errors
-                await send(_chunk(self._framing.frame_written(payload.body, payload.cursor)))
+                await send(_chunk(self._framing.frame(payload.body, payload.cursor)))
 
     async def _alive(self, send: Send) -> None:
         while True:

@@ -45,7 +45,7 @@ from subgraph.http.frames import FRAMES, Sockets, frame_of
 from subgraph.http.observe import observed
 from subgraph.schema.build import Schema
 from subgraph.streams import Streams
-from subgraph.written import written
+from subgraph.written import written, written_within
 
 UNAUTHORIZED: Final = 4401
 FORBIDDEN: Final = 4403
@@ -361,4 +361,9 @@ class GraphQLOverWebSocket(GraphQL[Connection, None]):
 
     def encode_json(self, data: object) -> str:
         """A message as text."""
-        return written(data).decode()
+        text = written(data)
+        bound = cast("Schema", self.schema).bound
+        if len(text) <= bound.most or not isinstance(data, dict) or data.get("type") != "next":
+            return text.decode()
+        payload = written_within(data["payload"], bound, self.door.trace_id({}))
+        return written({**data, "payload": orjson.Fragment(payload)}).decode()

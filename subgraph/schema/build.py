@@ -22,6 +22,7 @@ from resolvers.context import Info
 from runtime.model.errors import BadInput
 from subgraph.compiled.executor import TidyExecutor
 from subgraph.compiled.plans import Plans
+from subgraph.compiled.size import UNBOUND, Bound
 from subgraph.schema.entities import MOST, resolve_entity
 from subgraph.schema.hooks import CheckedDocument, PresentedErrors, ToldCost, tell_cost
 from subgraph.schema.mutation import Mutation
@@ -40,6 +41,7 @@ class Schema(strawberry.federation.Schema):
     """Strawberry's, with our entities, and without its log: `subgraph.errors` logs faults, once."""
 
     plans: Plans | None = None
+    bound: Bound = UNBOUND
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
@@ -107,11 +109,15 @@ class Schema(strawberry.federation.Schema):
 
 
 def build_schema(
-    *, compiled: bool = False, fell_back: Callable[[str], None] | None = None
+    *,
+    compiled: bool = False,
+    fell_back: Callable[[str], None] | None = None,
+    bound: Bound = UNBOUND,
 ) -> Schema:
     """A fresh schema, executed by plans or by the library alone; an app builds it once.
 
-    `fell_back` is told the reason each time that the library answers instead of a plan.
+    `fell_back` is told the reason each time that the library answers instead of a plan; `bound` says how large an
+    answer may be.
     """
     schema = Schema(
         query=Query,
@@ -122,8 +128,9 @@ def build_schema(
         federation_version="2.9",
         config=StrawberryConfig(scalar_map=SCALARS),
         extensions=[CheckedDocument, PresentedErrors, ToldCost],
-        execution_context_class=TidyExecutor,
+        execution_context_class=type("Bounded", (TidyExecutor,), {"bound": bound}),
     )
+    schema.bound = bound
     _drop_null_defaults(schema)
     if compiled:
         # Both extensions only hand over what was checked and look at errors: an answer without errors needs neither.
@@ -131,6 +138,7 @@ def build_schema(
             schema,
             silent=(CheckedDocument, PresentedErrors, ToldCost),
             fell_back=fell_back or _nobody_counts,
+            bound=bound,
         )
     return schema
 

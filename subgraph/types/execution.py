@@ -107,7 +107,8 @@ class Execution(Node):
     )
 
     @strawberry.field(
-        description="The parameters, defaults filled in; null over 1 MiB: then `inputRef` says where they are."
+        description="The parameters, defaults filled in; null over 1 MiB: then `inputRef` says where they are.",
+        directives=access("Execution.input"),
     )
     def input(self, info: Info) -> JSON | None:
         """The parameters, defaults filled in."""
@@ -119,7 +120,8 @@ class Execution(Node):
         return ArtifactRef.of(self.record.input, input_path(self.record.id))
 
     @strawberry.field(
-        description="What it gave; null before it completed, and over 1 MiB: then `outputRef` says where it is."
+        description="What it gave; null before it completed, and over 1 MiB: then `outputRef` says where it is.",
+        directives=access("Execution.output"),
     )
     def output(self, info: Info) -> JSON | None:
         """What it gave."""

@@ -130,7 +130,10 @@ class ExecutionEvent:
     )
     at: datetime = record_field(description="When it was committed.")
     actor: Actor | None = record_field(_actor, description="Who caused it, when somebody did.")
-    data: JSON | None = record_field(description="Facts of the event; outputs are not repeated.")
+    data: JSON | None = record_field(
+        description="Facts of the event; outputs are not repeated.",
+        directives=access("ExecutionEvent.data"),
+    )
 
     @strawberry.field(description="The execution that it happened to, as it is now.")
     def execution(

@@ -25,7 +25,9 @@ class LogLine:
     at: datetime = strawberry.field(description="When it was logged.")
     level: str = strawberry.field(description="debug, info, warning or error.")
     message: str = strawberry.field(description="The line itself, secrets masked.")
-    fields: JSON | None = strawberry.field(description="Structured facts of the line.")
+    fields: JSON | None = strawberry.field(
+        description="Structured facts of the line.", directives=access("LogLine.fields")
+    )
     stack: str | None = strawberry.field(
         description="The stack that was logged with it; null without the scope `executions:debug`.",
         directives=access("LogLine.stack"),

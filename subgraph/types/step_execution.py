@@ -187,7 +187,8 @@ class StepExecution(Node):
 
     @strawberry.field(
         description="What it was called with, derived exactly from the plan and what came before, secrets "
-        "masked: `inputHash` proves it. Null before it was ready, and over 1 MiB."
+        "masked: `inputHash` proves it. Null before it was ready, and over 1 MiB.",
+        directives=access("StepExecution.input"),
     )
     def input(self, info: Info) -> JSON | None:
         """What it was called with."""
@@ -196,7 +197,8 @@ class StepExecution(Node):
         return later(resolve.step_input(info.context, step=self.record), as_json)
 
     @strawberry.field(
-        description="What it gave; null before it completed, and over 1 MiB: then `outputRef` says where it is."
+        description="What it gave; null before it completed, and over 1 MiB: then `outputRef` says where it is.",
+        directives=access("StepExecution.output"),
     )
     def output(self, info: Info) -> JSON | None:
         """What it gave."""

@@ -42,10 +42,13 @@ class WorkflowVersion(Node):
         description="Digest of the canonical definition: equal digests mean equal behaviour."
     )
     source: str = strawberry.field(
-        description="The document as written, in the spelling it came in."
+        description="The document as written, in the spelling it came in.",
+        directives=access("WorkflowVersion.source"),
     )
     source_format: DefinitionFormat = strawberry.field(description="The spelling it came in.")
-    definition: JSON = strawberry.field(description="The canonical definition.")
+    definition: JSON = strawberry.field(
+        description="The canonical definition.", directives=access("WorkflowVersion.definition")
+    )
     published_at: datetime | None = strawberry.field(
         description="When it was published; null for a draft."
     )
@@ -64,7 +67,10 @@ class WorkflowVersion(Node):
         """Who published it."""
         return Actor.of(self.record.published_by) if self.record.published_by else None
 
-    @strawberry.field(description="JSON Schema of the input that an execution takes.")
+    @strawberry.field(
+        description="JSON Schema of the input that an execution takes.",
+        directives=access("WorkflowVersion.inputSchema"),
+    )
     def input_schema(self, info: Info) -> JSON | None:
         """JSON Schema of the input."""
         return later(

@@ -15,7 +15,7 @@ from runtime.model.identity import Principal
 from runtime.model.plan import Plan
 from runtime.model.values import Digest
 from runtime.services.workflow import WorkflowService
-from tests.http.serving import GREET, Served
+from tests.http.serving import EVENTS, GREET, Served, asking, working
 
 DEEP = """query($first: Int) { executions(first: $first) { edges { node {
   id workflow { name currentVersion { version } draft { digest } } workflowVersion { digest }
@@ -70,6 +70,35 @@ async def test_ten_executions_cost_the_statements_of_one(
 
     assert counts[0] == counts[1]
     assert counts[0] <= 12
+
+
+ERRS = """query($id: ID!) { executions(first: 12) { edges { node { id
+  workflow { name versions { edges { node { version } } } } events(first: 2) { edges { node { type } } }
+  steps { stepKey execution { id } } short: steps { stepKey status } } } totalCount }
+  execution(id: $id, at: %d) { status events(first: %d) { edges { node { type } } } } }"""
+
+
+@pytest.mark.parametrize(("at", "first"), [(99, 1), (1, 5_000)])
+async def test_what_fails_costs_no_more_statements_than_what_does_not(
+    server: Served, statements: Callable[[], int], at: int, first: int
+) -> None:
+    await server.publish()
+    async with server.client() as session, server.listener() as listener, working(server.rt):
+        ids = [await server.enqueue(session) for _ in range(12)]
+        for each in ids:  # what is over is read in columns
+            async for _ in listener.subscribe(asking(EVENTS, {"id": each})):
+                pass
+    await server.ask(ERRS % (1, 1), {"id": ids[0]})
+
+    statements()
+    whole = await server.ask(ERRS % (1, 1), {"id": ids[0]})
+    cost = statements()
+    failed = await server.ask(ERRS % (at, first), {"id": ids[0]})
+
+    assert "errors" not in whole.body
+    assert len(failed.body["errors"]) == 1
+    assert failed.body["data"]["executions"] == whole.body["data"]["executions"]
+    assert statements() <= cost
 
 
 async def test_the_numbers_of_a_page_of_workflows_are_read_at_once(

@@ -21,6 +21,7 @@ from strawberry.scalars import JSON
 from subgraph.compiled.declare import Columns, column, columns_of, later, record_field
 from subgraph.compiled.executor import TidyExecutor
 from subgraph.compiled.plans import Plans
+from subgraph.compiled.size import UNBOUND, Bound
 
 
 @strawberry.enum
@@ -326,7 +327,9 @@ class Schema(strawberry.Schema):
         """The errors are expected."""
 
 
-def schema(*, planned: bool, fell_back: Any = None, extensions: Any = ()) -> strawberry.Schema:
+def schema(
+    *, planned: bool, fell_back: Any = None, extensions: Any = (), bound: Bound = UNBOUND
+) -> strawberry.Schema:
     """The schema, with plans or without."""
     made = Schema(
         query=Query,
@@ -334,8 +337,8 @@ def schema(*, planned: bool, fell_back: Any = None, extensions: Any = ()) -> str
         subscription=Subscription,
         types=[Thing, Small, Big],
         extensions=list(extensions),
-        execution_context_class=TidyExecutor,
+        execution_context_class=type("Bounded", (TidyExecutor,), {"bound": bound}),
     )
     if planned:
-        Plans(made, fell_back=fell_back or (lambda _reason: None))
+        Plans(made, fell_back=fell_back or (lambda _reason: None), bound=bound)
     return made

@@ -85,7 +85,6 @@ async def test_a_list_is_read_in_columns_when_nothing_else_is_read_of_its_object
         ("{ thing(number: 5) { must } }", Reason.ERROR),
         ("{ thing(number: 7) { givesError } }", Reason.ERROR),
         ("{ thing(number: 8) { wrong } }", Reason.ERROR),
-        ("{ mixed(start: 4) { number } }", Reason.ERROR),
     ],
 )
 async def test_why_the_library_answered_is_told(

@@ -14,6 +14,7 @@ import pytest
 import strawberry
 
 from resolvers.context import Resume
+from resolvers.room import Room as AnswerRoom
 from runtime.model.errors import NotFound
 from subgraph.document.documents import Documents, Operation
 from subgraph.streams import Streams, below_root
@@ -88,6 +89,7 @@ class Room:
             room=self,
             who=replace(make.principal(), subject=who),
             loaders=SimpleNamespace(forget=lambda: None),
+            answer_room=AnswerRoom(),
             resume=Resume(),
             trace_id="0" * 32,
             tell_cost=None,
