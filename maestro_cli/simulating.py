@@ -27,6 +27,9 @@ _COLUMNS = (
 )
 
 
+_ITEMS = Column("ITEMS", "of")
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What the command line gave: JSON, and words that were checked."""
@@ -128,6 +131,8 @@ def _as_graph(found: Any) -> dict[str, Any]:
                 "mockedOutput": one.output,
                 "outputSource": None if one.source is None else one.source.name,
                 "isCut": one.is_cut,
+                "items": one.items,
+                "failedItems": one.failed_items,
                 "error": _error(one.error.of_execution(one.key) if one.error else None),
             }
             for one in sorted(found.steps, key=lambda one: one.order)
@@ -179,8 +184,10 @@ def show(options: Options, found: dict[str, Any], *, with_events: bool) -> None:
     if options.is_document:
         print_document(options, _in_words(found))
         return
-    steps = [{**one, "why": _why(one)} for one in found["plan"]]
-    show_rows(options, steps, _COLUMNS, name="key")
+    steps = [{**one, "why": _why(one), "of": _items(one)} for one in found["plan"]]
+    with_items = any(one["of"] for one in steps)
+    columns = (*_COLUMNS[:3], _ITEMS, *_COLUMNS[3:]) if with_items else _COLUMNS
+    show_rows(options, steps, columns, name="key")
     if options.format == "name":
         return
     for one in found["humanTasks"]:
@@ -190,7 +197,9 @@ def show(options: Options, found: dict[str, Any], *, with_events: bool) -> None:
         print(f"wait {one['stepKey']}: for {what}, until {one['due'] or 'it comes'}")
     if with_events:
         for one in found["events"]:
-            print(f"{span(one['after']):>8}  {word(one['type'])} {one['stepKey'] or ''}".rstrip())
+            item = (one["data"] or {}).get("item")
+            place = f"{one['stepKey'] or ''}{'' if item is None else f'[{item}]'}"
+            print(f"{span(one['after']):>8}  {word(one['type'])} {place}".rstrip())
     show_fields(
         {
             "status": word(found["status"]),
@@ -221,6 +230,14 @@ def _in_words(found: dict[str, Any]) -> dict[str, Any]:
     ]
     events = [{**one, "type": word(one["type"])} for one in found["events"]]
     return {**found, "status": word(found["status"]), "plan": plan, "events": events}
+
+
+def _items(step: dict[str, Any]) -> str | None:
+    """How many items a map went over, and how many of them failed."""
+    if step["items"] is None:
+        return None
+    failed = step["failedItems"]
+    return f"{step['items']}" + (f", {failed} failed" if failed else "")
 
 
 def _why(step: dict[str, Any]) -> str | None:

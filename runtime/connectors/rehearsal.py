@@ -23,7 +23,15 @@ from runtime.definition.params import apply_params
 from runtime.engine.event import StepError
 from runtime.engine.program import Program
 from runtime.engine.simulate import simulate
-from runtime.engine.simulation import HUMAN, Answer, Script, Simulation, Source, undecided
+from runtime.engine.simulation import (
+    HUMAN,
+    Answer,
+    PastStep,
+    Script,
+    Simulation,
+    Source,
+    undecided,
+)
 from runtime.engine.state import RunInfo
 from runtime.model.errors import BadInput, StepFailed
 from runtime.model.plan import Effect, Plan, StepKind, StepPlan
@@ -106,14 +114,16 @@ class Rehearsal:
         self._catalog: Catalog = registry.catalog()
         self._script = script
 
-    def __call__(self, step: StepPlan, rendered: Json, attempt: int) -> Answer:
+    def __call__(self, step: StepPlan, rendered: Json, attempt: int, item: int) -> Answer:
         """What this attempt comes to."""
         script, connector = self._script, None
         if step.uses is not None:
             connector = self._registry.resolve(step.uses)
         effect = _effect(step, connector, rendered)
-        found = self._answer(step, connector, rendered, attempt)
         past = script.past.get(step.key)
+        if past is not None and item >= 0:
+            past = _past_item(step, past, item)
+        found = self._answer(step, connector, rendered, attempt, past)
         seconds = found.seconds
         if step.key in script.durations:
             seconds = script.durations[step.key].seconds
@@ -123,7 +133,12 @@ class Rehearsal:
         return found._replace(seconds=seconds, cost=cost, effect=effect)
 
     def _answer(
-        self, step: StepPlan, connector: Connector | None, rendered: Json, attempt: int
+        self,
+        step: StepPlan,
+        connector: Connector | None,
+        rendered: Json,
+        attempt: int,
+        past: PastStep | None,
     ) -> Answer:
         script = self._script
         failing = script.fails.get(step.key)
@@ -132,8 +147,8 @@ class Rehearsal:
             return Answer(error=StepError("simulated", words, failing.kind))
         if step.key in script.mocks:
             return Answer(script.mocks[step.key], source=Source.MOCK)
-        if step.key in script.past:
-            return Answer(script.past[step.key].output, source=Source.PAST)
+        if past is not None:
+            return Answer(past.output, source=Source.PAST)
         if step.kind in HUMAN:
             return Answer(_human(step), source=Source.EXAMPLE)
         if connector is not None and type(connector).__module__.startswith(_OWN):
@@ -154,6 +169,18 @@ class Rehearsal:
         if schema is None:
             return Answer()
         return Answer(example_of(schema), source=Source.SCHEMA)
+
+
+def _past_item(step: StepPlan, past: PastStep, item: int) -> PastStep | None:
+    """What an item gave: its place in the output of its map. How long the map took says nothing of one item."""
+    if not isinstance(past.output, list) or item >= len(past.output):
+        return None
+    found = past.output[item]
+    if step.map is not None and step.map.is_collecting:
+        if not isinstance(found, dict) or found.get("status") != "completed":
+            return None
+        found = found.get("output")
+    return PastStep(found, None)
 
 
 def _computed(connector: Connector, step: StepPlan, rendered: Json, attempt: int) -> Answer | None:

@@ -33,6 +33,7 @@ from runtime.engine.event import (
     DeadlineReached,
     DoubtJudged,
     Event,
+    ItemsJoined,
     RetryDue,
     Signal,
     SignalReceived,
@@ -67,6 +68,7 @@ from runtime.model.values import Duration, Json, Money, total
 
 MAX_HAPPENINGS: Final = 200_000
 MAX_BYTES: Final = 64 * 1024 * 1024
+ITEMS_TOLD: Final = 100
 # What one value may take in the report, and all of them together; more is left out, and said to be.
 _SHOWN: Final = 16 * 1024
 _SHOWN_IN_ALL: Final = 4 * 1024 * 1024
@@ -116,6 +118,7 @@ def _guarded(program: Program, check: Callable[[], None]) -> Program:
             step,
             config=step.config.guarded(check),
             condition=None if step.condition is None else step.condition.guarded(check),
+            for_each=None if step.for_each is None else step.for_each.guarded(check),
             cases=tuple(None if one is None else one.guarded(check) for one in step.cases),
         )
         for step in program.steps
@@ -154,6 +157,10 @@ class _Simulator:
         self._tasks: list[SimulatedTask] = []
         self._costs: tuple[Money, ...] = ()
         self._unknown: dict[str, None] = {}
+        # Of maps: their lists, what their items gave until that is recorded, and how they ended until the map does.
+        self._lists: dict[int, list[Json]] = {}
+        self._gave: dict[tuple[int, int], Json] = {}
+        self._ended: dict[int, dict[int, tuple[StepStatus, Json]]] = {}
 
     def run(self) -> Simulation:
         """Tell the core what happens, in the order of time, until nothing more does."""
@@ -221,15 +228,16 @@ class _Simulator:
             case BeginWait():
                 self._wait(command)
             case ScheduleRetry():
-                self._later(command.delay_ms, RetryDue(command.step, command.attempt))
+                due = RetryDue(command.step, command.attempt, command.item)
+                self._later(command.delay_ms, due)
             case StopStep():
-                error = StepError("cancelled", command.reason, StepErrorKind.CANCELLED)
-                attempt = self._state.attempt[command.step]
-                self._later(0, StepFailed(command.step, attempt, error))
+                self._stop(command)
             case LookUp():
-                self._later(0, DoubtJudged(command.step, command.attempt, Verdict.UNKNOWN))
+                asked = command.step, command.attempt, Verdict.UNKNOWN
+                self._later(0, DoubtJudged(*asked, item=command.item))
             case JoinItems():
-                self._stopped = "items of a map are not simulated"
+                joined = ItemsJoined(command.step, command.attempt, self._joined(command.step))
+                self._later(0, joined)
             case LoadBlob():
                 self._stopped = "a large value is not at hand"
             case Finish():
@@ -245,19 +253,54 @@ class _Simulator:
         program, shown = self._state.program.steps[step], self._steps[step]
         if not self._goes_on():
             return
+        item = command.item
         try:
-            rendered = _template(program).render(scope_of(self._state, MASKED, step=step))
+            scope = scope_of(self._state, MASKED, step=step)
+            if item >= 0:
+                scope |= self._names_of(step, item)
+            rendered = _template(program).render(scope)
         except ExpressionError as problem:
             words = f"`with` of step {shown.key!r}: {problem.message}"
-            self._later(0, StepFailed(step, attempt, StepError("expression", words)))
+            self._later(0, StepFailed(step, attempt, StepError("expression", words), item=item))
             return
-        shown.rendered_input = self._show(rendered, shown)
+        if item <= 0:
+            shown.rendered_input = self._show(rendered, shown)
         if program.plan.kind in HUMAN:
             self._tasks.append(self._task(program.plan, shown.rendered_input))
-        self._answer(command, program.plan, self._respond(program.plan, rendered, attempt))
+        self._answer(command, program.plan, self._respond(program.plan, rendered, attempt, item))
+
+    def _names_of(self, step: int, item: int) -> dict[str, Json]:
+        """What an item sees beside the rest; the list is rendered once."""
+        program = self._state.program.steps[step]
+        if not program.names_item or program.for_each is None:
+            return {"index": item}
+        if step not in self._lists:
+            found = program.for_each.render(scope_of(self._state, step=step))
+            self._lists[step] = found if isinstance(found, list) else []
+        return {"item": self._lists[step][item], "index": item}
+
+    def _stop(self, command: StopStep) -> None:
+        error = StepError("cancelled", command.reason, StepErrorKind.CANCELLED)
+        attempt, item = self._state.attempt[command.step], command.item
+        if item >= 0:
+            attempt = self._state.fans[command.step].live[item].attempt
+        self._later(0, StepFailed(command.step, attempt, error, item=item))
+
+    def _joined(self, step: int) -> list[Json]:
+        """The output of a map, as a worker makes it of the rows of its items."""
+        plan = self._state.program.steps[step].plan.map
+        ended = self._ended.pop(step, {})
+        found: list[Json] = []
+        for item in range(len(self._state.fans[step].ends)):
+            status, value = ended.get(item, (StepStatus.COMPLETED, None))
+            name = "output" if status is StepStatus.COMPLETED else "error"
+            is_collecting = plan is not None and plan.is_collecting
+            found.append({"status": status.name.lower(), name: value} if is_collecting else value)
+        self._lists.pop(step, None)
+        return found
 
     def _answer(self, command: RunStep, plan: StepPlan, answer: Answer) -> None:
-        step, attempt = command.step, command.attempt
+        step, attempt, item = command
         if answer.seconds is None:
             self._unknown[plan.key] = None
         if answer.cost is not None:
@@ -266,12 +309,15 @@ class _Simulator:
         if plan.timeout is not None and delay > plan.timeout.milliseconds:
             words = f"It would take longer than the {plan.timeout} that an attempt may take."
             error = StepError("step.timeout", words, StepErrorKind.TIMEOUT)
-            self._later(plan.timeout.milliseconds, StepFailed(step, attempt, error, answer.effect))
+            failed = StepFailed(step, attempt, error, answer.effect, item=item)
+            self._later(plan.timeout.milliseconds, failed)
         elif answer.error is not None:
-            self._later(delay, StepFailed(step, attempt, answer.error, answer.effect))
+            self._later(delay, StepFailed(step, attempt, answer.error, answer.effect, item=item))
         else:
             self._steps[step].source = answer.source
-            self._later(delay, StepSucceeded(step, attempt, answer.output))
+            if item >= 0:
+                self._gave[step, item] = answer.output
+            self._later(delay, StepSucceeded(step, attempt, answer.output, item=item))
 
     def _task(self, plan: StepPlan, rendered: Json) -> SimulatedTask:
         written = plan.canonical if isinstance(plan.canonical, dict) else {}
@@ -296,7 +342,7 @@ class _Simulator:
             self._later(delay, self._timer_due(program, step, attempt))
         if signal is None:
             return
-        answer = self._respond(program.plan, None, attempt)
+        answer = self._respond(program.plan, None, attempt, -1)
         if answer.error is None and answer.source in {Source.MOCK, Source.PAST}:
             self._signals += 1
             self._steps[step].source = answer.source
@@ -321,6 +367,9 @@ class _Simulator:
     def _record(self, command: RecordStep) -> None:
         shown = self._steps[command.step]
         shown.attempts = max(shown.attempts, command.attempt)
+        if command.item >= 0:
+            self._record_item(command, shown)
+            return
         shown.error = command.error
         if command.status is StepStatus.COMPLETED:
             output: Any = self._state.outputs.get(command.step)
@@ -329,10 +378,28 @@ class _Simulator:
             shown.status = command.status
             shown.ended_ms = self._now
 
+    def _record_item(self, command: RecordStep, shown: SimulatedStep) -> None:
+        if command.retry_in_ms is not None or command.is_open:
+            return
+        value: Json = None if command.error is None else command.error.as_json()
+        if command.status is StepStatus.COMPLETED:
+            value = self._gave.pop((command.step, command.item), None)
+            self._bytes += _size(value)
+        elif command.status is not StepStatus.CANCELLED:
+            shown.failed_items += 1
+        self._ended.setdefault(command.step, {})[command.item] = (command.status, value)
+
     def _note(self, command: RecordEvent) -> None:
         data = command.data or {}
         key = data.get("key")
+        item = data.get("item")
+        if isinstance(item, int) and item >= 0:
+            self._note_item(command, item)
+            return
         step = data.get("step")
+        if isinstance(step, int) and command.kind is EventKind.MAP_OPENED:
+            items = data.get("items")
+            self._steps[step].items = items if isinstance(items, int) else None
         if isinstance(step, int) and command.kind is EventKind.STEP_STARTED:
             self._started(step)
         elif isinstance(step, int) and command.kind is EventKind.STEP_SKIPPED:
@@ -342,6 +409,14 @@ class _Simulator:
         about = {name: one for name, one in data.items() if name not in {"step", "key", "item"}}
         found = key if isinstance(key, str) else None
         self._events.append(Happening(self._now, command.kind, found, about))
+
+    def _note_item(self, command: RecordEvent, item: int) -> None:
+        """Of items the events of the first ones are told; the step says how many there were."""
+        data = command.data or {}
+        key = data.get("key")
+        if item < ITEMS_TOLD and isinstance(key, str):
+            about = {name: one for name, one in data.items() if name not in {"step", "key"}}
+            self._events.append(Happening(self._now, command.kind, key, about))
 
     def _started(self, step: int) -> None:
         shown = self._steps[step]

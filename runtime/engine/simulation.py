@@ -16,8 +16,6 @@ from runtime.model.plan import Effect, Plan, StepKind, StepPlan
 from runtime.model.values import Duration, Json, Money
 
 HUMAN: Final = frozenset((StepKind.HUMAN_APPROVAL, StepKind.HUMAN_TASK))
-# These change what advance() decides, and it does not decide so yet: a simulation of them would be made up.
-_UNDECIDED_KINDS: Final = frozenset((StepKind.MAP,))
 
 
 class Source(StrEnum):
@@ -42,8 +40,8 @@ class Answer(NamedTuple):
     effect: Effect = Effect.PURE
 
 
-# What a step would answer: its plan, its rendered input (secrets are masked), the number of the attempt.
-Respond: TypeAlias = Callable[[StepPlan, Json, int], Answer]
+# What a step would answer: its plan, its rendered input (secrets are masked), the numbers of attempt and item (or -1).
+Respond: TypeAlias = Callable[[StepPlan, Json, int, int], Answer]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +90,11 @@ class Read:
 
 @dataclass(slots=True)
 class SimulatedStep:
-    """What became of one step; times are milliseconds since the execution began."""
+    """What became of one step; times are milliseconds since the execution began.
+
+    Of a map `items` is how many it goes over, `failed_items` how many of them failed for good; the input is that of the
+    first one, and `attempts` are the most that one of them took.
+    """
 
     key: str
     type: str
@@ -109,6 +111,8 @@ class SimulatedStep:
     source: Source | None = None
     error: StepError | None = None
     is_cut: bool = False
+    items: int | None = None
+    failed_items: int = 0
 
     @property
     def is_taken(self) -> bool:
@@ -169,7 +173,7 @@ class Simulation:
 
 def undecided(plan: Plan) -> list[tuple[str, str]]:
     """Steps, and what of them the engine does not decide yet, so that no simulation can say how it would go."""
-    found = [(step.key, step.kind.value) for step in plan.steps if step.kind in _UNDECIDED_KINDS]
+    found: list[tuple[str, str]] = []
     for step in plan.steps:
         written = step.canonical if isinstance(step.canonical, dict) else {}
         on_error = written.get("on_error")

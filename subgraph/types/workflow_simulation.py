@@ -71,6 +71,11 @@ class SimulatedStep:
     is_cut: bool = strawberry.field(
         description="Whether its input or output is too large to be shown."
     )
+    items: int | None = strawberry.field(
+        description="Of a map: how many items it went over; input and attempts are those of its first, and the most of "
+        "one."
+    )
+    failed_items: int = strawberry.field(description="How many of them failed for good.")
 
     @classmethod
     def of(cls, step: model.SimulatedStep) -> Self:
@@ -95,6 +100,8 @@ class SimulatedStep:
             output_source=step.source,
             error=ExecutionError.of(step.error.of_execution(step.key)) if step.error else None,
             is_cut=step.is_cut,
+            items=step.items,
+            failed_items=step.failed_items,
         )
 
 

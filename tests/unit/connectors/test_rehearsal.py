@@ -42,6 +42,10 @@ def simulated(source: str, given: Any = None, **script: Any) -> Simulation:
     return rehearse(plan, REGISTRY, given, Script(**script), now=NOW)
 
 
+def output_of(simulation: Simulation) -> Any:
+    return simulation.output
+
+
 def by_key(simulation: Simulation) -> dict[str, Any]:
     return {one.key: one for one in simulation.steps}
 
@@ -236,11 +240,6 @@ steps:
     ("source", "script", "reason"),
     [
         *((EXPIRES % rule, {}, "NOT_IN_THIS_VERSION") for rule in ("{goto: b}", "{outcome: yes}")),
-        (
-            "name: x\nsteps: [{id: g, type: map, for_each: [1], task: {uses: core.noop@1}}]",
-            {},
-            "NOT_IN_THIS_VERSION",
-        ),
         *(
             (CALLS_NOTHING, script, "SCRIPT")
             for script in (
@@ -299,4 +298,92 @@ def test_a_simulation_is_broken_off_when_its_time_is_over():
 
     found = rehearse(plan, REGISTRY, {"amount": 1}, Script(), now=NOW, is_over=lambda: True)
 
+    assert (found.status, found.stopped) == (ExecutionStatus.RUNNING, "it took too long")
+
+
+EACH = """
+name: each
+params: {{words: {{type: array, items: {{type: string}}}}}}
+steps:
+  - id: all
+    type: map
+    for_each: "{{{{ params.words }}}}"
+    {more}
+    task: {{uses: {uses}, with: {{{given}}}, retry: {{max_attempts: 2, initial: 10s, jitter: none}}}}
+  - {{id: last, uses: core.set@1, depends_on: [all], with: {{got: "{{{{ steps.all.output }}}}"}}}}
+outputs: {{got: "{{{{ steps.last.output.got }}}}"}}
+"""
+SET = EACH.format(more="", uses="core.set@1", given="w: '{{ item }}', n: '{{ index }}'")
+SLEEP = EACH.format(more="max_concurrency: 2", uses="core.sleep@1", given="duration: 10s")
+COLLECT = EACH.format(more="failure_policy: collect", uses="core.set@1", given="w: '{{ item.x }}'")
+
+
+def test_a_map_goes_over_its_list_and_its_results_are_its_output():
+    found = simulated(SET, {"words": ["a", "b"]})
+
+    assert found.output == {"got": [{"w": "a", "n": 0}, {"w": "b", "n": 1}]}
+    step = by_key(found)["all"]
+    assert (step.status, step.items, step.failed_items) == (StepStatus.COMPLETED, 2, 0)
+    assert (step.rendered_input, step.source) == ({"w": "a", "n": 0}, Source.COMPUTED)
+    assert simulated(SET, {"words": []}).output == {"got": []}
+
+
+def test_items_of_a_map_take_their_time_side_by_side():
+    assert simulated(SLEEP, {"words": list("abcde")}).duration_ms == 30_000
+
+
+def test_each_item_is_tried_again_and_the_first_that_fails_for_good_ends_its_map():
+    fails = {"all": Failing(1)}
+    found = simulated(SET, {"words": ["a", "b"]}, fails=fails)
+    assert (found.status, found.duration_ms) == (ExecutionStatus.COMPLETED, 10_000)
+    assert by_key(found)["all"].attempts == 2
+
+    found = simulated(SET, {"words": ["a", "b"]}, fails={"all": Failing(None)})
+    step = by_key(found)["all"]
+    assert (found.status, step.status) == (ExecutionStatus.FAILED, StepStatus.FAILED)
+    assert found.error is not None
+    assert found.error.message.startswith("item 0 failed: ")
+
+
+def test_a_map_that_collects_says_of_each_item_how_it_ended():
+    found = simulated(COLLECT, {"words": ["a"]})
+
+    ((one,),) = output_of(found).values()
+    assert (one["status"], one["error"]["type"]) == ("failed", "expression")
+    assert by_key(found)["all"].failed_items == 1
+
+
+def test_an_item_gives_what_it_gave_before_or_what_is_given_for_it():
+    past = {"all": PastStep([1, 2], 60.0)}
+    found = simulated(SET, {"words": ["a", "b", "c"]}, past=past)
+    assert found.output == {"got": [1, 2, {"w": "c", "n": 2}]}
+    assert found.duration_ms == 0
+
+    assert simulated(SET, {"words": ["a", "b"]}, mocks={"all": 7}).output == {"got": [7, 7]}
+    both = EACH.format(more="failure_policy: collect", uses="core.set@1", given="w: '{{ item }}'")
+    entries: list[Any] = [{"status": "completed", "output": 5}, {"status": "failed", "error": {}}]
+    found = simulated(both, {"words": ["a", "b"]}, past={"all": PastStep(entries, None)})
+    assert [one["output"] for one in output_of(found)["got"]] == [5, {"w": "b"}]
+
+
+def test_of_a_long_list_the_events_of_the_first_items_are_told():
+    found = simulated(SET, {"words": ["a"] * 3_000})
+
+    assert by_key(found)["all"].items == 3_000
+    assert len(output_of(found)["got"]) == 3_000
+    assert len(found.events) < 300
+
+
+def test_what_takes_too_long_in_a_list_is_broken_off():
+    plan = validate(SET, None, REGISTRY.catalog()).plan
+    assert plan is not None
+    looks = iter(range(50))
+    found = rehearse(
+        plan,
+        REGISTRY,
+        {"words": ["a"] * 1_000},
+        Script(),
+        now=NOW,
+        is_over=lambda: next(looks, None) is None,
+    )
     assert (found.status, found.stopped) == (ExecutionStatus.RUNNING, "it took too long")
