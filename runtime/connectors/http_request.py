@@ -42,6 +42,8 @@ _TRANSIENT: Final = frozenset({408, 425})
 _TOO_MANY: Final = 429
 _UNAVAILABLE: Final = 503
 _SERVER_ERROR: Final = 500
+# Said by a gateway, of a request that it may have passed on (RFC 9110, 15.6.3 and 15.6.5).
+_BY_A_GATEWAY: Final = frozenset({502, 504})
 _DEFAULT_SECONDS: Final = 30.0
 _BODY_IN_ERROR: Final = 2_048
 _OURS: Final = frozenset(
@@ -340,7 +342,10 @@ def _is_expected(status: int, expected: list[int | str]) -> bool:
 def _status_error(
     context: StepContext, transport: HttpTransport, input: HttpRequestInput, answer: HttpAnswer
 ) -> StepFailed:
-    """Which kind a status is; the body's beginning helps who reads the error."""
+    """Which kind a status is; the body's beginning helps who reads the error.
+
+    What a gateway says of a system behind it is no answer of that system: the call may have been made.
+    """
     status, retry_after = answer.status, transport.retry_after(answer.headers)
     if status == _TOO_MANY or (status == _UNAVAILABLE and retry_after is not None):
         kind = StepErrorKind.THROTTLED
@@ -359,6 +364,7 @@ def _status_error(
         type="http.status",
         retry_after=retry_after,
         details={"status": status, "body": text[:_BODY_IN_ERROR].replace("\0", "\ufffd")},
+        uncertain=True if status in _BY_A_GATEWAY else None,
     )
 
 

@@ -1629,7 +1629,8 @@ begin
     select r.generation into v_next from mc_retry(p_shard, p_tenant, p_exec, array[6]::smallint[], p_event) r;
   else
     select nullif(s.n, 0) into v_next
-      from mc_send_3(p_shard, p_tenant, p_exec, (v_said ->> 'kind')::smallint, (v_said -> 'data')::text, false, false) s;
+      from mc_send_3(p_shard, p_tenant, p_exec, (v_said ->> 'kind')::smallint, (v_said -> 'data')::text,
+                     v_said ->> 'kind' = '1', v_said ->> 'kind' = '4') s;
   end if;
   if v_next is null then
     return query select true, v_status, false;

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 
+from runtime.model.checkpoint import InboxKind
 from runtime.model.dead_letter import DeadLetterFilter, DeadLetterId, DeadLetterStatus
 from runtime.model.errors import BadInput, Denied, InvalidState, NotFound
 from runtime.model.execution import ExecutionStatus
@@ -215,6 +216,30 @@ async def test_a_message_is_redriven_as_its_executions_newest(room, letters):
     left = await room.sql.fetchrow("select n, kind, data from execution_inbox")
     assert tuple(left) == (2, 77, '{"name": "go"}')
     assert (await room.row(execution))["status"] == ExecutionStatus.RUNNING
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "is_cancelled"),
+    [
+        (InboxKind.CANCEL, ExecutionStatus.QUEUED, True),
+        (InboxKind.RESUME, ExecutionStatus.QUEUED, False),
+        (InboxKind.SIGNAL, ExecutionStatus.WAITING, False),
+    ],
+)
+async def test_a_message_that_is_redriven_does_what_it_did_when_it_was_sent(
+    room, letters, kind, status, is_cancelled
+):
+    """To an execution that is paused: a cancel and a resume end that, a signal does not."""
+    execution = await set_aside(room, kind)
+    await room.sql.execute(
+        "update workflow_executions set status = 3, wait = 5, owner = null, cancel_requested = false where id = $1",
+        execution,
+    )
+
+    await letters.redrive(ADMIN, ids=[DeadLetterId(execution, 0, 1)])
+
+    row = await room.row(execution)
+    assert (row["status"], row["cancel_requested"]) == (status, is_cancelled)
 
 
 async def test_a_message_is_discarded_beside_what_runs(room, letters):

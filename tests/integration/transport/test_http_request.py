@@ -229,6 +229,19 @@ async def test_a_status_says_whether_to_try_again(
     assert error.details == {"status": status, "body": "why"}
 
 
+@pytest.mark.parametrize(
+    ("status", "uncertain"), [(500, None), (502, True), (503, None), (504, True), (408, None)]
+)
+async def test_what_a_gateway_says_leaves_open_whether_the_call_was_made(
+    serve: Serve, call: Call, status: int, uncertain: bool | None
+):
+    """RFC 9110, 15.6.3 and 15.6.5: it acted for a system that may have had the request."""
+    error = (await call(await serve(answering(status=status)), method="POST")).error
+
+    assert error is not None
+    assert error.uncertain is uncertain
+
+
 async def test_the_error_shows_the_beginning_of_a_long_body(serve: Serve, call: Call):
     error = (await call(await serve(answering(status=500, text="x" * 9_000)))).error
 
