@@ -48,7 +48,9 @@ class Context:
     handlers: EventHandlerService
     loaders: Loaders
     resume: Resume = field(default_factory=Resume)
+    # Bytes of large values; and cost, of which the operation's estimate is taken from the beginning.
     answer_room: Room = field(default_factory=Room)
+    cost_room: Room = field(default_factory=Room)
 
 
 Info: TypeAlias = strawberry.Info[Context, None]

@@ -23,8 +23,8 @@ from runtime.model.execution_stats import ExecutionStats
 from runtime.model.identity import Principal
 from runtime.model.plan import Plan
 from runtime.model.step_table import StepColumn, StepTable
-from runtime.model.values import Duration, Json, Money
-from runtime.model.workflow import DefinitionFormat, Workflow, WorkflowVersion
+from runtime.model.values import Duration, Json, Money, SemVer
+from runtime.model.workflow import DefinitionFormat, Workflow, WorkflowDiff, WorkflowVersion
 from runtime.services.artifact import Allowance, ArtifactService
 from runtime.services.dead_letter import DeadLetterService
 from runtime.services.execution import ExecutionService
@@ -99,6 +99,23 @@ class Loaders:
             try:
                 found.append(await self._workflows.validate(self._who, source, spelling))
             except MaestroError as error:  # of this document alone
+                found.append(error)
+        return found
+
+    @cached_property
+    def diff(self) -> DataLoader[tuple[UUID, SemVer, SemVer | None], WorkflowDiff]:
+        """What differs between two versions of a workflow: once per request, however often it is shown."""
+        return DataLoader(self._diffs)
+
+    async def _diffs(
+        self, keys: list[tuple[UUID, SemVer, SemVer | None]]
+    ) -> list[WorkflowDiff | Exception]:
+        # One after another: a request takes no more than one thread.
+        found: list[WorkflowDiff | Exception] = []
+        for workflow, before, after in keys:
+            try:
+                found.append(await self._workflows.diff(self._who, workflow, before, after))
+            except MaestroError as error:  # of these two alone
                 found.append(error)
         return found
 

@@ -20,7 +20,7 @@ from resolvers.ids import (
 )
 from resolvers.words import is_storable
 from runtime.model.dead_letter import DeadLetter, DeadLetterId
-from runtime.model.errors import NotFound
+from runtime.model.errors import MaestroError, NotFound
 from runtime.model.execution import Execution, StepExecution
 from runtime.model.ids import StepExecutionId
 from runtime.model.workflow import Workflow, WorkflowVersion
@@ -62,9 +62,16 @@ async def node(context: Context, *, id: str) -> Record | None:
     return await _record(context, parse_id(id))
 
 
-async def nodes(context: Context, *, ids: Sequence[str]) -> list[Record | None]:
-    """What several ids name, in their order, in one call per kind."""
-    return await asyncio.gather(*(node(context, id=each) for each in ids))
+async def nodes(context: Context, *, ids: Sequence[str]) -> list[Record | MaestroError | None]:
+    """What several ids name, in their order, in one call per kind; in the place of each that is refused, why."""
+    return await asyncio.gather(*(_node_or_refusal(context, each) for each in ids))
+
+
+async def _node_or_refusal(context: Context, id: str) -> Record | MaestroError | None:
+    try:
+        return await node(context, id=id)
+    except MaestroError as refusal:
+        return refusal
 
 
 def still_there(record: T | None, noun: str, key: UUID) -> T:

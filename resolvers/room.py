@@ -1,4 +1,4 @@
-"""How much of large values one answer may bring: said before they are read, by the sizes that their rows name."""
+"""Room in one answer for what its document does not tell: large values, more objects than were assumed."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Room:
-    """The bytes of large values that an answer has room for; each event of a stream is an answer of its own."""
+    """How much there is room for, and how much is taken; each event of a stream is an answer of its own."""
 
     most: int = sys.maxsize
     taken: int = 0
 
     def takes(self, size: int) -> bool:
-        """Take so many bytes; whether there was room for them."""
+        """Take so much; whether there was room for it."""
         self.taken += size
         return self.taken <= self.most
 

@@ -27,7 +27,7 @@ from runtime.model.values import Duration
 
 _MAX_PORT: Final = 65535
 _MOST_COST: Final = 10_000_000
-_LEAST_ANSWER: Final = 65_536
+_MOST_STREAMS: Final = 1_000_000
 _POSTGRES: Final = ("postgresql://", "postgres://")
 _MOST_OUTPUT: Final = 1 << 30
 _MOST_FAILURES: Final = 1_000
@@ -58,6 +58,7 @@ TABLE: Final[dict[str, str]] = {
     "MC_RATE_COST": "Cost of each tenant's operations, e.g. `50000/m`. Default: no limit.",
     "MC_MAX_COST": "What one operation of the graph may cost at the most. Default: 50000.",
     "MC_MAX_ANSWER_BYTES": "How large one answer of the graph may be. Default: 16777216.",
+    "MC_MAX_STREAMS": "Sockets and streams that each tenant may keep open in one API process. Default: 10000.",
     "MC_BLOB_URL": "Where values over 32 KiB lie: `file:///folder` or `s3://bucket/prefix?endpoint=...`. "
     "Default: `$MC_HOME/blobs`.",
     "MC_MAX_OUTPUT_BYTES": "The largest output of a step or an execution. Default: 67108864.",
@@ -108,6 +109,7 @@ class GraphSettings:
     shows_cost: bool = False
     max_cost: int = 50_000
     max_answer_bytes: int = 16_777_216
+    max_streams: int = 10_000
     rates: Rates = NO_LIMIT
 
 
@@ -352,27 +354,21 @@ def _parts(env: Mapping[str, str], name: str) -> tuple[str, ...]:
 
 def _graph(env: Mapping[str, str]) -> GraphSettings:
     """What the graph shows and allows; raises SetupError that names the variable."""
-    cost = env.get("MC_MAX_COST") or "50000"
-    if not cost.isdigit() or not 1 <= int(cost) <= _MOST_COST:
-        raise SetupError(
-            f"MC_MAX_COST must be a number from 1 to {_MOST_COST}, not {cost!r}.",
-            reason="BAD_VARIABLE",
-        )
     return GraphSettings(
         shows_schema=_choice(env, "MC_INTROSPECTION", "on", ("on", "off")) == "on",
         shows_cost=_choice(env, "MC_SHOW_COST", "asked", ("asked", "always")) == "always",
-        max_cost=int(cost),
-        max_answer_bytes=_answer_bytes(env),
+        max_cost=_whole(env, "MC_MAX_COST", 50_000, 1, _MOST_COST),
+        max_answer_bytes=_whole(env, "MC_MAX_ANSWER_BYTES", 1 << 24, 1 << 16, _MOST_OUTPUT),
+        max_streams=_whole(env, "MC_MAX_STREAMS", 10_000, 1, _MOST_STREAMS),
         rates=Rates(_rate(env, "MC_RATE_REQUESTS"), _rate(env, "MC_RATE_COST")),
     )
 
 
-def _answer_bytes(env: Mapping[str, str]) -> int:
-    text = env.get("MC_MAX_ANSWER_BYTES") or "16777216"
-    if not text.isdigit() or not _LEAST_ANSWER <= int(text) <= _MOST_OUTPUT:
+def _whole(env: Mapping[str, str], name: str, usual: int, least: int, most: int) -> int:
+    text = env.get(name) or str(usual)
+    if not text.isdigit() or not least <= int(text) <= most:
         raise SetupError(
-            f"MC_MAX_ANSWER_BYTES must be a number of bytes from {_LEAST_ANSWER} to {_MOST_OUTPUT}, not {text!r}.",
-            reason="BAD_VARIABLE",
+            f"{name} must be a number from {least} to {most}, not {text!r}.", reason="BAD_VARIABLE"
         )
     return int(text)
 

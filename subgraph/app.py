@@ -22,6 +22,7 @@ from subgraph.document.limits import Limits, answer_bound
 from subgraph.document.persisted import PersistedDocuments
 from subgraph.http import artifact, graphiql, health, metrics, schemas
 from subgraph.http.graphql import GraphQLOverHttp
+from subgraph.http.listeners import Listeners
 from subgraph.http.middleware import Surroundings
 from subgraph.http.problem import problem
 from subgraph.http.websocket import GraphQLOverWebSocket
@@ -51,13 +52,16 @@ def create_app(rt: Runtime) -> Starlette:
     trusted = rt.settings.api.trusted_documents
     persisted = PersistedDocuments(trusted.mode, trusted.files)
     streams = Streams(schema, bound=schema.bound)
-    http = GraphQLOverHttp(rt, schema, documents, persisted, door, streams)
-    sockets = GraphQLOverWebSocket(rt, schema, documents, persisted, door, streams)
+    listeners = Listeners(graph.max_streams)
+    http = GraphQLOverHttp(rt, schema, documents, persisted, door, streams, listeners)
+    sockets = GraphQLOverWebSocket(rt, schema, documents, persisted, door, streams, listeners)
 
     async def elsewhere(request: Request) -> Response:
         """Ask who it is before saying that there is nothing."""
         try:
-            await door.admit(request.headers)
+            who = await door.admit(request.headers)
+            rt.services.rates.check(who)
+            await rt.services.rates.take(who, 0)
         except MaestroError as error:
             return problem(error, door.trace_id(request.headers))
         missing = NotFound(

@@ -90,8 +90,10 @@ class Door:
         *,
         tell_cost: Callable[[Any], dict[str, int]] | None = None,
         is_introspection: bool = False,
+        cost: int = 0,
     ) -> OperationContext:
-        """A fresh context for one operation."""
+        """A fresh context for one operation, of which `cost` is what it was estimated at."""
+        graph = self._rt.settings.api.graph
         services = self._rt.services
         workflows, executions = services.workflows, services.executions
         return OperationContext(
@@ -113,7 +115,8 @@ class Door:
                 services.dead_letters,
                 services.stats,
             ),
-            answer_room=Room(self._rt.settings.api.graph.max_answer_bytes),
+            answer_room=Room(graph.max_answer_bytes),
+            cost_room=Room(graph.max_cost, cost),
             document=document,
             trace_id=trace_id,
             tell_cost=tell_cost,

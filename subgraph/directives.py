@@ -27,6 +27,8 @@ _BOTH: Final = ("first", "last")
 # ten pages of fifty for a search, which looks into texts, three for another order (`make bench BENCH=listing`).
 _SEARCH: Final = 1_000
 _OTHER_ORDER: Final = 300
+# A whole history that is read and folded, of up to some ten thousand events.
+_HISTORY: Final = 50
 # A value of up to a megabyte, and one that is derived from others when it is asked for.
 _VALUE: Final = 2
 _DERIVED: Final = 5
@@ -34,7 +36,7 @@ _DERIVED: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One row: of a type (`Execution`), of a field or of an input's field (`Execution.steps`).
+    """One row: of a type (`Execution`), of a field or of an input's field (`Execution.steps`), of an argument.
 
     `scope` is what a caller needs for a root field; without one any verified caller may ask, and the service asks
     for the scope of reading that noun. A type asks for a verified caller. `sees` is the scope without which a
@@ -66,6 +68,7 @@ ACCESS: Final[dict[str, Rule]] = {
     "Query.validateWorkflow": Rule(cost=10),
     "Query.simulateWorkflow": Rule(cost=20),
     "Query.execution": Rule(),
+    "Query.execution.at": Rule(cost=_HISTORY),
     "Query.executionByIdempotencyKey": Rule(),
     "Query.compareExecutions": Rule(cost=20),
     "Query.executions": Rule(slices=_BOTH),
@@ -187,7 +190,8 @@ def _who(place: str, scope: str | None) -> list[object]:
         tags = [Tag(name=AUDIENCE[scope])] if scope in AUDIENCE else []
         return [RequiresScopes(scopes=[[scope]]), *tags]
     # An entity too: a gateway asks for a verified caller before it comes here.
-    is_door = "." not in place or place.partition(".")[0] in ROOTS
+    kind, *field = place.split(".")
+    is_door = not field or (kind in ROOTS and len(field) == 1)
     return [Authenticated()] if is_door else []
 
 

@@ -189,6 +189,7 @@ class Streams:
         # What hangs on an event is asked for anew: things have moved on since the last one.
         context.loaders.forget()
         context.answer_room.clear()
+        context.cost_room.clear()
         cursor = context.resume.at
         executor = build()
         result = executor.build_per_event_executor(event).execute_operation(False)

@@ -65,7 +65,7 @@ async def diff(
     context: Context, *, workflow_id: UUID, before: SemVer, after: SemVer | None
 ) -> WorkflowDiff:
     """What differs between two versions of a workflow; without a second one, what its draft changes."""
-    return await context.workflows.diff(context.who, workflow_id, before, after)
+    return await context.loaders.diff.load((workflow_id, before, after))
 
 
 async def diff_by_id(

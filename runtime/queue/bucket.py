@@ -29,11 +29,14 @@ class Buckets:
         self._clock = clock
         self._asks_again = 0.0
 
-    async def take(self, tenant_id: UUID, rates: Rates, cost: int) -> Verdict | None:
-        """Take one request and its cost; None when Redis does not say."""
+    async def take(
+        self, tenant_id: UUID, rates: Rates, cost: int, *, is_owed: bool = False
+    ) -> Verdict | None:
+        """Take one request and its cost, or a cost that is owed as far as it is there; None when Redis is silent."""
         if self._clock.monotonic() < self._asks_again:
             return None
-        wanted = (*_numbers(rates.requests, 1), *_numbers(rates.cost, cost))
+        requests = 0 if is_owed else 1
+        wanted = (*_numbers(rates.requests, requests), *_numbers(rates.cost, cost), int(is_owed))
         name = keys.bucket(tenant_id)
         try:
             lacks, milliseconds = await self._link.ask(

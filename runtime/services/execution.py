@@ -48,6 +48,7 @@ from runtime.queue.keys import class_of
 from runtime.queue.stream import RedisQueue
 from runtime.queue.wakeup import Wakeup
 from runtime.services.access import DEBUG_EXECUTIONS, READ_EXECUTIONS, WRITE_EXECUTIONS, require
+from runtime.services.aside import aside
 from runtime.services.changes import Changes
 from runtime.services.comparison import compare
 from runtime.services.execution_range import Places, refuse_live_search, refuse_unbounded
@@ -401,7 +402,7 @@ class ExecutionService:
                 continue
             stored = Past(execution, rows.get(one, ()), events.get(one, ()))
             try:
-                past = past_of(stored, at, last[one])
+                past = await aside(len(stored.events), partial(past_of, stored, at, last[one]))
             except MaestroError as refusal:
                 found[one, at] = refusal
             else:
@@ -415,14 +416,10 @@ class ExecutionService:
     async def _view(self, who: Principal, past: Past) -> StepView:
         execution = past.execution
         program, version = await self._program(execution)
-        return StepView.of(
-            execution,
-            program,
-            version,
-            who.tenant,
-            past.rows,
-            past.events,
-            stacks=who.has(DEBUG_EXECUTIONS),
+        view = partial(StepView.of, stacks=who.has(DEBUG_EXECUTIONS))
+        return await aside(
+            len(past.events),
+            partial(view, execution, program, version, who.tenant, past.rows, past.events),
         )
 
     async def compare(self, who: Principal, a: UUID, b: UUID) -> ExecutionComparison:

@@ -76,6 +76,14 @@ class RateService:
             self._empty[who.tenant_id] = self._clock.monotonic() + verdict.seconds
         raise self._refused(verdict.used_up, verdict.seconds)
 
+    async def owe(self, who: Principal, cost: int) -> None:
+        """Take what an operation came to beyond its estimate, as far as it is there: the answer is made already."""
+        if cost <= 0:
+            return
+        rates = await self._rates(who.tenant_id)
+        if not rates.is_free:
+            await self._buckets.take(who.tenant_id, rates, cost, is_owed=True)
+
     async def _rates(self, tenant_id: UUID) -> Rates:
         found = self._known.get(tenant_id)
         if found is not None and self._clock.monotonic() < found[0]:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from math import isinf
 from typing import Final
 
-from graphql import GraphQLError
+from graphql import GraphQLError, Source
 
 from subgraph.compiled.size import Bound
 
@@ -20,6 +21,7 @@ _TOKENS: Final = re.compile(
     r"|(?P<word>[_A-Za-z][_A-Za-z0-9]*|-?[0-9][_A-Za-z0-9.+-]*)"
     r'|\.\.\.|"""(?:\\"""|[^"]|"(?!""))*+"""|"(?:\\.|[^"\\\n\r])*+"|[^\s,\ufeff]'
 )
+_NUMERALS: Final = frozenset("-0123456789")
 SAYS: Final[dict[str, str]] = {
     "bytes": "The document is longer than {} bytes.",
     "tokens": "The document has more than {} tokens.",
@@ -101,6 +103,23 @@ def answer_bound(limits: Limits) -> Bound:
     return Bound(limits.answer_bytes, refuse)
 
 
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0  # The parser says what is wrong with it.
+
+
+def _endless(text: str, at: int) -> GraphQLError:
+    """The refusal of a number that no float holds: JSON, in which it would go on, has none for it."""
+    return GraphQLError(
+        "A number is larger than any that can be held: write it as a string.",
+        source=Source(text),
+        positions=[at],
+        extensions={"code": "GRAPHQL_PARSE_FAILED", "reason": "NUMBER"},
+    )
+
+
 def check_text(text: str, limits: Limits) -> int:
     """Refuse what is too long or nested too deep to be parsed at all; how many tokens the rest has."""
     limits.check("bytes", len(text))
@@ -112,6 +131,8 @@ def check_text(text: str, limits: Limits) -> int:
         kind = match.lastgroup
         if kind == "word":
             longest = max(longest, match.end() - match.start())
+            if match[0][0] in _NUMERALS and isinf(_number(match[0])):
+                raise _endless(text, match.start())
         elif kind == "open":
             nesting += 1
             deepest = max(deepest, nesting)

@@ -27,6 +27,8 @@ from runtime.services.artifact import Artifact
 from subgraph.context import Door
 from subgraph.http.problem import problem
 
+# What a download takes from a tenant's budget of cost: as much as an input that is derived for an answer.
+COST: Final = 5
 _MOST_DIGITS: Final = {"at": 18, "item": 9}
 _REASONS: Final = {"at": "UNKNOWN_SEQUENCE", "item": "ITEM_NOT_FOUND"}
 _RANGE: Final = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
@@ -50,6 +52,8 @@ def routes(rt: Runtime, door: Door) -> list[Route]:
         async def answer(request: Request) -> Response:
             try:
                 who = await door.admit(request.headers)
+                rt.services.rates.check(who)
+                await rt.services.rates.take(who, COST)
                 found = await find(
                     who, _id(request), {**request.query_params, **request.path_params}
                 )

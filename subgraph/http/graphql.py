@@ -18,9 +18,10 @@ from subgraph.context import Door
 from subgraph.document.documents import Documents, Operation
 from subgraph.document.persisted import PersistedDocuments
 from subgraph.errors import STATUS, body_of, headers_of, present, status_of
-from subgraph.http.asked import read_asked, read_query
+from subgraph.http.asked import Asked, read_asked, read_query
 from subgraph.http.body import parse_object, read_body
 from subgraph.http.graphiql import graphiql_page
+from subgraph.http.listeners import Listeners
 from subgraph.http.observe import observed
 from subgraph.http.stream import EVENTS, Stream, framing_of
 from subgraph.schema.build import Schema
@@ -42,6 +43,7 @@ class GraphQLOverHttp:
         persisted: PersistedDocuments,
         door: Door,
         streams: Streams,
+        listeners: Listeners,
     ) -> None:
         self._rt = rt
         self._schema = schema
@@ -49,6 +51,7 @@ class GraphQLOverHttp:
         self._persisted = persisted
         self._door = door
         self._streams = streams
+        self._listeners = listeners
 
     async def answer(self, request: Request) -> Response:
         """Answer one request."""
@@ -67,16 +70,24 @@ class GraphQLOverHttp:
                 headers=headers_of(error),
             )
 
+    async def _asked(self, request: Request) -> Asked:
+        """What a request asks; raises BadInput or PayloadTooLarge when that can't be made out."""
+        if request.method == "GET":
+            return read_query(request)
+        return read_asked(
+            parse_object(await read_json(request, self._rt.settings.api.max_body_bytes))
+        )
+
     async def _run(self, request: Request, trace_id: str) -> Response:
         who, rates = await self._door.admit(request.headers), self._rt.services.rates
         rates.check(who)
-        if request.method == "GET":
-            asked = read_query(request)
-        else:
-            asked = read_asked(
-                parse_object(await read_json(request, self._rt.settings.api.max_body_bytes))
-            )
-        text = self._persisted.text_of(asked.text, asked.sha256)
+        try:
+            asked = await self._asked(request)
+            text = self._persisted.text_of(asked.text, asked.sha256)
+        except MaestroError:
+            # What can't be read has been read too.
+            await rates.take(who, 0)
+            raise
         operation = self._documents.operation(text, asked.operation_name, asked.variables)
         await rates.take(who, operation.cost if isinstance(operation, Operation) else 0)
         if not isinstance(operation, Operation):
@@ -101,6 +112,7 @@ class GraphQLOverHttp:
                 variables=asked.variables,
                 operation_name=asked.operation_name,
                 streams=self._streams,
+                listeners=self._listeners,
                 tell_cost=tell,
             )
         if operation.is_subscription:
@@ -111,19 +123,22 @@ class GraphQLOverHttp:
             )
         with observed(self._rt, operation, request.headers, who) as seen:
             trace_id = self._door.trace_id(request.headers)
+            context = self._door.context(
+                who,
+                operation.document,
+                trace_id,
+                tell_cost=tell,
+                is_introspection=operation.is_introspection,
+                cost=operation.cost,
+            )
             result = await self._schema.execute(
                 text,
                 variable_values=asked.variables,
-                context_value=self._door.context(
-                    who,
-                    operation.document,
-                    trace_id,
-                    tell_cost=tell,
-                    is_introspection=operation.is_introspection,
-                ),
+                context_value=context,
                 operation_name=asked.operation_name,
             )
             seen.errors = result.errors or ()
+        await rates.owe(who, context.cost_room.taken - operation.cost)
         if result.data is None and result.errors and not any(map(_has_begun, result.errors)):
             # Variables that don't fit: the operation never began, so there is no data to speak of.
             return refuse(tuple(result.errors), request, trace_id)

@@ -24,11 +24,13 @@ from starlette.types import Receive, Scope, Send
 from strawberry.types.execution import ExecutionResult
 
 from runtime.bootstrap import Runtime
+from runtime.model.errors import MaestroError
 from runtime.model.identity import Principal
 from subgraph.context import Door, OperationContext
 from subgraph.document.documents import Operation
-from subgraph.errors import present
+from subgraph.errors import body_of, headers_of, present, status_of
 from subgraph.http.frames import CONNECTION, Requests
+from subgraph.http.listeners import Listeners
 from subgraph.http.observe import Seen, observed
 from subgraph.schema.build import Schema
 from subgraph.streams import Streams
@@ -110,6 +112,7 @@ class Stream(Response):
         variables: dict[str, Any] | None,
         operation_name: str | None,
         streams: Streams,
+        listeners: Listeners,
         tell_cost: Callable[[Any], dict[str, int]] | None = None,
     ) -> None:
         super().__init__(
@@ -125,10 +128,25 @@ class Stream(Response):
         self._request, self._who, self._operation = request, who, operation
         self._text, self._variables, self._name = text, variables, operation_name
         self._tell_cost, self._streams = tell_cost, streams
+        self._listeners = listeners
         self._is_over = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Stream until the operation, the client or the token comes to its end."""
+        """Stream until the operation, the client or the token comes to its end; or refuse one more stream."""
+        try:
+            self._listeners.enter(self._who.tenant_id)
+        except MaestroError as error:
+            refusal = written(body_of(error, self._door.trace_id(self._request.headers)))
+            headers = {"Cache-Control": "no-store", **headers_of(error)}
+            answer = Response(refusal, status_of(error), headers, "application/json")
+            await answer(scope, receive, send)
+            return
+        try:
+            await self._stream(scope, receive, send)
+        finally:
+            self._listeners.leave(self._who.tenant_id)
+
+    async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         tasks = [
             asyncio.create_task(work)
@@ -163,8 +181,9 @@ class Stream(Response):
         self._is_over = True
 
     async def _send_results(self, send: Send, trace_id: str, seen: Seen) -> None:
+        operation, cost = self._operation, self._operation.cost
         context = self._door.context(
-            self._who, self._operation.document, trace_id, tell_cost=self._tell_cost
+            self._who, operation.document, trace_id, tell_cost=self._tell_cost, cost=cost
         )
         context.resume.after = self._request.headers.get("last-event-id") or None
         if self._operation.is_subscription:
@@ -187,6 +206,7 @@ class Stream(Response):
                         is_done=self._operation.kind == "mutation",
                     )
                     await send(_chunk(self._framing.frame(body, context.resume.at)))
+        await self._rt.services.rates.owe(self._who, context.cost_room.taken - cost)
 
     async def _follow(self, send: Send, seen: Seen, context: OperationContext) -> None:
         payloads = self._streams.run(self._operation, self._variables, context)

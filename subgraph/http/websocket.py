@@ -42,6 +42,7 @@ from subgraph.document.persisted import PersistedDocuments
 from subgraph.errors import body_of, present, present_all
 from subgraph.http.asked import read_asked
 from subgraph.http.frames import FRAMES, Sockets, frame_of
+from subgraph.http.listeners import Listeners
 from subgraph.http.observe import observed
 from subgraph.schema.build import Schema
 from subgraph.streams import Streams
@@ -57,6 +58,7 @@ _CLOSED_WITH: Final = {
     "UNAUTHENTICATED": UNAUTHORIZED,
     "FORBIDDEN": FORBIDDEN,
     "INTERNAL": FAULT,
+    "RATE_LIMITED": TOO_MANY,
 }
 _LONGEST_REASON: Final = 123  # bytes: what a close frame holds beside its code
 _INIT_WAIT: Final = timedelta(seconds=3)
@@ -69,6 +71,7 @@ class Connection:
     headers: Mapping[str, str]
     connection_params: Mapping[str, object] | None = None
     who: Principal | None = None
+    is_counted: bool = False
 
 
 @dataclass(slots=True)
@@ -126,7 +129,8 @@ class Handler(BaseGraphQLTransportWSHandler[Connection, None]):
                 raise Exhausted(
                     f"A connection takes {most} operations at once.", reason="TOO_MANY_OPERATIONS"
                 )
-        except MaestroError as error:
+        except MaestroError as refused:
+            error = await self._counted(refused)
             refusal = body_of(error, self.view.door.trace_id(self.context.headers))["errors"]
             await self.send_message({"id": message["id"], "type": "error", "payload": refusal})
             return
@@ -135,6 +139,17 @@ class Handler(BaseGraphQLTransportWSHandler[Connection, None]):
         await super().handle_subscribe(
             {**message, "payload": {**message["payload"], "query": text}}
         )
+
+    async def _counted(self, refused: MaestroError) -> MaestroError:
+        """The refusal of what can't be read, which counts as a request; or that of a tenant who has none left."""
+        rates = self.view.rt.services.rates
+        try:
+            if self.context.who is not None:
+                rates.check(self.context.who)
+                await rates.take(self.context.who, 0)
+        except MaestroError as error:
+            return error
+        return refused
 
     async def handle_connection_init(self, message: ConnectionInitMessage) -> None:
         """Let the caller in, or close with the code that says why not."""
@@ -190,6 +205,9 @@ class Handler(BaseGraphQLTransportWSHandler[Connection, None]):
 
     async def shutdown(self) -> None:
         """End everything that this connection started."""
+        if self.context.is_counted and self.context.who is not None:
+            self.context.is_counted = False
+            self.view.listeners.leave(self.context.who.tenant_id)
         if self._timer:
             self._timer.cancel()
         if self._look:
@@ -211,6 +229,7 @@ class Handler(BaseGraphQLTransportWSHandler[Connection, None]):
             found.document,
             self.view.door.trace_id(self.context.headers),
             tell_cost=self.view.documents.teller(found, operation.variables, is_asked=is_told),
+            cost=found.cost,
         )
         if found.is_subscription:
             await self._follow(operation, found, context)
@@ -223,6 +242,7 @@ class Handler(BaseGraphQLTransportWSHandler[Connection, None]):
         )
         async with aclosing(results):
             await self._send_result_stream(operation, results)
+        await self.view.rt.services.rates.owe(who, context.cost_room.taken - found.cost)
         await operation.send_operation_message({"id": operation.id, "type": "complete"})
 
     def _shown(self, error: Exception) -> GraphQLError:
@@ -328,6 +348,7 @@ class GraphQLOverWebSocket(GraphQL[Connection, None]):
         persisted: PersistedDocuments,
         door: Door,
         streams: Streams,
+        listeners: Listeners,
     ) -> None:
         super().__init__(
             schema,
@@ -340,6 +361,7 @@ class GraphQLOverWebSocket(GraphQL[Connection, None]):
         self.persisted = persisted
         self.door = door
         self.streams = streams
+        self.listeners = listeners
 
     async def get_context(self, request: Any, response: Any) -> Connection:  # noqa: ARG002 - their signature
         """A connection that nobody has come in by yet."""
@@ -347,9 +369,9 @@ class GraphQLOverWebSocket(GraphQL[Connection, None]):
 
     async def on_ws_connect(self, context: Connection) -> UnsetType | dict[str, object] | None:
         """Find out who it is; raises Unauthenticated or Denied."""
-        context.who = await self.door.admit_connection(
-            context.headers, context.connection_params or {}
-        )
+        who = await self.door.admit_connection(context.headers, context.connection_params or {})
+        self.listeners.enter(who.tenant_id)
+        context.who, context.is_counted = who, True
         nothing_to_add: UnsetType = UNSET
         return nothing_to_add
 

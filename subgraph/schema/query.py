@@ -13,7 +13,7 @@ from resolvers.queries import execution as executions_of
 from resolvers.queries import execution_stats as stats_of
 from resolvers.queries import simulation as simulations_of
 from resolvers.queries import workflow as workflows_of
-from runtime.model.errors import BadInput
+from runtime.model.errors import BadInput, MaestroError
 from runtime.model.values import SemVer
 from subgraph.directives import access
 from subgraph.faces import show
@@ -81,7 +81,9 @@ class Query:
         """What several ids name."""
         if len(ids) > MOST:
             raise BadInput(f"`ids` holds at most {MOST} ids.", reason="PAGE_SIZE")
-        return [show(record) for record in await entities.nodes(info.context, ids=ids)]
+        found = await entities.nodes(info.context, ids=ids)
+        # An error in a list is the error of its place.
+        return [each if isinstance(each, MaestroError) else show(each) for each in found]  # type: ignore[misc]
 
     @strawberry.field(
         description="A workflow, by id or by name; null when there is none for this caller.",
@@ -197,7 +199,10 @@ class Query:
         id: Annotated[strawberry.ID, strawberry.argument(description="Its id.")],
         at: Annotated[
             BigInt | None,
-            strawberry.argument(description="The `sequence` of one of its events."),
+            strawberry.argument(
+                description="The `sequence` of one of its events.",
+                directives=access("Query.execution.at"),
+            ),
         ] = None,
     ) -> Execution | None:
         """An execution."""

@@ -39,7 +39,7 @@ from subgraph.types.pagination import (
 )
 from subgraph.types.scalars import BigInt
 from subgraph.types.status import ExecutionEventType, ExecutionStatus, TriggerKind, WaitKind
-from subgraph.types.step_execution import StepExecution, StepExecutionConnection, elapsed
+from subgraph.types.step_execution import StepExecution, StepExecutionConnection, counted, elapsed
 from subgraph.types.workflow import Workflow
 from subgraph.types.workflow_version import WorkflowVersion
 
@@ -194,7 +194,8 @@ class Execution(Node):
         return Actor.of(self.record.created_by)
 
     @strawberry.field(
-        description="All its steps in order of the plan; `stepsConnection` gives them in pages.",
+        description="All its steps in order of the plan; `stepsConnection` gives them in pages. Each beyond the "
+        "fiftieth costs 1 more.",
         directives=access("Execution.steps"),
     )
     def steps(self, info: Info, filter: StepFilter = None) -> list[StepExecution]:
@@ -203,12 +204,15 @@ class Execution(Node):
         if columns is not None and filter is None and self.record.ended_at_the_first_go:
             key = (self.record.id, frozenset(map(StepColumn, columns)))
             return later(
-                info.context.loaders.step_table.load(key), StepExecution.in_columns_or_each
+                info.context.loaders.step_table.load(key),
+                lambda found: StepExecution.in_columns_or_each(counted(info, found)),
             )
         return later(
             info.context.loaders.steps_at(self.record.id, self.record.at),
             lambda found: [
-                StepExecution.of(step) for step in found if filter is None or filter.admits(step)
+                StepExecution.of(step)
+                for step in counted(info, found)
+                if filter is None or filter.admits(step)
             ],
         )
 

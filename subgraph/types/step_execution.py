@@ -1,7 +1,7 @@
 """StepExecution: one step of one execution in its newest generation, with its attempts."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Self, cast
+from typing import TYPE_CHECKING, Annotated, Self, TypeVar, cast
 
 import strawberry
 from strawberry.scalars import JSON
@@ -16,7 +16,8 @@ from runtime.model.page import Page
 from runtime.model.step_table import StepTable
 from runtime.model.values import Digest, Duration
 from subgraph.compiled.declare import Columns, later, record_field
-from subgraph.directives import access
+from subgraph.directives import ACCESS, access
+from subgraph.document.limits import Limits
 from subgraph.faces import face, show
 from subgraph.types import step_columns
 from subgraph.types.artifact_ref import ArtifactRef, step_path
@@ -32,12 +33,27 @@ from subgraph.types.status import StepStatus
 if TYPE_CHECKING:
     from subgraph.types.execution import Execution
 
+S = TypeVar("S", bound=StepTable | tuple[model.StepExecution, ...] | None)
+
 
 def elapsed(start: datetime | None, end: datetime | None) -> Duration | None:
     """The time between two instants, when both are known."""
     if start is None or end is None:
         return None
     return Duration(max(0, round((end - start).total_seconds() * 1000)))
+
+
+def counted(info: Info, steps: S) -> S:
+    """The same steps, with those counted that are more than a list of them is taken to have.
+
+    Raises the refusal of what costs too much.
+    """
+    listed = steps.names.keys if isinstance(steps, StepTable) else steps
+    count = 0 if listed is None else len(listed)
+    room, beyond = info.context.cost_room, count - (ACCESS["Execution.steps"].length or 0)
+    if beyond > 0 and not room.takes(beyond):
+        raise Limits(cost=room.most).refusal("cost", room.taken)
+    return steps
 
 
 def _digest(text: str | None) -> Digest | None:

@@ -101,6 +101,31 @@ async def test_what_fails_costs_no_more_statements_than_what_does_not(
     assert statements() <= cost
 
 
+async def test_a_difference_is_worked_out_once_per_request(
+    server: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = await server.publish()
+    asked: list[Any] = []
+    diff = WorkflowService.diff
+
+    async def counted(self: Any, who: Principal, *what: Any) -> Any:
+        asked.append(what)
+        return await diff(self, who, *what)
+
+    monkeypatch.setattr(WorkflowService, "diff", counted)
+    same = 'from: "1.0.0", to: "1.0.0"'
+    answer = await server.ask(
+        f"""{{ workflow(id: "{one}") {{ a: diff({same}) {{ unchanged }} b: diff({same}) {{ unchanged }} }}
+        c: workflowDiff(workflowId: "{one}", {same}) {{ unchanged }}
+        d: workflowDiff(workflowId: "{one}", from: "1.0.0", to: "9.0.0") {{ unchanged }} }}"""
+    )
+
+    assert answer.body["data"]["workflow"]["a"] == answer.body["data"]["c"] == {"unchanged": 2}
+    assert answer.body["data"]["d"] is None
+    assert [error["path"] for error in answer.body["errors"]] == [["d"]]
+    assert len(asked) == 2
+
+
 async def test_the_numbers_of_a_page_of_workflows_are_read_at_once(
     server: Served, statements: Callable[[], int]
 ) -> None:

@@ -120,6 +120,37 @@ def some(type_: Any) -> Any:
     return SOMETHING[kind.name]
 
 
+async def test_an_endless_number_is_refused_with_its_place(server: Served) -> None:
+    text = 'mutation { enqueueExecution(input: {workflowName: "x", input: {n: %s}}) { created } }'
+    strict = {**server.bearer(), "Accept": "application/graphql-response+json"}
+
+    answers = [await server.ask(text % number, **strict) for number in ("1e400", "-1E999")]
+    held = await server.ask(text % "1e308", **strict)
+
+    for answer in answers:
+        assert (answer.status, answer.codes) == (400, ["GRAPHQL_PARSE_FAILED"])
+        (error,) = answer.body["errors"]
+        assert error["extensions"]["reason"] == "NUMBER"
+        assert error["locations"] == [{"line": 1, "column": 67}]
+    assert held.status == 200
+
+
+async def test_of_several_ids_only_the_one_that_is_refused_is_null(server: Served) -> None:
+    workflow = await server.publish()
+    async with server.client() as session:
+        one = await server.enqueue(session)
+    who = server.bearer(None, scopes=["executions:read"])
+
+    answer = await server.ask(
+        "query($ids: [ID!]!) { nodes(ids: $ids) { id } }", {"ids": [one, workflow, one]}, **who
+    )
+
+    assert answer.body["data"]["nodes"] == [{"id": one}, None, {"id": one}]
+    (error,) = answer.body["errors"]
+    assert error["path"] == ["nodes", 1]
+    assert error["extensions"]["code"] == "FORBIDDEN"
+
+
 @pytest.mark.parametrize("place", [place for place, rule in ACCESS.items() if rule.scope])
 async def test_the_access_table_names_what_services_ask_for(server: Served, place: str):
     root, _, name = place.partition(".")

@@ -1,6 +1,7 @@
 -- Takes from the two buckets of a tenant, from both or from none. The clock is Redis's own.
 -- KEYS[1]: a hash with what is left (r, c) and when that was (at, in milliseconds).
 -- ARGV: for each bucket, requests and cost, what flows in per second, what fits, and how much is taken; 0 fit: no limit.
+-- Then 1 when it is owed already: taken as far as it is there.
 -- Answers: which bucket lacks (0 none, 1 requests, 2 cost), and in how many milliseconds it will have enough.
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
@@ -19,9 +20,9 @@ for i = 1, 2 do
     keep = math.max(keep, fits / flow)
   end
 end
-if lacks == 0 then
+if lacks == 0 or ARGV[7] == '1' then
   for i = 1, 2 do
-    left[i] = left[i] - math.min(tonumber(ARGV[i * 3]), tonumber(ARGV[i * 3 - 1]))
+    left[i] = math.max(0, left[i] - math.min(tonumber(ARGV[i * 3]), tonumber(ARGV[i * 3 - 1])))
   end
 end
 redis.call('HSET', KEYS[1], 'r', left[1], 'c', left[2], 'at', now)

@@ -90,6 +90,7 @@ class Room:
             who=replace(make.principal(), subject=who),
             loaders=SimpleNamespace(forget=lambda: None),
             answer_room=AnswerRoom(),
+            cost_room=AnswerRoom(),
             resume=Resume(),
             trace_id="0" * 32,
             tell_cost=None,
