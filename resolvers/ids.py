@@ -6,6 +6,7 @@ prefix that names their kind, so that `node(id:)` knows where to look without as
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -15,6 +16,7 @@ from runtime.model.ids import StepExecutionId
 
 WORKFLOW: Final = "wf_"
 VERSION: Final = "wfv_"
+_CANONICAL: Final = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +91,7 @@ def dead_letter_id(text: str) -> DeadLetterId | None:
 
 def _uuid(text: str) -> UUID | None:
     # The canonical form only: UUID() also takes braces, URNs and hyphens anywhere, which would give one thing many ids.
-    if len(text) != 36:  # noqa: PLR2004 - the length of a UUID as text
-        return None
-    try:
-        found = UUID(text)
-    except ValueError:
-        return None
-    return found if str(found) == text.lower() else None
+    return UUID(text) if _CANONICAL.fullmatch(text) else None
 
 
 def _step(text: str) -> StepExecutionId | None:

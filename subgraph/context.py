@@ -126,7 +126,7 @@ class Door:
     def trace_id(self, headers: Mapping[str, str]) -> str:
         """The trace that a request belongs to: the span's, else the caller's, else a new one."""
         return (
-            Tracing.trace_id(self._rt.tracing.headers())
-            or Tracing.trace_id(dict(headers))
+            Tracing.current_trace_id()
+            or Tracing.trace_id(headers)
             or f"{self._rt.entropy.bits(128):032x}"
         )

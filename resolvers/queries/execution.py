@@ -23,6 +23,7 @@ from runtime.model.execution import (
 )
 from runtime.model.execution_comparison import ExecutionComparison
 from runtime.model.page import Page, PageRequest
+from runtime.model.step_table import StepColumn, StepTable
 from runtime.model.values import Json, Money, total
 from runtime.services.item import NO_PAST
 from runtime.services.step_view import StepView
@@ -65,6 +66,14 @@ async def steps(
 ) -> tuple[StepExecution, ...]:
     """The steps of an execution's newest generation, in order of the plan."""
     return await context.loaders.steps_at(execution_id, at)
+
+
+async def step_tables(
+    context: Context, *, execution_ids: Sequence[UUID], columns: frozenset[StepColumn]
+) -> list[StepTable | tuple[StepExecution, ...] | None]:
+    """The steps of several executions, in their order: in columns where rows alone say everything."""
+    found = await context.executions.step_tables(context.who, execution_ids, columns)
+    return [found.get(each) for each in execution_ids]
 
 
 async def blocker(context: Context, *, execution_id: UUID, at: int | None = None) -> Blocker | None:

@@ -182,6 +182,9 @@ class TriggerKind(StrEnum):
     AGENT = "agent"
 
 
+_STATES: Final = {status: ExecutionState(status.name.lower()) for status in ExecutionStatus}
+
+
 @dataclass(frozen=True, slots=True)
 class ExecutionError:
     """Why an execution or a step failed: class, sentence, whether trying again could help.
@@ -239,7 +242,7 @@ class Execution:
             return ExecutionState.PAUSED
         if self.cancel_requested and not self.status.is_terminal:
             return ExecutionState.CANCELLING
-        return ExecutionState(self.status.name.lower())
+        return _STATES[self.status]
 
     @property
     def ended_at_the_first_go(self) -> bool:

@@ -27,8 +27,9 @@ class StepColumn(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StepNames:
-    """What the plan says of all its steps, in its order."""
+    """What the plan says of all its steps, in its order; `places` are their numbers as text."""
 
+    places: tuple[str, ...]
     keys: tuple[str, ...]
     types: tuple[str, ...]
     max_attempts: tuple[int, ...]

@@ -36,8 +36,12 @@ class SettledSteps:
     ) -> dict[UUID, StepTable]:
         """Those executions of these that can be shown so, by id."""
         found: dict[UUID, StepTable] = {}
+        by_version: dict[UUID, StepNames] = {}
         for row in await read_settled(self._shards, tenant, ids, columns):
-            names = self._names_of(await self._plans.get(row.version_id))
+            names = by_version.get(row.version_id)
+            if names is None:
+                names = self._names_of(await self._plans.get(row.version_id))
+                by_version[row.version_id] = names
             if row.steps == len(names.keys):
                 found[row.execution_id] = StepTable(row.execution_id, names, row.columns)
         return found
@@ -46,6 +50,7 @@ class SettledSteps:
         found = self._names.get(plan.digest)
         if found is None:
             found = self._names[plan.digest] = StepNames(
+                tuple(map(str, range(len(plan.steps)))),
                 tuple(step.key for step in plan.steps),
                 tuple(map(type_of, plan.steps)),
                 tuple(step.retry.max_attempts for step in plan.steps),

@@ -9,8 +9,8 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from collections.abc import Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar, overload
 
 import orjson
 
@@ -44,6 +44,28 @@ def decode(listing: str, text: str, width: int) -> list[Any]:
     return values
 
 
+class Cursors(Sequence[str]):
+    """The cursors of rows, each written when it is looked at: of most pages only the first and the last are."""
+
+    __slots__ = ("_rows", "_write")
+
+    def __init__(self, rows: Sequence[Any], write: Callable[[Any], str]) -> None:
+        self._rows = rows
+        self._write = write
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, place: int) -> str: ...
+    @overload
+    def __getitem__(self, place: slice) -> Cursors: ...
+    def __getitem__(self, place: int | slice) -> str | Cursors:
+        if isinstance(place, slice):
+            return Cursors(self._rows[place], self._write)
+        return self._write(self._rows[place])
+
+
 def check_size(request: PageRequest, most: int = MOST) -> int:
     """The size of a page, if it is one that we serve."""
     if not 0 <= request.size <= most:
@@ -54,7 +76,8 @@ def check_size(request: PageRequest, most: int = MOST) -> int:
 def page_of(request: PageRequest, items: Sequence[T], cursors: Sequence[str]) -> Page[T]:
     """A page from one row more than was asked for, in the order in which they were read."""
     more = len(items) > request.size
-    shown, marks = tuple(items[: request.size]), tuple(cursors[: request.size])
+    marks = cursors if isinstance(cursors, Cursors) else tuple(cursors)
+    shown, marks = tuple(items[: request.size]), marks[: request.size]
     if request.backward:
         return Page(shown[::-1], marks[::-1], request.cursor is not None, more)
     return Page(shown, marks, more, request.cursor is not None)

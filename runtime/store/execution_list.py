@@ -128,7 +128,7 @@ class ExecutionList:
         rows = merge(*found.answers, key=sorting.place, reverse=sorting.falls)
         read = list(islice(rows, size + 1))
         items: list[Execution] = [ExecutionRow(row) for row in read]
-        page = cursor.page_of(request, items, [sorting.cursor_of(row) for row in read])
+        page = cursor.page_of(request, items, cursor.Cursors(read, sorting.cursor_of))
         return replace(page, silent=found.silent) if found.silent else page
 
     async def matching(

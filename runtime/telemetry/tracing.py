@@ -112,6 +112,12 @@ class Tracing:
         return f"{context.trace_id:032x}" if context.is_valid else None
 
     @staticmethod
+    def current_trace_id() -> str | None:
+        """The trace id of the current span, our own or the caller's."""
+        context = trace.get_current_span().get_span_context()
+        return f"{context.trace_id:032x}" if context.is_valid else None
+
+    @staticmethod
     def fail(span: Span, message: str) -> None:
         """Mark a span as failed."""
         span.set_status(Status(StatusCode.ERROR, message))

@@ -61,6 +61,7 @@ def resolver_of(field: StrawberryField, schema: Schema) -> Resolver:
         info=base.info_parameter.name if base.info_parameter else None,
         arguments=tuple(_arguments(field, schema)),
         is_async=field.is_async and not field.is_subscription,
+        batch=getattr(base.wrapped_func, "batch", None),
     )
 
 

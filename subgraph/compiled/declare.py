@@ -96,6 +96,23 @@ def record_field(
     return field.reading(read, behind, column)
 
 
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def batched(load: Callable[..., Awaitable[list[Any]] | None]) -> Callable[[F], F]:
+    """For a plain resolver: how a plan asks it for all objects of a level at once.
+
+    `load` takes a list of the objects and what the resolver takes, and gives an awaitable of their values, in order; or
+    None when it would rather have the resolver called for each.
+    """
+
+    def mark(resolver: F) -> F:
+        resolver.batch = load  # type: ignore[attr-defined]
+        return resolver
+
+    return mark
+
+
 class Later(Generic[R, T]):
     """Something that is being loaded, and what is to be made of it."""
 
@@ -108,6 +125,24 @@ class Later(Generic[R, T]):
     def __await__(self) -> Generator[Any, Any, T]:
         found = yield from self.found.__await__()
         return self.then(found)
+
+    def close(self) -> None:
+        """Let go of it: nobody will await it."""
+        close = getattr(self.found, "close", None)
+        if close is not None:
+            close()
+
+
+class Whole:
+    """The values of a whole level, awaited as one, in the place of its first."""
+
+    __slots__ = ("found",)
+
+    def __init__(self, found: Awaitable[list[Any]]) -> None:
+        self.found = found
+
+    def __await__(self) -> Generator[Any, Any, list[Any]]:
+        return self.found.__await__()
 
     def close(self) -> None:
         """Let go of it: nobody will await it."""

@@ -59,7 +59,10 @@ class Argument:
 
 @dataclass(frozen=True, slots=True)
 class Resolver:
-    """How a field's resolver is called: which of its parameters take the object, the info, and arguments."""
+    """How a field's resolver is called: which of its parameters take the object, the info, and arguments.
+
+    `batch` asks for all objects of a level.
+    """
 
     function: Callable[..., Any]
     takes_self: bool
@@ -67,6 +70,7 @@ class Resolver:
     info: str | None
     arguments: tuple[Argument, ...]
     is_async: bool
+    batch: Callable[..., Any] | None = None
 
     @property
     def is_inline(self) -> bool:

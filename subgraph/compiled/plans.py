@@ -19,7 +19,7 @@ from graphql import (
     Undefined,
     get_operation_ast,
 )
-from graphql.execution.values import VariableValues, get_variable_values
+from graphql.execution.values import VariableValues
 from strawberry.extensions import SchemaExtension
 from strawberry.schema import Schema
 from strawberry.types.execution import ExecutionResult
@@ -32,6 +32,7 @@ from subgraph.compiled.reasons import Reason, Unplanned
 from subgraph.compiled.run import Attempt, Run
 from subgraph.compiled.size import UNBOUND, Bound
 from subgraph.compiled.switches import switches_of
+from subgraph.compiled.variables import Variables
 
 # What is kept, in letters of text: a token of the tree takes as much as eight of them, a field of a plan as 24.
 _MOST_LETTERS: Final = 1_048_576
@@ -48,6 +49,7 @@ class _Known:
 
     operation: OperationDefinitionNode
     fragments: Mapping[str, FragmentDefinitionNode]
+    variables: Variables
     letters: int = 0
     switches: tuple[str, ...] = ()
     plans: dict[tuple[Any, ...], Plan | Unplanned] = field(default_factory=dict)
@@ -104,9 +106,7 @@ class Plans:
         }
         attempt = Attempt()
         try:
-            coerced = get_variable_values(
-                self._planner.graph, operation.variable_definitions or (), dict(variables or {})
-            )
+            coerced = self._looked_up(operation, fragments).variables.coerced(variables)
             if isinstance(coerced, list):
                 raise Unplanned(Reason.VARIABLES)
             request = Request(self._planner.graph, coerced, context)
@@ -165,7 +165,8 @@ class Plans:
         if characters > _LONGEST:
             raise Unplanned(Reason.SIZE)
         # It holds the operation, whose id therefore belongs to nothing else.
-        known = _Known(operation, fragments)
+        variables = Variables(self._planner.graph, operation.variable_definitions or ())
+        known = _Known(operation, fragments, variables)
         try:
             known.switches = switches_of(operation, fragments)
         except Unplanned as unplanned:

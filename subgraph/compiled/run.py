@@ -17,7 +17,7 @@ from graphql import ExecutionResult
 from strawberry.execution import optimized_is_awaitable as is_awaitable
 from strawberry.schema import Schema
 
-from subgraph.compiled.declare import Columns, Later
+from subgraph.compiled.declare import Columns, Later, Whole
 from subgraph.compiled.failures import Failure, told
 from subgraph.compiled.info import RawInfo, Request
 from subgraph.compiled.leaf import dispose
@@ -111,6 +111,20 @@ class Place(NamedTuple):
             except Exception as error:  # noqa: BLE001 - told at its place
                 value = error
         self.values[self.place] = value
+
+
+class WholePlace(Place):
+    """Where the values of as many objects go as `place` says, awaited as one list; its failure is that of each."""
+
+    __slots__ = ()
+
+    def fill(self, value: Any) -> None:
+        """Put in all of them."""
+        if isinstance(value, Exception):
+            value = [value] * self.place
+        if value.__class__ is not list or len(value) != self.place:
+            raise Unplanned(Reason.RESOLVER, "a batch of another length")
+        self.values[:] = value
 
 
 class Run:
@@ -236,8 +250,8 @@ class Run:
             raise
         places = [
             place
-            for (step, _), found in zip(asked, values, strict=True)
-            for place in _places(step, found)
+            for (step, pairs), found in zip(asked, values, strict=True)
+            for place in _places(step, found, len(pairs))
         ]
         if places:
             await _settle(places)
@@ -262,6 +276,12 @@ class Run:
         if isinstance(arguments, Exception):
             found += [arguments] * len(pairs)
             return
+        if resolver.batch is not None and not step.is_root:
+            sources = [source for source, _ in pairs]
+            whole = _tried(lambda: resolver.batch(sources, **arguments))  # type: ignore[misc]
+            if whole is not None:
+                found += [whole] * len(pairs) if isinstance(whole, Exception) else [Whole(whole)]
+                return
         if resolver.takes_self and not resolver.sources:
             function, add = resolver.function, found.append
             for source, _ in pairs:
@@ -304,7 +324,11 @@ def _tried(call: Callable[[], Any]) -> Any:
 
 def _is_changeable(step: Step) -> bool:
     """Whether a resolver is given something that it could change."""
-    return not step.given.is_plain or any(each.convert for each in step.resolver.arguments)
+    given = step.given
+    if not given.is_plain:
+        return True
+    names = given.constants.keys() | given.variables.keys()
+    return any(each.convert is not None and each.name in names for each in step.resolver.arguments)
 
 
 def _call(step: Step, source: Any, arguments: dict[str, Any]) -> Any:
@@ -315,8 +339,11 @@ def _call(step: Step, source: Any, arguments: dict[str, Any]) -> Any:
     return resolver.function(**named, **arguments)
 
 
-def _places(step: Step, found: list[Any]) -> Iterator[Place]:
-    """What of these values has to be awaited, the items of a list too."""
+def _places(step: Step, found: list[Any], count: int) -> Iterator[Place]:
+    """What of these values, of so many objects, has to be awaited, the items of a list too."""
+    if found and found[0].__class__ is Whole:
+        yield WholePlace(found, count, found[0].found, None)
+        return
     is_async = step.resolver.is_async
     for index, value in enumerate(found):
         kind = value.__class__

@@ -57,14 +57,14 @@ class GraphQLOverHttp:
         """Answer one request."""
         if wants_page(request):
             return await graphiql_page(request)
-        trace_id = self._door.trace_id(request.headers)
         if request.method not in {"GET", "POST"}:
+            trace_id = self._door.trace_id(request.headers)
             return not_allowed(request, trace_id, "GET, POST", "This address takes GET and POST.")
         try:
-            return await self._run(request, trace_id)
+            return await self._run(request)
         except MaestroError as error:
             return respond(
-                body_of(error, trace_id),
+                body_of(error, self._door.trace_id(request.headers)),
                 request,
                 status=status_of(error),
                 headers=headers_of(error),
@@ -78,7 +78,7 @@ class GraphQLOverHttp:
             parse_object(await read_json(request, self._rt.settings.api.max_body_bytes))
         )
 
-    async def _run(self, request: Request, trace_id: str) -> Response:
+    async def _run(self, request: Request) -> Response:
         who, rates = await self._door.admit(request.headers), self._rt.services.rates
         rates.check(who)
         try:
@@ -91,10 +91,11 @@ class GraphQLOverHttp:
         operation = self._documents.operation(text, asked.operation_name, asked.variables)
         await rates.take(who, operation.cost if isinstance(operation, Operation) else 0)
         if not isinstance(operation, Operation):
-            return refuse(operation, request, trace_id)
+            return refuse(operation, request, self._door.trace_id(request.headers))
         self._persisted.remember(text, asked.sha256)
         tell = self._documents.teller(operation, asked.variables, is_asked=asked.wants_cost)
         if request.method == "GET" and not (operation.is_query or operation.is_subscription):
+            trace_id = self._door.trace_id(request.headers)
             return not_allowed(
                 request, trace_id, "POST", "GET changes nothing; send this with POST."
             )

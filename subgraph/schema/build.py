@@ -23,7 +23,7 @@ from runtime.model.errors import BadInput
 from subgraph.compiled.executor import TidyExecutor
 from subgraph.compiled.plans import Plans
 from subgraph.compiled.size import UNBOUND, Bound
-from subgraph.schema.entities import MOST, resolve_entity
+from subgraph.schema.entities import MOST, resolve_entities
 from subgraph.schema.hooks import CheckedDocument, PresentedErrors, ToldCost, tell_cost
 from subgraph.schema.mutation import Mutation
 from subgraph.schema.query import Query
@@ -96,13 +96,11 @@ class Schema(strawberry.federation.Schema):
         tell_cost(result, context_value)
         return result
 
-    def entities_resolver(
-        self, info: Info, representations: list[FederationAny]
-    ) -> list[FederationAny]:
+    def entities_resolver(self, info: Info, representations: list[FederationAny]) -> Any:
         """Resolve the references of a gateway in one batch per kind."""
         if len(representations) > MOST:
             raise BadInput(f"At most {MOST} representations at once.", reason="TOO_MANY")
-        return [resolve_entity(info, each) for each in representations]
+        return resolve_entities(info, representations)
 
     def process_errors(self, errors: list[GraphQLError], execution_context: Any = None) -> None:
         """Leave errors to the hook that presents them."""

@@ -1,10 +1,12 @@
 """Execution: one run of a workflow's version, with its steps, events and logs."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
+from uuid import UUID
 
 import strawberry
+from graphql import GraphQLError
 from strawberry.scalars import JSON
 
 from resolvers import entities
@@ -13,11 +15,12 @@ from resolvers.ids import execution_uuid
 from resolvers.queries import execution as resolve
 from runtime.model import execution as model
 from runtime.model.page import Page
-from runtime.model.step_table import StepColumn
+from runtime.model.step_table import StepColumn, StepTable
 from runtime.model.values import Duration
-from subgraph.compiled.declare import columns_of, later, record_field
+from subgraph.compiled.declare import batched, columns_of, later, record_field
 from subgraph.directives import access
 from subgraph.faces import connection_face, face
+from subgraph.types import step_columns
 from subgraph.types.actor import Actor
 from subgraph.types.artifact_ref import ArtifactRef, input_path, output_path
 from subgraph.types.blocker import Blocker
@@ -61,6 +64,33 @@ class Trigger:
     """What started an execution."""
 
     kind: TriggerKind = strawberry.field(description="What kind of thing.")
+
+
+def _steps_of_many(
+    executions: "list[Execution]", info: Info, filter: StepExecutionFilter | None = None
+) -> Awaitable[list[list[StepExecution]]] | None:
+    """The steps of all of them, where they are all over and read in columns."""
+    columns = columns_of(info)
+    if columns is None or filter is not None:
+        return None
+    if not all(each.record.ended_at_the_first_go for each in executions):
+        return None
+    return _tables(info, [each.record.id for each in executions], step_columns.of(columns))
+
+
+async def _tables(
+    info: Info, ids: list[UUID], columns: frozenset[StepColumn]
+) -> list[list[StepExecution]]:
+    found = await resolve.step_tables(info.context, execution_ids=ids, columns=columns)
+    return [_shown(info, each) for each in found]
+
+
+def _shown(info: Info, found: StepTable | tuple[model.StepExecution, ...] | None) -> Any:
+    """The steps of one of them, or the refusal that stands in its place."""
+    try:
+        return StepExecution.in_columns_or_each(counted(info, found))
+    except GraphQLError as refusal:
+        return refusal
 
 
 @face(model.Execution)
@@ -198,14 +228,16 @@ class Execution(Node):
         "fiftieth costs 1 more.",
         directives=access("Execution.steps"),
     )
+    @batched(_steps_of_many)
     def steps(self, info: Info, filter: StepFilter = None) -> list[StepExecution]:
         """All its steps in order of the plan."""
         columns = columns_of(info)
         if columns is not None and filter is None and self.record.ended_at_the_first_go:
-            key = (self.record.id, frozenset(map(StepColumn, columns)))
+            wanted = info.context.loaders.step_table.load(
+                (self.record.id, step_columns.of(columns))
+            )
             return later(
-                info.context.loaders.step_table.load(key),
-                lambda found: StepExecution.in_columns_or_each(counted(info, found)),
+                wanted, lambda found: StepExecution.in_columns_or_each(counted(info, found))
             )
         return later(
             info.context.loaders.steps_at(self.record.id, self.record.at),
@@ -316,7 +348,12 @@ class Execution(Node):
 class ExecutionEdge:
     """One execution in a page."""
 
-    cursor: str = strawberry.field(description="The place of this execution in the list.")
+    place: strawberry.Private[tuple[Sequence[str], int]]
+    cursor: str = record_field(
+        lambda place: place[0][place[1]],
+        behind="place",
+        description="The place of this execution in the list.",
+    )
     node: Execution = strawberry.field(description="The execution.")
 
 
@@ -356,8 +393,8 @@ class ExecutionConnection:
     ) -> Self:
         """From a page of records."""
         edges = [
-            ExecutionEdge(cursor=cursor, node=Execution.of(item))
-            for item, cursor in zip(page.items, page.cursors, strict=True)
+            ExecutionEdge(place=(page.cursors, index), node=Execution.of(item))
+            for index, item in enumerate(page.items)
         ]
         return cls(
             count=count,

@@ -1,7 +1,7 @@
 """How each field of a step is read from a table of steps: values as they stand in an answer, for all steps at once."""
 
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import repeat
 from operator import attrgetter, itemgetter
 from typing import Final
@@ -15,9 +15,15 @@ from subgraph.compiled.declare import Column, column
 _STATUS: Final = {str(int(status)): status.name for status in StepStatus}
 
 
+@cache
+def of(names: frozenset[str]) -> frozenset[StepColumn]:
+    """The columns of these names."""
+    return frozenset(map(StepColumn, names))
+
+
 def _ids(table: StepTable) -> Iterable[str]:
     start = str(StepExecutionId(table.execution_id, 0)).removesuffix("0")
-    return [f"{start}{index}" for index in range(len(table.names.keys))]
+    return [start + place for place in table.names.places]
 
 
 @lru_cache(maxsize=4_096)

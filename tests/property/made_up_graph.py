@@ -18,7 +18,7 @@ from graphql import GraphQLError
 from strawberry.dataloader import DataLoader
 from strawberry.scalars import JSON
 
-from subgraph.compiled.declare import Columns, column, columns_of, later, record_field
+from subgraph.compiled.declare import Columns, batched, column, columns_of, later, record_field
 from subgraph.compiled.executor import TidyExecutor
 from subgraph.compiled.plans import Plans
 from subgraph.compiled.size import UNBOUND, Bound
@@ -117,6 +117,21 @@ class Wanted:
     inner: "Wanted | None" = None
 
 
+def _doubled(things: "list[Thing]", info: Info, times: int = 2, fail_at: int = -1) -> Any:
+    """Of a whole level; not if one of its numbers is a multiple of eleven."""
+    if any(thing.record.number % 11 == 0 for thing in things):
+        return None
+    return _doubles(info, [thing.record.number for thing in things], times, fail_at)
+
+
+async def _doubles(info: Info, numbers: list[int], times: int, fail_at: int) -> list[int]:
+    info.context.batches.append(numbers)
+    await asyncio.sleep(0)
+    if fail_at in numbers:
+        raise ValueError("asked to")
+    return [number * times for number in numbers]
+
+
 @strawberry.type
 class Thing(Named, Numbered):
     """Read from its record, but for what is its own."""
@@ -174,6 +189,13 @@ class Thing(Named, Numbered):
     def beside(self, info: Info) -> "list[Thing] | None":
         numbers = range(self.record.number, self.record.number + self.record.number % 4)
         return in_columns(info, numbers) if numbers else None
+
+    @strawberry.field
+    @batched(_doubled)
+    def double(self, info: Info, times: int = 2, fail_at: int = -1) -> int:
+        if self.record.number == fail_at:
+            raise ValueError("asked to")
+        return self.record.number * times
 
     @strawberry.field
     def holes(self) -> "list[Thing | None]":

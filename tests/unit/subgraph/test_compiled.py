@@ -28,6 +28,43 @@ def graph(reasons: list[Reason]) -> strawberry.Schema:
     return schema(planned=True, fell_back=reasons.append, extensions=(ParserCache,))
 
 
+async def test_a_level_is_asked_for_at_once_where_a_resolver_says_how(
+    graph: strawberry.Schema, reasons: list[Reason]
+) -> None:
+    context, alone = Context(), Context()
+    query = "{ things(first: 3, start: 1) { double(times: 3) holes { others { double } } } }"
+
+    found = await graph.execute(query, context_value=context)
+    expected = await schema(planned=False).execute(query, context_value=alone)
+    failed = await graph.execute(
+        "{ things { double(failAt: 1) } thing(number: 1) { double(failAt: 1) } }",
+        context_value=Context(),
+    )
+
+    assert (found.data, found.errors) == (expected.data, None)
+    assert context.batches == [[1, 2, 3], [2, 3]]
+    assert alone.batches == []
+    assert sorted(map(str, (error.path for error in failed.errors or ()))) == [
+        "['thing', 'double']",
+        "['things', 1, 'double']",
+    ]
+    assert reasons == [Reason.ERROR]
+
+
+async def test_a_batch_may_leave_a_level_to_the_resolver(
+    graph: strawberry.Schema, reasons: list[Reason]
+) -> None:
+    context = Context()
+
+    found = await graph.execute("{ things(first: 2) { double } }", context_value=context)
+
+    assert (found.data, context.batches, reasons) == (
+        {"things": [{"double": 0}, {"double": 2}]},
+        [],
+        [],
+    )
+
+
 async def test_a_level_is_one_batch(graph: strawberry.Schema, reasons: list[Reason]) -> None:
     context = Context()
 
