@@ -463,6 +463,11 @@ SPEC: Final = Record("spec", {**_BODY, "tasks": _STEPS})
 SPEC_STEPS: Final = Record("spec", {**_BODY, "steps": _STEPS})
 
 # What this version of the engine does not run yet. Publishing refuses it by name; nothing is ignored.
-NOT_RUN_KINDS: Final = frozenset(StepKind) - {StepKind.TASK, StepKind.WAIT, StepKind.GATEWAY}
+NOT_RUN_KINDS: Final = frozenset(StepKind) - {
+    StepKind.TASK,
+    StepKind.WAIT,
+    StepKind.GATEWAY,
+    StepKind.MAP,
+}
 NOT_RUN_STEP_KEYS: Final = ("cache", "compensate", "runs_on", "policy")
 NOT_RUN_KEYS: Final = ("concurrency", "triggers", "on_failure")

@@ -50,6 +50,8 @@ class StepAt:
 class ExecutionAt:
     """An execution as it was. Steps that are not named are pending; the key is (step, item).
 
+    Of an open map only the items under way are among its `steps`: how those ended that have is a byte for each in
+    `items`, so that a map over a hundred thousand is not as many objects.
     `costs` are what its attempts had cost by then, in all generations: an amount for each currency.
     """
 
@@ -62,6 +64,7 @@ class ExecutionAt:
     worker: str | None = None
     costs: tuple[Money, ...] = ()
     steps: dict[tuple[int, int], StepAt] = field(default_factory=dict)
+    items: dict[int, bytearray] = field(default_factory=dict)
 
     @property
     def state(self) -> ExecutionState:
@@ -159,7 +162,13 @@ def _apply_to_step(at: ExecutionAt, event: ExecutionEvent) -> None:
         is_handled = event.field("on_error") is not None
         at.steps[key] = replace(before, is_announced=False, is_handled=is_handled)
     elif event.kind is EventKind.MAP_OPENED:
-        at.steps[key] = replace(before, items=_number(event.field("items")))
+        length = _number(event.field("items"))
+        at.steps[key] = replace(before, items=length)
+        kept = at.items.get(key[0], bytearray())
+        at.items[key[0]] = kept[:length] + bytes(max(0, length - len(kept)))
+    elif key[1] >= 0 and status in _ITEM_ENDS and key[1] < len(at.items.get(key[0], b"")):
+        at.items[key[0]][key[1]] = status
+        at.steps.pop(key, None)
     elif status in _UNDER_WAY:
         at.steps[key] = replace(before, status=status, attempt=number, is_announced=False)
     else:
@@ -200,6 +209,12 @@ def _begin_again(at: ExecutionAt, *, is_kept: bool) -> None:
     at.status, at.generation = ExecutionStatus.QUEUED, at.generation + 1
     at.cancel_requested, at.error, at.wait, at.worker = False, None, None, None
     at.steps = {key: step for key, step in at.steps.items() if is_kept and step.is_settled}
+    done = int(StepStatus.COMPLETED)
+    at.items = {
+        step: bytearray(end if end == done else 0 for end in ends)
+        for step, ends in at.items.items()
+        if is_kept
+    }
 
 
 def _end(at: ExecutionAt, status: ExecutionStatus, event: ExecutionEvent) -> None:
@@ -225,6 +240,9 @@ def _number(value: Json, default: int = 0) -> int:
 _WAITS: Final = frozenset(kind.name for kind in WaitKind)
 _ENDED_WELL: Final = frozenset({StepStatus.COMPLETED, StepStatus.SKIPPED})
 _UNDER_WAY: Final = frozenset({StepStatus.RUNNING, StepStatus.WAITING})
+_ITEM_ENDS: Final = frozenset(
+    {StepStatus.COMPLETED, StepStatus.FAILED, StepStatus.CANCELLED, StepStatus.TIMED_OUT}
+)
 # What is here and pending was begun by an owner that is gone.
 _STOPPED_BY_END: Final = _UNDER_WAY | {StepStatus.RETRYING, StepStatus.PENDING}
 

@@ -5,7 +5,8 @@ What they were at an event nobody can ask: the past is told by events, and a map
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from itertools import islice
 from typing import Final
 from uuid import UUID
 
@@ -22,10 +23,17 @@ from runtime.store.execution_item import ItemRecords
 from runtime.store.execution_record import ExecutionRecords
 
 CHUNK: Final = 1_000
+_NOT_BEGUN: Final = frozenset({StepStatus.READY, StepStatus.PENDING})
+_ONLY_IN_OPEN: Final = frozenset({StepStatus.READY, StepStatus.RUNNING, StepStatus.RETRYING})
+_NEVER_IN_OPEN: Final = frozenset({StepStatus.PENDING})
+# What was stopped begins again, as long as its map is open.
+_STOPPED: Final = frozenset({StepStatus.CANCELLED})
 NO_PAST: Final = "Items of maps are no part of the history: ask for them without `at`."
-# Which rows an item of this status may have; what is not here has none, or another one than its end.
+# Which rows an item of this status may have; an item is never in a status that is not here.
 _ROWS: Final = {
     StepStatus.RUNNING: frozenset[StepStatus](),
+    StepStatus.READY: frozenset[StepStatus](),
+    StepStatus.PENDING: frozenset[StepStatus](),
     StepStatus.RETRYING: frozenset(
         {StepStatus.FAILED, StepStatus.TIMED_OUT, StepStatus.CANCELLED, StepStatus.IN_DOUBT}
     ),
@@ -92,9 +100,10 @@ class ItemService:
         begun = await self._under_way(who, found)
         items: list[StepExecution] = []
         last, wanted = after, frozenset(statuses)
-        while len(items) <= limit:
+        looked = wanted - (_NEVER_IN_OPEN if found.is_open else _ONLY_IN_OPEN)
+        while len(items) <= limit and (looked or not wanted):
             size = CHUNK if wanted else limit + 1
-            numbers = await self._numbers(who, found, wanted, last, size, begun)
+            numbers = await self._numbers(who, found, looked, last, size, begun)
             rows = await self._items.rows(who.tenant_id, found.key, numbers)
             seen = (found.item(one, rows.get(one, ()), begun.get(one)) for one in numbers)
             items += [one for one in seen if not wanted or one.status in wanted]
@@ -138,16 +147,27 @@ class ItemService:
         begun: dict[int, ExecutionEvent],
     ) -> list[int]:
         """Behind `last` the next items that may have one of these statuses, in order; fewer than `size`: all."""
-        if not wanted or not wanted <= _ROWS.keys():
+        if not wanted:
             return list(range(last + 1, min(found.total, last + 1 + size)))
         numbers = {one for one in begun if one > last}
-        if statuses := frozenset[StepStatus]().union(*(_ROWS[one] for one in wanted)):
+        if statuses := frozenset[StepStatus]().union(*(_ROWS.get(one, ()) for one in wanted)):
             numbers.update(
                 await self._items.numbers(
                     who.tenant_id, found.key, after=last, statuses=statuses, limit=size
                 )
             )
+        if wanted & _NOT_BEGUN:
+            rows = await self._items.ranges(who.tenant_id, found.key, after=last, but=_STOPPED)
+            numbers.update(islice(_between(rows, last + 1, found.total), size))
         return sorted(one for one in numbers if one < found.total)[:size]
+
+
+def _between(ranges: Sequence[range], first: int, behind: int) -> Iterator[int]:
+    """The numbers that are in none of the ranges, which are in order."""
+    for one in ranges:
+        yield from range(first, min(one.start, behind))
+        first = one.stop
+    yield from range(first, behind)
 
 
 def _map_of(view: StepView, step: int) -> MapView | None:

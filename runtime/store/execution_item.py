@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from runtime.model.blocker import WaitingItem
-from runtime.model.event import EventKind, ExecutionEvent
+from runtime.model.event import ExecutionEvent
 from runtime.model.execution import StepStatus
 from runtime.model.values import Money
 from runtime.store.execution_record import AttemptRow, attempt_of, event_of
@@ -64,12 +64,19 @@ class ItemRecords:
         rows = await self._fetch(tenant, one, "numbers", after, numbers, limit)
         return [row["item"] for row in rows]
 
+    async def ranges(
+        self, tenant: UUID, one: OpenedMap, *, after: int, but: Collection[StepStatus]
+    ) -> list[range]:
+        """The items behind a number that have a row, but for rows with these statuses; in order."""
+        numbers = sorted(int(status) for status in but)
+        rows = await self._fetch(tenant, one, "ranges", after, numbers)
+        return [range(row["low"], row["high"]) for row in rows]
+
     async def under_way(
         self, tenant: UUID, one: OpenedMap, *, after: int
     ) -> dict[int, ExecutionEvent]:
         """What has begun behind the event `after` and has not ended: the newest begin of each, by item."""
-        kind, since = int(EventKind.STEP_STARTED), max(after, one.sequence)
-        rows = await self._fetch(tenant, one, "under_way", kind, since, one.generation)
+        rows = await self._fetch(tenant, one, "under_way", max(after, one.sequence))
         return {row["item"]: event_of(row) for row in rows}
 
     async def counts(self, tenant: UUID, one: OpenedMap) -> tuple[int, int]:

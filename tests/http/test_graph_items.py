@@ -6,8 +6,6 @@ import asyncio
 from typing import Any
 from uuid import UUID
 
-import pytest
-
 from tests.http.serving import Served
 from tests.support.steps import CALLS
 
@@ -35,12 +33,6 @@ ONE = """query ($id: ID!) { node(id: $id) { id ... on StepExecution { stepKey ma
   execution { id } } } }"""
 THEN = """query ($id: ID!) { execution(id: $id, at: 3) {
   steps { stepKey status progress { total } items(first: 1) { totalCount } } } }"""
-
-
-@pytest.fixture(autouse=True)
-def maps_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As long as publishing refuses them."""
-    monkeypatch.setattr("runtime.definition.meaning.NOT_RUN_KINDS", frozenset())
 
 
 async def run(server: Served, sizes: list[int]) -> str:

@@ -12,27 +12,32 @@ select distinct item from step_executions
  where tenant_id = $1 and execution_id = $2 and step = $3 and item > $4 and status = any ($5::smallint[]) order by item limit $6;
 
 -- name: under_way
--- Safe: reads the events of one execution from a sequence on. What has begun ($4: STEP_STARTED) and of which no row of the
--- generation ($6) tells the end: no more than the items that are under way, and those that a lost owner had begun.
-select distinct on (b.item) b.item, b.execution_id, b.tenant_id, b.seq, b.kind, b.ts, b.data
-  from (select (v.data -> 'item')::int as item, (v.data -> 'attempt')::int as attempt, v.* from execution_events v
-         where v.tenant_id = $1 and v.execution_id = $2 and v.seq > $5 and v.kind = $4 and (v.data -> 'step')::int = $3) b
- where b.item >= 0 and not exists (
-       select 1 from step_executions s
-        where s.tenant_id = $1 and s.execution_id = $2 and s.step = $3 and s.item = b.item and s.generation = $6
-          and s.attempt >= b.attempt and s.finished_at <> 'infinity')
- order by b.item, b.seq desc;
+-- Safe: reads the events of one execution from a sequence on, once and without a join, however many there are. What has begun
+-- (20: STEP_STARTED) and of which no event since tells that it ended, waits, or is in doubt: no more than is under way.
+select g.item, v.execution_id, v.tenant_id, v.seq, v.kind, v.ts, v.data
+  from (select (e.data -> 'item')::int as item, max(e.seq) filter (where e.kind = 20) as begun,
+               max(e.seq) filter (where e.kind <> 20) as ended
+          from execution_events e
+         where e.tenant_id = $1 and e.execution_id = $2 and e.seq > $4 and e.kind between 20 and 29 and (e.data -> 'step')::int = $3
+         group by 1) g
+       join lateral (select * from execution_events e where e.tenant_id = $1 and e.execution_id = $2 and e.seq = g.begun) v on true
+ where g.item >= 0 and g.begun > coalesce(g.ended, 0) order by g.item;
+
+-- name: ranges
+-- Safe: the rows of one map from an item on, by primary key, once; as ranges of numbers. Items that have a row ($5: other than
+-- these statuses).
+select lower(r) as low, upper(r) as high
+  from (select range_agg(int4range(s.item, s.item + 1)) as items from step_executions s
+         where s.tenant_id = $1 and s.execution_id = $2 and s.step = $3 and s.item > $4 and s.status <> all ($5::smallint[])) x,
+       unnest(x.items) r order by 1;
 
 -- name: counts
--- Safe: the rows of one map, by primary key. Completed counts from generation $4 on; of the rest only what generation $5 says:
--- a row that is open, that another attempt follows, or whose attempt was stopped, is no failure.
-select count(*) filter (where x.status = 6)::int as completed, count(*) filter (where x.is_failure)::int as failed
-  from (select distinct on (s.item) s.status,
-               s.status in (5, 7, 10) and s.finished_at <> 'infinity' and not s.result ? 'retry_in_ms' as is_failure
-          from step_executions s
-         where s.tenant_id = $1 and s.execution_id = $2 and s.step = $3 and s.item >= 0
-           and (s.generation = $5 or (s.status = 6 and s.generation between $4 and $5))
-         order by s.item, s.status = 6 desc, s.attempt desc) x;
+-- Safe: the rows of one map, by primary key, once. An item completes once in the generations that count ($4 to $5), and fails
+-- for good once in the generation of its map: a row that is open, or that another attempt follows, is no failure.
+select count(*) filter (where s.status = 6 and s.generation between $4 and $5)::int as completed,
+       count(*) filter (where s.status in (5, 7, 10) and s.generation = $5 and s.finished_at <> 'infinity'
+                          and not s.result ? 'retry_in_ms')::int as failed
+  from step_executions s where s.tenant_id = $1 and s.execution_id = $2 and s.step = $3 and s.item >= 0;
 
 -- name: costs
 -- Safe: reads the events of the executions by primary key, up to a sequence for each ($4); callers bound their number.

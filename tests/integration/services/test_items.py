@@ -38,7 +38,7 @@ async def begin(
     CALLS.clear()
     task = {"uses": uses, "with": given, **more.pop("task", {})}
     step = {"id": "each", "type": "map", "for_each": values, "task": task, **more}
-    version = await room.engine.publish([step], publishing=False)
+    version = await room.engine.publish([step])
     room.engine.worker()
     return await room.engine.enqueue(version)
 
@@ -126,6 +126,7 @@ async def test_items_are_asked_for_by_status_and_in_pages(room: ServiceRoom):
     assert shown(await page(room, execution, READY, COMPLETED)) == [(0, COMPLETED), (3, READY)]
     assert await page(room, execution, FAILED) == []
     assert await page(room, execution, StepStatus.SKIPPED) == []
+    assert await page(room, execution, PENDING) == []
 
 
 async def test_a_page_by_status_goes_on_until_it_is_full(
@@ -235,6 +236,8 @@ async def test_a_failure_stops_the_others_and_a_retry_keeps_what_completed(room:
     await room.engine.finished(execution)
     assert shown(await page(room, execution)) == [(0, COMPLETED), (1, FAILED), (2, PENDING)]
     assert await progress(room, execution) == MapProgress(3, 1, 1, 0)
+    assert shown(await page(room, execution, PENDING, READY)) == [(2, PENDING)]
+    assert await page(room, execution, READY, RUNNING) == []
     _, _, failed, last = await causes(room, execution)
     assert failed is None
     assert last is not None

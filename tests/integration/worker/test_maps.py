@@ -30,7 +30,7 @@ def over(values: Any, uses: str, given: dict[str, Any], **more: Any) -> dict[str
 
 
 async def begin(room: EngineRoom, *steps: dict[str, Any], input: Any = None, **more: Any) -> UUID:
-    return await room.enqueue(await room.publish(steps, publishing=False, **more), input)
+    return await room.enqueue(await room.publish(steps, **more), input)
 
 
 async def rows(room: EngineRoom, execution: UUID) -> dict[tuple[int, int], StepStatus]:

@@ -161,3 +161,33 @@ def test_a_call_that_was_taken_back_is_in_no_doubt():
 @pytest.mark.parametrize("kind", EventKind)
 def test_every_kind_of_event_has_its_meaning(kind):
     assert kind in KNOWN
+
+
+def test_items_that_have_ended_are_a_byte_each():
+    told = [(EventKind.STEP_STARTED, step(0)), (EventKind.MAP_OPENED, step(0, items=5_000))]
+    for item in range(5_000):
+        about = {**step(0), "item": item}
+        told += [(EventKind.STEP_STARTED, about), (EventKind.STEP_COMPLETED, about)]
+    at = fold(log(*told[:-3]))
+
+    assert (len(at.steps), at.steps[0, 4_998].status) == (2, S.RUNNING)
+    assert at.items[0].count(S.COMPLETED) == 4_998
+    assert at.items[0][4_998:] == b"\0\0"
+
+
+def test_a_retry_keeps_the_items_that_completed():
+    def ended(item, kind):
+        return kind, {**step(0), "item": item, "error": BUSY}
+
+    told = [
+        (EventKind.MAP_OPENED, step(0, items=3)),
+        ended(0, EventKind.STEP_COMPLETED),
+        ended(1, EventKind.STEP_FAILED),
+        (EventKind.EXECUTION_FAILED, {"error": FATAL}),
+        (EventKind.EXECUTION_RETRIED, {}),
+    ]
+    opened = (EventKind.MAP_OPENED, step(0, items=3))
+    assert list(fold(log(*told)).items[0]) == [S.COMPLETED, 0, 0]
+    assert list(fold(log(*told, opened)).items[0]) == [S.COMPLETED, 0, 0]
+    anew = (EventKind.EXECUTION_RETRIED, {"from_failed_step": False})
+    assert list(fold(log(*told[:-1], anew, opened)).items[0]) == [0, 0, 0]
