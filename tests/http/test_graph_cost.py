@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from subgraph.app import create_app
-from tests.http.serving import Served, listening
+from tests.http.serving import EVENTS, Served, asking, listening, working
 from tests.http.test_graph_over_sse import events
 from tests.http.test_graph_over_websocket import answers, initialised
 
@@ -64,3 +64,34 @@ async def test_all_are_told_where_that_is_set(server: Served) -> None:
         answer = await over_post(replace(server, url=url), {"query": "{ __typename }"})
 
     assert answer["extensions"] == {"cost": {"estimated": 0, "actual": 0}}
+
+
+@pytest.mark.parametrize("executor", ["compiled", "strawberry"])
+@pytest.mark.parametrize("is_over", [False, True])
+async def test_more_steps_than_a_list_is_taken_to_have_count_when_they_are_there(
+    server: Served, executor: str, *, is_over: bool
+) -> None:
+    steps = "\n".join(f"  - {{id: s{n}, uses: core.noop@1}}" for n in range(120))
+    await server.publish(f"name: wide\nversion: 1.0.0\nsteps:\n{steps}\n", "wide")
+    async with server.client() as session, server.listener() as listener:
+        one = await server.enqueue(session, workflowName="wide", input={})
+        if is_over:
+            async with working(server.rt):
+                async for _ in listener.subscribe(asking(EVENTS, {"id": one})):
+                    pass
+    api = server.rt.settings.api
+    text = "query($id: ID!) { execution(id: $id) { status steps { stepKey } } }"
+    answers = []
+    for most in (120, 121):
+        graph = replace(api.graph, max_cost=most)
+        settings = replace(server.rt.settings, api=replace(api, graph=graph, executor=executor))
+        async with listening(create_app(replace(server.rt, settings=settings))) as url:
+            answers.append(await replace(server, url=url).ask(text, {"id": one}))
+
+    refused, answered = answers
+    (error,) = refused.body["errors"]
+    assert refused.body["data"] == {"execution": None}
+    assert error["path"] == ["execution", "steps"]
+    told = {"code": "QUERY_TOO_COMPLEX", "reason": "COST", "most": 120, "asked": 121}
+    assert told.items() <= error["extensions"].items()
+    assert len(answered.body["data"]["execution"]["steps"]) == 120

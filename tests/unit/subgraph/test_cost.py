@@ -24,6 +24,7 @@ ENQUEUE = "mutation($i: EnqueueExecutionInput!) { enqueueExecution(input: $i) { 
 SHARED = """{ executions(first: 10) { ...F } a: executions(first: 2) { ...F } }
 fragment F on ExecutionConnection { edges { node { events(first: 5) { ...G } } } }
 fragment G on ExecutionEventConnection { edges { cursor } }"""
+PAST = 'query($at: BigInt) { execution(id: "x", at: $at) { id } }'
 FOUND = """query($f: ExecutionFilter, $o: ExecutionOrder) {
   executions(filter: $f, orderBy: $o) { edges { node { id } } } }"""
 MANY = "mutation($i: [EnqueueExecutionInput!]!) { enqueueExecutions(input: $i) { results { created } } }"
@@ -120,6 +121,15 @@ def cost(documents: Documents, text: str, **variables: Any) -> int:
             '{ executions(filter: {search: "x"}, orderBy: {field: PRIORITY}) { edges { node { id } } } }',
             {},
             1 + 20 * 2 + 1 + 1_000 + 1 + 300,
+        ),
+        # A history that is read, and values that may be large.
+        ('{ execution(id: "x", at: 3) { id } }', {}, 1 + 50),
+        (PAST, {"at": "3"}, 1 + 50),
+        (PAST, {"at": None}, 1),
+        (
+            '{ execution(id: "x") { input output a: input steps { input output } } }',
+            {},
+            1 + 6 + 50 * (1 + 5 + 2),
         ),
     ],
 )
