@@ -13,6 +13,7 @@ from runtime.definition.effort import FULL, budget
 from runtime.definition.finding import Findings, Path
 from runtime.definition.language import (
     API_VERSION,
+    EVERY_STEP,
     FLAT,
     FLAT_TASKS,
     KINDS_WITH_OWN_KEYS,
@@ -197,8 +198,8 @@ def _step(raw: Json, index: int, path: Path, reading: Reading) -> Step | None:
 
 
 def _kind(raw: dict[str, Json]) -> StepKind | None:
-    """The kind that was written, if it is one."""
-    written = raw.get("type", "task")
+    """The kind that was written, if it is one. Under `kind` it is refused, but what else stands there is read by it."""
+    written = raw.get("type", raw.get("kind", "task"))
     return _KINDS.get(written) if isinstance(written, str) else None
 
 
@@ -212,9 +213,7 @@ def _read_step(
         found = record.read(raw, path, reading)
         return found if isinstance(found, dict) else {}
     outer = {key: one for key, one in raw.items() if key != "with"}
-    own = {
-        name: one for name, one in record.fields.items() if name not in STEPS[StepKind.WAIT].fields
-    }
+    own = {name: one for name, one in record.fields.items() if name not in EVERY_STEP}
     beside = Record(
         record.name,
         {

@@ -25,11 +25,18 @@ class Graph:
     needs: list[list[int]] = field(default_factory=list)
     successors: list[list[int]] = field(default_factory=list)
     order: list[int] = field(default_factory=list)
+    _needed: list[frozenset[int]] | None = None
     _ancestors: list[int] | None = None
+
+    def is_needed(self, step: int, by: int) -> bool:
+        """Whether `by` names `step` in its `depends_on`; asked for each reference, of steps that may need thousands."""
+        if self._needed is None:
+            self._needed = [frozenset(needs) for needs in self.needs]
+        return step in self._needed[by]
 
     def is_upstream(self, step: int, of: int) -> bool:
         """Whether `of` cannot start before `step` has ended."""
-        if step in self.needs[of]:
+        if self.is_needed(step, of):
             return True
         if self._ancestors is None:
             self._ancestors = self._all_ancestors()

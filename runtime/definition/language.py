@@ -266,7 +266,7 @@ _CASE = Record(
     },
 )
 
-_EVERY_STEP: Final[dict[str, Field]] = {
+EVERY_STEP: Final[dict[str, Field]] = {
     "id": Field(_STEP_ID, "The step's name in expressions and in every view.", required=True),
     "type": Field(Choice(_names(StepKind), "unknown-kind"), "What kind of step; task if absent."),
     "name": Field(_WORD, "A name for people."),
@@ -402,9 +402,31 @@ _OWN: Final[dict[StepKind, dict[str, Field]]] = {
         "input": Field(Template("with", "mapping"), "Its params."),
     },
 }
-STEPS: Final[dict[StepKind, Record]] = {
-    kind: Record(f"a {kind.value} step", {**_EVERY_STEP, **own}) for kind, own in _OWN.items()
+# Both are carried out in the engine: nothing is called, so there is no attempt.
+_NEVER: Final[dict[StepKind, dict[str, str]]] = {
+    StepKind.GATEWAY: {
+        "retry": "a gateway makes no call that could be repeated",
+        "timeout": "a gateway makes no call that could take long",
+        "cache": "a gateway has no result that could be reused",
+        "compensate": "a gateway leaves nothing behind that could be undone",
+        "runs_on": "a gateway runs on no worker of a kind",
+    },
+    StepKind.WAIT: {
+        "retry": "a wait step makes no call that could be repeated",
+        "cache": "a wait step has no result that could be reused",
+        "compensate": "a wait step leaves nothing behind that could be undone",
+        "runs_on": "a wait step runs on no worker of a kind",
+    },
 }
+
+
+def _step(kind: StepKind, own: dict[str, Field]) -> Record:
+    never = _NEVER.get(kind, {})
+    fields = {name: one for name, one in {**EVERY_STEP, **own}.items() if name not in never}
+    return Record(f"a {kind.value} step", fields, kind.value if never else "unknown-key", never)
+
+
+STEPS: Final[dict[StepKind, Record]] = {kind: _step(kind, own) for kind, own in _OWN.items()}
 KINDS_WITH_OWN_KEYS: Final = frozenset(
     (StepKind.HUMAN_APPROVAL, StepKind.HUMAN_TASK, StepKind.AGENT_TASK)
 )

@@ -8,12 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 from runtime.abi.catalog import Catalog
+from runtime.definition.certainty import Certainty
 from runtime.definition.document import Document, Step
-from runtime.definition.dominators import Dominators
 from runtime.definition.finding import Findings
 from runtime.definition.graph import Graph
 from runtime.definition.outputs import output_schema, resolved
-from runtime.definition.routes import chosen
 from runtime.definition.template import Use
 from runtime.expression import Reference, write_path
 from runtime.model.plan import StepKind
@@ -42,10 +41,8 @@ class NameCheck:
         self._graph = graph
         self._catalog = catalog
         self._findings = findings
-        self._choosers = self._find_choosers()
-        self._asked = self._find_asked()
-        self._optional: list[bool] | None = None
-        self._dominators: Dominators | None = None
+        self._certainty = Certainty(graph)
+        self._looked, self._asked = self._find_asked()
         self._by_index = {step.index: step for step in graph.steps}
         self._known_outputs: dict[tuple[Any, ...], bool] = {}
 
@@ -77,9 +74,11 @@ class NameCheck:
         target = self._graph.index_of.get(path[1])  # type: ignore[arg-type]  # an index is in no dict of ids
         if target is None or step.index >= len(self._graph.steps):
             return False
-        if self._graph.steps[step.index] is not step or target not in self._graph.needs[step.index]:
+        if self._graph.steps[step.index] is not step:
             return False
-        if len(path) > 3 and not reference.is_guarded and self._may_be_missing(step, target):  # noqa: PLR2004
+        if not self._graph.is_needed(target, step.index):
+            return False
+        if len(path) > 3 and not reference.is_guarded and self._certainty.doubt(step.index, target):  # noqa: PLR2004
             return False
         return self._surely_gives(self._graph.steps[target], path[3:])
 
@@ -169,7 +168,7 @@ class NameCheck:
         if rest[1:2] == ["output"]:
             self._check_output(use, target, rest[2:])
             if not reference.is_guarded and len(rest) > 2:  # noqa: PLR2004 - steps.x.output alone may be null
-                self._check_skipped(use, step, target)
+                self._check_skipped(use, step, target, reference)
 
     def _is_visible(self, use: Use, step: Step, name: str, target: int) -> bool:
         position = self._graph.index_of.get(step.id)
@@ -233,76 +232,39 @@ class NameCheck:
                 hint=f"give it a default, or write {write_path(('params', *rest))} | default(...)",
             )  # fmt: skip
 
-    def _check_skipped(self, use: Use, step: Step | None, target: int) -> None:
-        if not self._may_be_missing(step, target):
-            return
+    def _check_skipped(
+        self, use: Use, step: Step | None, target: int, reference: Reference
+    ) -> None:
         name = self._graph.steps[target].id
-        if step is not None:
-            position = self._graph.index_of[step.id]
-            if use.area == "when" or (step.index, name) in self._asked:
-                return
-            if self._falls_with(position, target):
-                return  # Whoever reads it is skipped with it.
+        reader = None if step is None else self._graph.index_of[step.id]
+        doubt = self._certainty.doubt(reader, target)
+        in_condition = use.area == "when"
+        provided = self._asked if in_condition else self._looked
+        if doubt is None or (step is not None and (step.index, name) in provided):
+            return
+        status = write_path((*reference.path[:2], "status"))
+        hint = f"write {write_path(reference.path)} | default(...)"
+        if in_condition:
+            hint += f", or ask for {status} first"
+        elif step is not None:
+            hint += f", or a `when` that asks for {status}"
         self._findings.warning(
-            "may-be-skipped", f"{name} may be skipped; its output is then null", use.path,
-            hint=f"write steps.{name}.output | default(...), or a `when` that asks for steps.{name}.status",
-        )  # fmt: skip
+            "may-be-skipped", f"{name} {doubt}; its output is then null", use.path, hint=hint
+        )
 
-    def _find_asked(self) -> set[tuple[int | None, str]]:
-        """Pairs of a step and the id of another that its condition looks at."""
-        return {
-            (use.step, str(reference.path[1]))
-            for use in self._document.uses
-            if use.area == "when"
-            for reference in use.references
-            if reference.path[0] in {"steps", "tasks"} and len(reference.path) > 1
-        }
-
-    def _find_choosers(self) -> set[int]:
-        """Steps that a gateway may leave out, or that run only after an error."""
-        found: set[int] = set()
-        for step in self._graph.steps:
-            names = chosen(step)
-            found.update(self._graph.index_of[one] for one in names if one in self._graph.index_of)
-        return found
-
-    def _may_be_missing(self, step: Step | None, target: int) -> bool:
-        """Whether the output of a step may be null for one that comes after it."""
-        found = self._graph.steps[target]
-        is_partial = step is not None and step.value.get("join", "all") != "all"
-        goes_on = found.value.get("on_error") == {"action": "continue"}
-        return is_partial or goes_on or self._may_be_skipped(target)
-
-    def _may_be_skipped(self, target: int) -> bool:
-        """Whether a step has a condition, or too few of those it waits for surely lead to it."""
-        if self._optional is None:
-            self._optional = [False] * len(self._graph.steps)
-            for step in self._graph.order:
-                self._optional[step] = (
-                    "when" in self._graph.steps[step].value
-                    or step in self._choosers
-                    or self._may_lack(step, self._graph.needs[step], self._optional)
-                )
-        return self._optional[target]
-
-    def _may_lack(self, step: int, needs: list[int], optional: list[bool]) -> bool:
-        join = self._graph.steps[step].value.get("join")
-        wanted = join if isinstance(join, int) else 1
-        may_not_lead = [optional[one] or self._goes_to(one) for one in needs]
-        return bool(needs) and sum(may_not_lead) > len(needs) - wanted
-
-    def _goes_to(self, step: int) -> bool:
-        """Whether a failure of the step leads elsewhere."""
-        rule = self._graph.steps[step].value.get("on_error")
-        return isinstance(rule, dict) and "goto" in rule
-
-    def _falls_with(self, step: int, target: int) -> bool:
-        """Whether a step is surely skipped when `target` is: all ways to it lead through `target`."""
-        if len(self._graph.order) < len(self._graph.steps):
-            return False
-        if self._dominators is None:
-            self._dominators = Dominators(self._graph.order, self._graph.needs)
-        return self._dominators.leads_through(target, step)
+    def _find_asked(self) -> tuple[set[tuple[int | None, str]], set[tuple[int | None, str]]]:
+        """Pairs of a step and the id of another that its condition looks at; and those where it asks whether it ran."""
+        looked, asked = set(), set()
+        for use in self._document.uses:
+            if use.area != "when":
+                continue
+            for path, is_guarded, _ in use.references:
+                if path[0] in {"steps", "tasks"} and len(path) > 1:
+                    pair = (use.step, str(path[1]))
+                    looked.add(pair)
+                    if is_guarded or path[2:3] != ("output",) or len(path) == 3:  # noqa: PLR2004 - the whole output
+                        asked.add(pair)
+        return looked, asked
 
 
 def unknown_key(schema: Any, path: list[Any]) -> tuple[str, list[str]] | None:

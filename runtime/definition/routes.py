@@ -15,14 +15,6 @@ from runtime.model.plan import StepKind
 from runtime.model.values import Json
 
 _GOING: Final = ("on_error", "on_expiry")
-# A gateway is decided in the engine: nothing is called, so there is no attempt.
-_NEVER: Final = {
-    "retry": "a gateway makes no call that could be repeated",
-    "timeout": "a gateway makes no call that could take long",
-    "cache": "a gateway has no result that could be reused",
-    "compensate": "a gateway leaves nothing behind that could be undone",
-    "runs_on": "a gateway runs on no worker",
-}
 
 
 def never_holds(condition: Json, findings: Findings) -> bool:
@@ -61,14 +53,6 @@ def gotos(step: Step) -> list[tuple[str, Path]]:
     return out
 
 
-def chosen(step: Step) -> list[str]:
-    """The steps that run only if this one chooses them."""
-    value = step.value
-    if "on_error" not in value and "on_expiry" not in value and "cases" not in step.raw:
-        return []  # As nearly every step.
-    return [name for name, _ in (*targets(step), *gotos(step))]
-
-
 def check_gotos(graph: Graph, position: int, step: Step, findings: Findings) -> None:
     """`on_error` and `on_expiry` say one thing, and go to a step that comes later."""
     rule = step.value.get("on_error")
@@ -98,9 +82,6 @@ def check_gateway(graph: Graph, position: int, step: Step, findings: Findings) -
     """Cases that are whole, and lead to steps that come later."""
     for name, place in targets(step):
         _check_target(graph, position, name, place, "gateway-target", findings)
-    for key, why in _NEVER.items():
-        if key in step.value:
-            findings.error("gateway", why, step.place(key), on_key=True)
     cases = step.value.get("cases")
     listed = [one for one in cases if isinstance(one, dict)] if isinstance(cases, list) else []
     for index, case in enumerate(listed):
@@ -144,7 +125,7 @@ def _check_target(
             "unknown-step", f"there is no step {name!r}", place,
             hint=findings.near(name, graph.index_of),
         )  # fmt: skip
-    elif position not in graph.needs[target]:
+    elif not graph.is_needed(position, target):
         findings.error(
             rule, f"{name} does not come right after {step.id}, so {step.id} can't choose it", place,
             hint=f"write depends_on: [{step.id}] at {name}",

@@ -13,6 +13,7 @@ from typing import Any, Final
 from runtime.abi.catalog import Catalog, ConnectorInfo
 from runtime.definition.language import (
     API_VERSION,
+    EVERY_STEP,
     FLAT,
     KINDS_WITH_OWN_KEYS,
     METADATA,
@@ -89,8 +90,7 @@ def _record(record: Record, kind: StepKind, infos: list[ConnectorInfo]) -> Schem
 
 def _allow_inside_with(schema: Schema, record: Record) -> None:
     """Kinds with keys of their own may have them inside of `with`, as manifests like to."""
-    common = STEPS[StepKind.WAIT].fields
-    own = {name: one for name, one in record.fields.items() if name not in common}
+    own = {name: one for name, one in record.fields.items() if name not in EVERY_STEP}
     inside = Record(record.name, own).schema()
     needed = inside.pop("required", [])
     schema["properties"]["with"] = inside

@@ -18,6 +18,8 @@ from runtime.model.values import Duration, Json, Money
 
 MISSING: Final[Any] = object()
 MONEY: Final = r"^[0-9]{1,15}(\.[0-9]{1,6})? ?[A-Z]{3}$"
+# What other languages of workflows call it.
+_ALSO_CALLED: Final = {"kind": "type", "needs": "depends_on", "if": "when"}
 _HUMP = re.compile(r"(?<=[a-z0-9])([A-Z])")
 
 Schema: TypeAlias = dict[str, Any]
@@ -343,11 +345,15 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A mapping with known keys. A misspelt key is named together with the nearest valid one."""
+    """A mapping with known keys. A misspelt key is named together with the nearest valid one.
+
+    `never` are keys that others of its kind have and this one can't, each with the reason; `rule` is what they break.
+    """
 
     name: str
     fields: Mapping[str, Field]
     rule: str = "unknown-key"
+    never: Mapping[str, str] = field(default_factory=dict)
     _required: tuple[str, ...] = field(default=(), init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -393,12 +399,18 @@ class Record:
 
     def refuse_key(self, key: str, path: Path, reading: Reading) -> None:
         """Say that a key is not known here."""
+        name = snake(key) if reading.camel else key
+        if name in self.never:
+            reading.findings.error(self.rule, self.never[name], (*path, key), on_key=True)
+            return
         names = list(self.fields)
-        hint = reading.findings.near(snake(key), names)
+        other = _ALSO_CALLED.get(snake(key))
+        hint = f"did you mean {other!r}?" if other in self.fields else None
+        hint = hint or reading.findings.near(snake(key), names)
         if hint is None and len(names) <= 12:  # noqa: PLR2004 - what fits into one line
             hint = f"known here: {', '.join(names)}"
         reading.findings.error(
-            self.rule,
+            "unknown-key",
             f"{key[:60]!r} is not a key of {self.name}",
             (*path, key),
             hint=hint,

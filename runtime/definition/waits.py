@@ -11,11 +11,6 @@ from runtime.expression import has_expression
 from runtime.model.values import parse_instant
 
 _ENDS: Final = ("signal", "for", "until")
-_NEVER: Final = {
-    "retry": "a wait step makes no call that could be repeated",
-    "cache": "a wait step has no result that could be reused",
-    "compensate": "a wait step leaves nothing behind that could be undone",
-}
 
 
 def check_wait(document: Document, step: Step, findings: Findings) -> None:
@@ -36,9 +31,6 @@ def check_wait(document: Document, step: Step, findings: Findings) -> None:
             "wait", "a default is the output after a signal's timeout: it needs both",
             step.place("default"), hint="write signal and timeout beside it",
         )  # fmt: skip
-    for key, why in _NEVER.items():
-        if key in step.value:
-            findings.error("wait", why, step.place(key), on_key=True)
     _check_moment(document, step, findings)
 
 

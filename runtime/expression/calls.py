@@ -46,7 +46,9 @@ _LAZY_NAMES = ("default", "d", "map", "select", "reject", "selectattr", "rejecta
 def bind_filter(name: str, positional: int, keywords: frozenset[str]) -> Callee:
     """The function of a filter, which takes this many arguments."""
     if name == "map":
-        if taken := keywords & {"meter", "value", "name"}:
+        # Its filter could be given as `name=`, and versions that say so are published for ever.
+        taken = keywords & ({"meter", "value", "name"} if positional else {"meter", "value"})
+        if taken:
             raise _no_argument("filter", name, min(taken))
         return _map
     if name in _PICKERS:

@@ -49,11 +49,11 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, st.SearchStrategy[Any]]]] = {
 }  # fmt: skip
 COMMON: dict[str, st.SearchStrategy[Any]] = {
     "name": st.just("A name"), "description": st.just("Why."), "when": st.sampled_from([True, "{{ params.x == 'a' }}"]),
-    "timeout": TIMES, "labels": st.just({"a": "b"}), "policy": st.just({"purpose": "test"}), "runs_on": st.just(["gpu"]),
+    "timeout": TIMES, "labels": st.just({"a": "b"}), "policy": st.just({"purpose": "test"}),
     "on_error": st.sampled_from(["fail", "continue", {"action": "continue", "output": {"v": 1}}]),
 }  # fmt: skip
 WORK: dict[str, st.SearchStrategy[Any]] = {
-    "retry": st.just({"max_attempts": 2}), "cache": st.just({"ttl": "1h", "key": "{{ params.x }}"}), "compensate": st.just({**NOOP}),
+    "runs_on": st.just(["gpu"]), "retry": st.just({"max_attempts": 2}), "cache": st.just({"ttl": "1h", "key": "{{ params.x }}"}), "compensate": st.just({**NOOP}),
 }  # fmt: skip
 TOP: dict[str, st.SearchStrategy[Any]] = {
     "version": st.just("1.2.3"), "timeout": st.just("P5D"), "concurrency": st.just({"key": "{{ params.x }}", "limit": 1, "on_conflict": "cancel_oldest"}),

@@ -39,7 +39,7 @@ def _simple(name: str, change: Callable[[str], str]) -> Callable[[Meter, Any], s
 def _trim(meter: Meter, value: Any, chars: Any = None) -> str:
     text, gone = need_text(value, "trim"), need_text(" " if chars is None else chars, "trim")
     if len(gone) > _MAX_TRIMMED:
-        raise ExpressionError(f"trim takes away at most {_MAX_TRIMMED} different characters")
+        raise ExpressionError(f"trim is told at most {_MAX_TRIMMED} characters to take away")
     meter.produce(len(text))
     return text.strip(None if chars is None else gone)
 

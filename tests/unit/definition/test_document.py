@@ -130,6 +130,10 @@ def step(more, **others):
         (step("type: wait, until: '2026-01-31T12:00:00+01:00'"), []),
         (step("type: wait, until: '{{ secrets.S }}'"), ["secret-outside-with"]),
         (step("type: wait, for: 1h, uses: core.noop@1"), ["unknown-key"]),
+        (step("type: wait, for: 1h, retry: {}, cache: {ttl: 1s}, compensate: {uses: core.noop@1}, runs_on: gpu"), ["wait"] * 4),
+        (step("type: gateway, cases: [{else: a}], cache: {ttl: 1s}, compensate: {uses: core.noop@1}, runs_on: gpu", a=", depends_on: [s]"), ["gateway"] * 3),
+        (step("kind: wait, for: 1h"), ["unknown-key"]),
+        (step("kind: waiting, for: 1h"), ["unknown-key"]),
         (step("uses: core.noop@1, on_error: continue"), []),
         (step("uses: core.noop@1, on_error: {action: continue, output: 1}"), ["not-in-this-version"]),
         (step("type: agent_task, agent: a"), ["missing-key", "not-in-this-version"]),
@@ -142,6 +146,28 @@ def step(more, **others):
 )  # fmt: skip
 def test_rules(text, found, rules):
     assert rules(text) == found
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [("kind: gateway, cases: [{else: a}]", "type"), ("uses: core.noop@1, needs: [a]", "depends_on"),
+     ("uses: core.noop@1, if: 'true'", "when"), ("uses: core.noop@1, timout: 1s", "timeout")],
+)  # fmt: skip
+def test_a_key_of_another_language_is_told_ours(key, meant, check):
+    found = check(step(key, a=", depends_on: [s]")).problems
+
+    assert [(one.rule, one.hint) for one in found] == [("unknown-key", f"did you mean '{meant}'?")]
+
+
+def test_what_a_kind_can_never_have_is_said_in_the_manifest_too(check):
+    text = (
+        "apiVersion: composer/v1\nkind: Workflow\nmetadata: {name: x}\n"
+        "spec: {tasks: [{id: a, type: wait, for: 1s, runsOn: [gpu]}]}"
+    )
+
+    assert [(one.rule, one.message) for one in check(text).problems] == [
+        ("wait", "a wait step runs on no worker of a kind")
+    ]
 
 
 def test_a_step_that_falls_with_the_skipped_one_is_not_warned_about(rules):

@@ -130,3 +130,26 @@ def test_it_completes_the_connectors_that_are_installed(catalog):
     task = schema["$defs"]["step"]["allOf"][0]["then"]
 
     assert "http.request@1" in task["properties"]["uses"]["examples"]
+
+
+@pytest.mark.parametrize("kind", ["gateway", "wait"])
+def test_keys_that_a_kind_never_has_are_not_offered(kind, judge):
+    """An editor completes what stands in `properties`."""
+    schema: Any = json_schema()
+    (record,) = (
+        one["then"]
+        for one in schema["$defs"]["step"]["allOf"]
+        if one["if"]["properties"]["type"]["const"] == kind
+    )
+    kinds: Any = {"gateway": {"cases": [{"else": "a"}]}, "wait": {"signal": "go"}}
+    for key, value in {
+        "retry": {"max_attempts": 2},
+        "cache": {"ttl": "1s"},
+        "compensate": {"uses": "core.noop@1"},
+        "runs_on": "gpu",
+        "timeout": "1s",
+    }.items():
+        is_offered = kind == "wait" and key == "timeout"
+        document = {"name": "x", "steps": [{"id": "s", "type": kind, **kinds[kind], key: value}]}
+        assert (key in record["properties"]) is is_offered
+        assert judge.is_valid(document) is is_offered

@@ -1,0 +1,114 @@
+"""What nobody is warned of never happens: whatever is chosen, fails or is late, an output that is surely there is there."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from runtime.connectors.registry import Registry
+from runtime.connectors.rehearsal import rehearse
+from runtime.definition import validate
+from runtime.engine.simulation import Failing, Script
+from runtime.model.execution import ExecutionStatus
+from runtime.model.plan import StepKind
+from runtime.model.values import Duration
+from tests.property.test_definition import dump
+
+REGISTRY = Registry.load()
+CATALOG = REGISTRY.catalog()
+PARAMS = ("p", "q", "r")
+CONDITIONS = st.sampled_from([f"params.{name}" for name in PARAMS])
+
+
+@st.composite
+def routed(draw: st.DrawFn) -> dict[str, Any]:
+    """Steps that choose, fail on and join, and that read what lies upstream of them."""
+    count = draw(st.integers(2, 9))
+    needs = [
+        sorted(draw(st.sets(st.integers(0, i - 1), min_size=draw(st.integers(0, 1)), max_size=3))) if i else []
+        for i in range(count)
+    ]  # fmt: skip
+    after = [[other for other in range(count) if i in needs[other]] for i in range(count)]
+    above: list[set[int]] = []
+    steps: list[dict[str, Any]] = []
+    for i in range(count):
+        above.append({one for need in needs[i] for one in (need, *above[need])})
+        step: dict[str, Any] = {"id": f"s{i}", "depends_on": [f"s{one}" for one in needs[i]]}
+        if after[i] and draw(st.integers(0, 3)) == 0:
+            step |= {
+                "type": "gateway",
+                "cases": draw(cases(after[i])),
+                "mode": draw(st.sampled_from(["exclusive", "inclusive"])),
+            }
+        else:
+            step |= {"uses": "core.set@1", "with": {"k": 1}}
+        if draw(st.integers(0, 4)) == 0:
+            step["when"] = draw(CONDITIONS)
+        if len(needs[i]) > 1 and draw(st.booleans()):
+            step["join"] = draw(st.sampled_from(["any", *range(1, len(needs[i]) + 1)]))
+        rule = draw(st.sampled_from(["fail", "continue", "goto", None, None]))
+        if rule == "goto" and after[i]:
+            step["on_error"] = {"goto": f"s{draw(st.sampled_from(after[i]))}"}
+        elif rule in {"fail", "continue"}:
+            step["on_error"] = rule
+        steps.append(step)
+    for i, step in enumerate(steps):
+        if above[i] and "with" in step:
+            read = steps[draw(st.sampled_from(sorted(above[i])))]
+            step["with"]["v"] = path_of(read)
+    outputs = {step["id"]: path_of(step) for step in steps}
+    params = {name: {"type": "boolean", "default": False} for name in PARAMS}
+    return {"name": "x", "params": params, "steps": steps, "outputs": outputs}
+
+
+@st.composite
+def cases(draw: st.DrawFn, after: list[int]) -> list[dict[str, Any]]:
+    """Of a gateway; about half of the time with an `else`."""
+    names = st.lists(st.sampled_from([f"s{one}" for one in after]), min_size=1, max_size=2)
+    found: list[dict[str, Any]] = [
+        {"when": draw(CONDITIONS), "then": draw(names)} for _ in range(draw(st.integers(1, 2)))
+    ]
+    return [*found, {"else": draw(names)}] if draw(st.booleans()) else found
+
+
+def path_of(step: dict[str, Any]) -> str:
+    """A read of a part of its output."""
+    part = "cases" if step.get("type") == "gateway" else "k"
+    return f"{{{{ steps.{step['id']}.output.{part} }}}}"
+
+
+def leave_out_what_is_warned_of(document: dict[str, Any]) -> int:
+    """Take the reads away of which a warning says that they may find null; gives how many are left."""
+    found = validate(dump(document), None, CATALOG)
+    for one in found.problems:
+        if one.rule == "may-be-skipped":
+            if one.path[0] == "outputs":
+                del document["outputs"][one.path[1]]
+            else:
+                del document["steps"][int(one.path[1])]["with"]["v"]
+    return len(document["outputs"]) + sum("v" in step.get("with", {}) for step in document["steps"])
+
+
+@settings(deadline=None, max_examples=300)
+@given(routed(), st.data())
+def test_what_is_not_warned_of_is_there(document, data):
+    left = leave_out_what_is_warned_of(document)
+    plan = validate(dump(document), None, CATALOG).plan
+    if plan is None or not left:
+        return
+    works = [step.key for step in plan.steps if step.kind is StepKind.TASK]
+    for _ in range(4):
+        fails = data.draw(st.sets(st.sampled_from(works), max_size=3)) if works else set()
+        times = {key: Duration(data.draw(st.integers(0, 3)) * 1_000) for key in works}
+        given_params = {name: data.draw(st.booleans()) for name in PARAMS}
+        script = Script(fails=dict.fromkeys(fails, Failing()), durations=times)
+
+        run = rehearse(plan, REGISTRY, given_params, script, now=datetime(2026, 1, 1, tzinfo=UTC))
+
+        errors = [step.error.message for step in run.steps if step.error is not None]
+        if run.status is ExecutionStatus.FAILED and run.error is not None:
+            errors.append(run.error.message)
+        assert [one for one in errors if "is null" in one] == []
