@@ -21,7 +21,7 @@ from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from subgraph.compiled.info import Request
 from subgraph.compiled.reasons import Reason, Unplanned
-from subgraph.compiled.run import Attempt, Given
+from subgraph.compiled.run import Asking, Attempt, Given, asking
 from subgraph.compiled.size import ENTRY, UNBOUND, Bound, Size, TooLarge
 
 
@@ -167,7 +167,7 @@ class PlannedExecutor(TidyExecutor):
 
     plans: ClassVar[Any]
     _attempt: Attempt | None = None
-    _given: Mapping[tuple[int, int], Given]
+    _given: Mapping[Asking, Given]
 
     def execute_operation(self, serially: bool | None = None) -> Any:  # noqa: FBT001 - their signature
         """Execute the operation, by its plan if that can be."""
@@ -220,7 +220,7 @@ class PlannedExecutor(TidyExecutor):
         if attempt is not None:
             if path.prev is None and path.key in attempt.done:
                 return attempt.done[path.key]
-            given = self._given.get((id(source), id(field_details_list[0].node)))
+            given = self._given.get(asking(source, (one.node for one in field_details_list)))
             if given is not None and given.is_columns:
                 return given.completed()
         return super().execute_field(
@@ -233,7 +233,7 @@ class _Once:
 
     middlewares: tuple[Any, ...] = ()
 
-    def __init__(self, roots: Mapping[str, Any], given: Mapping[tuple[int, int], Given]) -> None:
+    def __init__(self, roots: Mapping[str, Any], given: Mapping[Asking, Given]) -> None:
         self._roots = roots
         self._given = given
 
@@ -246,7 +246,7 @@ class _Once:
                 if isinstance(value, Exception):
                     raise value
                 return value
-            given = self._given.get((id(source), id(info.field_nodes[0])))
+            given = self._given.get(asking(source, info.field_nodes))
             return resolver(source, info, **arguments) if given is None else given.again()
 
         return resolve

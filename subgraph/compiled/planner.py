@@ -349,10 +349,11 @@ class _Writing:
             for each in columns.values()
             if each is not None
         )
+        rows = f"zip({', '.join(reads)}, strict=True)"
         return [
             f"if v.__class__ is {self._source.bind(Columns, 'K')}:",
             "    t = v.table",
-            f"    v = [{{{', '.join(entries)}}} for {', '.join(names.values())}, in zip({', '.join(reads)})]",
+            f"    v = [{{{', '.join(entries)}}} for {', '.join(names.values())}, in {rows}]",
             f"    size.bytes += len(v) * {sum(len(key) + ENTRY + 1 for key in columns)}",
             "    return v",
         ]

@@ -8,8 +8,7 @@ the run's `Attempt`, so that whoever answers instead asks none of them a second 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
@@ -27,6 +26,13 @@ from subgraph.compiled.size import UNBOUND, Bound, Size, TooLarge
 
 # A step, the objects that it was asked for, and what its resolver gave or raised for each.
 Asked: TypeAlias = tuple[Step, list[Pair], list[Any]]
+# An object and all nodes of a field: a fragment gives fields whose selections differ the same first node.
+Asking: TypeAlias = tuple[int, tuple[int, ...]]
+
+
+def asking(source: Any, nodes: Iterable[Any]) -> Asking:
+    """By what it is known that a resolver has been asked for an object; whoever keeps it keeps the object."""
+    return id(source), tuple(map(id, nodes))
 
 
 @dataclass(slots=True)
@@ -43,11 +49,11 @@ class Attempt:
     awaited: list[Place] = field(default_factory=list)
     result: ExecutionResult | None = None
 
-    def given(self) -> dict[tuple[int, int], Given]:
-        """What resolvers came to, by the object and the node of the field."""
+    def given(self) -> dict[Asking, Given]:
+        """What resolvers came to, by the object and the nodes of the field."""
         awaited = {(id(place.values), place.place) for place in self.awaited}
         return {
-            (id(source), id(step.nodes[0])): Given(step, source, found, place, awaited)
+            asking(source, step.nodes): Given(step, source, found, place, awaited)
             for step, pairs, found in self.asked
             for place, (source, _) in enumerate(pairs)
         }
@@ -173,9 +179,12 @@ class Run:
             if self._size.is_over:
                 continue  # What a mutation was asked for is done, whether or not there is room to tell of it.
             before = len(self._failures)
-            below = self._filled(step, [(self.request.root_value, data)], [value])
-            with suppress(TooLarge):
+            try:
+                below = self._filled(step, [(self.request.root_value, data)], [value])
                 await self._levels(list(zip(step.steps, below, strict=True)))
+            except TooLarge:
+                self._size.overflow()  # Also where it is a resolver that says so, of what it has not read.
+                continue
             if len(self._failures) == before:
                 attempt.done[step.key] = data[step.key]
         self._check_size()
@@ -187,9 +196,12 @@ class Run:
             value = _call(step, self.request.root_value, self._arguments(step))
             if is_awaitable(value):
                 value = await value
-        except (Unplanned, TooLarge) as error:
+        except Unplanned as error:
             attempt.known[step.key] = error
             raise
+        except TooLarge as error:
+            value = error
+            self._size.overflow()
         except Exception as error:  # noqa: BLE001 - told at its place
             value = error
         attempt.known[step.key] = value
@@ -220,6 +232,8 @@ class Run:
                     raise
                 answer[key] = None
                 self._failures.append(Failure(answer, (key,), step.nodes, value))
+            if size.is_over:
+                raise TooLarge  # One level alone may be many times too large.
         return below
 
     def _spared(self, step: Step, answer: dict[str, Any], value: list[Any]) -> list[Any]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from functools import cache, lru_cache
-from itertools import repeat
 from operator import attrgetter, itemgetter
 from typing import Final
 
@@ -44,7 +43,7 @@ STEP_KEY: Final = column(attrgetter("names.keys"))
 TYPE: Final = column(attrgetter("names.types"))
 MAX_ATTEMPTS: Final = column(attrgetter("names.max_attempts"))
 # A table holds no items of maps.
-MAP_INDEX: Final = column(lambda _table: repeat(None))
+MAP_INDEX: Final = column(lambda table: [None] * len(table.names.keys))
 STATUS: Final = column(
     lambda table: [_STATUS[number] for number in table[StepColumn.STATUS]], StepColumn.STATUS
 )

@@ -122,6 +122,20 @@ async def test_an_event_over_the_bound_is_told_in_its_place(small: Served) -> No
     assert all(refusal(body) == REFUSED for body in told)
 
 
+async def test_a_mutation_whose_large_values_do_not_fit_is_refused_and_not_shown_in_part(
+    small: Served,
+) -> None:
+    one = await enqueued(small, 40_000)
+    shown = f"status {ALIASES} workflow {{ name }} steps {{ stepKey }}"
+    asked = f"""mutation($x: CancelExecutionInput!) {{
+      cancelExecution(input: $x) {{ errors {{ message }} execution {{ {shown} }} }}
+      again: cancelExecution(input: $x) {{ execution {{ status }} }} }}"""
+
+    answer = await small.ask(asked, {"x": {"executionId": one, "reason": "no more"}})
+
+    assert refusal(answer.body) == REFUSED
+
+
 async def test_a_mutation_whose_answer_is_too_large_says_that_it_is_done(small: Served) -> None:
     await small.publish(SOURCE, "big")
     asked = f"mutation($x: EnqueueExecutionInput!) {{ enqueueExecution(input: $x) {{ execution {{ {ALIASES} }} }} }}"

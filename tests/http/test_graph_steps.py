@@ -180,3 +180,31 @@ async def test_columns_of_another_tenant_are_not_read(server: Served, worker: No
 
     assert set(await executions.step_tables(own, [key], frozenset())) == {key}
     assert await executions.step_tables(other, [key], frozenset()) == {}
+
+
+SAME_FRAGMENT = """query($id: ID!) {
+  executions(first: 1) { x: edges { node { ...F steps { output } } } y: edges { node { ...F } } }
+  refused: execution(id: $id) { events(first: 5000) { edges { cursor } } } }
+fragment F on Execution { steps { status } }"""
+
+
+async def test_a_column_alone_and_fields_that_share_a_fragment_have_their_own_answers(
+    server: Served, worker: None
+) -> None:
+    await server.publish()
+    async with server.client() as session, server.listener() as listener:
+        one = await ended(server, listener, await server.enqueue(session))
+    names = COLUMNS.replace("again: ", "").split()
+    both = Both(server)
+
+    alone = [
+        await both.ask(f"query($id: ID!) {{ execution(id: $id) {{ steps {{ {name} }} }} }}", one)
+        for name in names
+    ]
+    shared = await server.ask(SAME_FRAGMENT, {"id": one})
+
+    assert len({len(steps) for steps in alone}) == 1
+    (x,), (y,) = shared.body["data"]["executions"].values()
+    assert [step.keys() for step in x["node"]["steps"]] == [{"status", "output"}] * len(alone[0])
+    assert [step.keys() for step in y["node"]["steps"]] == [{"status"}] * len(alone[0])
+    assert [error["path"][0] for error in shared.body["errors"]] == ["refused"]
