@@ -15,6 +15,7 @@ from runtime.model.blob import stored
 from runtime.model.execution import (
     Execution,
     ExecutionError,
+    ExecutionState,
     ExecutionStatus,
     TriggerKind,
     WaitKind,
@@ -22,6 +23,14 @@ from runtime.model.execution import (
 from runtime.model.identity import Actor, ActorKind
 
 _STATUS: Final = {int(status): status for status in ExecutionStatus}
+_COMPLETED: Final = int(ExecutionStatus.COMPLETED)
+_FULL_STATE: Final[Any] = Execution.state
+# Waiting has two: a paused one waits too.
+_STATES: Final = {
+    int(status): ExecutionState(status.name.lower())
+    for status in ExecutionStatus
+    if status is not ExecutionStatus.WAITING
+}
 _WAIT: Final = {None: None} | {int(wait): wait for wait in WaitKind}
 
 
@@ -79,6 +88,12 @@ def _scheduled_for(row: Any) -> datetime | None:
     return datetime.fromisoformat(run_at) if run_at else None
 
 
+def _state(execution: Any) -> ExecutionState:
+    row = execution.row
+    state = None if row["cancel_requested"] else _STATES.get(row["status"])
+    return state or _FULL_STATE.fget(execution)
+
+
 class ExecutionRow(Execution):
     """Equal to an Execution with the same fields."""
 
@@ -115,6 +130,11 @@ class ExecutionRow(Execution):
     labels = _made(lambda row: dict(row["meta"].get("labels") or {}))
     scheduled_for = _made(_scheduled_for)
     at = property(lambda _self: None)
+    # Asked of every row of a page, so said by its columns where they are enough.
+    state = property(_state)
+    ended_at_the_first_go = property(
+        lambda self: self.row["status"] == _COMPLETED and self.row["generation"] == 0
+    )
 
     def __init__(self, row: Any) -> None:
         object.__setattr__(self, "row", row)

@@ -11,6 +11,7 @@ import orjson
 import pytest
 
 from runtime.identity.development import DevIssuer
+from runtime.model.step_table import StepTable
 from runtime.services.execution import ExecutionService
 from runtime.store.execution_record import ExecutionRecords
 from subgraph.context import Door
@@ -163,6 +164,38 @@ async def test_a_duration_in_columns_is_rounded_as_it_is_of_a_step(
     ]  # fmt: skip
     assert found[63]["duration"] == "PT0S"
     assert found[51]["finishedAt"] > found[51]["startedAt"] == "2026-03-28T23:59:59.999500Z"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "update maestro.workflow_executions set generation = 1 where id = $1",
+        "update maestro.workflow_executions set status = 4 where id = $1",
+        "update maestro.step_executions set finished_at = 'infinity' where execution_id = $1 and step = 1",
+        "update maestro.step_executions set step = 0, attempt = 2 where execution_id = $1 and step = 1",
+        "delete from maestro.step_executions where execution_id = $1 and step = 1",
+    ],
+)
+async def test_there_is_a_table_only_where_rows_alone_say_everything(
+    server: Served, worker: None, change: str
+) -> None:
+    await server.publish()
+    async with server.client() as session, server.listener() as listener:
+        one = await ended(server, listener, await server.enqueue(session))
+    token = DevIssuer.open(server.rt.settings.home, server.rt.clock).issue(
+        tenant="default", subject="a", roles=["admin"]
+    )
+    who = await Door(server.rt).admit({"authorization": f"Bearer {token}"})
+    read, key = server.rt.services.executions.step_tables, UUID(one)
+
+    before = (await read(who, [key], frozenset()))[key]
+    connection = await asyncpg.connect(server.rt.settings.database_url)
+    await connection.execute(change, key)
+    await connection.close()
+    after = (await read(who, [key], frozenset()))[key]
+
+    assert isinstance(before, StepTable)
+    assert isinstance(after, tuple)
 
 
 async def test_columns_of_another_tenant_are_not_read(server: Served, worker: None) -> None:

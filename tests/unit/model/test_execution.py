@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -19,6 +20,7 @@ from runtime.model.execution import (
     WaitKind,
 )
 from runtime.model.identity import SYSTEM
+from runtime.store.execution_row import ExecutionRow
 
 
 def an_execution(status, **more):
@@ -67,3 +69,21 @@ def test_every_status_of_a_step_says_what_may_follow():
         for status, after in STEP_TRANSITIONS.items()
         if status < StepStatus.IN_DOUBT
     )
+
+
+@pytest.mark.parametrize("status", ExecutionStatus)
+@pytest.mark.parametrize("wait", [None, WaitKind.TIMER, WaitKind.PAUSED])
+@pytest.mark.parametrize("cancelling", [False, True])
+@pytest.mark.parametrize("generation", [0, 1])
+def test_a_row_says_the_state_that_its_execution_has(
+    status: ExecutionStatus, wait: WaitKind | None, cancelling: bool, generation: int
+) -> None:
+    columns = {
+        "status": int(status), "wait": wait, "cancel_requested": cancelling, "generation": generation
+    }  # fmt: skip
+    made = an_execution(status, wait=wait, cancel_requested=cancelling)
+    execution = replace(made, generation=generation)
+    row = ExecutionRow(columns)
+
+    assert row.state is execution.state
+    assert row.ended_at_the_first_go == execution.ended_at_the_first_go
