@@ -16,8 +16,8 @@ PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope $(PYTEST_FLAGS)
 ON_TREE = PYTHONSAFEPATH=1 PYTHONPATH="$(CURDIR)/build/compiled"
 # What runs in the compiled modules.
 COMPILED_TESTS = tests/unit/test_compiled.py tests/unit/connectors tests/unit/engine tests/unit/model \
-	tests/unit/worker tests/property/test_simulator.py $(addprefix tests/integration/worker/, \
-	test_run.py test_large.py)
+	tests/unit/worker tests/property/test_simulator.py tests/integration/worker \
+	tests/cli/test_processes.py
 
 .PHONY: help run test test-long compiled test-compiled simulate fuzz bench soak check schema docs verify lock clean runtime-set test-set
 

@@ -28,12 +28,13 @@ TREE: Final = ROOT / "build" / "compiled"
 PACKAGES: Final = ("maestro", "maestro_cli", "resolvers", "runtime", "subgraph")
 STAMP: Final = "compiled.sha256"
 
-# In a process of its own, since both change what they are imported into.
+# In a process of its own, since both change what they are imported into. The code of all modules lies in one library in
+# the package `runtime`: the digest of code is one of the files of a package, and would not cover it elsewhere.
 PROGRAM: Final = """
 import sys
 from mypyc.build import mypycify
 from setuptools import setup
-made = mypycify(sys.argv[1:], opt_level="3", debug_level="0", group_name="maestro")
+made = mypycify(sys.argv[1:], opt_level="3", debug_level="0", group_name="runtime.maestro")
 setup(name="compiled", ext_modules=made, script_args=["-q", "build_ext", "--inplace"])
 """
 # `mc` of the tree. What it starts inherits where to import from, and that the present folder comes nowhere before it.

@@ -247,14 +247,15 @@ def _fail(connector: Connector, context: StepContext, error: BaseException) -> N
 
 def _masked(context: StepContext, error: StepFailed, stack: str | None) -> StepFailed:
     """The same failure without secrets, of our own class: a user's may not be built again, nor keep to its types."""
+    said: Any = error  # Whatever its class says of the types of its parts.
     failed = StepFailed(
-        context.mask(str(error.message)),
-        kind=_kind_of(error.kind),
-        type=str(error.type),
-        retry_after=_seconds_of(error.retry_after),
-        details=context.mask(error.details),
+        context.mask(str(said.message)),
+        kind=_kind_of(said.kind),
+        type=str(said.type),
+        retry_after=_seconds_of(said.retry_after),
+        details=context.mask(said.details),
         # What is neither of its words may have reached the other side.
-        uncertain=None if error.uncertain is None else error.uncertain is not False,
+        uncertain=None if said.uncertain is None else said.uncertain is not False,
     )
     failed.stack = stack
     return failed

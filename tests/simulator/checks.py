@@ -13,7 +13,7 @@ from runtime.engine.program import Program as Compiled
 from runtime.engine.replay import rebuild
 from runtime.engine.state import COMPLETED, PENDING, SKIPPED, Phase
 from runtime.model.blob import BlobKey, BlobRef, stored
-from runtime.model.checkpoint import Mark, StepRecord
+from runtime.model.checkpoint import InboxKind, Mark, StepRecord
 from runtime.model.event import MARKS, EventKind
 from runtime.model.execution import TRANSITIONS, StepStatus, WaitKind
 from runtime.model.execution import ExecutionStatus as Status
@@ -95,7 +95,9 @@ class Judge:
             e = execution
             if commit.name == "send" and e.cancel_requested:
                 self.cancelled.add(one)
-                if e.status == Status.QUEUED:
+                # Messages are acted on in their order: one that was sent before may bring the end before.
+                earlier = {kind for n, (kind, _) in e.messages.items() if n < e.inbox}
+                if e.status == Status.QUEUED and earlier <= {InboxKind.CANCEL, InboxKind.PAUSE}:
                     self.must_cancel.add((one, e.generation))
             self._seen[one] = (e.status, e.epoch, e.generation, max(e.events))
             is_awake = e.epoch > 0 and e.wait != WaitKind.PAUSED
@@ -309,7 +311,8 @@ class Judge:
             self.say(f"end: the steps of {e.id} ended {ends}, expected {expected.ends}")
         wanted = {"all": [expected.values[i] for i in range(len(program.steps))]}
         if shown(self._value(e, e.output)) != wanted:
-            self.say(f"end: {e.id} gave {e.output}, expected {expected.values}")
+            gave = shown(self._value(e, e.output))
+            self.say(f"end: {e.id} gave {gave}, expected {wanted}")
 
     def _went_on_excused(self, e: Execution, program: Program) -> bool:
         """Whether a failure that the program does not bring about was provided for by its step."""

@@ -172,7 +172,9 @@ class Program:
             failed = [
                 item
                 for item in range(0 if many is None else len(many.elements(values)))
-                if item not in done.get(index, ()) and not step.succeeds(generation, item)
+                # What has ended in an earlier generation has collected what failed then.
+                if item not in done.get(index, ())
+                and (index in kept or not step.succeeds(generation, item))
             ]
             ends_well = not failed or (many is not None and many.is_collecting)
             ends_well = ends_well if many is not None else step.succeeds(generation)

@@ -154,7 +154,8 @@ class WaitJudge:
                     self._say(
                         f"timer: step {data['step']} of {e.id} ended {due - e.written[n]} s early"
                     )
-                late = e.written[n] - max(due, self._heal_at)
+                # An instant may lie in the past when its step begins.
+                late = e.written[n] - max(due, begun[data["step"]], self._heal_at)
                 if late > _PATIENCE and not has_paused:
                     self._say(f"timer: step {data['step']} of {e.id} ended {late} s late")
 

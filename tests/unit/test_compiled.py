@@ -34,6 +34,23 @@ def test_what_runs_is_what_is_meant(name: str, pytestconfig: pytest.Config):
         assert place == compiled.ROOT / compiled.source(name)
 
 
+def test_what_tests_start_runs_what_is_meant_too(tmp_path: Path, pytestconfig: pytest.Config):
+    """`mc serve`, `mc worker` and `mc scheduler` of tests/cli are started like this."""
+    program = (
+        "import maestro_cli, runtime.worker.run as run; print(maestro_cli.__file__, run.__file__)"
+    )
+
+    said = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
+    ).stdout
+
+    root = compiled.TREE if pytestconfig.getoption("compiled") else compiled.ROOT
+    assert [Path(place).is_relative_to(compiled.TREE) for place in said.split()] == [
+        root == compiled.TREE
+    ] * 2
+    assert said.split()[1].endswith(ENDS) is pytestconfig.getoption("compiled")
+
+
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A product of a few lines, and a compiler that leaves one file and says how often it was asked."""

@@ -181,6 +181,7 @@ async def test_a_crash_after_the_commit_and_before_the_start_is_taken_over(
     assert "execution_taken_over" in await room.events(outcome.id)
 
 
+@pytest.mark.interpreted
 async def test_an_acceptance_of_unknown_outcome_ends_the_seat_and_what_was_born_is_taken_over(
     room: EngineRoom, door: Door, monkeypatch
 ):

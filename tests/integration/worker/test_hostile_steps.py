@@ -57,6 +57,7 @@ async def test_a_failure_whose_parts_are_of_other_types_ends_its_step_and_nothin
     ends = [await room.finished(execution) for execution in executions]
     assert ends == [ExecutionStatus.FAILED] * len(ODD)
     errors = [(await room.results(execution))[0]["error"] for execution in executions]
+    assert "engine.defect" not in [error["type"] for error in errors]
     kinds = ["transient", *["permanent"] * 5]
     assert [error["kind"] for error in errors] == kinds
     assert [error.get("retry_after") for error in errors] == [

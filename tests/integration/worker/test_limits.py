@@ -52,6 +52,7 @@ async def test_an_output_that_postgres_cannot_store_fails_only_its_own_execution
     assert (await error_of(room, executions[1]))["type"] == "output_not_storable"
 
 
+@pytest.mark.interpreted
 async def test_a_checkpoint_that_the_database_refuses_fails_the_step_with_its_words(
     room: EngineRoom, monkeypatch
 ):

@@ -5,13 +5,16 @@ from __future__ import annotations
 import subprocess
 import sys
 import zipfile
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
+import runtime
 from runtime.connectors import code
 from runtime.connectors.core_noop import Noop
 from runtime.registry import import_one
+from scripts import compiled
 
 STEP = """
 from maestro import step
@@ -78,6 +81,25 @@ def test_code_in_an_archive_has_a_digest_too(tmp_path: Path, monkeypatch: pytest
         made.writestr("zippedstep.py", STEP)
     monkeypatch.syspath_prepend(archive)
     assert code.code_digest(import_one("zippedstep").pick) is not None
+
+
+def of_sources(folder: Path) -> str:
+    """The digest that a package of sources has, by the words of ADR-041."""
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.py"))
+    lines = [f"{sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in names]
+    return "sha256:" + sha256("".join(lines).encode()).hexdigest()
+
+
+def test_what_was_compiled_says_so_and_was_made_of_these_sources(pytestconfig: pytest.Config):
+    """Files are what ran: extension modules, and the library in the package that holds the code of all of them."""
+    folder = Path(str(runtime.__file__)).parent
+    ours = of_sources(compiled.ROOT / "runtime")
+    libraries = [path for path in compiled.extensions(folder.parent) if "__mypyc" in path.name]
+
+    assert of_sources(folder) == ours
+    assert [path.parent for path in libraries] == [folder] * pytestconfig.getoption("compiled")
+    is_other = str(code.module_digest("runtime.connectors.core_noop")) != ours
+    assert is_other is pytestconfig.getoption("compiled")
 
 
 def test_ours_is_that_of_the_engine_and_what_has_no_file_has_none():
