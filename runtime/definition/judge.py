@@ -44,18 +44,18 @@ def misfits(validator: Validator, value: Json, most: int) -> list[ValidationErro
 
 
 def _refers_by_name(schema: Any) -> bool:
-    """Whether a reference in a schema leads to an anchor, not along a path."""
-    todo, found = [schema], False
-    while todo and not found:
+    """Whether a reference in a schema leads to an anchor, not along a path; pays for the look at all that follows."""
+    todo, found, count = [schema], False, 0
+    while todo:
         one = todo.pop()
         if isinstance(one, dict):
             targets = (one.get("$ref"), one.get("$dynamicRef"))
-            found = any(isinstance(to, str) and not f"{to}/".startswith("#/") for to in targets)
-            todo += one.values()
+            found |= any(isinstance(to, str) and not f"{to}/".startswith("#/") for to in targets)
+            count += 1
+        if isinstance(one, dict | list):
+            todo += one.values() if isinstance(one, dict) else one
             pay(1 + len(one) // _NAMES_AT_ONCE)
-        elif isinstance(one, list):
-            todo += one
-            pay(1 + len(one) // _NAMES_AT_ONCE)
+    pay(2 * DESCENT * count if found else 0)
     return found
 
 

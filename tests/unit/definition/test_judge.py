@@ -66,6 +66,9 @@ HOSTILE = {
         of({"items": {"$ref": "#n"}}, **{"$defs": {"n": {"$anchor": "n", "not": {}}, **{f"d{i}": {"type": "null"} for i in range(2_000)}}}),
         [1] * 2_000,
     ),
+    "a reference by name in a large schema": (
+        of({"$ref": "#n"}, **{"$defs": {"n": {"$anchor": "n", "not": {}}, **{f"d{i}": {"items": {}} for i in range(50_000)}}}), 1
+    ),
     "a schema of its own dialect": (of({"$schema": DIALECT, "pattern": "^(a+)+$"}), "a" * 40 + "b"),
     "the whole as a part of itself": (
         of({"properties": {"v": {"$ref": "#"}, "p": {"pattern": "^(a+)+$"}}, "not": {"required": ["q"]}}, **{"$schema": DIALECT}),

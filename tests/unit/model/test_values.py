@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import FrozenInstanceError, fields
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -101,3 +103,13 @@ def test_money_adds_and_compares_within_one_currency():
         one + Money.parse("1 USD")
     with pytest.raises(ValueError):
         Money(one.amount, "euro")
+
+
+@pytest.mark.parametrize(
+    "value", [Duration(1), SemVer(1, 2, 3), Money.parse("1 EUR"), Digest.of(b"")], ids=lambda one: type(one).__name__
+)  # fmt: skip
+def test_a_value_never_changes(value):
+    for one in fields(value):
+        with pytest.raises(FrozenInstanceError):
+            setattr(value, one.name, None)
+    assert hash(value) == hash(type(value)(*(getattr(value, one.name) for one in fields(value))))
