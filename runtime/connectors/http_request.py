@@ -42,8 +42,8 @@ _TRANSIENT: Final = frozenset({408, 425})
 _TOO_MANY: Final = 429
 _UNAVAILABLE: Final = 503
 _SERVER_ERROR: Final = 500
-# Said by a gateway, of a request that it may have passed on (RFC 9110, 15.6.3 and 15.6.5).
-_BY_A_GATEWAY: Final = frozenset({502, 504})
+# Said by a gateway, of a request that it may have passed on (RFC 9110, 15.6.3 and 15.6.5; 520 to 524 are Cloudflare's).
+_BY_A_GATEWAY: Final = frozenset({502, 504, *range(520, 525)})
 _DEFAULT_SECONDS: Final = 30.0
 _BODY_IN_ERROR: Final = 2_048
 _OURS: Final = frozenset(

@@ -102,8 +102,14 @@ class Breaker:
         self.until = None
 
 
+# What was answered could not be stored: the fault is ours.
+UNSTORED: Final = "blob.unavailable"
+
+
 def is_outage(error: StepError) -> bool | None:
     """Whether a failure speaks against the target (True), for it (False: it answered), or says nothing."""
+    if error.type == UNSTORED:
+        return False
     status = error.details.get("status") if isinstance(error.details, dict) else None
     if isinstance(status, int):
         return status >= _SERVER_ERROR if status not in _CLIENT_ERRORS else False

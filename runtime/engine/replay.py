@@ -18,8 +18,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from runtime.engine.ending import complete, ending_by, fail
-from runtime.engine.event import Event, Facts, RetryDue, StepError, StepInDoubt, TimerDue
-from runtime.engine.fan import place_of
+from runtime.engine.event import Event, RetryDue, StepError, StepInDoubt, TimerDue
 from runtime.engine.marks import begun_waits, is_paused, kept_joins, kept_signals, opened_maps
 from runtime.engine.program import Program
 from runtime.engine.records import cause_of, doubt_of, made_no_call, was_put_off
@@ -30,7 +29,6 @@ from runtime.engine.state import (
     IN_DOUBT,
     PENDING,
     RETRYING,
-    RUNNING,
     SKIPPED,
     WAITING,
     ExecutionState,
@@ -119,19 +117,6 @@ def rebuild(
     elif is_begun:
         state.phase = Phase.GOING
     return Rebuilt(state, tuple(due), waiting)
-
-
-def known_by_its_maker(state: ExecutionState, step: int, item: int) -> Facts:
-    """A call that is in doubt by its rows, while who made it knows its end: under way until that is told.
-
-    What its row says of it, for the row of its end.
-    """
-    doubt = state.doubts.pop(place_of(step, item))
-    if item < 0:
-        state.status[step] = RUNNING
-    else:
-        state.fans[step].live[item].status = StepStatus.RUNNING
-    return doubt.facts
 
 
 def _counted(rows: Iterable[StepRecord], items: list[StepRecord]) -> Iterator[StepRecord]:

@@ -16,14 +16,12 @@ from runtime.engine.event import (
     DeadlineReached,
     RetryDue,
     Started,
-    StepDeferred,
     StepError,
-    StepFailed,
     TimerDue,
 )
 from runtime.engine.fan import Place
 from runtime.engine.program import Program
-from runtime.engine.replay import Rebuilt, known_by_its_maker, rebuild
+from runtime.engine.replay import Rebuilt, rebuild
 from runtime.engine.state import PENDING, RUNNING, ExecutionState, Phase, RunInfo
 from runtime.model.blob import stored
 from runtime.model.checkpoint import (
@@ -32,8 +30,8 @@ from runtime.model.checkpoint import (
 )
 from runtime.model.errors import MaestroError, Unavailable
 from runtime.model.event import EventKind
-from runtime.model.execution import ExecutionError, ExecutionStatus, StepStatus
-from runtime.model.plan import Effect, Plan
+from runtime.model.execution import ExecutionError, ExecutionStatus
+from runtime.model.plan import Plan
 from runtime.model.settled import settled
 from runtime.model.values import Digest, Json
 from runtime.store.births import Newborn
@@ -103,8 +101,7 @@ class Admission:
     async def readmit(self, old: Run, message: str) -> None:
         """A checkpoint of this run was refused: go on from what is durable.
 
-        Steps whose outcome the database did not take fail with its words, also those whose call was announced and may
-        happen once: that it was made is known here. One that was only announced is put off. When that is refused as
+        Steps whose outcome the database did not take fail with its words. When that is refused as
         well, the execution fails as a whole; when even that is, it is a dead letter.
         """
         histories = await self._tools.store.load_histories([old.owned.id], shard=self._tools.shard)
@@ -132,12 +129,8 @@ class Admission:
             if end and not fan.ends[item]
         }
         run.refusals = 1
-        error = StepError("checkpoint_rejected", clean(words))
-        run.lost = dict.fromkeys(lost, error)
-        ends = _own_ends(old, run, error)
+        run.lost = dict.fromkeys(lost, StepError("checkpoint_rejected", clean(words)))
         self._begin(run, history, due)
-        for end in ends:
-            self._executor.tell(run, end)
 
     async def _give_up(self, execution: UUID, message: str) -> None:
         tools, seat = self._tools, self._seat
@@ -258,36 +251,6 @@ class Admission:
             return
         loop = asyncio.get_running_loop()
         run.deadline = loop.call_later(seconds, self._executor.tell, run, DeadlineReached())
-
-
-def _own_ends(old: Run, run: Run, error: StepError) -> list[StepDeferred | StepFailed]:
-    """What is known here of the calls that are in doubt by their rows; none of them is in doubt any more."""
-    ends: list[StepDeferred | StepFailed] = []
-    state, unmade = run.state, {(one.place, one.number) for one in old.unmade}
-    for place in tuple(state.doubts):
-        step, item = place if isinstance(place, tuple) else (place, -1)
-        number = state.attempt[step] if item < 0 else state.fans[step].live[item].attempt
-        if state.doubts[place].is_told:
-            continue
-        if (place, number) in unmade:
-            known_by_its_maker(state, step, item)
-            ends.append(StepDeferred(step, number, error, item))
-        elif _has_ended(old.state, step, item, number):
-            facts = known_by_its_maker(state, step, item)
-            ends.append(StepFailed(step, number, error, Effect.AT_MOST_ONCE, facts, item))
-    return ends
-
-
-def _has_ended(state: ExecutionState, step: int, item: int, attempt: int) -> bool:
-    """Whether an attempt has ended, and is not in doubt."""
-    if item < 0:
-        status, newest = int(state.status[step]), state.attempt[step]
-    else:
-        one = state.fans[step].live.get(item) if step in state.fans else None
-        if one is None:
-            return True
-        status, newest = int(one.status), one.attempt
-    return newest > attempt or status not in {RUNNING, StepStatus.IN_DOUBT}
 
 
 def owned_of(born: Newborn) -> OwnedExecution:

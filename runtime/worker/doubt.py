@@ -7,8 +7,8 @@ is left to the step's rule, and never does one hold up the end of the worker.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
 
@@ -36,9 +36,7 @@ TRIES: Final = 3
 AGAIN_SECONDS: Final = (0.5, 2.0)
 MOST_AT_ONCE: Final = 32
 RETURN_SECONDS: Final = 5.0  # How long a look-up waits for the function of its call to return.
-STOPPING_SECONDS: Final = (
-    5.0  # How long an execution that stops waits for the large values of a look-up.
-)
+STOPPING_SECONDS: Final = 5.0  # How long an execution that stops waits for the input of a look-up.
 
 _log = get_logger("worker")
 
@@ -67,8 +65,8 @@ class Doubts:
         self._outputs = outputs
         self._places = asyncio.Semaphore(MOST_AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
-        # Until when look-ups wait for large values, by the identity of their run.
-        self._waits: dict[int, set[asyncio.Timeout]] = {}
+        # Until when the inputs of look-ups are waited for, by the identity of their run.
+        self._loads: dict[int, set[asyncio.Timeout]] = {}
 
     def look_up(self, run: Run, command: LookUp) -> None:
         """Ask the connector; the answer is told to the run."""
@@ -106,8 +104,8 @@ class Doubts:
             task.cancel()
 
     def hurry(self, run: Run, seconds: float) -> None:
-        """The run stops, or is gone: what its look-ups have to load or to store is waited for no longer than this."""
-        waiting = self._waits.get(id(run))
+        """The run stops, or is gone: what its look-ups still have to load is waited for no longer than this."""
+        waiting = self._loads.get(id(run))
         if waiting is None:
             return  # As for nearly every run that ends.
         when = asyncio.get_running_loop().time() + seconds
@@ -128,7 +126,7 @@ class Doubts:
         except (errors.StepFailed, errors.DataDamaged) as failed:
             self._failed(run, command, failed.message)
         except TimeoutError:
-            self._failed(run, command, "the blob store did not answer before the execution stopped")
+            self._failed(run, command, "its input was not to be had before the execution stopped")
         except Exception as error:  # noqa: BLE001 - the doubt must be settled, whatever broke
             self._failed(run, command, type(error).__name__)
         finally:
@@ -144,27 +142,21 @@ class Doubts:
 
     async def _begun(self, run: Run, command: LookUp, held: Held) -> Attempt:
         """The attempt as it was, with its input; raises StepFailed, DataDamaged, and TimeoutError after `hurry`."""
-        async with self._until_hurried(run):
-            while True:
-                try:
-                    return self._begin(run, RunStep(*command), None, held)
-                except NotLoaded as missing:
-                    await held.add(self._outputs, run.owned, missing.ref)
-
-    @asynccontextmanager
-    async def _until_hurried(self, run: Run) -> AsyncIterator[None]:
-        """The store of large values is waited for; only for a while when the run stops. Raises TimeoutError then."""
-        waits = self._waits.setdefault(id(run), set())
+        loads = self._loads.setdefault(id(run), set())
         async with asyncio.timeout(None) as limit:
-            waits.add(limit)
+            loads.add(limit)
             if run.state.phase is not Phase.GOING:
                 self.hurry(run, STOPPING_SECONDS)
             try:
-                yield
+                while True:
+                    try:
+                        return self._begin(run, RunStep(*command), None, held)
+                    except NotLoaded as missing:
+                        await held.add(self._outputs, run.owned, missing.ref)
             finally:
-                waits.discard(limit)
-                if not waits:
-                    self._waits.pop(id(run), None)
+                loads.discard(limit)
+                if not loads:
+                    self._loads.pop(id(run), None)
 
     async def _tried(
         self, run: Run, command: LookUp, unknown: DoubtJudged, attempt: Attempt
@@ -201,9 +193,10 @@ class Doubts:
         if verdict is not Verdict.MADE:
             return DoubtJudged(step, number, verdict, item=item)
         try:
-            async with self._until_hurried(run):
-                kept = await self._outputs.keep(run.owned, output, attempt.subject)
+            kept = await self._outputs.keep(run.owned, output, attempt.subject)
         except errors.StepFailed as failed:
+            if failed.kind is errors.StepErrorKind.TRANSIENT:
+                raise
             # It was made, so nobody may make it again; what it gave can't be kept.
             self._refused(run, failed)
             return DoubtJudged(step, number, Verdict.FAIL, item=item)

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Final
 from uuid import UUID
 
-from runtime.model.checkpoint import BeatAnswer, OwnedExecution, Taken
+from runtime.model.checkpoint import BeatAnswer, Taken
 from runtime.telemetry.log import get_logger
 from runtime.worker import signals
 from runtime.worker.admission import Admission
@@ -186,30 +186,15 @@ class Duties:
             await quarantine.attend(waiting)
 
     async def _wake(self) -> None:
-        """Take what is due. Where there is much, PostgreSQL looks for the next ones while the last ones begin."""
-        asked = min(self._room(), CHUNK)
-        owned = await self._due(asked) if asked else []
-        coming: asyncio.Task[list[OwnedExecution]] | None = None
-        try:
-            while asked and len(owned) == asked:
-                asked = max(0, min(self._room() - len(owned), CHUNK))
-                if asked:
-                    coming = asyncio.create_task(self._due(asked), name="due")
-                    await asyncio.sleep(0)  # One turn of the loop sends the question.
-                await self._admission.admit(owned)
-                owned = [] if coming is None else await coming
-                coming = None
-        finally:
-            if coming is not None:
-                coming.cancel()
-                # Its fault, if it has one, is that of the seat, which whoever raised here has given up.
-                await asyncio.gather(coming, return_exceptions=True)
-        await self._admission.admit(owned)
-        self._is_more_due = not asked
-
-    async def _due(self, limit: int) -> list[OwnedExecution]:
         seat = self._seat
-        return await self._tools.store.due(seat.shard, seat.me, seat.epoch, limit)
+        self._is_more_due = False
+        while room := self._room():
+            limit = min(room, CHUNK)
+            owned = await self._tools.store.due(seat.shard, seat.me, seat.epoch, limit)
+            await self._admission.admit(owned)
+            if len(owned) < limit:
+                return
+        self._is_more_due = True
 
     async def _claim(self) -> None:
         """The database's own backlog without Redis, each tenant's share, as long as there is room."""

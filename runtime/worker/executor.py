@@ -346,7 +346,7 @@ class Executor:
         run.drop()
         self.doubts.hurry(run, 0.0)
         self._large.call_off(run)
-        run.unmade = self._intents.forget(run)
+        self._intents.forget(run)
         if self.runs.get(run.owned.id) is run:
             del self.runs[run.owned.id]
 
@@ -451,8 +451,7 @@ class Executor:
         return len(self._tasks) + len(self._intents)
 
     def _may_call(self) -> bool:
-        is_place = self._taken < self._settings.max_steps and self._outputs.takes_more
-        return is_place and self._lease.allows_calls
+        return self._taken < self._settings.max_steps and self._lease.allows_calls
 
     def _call_off(self, run: Run, action: RunStep | Attempt) -> None:
         """The execution is stopping: what has not begun ends without a call."""

@@ -32,12 +32,9 @@ class Intents:
         self._entries = [entry for entry in self._entries if entry[1] is not attempt]
         return len(self._entries) < before
 
-    def forget(self, run: Run) -> list[Attempt]:
-        """This run is carried no longer; its calls that were announced and are not made."""
-        mine = [attempt for of, attempt in self._entries if of is run]
-        if mine:
-            self._entries = [entry for entry in self._entries if entry[0] is not run]
-        return mine
+    def forget(self, run: Run) -> None:
+        """This run is carried no longer."""
+        self._entries = [entry for entry in self._entries if entry[0] is not run]
 
     def take(self) -> list[tuple[Run, Attempt]]:
         """All of them, which hold no places from now on."""

@@ -81,10 +81,7 @@ class Keeper:
     async def _beat(self) -> BeatAnswer | None:
         """One beat; None when the database did not answer and the lease still holds."""
         tools, seat = self._tools, self._seat
-        patience = tools.settings.lease_seconds / 2
-        if not self._lease.is_over:
-            patience = min(patience, self._lease.remaining)
-        # Else this process stood still: whether somebody has taken over meanwhile, one beat asks.
+        patience = min(tools.settings.lease_seconds / 2, max(0.0, self._lease.remaining))
         try:
             async with asyncio.timeout(patience):
                 if self._connection is None:

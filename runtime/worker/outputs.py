@@ -1,8 +1,8 @@
 """Large values of a worker's executions: out before the checkpoint that names them, in when they are needed.
 
 How much is in at the same time is bounded: whoever needs a value waits until there is room for it, and the room is
-given back when what was rendered from it is gone. A store that does not answer is asked again, for as long as the
-execution lives: what a call has done is not to be done again because its output had no place yet.
+given back when what was rendered from it is gone. A store that does not answer is asked again: a load waits as long
+as its execution lives, a put gives up after a few tries, because its step can be repeated.
 """
 
 from __future__ import annotations
@@ -16,14 +16,16 @@ import orjson
 
 from runtime.model.blob import BlobRef, NotLoaded, goes_out
 from runtime.model.checkpoint import OwnedExecution
-from runtime.model.errors import Unavailable
+from runtime.model.errors import StepErrorKind, StepFailed, Unavailable
 from runtime.model.values import Json
 from runtime.store.blob import Blobs
 from runtime.telemetry.log import get_logger
 from runtime.worker.encode import Encoded, encode, hash_of, is_bulky, text_of, too_large
 
-PAUSE: Final = 0.2
-LONGEST_PAUSE: Final = 5.0
+PUT_PAUSES: Final = (0.2, 1.0)
+STORE_UNAVAILABLE: Final = "BLOB_STORE_UNAVAILABLE"
+LOAD_PAUSE: Final = 0.2
+LOAD_LONGEST_PAUSE: Final = 5.0
 
 _log = get_logger("worker")
 
@@ -141,14 +143,7 @@ class Outputs:
         self._blobs = blobs
         self._max_bytes = max_bytes
         self._inline_bytes = inline_bytes
-        self._most_waiting = loaded_bytes
-        self._waiting = 0
         self.room = Room(loaded_bytes)
-
-    @property
-    def takes_more(self) -> bool:
-        """Whether further calls may begin: what waits for a store that is away must fit into memory."""
-        return self._waiting < self._most_waiting
 
     def held(self) -> Held:
         """For one rendering."""
@@ -197,30 +192,31 @@ class Outputs:
         return goes_out(encoded.value, len(encoded.raw), self._inline_bytes)
 
     async def _store(self, owned: OwnedExecution, encoded: Encoded, what: str) -> BlobRef:
-        """Make it durable outside the row; waits while the store, or PostgreSQL, does not answer."""
-        pause, size = 0.0, len(encoded.raw)
-        try:
-            while True:
-                try:
-                    return await self._blobs.put(
-                        owned.tenant_id, owned.id, encoded.raw, encoded.digest
-                    )
-                except Unavailable as error:
-                    where = {"execution": str(owned.id), "what": what, "bytes": size}
-                    _log.warning("blob_not_stored", reason=error.message, **where)
-                    self._waiting += 0 if pause else size
-                    pause = min(pause * 2, LONGEST_PAUSE) or PAUSE
-                    await asyncio.sleep(pause)
-        finally:
-            self._waiting -= size if pause else 0
+        """Make it durable outside the row; raises StepFailed, which says that trying again can help."""
+        pauses = iter(PUT_PAUSES)
+        while True:
+            try:
+                return await self._blobs.put(owned.tenant_id, owned.id, encoded.raw, encoded.digest)
+            except Unavailable as error:
+                # Without PostgreSQL nothing can be recorded, so nothing has failed yet: whoever owns the
+                # execution when it is back goes on.
+                pause = next(pauses, None) if error.reason == STORE_UNAVAILABLE else LOAD_PAUSE
+                if pause is None:
+                    raise StepFailed(
+                        f"{what} ({len(encoded.raw)} bytes) could not be stored: {error.message}",
+                        kind=StepErrorKind.TRANSIENT,
+                        type="blob.unavailable",
+                        uncertain=True,
+                    ) from error
+                await asyncio.sleep(pause)
 
     async def load(self, owned: OwnedExecution, ref: BlobRef) -> Json:
         """The value; waits while the store does not answer, raises DataDamaged when it is lost."""
-        pause = PAUSE
+        pause = LOAD_PAUSE
         while True:
             try:
                 return await self._blobs.load(owned.tenant_id, owned.id, ref)
             except Unavailable as error:
                 _log.warning("blob_not_loaded", execution=str(owned.id), reason=error.message)
                 await asyncio.sleep(pause)
-                pause = min(pause * 2, LONGEST_PAUSE)
+                pause = min(pause * 2, LOAD_LONGEST_PAUSE)

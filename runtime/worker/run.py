@@ -125,8 +125,6 @@ class Run:
     clears_takeovers: bool = False
     is_listed: bool = False
     refusals: int = 0
-    # Calls that were announced and had not begun when the run was let go.
-    unmade: list[Attempt] = field(default_factory=list)
     claimed_at: float = 0.0
     error: ExecutionError | None = None
     on_flushed: Callable[[FlushResult], None] = _nowhere

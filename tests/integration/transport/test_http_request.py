@@ -230,7 +230,8 @@ async def test_a_status_says_whether_to_try_again(
 
 
 @pytest.mark.parametrize(
-    ("status", "uncertain"), [(500, None), (502, True), (503, None), (504, True), (408, None)]
+    ("status", "uncertain"),
+    [(500, None), (502, True), (503, None), (504, True), (522, True), (408, None)],
 )
 async def test_what_a_gateway_says_leaves_open_whether_the_call_was_made(
     serve: Serve, call: Call, status: int, uncertain: bool | None

@@ -13,13 +13,10 @@ from runtime.abi.connector import NotMade, Unknown
 from runtime.connectors.registry import Registry
 from runtime.connectors.threads import SERVICE as THREADS
 from runtime.connectors.threads import StepThreads
-from runtime.model.checkpoint import FlushOutcome, FlushResult
 from runtime.model.errors import StepErrorKind, StepFailed
 from runtime.model.execution import ExecutionStatus, StepStatus, WaitKind
 from runtime.settings import WorkerSettings
-from runtime.store.flush import Flusher
 from runtime.worker import doubt, signals
-from runtime.worker.lease import Lease
 from tests.support.engine_room import EngineRoom
 from tests.support.steps import CALLS
 
@@ -280,15 +277,15 @@ async def test_when_it_has_returned_the_look_up_is_believed(room: EngineRoom):
     CALLS.found["a"] = NotMade()
     given = {"id": "a", "uses": "probe.stubborn@1", "with": {"marker": "a"}}
     execution = await room.enqueue(await room.publish([given]))
-    await room.until(execution, lambda: was(room, execution, "step_in_doubt"))
+    await room.until(execution, lambda: in_doubt(room, execution))
     CALLS.released.set()
 
     assert await room.finished(execution) is ExecutionStatus.FAILED
     assert await room.steps(execution) == [(0, 0, 1, StepStatus.TIMED_OUT)]
 
 
-async def was(room: EngineRoom, execution: Any, event: str) -> bool:
-    return event in await room.events(execution)
+async def in_doubt(room: EngineRoom, execution: Any) -> bool:
+    return "step_in_doubt" in await room.events(execution)
 
 
 async def test_a_call_that_waited_for_a_thread_until_its_time_was_over_is_in_no_doubt(
@@ -312,72 +309,3 @@ async def test_a_call_that_waited_for_a_thread_until_its_time_was_over_is_in_no_
     assert await room.steps(execution) == [(0, 0, 1, StepStatus.TIMED_OUT)]
     assert (CALLS.attempts["second"], CALLS.asked["second"]) == ([], 0)
     assert await room.finished(busy) is ExecutionStatus.COMPLETED
-
-
-def refuse(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    """The database takes no row that says that this step has completed."""
-    call = Flusher._call
-
-    async def refusing(flusher: Flusher, part: list[Any]) -> FlushResult:
-        rows = [row for item in part for row in item.checkpoint.steps]
-        if any((row.step, row.status) == (step, StepStatus.COMPLETED) for row in rows):
-            return FlushResult(FlushOutcome.REJECTED, "no")
-        return await call(flusher, part)
-
-    monkeypatch.setattr(Flusher, "_call", refusing)
-
-
-@pytest.mark.interpreted
-async def test_a_call_whose_outcome_the_database_refuses_is_not_in_doubt_and_not_made_again(
-    room: EngineRoom, monkeypatch: pytest.MonkeyPatch
-):
-    """This worker knows that it was made, whatever the rule says of calls of which nobody knows."""
-    refuse(monkeypatch, 0)
-    room.worker()
-    CALLS.gates["a"].set()
-
-    execution = await room.run([step("retry", uses="probe.once@1")])
-
-    assert CALLS.attempts["a"] == [1]
-    assert await room.steps(execution) == [(0, 0, 1, StepStatus.FAILED)]
-    (row,) = await room.results(execution)
-    assert row["error"]["type"] == "checkpoint_rejected"
-    assert row["in"].startswith("sha256:")
-    assert "step_in_doubt" not in await room.events(execution)
-
-
-@pytest.mark.interpreted
-async def test_a_call_that_was_announced_when_the_database_refused_something_else_is_made_later(
-    room: EngineRoom, monkeypatch: pytest.MonkeyPatch
-):
-    """It waits for the lease; that it was not made is known here."""
-    refuse(monkeypatch, 0)
-    may_call: list[bool] = []
-    monkeypatch.setattr(Lease, "allows_calls", property(lambda _: may_call != [False]))
-    worker = room.worker()
-    fire = worker.signals.fire
-
-    def held_back(name: str, times: int = 1) -> None:
-        if name == signals.CHECKPOINTED and CALLS.begun["a"].is_set() and not may_call:
-            may_call.append(False)
-        fire(name, times)
-
-    monkeypatch.setattr(worker.signals, "fire", held_back)
-    CALLS.gates["b"].set()
-    other = {"id": "b", "uses": "probe.once@1", "with": {"marker": "b"}}
-    given = step(uses="probe.gate@1", on_error="continue")
-    execution = await room.enqueue(await room.publish([given, other]))
-    await room.until(execution, lambda: was(room, execution, "step_call_announced"))
-    CALLS.gates["a"].set()
-
-    await room.until(execution, lambda: was(room, execution, "step_retrying"))
-    may_call.append(True)
-
-    assert await room.finished(execution) is ExecutionStatus.COMPLETED
-    assert (CALLS.attempts["a"], CALLS.attempts["b"]) == ([1], [2])
-    assert sorted(await room.steps(execution)) == [
-        (0, 0, 1, StepStatus.FAILED),
-        (1, 0, 1, StepStatus.CANCELLED),
-        (1, 0, 2, StepStatus.COMPLETED),
-    ]
-    assert "step_in_doubt" not in await room.events(execution)

@@ -15,7 +15,6 @@ from runtime.model.blob import INLINE_BYTES, BlobRef, stored
 from runtime.model.errors import Unavailable
 from runtime.model.execution import ExecutionStatus, StepStatus
 from runtime.model.values import Digest
-from runtime.worker import signals
 from tests.support.engine_room import TENANT, EngineRoom
 from tests.support.steps import CALLS
 
@@ -156,75 +155,56 @@ async def test_who_takes_over_between_put_and_flush_finds_all_it_needs(
     go_on.set()
 
 
-class Full(FilesystemBlobs):
-    """Has no place until so many have asked, or for ever."""
-
-    def __init__(self, folder: Path, times: float = float("inf")) -> None:
-        super().__init__(folder)
-        self.times = times
-        self.asked = asyncio.Event()
-
-    def _begin(self, target: Path) -> Any:
-        if self.times > 0:
-            self.times -= 1
-            self.asked.set()
-            raise OSError(28, "No space left on device")
-        return super()._begin(target)
-
-
-async def test_an_output_waits_for_a_store_that_is_away_and_its_call_is_not_made_again(
+async def test_a_store_that_refuses_fails_the_step_which_may_be_repeated(
     room: EngineRoom, home: Path, monkeypatch
 ):
-    monkeypatch.setattr("runtime.worker.outputs.PAUSE", 0.01)
-    room.blob_store = Full(home / "blobs", 4)
+    monkeypatch.setattr("runtime.worker.outputs.PUT_PAUSES", (0.01,))
     room.worker()
-    many = {"max_attempts": 3, "initial": "10ms"}
+    (home / "blobs").write_text("not a folder")
+    version = await room.publish([step("small", n=1), step("a", ["small"], bytes=BIG)])
 
-    execution = await room.run([{**step("a", bytes=BIG), "retry": many}])
+    execution = await room.enqueue(version)
 
-    (good,) = await room.results(execution)
+    assert await room.finished(execution) is ExecutionStatus.FAILED
+    error = json.loads((await room.row(execution))["error"])
+    assert (error["type"], error["retryable"]) == ("blob.unavailable", True)
+    assert "blob store can't use" in error["message"]
+    (home / "blobs").unlink()
+    await room.retry(execution)
+    assert await room.finished(execution) is ExecutionStatus.COMPLETED
+    assert CALLS.attempts["small"] == [1]
+
+
+async def test_a_step_with_retries_outlives_a_store_that_refuses_for_a_while(
+    room: EngineRoom, home: Path, monkeypatch
+):
+    monkeypatch.setattr("runtime.worker.outputs.PUT_PAUSES", ())
+    left = [2]
+
+    class Full(FilesystemBlobs):
+        def _begin(self, target: Path) -> Any:
+            if left[0]:
+                left[0] -= 1
+                raise OSError(28, "No space left on device")
+            return super()._begin(target)
+
+    room.blob_store = Full(home / "blobs")
+    room.worker()
+
+    execution = await room.run(
+        [{**step("a", bytes=BIG), "retry": {"max_attempts": 3, "initial": "10ms"}}]
+    )
+
+    failed, again, good = await room.results(execution)
+    assert failed["error"]["type"] == again["error"]["type"] == "blob.unavailable"
     assert isinstance(stored(good["output"]), BlobRef)
-    assert CALLS.attempts["a"] == [1]
-    assert await room.steps(execution) == [(0, 0, 1, StepStatus.COMPLETED)]
-
-
-async def test_a_cancel_ends_the_wait_for_a_store_that_takes_nothing(room: EngineRoom, home: Path):
-    room.blob_store = store = Full(home / "blobs")
-    room.worker()
-    execution = await room.enqueue(await room.publish([step("a", bytes=BIG)]))
-    await asyncio.wait_for(store.asked.wait(), 10)
-
-    await room.cancel(execution)
-
-    assert await room.finished(execution) is ExecutionStatus.CANCELLED
-
-
-async def test_no_call_begins_while_more_waits_for_the_store_than_may_be_in_memory(
-    room: EngineRoom, home: Path, monkeypatch
-):
-    monkeypatch.setattr("runtime.worker.outputs.PAUSE", 0.01)
-    room.blob_store = store = Full(home / "blobs")
-    worker = room.worker(loaded_bytes=BIG)
-    first = await room.enqueue(await room.publish([step("a", bytes=BIG)]))
-    await asyncio.wait_for(store.asked.wait(), 10)
-    CALLS.gates["b"].set()
-    gate = {"id": "b", "uses": "probe.gate@1", "with": {"marker": "b"}}
-    second = await room.enqueue(await room.publish([gate]))
-    await worker.signals.wait(signals.CLAIMED, 2)
-    # The call would begin with a beat at the latest.
-    await worker.signals.wait(signals.BEAT, worker.signals.counts[signals.BEAT] + 1)
-
-    assert (worker.executions, CALLS.attempts["b"]) == (2, [])
-    store.times = 0
-    for execution in (first, second):
-        assert await room.finished(execution) is ExecutionStatus.COMPLETED
 
 
 async def test_a_cancel_does_not_wait_for_a_store_that_is_away(
     room: EngineRoom, home: Path, monkeypatch
 ):
     """A step whose input is on its way makes no call yet, so nothing keeps the execution from ending."""
-    monkeypatch.setattr("runtime.worker.outputs.PAUSE", 0.01)
+    monkeypatch.setattr("runtime.worker.outputs.LOAD_PAUSE", 0.01)
     asked = asyncio.Event()
 
     class Away(FilesystemBlobs):
@@ -249,7 +229,7 @@ async def test_a_cancel_waits_a_moment_at_most_for_what_a_look_up_needs(
     room: EngineRoom, home: Path, monkeypatch
 ):
     """The call is in doubt, its input lies in a store that is away: it stays in doubt, and the execution ends."""
-    monkeypatch.setattr("runtime.worker.outputs.PAUSE", 0.01)
+    monkeypatch.setattr("runtime.worker.outputs.LOAD_PAUSE", 0.01)
     monkeypatch.setattr("runtime.worker.executor.STOPPING_SECONDS", 0.05)
     is_away, asked = [False], asyncio.Event()
 
@@ -270,26 +250,6 @@ async def test_a_cancel_waits_a_moment_at_most_for_what_a_look_up_needs(
     room.worker()
     await room.expire("test:1")
     await asyncio.wait_for(asked.wait(), 10)
-
-    await room.cancel(execution)
-
-    assert await room.finished(execution) is ExecutionStatus.CANCELLED
-    assert (await room.steps(execution))[-1][3] is StepStatus.IN_DOUBT
-
-
-@pytest.mark.interpreted
-async def test_a_cancel_waits_a_moment_at_most_for_what_a_look_up_has_found(
-    room: EngineRoom, home: Path, monkeypatch
-):
-    """The call was made, what it gave has no place in a store that is away: the call stays in doubt."""
-    monkeypatch.setattr("runtime.worker.doubt.STOPPING_SECONDS", 0.05)
-    monkeypatch.setattr("runtime.worker.executor.STOPPING_SECONDS", 0.05)
-    CALLS.found["a"] = "x" * BIG
-    room.blob_store = store = Full(home / "blobs")
-    room.worker()
-    given = {"id": "a", "uses": "probe.findable@1", "with": {"marker": "a"}, "timeout": "100ms"}
-    execution = await room.enqueue(await room.publish([given]))
-    await asyncio.wait_for(store.asked.wait(), 10)
 
     await room.cancel(execution)
 

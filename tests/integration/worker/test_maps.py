@@ -339,7 +339,7 @@ async def test_a_failed_item_takes_nothing_from_what_the_core_waits_for(
     room: EngineRoom, home: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """A condition needs a large value while a map stops its items: the value still comes, else nothing ever goes on."""
-    monkeypatch.setattr("runtime.worker.outputs.PAUSE", 0.01)
+    monkeypatch.setattr("runtime.worker.outputs.LOAD_PAUSE", 0.01)
     asked, is_away = asyncio.Event(), [True]
 
     class Away(FilesystemBlobs):

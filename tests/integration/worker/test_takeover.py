@@ -11,7 +11,6 @@ from typing import Any
 import asyncpg
 import pytest
 
-from runtime.clock import SystemClock
 from runtime.model.checkpoint import Checkpoint, EventRow, FlushOutcome, FlushResult
 from runtime.model.execution import ExecutionStatus, StepStatus
 from runtime.store.execution import ExecutionStore
@@ -111,31 +110,6 @@ async def test_who_has_lost_its_session_and_is_late_is_taken_over_before_its_lea
 
     assert await room.finished(execution) is ExecutionStatus.COMPLETED
     assert (await room.events(execution)).count("step_completed") == 2
-
-
-class Jumping(SystemClock):
-    """A clock that goes on while the process stands still."""
-
-    ahead = 0.0
-
-    def monotonic(self) -> float:
-        return super().monotonic() + self.ahead
-
-
-async def test_who_stood_still_for_longer_than_its_lease_goes_on_when_nobody_took_over(
-    room: EngineRoom,
-):
-    """A laptop that slept: the database decides, and what was under way is in no doubt."""
-    room.clock = clock = Jumping()
-    worker = room.worker()
-    execution = await begun(room, TWO, "b")
-
-    clock.ahead = 60.0
-    await worker.signals.wait(signals.BEAT, worker.signals.counts[signals.BEAT] + 2)
-    CALLS.gates["b"].set()
-
-    assert await room.finished(execution) is ExecutionStatus.COMPLETED
-    assert (worker.signals.counts[signals.REGISTERED], CALLS.attempts["b"]) == (1, [1])
 
 
 async def test_the_heartbeat_notices_the_fence_and_stops_the_calls(room: EngineRoom):
