@@ -11,7 +11,7 @@ from strawberry.federation.schema_directives import Key
 
 from resolvers.context import Info
 from resolvers.ids import execution_uuid
-from runtime.model.errors import BadInput, NotFound
+from runtime.model.errors import BadInput, MaestroError, NotFound
 from subgraph.compiled.declare import later
 from subgraph.types.dead_letter import DeadLetter
 from subgraph.types.execution import Execution
@@ -43,9 +43,11 @@ async def _executions(info: Info, ids: list[object]) -> list[Any]:
     """Executions by their ids, without a loader's work for each; what is wrong stands in its place."""
     keys = [execution_uuid(each) if isinstance(each, str) else None for each in ids]
     context = info.context
-    found = await context.executions.get_many(
-        context.who, list(dict.fromkeys(key for key in keys if key is not None))
-    )
+    wanted = list(dict.fromkeys(key for key in keys if key is not None))
+    try:
+        found = await context.executions.get_many(context.who, wanted)
+    except MaestroError as error:
+        return [error] * len(ids)
     return [
         Execution.of(found[key])
         if key in found

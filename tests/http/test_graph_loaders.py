@@ -244,3 +244,32 @@ async def test_a_document_is_validated_once_in_a_request_however_often_it_is_ask
         "b": {"valid": False},
     }
     assert asked == [GREET, "no: workflow"]
+
+
+async def test_steps_under_several_names_are_read_at_once_and_what_is_refused_stands_at_its_place(
+    server: Served, statements: Callable[[], int], worker: None
+) -> None:
+    await server.publish()
+    async with server.client() as session, server.listener() as listener:
+        one = await server.enqueue(session)
+        async for _ in listener.subscribe(asking(EVENTS, {"id": one})):
+            pass
+    names = " ".join(
+        f"a{n}: steps {{ {field} }}" for n, field in enumerate(("status", "id", "type"))
+    )
+    counts = []
+    for asked in ("steps { status }", names):
+        statements()
+        answer = await server.ask(
+            f"query($id: ID!) {{ execution(id: $id) {{ {asked} }} }}", {"id": one}
+        )
+        assert "errors" not in answer.body
+        counts.append(statements())
+    mixed = f"""{{ _entities(representations: [{{__typename: "Execution", id: "{one}"}}]) {{ __typename }}
+      workflows {{ totalCount }} }}"""
+
+    refused = await server.ask(mixed, **server.bearer(role=None, scopes=["workflows:read"]))
+
+    assert counts[0] == counts[1]
+    assert refused.body["data"] == {"_entities": [None], "workflows": {"totalCount": 1}}
+    assert [error["path"] for error in refused.body["errors"]] == [["_entities", 0]]
