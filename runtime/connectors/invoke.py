@@ -64,7 +64,8 @@ async def invoke(connector: Connector, context: StepContext, rendered_input: Jso
         raise
     except BaseException as error:
         if isinstance(error, TimeoutError) and deadline.expired():
-            raise _timed_out(connector, seconds, error.__cause__) from error
+            # Early releases of Python 3.11 name what was cut off as the context alone.
+            raise _timed_out(connector, seconds, error.__cause__ or error.__context__) from error
         _fail(connector, context, error)
 
 

@@ -293,8 +293,7 @@ async def test_a_call_that_waited_for_a_thread_until_its_time_was_over_is_in_no_
 ):
     """Its intent is written, and nothing was called: that is known here, and nobody need be asked."""
     room.registry = Registry.load(PACKAGES, services={THREADS: StepThreads(1)})
-    # A seat that can't be lost: whoever loses one leaves an announced call behind, of which the next owner knows nothing.
-    room.worker(beat_seconds=60.0, lease_seconds=600.0)
+    room.worker()
     CALLS.found["first"] = CALLS.found["second"] = Unknown()
     first, second = (
         {"id": name, "uses": "probe.stubborn@1", "with": {"marker": name}, "timeout": seconds}
