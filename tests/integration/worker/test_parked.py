@@ -11,6 +11,7 @@ import pytest
 
 from runtime.model.execution import ExecutionStatus
 from runtime.worker import signals
+from runtime.worker.loop import Worker
 from runtime.worker.run import Run
 from tests.integration.worker.test_waits import is_parked, wait
 from tests.support.engine_room import EngineRoom
@@ -55,14 +56,16 @@ async def test_a_hundred_thousand_parked_cost_nothing_and_wake_as_there_is_room(
     assert worker.executions == 0
     assert left_behind(version) == []
 
+    # Beside the counting: while one count waits for a busy PostgreSQL, all of them may come and go.
+    seen: set[int] = set()
+    watching = asyncio.create_task(watch(worker, seen))
     await make_due(room, DUE)
-    most = 0
     async with asyncio.timeout(30):
         while await _count(room, ExecutionStatus.COMPLETED) < DUE + 1:
-            most = max(most, worker.executions)
             await asyncio.sleep(0)
+    watching.cancel()
 
-    assert 0 < most <= ROOM
+    assert 0 < max(seen) <= ROOM
     assert await _count(room, ExecutionStatus.WAITING) == many - DUE
     assert left_behind(version) == []
 
@@ -75,6 +78,13 @@ async def test_what_is_due_goes_on_as_room_is_made_and_waits_for_no_beat(room: E
     worker = room.worker(max_executions=ROOM, beat_seconds=600.0, lease_seconds=3_600.0)
 
     await worker.signals.wait(signals.CLOSED, DUE)
+
+
+async def watch(worker: Worker, seen: set[int]) -> None:
+    """How many executions the worker has, at each turn of the loop."""
+    while True:
+        seen.add(worker.executions)
+        await asyncio.sleep(0)
 
 
 async def parked(room: EngineRoom, version: UUID, many: int) -> UUID:
