@@ -130,16 +130,14 @@ def written_limit(wanted: ExecutionFilter, order: ExecutionOrder, size: int) -> 
 
     Of a number that is only bound PostgreSQL assumes that it is a tenth of all rows; it then finds a plan that serves
     all values too dear in a large table, and plans over all days anew for each page. Where values decide which index
-    is the right one, that is what is wanted, and None comes back. Few numbers, so that there are few statements.
+    is the right one, that is what is wanted, and None comes back: also of one workflow or one namespace, for a plan
+    for the usual one reads through all executions to find those of a rare one. States stand in the text themselves.
+    Few numbers, so that there are few statements.
     """
-    if order.field is not ExecutionOrderField.CREATED_AT:
+    if order.field is not ExecutionOrderField.CREATED_AT or wanted.namespace not in _INDEXLESS:
         return None
-    rest = replace(wanted, state=(), workflow_id=(), workflow_name=(), namespace=())
-    if replace(rest, created_from=None, created_to=None) != ExecutionFilter():
-        return None
-    several = wanted.workflow_id, wanted.workflow_name, wanted.namespace
-    by_others = wanted.state or wanted.workflow_id or wanted.workflow_name
-    if any(len(one) > 1 for one in several) or (by_others and wanted.namespace not in _INDEXLESS):
+    rest = replace(wanted, state=(), namespace=(), created_from=None, created_to=None)
+    if rest != ExecutionFilter():
         return None
     return next(limit for limit in _LIMITS if limit > size)
 

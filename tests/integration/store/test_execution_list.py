@@ -94,11 +94,13 @@ NOW = datetime(2026, 11, 30, tzinfo=UTC)
 WRITTEN = (
     ExecutionFilter(),
     ExecutionFilter(state=(S.FAILED, S.TIMED_OUT), namespace=("default",)),
-    ExecutionFilter(workflow_name=("pay",), state=(S.FAILED,), created_from=NOW),
-    ExecutionFilter(namespace=("eu",), created_to=NOW),
+    ExecutionFilter(state=(S.FAILED,), created_from=NOW, created_to=NOW),
 )
-# For these the values say which index is the right one: a rare namespace among many failures, a label that all have.
+# For these the values say which index is the right one: a rare workflow among many executions, a label that all have.
 BOUND = (
+    ExecutionFilter(workflow_id=WORKFLOWS[:1]),
+    ExecutionFilter(workflow_name=("pay",), state=(S.FAILED,)),
+    ExecutionFilter(namespace=("eu",), created_to=NOW),
     ExecutionFilter(state=(S.FAILED,), namespace=("eu",)),
     ExecutionFilter(workflow_id=WORKFLOWS[:1], namespace=("eu",)),
     ExecutionFilter(namespace=("eu", "us")),
