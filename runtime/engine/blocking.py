@@ -267,30 +267,29 @@ class Blocking:
 
     def _in_doubt(self, step: int) -> Blocker:
         told = self._facts.last(step, EventKind.STEP_IN_DOUBT, EventKind.STEP_CALL_ANNOUNCED)
-        rule = self._plan.steps[step].in_doubt
-        is_asked = rule is InDoubt.ASK
-        told_to = "a person's word" if is_asked else f"its rule, which is {rule.value}"
         return Blocker(
             BlockCause.IN_DOUBT,
             self._key(step),
             self._facts.began if told is None else told.at,
             "Nobody knows whether its call was made.",
-            f"What its connector finds when it looks the call up, or else {told_to}.",
+            f"What its connector finds when it looks the call up, or else {self._decides(step)}.",
             attempt=None if told is None else number_of(told.field("attempt")),
         )
+
+    def _decides(self, step: int) -> str:
+        """Who decides about a call when no look-up does."""
+        rule = self._plan.steps[step].in_doubt
+        return "a person's word" if rule is InDoubt.ASK else f"its rule, which is {rule.value}"
 
     # --- causes of items ----------------------------------------------------------------------------
 
     def _item_in_doubt(self, step: int, waiting: WaitingItem) -> Blocker:
-        rule = self._plan.steps[step].in_doubt
-        is_asked = rule is InDoubt.ASK
-        told_to = "a person's word" if is_asked else f"its rule, which is {rule.value}"
         return Blocker(
             BlockCause.IN_DOUBT,
             self._key(step),
             waiting.since,
             f"Nobody knows whether the call of {_item(waiting)} was made.",
-            f"What its connector finds when it looks the call up, or else {told_to}.",
+            f"What its connector finds when it looks the call up, or else {self._decides(step)}.",
             attempt=waiting.attempt or None,
         )
 
