@@ -25,8 +25,9 @@ from runtime.model.plan import Plan
 from runtime.model.step_table import StepColumn, StepTable
 from runtime.model.values import Duration, Json, Money, SemVer
 from runtime.model.workflow import DefinitionFormat, Workflow, WorkflowDiff, WorkflowVersion
-from runtime.services.artifact import Allowance, ArtifactService
+from runtime.services.artifact import ArtifactService
 from runtime.services.dead_letter import DeadLetterService
+from runtime.services.derived_input import Allowance, InputKey
 from runtime.services.execution import ExecutionService
 from runtime.services.execution_stats import ExecutionStatsService
 from runtime.services.past import PastExecution
@@ -59,6 +60,7 @@ class Loaders:
         self._artifacts = artifacts
         self._dead_letters = dead_letters
         self._numbers = stats
+        self._allowance = Allowance()
 
     @cached_property
     def workflow(self) -> DataLoader[UUID, Workflow | None]:
@@ -157,26 +159,13 @@ class Loaders:
         return [found.get(one) for one, _ in keys]
 
     @cached_property
-    def step_input(self) -> DataLoader[tuple[UUID, str, int, int | None], Json]:
-        """What steps were called with, derived from large values: by execution, key, item, and event."""
+    def step_input(self) -> DataLoader[InputKey, Json]:
+        """What steps were called with, derived from large values."""
         return DataLoader(self._step_inputs)
 
-    async def _step_inputs(
-        self, keys: list[tuple[UUID, str, int, int | None]]
-    ) -> list[Json | Exception]:
-        # One after another: each holds what it is derived from while it is.
-        found: list[Json | Exception] = []
-        allowance = Allowance()
-        for execution, key, item, at in keys:
-            try:
-                found.append(
-                    await self._artifacts.step_input(
-                        self._who, execution, key, item=item, at=at, allowance=allowance
-                    )
-                )
-            except MaestroError as error:  # of this step alone
-                found.append(error)
-        return found
+    async def _step_inputs(self, keys: list[InputKey]) -> list[Json | Exception]:
+        found = await self._artifacts.step_inputs(self._who, keys, self._allowance)
+        return [found[key] for key in keys]
 
     @cached_property
     def past(self) -> DataLoader[tuple[UUID, int], PastExecution]:
@@ -259,6 +248,7 @@ class Loaders:
 
     def forget(self) -> None:
         """Drop what was read: a subscription calls this before each event. A plan is its digest's for ever."""
+        self._allowance = Allowance()
         for name, loader in vars(self).items():
             if isinstance(loader, DataLoader) and name != "plan":
                 loader.clear_all()

@@ -25,6 +25,7 @@ from runtime.model.execution_comparison import ExecutionComparison
 from runtime.model.page import Page, PageRequest
 from runtime.model.step_table import StepColumn, StepTable
 from runtime.model.values import Json, Money, total
+from runtime.services.derived_input import InputKey, fitting
 from runtime.services.item import NO_PAST
 from runtime.services.step_view import StepView
 
@@ -173,10 +174,11 @@ async def shown(context: Context, *, execution_id: UUID, value: Stored) -> Json:
 
 
 async def step_input(context: Context, *, step: StepExecution) -> Json:
-    """What a step was called with, derived from large values where it must be."""
+    """What a step was called with, derived from large values where it must be; None when it is too large."""
     if step.input_missing is None:
-        return step.input
-    return await context.loaders.step_input.load((step.execution_id, step.key, step.item, step.at))
+        return fitting(step.input)
+    key = InputKey(step.execution_id, step.key, step.item, step.at)
+    return await context.loaders.step_input.load(key)
 
 
 async def events(

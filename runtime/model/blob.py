@@ -16,6 +16,8 @@ from runtime.model.ids import slot_of
 from runtime.model.values import Json
 
 INLINE_BYTES: Final = 32_768
+# What is larger is not part of an answer of the graph.
+SHOWN_BYTES: Final = 1_048_576
 MARK: Final = "$blob"
 
 

@@ -6,9 +6,8 @@ from strawberry.scalars import JSON
 
 from resolvers.context import Info
 from resolvers.queries import execution as resolve
-from runtime.model.blob import BlobRef, Stored
+from runtime.model.blob import SHOWN_BYTES, BlobRef, Stored
 from runtime.model.values import Json
-from runtime.services.artifact import SHOWN_BYTES
 from subgraph.compiled.declare import later
 from subgraph.compiled.size import TooLarge
 

@@ -15,6 +15,7 @@ from runtime.model.ids import StepExecutionId
 from runtime.model.page import Page
 from runtime.model.step_table import StepTable
 from runtime.model.values import Digest, Duration
+from runtime.services.derived_input import fitting
 from subgraph.compiled.declare import Columns, later, record_field
 from subgraph.directives import ACCESS, access
 from subgraph.document.limits import Limits
@@ -209,7 +210,7 @@ class StepExecution(Node):
     def input(self, info: Info) -> JSON | None:
         """What it was called with."""
         if self.record.input_missing is None:
-            return as_json(self.record.input)
+            return as_json(fitting(self.record.input))
         return later(resolve.step_input(info.context, step=self.record), as_json)
 
     @strawberry.field(
