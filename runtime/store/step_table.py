@@ -1,4 +1,4 @@
-"""Steps in columns, read by one statement that says only what was asked for."""
+"""Steps in columns, read by one of a few statements that say what was asked for."""
 
 from __future__ import annotations
 
@@ -13,6 +13,21 @@ from runtime.store.statements import statements
 
 _SETTLED: Final = statements("execution_record")["settled"]
 _PLACE: Final = "/* columns */"
+# A connection prepares a statement for each of them, and a caller chooses which fields he asks for.
+_SETS: Final = (
+    frozenset[StepColumn](),
+    frozenset({StepColumn.STATUS}),
+    frozenset(
+        {
+            StepColumn.STATUS,
+            StepColumn.ATTEMPT,
+            StepColumn.STARTED_AT,
+            StepColumn.FINISHED_AT,
+            StepColumn.DURATION,
+        }
+    ),
+    frozenset(StepColumn),
+)
 
 
 class SettledRow(NamedTuple):
@@ -44,9 +59,13 @@ def _row_of(row: Any, columns: frozenset[StepColumn]) -> SettledRow:
     return SettledRow(row["id"], row["version_id"], row["steps"], values)
 
 
-@cache
 def statement_of(columns: frozenset[StepColumn]) -> str:
-    """The statement that reads these columns."""
+    """The statement that reads these columns, and maybe others: there are few, whatever is asked for."""
+    return _statement(next(one for one in _SETS if columns <= one))
+
+
+@cache
+def _statement(columns: frozenset[StepColumn]) -> str:
     text = "".join(f", {_WRITTEN[name]} as {name}" for name in sorted(columns))
     return _SETTLED.replace(_PLACE, text)
 
