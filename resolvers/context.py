@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import strawberry
 
@@ -51,6 +52,8 @@ class Context:
     # Bytes of large values; and cost, of which the operation's estimate is taken from the beginning.
     answer_room: Room = field(default_factory=Room)
     cost_room: Room = field(default_factory=Room)
+    # What one item more of a list costs, by the nodes of its field.
+    item_cost: Callable[[Iterable[Any]], int] = lambda _nodes: 1
 
 
 Info: TypeAlias = strawberry.Info[Context, None]

@@ -51,7 +51,7 @@ def create_app(rt: Runtime) -> Starlette:
     )
     trusted = rt.settings.api.trusted_documents
     persisted = PersistedDocuments(trusted.mode, trusted.files)
-    streams = Streams(schema, bound=schema.bound)
+    streams = Streams(schema, bound=schema.bound, owe=rt.services.rates.owe)
     listeners = Listeners(graph.max_streams)
     http = GraphQLOverHttp(rt, schema, documents, persisted, door, streams, listeners)
     sockets = GraphQLOverWebSocket(rt, schema, documents, persisted, door, streams, listeners)

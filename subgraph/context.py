@@ -6,7 +6,7 @@ neither batches nor what was read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -91,8 +91,12 @@ class Door:
         tell_cost: Callable[[Any], dict[str, int]] | None = None,
         is_introspection: bool = False,
         cost: int = 0,
+        item_cost: Callable[[Iterable[Any]], int] = lambda _nodes: 1,
     ) -> OperationContext:
-        """A fresh context for one operation, of which `cost` is what it was estimated at."""
+        """A fresh context for one operation, of which `cost` is what it was estimated at.
+
+        `item_cost` tells what one item more of a list costs, by the nodes of its field.
+        """
         graph = self._rt.settings.api.graph
         services = self._rt.services
         workflows, executions = services.workflows, services.executions
@@ -117,6 +121,7 @@ class Door:
             ),
             answer_room=Room(graph.max_answer_bytes),
             cost_room=Room(graph.max_cost, cost),
+            item_cost=item_cost,
             document=document,
             trace_id=trace_id,
             tell_cost=tell_cost,

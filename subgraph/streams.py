@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
@@ -30,13 +30,14 @@ from graphql import (
 from graphql.execution.execute import create_source_event_stream
 from strawberry.types.execution import ExecutionResult as Told
 
+from runtime.model.identity import Principal
 from subgraph.compiled.size import UNBOUND, Bound
 from subgraph.context import OperationContext
 from subgraph.document.documents import Operation
 from subgraph.errors import present_all
 from subgraph.schema.build import Schema
 from subgraph.schema.hooks import tell_cost
-from subgraph.written import written, written_within
+from subgraph.written import answer_of, written, written_within
 
 _SHARED_SECONDS: Final = 1.0
 _TURN_SECONDS: Final = 0.01
@@ -67,6 +68,10 @@ class _Written:
     written: asyncio.Event = field(default_factory=asyncio.Event)
 
 
+async def _nothing_is_owed(_who: Principal, _cost: int) -> None:
+    """Where nobody counts."""
+
+
 class Streams:
     """Runs the subscriptions of one schema."""
 
@@ -75,11 +80,13 @@ class Streams:
         schema: Schema,
         *,
         bound: Bound = UNBOUND,
+        owe: Callable[[Principal, int], Awaitable[None]] = _nothing_is_owed,
         shared_seconds: float = _SHARED_SECONDS,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._schema = schema
         self._bound = bound
+        self._owe = owe
         self._shared_seconds = shared_seconds
         self._now = now
         self._turn_ends: float | None = None
@@ -118,6 +125,10 @@ class Streams:
                     payload = await self._payload(build, event, operation.node, asked, context)
                     cursor = context.resume.at
                     yield payload if cursor == payload.cursor else _at(payload, cursor)
+                    # Of all who share an answer the one for whom it was made.
+                    if (more := context.cost_room.more) > 0:
+                        context.cost_room.clear()
+                        await self._owe(context.who, more)
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller hears of it and not what it is
             yield _failed(error, context)
 
@@ -264,14 +275,11 @@ def _failed(error: Exception, context: OperationContext) -> Payload:
 
 
 def _payload(result: Told, context: OperationContext, cursor: str | None, bound: Bound) -> Payload:
-    answer: dict[str, Any] = {"data": result.data}
-    shown: Sequence[GraphQLError] = ()
     if result.errors:
-        shown = present_all(result.errors, context.trace_id)
-        answer["errors"] = [each.formatted for each in shown]
-    if result.extensions:
-        answer["extensions"] = result.extensions
-    return Payload(written_within(answer, bound, context.trace_id), shown, cursor)
+        result.errors = present_all(result.errors, context.trace_id)
+    told = written_within(answer_of(result), bound, context.trace_id)
+    shown = (told.refusal,) if told.refusal is not None else tuple(result.errors or ())
+    return Payload(told.body, shown, cursor)
 
 
 def _at(payload: Payload, cursor: str | None) -> Payload:

@@ -8,12 +8,21 @@ library, which goes deeper.
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
+from graphql import GraphQLError
+from strawberry.types.execution import ExecutionResult
 
 from subgraph.compiled.size import Bound
 from subgraph.errors import present
+
+
+class Written(NamedTuple):
+    """An answer as JSON, and the refusal that it is when it would have been too large."""
+
+    body: bytes
+    refusal: GraphQLError | None = None
 
 
 def written(answer: Any) -> bytes:
@@ -24,15 +33,25 @@ def written(answer: Any) -> bytes:
         return json.dumps(answer, default=str, separators=(",", ":")).encode()
 
 
+def answer_of(result: ExecutionResult) -> dict[str, Any]:
+    """What a result says, its errors first."""
+    answer: dict[str, Any] = {"data": result.data}
+    if result.errors:
+        answer = {"errors": [error.formatted for error in result.errors], **answer}
+    if result.extensions:
+        answer["extensions"] = result.extensions
+    return answer
+
+
 def written_within(
     answer: dict[str, Any], bound: Bound, trace_id: str, *, is_done: bool = False
-) -> bytes:
+) -> Written:
     """An answer as JSON, or what is told instead of a larger one.
 
     It was counted while it was made, by its letters; here by its bytes. `is_done`: it is that of a mutation.
     """
     body = written(answer)
     if len(body) <= bound.most:
-        return body
+        return Written(body)
     refusal = present(bound.refusal(is_done=is_done), trace_id)
-    return written({"data": None, "errors": [refusal.formatted]})
+    return Written(written({"data": None, "errors": [refusal.formatted]}), refusal)

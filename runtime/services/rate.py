@@ -12,7 +12,7 @@ from typing import Final
 from uuid import UUID
 
 from runtime.clock import Clock
-from runtime.model.errors import Exhausted
+from runtime.model.errors import Exhausted, MaestroError
 from runtime.model.identity import Principal
 from runtime.model.rate import Rate, Rates
 from runtime.queue.bucket import Buckets
@@ -77,12 +77,19 @@ class RateService:
         raise self._refused(verdict.used_up, verdict.seconds)
 
     async def owe(self, who: Principal, cost: int) -> None:
-        """Take what an operation came to beyond its estimate, as far as it is there: the answer is made already."""
+        """Take what an operation came to beyond its estimate, as far as it is there: the answer is made already.
+
+        Raises nothing when the stores are away: nobody is left to be told.
+        """
         if cost <= 0:
             return
-        rates = await self._rates(who.tenant_id)
-        if not rates.is_free:
-            await self._buckets.take(who.tenant_id, rates, cost, is_owed=True)
+        try:
+            rates = await self._rates(who.tenant_id)
+            if not rates.is_free:
+                await self._buckets.take(who.tenant_id, rates, cost, is_owed=True)
+        except MaestroError as error:
+            self._metrics.rate_unchecked.inc()
+            _log.warning("rate_not_owed", why=error.message, cost=cost)
 
     async def _rates(self, tenant_id: UUID) -> Rates:
         found = self._known.get(tenant_id)

@@ -49,6 +49,12 @@ def columns_of(info: Any) -> frozenset[str] | None:
     return getattr(info._raw_info, "columns", None)  # noqa: SLF001 - Strawberry has no door to it.
 
 
+def nodes_of(info: Any) -> Sequence[Any]:
+    """The nodes of the field that is asked for."""
+    nodes: Sequence[Any] = info._raw_info.field_nodes  # noqa: SLF001 - Strawberry has no door to it.
+    return nodes
+
+
 class RecordField(StrawberryField):
     """A field without a place in its object: its value is read from the record behind it, when asked for.
 

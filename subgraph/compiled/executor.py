@@ -222,7 +222,13 @@ class PlannedExecutor(TidyExecutor):
                 return attempt.done[path.key]
             given = self._given.get(asking(source, (one.node for one in field_details_list)))
             if given is not None and given.is_columns:
-                return given.completed()
+                try:
+                    return given.completed(self._size)
+                except Exception as error:  # noqa: BLE001 - told at its place, as the library tells its own
+                    self.handle_field_error(
+                        error, given.step.definition.type, field_details_list, path
+                    )
+                    return None
         return super().execute_field(
             parent_type, source, field_details_list, path, position_context
         )

@@ -22,7 +22,7 @@ from subgraph.compiled.info import RawInfo, Request
 from subgraph.compiled.leaf import dispose
 from subgraph.compiled.plan import Pair, Plan, Step, Waiting
 from subgraph.compiled.reasons import Reason, Unplanned
-from subgraph.compiled.size import UNBOUND, Bound, Size, TooLarge
+from subgraph.compiled.size import Bound, Size, TooLarge
 
 # A step, the objects that it was asked for, and what its resolver gave or raised for each.
 Asked: TypeAlias = tuple[Step, list[Pair], list[Any]]
@@ -73,9 +73,9 @@ class Given(NamedTuple):
         """Whether it is no value for anybody but the plan, and the answer itself is to be had."""
         return self.found[self.place].__class__ is Columns
 
-    def completed(self) -> Any:
-        """The answer made of columns, which hold all of it."""
-        return self.step.complete(self.found[self.place], [], Size(UNBOUND))
+    def completed(self, size: Size) -> Any:
+        """The answer made of columns, which hold all of it; counted in a size."""
+        return self.step.complete(self.found[self.place], [], size)
 
     def again(self) -> Any:
         """The value, to be awaited where it had to be the first time; raises what the resolver raised."""

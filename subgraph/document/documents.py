@@ -8,12 +8,13 @@ anew. Only the cost is worked out per request, because the sizes of pages come i
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from graphql import (
     DocumentNode,
+    FieldNode,
     GraphQLError,
     OperationDefinitionNode,
     OperationType,
@@ -23,6 +24,7 @@ from graphql import (
 from strawberry.schema import Schema
 
 from subgraph.document.actual import Shape, actual_cost, shape_of
+from subgraph.document.cost import Amount
 from subgraph.document.limits import Limits, check_text
 from subgraph.document.measure import Estimate, measure
 from subgraph.document.prices import Prices
@@ -46,6 +48,7 @@ class Prepared:
     errors: tuple[GraphQLError, ...] = ()
     estimates: Mapping[str | None, Estimate] = field(default_factory=dict)
     shapes: dict[str | None, Shape] = field(default_factory=dict)
+    items: Mapping[int, Amount] = field(default_factory=dict)
     tokens: int = 0
 
     def weight(self, text: str) -> int:
@@ -146,6 +149,22 @@ class Documents:
             "actual": actual_cost(shape, data, self._prices, given),
         }
 
+    def item_cost(
+        self, operation: Operation, variables: Mapping[str, Any] | None
+    ) -> Callable[[Iterable[FieldNode]], int]:
+        """What tells how much one item of a list costs more, by the nodes of its field, as the estimate counts it."""
+        prepared = operation.prepared
+
+        def tell(nodes: Iterable[FieldNode]) -> int:
+            if prepared is None:
+                return 1
+            given = prepared.estimates[operation.name].given(variables)
+            places = (node.loc.start for node in nodes if node.loc is not None)
+            amounts = [prepared.items[place] for place in places if place in prepared.items]
+            return sum(amount.value(self._prices, given) for amount in amounts)
+
+        return tell
+
     def prepare(self, text: str) -> Prepared:
         """Check a text, or remember having done so."""
         known = self._known.get(text)
@@ -187,7 +206,7 @@ class Documents:
         if errors:
             invalid = "GRAPHQL_VALIDATION_FAILED"
             return Prepared(None, tuple(_bare(error, invalid) for error in errors))
-        return Prepared(document, (), measured.estimates, tokens=tokens)
+        return Prepared(document, (), measured.estimates, items=measured.items, tokens=tokens)
 
 
 def _bare(error: GraphQLError, code: str) -> GraphQLError:

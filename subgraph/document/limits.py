@@ -97,7 +97,7 @@ def answer_bound(limits: Limits) -> Bound:
     def refuse(most: int, is_done: bool) -> GraphQLError:  # noqa: FBT001 - their signature
         found = limits.refusal("answer_bytes", most + 1)
         if is_done:
-            found.message += " What it was to change is changed."
+            found.message += " Each field of this mutation has been carried out."
         return found
 
     return Bound(limits.answer_bytes, refuse)

@@ -52,10 +52,14 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What the pass found: an estimate per operation by its name, and whether the schema itself is asked for."""
+    """What the pass found: an estimate per operation by its name, and whether the schema itself is asked for.
+
+    `items`: what one item of each list costs that has no pages, by where its field stands in the text.
+    """
 
     estimates: Mapping[str | None, Estimate]
     is_introspection: bool
+    items: Mapping[int, Amount]
 
 
 def measure(document: DocumentNode, prices: Prices, limits: Limits) -> Measured:
@@ -69,7 +73,7 @@ def measure(document: DocumentNode, prices: Prices, limits: Limits) -> Measured:
     for name in walk.fragments:
         walk.fragment(name, 0)
     walk.check()
-    return Measured(estimates, walk.is_introspection)
+    return Measured(estimates, walk.is_introspection, walk.items)
 
 
 @dataclass(slots=True)
@@ -127,6 +131,7 @@ class _Walk:
             if isinstance(each, FragmentDefinitionNode)
         }
         self.is_introspection = False
+        self.items: dict[int, Amount] = {}
         self._operations = [
             each for each in document.definitions if isinstance(each, OperationDefinitionNode)
         ]
@@ -246,6 +251,8 @@ class _Walk:
                 mine[1].add(item, length)
             else:
                 part.cost.add(item, length)
+                if node.loc is not None and not price.slicing.numbers:
+                    self.items[node.loc.start] = item
         for name in price.inputs.keys() & arguments.keys():
             add_input(part.cost, self._prices, arguments[name], price.inputs[name])
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from graphql import GraphQLError
+from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -26,7 +27,7 @@ from subgraph.http.observe import observed
 from subgraph.http.stream import EVENTS, Stream, framing_of
 from subgraph.schema.build import Schema
 from subgraph.streams import Streams
-from subgraph.written import written, written_within
+from subgraph.written import answer_of, written, written_within
 
 JSON: Final = "application/json"
 GRAPHQL_JSON: Final = "application/graphql-response+json"
@@ -115,6 +116,7 @@ class GraphQLOverHttp:
                 streams=self._streams,
                 listeners=self._listeners,
                 tell_cost=tell,
+                item_cost=self._documents.item_cost(operation, asked.variables),
             )
         if operation.is_subscription:
             raise BadInput(
@@ -131,6 +133,7 @@ class GraphQLOverHttp:
                 tell_cost=tell,
                 is_introspection=operation.is_introspection,
                 cost=operation.cost,
+                item_cost=self._documents.item_cost(operation, asked.variables),
             )
             result = await self._schema.execute(
                 text,
@@ -138,20 +141,22 @@ class GraphQLOverHttp:
                 context_value=context,
                 operation_name=asked.operation_name,
             )
-            seen.errors = result.errors or ()
-        await rates.owe(who, context.cost_room.taken - operation.cost)
-        if result.data is None and result.errors and not any(map(_has_begun, result.errors)):
-            # Variables that don't fit: the operation never began, so there is no data to speak of.
-            return refuse(tuple(result.errors), request, trace_id)
-        answer: dict[str, Any] = {"data": result.data}
-        if result.errors:
-            answer = {"errors": [error.formatted for error in result.errors], **answer}
-        if result.extensions:
-            answer["extensions"] = result.extensions
-        is_done = operation.kind == "mutation"
-        return respond(
-            written_within(answer, self._schema.bound, trace_id, is_done=is_done), request
-        )
+            seen.note(None, result.errors)
+            if result.data is None and result.errors and not any(map(_has_begun, result.errors)):
+                # Variables that don't fit: the operation never began, so there is no data to speak of.
+                return refuse(tuple(result.errors), request, trace_id)
+            told = written_within(
+                answer_of(result),
+                self._schema.bound,
+                trace_id,
+                is_done=operation.kind == "mutation",
+            )
+            seen.note(told.refusal, result.errors)
+        response = respond(told.body, request)
+        if context.cost_room.more > 0:
+            # Nothing stands between what is done and its answer.
+            response.background = BackgroundTask(rates.owe, who, context.cost_room.more)
+        return response
 
 
 def _has_begun(error: GraphQLError) -> bool:

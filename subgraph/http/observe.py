@@ -28,6 +28,10 @@ class Seen:
 
     errors: Sequence[GraphQLError] = ()
 
+    def note(self, refusal: GraphQLError | None, errors: Sequence[GraphQLError] | None) -> None:
+        """Note what an answer says: the refusal that stands in its place, else its errors; the newest that has any."""
+        self.errors = (refusal,) if refusal is not None else errors or self.errors
+
     @property
     def outcome(self) -> str:
         """`ok`, `refused` when the caller was told why, or `fault`."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -34,7 +34,7 @@ from subgraph.http.listeners import Listeners
 from subgraph.http.observe import Seen, observed
 from subgraph.schema.build import Schema
 from subgraph.streams import Streams
-from subgraph.written import written, written_within
+from subgraph.written import answer_of, written, written_within
 
 _ALIVE_SECONDS: Final = 12.0
 _LAST: Final = {"type": "http.response.body", "body": b"", "more_body": False}
@@ -114,6 +114,7 @@ class Stream(Response):
         streams: Streams,
         listeners: Listeners,
         tell_cost: Callable[[Any], dict[str, int]] | None = None,
+        item_cost: Callable[[Iterable[Any]], int] = lambda _nodes: 1,
     ) -> None:
         super().__init__(
             headers={
@@ -127,7 +128,7 @@ class Stream(Response):
         self._rt, self._schema, self._door = rt, schema, door
         self._request, self._who, self._operation = request, who, operation
         self._text, self._variables, self._name = text, variables, operation_name
-        self._tell_cost, self._streams = tell_cost, streams
+        self._tell_cost, self._item_cost, self._streams = tell_cost, item_cost, streams
         self._listeners = listeners
         self._is_over = False
 
@@ -181,9 +182,14 @@ class Stream(Response):
         self._is_over = True
 
     async def _send_results(self, send: Send, trace_id: str, seen: Seen) -> None:
-        operation, cost = self._operation, self._operation.cost
+        operation = self._operation
         context = self._door.context(
-            self._who, operation.document, trace_id, tell_cost=self._tell_cost, cost=cost
+            self._who,
+            operation.document,
+            trace_id,
+            tell_cost=self._tell_cost,
+            cost=operation.cost,
+            item_cost=self._item_cost,
         )
         context.resume.after = self._request.headers.get("last-event-id") or None
         if self._operation.is_subscription:
@@ -195,24 +201,26 @@ class Stream(Response):
             context_value=context,
             operation_name=self._name,
         )
-        async with aclosing(results):
-            async for result in results:
-                if isinstance(result, ExecutionResult):
-                    seen.errors = result.errors or seen.errors
-                    body = written_within(
-                        _answer(result),
-                        self._schema.bound,
-                        trace_id,
-                        is_done=self._operation.kind == "mutation",
-                    )
-                    await send(_chunk(self._framing.frame(body, context.resume.at)))
-        await self._rt.services.rates.owe(self._who, context.cost_room.taken - cost)
+        try:
+            async with aclosing(results):
+                async for result in results:
+                    if isinstance(result, ExecutionResult):
+                        told = written_within(
+                            answer_of(result),
+                            self._schema.bound,
+                            trace_id,
+                            is_done=operation.kind == "mutation",
+                        )
+                        seen.note(told.refusal, result.errors)
+                        await send(_chunk(self._framing.frame(told.body, context.resume.at)))
+        finally:
+            await self._rt.services.rates.owe(self._who, context.cost_room.more)
 
     async def _follow(self, send: Send, seen: Seen, context: OperationContext) -> None:
         payloads = self._streams.run(self._operation, self._variables, context)
         async with aclosing(payloads):
             async for payload in payloads:
-                seen.errors = payload.errors or seen.errors
+                seen.note(None, payload.errors)
                 await send(_chunk(self._framing.frame(payload.body, payload.cursor)))
 
     async def _alive(self, send: Send) -> None:
@@ -232,12 +240,3 @@ async def _gone(receive: Receive) -> None:
 
 def _chunk(body: bytes) -> dict[str, Any]:
     return {"type": "http.response.body", "body": body, "more_body": True}
-
-
-def _answer(result: ExecutionResult) -> dict[str, Any]:
-    answer: dict[str, Any] = {"data": result.data}
-    if result.errors:
-        answer["errors"] = [error.formatted for error in result.errors]
-    if result.extensions:
-        answer["extensions"] = result.extensions
-    return answer

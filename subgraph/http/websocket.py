@@ -31,6 +31,7 @@ from strawberry.subscriptions.protocols.graphql_transport_ws.types import (
     Message,
     SubscribeMessage,
 )
+from strawberry.types.execution import PreExecutionError
 from strawberry.types.unset import UNSET, UnsetType
 
 from runtime.bootstrap import Runtime
@@ -43,10 +44,10 @@ from subgraph.errors import body_of, present, present_all
 from subgraph.http.asked import read_asked
 from subgraph.http.frames import FRAMES, Sockets, frame_of
 from subgraph.http.listeners import Listeners
-from subgraph.http.observe import observed
+from subgraph.http.observe import Seen, observed
 from subgraph.schema.build import Schema
 from subgraph.streams import Streams
-from subgraph.written import written, written_within
+from subgraph.written import answer_of, written, written_within
 
 UNAUTHORIZED: Final = 4401
 FORBIDDEN: Final = 4403
@@ -184,8 +185,8 @@ class Handler(BaseGraphQLTransportWSHandler[Connection, None]):
             errors = () if isinstance(found, Operation) else found
             await operation.send_initial_errors(present_all(errors, trace_id))
             return
-        with observed(self.view.rt, found, headers, who):
-            await self._run(operation, found, who, is_told=is_told)
+        with observed(self.view.rt, found, headers, who) as seen:
+            await self._run(operation, found, who, seen, is_told=is_told)
 
     async def _may_go_on(
         self,
@@ -221,6 +222,7 @@ class Handler(BaseGraphQLTransportWSHandler[Connection, None]):
         operation: Running[Connection, None],
         found: Operation,
         who: Principal,
+        seen: Seen,
         *,
         is_told: bool,
     ) -> None:
@@ -230,9 +232,10 @@ class Handler(BaseGraphQLTransportWSHandler[Connection, None]):
             self.view.door.trace_id(self.context.headers),
             tell_cost=self.view.documents.teller(found, operation.variables, is_asked=is_told),
             cost=found.cost,
+            item_cost=self.view.documents.item_cost(found, operation.variables),
         )
         if found.is_subscription:
-            await self._follow(operation, found, context)
+            await self._follow(operation, found, context, seen)
             return
         results = await self.schema.stream(
             operation.query,
@@ -240,10 +243,38 @@ class Handler(BaseGraphQLTransportWSHandler[Connection, None]):
             context_value=context,
             operation_name=operation.operation_name,
         )
-        async with aclosing(results):
-            await self._send_result_stream(operation, results)
-        await self.view.rt.services.rates.owe(who, context.cost_room.taken - found.cost)
-        await operation.send_operation_message({"id": operation.id, "type": "complete"})
+        try:
+            async with aclosing(results):
+                async for result in results:
+                    await self._send_result(operation, found, result, context.trace_id, seen)
+            await operation.send_operation_message({"id": operation.id, "type": "complete"})
+        finally:
+            await self.view.rt.services.rates.owe(who, context.cost_room.more)
+
+    async def _send_result(
+        self,
+        operation: Running[Connection, None],
+        found: Operation,
+        result: Any,
+        trace_id: str,
+        seen: Seen,
+    ) -> None:
+        """Send an answer, or what is told instead of a larger one; or that the operation never began."""
+        if isinstance(result, PreExecutionError):
+            seen.note(None, result.errors)
+            await operation.send_initial_errors(result.errors or [])
+            return
+        told = written_within(
+            answer_of(result),
+            cast("Schema", self.schema).bound,
+            trace_id,
+            is_done=found.kind == "mutation",
+        )
+        seen.note(told.refusal, result.errors)
+        payload: Any = orjson.Fragment(told.body)
+        await operation.send_operation_message(
+            {"id": operation.id, "type": "next", "payload": payload}
+        )
 
     def _shown(self, error: Exception) -> GraphQLError:
         """A refusal or a fault as the client may see it."""
@@ -258,7 +289,11 @@ class Handler(BaseGraphQLTransportWSHandler[Connection, None]):
         return any(state is not WebSocketState.CONNECTED for state in states)
 
     async def _follow(
-        self, operation: Running[Connection, None], found: Operation, context: OperationContext
+        self,
+        operation: Running[Connection, None],
+        found: Operation,
+        context: OperationContext,
+        seen: Seen,
     ) -> None:
         """Send what a subscription tells: written once for all who asked the same, with this one's id before it."""
         head = b'{"type":"next","id":' + orjson.dumps(operation.id) + b',"payload":'
@@ -267,6 +302,7 @@ class Handler(BaseGraphQLTransportWSHandler[Connection, None]):
         try:
             async with aclosing(payloads):
                 async for payload in payloads:
+                    seen.note(None, payload.errors)
                     if payload.is_refusal:
                         await operation.send_initial_errors(list(payload.errors))
                         return
@@ -383,9 +419,4 @@ class GraphQLOverWebSocket(GraphQL[Connection, None]):
 
     def encode_json(self, data: object) -> str:
         """A message as text."""
-        text = written(data)
-        bound = cast("Schema", self.schema).bound
-        if len(text) <= bound.most or not isinstance(data, dict) or data.get("type") != "next":
-            return text.decode()
-        payload = written_within(data["payload"], bound, self.door.trace_id({}))
-        return written({**data, "payload": orjson.Fragment(payload)}).decode()
+        return written(data).decode()

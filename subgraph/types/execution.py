@@ -93,6 +93,13 @@ def _shown(info: Info, found: StepTable | tuple[model.StepExecution, ...] | None
         return refusal
 
 
+def _chosen(
+    steps: tuple[model.StepExecution, ...], filter: StepExecutionFilter | None
+) -> tuple[model.StepExecution, ...]:
+    """The steps that a filter lets through."""
+    return steps if filter is None else tuple(step for step in steps if filter.admits(step))
+
+
 @face(model.Execution)
 @strawberry.federation.type(
     keys=["id"],
@@ -225,7 +232,7 @@ class Execution(Node):
 
     @strawberry.field(
         description="All its steps in order of the plan; `stepsConnection` gives them in pages. Each beyond the "
-        "fiftieth costs 1 more.",
+        "fiftieth costs as much more as one of the fifty.",
         directives=access("Execution.steps"),
     )
     @batched(_steps_of_many)
@@ -241,11 +248,7 @@ class Execution(Node):
             )
         return later(
             info.context.loaders.steps_at(self.record.id, self.record.at),
-            lambda found: [
-                StepExecution.of(step)
-                for step in counted(info, found)
-                if filter is None or filter.admits(step)
-            ],
+            lambda found: list(map(StepExecution.of, counted(info, _chosen(found, filter)))),
         )
 
     @strawberry.field(
@@ -262,7 +265,7 @@ class Execution(Node):
         """Its steps in order of the plan, in pages."""
         start, size = position(after), size_of("first", first, default=100, most=MOST_ROWS)
         found = await resolve.steps(info.context, execution_id=self.record.id, at=self.record.at)
-        wanted = [step for step in found if filter is None or filter.admits(step)]
+        wanted = _chosen(found, filter)
         # The cursor of a step is its number in the plan, from 1: it stays true while filters change.
         rest = [step for step in wanted if step.index + 1 > start]
         shown = tuple(rest[:size])

@@ -1,7 +1,7 @@
 """StepExecution: one step of one execution in its newest generation, with its attempts."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Final, Self, TypeVar, cast
 
 import strawberry
 from strawberry.scalars import JSON
@@ -16,7 +16,7 @@ from runtime.model.page import Page
 from runtime.model.step_table import StepTable
 from runtime.model.values import Digest, Duration
 from runtime.services.derived_input import fitting
-from subgraph.compiled.declare import Columns, later, record_field
+from subgraph.compiled.declare import Columns, later, nodes_of, record_field
 from subgraph.directives import ACCESS, access
 from subgraph.document.limits import Limits
 from subgraph.faces import face, show
@@ -34,6 +34,10 @@ from subgraph.types.status import StepStatus
 if TYPE_CHECKING:
     from subgraph.types.execution import Execution
 
+_TOO_MANY: Final = (
+    "The operation costs more than {} with all the steps that are there: choose some by `steps(filter:)`, or ask for "
+    "pages of them by `stepsConnection`."
+)
 S = TypeVar("S", bound=StepTable | tuple[model.StepExecution, ...] | None)
 
 
@@ -45,15 +49,17 @@ def elapsed(start: datetime | None, end: datetime | None) -> Duration | None:
 
 
 def counted(info: Info, steps: S) -> S:
-    """The same steps, with those counted that are more than a list of them is taken to have.
+    """The same steps, with those counted that are more than a list of them is taken to have: each by what it shows.
 
     Raises the refusal of what costs too much.
     """
     listed = steps.names.keys if isinstance(steps, StepTable) else steps
     count = 0 if listed is None else len(listed)
     room, beyond = info.context.cost_room, count - (ACCESS["Execution.steps"].length or 0)
-    if beyond > 0 and not room.takes(beyond):
-        raise Limits(cost=room.most).refusal("cost", room.taken)
+    if beyond > 0 and not room.takes(beyond * info.context.item_cost(nodes_of(info))):
+        refusal = Limits(cost=room.most).refusal("cost", room.taken)
+        refusal.message = _TOO_MANY.format(room.most)
+        raise refusal
     return steps
 
 

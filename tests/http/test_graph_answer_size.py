@@ -17,6 +17,7 @@ from tests.http.test_graph_over_websocket import answers, initialised
 
 MOST = 65_536
 REFUSED = {"code": "QUERY_TOO_COMPLEX", "reason": "ANSWER_BYTES", "most": MOST, "asked": MOST + 1}
+DONE = "Each field of this mutation has been carried out."
 ALIASES = " ".join(f"a{n}: input" for n in range(10))
 MANY = f"query($id: ID!) {{ execution(id: $id) {{ {ALIASES} }} }}"
 
@@ -86,6 +87,35 @@ async def test_bytes_are_what_counts_in_the_end(small: Served) -> None:
     assert refusal(larger.body) == REFUSED
 
 
+async def test_what_the_writer_refuses_says_all_that_others_say_over_every_transport(
+    small: Served,
+) -> None:
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    traced = {"traceparent": f"00-{trace}-b7ad6b7169203331-01"}
+    shown = " ".join(f"a{n}: description" for n in range(5))
+    make = f"mutation($x: CreateWorkflowInput!) {{ createWorkflow(input: $x) {{ workflow {{ {shown} }} }} }}"
+
+    def asked(name: str) -> dict[str, Any]:
+        source = SOURCE.replace("name: big", f"name: {name}")
+        what = {"name": name, "source": source, "description": "\u3042" * 5_000}
+        return {"query": make, "variables": {"x": what}}
+
+    over_post = (await small.ask(make, asked("post")["variables"], **small.bearer(), **traced)).body
+    over_events = (await events(small, **asked("events")))[0][1]
+    async with await initialised(small, small.bearer(), additional_headers=traced) as socket:
+        await socket.send(json.dumps({"type": "subscribe", "id": "1", "payload": asked("socket")}))
+        over_socket = (await answers(socket, "1"))[0]["payload"]
+
+    for body in (over_post, over_events, over_socket):
+        assert refusal(body) == REFUSED
+        assert body["errors"][0]["message"].endswith(DONE)
+    assert over_post["errors"][0]["extensions"]["trace_id"] == trace
+    assert over_socket["errors"][0]["extensions"]["trace_id"] == trace
+    metrics = small.rt.metrics.render()[0].decode()
+    assert 'maestro_graphql_operations_total{outcome="refused",type="mutation"} 3.0' in metrics
+    assert 'outcome="ok",type="mutation"' not in metrics
+
+
 async def test_large_values_that_do_not_fit_are_not_even_read(
     small: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,5 +176,5 @@ async def test_a_mutation_whose_answer_is_too_large_says_that_it_is_done(small: 
 
     assert answer.status == 200
     assert refusal(answer.body) == REFUSED
-    assert answer.body["errors"][0]["message"].endswith("What it was to change is changed.")
+    assert answer.body["errors"][0]["message"].endswith(DONE)
     assert done.body["data"]["executionByIdempotencyKey"] == {"status": "QUEUED"}

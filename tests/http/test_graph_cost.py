@@ -81,17 +81,27 @@ async def test_more_steps_than_a_list_is_taken_to_have_count_when_they_are_there
                     pass
     api = server.rt.settings.api
     text = "query($id: ID!) { execution(id: $id) { status steps { stepKey } } }"
+    dearer = """query($id: ID!) { execution(id: $id) { steps { ...S } } }
+      fragment S on StepExecution { input }"""
+    chosen = (
+        """query($id: ID!) { execution(id: $id) { steps(filter: {keys: ["s3"]}) { stepKey } } }"""
+    )
     answers = []
-    for most in (120, 121):
+    for most in (120, 121, 720, 721):
         graph = replace(api.graph, max_cost=most)
         settings = replace(server.rt.settings, api=replace(api, graph=graph, executor=executor))
         async with listening(create_app(replace(server.rt, settings=settings))) as url:
-            answers.append(await replace(server, url=url).ask(text, {"id": one}))
+            one_server = replace(server, url=url)
+            answers.append(await one_server.ask(text if most < 720 else dearer, {"id": one}))
+            few = await one_server.ask(chosen, {"id": one})
+            assert few.body["data"]["execution"]["steps"] == [{"stepKey": "s3"}]
 
-    refused, answered = answers
-    (error,) = refused.body["errors"]
-    assert refused.body["data"] == {"execution": None}
-    assert error["path"] == ["execution", "steps"]
-    told = {"code": "QUERY_TOO_COMPLEX", "reason": "COST", "most": 120, "asked": 121}
-    assert told.items() <= error["extensions"].items()
-    assert len(answered.body["data"]["execution"]["steps"]) == 120
+    for refused, answered, most in zip(answers[::2], answers[1::2], (120, 720), strict=True):
+        (error,) = refused.body["errors"]
+        assert refused.body["data"] == {"execution": None}
+        assert error["path"] == ["execution", "steps"]
+        told = {"code": "QUERY_TOO_COMPLEX", "reason": "COST", "most": most, "asked": most + 1}
+        assert told.items() <= error["extensions"].items()
+        assert "`steps(filter:)`" in error["message"]
+        assert "`stepsConnection`" in error["message"]
+        assert len(answered.body["data"]["execution"]["steps"]) == 120

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
 
+from runtime.model.errors import Unavailable
 from runtime.queue.keys import bucket
+from runtime.services.rate import RateService
+from runtime.store.tenant import TenantStore
 from subgraph.http.artifact import COST
 from tests.http.serving import Served, serving
+from tests.http.test_graph_over_sse import events
 from tests.http.test_graph_over_websocket import answers, initialised
 
 DEAR = "{ workflows(first: 10) { edges { node { id } } } }"
@@ -126,29 +132,119 @@ async def test_operations_of_a_websocket_that_can_not_be_read_count(limited: Ser
     assert reasons == ["QUERY_MISSING"] * 3 + ["REQUESTS_USED_UP"]
 
 
-async def test_steps_beyond_those_that_were_assumed_are_owed(limited: Served) -> None:
-    """Estimated at 51; 70 steps more are known only when they are there, and then the bucket is empty."""
+WIDE = "name: wide\nversion: 1.0.0\nsteps:\n" + "".join(
+    f"  - {{id: s{n}, uses: core.noop@1}}\n" for n in range(120)
+)
+ASKED = "query($id: ID!) { execution(id: $id) { steps { id } } }"
+WATCHED = "subscription($id: ID!) { executionEvents(id: $id) { execution { steps { id } } } }"
+
+
+async def over_post(server: Served, asked: dict[str, Any]) -> None:
+    answer = await server.ask(asked["query"], asked["variables"], **server.bearer(tenant="acme"))
+    assert len(answer.body["data"]["execution"]["steps"]) == 120
+
+
+async def over_events(server: Served, asked: dict[str, Any]) -> None:
+    found = await events(replace(server, tenant="acme"), **asked)
+    assert len(found[0][1]["data"]["execution"]["steps"]) == 120
+
+
+async def over_websocket(server: Served, asked: dict[str, Any]) -> None:
+    token = server.bearer(tenant="acme")["Authorization"]
+    async with await initialised(server, {"authorization": token}) as socket:
+        await socket.send(json.dumps({"type": "subscribe", "id": "1", "payload": asked}))
+        (told, *_) = await answers(socket, "1")
+    assert len(told["payload"]["data"]["execution"]["steps"]) == 120
+
+
+async def wide(limited: Served) -> tuple[str, float]:
+    """An execution of 120 steps of a tenant that may cost much, and what that tenant has left."""
     await limited.rt.tenants.resolve("acme", create=True)
     async with limited.rt.database.engine() as connection:
         await connection.execute(
             "update tenants set settings = $1 where name = 'acme'",
-            {"rate_requests": "off", "rate_cost": "1/h burst 300"},
+            {"rate_requests": "off", "rate_cost": "1/h burst 3000"},
         )
-    steps = "\n".join(f"  - {{id: s{n}, uses: core.noop@1}}" for n in range(120))
-    source = f"name: wide\nversion: 1.0.0\nsteps:\n{steps}\n"
-    await limited.publish(source, "wide", tenant="acme")
+    await limited.publish(WIDE, "wide", tenant="acme")
     async with limited.client(tenant="acme") as session:
         one = await limited.enqueue(session, workflowName="wide", input={})
-    asked, who = (
-        "query($id: ID!) { execution(id: $id) { steps { id } } }",
-        limited.bearer(tenant="acme"),
-    )
-    before = await left(limited, "acme")
+    return one, await left(limited, "acme")
 
-    answer = await limited.ask(asked, {"id": one}, **who)
 
-    assert len(answer.body["data"]["execution"]["steps"]) == 120
-    assert before - await left(limited, "acme") == pytest.approx(51 + 70, abs=1)
+async def until_taken(limited: Served, before: float, most: int) -> None:
+    """Until so much has been taken, and not more: it may be taken when the answer is there."""
+    async with asyncio.timeout(10):
+        while before - await left(limited, "acme") < most - 1:
+            await asyncio.sleep(0.01)
+    assert before - await left(limited, "acme") == pytest.approx(most, abs=1)
+
+
+@pytest.mark.parametrize("transport", [over_post, over_events, over_websocket])
+async def test_steps_beyond_those_that_were_assumed_are_owed(
+    limited: Served, transport: Any
+) -> None:
+    """Estimated at 51; 70 steps more are known only when they are there."""
+    one, before = await wide(limited)
+
+    await transport(limited, {"query": ASKED, "variables": {"id": one}})
+
+    await until_taken(limited, before, 51 + 70)
+
+
+async def test_steps_in_each_event_are_owed(limited: Served) -> None:
+    one, before = await wide(limited)
+    asked = {"query": WATCHED, "variables": {"id": one}}
+    token = limited.bearer(tenant="acme")["Authorization"]
+
+    async with await initialised(limited, {"authorization": token}) as socket:
+        await socket.send(json.dumps({"type": "subscribe", "id": "1", "payload": asked}))
+        async with asyncio.timeout(10):
+            while (told := json.loads(await socket.recv()))["type"] != "next":
+                pass
+        shown = told["payload"]["data"]["executionEvents"]["execution"]["steps"]
+        assert len(shown) == 120
+        await until_taken(limited, before, (1 + 1 + 50) + 70)
+
+
+@pytest.mark.parametrize("transport", [over_post, over_events, over_websocket])
+async def test_nothing_stands_between_an_answer_and_its_caller(
+    limited: Served, transport: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, _ = await wide(limited)
+    taken, may_go = [], asyncio.Event()
+
+    async def owe(_self: Any, _who: Any, cost: int) -> None:
+        taken.append(cost)
+        await may_go.wait()
+
+    monkeypatch.setattr(RateService, "owe", owe)
+    given = asyncio.create_task(transport(limited, {"query": ASKED, "variables": {"id": one}}))
+    if transport is over_events:  # Its end comes after what is owed, its answer before.
+        async with asyncio.timeout(10):
+            while not taken:
+                await asyncio.sleep(0.01)
+        may_go.set()
+
+    async with asyncio.timeout(10):
+        await given
+
+    assert taken == [70]
+    may_go.set()
+
+
+async def test_what_is_owed_while_the_stores_are_away_is_told_to_nobody(
+    limited: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object) -> None:
+        raise Unavailable("nobody there")
+
+    rates = limited.rt.services.rates
+    who = await limited.rt.authenticator.principal(limited.bearer()["Authorization"], None)
+    monkeypatch.setattr(TenantStore, "settings", away)
+
+    await rates.owe(who, 5)
+
+    assert b"maestro_rate_unchecked_total 1.0" in limited.rt.metrics.render()[0]
 
 
 async def left(limited: Served, tenant: str) -> float:

@@ -62,6 +62,20 @@ async def test_what_is_larger_is_refused_as_a_whole(text: str, *, planned: bool)
 
 
 @pytest.mark.parametrize("planned", [True, False])
+async def test_what_is_handed_to_the_library_in_columns_counts(*, planned: bool) -> None:
+    broken = "broken: thing(number: 0) { must }"
+    text = f"{{ table(first: 30) {{ number title }} {broken} more: things(first: 30) {{ number name }} }}"
+    whole, _ = await answered(text, 1 << 30, planned=planned)
+    assert [error.path for error in whole.errors] == [["broken", "must"]]
+    most = len(orjson.dumps(whole.data)) - 500  # Numbers and columns count little
+
+    found, _ = await answered(text, most, planned=planned)
+
+    assert found.data is None
+    assert [error.message for error in found.errors] == [SAYS.format(most)]
+
+
+@pytest.mark.parametrize("planned", [True, False])
 async def test_nothing_is_asked_any_more_once_there_is_no_room(*, planned: bool) -> None:
     awaited = "awaited(by: 100) { name awaited(by: 100) { name awaited(by: 100) { name } } }"
     text = f"{{ things(first: 30) {{ number {awaited} }} }}"

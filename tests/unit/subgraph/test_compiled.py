@@ -12,6 +12,7 @@ from strawberry.extensions import ParserCache, SchemaExtension
 
 from subgraph.compiled import declare
 from subgraph.compiled import plans as plans_module
+from subgraph.compiled.declare import Columns
 from subgraph.compiled.plans import Plans
 from subgraph.compiled.reasons import Reason
 from tests.property import made_up_graph
@@ -152,6 +153,22 @@ async def test_a_mutation_is_done_once_however_its_answer_comes_about(
     assert planned.done == plain.done
     assert found.data == expected.data
     assert found.errors == expected.errors
+
+
+async def test_columns_that_fail_are_told_at_their_place(
+    graph: strawberry.Schema, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> Any:
+        return Columns({"size": 1})
+
+    monkeypatch.setattr(made_up_graph, "in_columns", broken)
+
+    found = await graph.execute(
+        "{ thing(number: 3) { name beside { number } } }", context_value=Context()
+    )
+
+    assert found.data == {"thing": {"name": "n3", "beside": None}}
+    assert [error.path for error in found.errors or ()] == [["thing", "beside"]]
 
 
 async def test_resolvers_see_where_they_stand_at_the_root(

@@ -16,6 +16,7 @@ import strawberry
 from resolvers.context import Resume
 from resolvers.room import Room as AnswerRoom
 from runtime.model.errors import NotFound
+from runtime.model.identity import Principal
 from subgraph.document.documents import Documents, Operation
 from subgraph.streams import Streams, below_root
 from tests import make
@@ -42,6 +43,7 @@ class Said:
         """Its text, which has to be waited for if the room says so."""
         room = info.context.room
         room.asked.append(info.context.who.subject)
+        info.context.cost_room.takes(room.more)
         if room.gate is not None:
             await room.gate.wait()
         if self.record.text == "secret":
@@ -76,10 +78,16 @@ class Room:
     def __init__(self, *records: str) -> None:
         self.schema = strawberry.Schema(query=Query, subscription=Subscription)
         self.documents = Documents(self.schema)
-        self.streams = Streams(self.schema)  # type: ignore[arg-type] # what it needs of ours this one has
+        self.streams = Streams(self.schema, owe=self.owe)  # type: ignore[arg-type] # what it needs of ours this one has
         self.records = [Word(each) for each in records]
         self.asked: list[str] = []
         self.gate: asyncio.Event | None = None
+        self.more = 0
+        self.owed: list[tuple[str, int]] = []
+
+    async def owe(self, who: Principal, cost: int) -> None:
+        """Note who owes what."""
+        self.owed.append((who.subject, cost))
 
     async def follow(self, text: str = TEXT, who: str = "ann", **variables: Any) -> list[Any]:
         """All that one is told."""
@@ -90,7 +98,7 @@ class Room:
             who=replace(make.principal(), subject=who),
             loaders=SimpleNamespace(forget=lambda: None),
             answer_room=AnswerRoom(),
-            cost_room=AnswerRoom(),
+            cost_room=AnswerRoom(taken=10),
             resume=Resume(),
             trace_id="0" * 32,
             tell_cost=None,
@@ -139,6 +147,15 @@ async def test_who_asks_another_thing_or_is_another_has_an_answer_of_his_own(oth
     await asyncio.gather(room.follow(), room.follow(**other))
 
     assert len(room.asked) == 2
+
+
+async def test_each_event_is_owed_once_by_whoever_it_was_made_for() -> None:
+    room = Room("a", "b")
+    room.more = 3
+
+    await asyncio.gather(room.follow(), room.follow())
+
+    assert room.owed == [("ann", 3)] * 2
 
 
 async def test_one_who_leaves_while_he_writes_takes_nobody_with_him() -> None:
