@@ -47,12 +47,13 @@ UNBOUND: Final = Bound()
 class Size:
     """How much of one answer is there."""
 
-    __slots__ = ("_long", "bytes", "most")
+    __slots__ = ("_long", "_long_bytes", "bytes", "most")
 
     def __init__(self, bound: Bound) -> None:
         self.bytes = 0
         self.most = bound.most
         self._long: dict[int, tuple[Any, int]] = {}
+        self._long_bytes = 0
 
     @property
     def is_over(self) -> bool:
@@ -64,19 +65,23 @@ class Size:
         self.bytes = self.most + 1
 
     def of(self, value: Any) -> int:
-        """What a scalar takes."""
+        """What a scalar takes; raises TooLarge where long values alone come to more than there may be.
+
+        Whoever makes a list adds to `bytes` at its end, and what its objects hold may be many times too large.
+        """
         kind = value.__class__
         if kind is str:
             return len(value) + 2
         if kind is not dict and kind is not list:
             return 1
         known = self._long.get(id(value))
-        if known is not None:
-            return known[1]
-        length = _length(value)
+        length = _length(value) if known is None else known[1]
         if length > _LONG:
             # The value is kept with it, so that its id belongs to nothing else.
             self._long[id(value)] = (value, length)
+            self._long_bytes += length
+            if self._long_bytes > self.most:
+                raise TooLarge
         return length
 
 

@@ -187,14 +187,14 @@ class StepExecution(Node):
         column=step_columns.CODE_HASH,
     )
     started_at: datetime | None = record_field(
-        description="When its newest attempt started.", column=step_columns.STARTED_AT
+        description="When the first of its attempts started.", column=step_columns.STARTED_AT
     )
     finished_at: datetime | None = record_field(
         description="When it ended.", column=step_columns.FINISHED_AT
     )
     duration: Duration | None = record_field(
         lambda step: elapsed(step.started_at, step.finished_at),
-        description="From the start of the newest attempt to its end.",
+        description="From the start of its first attempt to its end, with what it waited between attempts.",
         column=step_columns.DURATION,
     )
 

@@ -120,8 +120,7 @@ async def test_steps_are_the_same_however_they_are_read(
 
     found = {name: await both.ask(IN_COLUMNS, one) for name, one in by_name.items()}
     in_columns, by_rows = [full.count(one) for one in by_name.values()], list(long)
-    for one in by_name.values():
-        await both.ask(WHOLE, one)
+    whole = {name: await both.ask(WHOLE, one) for name, one in by_name.items()}
 
     # The library always asks for objects; the plan does where rows alone, or one row for each step, don't say it.
     assert in_columns == [1, 2, 2, 2, 2]
@@ -137,6 +136,14 @@ async def test_steps_are_the_same_however_they_are_read(
     }
     assert [step["attempt"] for step in found["tried_again"]] == [1, 0, 2, 0]
     assert found["plain"][1]["skipReason"]
+    again = whole["tried_again"][2]
+    first, newest = (one["startedAt"] for one in again["attempts"])
+    assert again["startedAt"] == first < newest
+    shown = '{ __type(name: "StepExecution") { fields { name description } } }'
+    fields = (await server.ask(shown)).body["data"]["__type"]["fields"]
+    said = {field["name"]: field["description"] for field in fields}
+    assert said["startedAt"] == "When the first of its attempts started."
+    assert said["duration"].startswith("From the start of its first attempt to its end")
 
 
 async def test_a_duration_in_columns_is_rounded_as_it_is_of_a_step(

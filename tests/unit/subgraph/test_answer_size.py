@@ -7,7 +7,12 @@ from typing import Any
 
 import orjson
 import pytest
+import strawberry
+from strawberry.scalars import JSON
 
+from subgraph.compiled import size as sizes
+from subgraph.compiled.executor import TidyExecutor
+from subgraph.compiled.plans import Plans
 from subgraph.compiled.size import Bound, Size
 from tests.property.made_up_graph import Context, schema
 from tests.property.test_compiled_executor import asked
@@ -85,6 +90,49 @@ async def test_nothing_is_asked_any_more_once_there_is_no_room(*, planned: bool)
 
     assert len(whole.batches) == 3
     assert len(context.batches) < 3
+
+
+@strawberry.type
+class Holder:
+    """What holds a long value."""
+
+    @strawberry.field
+    def facts(self) -> JSON:
+        """A value that nothing else holds."""
+        return JSON({"text": "x" * 10_000})
+
+
+@strawberry.type
+class Holders:
+    """A list of them, which nobody waits for."""
+
+    @strawberry.field
+    def many(self) -> list[Holder]:
+        """As many as one execution may have steps."""
+        return [Holder() for _ in range(500)]
+
+
+@pytest.mark.parametrize("planned", [True, False])
+async def test_long_values_within_a_list_are_measured_no_further_than_there_is_room(
+    monkeypatch: pytest.MonkeyPatch, *, planned: bool
+) -> None:
+    measured: list[int] = []
+    length, bound = sizes._length, Bound(50_000)
+
+    def noted(value: Any) -> int:
+        measured.append(length(value))
+        return measured[-1]
+
+    monkeypatch.setattr(sizes, "_length", noted)
+    executor = type("Bounded", (TidyExecutor,), {"bound": bound})
+    graph = strawberry.Schema(query=Holders, execution_context_class=executor)
+    if planned:
+        Plans(graph, bound=bound)
+
+    found = await graph.execute("{ many { facts } }", context_value=Context())
+
+    assert [error.message for error in found.errors or ()] == [SAYS.format(50_000)]
+    assert len(measured) <= 6
 
 
 @pytest.mark.parametrize("planned", [True, False])
