@@ -26,6 +26,7 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
+    true,
     union_all,
 )
 
@@ -107,7 +108,12 @@ class ExecutionList:
         branches = await self._branches(tenant, wanted)
         shape = (limit, order.field, sorting.falls, "cursor" in values, _shape(branches, values))
 
+        is_alone = ExecutionFilter(labels=wanted.labels) == wanted
+
         def build() -> Select[Any]:
+            if len(wanted.labels) == 1 and sorting.is_by_id and is_alone:
+                return _labelled(sorting, limit, is_after="cursor" in values)
+
             def part(conditions: list[Condition]) -> Select[Any]:
                 query = _restricted(select(*_COLUMNS, *sorting.columns()), conditions)
                 return sorting.sorted(sorting.after(query) if "cursor" in values else query, limit)
@@ -406,6 +412,35 @@ def _label(number: int, key: str, value: str) -> Condition:
         )
 
     return Condition(key_name, clause, {key_name: key, value_name: value})
+
+
+def _labelled(sorting: Sorting, limit: int | None, *, is_after: bool) -> Select[Any]:
+    """What has one label and nothing else to have: read along the index of the label, in its order.
+
+    As a condition of executions a label is merged with all of them, down to the oldest that has it.
+    """
+    label = execution_labels.alias("label_0")
+    one = select(*_COLUMNS).where(
+        _E.tenant_id == bindparam("tenant", type_=_E.tenant_id.type),
+        _E.id == label.c.execution_id,
+    )
+    # What has an offset is looked up for each label, and never joined the other way round.
+    execution = one.offset(literal_column("0")).lateral("execution")
+    query = (
+        select(*execution.c)
+        .select_from(label.join(execution, true()))
+        .where(
+            label.c.tenant_id == bindparam("tenant", type_=_E.tenant_id.type),
+            label.c.key == bindparam("label_key_0", type_=label.c.key.type),
+            label.c.value == bindparam("label_value_0", type_=label.c.value.type),
+        )
+    )
+    here = label.c.execution_id
+    if is_after:
+        there: Any = bindparam("cursor", type_=here.type)
+        query = query.where(here < there if sorting.falls else here > there)
+    query = query.order_by(here.desc() if sorting.falls else here.asc())
+    return query.limit(bindparam("limit") if limit is None else literal_column(str(limit)))
 
 
 def _by_time(wanted: ExecutionFilter) -> list[Condition]:

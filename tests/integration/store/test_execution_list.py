@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -9,6 +10,7 @@ import pytest
 
 from runtime.model.execution import (
     NEWEST,
+    Execution,
     ExecutionFilter,
     ExecutionOrder,
     ExecutionOrderField,
@@ -16,9 +18,10 @@ from runtime.model.execution import (
     ExecutionStatus,
     TriggerKind,
 )
-from runtime.model.page import PageRequest
+from runtime.model.page import Page, PageRequest
 from runtime.store.execution_list import ExecutionList
 from runtime.store.execution_scan import written_limit
+from runtime.store.listing import Composer
 from runtime.store.shards import Shards
 from tests import make
 
@@ -126,3 +129,71 @@ def test_the_number_stands_in_the_text_where_one_index_serves_all_values(wanted:
 @pytest.mark.parametrize("wanted", BOUND)
 def test_the_number_is_bound_where_the_values_decide(wanted: ExecutionFilter):
     assert written_limit(wanted, NEWEST, 50) is None
+
+
+LABELLED = ExecutionFilter(labels=(("team", "pay"),))
+
+
+async def labelled(room, count: int, each: int) -> list[UUID]:
+    """So many executions, of which each so-manieth has the label; the ids of these, the newest first."""
+    for _ in range(count):
+        await room.queue()
+    rows = await room.sql.fetch(
+        "insert into execution_labels (tenant_id, shard, key, value, execution_id)"
+        " select tenant_id, shard, 'team', 'pay', id from (select *, row_number() over (order by id) as n"
+        " from workflow_executions) x where n % $1 = 0 returning execution_id",
+        each,
+    )
+    await room.sql.execute("analyze workflow_executions; analyze execution_labels")
+    return sorted((row["execution_id"] for row in rows), reverse=True)
+
+
+async def test_pages_of_what_has_a_label_meet_each_once_from_both_ends(room):
+    ids = await labelled(room, 20, 3)
+    shards = Shards.single(room.database)
+    executions = ExecutionList(shards)
+    oldest = ExecutionOrder(ExecutionOrderField.CREATED_AT, descending=False)
+
+    for order, expected in ((NEWEST, ids), (oldest, ids[::-1])):
+        met: list[UUID] = []
+        cursor: str | None = None
+        page: Page[Execution] = Page((), (), has_next=True)
+        while page.has_next:
+            page = await executions.page(
+                make.TENANT, LABELLED, PageRequest(4, cursor), shards.databases, order=order
+            )
+            met += [one.id for one in page.items]
+            cursor = page.cursors[-1]
+        assert met == expected
+        back = await executions.page(
+            make.TENANT,
+            LABELLED,
+            PageRequest(4, page.cursors[0], backward=True),
+            shards.databases,
+            order=order,
+        )
+        assert [one.id for one in back.items] == expected[:4]
+
+
+async def test_of_what_has_a_label_nothing_else_is_looked_at(room, monkeypatch):
+    await labelled(room, 400, 40)
+    asked = []
+    compose = Composer.statement
+
+    def noted(self, shape, build, values):
+        asked.append(compose(self, shape, build, values))
+        return asked[-1]
+
+    monkeypatch.setattr(Composer, "statement", noted)
+    shards = Shards.single(room.database)
+
+    page = await ExecutionList(shards).page(make.TENANT, LABELLED, PageRequest(5), shards.databases)
+
+    ((text, arguments),) = asked
+    async with room.database.tenant(make.TENANT) as connection:
+        plan = await connection.fetch(f"explain (analyze, timing off) {text}", *arguments)
+    scans = [row[0] for row in plan if " on workflow_executions_" in row[0]]
+    read = [re.search(r"rows=([\d.]+) loops=(\d+)\)$", line) for line in scans]
+    assert len(page.items) == 5
+    assert sum(float(one[1]) * int(one[2]) for one in read if one) == 6
+    assert not any("Removed" in row[0] for row in plan)
