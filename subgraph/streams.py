@@ -124,11 +124,13 @@ class Streams:
                     await self._give_way()
                     payload = await self._payload(build, event, operation.node, asked, context)
                     cursor = context.resume.at
-                    yield payload if cursor == payload.cursor else _at(payload, cursor)
-                    # Of all who share an answer the one for whom it was made.
-                    if (more := context.cost_room.more) > 0:
-                        context.cost_room.clear()
-                        await self._owe(context.who, more)
+                    try:
+                        yield payload if cursor == payload.cursor else _at(payload, cursor)
+                    finally:
+                        # Of all who share an answer the one for whom it was made, also when he leaves with it.
+                        if (more := context.cost_room.more) > 0:
+                            context.cost_room.clear()
+                            await self._owe(context.who, more)
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller hears of it and not what it is
             yield _failed(error, context)
 

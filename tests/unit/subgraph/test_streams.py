@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
@@ -91,6 +92,12 @@ class Room:
 
     async def follow(self, text: str = TEXT, who: str = "ann", **variables: Any) -> list[Any]:
         """All that one is told."""
+        return [one async for one in self.told(text, who, **variables)]
+
+    def told(
+        self, text: str = TEXT, who: str = "ann", **variables: Any
+    ) -> AsyncGenerator[Any, None]:
+        """What one is told, for as long as he stays."""
         operation = self.documents.operation(text, None, variables)
         assert isinstance(operation, Operation), operation
         context: Any = SimpleNamespace(
@@ -103,7 +110,7 @@ class Room:
             trace_id="0" * 32,
             tell_cost=None,
         )
-        return [one async for one in self.streams.run(operation, variables, context)]
+        return self.streams.run(operation, variables, context)
 
 
 def words(payloads: list[Any]) -> list[str]:
@@ -156,6 +163,16 @@ async def test_each_event_is_owed_once_by_whoever_it_was_made_for() -> None:
     await asyncio.gather(room.follow(), room.follow())
 
     assert room.owed == [("ann", 3)] * 2
+
+
+async def test_who_leaves_with_an_event_owes_it_all_the_same() -> None:
+    room = Room("a", "b")
+    room.more = 3
+
+    async with aclosing(room.told()) as told:
+        await anext(told)
+
+    assert room.owed == [("ann", 3)]
 
 
 async def test_one_who_leaves_while_he_writes_takes_nobody_with_him() -> None:
