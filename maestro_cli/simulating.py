@@ -73,7 +73,7 @@ def of_file(file: str, asked: Asked, imports: Sequence[str]) -> dict[str, Any]:
     from runtime.clock import SystemClock
     from runtime.connectors.registry import Registry
     from runtime.connectors.rehearsal import rehearse
-    from runtime.definition import validate
+    from runtime.definition import apply_params, validate
     from runtime.engine.simulation import Failing, Script
     from runtime.model.errors import StepErrorKind
     from runtime.model.values import Duration, Money
@@ -93,7 +93,8 @@ def of_file(file: str, asked: Asked, imports: Sequence[str]) -> dict[str, Any]:
         durations={key: Duration.parse(text) for key, text in asked.durations.items()},
         costs={key: Money.parse(text) for key, text in asked.costs.items()},
     )
-    simulation = rehearse(found.plan, registry, asked.input, script, now=SystemClock().now())
+    params = apply_params(found.plan, asked.input)
+    simulation = rehearse(found.plan, registry, params, script, now=SystemClock().now())
     return _as_graph(simulation)
 
 

@@ -48,6 +48,7 @@ from runtime.services.event_handler import EventHandlerService
 from runtime.services.execution import ExecutionService
 from runtime.services.execution_stats import ExecutionStatsService
 from runtime.services.health import HealthService
+from runtime.services.judges import Judges
 from runtime.services.rate import RateService
 from runtime.services.simulation import SimulationService
 from runtime.services.workflow import WorkflowService
@@ -246,10 +247,7 @@ async def open_runtime(
         tracing = tracing or stack.enter_context(_tracing(settings, service))
         shards = await Shards.open(shard_map)
         stack.push_async_callback(shards.close)
-        link = await RedisLink.open(redis_url, metrics=metrics)
-        stack.push_async_callback(link.close)
-        wakeup = Wakeup(link, shards=range(shards.count))
-        stack.push_async_callback(wakeup.close)
+        link, wakeup = await _open_redis(redis_url, shards, metrics, stack)
         registry = await _open_connectors(settings, clock, stack)
         logs = _log_writers(shards, wakeup)
         stack.push_async_callback(_close_all, logs)
@@ -258,6 +256,7 @@ async def open_runtime(
         enqueuer = _enqueuer(shards, metrics, births)
         stack.push_async_callback(enqueuer.close)
         queue, tenants = RedisQueue(link), TenantStore(shards.catalog)
+        judges = _judges(registry, stack)
         plans = PlanStore(shards.catalog, copies=shards.databases[1:])
         executions = ExecutionService(
             shards=shards,
@@ -273,6 +272,7 @@ async def open_runtime(
             entropy=entropy,
             blobs=blobs,
             changes=_changes(shards, wakeup, entropy, stack),
+            judges=judges,
             max_input_bytes=settings.api.max_input_bytes,
         )
         services = _services(
@@ -286,6 +286,7 @@ async def open_runtime(
             plans=plans,
             blobs=blobs,
             registry=registry,
+            judges=judges,
             clock=clock,
             entropy=entropy,
             metrics=metrics,
@@ -320,6 +321,24 @@ def _changes(
     return changes
 
 
+def _judges(registry: Registry, stack: contextlib.AsyncExitStack) -> Judges:
+    """The processes that judge; none of them is started yet."""
+    judges = Judges(registry.catalog())
+    stack.push_async_callback(judges.close)
+    return judges
+
+
+async def _open_redis(
+    url: str, shards: Shards, metrics: Metrics, stack: contextlib.AsyncExitStack
+) -> tuple[RedisLink, Wakeup]:
+    """The connection, and the wake-ups that go through it."""
+    link = await RedisLink.open(url, metrics=metrics)
+    stack.push_async_callback(link.close)
+    wakeup = Wakeup(link, shards=range(shards.count))
+    stack.push_async_callback(wakeup.close)
+    return link, wakeup
+
+
 async def _open_connectors(
     settings: Settings, clock: Clock, stack: contextlib.AsyncExitStack
 ) -> Registry:
@@ -341,6 +360,7 @@ def _workflows(
     shards: Shards,
     registry: Registry,
     executions: ExecutionService,
+    judges: Judges,
     *,
     metrics: Metrics,
     clock: Clock,
@@ -350,6 +370,7 @@ def _workflows(
     return WorkflowService(
         database=shards.catalog,
         registry=registry,
+        judges=judges,
         clock=clock,
         entropy=entropy,
         metrics=metrics,
@@ -370,13 +391,21 @@ def _services(
     plans: PlanStore,
     blobs: Blobs,
     registry: Registry,
+    judges: Judges,
     clock: Clock,
     entropy: Entropy,
     metrics: Metrics,
 ) -> Services:
     """All services; that of executions is made before, because others are made of it."""
     workflows = _workflows(
-        settings, shards, registry, executions, metrics=metrics, clock=clock, entropy=entropy
+        settings,
+        shards,
+        registry,
+        executions,
+        judges,
+        metrics=metrics,
+        clock=clock,
+        entropy=entropy,
     )
     artifacts = ArtifactService(shards=shards, blobs=blobs, plans=plans)
     return Services(
@@ -399,6 +428,7 @@ def _services(
             executions=executions,
             artifacts=artifacts,
             registry=registry,
+            judges=judges,
             clock=clock,
             metrics=metrics,
         ),

@@ -19,7 +19,6 @@ from runtime.connectors.registry import Registry
 from runtime.definition.example import example_of, written_example
 from runtime.definition.finding import did_you_mean
 from runtime.definition.outputs import find_info
-from runtime.definition.params import apply_params
 from runtime.engine.event import StepError
 from runtime.engine.program import Program
 from runtime.engine.simulate import simulate
@@ -46,13 +45,13 @@ _NAMED: Final = 5
 def rehearse(
     plan: Plan,
     registry: Registry,
-    given: Json,
+    params: Json,
     script: Script,
     *,
     now: datetime,
     is_over: Callable[[], bool] = lambda: False,
 ) -> Simulation:
-    """Let an execution of a plan happen, without any effect; raises Invalid, or BadInput for the script."""
+    """Let an execution of a plan happen, without any effect; raises BadInput for the script. `params` are complete."""
     undone = undecided(plan)
     if undone:
         shown = ", ".join(f"{key} ({what})" for key, what in undone[:_NAMED])
@@ -67,7 +66,6 @@ def rehearse(
             f"There is no step {name!r}{f'; {near}' if near else '.'}", reason="UNKNOWN_STEP"
         )
     _check_script(plan, script)
-    params = apply_params(plan, given)
     version = None if plan.version is None else str(plan.version)
     run = RunInfo(
         id=_NOBODY,

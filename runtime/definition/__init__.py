@@ -10,17 +10,23 @@ from runtime.definition.calling import called
 from runtime.definition.canonical import canonical_bytes, canonical_digest
 from runtime.definition.compile import compile_plan, config_hash
 from runtime.definition.diff import diff_definitions
-from runtime.definition.effort import TooCostly
+from runtime.definition.effort import QUICK, TooCostly, budget
 from runtime.definition.language import NAME
 from runtime.definition.params import apply_params
+from runtime.definition.question import DocumentQuestion, InputQuestion, Question
 from runtime.definition.schema import json_schema, schema_text
 from runtime.definition.validate import Validation, validate
 
 __all__ = [
     "NAME",
+    "QUICK",
+    "DocumentQuestion",
+    "InputQuestion",
+    "Question",
     "TooCostly",
     "Validation",
     "apply_params",
+    "budget",
     "called",
     "canonical_bytes",
     "canonical_digest",

@@ -2,7 +2,7 @@
 
 Nearly every value does fit, so this is what runs nearly always: the schema is compiled once into
 closures. Whatever it does not understand it does not accept; the jsonschema library then judges,
-slowly, and finds the words. Both pay into the budget that is open.
+slowly, where nobody waits, and finds the words. This pays into the budget that is open.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final, TypeAlias, cast
 
 from runtime.definition.effort import pay
-from runtime.definition.pattern import SIGNS_AT_ONCE, BadPattern, linear_pattern
+from runtime.definition.pattern import small_pattern
 from runtime.expression import Kinds
 
 Accept: TypeAlias = Callable[[Any], bool]
@@ -69,9 +69,9 @@ def _never(_value: Any) -> bool:
     return False
 
 
-def compile_accept(schema: Any) -> Accept:
-    """A function that answers True only for what surely fits."""
-    return _Compiler(schema).compile(schema, 0)
+def compile_accept(schema: Any, root: Any = None) -> Accept:
+    """A function that answers True only for what surely fits; `root` is what references lead into."""
+    return _Compiler(schema if root is None else root).compile(schema, 0)
 
 
 class _Compiler:
@@ -217,11 +217,8 @@ def _items(element: Accept) -> Accept:
 def _bound(keyword: str, expected: Any) -> Accept | None:
     """Bounds of texts, numbers and lists; each lets other kinds of values pass, as JSON Schema does."""
     if keyword == "pattern":
-        try:
-            matches = linear_pattern(expected)
-        except BadPattern:
-            return None
-        return lambda value: type(value) is not str or _matches(matches, value)
+        matches = small_pattern(expected)
+        return matches and (lambda value: type(value) is not str or matches(value))
     if keyword in _LENGTHS:
         kind, fits = _LENGTHS[keyword]
         return lambda value: not isinstance(value, kind) or fits(len(value), expected)
@@ -229,11 +226,6 @@ def _bound(keyword: str, expected: Any) -> Accept | None:
         within = _RANGES[keyword]
         return lambda value: not _is_number(value) or within(value, expected)
     return None
-
-
-def _matches(matches: Callable[[str], bool], value: str) -> bool:
-    pay(1 + len(value) // SIGNS_AT_ONCE)
-    return matches(value)
 
 
 def _is_number(value: Any) -> bool:

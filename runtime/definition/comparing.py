@@ -1,13 +1,8 @@
-"""Whether two JSON values are the same: 1 is 1.0, true is not 1, the order of keys does not matter.
-
-Both ways pay for what they look at, list by list and mapping by mapping.
-"""
+"""Whether two JSON values are the same: 1 is 1.0, true is not 1, the order of keys does not matter."""
 
 from __future__ import annotations
 
 from typing import Any
-
-from runtime.definition.effort import pay
 
 
 def same(one: Any, other: Any) -> bool:
@@ -15,12 +10,10 @@ def same(one: Any, other: Any) -> bool:
     if isinstance(one, list):
         if not isinstance(other, list) or len(one) != len(other):
             return False
-        pay(1 + len(one) // 2)
         return all(map(same, one, other))
     if isinstance(one, dict):
         if not isinstance(other, dict) or len(one) != len(other):
             return False
-        pay(1 + len(one))
         return all(key in other and same(value, other[key]) for key, value in one.items())
     if isinstance(one, bool) or isinstance(other, bool):
         return one is other
@@ -39,10 +32,8 @@ def mark(value: Any) -> Any:
 
 def _text(value: Any) -> str:
     if isinstance(value, list):
-        pay(1 + len(value))
         return f"[{','.join(map(_text, value))}]"
     if isinstance(value, dict):
-        pay(1 + len(value))
         return f"{{{','.join(f'{key!r}:{_text(value[key])}' for key in sorted(value))}}}"
     is_whole = isinstance(value, float) and value.is_integer()
     return repr(int(value) if is_whole else value)

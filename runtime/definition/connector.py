@@ -20,6 +20,7 @@ from referencing.exceptions import Unresolvable
 from runtime.abi.catalog import Catalog, ConnectorInfo
 from runtime.definition.accept import Accept, Unknown, compile_accept
 from runtime.definition.document import Step
+from runtime.definition.effort import nobody_waits
 from runtime.definition.finding import Findings, Path
 from runtime.definition.outputs import find_info, parse_ref
 from runtime.definition.types import Types
@@ -119,6 +120,7 @@ def check_input(
     info: ConnectorInfo, value: Any, step: Step, inside: Path, findings: Findings
 ) -> None:
     """Say what is wrong with a `with` block that was not accepted at once."""
+    nobody_waits()
     _, validator = _judges(_Schema(info))
     try:
         errors = sorted(

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from runtime.definition.effort import FULL, budget
 from runtime.definition.finding import Findings, Path
 from runtime.definition.language import (
     API_VERSION,
@@ -111,10 +110,9 @@ def read_document(
     if not isinstance(source, dict):
         findings.error("type", f"a workflow is a mapping, not {kind_of(source)}", ())
         return Document({})
-    with budget(FULL):  # For all the JSON Schemas that stand in it.
-        if is_manifest(source):
-            return _manifest(source, Reading(findings, camel=True, keys=keys))
-        return _flat(source, Reading(findings, keys=keys))
+    if is_manifest(source):
+        return _manifest(source, Reading(findings, camel=True, keys=keys))
+    return _flat(source, Reading(findings, keys=keys))
 
 
 def _flat(source: dict[str, Json], reading: Reading) -> Document:

@@ -1,6 +1,7 @@
-"""What judging somebody's data by somebody's schema may cost: a budget that every part of the work pays into.
+"""How much may be done with somebody's data while others wait: a budget that our own code pays into.
 
-The unit is about a microsecond of a usual core. Who opens no budget is not counted.
+What can't be bounded so, because a library does it, runs only where nobody waits: there no budget is open.
+The unit is about a microsecond of a usual core.
 """
 
 from __future__ import annotations
@@ -10,19 +11,18 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final
 
-QUICK: Final = 20_000  # What may be done while others wait: some tens of milliseconds at worst.
-FULL: Final = 2_000_000  # What may be done at all, in a thread: a few seconds at worst.
+QUICK: Final = 20_000  # Some tens of milliseconds at worst.
 
 _left: ContextVar[list[int] | None] = ContextVar("left_of_the_budget", default=None)
 
 
 class TooCostly(Exception):
-    """Judging this value by this schema takes more work than it may."""
+    """Judging this takes more work than may be done here."""
 
 
 @contextmanager
 def budget(units: int) -> Iterator[None]:
-    """Within, `pay` raises TooCostly when more than so much has been paid in all."""
+    """Others wait: within, `pay` raises TooCostly when more than so much has been paid, `nobody_waits` at once."""
     token = _left.set([units])
     try:
         yield
@@ -37,3 +37,9 @@ def pay(units: int) -> None:
         left[0] -= units
         if left[0] < 0:
             raise TooCostly
+
+
+def nobody_waits() -> None:
+    """Before whatever has no bound of its own; raises TooCostly where others wait."""
+    if _left.get() is not None:
+        raise TooCostly

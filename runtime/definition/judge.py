@@ -1,13 +1,15 @@
-"""The judge of params: JSON Schema, within a budget and with patterns in linear time.
+"""The judge of params: JSON Schema as the jsonschema library reads it, with patterns in linear time.
 
-Whoever publishes a workflow writes the schema, and whoever starts it the input; neither may keep a
-server busy. So patterns are run by RE2, values are compared within the budget, and every keyword that is
-applied pays for what it looks at, and for the message when it complains.
+It has no bound of its own, whatever the schema and the input are: it runs where nobody waits for it, in a process that
+can be ended. What is here instead of the library's own keywords is here for what they mean (patterns of RE2, exact
+multiples), for their words, or because the library's take the square of an ordinary list.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from fractions import Fraction
 from itertools import islice
 from typing import Any, Final, cast
 
@@ -19,44 +21,32 @@ from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
 from runtime.definition.comparing import mark, same
-from runtime.definition.effort import pay
-from runtime.definition.pattern import SIGNS_AT_ONCE, BadPattern, linear_pattern, name_signs
-from runtime.definition.unevaluated import DESCENT, unevaluated_items, unevaluated_properties
+from runtime.definition.pattern import BadPattern, linear_pattern
+from runtime.definition.unevaluated import unevaluated_items, unevaluated_properties
 from runtime.model.values import Json
 
-_NAMES_AT_ONCE: Final = 10  # Of names that are looked up, for one unit.
+_MOST_LEVELS: Final = 150
+_NAMED: Final = 10
 _SHOWN: Final = 100
+
+_level: ContextVar[list[int] | None] = ContextVar("level_of_the_judge", default=None)
 
 
 def judge(schema: Json) -> Validator:
-    """A validator; call it through `misfits`, in a budget."""
-    registry: Registry[Any] = Registry()
-    if _refers_by_name(schema):
-        # Known beforehand: the library looks through the whole schema each time a reference meets a new one.
-        resource = DRAFT202012.create_resource(cast("Any", schema))
-        registry = registry.with_resource(resource.id() or "", resource).crawl()
+    """A validator; call it through `misfits`."""
+    # Known beforehand: the library looks through the whole schema each time a reference meets a new one.
+    resource = DRAFT202012.create_resource(cast("Any", schema))
+    registry: Registry[Any] = Registry().with_resource(resource.id() or "", resource).crawl()
     return cast("Validator", _Judge(schema, registry=registry, format_checker=FORMATS))
 
 
 def misfits(validator: Validator, value: Json, most: int) -> list[ValidationError]:
-    """The first misfits; raises TooCostly, and what the library raises for a broken schema."""
-    return list(islice(validator.iter_errors(value), most))
-
-
-def _refers_by_name(schema: Any) -> bool:
-    """Whether a reference in a schema leads to an anchor, not along a path; pays for the look at all that follows."""
-    todo, found, count = [schema], False, 0
-    while todo:
-        one = todo.pop()
-        if isinstance(one, dict):
-            targets = (one.get("$ref"), one.get("$dynamicRef"))
-            found |= any(isinstance(to, str) and not f"{to}/".startswith("#/") for to in targets)
-            count += 1
-        if isinstance(one, dict | list):
-            todo += one.values() if isinstance(one, dict) else one
-            pay(1 + len(one) // _NAMES_AT_ONCE)
-    pay(2 * DESCENT * count if found else 0)
-    return found
+    """The first misfits; raises RecursionError, and what the library raises for a broken schema."""
+    token = _level.set([0])
+    try:
+        return list(islice(validator.iter_errors(value), most))
+    finally:
+        _level.reset(token)
 
 
 def _formats() -> FormatChecker:
@@ -73,71 +63,25 @@ def _formats() -> FormatChecker:
 FORMATS: Final = _formats()
 
 
-def _paid(name: str, check: Callable[..., Any]) -> Callable[..., Any]:
-    cost = _COSTS.get(name, _one)
+def _leveled(check: Callable[..., Any]) -> Callable[..., Any]:
+    """Raises RecursionError beyond so many levels: the library's own end to that is not an orderly one."""
 
     def run(validator: Any, expected: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
-        pay(cost(expected, instance))
-        for error in check(validator, expected, instance, schema) or ():
-            if not isinstance(error.validator, str):  # Said here, not further down.
-                pay(2 * DESCENT + len(error.message) // SIGNS_AT_ONCE)
-            yield error
+        level = _level.get() or [0]
+        level[0] += 1
+        try:
+            if level[0] > _MOST_LEVELS:
+                raise RecursionError
+            yield from check(validator, expected, instance, schema) or ()
+        finally:
+            level[0] -= 1
 
     return run
 
 
-def _one(_expected: Any, _instance: Any) -> int:
-    return 1
-
-
-def _each_schema(expected: Any, _instance: Any) -> int:
-    return DESCENT * (1 + len(expected))
-
-
-def _each_part(kind: type[Any]) -> Callable[[Any, Any], int]:
-    """Every element of a list, or every key of a mapping, is judged by a schema."""
-    return lambda expected, instance: (
-        1 + DESCENT * len(instance)
-        if isinstance(instance, kind) and not isinstance(expected, bool)
-        else 1
-    )
-
-
-def _each_name(expected: Any, instance: Any) -> int:
-    """Names are looked up, and what is there is judged."""
-    if not isinstance(instance, dict):
-        return 1
-    return 1 + len(expected) // _NAMES_AT_ONCE + DESCENT * min(len(expected), len(instance))
-
-
-_COSTS: Final[dict[str, Callable[[Any, Any], int]]] = {
-    "allOf": _each_schema,
-    "anyOf": _each_schema,
-    "oneOf": _each_schema,
-    "not": lambda _expected, _instance: 2 * DESCENT,
-    "if": lambda _expected, _instance: 3 * DESCENT,
-    "$ref": lambda expected, _instance: 4 * DESCENT + expected.count("/"),
-    "$dynamicRef": lambda expected, _instance: 4 * DESCENT + expected.count("/"),
-    "items": _each_part(list),
-    "contains": _each_part(list),
-    "propertyNames": _each_part(dict),
-    "prefixItems": lambda expected, instance: (
-        1 + DESCENT * min(len(expected), len(instance)) if isinstance(instance, list) else 1
-    ),
-    "properties": _each_name,
-    "dependentSchemas": _each_name,
-    "multipleOf": lambda _expected, _instance: DESCENT,
-    "format": lambda _expected, instance: (
-        DESCENT + len(instance) // _NAMES_AT_ONCE if isinstance(instance, str) else 1
-    ),
-}
-
-
 def _pattern(_validator: Any, expected: str, instance: Any, _schema: Any) -> Iterator[Any]:
-    if isinstance(instance, str):
-        pay(len(instance) // SIGNS_AT_ONCE)
-        if not linear_pattern(expected)(instance):
-            yield ValidationError(f"{instance!r} does not match {expected!r}")
+    if isinstance(instance, str) and not linear_pattern(expected)(instance):
+        yield ValidationError(f"{_shown(instance)} does not match {expected!r}")
 
 
 def _pattern_properties(
@@ -145,40 +89,49 @@ def _pattern_properties(
 ) -> Iterator[Any]:
     if not isinstance(instance, dict):
         return
-    pay(len(expected) * name_signs(instance))
     for pattern, schema in expected.items():
         fits = linear_pattern(pattern)
         for key, one in instance.items():
             if fits(key):
-                pay(DESCENT)
                 yield from validator.descend(one, schema, path=key, schema_path=pattern)
 
 
 def _additional(validator: Any, expected: Any, instance: Any, schema: Any) -> Iterator[Any]:
     if not isinstance(instance, dict) or expected is True:
         return
-    known, patterns = schema.get("properties", {}), schema.get("patternProperties", {})
-    pay(1 + len(instance) // _NAMES_AT_ONCE)
-    if patterns:
-        pay(len(patterns) * name_signs(instance))
-    matches = [linear_pattern(one) for one in patterns]
-    extras = [k for k in instance if k not in known and not any(fits(k) for fits in matches)]
+    extras = additional(instance, schema)
     if expected is False and extras:
-        yield ValidationError(f"{', '.join(map(repr, extras[:10]))} can't stand here")
+        yield ValidationError(f"{', '.join(map(repr, extras[:_NAMED]))} can't stand here")
     elif isinstance(expected, dict):
-        pay(DESCENT * len(extras))
         for extra in extras:
             yield from validator.descend(instance[extra], expected, path=extra)
+
+
+def additional(instance: dict[str, Any], schema: Any) -> list[str]:
+    """The keys for which `properties` and `patternProperties` beside `additionalProperties` do not provide."""
+    known = schema.get("properties", {})
+    matches = [linear_pattern(one) for one in schema.get("patternProperties", ())]
+    return [k for k in instance if k not in known and not any(fits(k) for fits in matches)]
+
+
+def _multiple(_validator: Any, expected: Any, instance: Any, _schema: Any) -> Iterator[Any]:
+    """Of numbers as they are written, exactly: 0.3 is a multiple of 0.1, whatever binary fractions make of them."""
+    if isinstance(instance, int | float) and not isinstance(instance, bool):
+        quotient = _exact(instance) / _exact(expected)
+        if quotient.denominator != 1:
+            yield ValidationError(f"{_shown(instance)} is not a multiple of {_shown(expected)}")
+
+
+def _exact(number: Any) -> Fraction:
+    return Fraction(repr(number)) if isinstance(number, float) else Fraction(number)
 
 
 def _required(_validator: Any, expected: Any, instance: Any, schema: Any) -> Iterator[Any]:
     """As the library, but each misfit says in `validator_value` the one name that is missing."""
     if not isinstance(instance, dict):
         return
-    pay(len(expected) // _NAMES_AT_ONCE)
     for name in expected:
         if name not in instance:
-            pay(2 * DESCENT)
             yield ValidationError(
                 f"{name!r} is a required property",
                 validator="required",
@@ -188,24 +141,10 @@ def _required(_validator: Any, expected: Any, instance: Any, schema: Any) -> Ite
             )
 
 
-def _dependent(_validator: Any, expected: Any, instance: Any, _schema: Any) -> Iterator[Any]:
-    if not isinstance(instance, dict):
-        return
-    pay(len(expected) // _NAMES_AT_ONCE)
-    for name, others in expected.items():
-        if name in instance:
-            pay(1 + len(others) // _NAMES_AT_ONCE)
-            for one in others:
-                if one not in instance:
-                    yield ValidationError(f"{one!r} is a dependency of {name!r}")
-
-
 def _unique(_validator: Any, expected: Any, instance: Any, _schema: Any) -> Iterator[Any]:
-    if not expected or not isinstance(instance, list):
-        return
-    pay(1 + len(instance) // 2)
-    if len({mark(one) for one in instance}) < len(instance):
-        yield ValidationError(f"{instance!r} has non-unique elements")
+    wanted = expected and isinstance(instance, list)
+    if wanted and len({mark(one) for one in instance}) < len(instance):
+        yield ValidationError(f"{_shown(instance)} has non-unique elements")
 
 
 def _const(_validator: Any, expected: Any, instance: Any, _schema: Any) -> Iterator[Any]:
@@ -214,7 +153,6 @@ def _const(_validator: Any, expected: Any, instance: Any, _schema: Any) -> Itera
 
 
 def _enum(_validator: Any, expected: Any, instance: Any, _schema: Any) -> Iterator[Any]:
-    pay(len(expected) // 2)
     if not any(same(one, instance) for one in expected):
         yield ValidationError(f"{_shown(instance)} is not one of {_shown(expected)}")
 
@@ -235,13 +173,13 @@ def _shown(value: Any) -> str:
 _Judge: Any = extend(  # type: ignore[no-untyped-call]  # jsonschema leaves it untyped
     Draft202012Validator,
     {
-        name: _paid(name, check)
+        name: _leveled(check)
         for name, check in {
             **Draft202012Validator.VALIDATORS,
             "additionalProperties": _additional,
             "const": _const,
-            "dependentRequired": _dependent,
             "enum": _enum,
+            "multipleOf": _multiple,
             "not": _not,
             "pattern": _pattern,
             "patternProperties": _pattern_properties,
@@ -256,7 +194,7 @@ _evolve: Final = _Judge.evolve
 
 
 def _stay(self: Any, **changes: Any) -> Any:
-    """The library takes another class for a schema that says `$schema`: one without budget, with Python's patterns."""
+    """The library takes another class for a schema that says `$schema`: one with Python's patterns."""
     schema = changes.get("schema")
     if isinstance(schema, dict) and "$schema" in schema:
         changes["schema"] = {key: one for key, one in schema.items() if key != "$schema"}

@@ -16,10 +16,11 @@ from jsonschema.protocols import Validator
 from referencing.exceptions import Unresolvable
 
 from runtime.definition.accept import Accept, compile_accept
-from runtime.definition.effort import FULL, QUICK, TooCostly, budget, pay
+from runtime.definition.effort import QUICK, budget, nobody_waits, pay
 from runtime.definition.finding import Findings, Path, did_you_mean
 from runtime.definition.judge import FORMATS, judge, misfits
 from runtime.definition.pattern import BadPattern
+from runtime.definition.plain import is_plain
 from runtime.definition.shape import kind_of
 from runtime.definition.subschemas import Refusal, check_subschemas
 from runtime.expression import MAX_COMPARED
@@ -83,11 +84,11 @@ def check_schema(schema: dict[str, Json], path: Path, findings: Findings) -> Non
 
 
 def _check(schema: dict[str, Json]) -> None:
-    try:
-        Draft202012Validator.check_schema(schema, format_checker=FORMATS)
-        check_subschemas(schema)
-    except TooCostly:
-        raise Refusal("checking this schema takes too long", ()) from None
+    if is_plain(schema):
+        return
+    nobody_waits()
+    Draft202012Validator.check_schema(schema, format_checker=FORMATS)
+    check_subschemas(schema)
 
 
 def _expand(value: dict[str, Json], path: Path, findings: Findings) -> dict[str, Json]:
@@ -145,7 +146,6 @@ def _plain_part(schema: dict[str, Json]) -> dict[str, Json]:
 def _check_defaults(
     schema: dict[str, Json], path: Path, findings: Findings, *, short: bool
 ) -> None:
-    """All of them pay into the one budget of the document; after the one that uses it up none is looked at."""
     properties = schema.get("properties")
     if not isinstance(properties, dict):
         return
@@ -154,13 +154,14 @@ def _check_defaults(
         if not isinstance(one, dict) or "default" not in one:
             continue
         place = _place(path, ["properties", name, "default"], short=short)
+        if compile_accept(one, schema)(one["default"]):
+            continue
+        nobody_waits()
         try:
             validator = validator or judge(schema)
             errors = misfits(validator.evolve(schema=one), one["default"], 1)
-        except (TooCostly, RecursionError) as error:
-            findings.error("params-schema", f"the default of {name} takes too long to check", place)
-            if isinstance(error, TooCostly):
-                return
+        except RecursionError:
+            findings.error("params-schema", f"the default of {name} is nested too deeply", place)
             continue
         if errors:
             findings.error(
@@ -184,15 +185,15 @@ class _Carried:
 
 
 @lru_cache(maxsize=512)
-def _compiled(digest: str, carried: _Carried) -> tuple[Accept, Validator]:  # noqa: ARG001 - the digest is the key
-    return compile_accept(carried.schema), judge(carried.schema)
+def _accepting(digest: str, carried: _Carried) -> Accept:  # noqa: ARG001 - the digest is the key
+    return compile_accept(carried.schema)
 
 
 def apply_params(plan: Plan, input: Json, *, quickly: bool = False) -> Json:
     """The input with defaults filled in; raises Invalid with every misfit, field by field.
 
-    Takes up to a few seconds for what is large. `quickly` gives up after some tens of milliseconds and raises
-    TooCostly: whoever must not keep others waiting asks so first, and then again in a thread.
+    `quickly` ends within some tens of milliseconds and raises TooCostly for whatever does not surely fit by then:
+    whoever keeps others waiting asks so. What is asked otherwise has no bound.
     """
     if plan.params_schema is None:
         if input is None:
@@ -200,24 +201,21 @@ def apply_params(plan: Plan, input: Json, *, quickly: bool = False) -> Json:
         if not isinstance(input, dict):
             raise Invalid([Problem("params", "the input is a mapping of params", path=("input",))])
         return input
-    try:
-        with budget(QUICK if quickly else FULL):
-            return _applied(plan.digest.text, plan.params_schema, {} if input is None else input)
-    except TooCostly:
-        if quickly:
-            raise
-        message = "the input is too large for its schema: checking it takes too long"
-        raise Invalid([Problem("params", message, path=("input",))]) from None
+    if quickly:
+        with budget(QUICK):
+            return apply_schema(plan.digest.text, plan.params_schema, input)
+    return apply_schema(plan.digest.text, plan.params_schema, input)
 
 
-def _applied(digest: str, schema: Json, input: Json) -> Json:
-    filled = with_defaults(schema, input)
-    accepts, validator = _compiled(digest, _Carried(schema))
-    if accepts(filled):
+def apply_schema(digest: str, schema: Json, input: Json) -> Json:
+    """As `apply_params`, by the schema with this digest alone; in a budget it raises TooCostly."""
+    filled = with_defaults(schema, {} if input is None else input)
+    if _accepting(digest, _Carried(schema))(filled):
         return filled
+    nobody_waits()
     try:
         errors = sorted(
-            misfits(validator, filled, _MAX_PROBLEMS),
+            misfits(judge(schema), filled, _MAX_PROBLEMS),
             key=lambda one: [str(p) for p in one.absolute_path],
         )
     except RecursionError:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import re2  # type: ignore[import-untyped]  # it comes without types
 
 from runtime.definition.effort import pay
 
-SIGNS_AT_ONCE: Final = (
-    50  # Of a text that a pattern or a message goes through, for one unit of the budget.
-)
 _MAX_PATTERN: Final = 2_000
-_COMPILING: Final = 50
+_SMALL: Final = 200
+_SMALL_BYTES: Final = (
+    1 << 16
+)  # What the program of a small pattern may take; compiling stops there.
+_COMPILING: Final = 500
+_AT_ONCE: Final = 80  # Steps of a program through characters, for one unit of the budget.
+
+Matches = Callable[[str], bool]
 
 
 class BadPattern(ValueError):
@@ -22,23 +26,48 @@ class BadPattern(ValueError):
 
 
 @lru_cache(maxsize=1_024)
-def linear_pattern(text: str) -> Callable[[str], bool]:
-    """Whether a text contains a match; raises BadPattern for what RE2 does not take. Pays for compiling alone."""
+def linear_pattern(text: str) -> Matches:
+    """Whether a text contains a match; raises BadPattern for what RE2 does not take.
+
+    Linear in the text, and that many times the pattern: what is large is run where nobody waits.
+    """
     if len(text) > _MAX_PATTERN:
         raise BadPattern(f"a pattern has at most {_MAX_PATTERN:,} characters")
     options = re2.Options()
     options.log_errors = False
     try:
-        compiled = re2.compile(text, options)
+        search = re2.compile(text, options).search
     except (re2.error, UnicodeError) as error:
         said = error.args[0] if error.args else "no regular expression"
         said = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
         raise BadPattern(said[:200]) from None
-    pay(_COMPILING + compiled.programsize // 2)
-    search = compiled.search
     return lambda value: search(value) is not None
 
 
-def name_signs(names: Iterable[str]) -> int:
-    """What one pattern costs that is tried on each of these names."""
-    return sum(2 + len(name) // SIGNS_AT_ONCE for name in names)
+def small_pattern(text: str) -> Matches | None:
+    """The same for a pattern that is cheap to compile, which pays for each match by its size; None for others."""
+    if len(text) > _SMALL:
+        return None
+    compiled = _small(text)
+    if compiled is None:
+        return None
+    search, size = compiled.search, compiled.programsize
+
+    def matches(value: str) -> bool:
+        pay(1 + len(value) * size // _AT_ONCE)
+        return search(value) is not None
+
+    return matches
+
+
+@lru_cache(maxsize=4_096)
+def _small(text: str) -> Any:
+    """Also what can't be compiled so is remembered."""
+    pay(_COMPILING)
+    options = re2.Options()
+    options.log_errors = False
+    options.max_mem = _SMALL_BYTES
+    try:
+        return re2.compile(text, options)
+    except (re2.error, UnicodeError):
+        return None

@@ -18,9 +18,9 @@ from referencing.jsonschema import DRAFT202012
 
 from runtime.definition.judge import FORMATS
 from runtime.definition.pattern import BadPattern, linear_pattern
+from runtime.definition.plain import MAX_UNFOLDED
 from runtime.model.values import Json
 
-MAX_UNFOLDED: Final = 20_000
 _MAPS: Final = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
 _LISTS: Final = ("allOf", "anyOf", "oneOf", "prefixItems")
 _SINGLE: Final = (

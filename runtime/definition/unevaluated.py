@@ -1,7 +1,7 @@
 """What a schema leaves unevaluated: `unevaluatedItems` and `unevaluatedProperties` of JSON Schema 2020-12.
 
 The library keeps what is evaluated in lists and searches them for each element, and judges each subschema of an
-`allOf` again: the square of the input, and more. Here it is a set, and everything is paid for.
+`allOf` again: the square of the input, and more. Here it is a set.
 """
 
 from __future__ import annotations
@@ -11,11 +11,8 @@ from typing import Any, Final
 
 from jsonschema.exceptions import ValidationError
 
-from runtime.definition.effort import pay
-from runtime.definition.pattern import linear_pattern, name_signs
+from runtime.definition.pattern import linear_pattern
 
-DESCENT: Final = 5  # What applying one more schema costs, whatever stands in it.
-_AT_ONCE: Final = 5
 _SHOWN: Final = 10
 
 
@@ -37,7 +34,6 @@ def unevaluated_properties(
 
 
 def _complain(validator: Any, expected: Any, left: dict[Any, Any]) -> Iterator[Any]:
-    pay(1 + DESCENT * len(left))
     wrong = [key for key, one in left.items() if not _fits(validator, expected, one)]
     if wrong:
         shown = ", ".join(map(repr, wrong[:_SHOWN]))
@@ -52,12 +48,10 @@ def _of_schema(validator: Any, instance: Any, schema: Any, *, is_top: bool = Fal
     """The keys or indexes that a schema which the instance fits has evaluated; its own keyword left out at the top."""
     if not isinstance(schema, dict):
         return set()
-    pay(DESCENT + len(instance) // _AT_ONCE)
     own = _of_keys if isinstance(instance, dict) else _of_indexes
     found = own(validator, instance, schema, is_top=is_top)
     for key in ("$ref", "$dynamicRef"):
         if key in schema:
-            pay(4 * DESCENT)
             resolved = validator._resolver.lookup(schema[key])  # noqa: SLF001 - as the library's own keywords do
             inside = validator.evolve(schema=resolved.contents, _resolver=resolved.resolver)
             found |= _of_schema(inside, instance, resolved.contents)
@@ -71,7 +65,6 @@ def _applied(validator: Any, instance: Any, schema: dict[str, Any]) -> Iterator[
     yield from schema.get("allOf", ())
     for key in ("anyOf", "oneOf"):
         for one in schema.get(key, ()):
-            pay(DESCENT)
             if _fits(validator, one, instance):
                 yield one
     if "if" in schema:
@@ -80,7 +73,6 @@ def _applied(validator: Any, instance: Any, schema: dict[str, Any]) -> Iterator[
             yield schema["if"]
         yield schema.get("then" if holds else "else")
     if isinstance(instance, dict) and "dependentSchemas" in schema:
-        pay(len(schema["dependentSchemas"]))
         yield from (one for key, one in schema["dependentSchemas"].items() if key in instance)
 
 
@@ -91,7 +83,6 @@ def _of_keys(
         return set(instance)
     found: set[Any] = schema.get("properties", {}).keys() & instance.keys()
     patterns = schema.get("patternProperties", ())
-    pay(len(patterns) * name_signs(instance))
     for fits in map(linear_pattern, patterns):
         found |= set(filter(fits, instance))
     return found
@@ -104,6 +95,5 @@ def _of_indexes(
         return set(range(len(instance)))
     found = set(range(len(schema.get("prefixItems", ()))))
     if "contains" in schema:
-        pay(DESCENT * len(instance))
         found |= {i for i, one in enumerate(instance) if _fits(validator, schema["contains"], one)}
     return found

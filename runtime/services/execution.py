@@ -54,6 +54,7 @@ from runtime.services.comparison import compare
 from runtime.services.execution_range import Places, refuse_live_search, refuse_unbounded
 from runtime.services.intake import Intake, Intent
 from runtime.services.item import ItemService
+from runtime.services.judges import Judges
 from runtime.services.live import LiveList
 from runtime.services.live_execution import LiveExecutions
 from runtime.services.message import Messenger
@@ -102,6 +103,7 @@ class ExecutionService:
         entropy: Entropy,
         blobs: Blobs,
         changes: Changes,
+        judges: Judges,
         max_input_bytes: int,
     ) -> None:
         self._shards = shards
@@ -133,6 +135,7 @@ class ExecutionService:
             clock=clock,
             entropy=entropy,
             blobs=blobs,
+            judges=judges,
             max_input_bytes=max_input_bytes,
         )
 

@@ -6,7 +6,6 @@ remembered for a second, because callers ask for the same few workflows again an
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,7 +15,6 @@ from uuid import UUID
 import orjson
 
 from runtime.clock import Clock
-from runtime.definition import TooCostly, apply_params
 from runtime.entropy import Entropy
 from runtime.model.blob import goes_out
 from runtime.model.errors import (
@@ -34,6 +32,7 @@ from runtime.model.ids import slot_for
 from runtime.model.plan import Plan
 from runtime.model.values import Digest, Json, SemVer
 from runtime.model.workflow import VersionState, WorkflowStatus
+from runtime.services.judges import Judges
 from runtime.services.naming import check_labels, check_region
 from runtime.services.storable import NUL
 from runtime.store.blob import Blobs
@@ -47,7 +46,6 @@ from runtime.store.workflow import Target, WorkflowStore, actor_json
 _REMEMBER_SECONDS: Final = 1.0
 _TRUST_SECONDS: Final = 3_600.0
 _MOST_REMEMBERED: Final = 2_000
-_JUDGED_AT_ONCE: Final = 2
 _INT4: Final = 2**31
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _FARTHEST: Final = timedelta(days=3_653)
@@ -115,6 +113,7 @@ class Intake:
         clock: Clock,
         entropy: Entropy,
         blobs: Blobs,
+        judges: Judges,
         max_input_bytes: int,
     ) -> None:
         self._workflows = workflows
@@ -123,10 +122,10 @@ class Intake:
         self._clock = clock
         self._entropy = entropy
         self._blobs = blobs
+        self._judges = judges
         self._max_input_bytes = max_input_bytes
         self._targets: OrderedDict[tuple[object, ...], tuple[float, Target]] = OrderedDict()
         self._generation = 0
-        self._judging = asyncio.Semaphore(_JUDGED_AT_ONCE)
 
     def forget(self) -> None:
         """Look everything up again: something was published."""
@@ -169,7 +168,7 @@ class Intake:
         if target.version_id is None:
             raise _no_version(request, target)
         plan = await self._plans.get(target.version_id)
-        params = await self._params(plan, request.input)
+        params = await self._judges.input(who.tenant_id, plan, request.input)
         text = self._measure(params)
         tenant = await self._tenants.get(who.tenant_id)
         parts = [str(who.tenant_id)]
@@ -191,14 +190,6 @@ class Intake:
             now=now,
         )
         return Intent(row, who, request, plan, params, target.version, trace_id_of(trace))
-
-    async def _params(self, plan: Plan, input: Json) -> Json:
-        """What takes long to judge is judged in a thread, a few at a time: others must not wait for it."""
-        try:
-            return apply_params(plan, input, quickly=True)
-        except TooCostly:
-            async with self._judging:
-                return await asyncio.to_thread(apply_params, plan, input)
 
     async def _stored(self, who: Principal, id: UUID, params: Json, text: str) -> str:
         """What the row says: the input, or where it lies when it is too large for a row."""

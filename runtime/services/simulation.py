@@ -24,6 +24,7 @@ from runtime.model.workflow import DefinitionFormat, WorkflowVersion
 from runtime.services.access import READ_EXECUTIONS, READ_WORKFLOWS, require
 from runtime.services.artifact import ArtifactService
 from runtime.services.execution import ExecutionService
+from runtime.services.judges import Judges
 from runtime.services.workflow import WorkflowService
 from runtime.telemetry.metrics import Metrics
 
@@ -81,6 +82,7 @@ class SimulationService:
         executions: ExecutionService,
         artifacts: ArtifactService,
         registry: Registry,
+        judges: Judges,
         clock: Clock,
         metrics: Metrics,
     ) -> None:
@@ -88,6 +90,7 @@ class SimulationService:
         self._executions = executions
         self._artifacts = artifacts
         self._registry = registry
+        self._judges = judges
         self._clock = clock
         self._metrics = metrics
         self._places = asyncio.Semaphore(_AT_ONCE)
@@ -118,6 +121,7 @@ class SimulationService:
             plan, findings = await self._plan(who, asked)
             if asked.from_execution is not None:
                 script = replace(script, past=await self._past(who, asked.from_execution))
+            params = await self._judges.input(who.tenant_id, plan, asked.input)
         async with self._places:
             ends = self._clock.monotonic() + LONGEST_SECONDS - turn.seconds
             with turn.taking(self._clock):
@@ -125,7 +129,7 @@ class SimulationService:
                     rehearse,
                     plan,
                     self._registry,
-                    asked.input,
+                    params,
                     script,
                     now=self._clock.now(),
                     is_over=lambda: self._clock.monotonic() > ends,

@@ -6,11 +6,9 @@ caller's tenant. Documents are validated before the transaction begins.
 
 from __future__ import annotations
 
-import asyncio
 import builtins
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -18,7 +16,6 @@ from runtime.abi.surroundings import Surroundings
 from runtime.clock import Clock
 from runtime.connectors.registry import Registry
 from runtime.definition import Validation
-from runtime.definition import validate as validate_document
 from runtime.entropy import Entropy
 from runtime.model.errors import (
     BadInput,
@@ -45,6 +42,7 @@ from runtime.model.workflow import (
 )
 from runtime.services.access import READ_WORKFLOWS, require
 from runtime.services.called import CalledWorkflows
+from runtime.services.judges import Judges
 from runtime.services.naming import check_changelog, check_description, check_namespace
 from runtime.services.publishing import Number, Publication, Publisher
 from runtime.store.idempotency import body_digest, check_key, claim_key, find_key
@@ -54,8 +52,6 @@ from runtime.store.workflow_list import WorkflowList
 from runtime.telemetry.metrics import Metrics
 
 _CREATE: Final = "create_workflow"
-# Characters of a document: what is longer would make everybody wait for ten milliseconds and more.
-_LARGE: Final = 8_192
 _PUBLISH: Final = "publish_workflow"
 _CAP: Final = 10_000
 _ANY: Final = Number()
@@ -69,6 +65,7 @@ class WorkflowService:
         *,
         database: Database,
         registry: Registry,
+        judges: Judges,
         clock: Clock,
         entropy: Entropy,
         metrics: Metrics,
@@ -77,7 +74,7 @@ class WorkflowService:
         agents: frozenset[str] = frozenset(),
     ) -> None:
         self._database = database
-        self._registry = registry
+        self._judges = judges
         self._clock = clock
         self._entropy = entropy
         self._metrics = metrics
@@ -462,31 +459,17 @@ class WorkflowService:
     ) -> Validation:
         """Judge a document with what is known here; one that calls workflows is judged again with them."""
         known = Surroundings(self._secret_names(), self._agents)
-        found = await self._judged(source, format, known, publishing=publishing)
+        judged = self._judges.document
+        found = await judged(
+            who.tenant_id, source, format, publishing=publishing, surroundings=known
+        )
         if not found.calls:
             return found
         called = await self._called.find(who.tenant_id, found.calls)
         known = replace(known, workflows=called)
-        return await self._judged(source, format, known, publishing=publishing)
-
-    async def _judged(
-        self,
-        source: str,
-        format: DefinitionFormat | None,
-        known: Surroundings,
-        *,
-        publishing: bool,
-    ) -> Validation:
-        """A large document is judged in a thread: it takes seconds, and others must not wait for it."""
-        judge = partial(
-            validate_document,
-            source,
-            format,
-            self._registry.catalog(),
-            publishing=publishing,
-            surroundings=known,
+        return await judged(
+            who.tenant_id, source, format, publishing=publishing, surroundings=known
         )
-        return judge() if len(source) <= _LARGE else await asyncio.to_thread(judge)
 
     async def _draft(
         self, who: Principal, source: str, format: DefinitionFormat | None, name: str

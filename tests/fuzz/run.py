@@ -16,7 +16,14 @@ from jsonschema import Draft202012Validator
 from runtime.abi.surroundings import Surroundings
 from runtime.connectors.registry import Registry
 from runtime.connectors.rehearsal import rehearse
-from runtime.definition import Validation, compile_plan, diff_definitions, json_schema, validate
+from runtime.definition import (
+    Validation,
+    apply_params,
+    compile_plan,
+    diff_definitions,
+    json_schema,
+    validate,
+)
 from runtime.definition.layout import LayoutRefused, format_document, same
 from runtime.definition.source import Source, read_source
 from runtime.definition.spelling import Spelling, convert
@@ -146,7 +153,7 @@ class _Harness:
         ends = time.process_time() + _SIMULATED_SECONDS
         try:
             shown = rehearse(
-                plan, self._registry, _GIVEN, Script(mocks=mocks, fails=fails), now=_NOW,
+                plan, self._registry, apply_params(plan, _GIVEN), Script(mocks=mocks, fails=fails), now=_NOW,
                 is_over=lambda: time.process_time() > ends,
             )  # fmt: skip
         except Invalid:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from runtime.connectors.registry import Registry
 from runtime.connectors.rehearsal import rehearse
-from runtime.definition import validate
+from runtime.definition import apply_params, validate
 from runtime.engine.simulation import Failing, Script
 from runtime.model.execution import ExecutionStatus
 from runtime.model.plan import StepKind
@@ -106,7 +106,13 @@ def test_what_is_not_warned_of_is_there(document, data):
         given_params = {name: data.draw(st.booleans()) for name in PARAMS}
         script = Script(fails=dict.fromkeys(fails, Failing()), durations=times)
 
-        run = rehearse(plan, REGISTRY, given_params, script, now=datetime(2026, 1, 1, tzinfo=UTC))
+        run = rehearse(
+            plan,
+            REGISTRY,
+            apply_params(plan, given_params),
+            script,
+            now=datetime(2026, 1, 1, tzinfo=UTC),
+        )
 
         errors = [step.error.message for step in run.steps if step.error is not None]
         if run.status is ExecutionStatus.FAILED and run.error is not None:

@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator
 
 from runtime.connectors.registry import Registry
 from runtime.connectors.rehearsal import rehearse
-from runtime.definition import canonical_bytes, compile_plan, json_schema, validate
+from runtime.definition import apply_params, canonical_bytes, compile_plan, json_schema, validate
 from runtime.definition.accept import compile_accept
 from runtime.definition.source import read_source
 from runtime.engine.simulation import Failing, Script
@@ -137,7 +137,9 @@ def test_valid_documents_simulate_every_step_after_what_it_needs(document, data)
     failing = data.draw(st.none() | st.sampled_from([one.key for one in plan.steps]))
     script = Script(fails={failing: Failing()} if failing else {})
 
-    found = rehearse(plan, REGISTRY, None, script, now=datetime(2026, 1, 1, tzinfo=UTC))
+    found = rehearse(
+        plan, REGISTRY, apply_params(plan, None), script, now=datetime(2026, 1, 1, tzinfo=UTC)
+    )
 
     ended = ExecutionStatus.FAILED if failing else ExecutionStatus.COMPLETED
     assert (found.status, found.stopped) == (ended, None)

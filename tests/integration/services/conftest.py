@@ -19,6 +19,7 @@ from runtime.model.workflow import DefinitionFormat, Workflow, WorkflowChange
 from runtime.services.changes import Changes, Pace
 from runtime.services.doubt import DoubtService
 from runtime.services.execution import ExecutionService
+from runtime.services.judges import Judges
 from runtime.services.workflow import WorkflowService
 from runtime.store.change_feed import ChangeFeed
 from runtime.store.plan import PlanStore
@@ -73,6 +74,7 @@ async def service_room(database_url: str, redis_url: str, home: Path) -> AsyncIt
             engine.wakeup,
             Pace(poll=0.2, again=0.01),
         )
+        judges = Judges(engine.registry.catalog())
         executions = ExecutionService(
             shards=engine.shards,
             tenants=TenantStore(engine.database),
@@ -87,11 +89,13 @@ async def service_room(database_url: str, redis_url: str, home: Path) -> AsyncIt
             entropy=SystemEntropy(),
             blobs=engine.blobs(),
             changes=changes,
+            judges=judges,
             max_input_bytes=1 << 20,
         )
         workflows = WorkflowService(
             database=engine.database,
             registry=engine.registry,
+            judges=judges,
             clock=SystemClock(),
             entropy=SystemEntropy(),
             metrics=engine.metrics,
@@ -107,6 +111,7 @@ async def service_room(database_url: str, redis_url: str, home: Path) -> AsyncIt
         )
         yield ServiceRoom(workflows, executions, doubts, engine, make.principal(), changes)
         await changes.close()
+        await judges.close()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from dataclasses import replace
 from typing import Any
 
@@ -64,20 +63,20 @@ async def test_name_taken_is_a_conflict(room):
 async def test_others_get_their_turn_while_documents_are_judged(
     room, monkeypatch, count: int, is_aside: bool
 ):
-    """One operation may ask for fifty at once: what takes a moment is judged beside the loop."""
+    """One operation may ask for fifty at once: what takes a moment is judged in a process of its own."""
     source = document(steps=[{"id": f"s{n}", "uses": "core.noop@1"} for n in range(count)])
-    where: list[int] = []
+    here: list[str] = []
 
-    def noted(*arguments: Any, **more: Any) -> Any:
-        where.append(threading.get_ident())
-        return validate_document(*arguments, **more)
+    def noted(source: str, *arguments: Any, **more: Any) -> Any:
+        here.append(source)
+        return validate_document(source, *arguments, **more)
 
-    monkeypatch.setattr("runtime.services.workflow.validate_document", noted)
+    monkeypatch.setattr("runtime.services.judges.validate", noted)
 
     judged = await room.workflows.validate(room.who, source, JSON)
 
     assert judged.ok
-    assert [each != threading.get_ident() for each in where] == [is_aside]
+    assert here == ([] if is_aside else [source])
 
 
 async def test_a_document_with_errors_is_refused_with_all_of_them(room):

@@ -9,7 +9,7 @@ import pytest
 
 from runtime.connectors.registry import Registry
 from runtime.connectors.rehearsal import rehearse
-from runtime.definition import validate
+from runtime.definition import apply_params, validate
 from runtime.engine.simulation import Failing, PastStep, Script, Simulation, Source
 from runtime.model.errors import BadInput, Invalid, StepErrorKind
 from runtime.model.execution import ExecutionStatus, StepStatus
@@ -39,7 +39,7 @@ outputs: {status: "{{ steps.charge.output.status }}"}
 def simulated(source: str, given: Any = None, **script: Any) -> Simulation:
     plan = validate(source, None, REGISTRY.catalog()).plan
     assert plan is not None
-    return rehearse(plan, REGISTRY, given, Script(**script), now=NOW)
+    return rehearse(plan, REGISTRY, apply_params(plan, given), Script(**script), now=NOW)
 
 
 def output_of(simulation: Simulation) -> Any:

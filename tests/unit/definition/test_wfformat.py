@@ -34,7 +34,7 @@ def test_a_run_is_imported_validated_and_simulated():
         ("plate_1_2", "reduce", (0,)),
         ("stack", None, (1, 2)),
     ]
-    done = rehearse(found.plan, REGISTRY, None, Script(), now=datetime(2026, 1, 1, tzinfo=UTC))
+    done = rehearse(found.plan, REGISTRY, {}, Script(), now=datetime(2026, 1, 1, tzinfo=UTC))
     assert (done.status, done.duration_ms) == (ExecutionStatus.COMPLETED, 7_750)
 
 
@@ -72,7 +72,7 @@ def test_the_graph_of_a_public_sample_is_imported_validated_and_simulated(name):
     ]
     now = datetime(2026, 1, 1, tzinfo=UTC)
     taken, shortened = (
-        rehearse(plan, REGISTRY, None, Script(), now=now) for plan in (found.plan, real)
+        rehearse(plan, REGISTRY, {}, Script(), now=now) for plan in (found.plan, real)
     )
     assert {one.status for one in (taken, shortened)} == {ExecutionStatus.COMPLETED}
     assert taken.duration_ms == shortened.duration_ms * 1_000 > 0

@@ -1,0 +1,198 @@
+"""Judges: whatever somebody's schema makes of somebody's data, a server goes on, and the answer is a refusal in time."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from runtime.abi.surroundings import NOTHING_KNOWN
+from runtime.connectors.registry import Registry
+from runtime.definition import TooCostly, validate
+from runtime.model.errors import Exhausted, Invalid, Unavailable
+from runtime.model.plan import Plan
+from runtime.model.values import Digest
+from runtime.model.workflow import DefinitionFormat
+from runtime.services.judges import Judges
+from tests.support.greedy import Greedy
+from tests.support.processes import eventually
+
+CATALOG = Registry.load().catalog()
+ONE, OTHER = UUID(int=1), UUID(int=2)
+INTEGER: Any = {"type": "integer"}
+# Minutes: the library looks each keyword up for each element.
+ENDLESS: Any = {"items": {f"x{i}": 1 for i in range(10_000)}}
+MANY = {"v": [1] * 100_000}
+PARAMS_TOO_LONG = "the input is too large for its schema: checking it takes too long"
+
+
+@pytest.fixture
+async def judges() -> AsyncIterator[Judges]:
+    made = Judges(CATALOG, seconds=1.5)
+    yield made
+    await made.close()
+
+
+def plan_of(schema: Any) -> Plan:
+    plan = validate("name: x\nsteps: [{id: a, uses: core.noop@1}]", None, CATALOG).plan
+    assert plan is not None
+    whole: Any = {"properties": {"v": schema}}
+    return replace(plan, params_schema=whole, digest=Digest.of(json.dumps(whole).encode()))
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+async def refused(asked: asyncio.Task[Any]) -> list[str]:
+    with pytest.raises(Invalid) as caught:
+        await asked
+    return [one.message for one in caught.value.problems]
+
+
+async def test_what_would_run_for_minutes_is_refused_and_keeps_nobody_waiting(judges):
+    """Two at once of one tenant: another tenant is answered by the second judge, and the loop goes on."""
+    endless, small = plan_of(ENDLESS), plan_of(INTEGER)
+    slow = [asyncio.create_task(judges.input(ONE, endless, MANY)) for _ in range(2)]
+    await eventually(lambda: bool(judges.pids))
+
+    with pytest.raises(Invalid) as caught:
+        await judges.input(OTHER, small, {"v": "x"})
+    assert [one.path for one in caught.value.problems] == [("input", "v")]
+    assert await judges.input(ONE, small, {"v": 1}) == {"v": 1}
+    assert not any(one.done() for one in slow)
+    begun = judges.pids
+
+    assert [await refused(one) for one in slow] == [[PARAMS_TOO_LONG]] * 2
+    assert len(begun) == 2
+    await eventually(lambda: sum(map(is_alive, begun)) == 1)
+
+
+async def test_a_document_that_takes_too_long_has_that_as_its_finding(judges):
+    body = {
+        "name": "x",
+        "params": {"type": "object", "properties": {"v": {**ENDLESS, "default": MANY["v"]}}},
+        "steps": [{"id": "a", "uses": "core.noop@1"}],
+    }
+
+    found = await judges.document(
+        ONE, json.dumps(body), None, publishing=False, surroundings=NOTHING_KNOWN
+    )
+
+    assert [(one.rule, one.line) for one in found.problems] == [("too-large", 1)]
+    assert (found.plan, found.ok) == (None, False)
+
+
+async def test_a_document_is_answered_as_it_would_be_here(judges):
+    steps = [{"id": f"s{i}", "uses": "core.set@1", "with": {"v": i}} for i in range(200)]
+    given: Any = {"$ref": "#/$defs/n", "default": "x"}
+    params = {"type": "object", "properties": {"v": given}, "$defs": {"n": INTEGER}}
+    for more in ({"steps": steps}, {"steps": steps[:1], "params": params}):
+        body = {"name": "x", **more}
+        text = json.dumps(body)
+
+        found = await judges.document(
+            ONE, text, DefinitionFormat.JSON, publishing=True, surroundings=NOTHING_KNOWN
+        )
+
+        assert found == validate(text, DefinitionFormat.JSON, CATALOG, publishing=True)
+    assert len(judges.pids) == 1
+
+
+async def test_what_is_usual_is_judged_here(judges):
+    text = "name: x\nparams: {a: string, b: {type: integer, default: 1}}\nsteps: [{id: a, uses: core.noop@1}]"
+
+    found = await judges.document(ONE, text, None, publishing=True, surroundings=NOTHING_KNOWN)
+
+    assert found.plan is not None
+    assert await judges.input(ONE, found.plan, {"a": "x"}) == {"a": "x", "b": 1}
+    assert judges.pids == ()
+
+
+async def test_who_goes_away_leaves_no_answer_to_the_next(judges):
+    gone = asyncio.create_task(judges.input(ONE, plan_of(ENDLESS), MANY))
+    await eventually(lambda: bool(judges.pids))
+    gone.cancel()
+    await asyncio.wait([gone])
+
+    assert await refused(asyncio.create_task(judges.input(ONE, plan_of(INTEGER), {"v": "x"})))
+
+
+async def test_memory_has_an_end():
+    judges = Judges(CATALOG)
+    question: Any = Greedy
+    try:
+        with pytest.raises(TooCostly):
+            await judges._ask(ONE, question(2 << 30))
+        assert await judges._ask(ONE, question(10)) == 10
+    finally:
+        await judges.close()
+
+
+async def test_a_tenant_waits_with_a_bounded_number_of_questions(judges):
+    endless = plan_of(ENDLESS)
+    asked = [asyncio.create_task(judges.input(ONE, endless, MANY)) for _ in range(40)]
+    await eventually(lambda: sum(one.done() for one in asked) == 8)
+
+    for one in asked:
+        if one.done():
+            assert isinstance(one.exception(), Exhausted)
+        one.cancel()
+    await asyncio.wait(asked)
+    assert (judges._turns, +judges._waiting) == ({}, {})
+
+
+async def test_the_end_of_a_server_is_the_end_of_its_judges(judges):
+    asked = asyncio.create_task(judges.input(ONE, plan_of(ENDLESS), MANY))
+    await eventually(lambda: bool(judges.pids))
+    (pid,) = judges.pids
+
+    await judges.close()
+
+    assert not is_alive(pid)
+    with pytest.raises(Unavailable):
+        await asked
+    with pytest.raises(Unavailable):
+        await judges.input(ONE, plan_of(INTEGER), {"v": "x"})
+
+
+async def test_a_judge_that_can_not_be_started_is_told():
+    judges = Judges(CATALOG, command=(sys.executable, "-c", ""))
+
+    with pytest.raises(Unavailable):
+        await judges.input(ONE, plan_of(INTEGER), {"v": "x"})
+    await judges.close()
+
+
+@pytest.mark.parametrize("given", ["MANY", "{'v': 'x'}"], ids=["busy", "idle"])
+async def test_a_judge_does_not_outlive_a_server_that_was_killed(given):
+    program = f"""
+import asyncio
+from tests.unit.services.test_judges import *
+async def main():
+    judges = Judges(CATALOG, seconds=1.5)
+    asking = asyncio.create_task(judges.input(ONE, plan_of(ENDLESS if {given == "MANY"} else INTEGER), {given}))
+    await asyncio.wait([asking], timeout=None if {given != "MANY"} else 0)
+    await eventually(lambda: bool(judges.pids))
+    print(*judges.pids, flush=True)
+    await asyncio.Event().wait()
+asyncio.run(main())
+"""
+    with subprocess.Popen((sys.executable, "-c", program), stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        pid = int(await asyncio.to_thread(server.stdout.readline))
+        server.kill()
+
+    await eventually(lambda: not is_alive(pid))
