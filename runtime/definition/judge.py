@@ -28,6 +28,7 @@ from runtime.model.values import Json
 _MOST_LEVELS: Final = 150
 _NAMED: Final = 10
 _SHOWN: Final = 100
+_MESSAGE: Final = 300
 
 _level: ContextVar[list[int] | None] = ContextVar("level_of_the_judge", default=None)
 
@@ -72,7 +73,11 @@ def _leveled(check: Callable[..., Any]) -> Callable[..., Any]:
         try:
             if level[0] > _MOST_LEVELS:
                 raise RecursionError
-            yield from check(validator, expected, instance, schema) or ()
+            for error in check(validator, expected, instance, schema) or ():
+                # Before the next one quotes the same value; an exception also keeps what it was made of.
+                error.message = shortened(error.message)
+                error.args = (error.message,)
+                yield error
         finally:
             level[0] -= 1
 
@@ -160,6 +165,11 @@ def _enum(_validator: Any, expected: Any, instance: Any, _schema: Any) -> Iterat
 def _not(validator: Any, expected: Any, instance: Any, _schema: Any) -> Iterator[Any]:
     if validator.evolve(schema=expected).is_valid(instance):
         yield ValidationError(f"{_shown(instance)} is what `not` excludes: {_shown(expected)}")
+
+
+def shortened(message: str) -> str:
+    """At most 300 characters of a message, which may quote a whole input."""
+    return message if len(message) <= _MESSAGE else message[:200] + " ... " + message[-95:]
 
 
 def _shown(value: Any) -> str:

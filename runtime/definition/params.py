@@ -18,12 +18,11 @@ from referencing.exceptions import Unresolvable
 from runtime.definition.accept import Accept, compile_accept
 from runtime.definition.effort import QUICK, budget, nobody_waits, pay
 from runtime.definition.finding import Findings, Path, did_you_mean
-from runtime.definition.judge import FORMATS, judge, misfits
+from runtime.definition.judge import FORMATS, additional, judge, misfits, shortened
 from runtime.definition.pattern import BadPattern
 from runtime.definition.plain import is_plain
 from runtime.definition.shape import kind_of
 from runtime.definition.subschemas import Refusal, check_subschemas
-from runtime.expression import MAX_COMPARED
 from runtime.model.errors import Invalid, Problem
 from runtime.model.plan import Plan
 from runtime.model.values import Json
@@ -37,7 +36,6 @@ _PLAIN: Final = frozenset(
 _MAX_PROBLEMS: Final = 100
 _MAX_HINTS: Final = 10
 _AT_ONCE: Final = 5  # Of parts that are copied or looked up, for one unit of the budget.
-_COMPARING: Final = 100  # Of two names, in the worst case.
 
 
 def is_schema(value: dict[str, Json]) -> bool:
@@ -87,8 +85,8 @@ def _check(schema: dict[str, Json]) -> None:
     if is_plain(schema):
         return
     nobody_waits()
+    check_subschemas(schema)  # First, because it takes less.
     Draft202012Validator.check_schema(schema, format_checker=FORMATS)
-    check_subschemas(schema)
 
 
 def _expand(value: dict[str, Json], path: Path, findings: Findings) -> dict[str, Json]:
@@ -269,27 +267,16 @@ def _problems(errors: list[ValidationError]) -> list[Problem]:
             found.append(Problem("params-required", f"{name} is missing", path=(*path, name)))
         elif error.validator == "additionalProperties" and isinstance(error.instance, dict):
             known = error.schema.get("properties", {}) if isinstance(error.schema, dict) else {}
-            _say_unknown(error.instance, known, path, found)
+            _say_unknown(additional(error.instance, error.schema), known, path, found)
         else:
-            found.append(Problem("params", _shortened(error.message), path=path))
+            found.append(Problem("params", error.message, path=path))
     return found[:_MAX_PROBLEMS]
 
 
 def _say_unknown(
-    instance: dict[str, Json], known: Mapping[str, Any], path: tuple[str, ...], found: list[Problem]
+    unknown: list[str], known: Mapping[str, Any], path: tuple[str, ...], found: list[Problem]
 ) -> None:
-    pay(len(instance) // _AT_ONCE)
-    for one in instance:
-        if len(found) >= _MAX_PROBLEMS:
-            return
-        if one not in known:
-            hint = None
-            if len(found) < _MAX_HINTS:
-                pay(_COMPARING * min(len(known), MAX_COMPARED))
-                hint = did_you_mean(one, known)
-            message = f"{one} is not a param of this workflow"
-            found.append(Problem("params-unknown", message, path=(*path, one), hint=hint))
-
-
-def _shortened(message: str) -> str:
-    return message if len(message) <= 300 else message[:200] + " ... " + message[-95:]  # noqa: PLR2004
+    for one in unknown[: _MAX_PROBLEMS - len(found)]:
+        hint = did_you_mean(one, known) if len(found) < _MAX_HINTS else None
+        message = shortened(f"{one} is not a param of this workflow")
+        found.append(Problem("params-unknown", message, path=(*path, one), hint=hint))

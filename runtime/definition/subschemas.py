@@ -27,6 +27,9 @@ _SINGLE: Final = (
     "items", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames",
     "unevaluatedItems", "unevaluatedProperties", "contentSchema",
 )  # fmt: skip
+_IN_PLACE: Final = frozenset(
+    ("allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependentSchemas")
+)
 _REFERENCES: Final = ("$ref", "$dynamicRef")
 
 Place = tuple[str | int, ...]
@@ -44,7 +47,9 @@ def check_subschemas(schema: dict[str, Json]) -> None:
     """Raises Refusal for the first thing that can't be judged."""
     try:
         urlsplit(str(schema.get("$id", "")))
-        _Walk(schema).size(schema, (), is_root=True)
+        walk = _Walk(schema)
+        walk.size(schema, (), is_root=True)
+        walk.refuse_circles()
     except RecursionError:
         raise Refusal("this schema is nested too deeply", ()) from None
     except ValueError:
@@ -55,6 +60,8 @@ class _Walk:
     def __init__(self, root: dict[str, Json]) -> None:
         self._resolver = Registry().resolver_with_root(DRAFT202012.create_resource(root))
         self._sizes: dict[int, int] = {}
+        self._places: dict[int, Place] = {}
+        self._in_place: dict[int, list[int]] = {}  # What judges the same value as a schema does.
 
     def size(self, schema: Any, place: Place, *, is_root: bool = False) -> int:
         """How many schemas this one unfolds into; one that contains itself counts once."""
@@ -63,11 +70,18 @@ class _Walk:
         if id(schema) in self._sizes:
             return self._sizes[id(schema)]
         self._sizes[id(schema)] = 1
+        self._places[id(schema)] = place
         self._check_own(schema, place, is_root=is_root)
-        total = 1 + sum(self.size(one, (*place, *inner)) for one, inner in _parts(schema))
+        total, same = 1, self._in_place.setdefault(id(schema), [])
+        for one, inner in _parts(schema):
+            total += self.size(one, (*place, *inner))
+            if inner[0] in _IN_PLACE:
+                same.append(id(one))
         for key in _REFERENCES:
             if isinstance(schema.get(key), str):
-                total += self._reference(schema[key], (*place, key))
+                size, found = self._reference(schema[key], (*place, key))
+                total += size
+                same.append(id(found))
         if total > MAX_UNFOLDED:
             raise Refusal(f"this unfolds into more than {MAX_UNFOLDED:,} schemas", place)
         self._sizes[id(schema)] = total
@@ -76,8 +90,10 @@ class _Walk:
     def _check_own(self, schema: dict[str, Any], place: Place, *, is_root: bool) -> None:
         if "$id" in schema and not is_root:
             raise Refusal("$id stands only at the top of params", (*place, "$id"))
+        keyed = schema.get("patternProperties")
         patterns = [
-            (one, (*place, "patternProperties", one)) for one in schema.get("patternProperties", ())
+            (one, (*place, "patternProperties", one))
+            for one in (keyed if isinstance(keyed, dict) else ())
         ]
         if isinstance(schema.get("pattern"), str):
             patterns.append((schema["pattern"], (*place, "pattern")))
@@ -88,7 +104,26 @@ class _Walk:
                 hint = "patterns are those of RE2: no lookaround, no backreferences, {n} up to 1000"
                 raise Refusal(f"this pattern can't be used: {error}", where, hint) from None
 
-    def _reference(self, target: str, place: Place) -> int:
+    def refuse_circles(self) -> None:
+        """Raises Refusal for a schema that judges a value by itself again, and so without end."""
+        done: set[int] = set()
+        for start in self._in_place:
+            trail, standing = [(start, iter(self._in_place[start]))], {start}
+            while trail and start not in done:
+                here, rest = trail[-1]
+                following = next((one for one in rest if one not in done), None)
+                if following in standing:
+                    place = self._places[start]
+                    raise Refusal("this schema contains itself without going any deeper", place)
+                if following is None:
+                    trail.pop()
+                    standing.discard(here)
+                    done.add(here)
+                else:
+                    standing.add(following)
+                    trail.append((following, iter(self._in_place.get(following, ()))))
+
+    def _reference(self, target: str, place: Place) -> tuple[int, Any]:
         if not target.startswith("#"):
             hint = "put it under $defs and refer to #/$defs/..."
             raise Refusal(f"{target[:80]} lies outside of this document", place, hint)
@@ -99,7 +134,7 @@ class _Walk:
         except (Unresolvable, SchemaError, LookupError, TypeError, ValueError):
             raise Refusal(f"{target[:80]} leads to no schema", place) from None
         try:
-            return self.size(found, place)
+            return self.size(found, place), found
         except Refusal as refused:  # what lies behind a reference is shown at the reference
             raise Refusal(refused.message, place, refused.hint) from None
 

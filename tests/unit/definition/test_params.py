@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
 
 from runtime.definition import QUICK, TooCostly, apply_params, budget
+from runtime.definition.params import apply_schema
 from runtime.model.errors import Invalid
 from tests.support.effort import effort
 
@@ -96,11 +98,51 @@ def test_the_whole_of_json_schema_is_understood(params, plan_with):
         apply_params(plan, {"n": "x"})
 
 
-def test_schemas_that_go_round_in_circles_end(plan_with):
-    plan = plan_with("{t: {$ref: '#/properties/t'}}")
+CIRCLES = [
+    "{t: {$ref: '#/properties/t'}}",
+    "{type: object, $ref: '#'}",
+    "{t: {not: {$ref: '#/properties/t'}}}",
+    "{t: {anyOf: [{type: string}, {if: true, then: {$ref: '#/properties/t'}}]}}",
+    "{t: {dependentSchemas: {a: {$ref: '#/properties/t'}}}}",
+    "{type: object, $defs: {a: {$anchor: n, allOf: [{$ref: '#/$defs/b'}]}, b: {oneOf: [{$ref: '#n'}]}}, properties: {t: {$ref: '#n'}}}",
+]  # fmt: skip
 
-    with pytest.raises(Invalid):
-        apply_params(plan, {"t": 1})
+
+@pytest.mark.parametrize("params", CIRCLES)
+def test_a_schema_that_contains_itself_without_going_deeper_is_refused(params, check):
+    found = check(f"name: x\nparams: {params}\nsteps: [{{id: a, uses: core.noop@1}}]")
+
+    assert [(one.rule, one.message) for one in found.problems] == [
+        ("params-schema", "this schema contains itself without going any deeper")
+    ]
+
+
+@pytest.mark.parametrize("frames", range(0, 60, 7))
+@pytest.mark.parametrize(
+    "schema", [{"$ref": "#/properties/t"}, {"not": {"$ref": "#/properties/t"}}]
+)
+def test_what_was_published_so_before_ends(schema, frames):
+    """However deep the stack is already: the library's own end to it is a panic, which is no Exception."""
+
+    def deeper(left: int) -> Any:
+        if left:
+            return deeper(left - 1)
+        return apply_schema(f"{schema}", {"properties": {"t": schema}}, {"t": 1})
+
+    with pytest.raises(Invalid, match="nested too deeply"):
+        deeper(frames)
+
+
+def test_a_tree_may_be_as_deep_as_an_input(plan_with):
+    plan = plan_with("{type: object, properties: {t: {$ref: '#/$defs/t'}}, x: 1, $defs: {t: "
+                     "{type: object, properties: {t: {$ref: '#/$defs/t'}}}}}")  # fmt: skip
+
+    def tree(levels: int) -> Any:
+        return {} if not levels else {"t": tree(levels - 1)}
+
+    assert apply_params(plan, tree(60)) == tree(60)
+    with pytest.raises(Invalid, match="nested too deeply"):
+        apply_params(plan, tree(250))
 
 
 @pytest.mark.parametrize(
@@ -196,3 +238,52 @@ def test_keys_by_pattern_stand_beside_what_is_unevaluated(plan_with):
     assert apply_params(plan, {"x-a": 1}) == {"x-a": 1}
     with pytest.raises(Invalid):
         apply_params(plan, {"y": 1})
+
+
+def test_keys_by_pattern_are_not_called_unknown(plan_with):
+    plan = plan_with(
+        "{type: object, properties: {a: {}}, patternProperties: {'^x-': {}}, additionalProperties: false}"
+    )
+
+    with pytest.raises(Invalid) as caught:
+        apply_params(plan, {"x-1": 1, "zz": 1, "x-2": 1})
+
+    assert [one.path for one in caught.value.problems] == [("input", "zz")]
+
+
+@pytest.mark.parametrize(
+    ("divisor", "value", "fits"),
+    [
+        (0.1, 10**400, True), (0.1, 10**400 + 1, True), (10**400, 1.5, False), (3, 10**400, False), (0.1, 0.3, True),
+        (0.01, 12.25, True), (0.01, 12.255, False), (1e-300, 1e300, True), (2, 4.0, True), (2, True, True), (2, "x", True),
+    ],
+)  # fmt: skip
+def test_multiples_are_exact_however_large_the_numbers_are(divisor, value, fits):
+    try:
+        apply_schema(f"{divisor}", {"properties": {"v": {"multipleOf": divisor}}}, {"v": value})
+    except Invalid:
+        assert not fits
+    else:
+        assert fits
+
+
+def test_messages_do_not_quote_a_whole_input():
+    schema: Any = {
+        "properties": {
+            "v": {
+                "anyOf": [{"allOf": [{"maxItems": 0}] * 100}] * 2,
+                "allOf": [{"maxItems": 0}] * 99,
+            }
+        }
+    }
+    tracemalloc.start()
+    try:
+        with pytest.raises(Invalid) as caught:
+            apply_schema("quotes", schema, {"v": ["\x7f" * 100_000]})
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert len(caught.value.problems) == 100
+    assert max(len(one.message) for one in caught.value.problems) <= 300
+    assert peak < 5_000_000  # One message quotes 400 kB.
