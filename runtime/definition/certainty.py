@@ -15,7 +15,7 @@ Sets of steps are bit sets in integers, as those of ancestors are. The last is a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, reduce
 from heapq import heapify, heappop, heappush
@@ -29,6 +29,7 @@ from runtime.model.values import Json
 
 Guard = tuple[int, int] | None  # The step that chooses and which of its ends; None: perhaps never.
 _ALWAYS: Final = (-1, 0)
+_MOST_PAIRS: Final = 200_000
 _CHOICES: Final = frozenset(("when", "join", "cases", "on_error", "on_expiry"))
 
 
@@ -57,6 +58,7 @@ class Certainty:
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
+        self._pairs = _MOST_PAIRS
         self._is_plain = all(_CHOICES.isdisjoint(step.value) for step in graph.steps)
 
     def doubt(self, reader: int | None, target: int) -> str | None:
@@ -114,11 +116,51 @@ class Certainty:
                 continue
             join = self._graph.steps[step].value.get("join")
             must_all = isinstance(join, int) and not self._wanted(step)
-            found[step] = reduce(or_ if must_all else and_, (along(one, step) for one in needs))
+            ways = {one: along(one, step) for one in needs}
+            if not self._wanted(step):
+                for need, other in self._followers(step):
+                    ways[need] |= found[other] | 1 << other
+            found[step] = reduce(or_ if must_all else and_, ways.values())
             choosers = self._choosers(step)
             if choosers:
-                found[step] |= reduce(and_, (along(one, step) for one in choosers))
+                found[step] |= reduce(and_, (ways[one] for one in choosers))
         return found
+
+    def _followers(self, step: int) -> Iterator[tuple[int, int]]:
+        """Pairs of needs of a step that waits for all of them: whenever the first leads to it, the second has run.
+
+        That is so where the edge from the first is redundant. Looks at so many pairs at most.
+        """
+        together = reduce(or_, (1 << one for one in self._graph.needs[step]))
+        for other in self._graph.needs[step]:
+            shared = self._carriers[other] & together if other not in self._ends else 0
+            while shared and self._pairs:
+                self._pairs -= 1
+                need = shared.bit_length() - 1
+                shared ^= 1 << need
+                here, there = self._leading(need, step), self._leading(need, other)
+                if here and (need not in self._ends or not here & ~there):
+                    yield need, other
+
+    @cached_property
+    def _carriers(self) -> list[int]:
+        """Of each step those that make it run when they lead on: directly, or through steps that do nothing else."""
+        found = [0] * len(self._graph.steps)
+        for step in self._graph.order:
+            join = self._graph.steps[step].value.get("join")
+            if "when" in self._graph.steps[step].value or (isinstance(join, int) and join > 1):
+                continue
+            for need in self._choosers(step) or self._graph.needs[step]:
+                found[step] |= 1 << need
+                if need not in self._ends:
+                    found[step] |= found[need] & self._plain
+        return found
+
+    @cached_property
+    def _plain(self) -> int:
+        """The steps that can end in one way only."""
+        count = len(self._graph.steps)
+        return ((1 << count) - 1) & ~reduce(or_, (1 << one for one in self._ends), 0)
 
     @cached_property
     def _seen(self) -> list[int]:

@@ -409,13 +409,13 @@ _NEVER: Final[dict[StepKind, dict[str, str]]] = {
         "timeout": "a gateway makes no call that could take long",
         "cache": "a gateway has no result that could be reused",
         "compensate": "a gateway leaves nothing behind that could be undone",
-        "runs_on": "a gateway runs on no worker of a kind",
+        "runs_on": "a gateway makes no call for which a worker could be chosen",
     },
     StepKind.WAIT: {
         "retry": "a wait step makes no call that could be repeated",
         "cache": "a wait step has no result that could be reused",
         "compensate": "a wait step leaves nothing behind that could be undone",
-        "runs_on": "a wait step runs on no worker of a kind",
+        "runs_on": "a wait step makes no call for which a worker could be chosen",
     },
 }
 

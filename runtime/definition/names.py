@@ -42,7 +42,9 @@ class NameCheck:
         self._catalog = catalog
         self._findings = findings
         self._certainty = Certainty(graph)
-        self._looked, self._asked = self._find_asked()
+        self._proved = {
+            (use.step, one) for use in document.uses if use.area == "when" for one in use.proves
+        }
         self._by_index = {step.index: step for step in graph.steps}
         self._known_outputs: dict[tuple[Any, ...], bool] = {}
 
@@ -55,7 +57,9 @@ class NameCheck:
                 continue
             first: dict[tuple[Any, ...], Reference] = {}
             for one in use.references:
-                first.setdefault((one.path, one.at), one)
+                known = first.setdefault((one.path, one.at), one)
+                if known.is_guarded and one.path[0] in {"steps", "tasks"}:
+                    first[one.path, one.at] = one
             doubtful = [one for one in first.values() if not self._surely_fits(step, one)]
             self._findings.step = step.id or None if step else None
             for reference in doubtful:
@@ -237,10 +241,13 @@ class NameCheck:
     ) -> None:
         name = self._graph.steps[target].id
         reader = None if step is None else self._graph.index_of[step.id]
+        if reader == target:
+            return  # What undoes a step runs only after that has completed.
         doubt = self._certainty.doubt(reader, target)
         in_condition = use.area == "when"
-        provided = self._asked if in_condition else self._looked
-        if doubt is None or (step is not None and (step.index, name) in provided):
+        if doubt is None:
+            return
+        if step is not None and not in_condition and (step.index, name) in self._proved:
             return
         status = write_path((*reference.path[:2], "status"))
         hint = f"write {write_path(reference.path)} | default(...)"
@@ -251,20 +258,6 @@ class NameCheck:
         self._findings.warning(
             "may-be-skipped", f"{name} {doubt}; its output is then null", use.path, hint=hint
         )
-
-    def _find_asked(self) -> tuple[set[tuple[int | None, str]], set[tuple[int | None, str]]]:
-        """Pairs of a step and the id of another that its condition looks at; and those where it asks whether it ran."""
-        looked, asked = set(), set()
-        for use in self._document.uses:
-            if use.area != "when":
-                continue
-            for path, is_guarded, _ in use.references:
-                if path[0] in {"steps", "tasks"} and len(path) > 1:
-                    pair = (use.step, str(path[1]))
-                    looked.add(pair)
-                    if is_guarded or path[2:3] != ("output",) or len(path) == 3:  # noqa: PLR2004 - the whole output
-                        asked.add(pair)
-        return looked, asked
 
 
 def unknown_key(schema: Any, path: list[Any]) -> tuple[str, list[str]] | None:

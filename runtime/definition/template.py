@@ -29,12 +29,16 @@ class TooMuch(Exception):
 
 
 class Use(NamedTuple):
-    """A template in the document: where it stands and what part of the language it belongs to."""
+    """A template in the document: where it stands and what part of the language it belongs to.
+
+    `proves`, of a condition: the ids of the steps that have an output when it holds.
+    """
 
     references: tuple[Reference, ...]
     path: Path
     area: str
     step: int | None
+    proves: frozenset[str] = frozenset()
 
 
 def read_template(
@@ -67,7 +71,7 @@ def read_condition(
         return value
     _pay(found.size, path, findings)
     if found.references:
-        uses.append(Use(found.references, path, "when", step))
+        uses.append(Use(found.references, path, "when", step, found.proves))
     return found.canonical
 
 

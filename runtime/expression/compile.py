@@ -25,6 +25,7 @@ from runtime.expression.calls import (
     bind_test,
 )
 from runtime.expression.error import ExpressionError, Undefined
+from runtime.expression.proof import Steps, constant_key, proofs
 from runtime.expression.read import Key, follow, path_reader
 from runtime.expression.scan import check_nesting
 
@@ -46,7 +47,8 @@ class Reference(NamedTuple):
     """A name that an expression reads: `("steps", "fetch", "output", "json")`.
 
     It ends where the path stops being known: at a computed key or at a filter. `is_guarded` says
-    that the expression itself provides for its absence (`default`, `is defined`); `at` leads to the
+    that the expression itself provides for its absence (`default`, `is defined`), or has asked before
+    whether it is there; `at` leads to the
     string with the expression, inside the value that the template was made from.
     """
 
@@ -132,6 +134,7 @@ class _Compiler:
         self.references: list[Reference] = []
         self._depth = 0
         self._guards = 0
+        self._proved: Steps = frozenset()
 
     def compile(self, node: nodes.Node) -> Code:
         """The closure of one node."""
@@ -160,7 +163,8 @@ class _Compiler:
         keys.reverse()
         if isinstance(base, nodes.Name):
             path = (base.name, *keys)
-            self.references.append(Reference(path, is_guarded=self._guards > 0))
+            is_there = len(path) > 1 and path[0] in {"steps", "tasks"} and path[1] in self._proved
+            self.references.append(Reference(path, is_guarded=self._guards > 0 or is_there))
             return path_reader(path)
         if not keys and isinstance(base, nodes.Getitem):
             return self._computed(base)
@@ -181,13 +185,25 @@ class _Compiler:
         return self.compile(node) if node is not None else lambda _scope, _meter: None
 
     def binary(self, node: nodes.BinExpr) -> Code:
-        left, right = self.compile(node.left), self.compile(node.right)
+        left = self.compile(node.left)
         if isinstance(node, nodes.And):
+            right = self._after(node.left, node.right, holds=True)
             return lambda scope, meter: left(scope, meter) and right(scope, meter)
         if isinstance(node, nodes.Or):
+            right = self._after(node.left, node.right, holds=False)
             return lambda scope, meter: left(scope, meter) or right(scope, meter)
+        right = self.compile(node.right)
         operate = operators.BINARY[type(node)]
         return lambda scope, meter: operate(meter, left(scope, meter), right(scope, meter))
+
+    def _after(self, test: nodes.Expr, node: nodes.Expr | None, *, holds: bool) -> Code:
+        """What is evaluated only when a test has come to something true, or to something false."""
+        before = self._proved
+        self._proved = before | proofs(test)[0 if holds else 1]
+        try:
+            return self._optional(node)
+        finally:
+            self._proved = before
 
     def unary(self, node: nodes.UnaryExpr) -> Code:
         value = self.compile(node.node)
@@ -219,8 +235,8 @@ class _Compiler:
         return lambda scope, meter: operators.concat(meter, [p(scope, meter) for p in parts])
 
     def condition(self, node: nodes.CondExpr) -> Code:
-        test, then = self.compile(node.test), self.compile(node.expr1)
-        other = self._optional(node.expr2)
+        test, then = self.compile(node.test), self._after(node.test, node.expr1, holds=True)
+        other = self._after(node.test, node.expr2, holds=False)
         return lambda scope, meter: (then if test(scope, meter) else other)(scope, meter)
 
     def list(self, node: nodes.List | nodes.Tuple) -> Code:
@@ -335,22 +351,6 @@ def _presence(value: Code, *, wanted: bool) -> Code:
 
 def _value_of(pair: nodes.Pair | nodes.Keyword) -> nodes.Expr:
     return pair.value
-
-
-def constant_key(node: nodes.Node) -> tuple[nodes.Node, Key] | None:
-    """The base and the key of `base.key`, `base['key']`, `base[3]`; None for anything else."""
-    if isinstance(node, nodes.Getattr):
-        return node.node, node.attr
-    if isinstance(node, nodes.Getitem):
-        key: Any = node.arg
-        sign = 1
-        if isinstance(key, nodes.Neg):
-            key, sign = key.node, -1
-        if isinstance(key, nodes.Const) and type(key.value) is int:
-            return node.node, sign * key.value
-        if isinstance(key, nodes.Const) and type(key.value) is str and sign == 1:
-            return node.node, key.value
-    return None
 
 
 def _describe(node: nodes.Node) -> str:

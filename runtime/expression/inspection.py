@@ -12,8 +12,15 @@ from typing import NamedTuple
 
 from jinja2 import Environment
 
-from runtime.expression.compile import WORDS, Reference, compile_expression, plain_path
+from runtime.expression.compile import (
+    WORDS,
+    Reference,
+    compile_expression,
+    parse_expression,
+    plain_path,
+)
 from runtime.expression.error import ExpressionError
+from runtime.expression.proof import Steps, proofs
 from runtime.expression.read import Key
 from runtime.expression.scan import Piece, has_expression, split
 from runtime.expression.template import condition_piece
@@ -26,6 +33,7 @@ _EACH = 40  # What an expression costs beside its characters.
 _WHOLE = re.compile(r"\{\{ ([A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)+) \}\}")
 _SIMPLE = re.compile(r"\{\{ ([^\s{}+-](?:[^{}]*[^\s{}+-])?) \}\}")
 _ALIAS = re.compile(r"\btasks\b")
+_ASKED = re.compile(r"steps\.([A-Za-z_][A-Za-z0-9_]*)\.status == 'completed'")
 _OTHERWISE = frozenset(("tasks", *WORDS))  # What begins so is not a path, or is spelt differently.
 
 
@@ -33,13 +41,15 @@ class Inspection(NamedTuple):
     """A value in canonical spelling, and the names it reads.
 
     `is_constant`: it holds no expression. `size`: the characters of expressions that had to be
-    parsed, which is what looking at them costs.
+    parsed, which is what looking at them costs. `proves`, of a condition: the ids of the steps that have an output
+    when it holds.
     """
 
     canonical: Json
     references: tuple[Reference, ...] = ()
     is_constant: bool = True
     size: int = 0
+    proves: Steps = frozenset()
 
 
 def inspect_template(value: Json) -> Inspection:
@@ -67,7 +77,17 @@ def inspect_condition(value: Json) -> Inspection:
         references,
         is_constant=False,
         size=_EACH + len(piece.text),
+        proves=_proved(piece),
     )
+
+
+def _proved(piece: Piece) -> Steps:
+    asked = _ASKED.fullmatch(piece.text)
+    if asked:
+        return frozenset((asked[1],))
+    if "steps" not in piece.text and "tasks" not in piece.text:
+        return frozenset()
+    return proofs(parse_expression(piece.text, piece.offset))[0]
 
 
 class _Count:

@@ -18,6 +18,8 @@ from runtime.expression.read import Key
 
 _NAME: Final = r"[A-Za-z_][A-Za-z0-9_]*"
 _TEXT: Final = r"'[^'\\\n]*'|\"[^\"\\\n]*\""
+_PARTS: Final = re.compile(r"\b(?:steps|tasks)\b")
+_JOINED: Final = re.compile(r"\b(?:and|or)\b")
 _NUMBER: Final = r"(?:0|[1-9][0-9]{0,8})(?:\.[0-9]{1,6})?"
 _TOKEN: Final = re.compile(
     rf"""\s*(?:(?P<path>{_NAME}(?:\.{_NAME}|\[(?:[0-9]{{1,9}}|{_TEXT})\])*)"""
@@ -47,6 +49,8 @@ def usual_references(text: str) -> Found | None:
     Which path it begins with changes nothing for what follows, and documents end their expressions
     in the same few ways: so what follows is read once, behind a path that stands for all.
     """
+    if _PARTS.search(text) and _JOINED.search(text):
+        return None  # What one part asks of an output may be what another relies on.
     head = _HEAD.match(text)
     if head is None or head[1] in _NO_NAMES:
         return _read(text)

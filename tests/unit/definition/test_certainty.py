@@ -18,6 +18,11 @@ OUT = 'outputs: {v: "{{ steps.a.output.seconds }}"}'
 FAILED, SKIPPED, LATE = "a may have failed", "a may be skipped", "a may not have ended yet"
 
 
+def with_(expression):
+    text = expression.format("'completed'")
+    return f'uses: core.set@1, with: {{v: "{{{{ {text} }}}}"}}'
+
+
 def document(*steps, outputs=""):
     lines = "".join(f"- {{{one}}}\n" for one in steps)
     return f"name: x\nparams: {{x: boolean}}\nsteps:\n{lines}{outputs}"
@@ -40,6 +45,23 @@ CASES = {
     "a condition that reads": ([f"id: a, {SLEEP}, on_error: continue", f"id: b, depends_on: [a], when: steps.a.output.seconds == 1, {NOOP}"], "", [FAILED]),
     "a condition that asks first": ([f"id: a, {SLEEP}, on_error: continue",
                                      f"id: b, depends_on: [a], when: steps.a.status == 'completed' and steps.a.output.seconds == 1, {NOOP}"], "", []),
+    "a condition that asks afterwards": ([f"id: a, {SLEEP}, on_error: continue",
+                                          f"id: b, depends_on: [a], when: steps.a.output.seconds == 1 and steps.a.status == 'completed', {NOOP}"], "", [FAILED]),
+    "a condition that asks for a failure": ([f"id: a, {SLEEP}, on_error: continue", f"id: b, depends_on: [a], when: steps.a.status == 'failed', {READ}"], "", [FAILED]),
+    "a condition that asks or does not": ([f"id: a, {SLEEP}, on_error: continue",
+                                           f"id: b, depends_on: [a], when: steps.a.status == 'completed' or params.x, {READ}"], "", [FAILED]),
+    "a condition that provides": ([f"id: a, {SLEEP}, on_error: continue", f"id: b, depends_on: [a], when: steps.a.output.seconds | default(5) > 1, {READ}"], "", [FAILED]),
+    "a condition that is denied": ([f"id: a, {SLEEP}, on_error: continue", f"id: b, depends_on: [a], when: not (steps.a.status != 'completed' or params.x), {READ}"], "", []),
+    "a condition on what was read": ([f"id: a, {SLEEP}, on_error: continue", f"id: b, depends_on: [a], when: steps.a.output and params.x, {READ}"], "", []),
+    "asked in the same expression": ([
+        f"id: a, {SLEEP}, on_error: continue", f"id: b, depends_on: [a], {with_('steps.a.output.seconds if steps.a.status == {0} else 0')}",
+        f"id: c, depends_on: [a], {with_('0 if steps.a.output is none else steps.a.output.seconds')}",
+        f"id: d, depends_on: [a], {with_('steps.a.output and steps.a.output.seconds > 1')}",
+    ], "", []),
+    "asked for the other": ([f"id: a, {SLEEP}, on_error: continue",
+                             f"id: b, depends_on: [a], {with_('0 if steps.a.status == {0} else steps.a.output.seconds')}"], "", [FAILED]),
+    "asked and read again outside": ([f"id: a, {SLEEP}, on_error: continue",
+                                      f"id: b, depends_on: [a], {with_('(steps.a.output.k if steps.a.status == {0} else 0) + steps.a.output.k')}"], "", [FAILED]),
     "a case that reads": ([f"id: a, {SLEEP}, when: params.x", f"id: p, {NOOP}", "id: g, type: gateway, depends_on: [a, p], cases: [{when: steps.a.output.seconds == 1, then: b}, {else: b}]",
                            f"id: b, depends_on: [g], {NOOP}"], "", [SKIPPED]),
     "a join that is early": ([f"id: a, {SLEEP}", f"id: b, {NOOP}", f"id: c, join: any, depends_on: [a, b], {READ}"], OUT, [LATE]),
@@ -47,6 +69,15 @@ CASES = {
     "before what is early": ([f"id: a, {SLEEP}", f"id: b, depends_on: [a], {NOOP}", f"id: c, depends_on: [a], {NOOP}", f"id: d, join: any, depends_on: [b, c], {READ}"], "", []),
     "a join of all of them": ([f"id: a, {SLEEP}, when: params.x", f"id: b, {NOOP}", f"id: c, join: 2, depends_on: [a, b], {READ}", f"id: d, depends_on: [c], {READ}"], OUT, [SKIPPED]),
     "one of both": ([f"id: a, {SLEEP}, when: params.x", f"id: b, {NOOP}", f"id: c, depends_on: [a, b], {READ}"], "", [SKIPPED]),
+    "behind a redundant edge": ([f"id: p, {NOOP}, when: params.x", f"id: a, depends_on: [p], {SLEEP}", f"id: c, depends_on: [p, a], {READ}"], "", []),
+    "far behind a redundant edge": ([f"id: p, {NOOP}, when: params.x", f"id: q, depends_on: [p], {NOOP}", f"id: a, depends_on: [q], {SLEEP}", f"id: c, depends_on: [p, a], {READ}"], "", []),
+    "chosen together": (["id: g, type: gateway, cases: [{when: params.x, then: [a, c]}, {else: d}]", f"id: a, depends_on: [g], {SLEEP}", f"id: c, depends_on: [g, a], {READ}",
+                         f"id: d, depends_on: [g], {NOOP}"], "", []),
+    "chosen by other cases": (["id: g, type: gateway, cases: [{when: params.x, then: a}, {else: c}]", f"id: a, depends_on: [g], {SLEEP}", f"id: c, depends_on: [g, a], {READ}"], "", [SKIPPED]),
+    "an edge that is redundant but for its condition": ([f"id: p, {NOOP}, when: params.x", f"id: a, depends_on: [p], when: params.x, {SLEEP}", f"id: c, depends_on: [p, a], {READ}"], "", [SKIPPED]),
+    "a redundant edge past a failure": ([f"id: p, {NOOP}, when: params.x", f"id: a, depends_on: [p], {SLEEP}, on_error: continue", f"id: c, depends_on: [p, a], {READ}"], "", [SKIPPED]),
+    "a redundant edge and an early join": ([f"id: p, {NOOP}, when: params.x", f"id: a, depends_on: [p], {SLEEP}", f"id: c, join: any, depends_on: [p, a], {READ}"], "", [SKIPPED]),
+    "what undoes it": ([f"id: p, {NOOP}, when: params.x", f"id: a, depends_on: [p], {SLEEP}, compensate: {{{READ}}}"], "", []),
     "what falls with it": ([f"id: a, {SLEEP}, when: params.x", f"id: b, depends_on: [a], {NOOP}", f"id: c, depends_on: [b], {READ}"], "", []),
     "cases that are all": (["id: g, type: gateway, cases: [{when: params.x, then: b}, {else: c}]", f"id: b, depends_on: [g], {NOOP}", f"id: c, depends_on: [g], {NOOP}",
                             f"id: a, depends_on: [b, c], {SLEEP}"], OUT, []),

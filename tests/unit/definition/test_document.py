@@ -166,7 +166,7 @@ def test_what_a_kind_can_never_have_is_said_in_the_manifest_too(check):
     )
 
     assert [(one.rule, one.message) for one in check(text).problems] == [
-        ("wait", "a wait step runs on no worker of a kind")
+        ("wait", "a wait step makes no call for which a worker could be chosen")
     ]
 
 
