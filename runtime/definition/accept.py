@@ -11,6 +11,8 @@ import operator
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final, TypeAlias, cast
 
+from jsonschema import Draft202012Validator
+
 from runtime.definition.effort import pay
 from runtime.definition.pattern import small_pattern
 from runtime.expression import Kinds
@@ -50,6 +52,9 @@ _NOTES: Final = frozenset(
 _NUMBERS: Final = frozenset(("integer", "number"))
 _MAX_DEPTH: Final = 12
 _MAX_SCHEMAS: Final = 5_000
+_LONGEST_FORMATTED: Final = 200
+_FORMATTING: Final = 5
+_FORMATS: Final = Draft202012Validator.FORMAT_CHECKER.checkers
 _AT_ONCE: Final = 5  # Of parts that are accepted, for one unit of the budget.
 _LENGTHS: Final[Mapping[str, tuple[type[str | list[Any]], Callable[[Any, Any], bool]]]] = {
     "minLength": (str, operator.ge),
@@ -63,6 +68,10 @@ _RANGES: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
     "exclusiveMinimum": operator.gt,
     "exclusiveMaximum": operator.lt,
 }
+
+
+def _anything(_value: Any) -> bool:
+    return True
 
 
 def _never(_value: Any) -> bool:
@@ -108,6 +117,8 @@ class _Compiler:
                 return _types(expected)
             case "$ref":
                 return self._ref(expected, depth)
+            case "oneOf":
+                return self._exactly_one(expected, depth)
             case "anyOf":
                 return _any_of([self.compile(one, depth + 1) for one in expected])
             case "allOf":
@@ -120,12 +131,38 @@ class _Compiler:
                 return _bound(keyword, expected)
 
     def _ref(self, target: Any, depth: int) -> Accept:
+        found = self._target(target)
+        return self.compile(found, depth + 1) if found is not None else _never
+
+    def _target(self, target: Any) -> Any:
         if not isinstance(target, str) or not target.startswith("#/"):
-            return _never
+            return None
+        pay(1 + len(target) // _AT_ONCE)
         found: Any = self._root
         for part in target[2:].split("/"):
             found = found.get(part) if isinstance(found, dict) else None
-        return self.compile(found, depth + 1) if found is not None else _never
+        return found
+
+    def _exactly_one(self, schemas: list[Any], depth: int) -> Accept | None:
+        """Of schemas that are told apart by type, or by a text that each wants under the same key."""
+        found = [self._target(one["$ref"]) if self._is_reference(one) else one for one in schemas]
+        if not all(isinstance(one, dict) for one in found):
+            return None
+        if _are_disjoint([_types_of(one) for one in found]):
+            return _any_of([self.compile(one, depth + 1) for one in found])
+        for key in found[0].get("required", ()):
+            texts = [_texts_of(one, key) for one in found]
+            if _are_disjoint(texts):
+                inner = [self.compile(one, depth + 1) for one in found]
+                by_text = {
+                    text: one for each, one in zip(texts, inner, strict=True) for text in each
+                }
+                return lambda value: _by_text(by_text, key, value)
+        return None
+
+    @staticmethod
+    def _is_reference(schema: Any) -> bool:
+        return isinstance(schema, dict) and "$ref" in schema and schema.keys() - _NOTES == {"$ref"}
 
     def _object(self, schema: Mapping[str, Any], depth: int) -> Accept:
         known = {
@@ -184,6 +221,57 @@ def _one_of(choices: list[Any]) -> Accept:
     )
 
 
+def _types_of(schema: dict[str, Any]) -> frozenset[str]:
+    """The types of which a value must be one; empty where none is wanted."""
+    wanted = schema.get("type", ())
+    names = frozenset(wanted if isinstance(wanted, list | tuple) else [wanted])
+    return names | {"integer"} if "number" in names else names
+
+
+def _texts_of(schema: dict[str, Any], key: str) -> frozenset[str]:
+    """The texts of which a mapping must have one under a key; empty where it may have others, or none."""
+    properties = schema.get("properties")
+    one = properties.get(key) if isinstance(properties, dict) else None
+    if (
+        schema.get("type") != "object"
+        or key not in schema.get("required", ())
+        or not isinstance(one, dict)
+    ):
+        return frozenset()
+    choices = [one["const"]] if "const" in one else one.get("enum", [])
+    return frozenset(choices) if all(isinstance(text, str) for text in choices) else frozenset()
+
+
+def _are_disjoint(sets: list[frozenset[str]]) -> bool:
+    pay(1 + sum(map(len, sets)))
+    return all(sets) and len(frozenset().union(*sets)) == sum(map(len, sets))
+
+
+def _by_text(accepts: Mapping[str, Accept], key: str, value: Any) -> bool:
+    text = value.get(key) if type(value) is dict else None
+    return type(text) is str and accepts.get(text, _never)(value)
+
+
+def _format(name: Any) -> Accept | None:
+    """A text of a format that takes few characters to judge; what has no check always fits."""
+    if name == "regex":
+        return None
+    function, raises = _FORMATS.get(name, (_anything, ()))
+
+    def accept(value: Any) -> bool:
+        if type(value) is not str:
+            return True
+        if len(value) > _LONGEST_FORMATTED:
+            return False
+        pay(_FORMATTING)
+        try:
+            return bool(function(value))
+        except raises:
+            return False
+
+    return accept
+
+
 def _all_of(parts: list[Accept]) -> Accept:
     cost = 1 + len(parts) // _AT_ONCE
 
@@ -219,6 +307,8 @@ def _bound(keyword: str, expected: Any) -> Accept | None:
     if keyword == "pattern":
         matches = small_pattern(expected)
         return matches and (lambda value: type(value) is not str or matches(value))
+    if keyword == "format":
+        return _format(expected)
     if keyword in _LENGTHS:
         kind, fits = _LENGTHS[keyword]
         return lambda value: not isinstance(value, kind) or fits(len(value), expected)

@@ -20,6 +20,7 @@ from jsonschema.validators import extend
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
+from runtime.definition.accept import compile_accept
 from runtime.definition.comparing import mark, same
 from runtime.definition.pattern import BadPattern, linear_pattern
 from runtime.definition.unevaluated import unevaluated_items, unevaluated_properties
@@ -27,6 +28,8 @@ from runtime.model.values import Json
 
 _MOST_LEVELS: Final = 150
 _NAMED: Final = 10
+_LONG: Final = 50
+_ITEMS: Final = Draft202012Validator.VALIDATORS["items"]
 _SHOWN: Final = 100
 _MESSAGE: Final = 300
 
@@ -119,6 +122,18 @@ def additional(instance: dict[str, Any], schema: Any) -> list[str]:
     return [k for k in instance if k not in known and not any(fits(k) for fits in matches)]
 
 
+def _items(validator: Any, expected: Any, instance: Any, schema: Any) -> Iterator[Any]:
+    """As the library, but of a long list only what is not accepted quickly is looked at: mostly nothing, or little."""
+    if not isinstance(instance, list) or len(instance) < _LONG or expected is False:
+        yield from _ITEMS(validator, expected, instance, schema) or ()
+        return
+    root = validator._resolver.lookup("#").contents  # noqa: SLF001 - as the library's own keywords do
+    accepts = compile_accept(expected, root)
+    for index in range(len(schema.get("prefixItems", ())), len(instance)):
+        if not accepts(instance[index]):
+            yield from validator.descend(instance[index], expected, path=index)
+
+
 def _multiple(_validator: Any, expected: Any, instance: Any, _schema: Any) -> Iterator[Any]:
     """Of numbers as they are written, exactly: 0.3 is a multiple of 0.1, whatever binary fractions make of them."""
     if isinstance(instance, int | float) and not isinstance(instance, bool):
@@ -189,6 +204,7 @@ _Judge: Any = extend(  # type: ignore[no-untyped-call]  # jsonschema leaves it u
             "additionalProperties": _additional,
             "const": _const,
             "enum": _enum,
+            "items": _items,
             "multipleOf": _multiple,
             "not": _not,
             "pattern": _pattern,

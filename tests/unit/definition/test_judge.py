@@ -134,12 +134,72 @@ def test_what_people_send_is_judged_to_the_end(plan_of):
     assert [one.path for one in caught.value.problems] == [("input", "v", "2499", "k39")]
 
 
+KINDS: Any = {
+    k: {
+        "type": "object",
+        "properties": {"type": {"const": k}, "id": {"type": "integer"}},
+        "required": ["type", "id"],
+    }
+    for k in "abcde"
+}
+ONE_OF = [
+    ({"oneOf": [*KINDS.values()]}, [{"type": "a", "id": 1}, {"type": "e", "id": 2}], [{"type": "a", "id": "1"}, {"type": "f", "id": 1}, {"id": 1}, 1]),
+    ({"oneOf": [{"$ref": "#/$defs/a"}, {"$ref": "#/$defs/b", "title": "b"}]}, [{"type": "b", "id": 1}], [{"type": "c", "id": 1}]),
+    ({"oneOf": [{"$ref": "#/$defs/a"}, {"type": "null"}]}, [None, {"type": "a", "id": 1}], [{"type": "b", "id": 1}, 1]),
+    ({"oneOf": [{"type": "integer"}, {"type": "number"}]}, [], [1, 1.0]),
+    ({"oneOf": [KINDS["a"], {**KINDS["b"], "required": ["id"]}]}, [], [{"type": "c", "id": 1}]),
+    ({"oneOf": [KINDS["a"], KINDS["a"]]}, [], [{"type": "a", "id": 1}]),
+    ({"format": "date"}, ["2026-01-31", 1, None], ["2026-01-32", "x" * 300]),
+    ({"format": "uuid"}, ["0b5c3b1a-7e2f-4f0a-8f53-000000000001"], ["0b5c"]),
+    ({"format": "x-own"}, ["anything"], []),
+    ({"format": "regex"}, [], ["("]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("schema", "fit", "misfit"), ONE_OF)
+def test_unions_that_are_told_apart_and_formats_are_accepted_quickly(schema, fit, misfit, plan_of):
+    """And nothing is accepted that the library would refuse."""
+    plan = plan_of(of(schema, **{"$defs": KINDS}))
+
+    for one in fit:
+        assert apply_params(plan, {"v": one}, quickly=True) == {"v": one}
+        assert apply_params(plan, {"v": one}) == {"v": one}
+        assert misfits(judge(plan.params_schema), {"v": one}, 1) == []
+    for one in misfit:
+        with pytest.raises(TooCostly):
+            apply_params(plan, {"v": one}, quickly=True)
+        assert misfits(judge(plan.params_schema), {"v": one}, 1)
+
+
 @pytest.mark.parametrize("length", [0, 1, 100])
 def test_what_is_small_is_accepted_quickly(length, plan_of):
     rows = [ROW] * length
     plan = plan_of(of({"items": {"properties": dict.fromkeys(ROW, INTEGER), "required": [*ROW]}}))
 
     assert apply_params(plan, {"v": rows}, quickly=True) == {"v": rows}
+
+
+def test_one_wrong_element_of_thousands_is_named_soon(plan_of):
+    """In a union, and behind a reference: of the others nothing but their acceptance is asked."""
+    union = {
+        "items": {"oneOf": [{"$ref": f"#/$defs/{one}"} for one in KINDS]},
+        "prefixItems": [{"type": "null"}],
+    }
+    rows: Any = [
+        None,
+        *({"type": "abcde"[i % 5], "id": i} for i in range(15_000)),
+        {"type": "z"},
+        {"type": "a"},
+    ]
+
+    with effort() as spent, pytest.raises(Invalid) as caught:
+        apply_params(plan_of(of(union, **{"$defs": KINDS})), {"v": rows})
+
+    assert spent.seconds < 1.5
+    assert {one.path for one in caught.value.problems} == {
+        ("input", "v", "15001"),
+        ("input", "v", "15002"),
+    }
 
 
 def test_a_large_default_is_paid_for(plan_of):
