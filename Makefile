@@ -48,8 +48,8 @@ fuzz: test-set  ## Throw documents and expressions at the language: make fuzz SE
 bench: $(if $(COMPILED),compiled,test-set)  ## Run the benchmarks and keep their results, or one: make bench BENCH=name (COMPILED=1: on that tree)
 	@exec env $(if $(COMPILED),$(ON_TREE)) $(BIN)/python -m benchmarks --keep $(BENCH)
 
-soak: test-set  ## A steady load for hours, with kills: make soak HOURS=6; the result is kept
-	@exec $(BIN)/python -m benchmarks.soak --keep --seconds $$(( $(or $(HOURS),6) * 3600 ))
+soak: test-set  ## A steady load for hours, with kills: make soak HOURS=6 [IN=FOLDER to go on later]; the result is kept
+	@exec $(BIN)/python -m benchmarks.soak --keep --seconds $$(( $(or $(HOURS),6) * 3600 )) $(if $(IN),--in $(IN))
 
 check: test-set  ## Format, lint, types, doors, sizes, schema, composition
 	@exec sh scripts/check.sh

@@ -2,12 +2,11 @@
 
 `make soak HOURS=6`, or `python -m benchmarks.soak --seconds 300 [--keep]`. One API, two workers and a scheduler, each
 a process of its own. The load is steps that answer at once, a step that fails and is retried, and a wait that parks.
-One of the workers is killed and started again now and then, as deployments and crashes do. Samples are compared third
-by third: a leak shows as a slope, whatever its size, and the noise of one sample does not. Ctrl-C ends it early, in
+One of the workers is killed and started again now and then, as deployments and crashes do. Ctrl-C ends it early, in
 good order: what was measured until then is judged and kept, with the seconds that it really took.
 
-History grows with what is run and goes by retention, so its tables are judged by bytes per execution; what holds only
-what is under way (queue, due and owner indexes, inbox, workers) by its size.
+`make soak HOURS=6 IN=/var/tmp/soak` keeps its servers' data in that folder. Ended early, it judges nothing, and the
+same command goes on later, on the same databases with new processes, until the hours are full.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -29,18 +28,17 @@ import aiohttp
 import orjson
 import psutil
 
-from benchmarks.line import Line, at_most, middle
+from benchmarks.line import Line
 from benchmarks.raw import open_raw
+from benchmarks.soak_record import FEWEST_SAMPLES, NAME, Part, Record, Sample
 from benchmarks.surroundings import Surroundings, idle_statements, publish, surroundings
 from maestro_cli.local.parts import bind
 from runtime.bootstrap import open_runtime
 from runtime.settings import ApiSettings
 
-NAME: Final = "soak"
 BATCH: Final = 50
 SAMPLES: Final = 60
 STRETCH_SECONDS: Final = 60.0
-FEWEST_SAMPLES: Final = 6
 KILL_EVERY_SECONDS: Final = 45.0
 RESULTS: Final = Path(__file__).parent / "results"
 _READY_SECONDS: Final = 60.0
@@ -78,18 +76,6 @@ select coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint
  where n.nspname = 'maestro' and c.relispartition"""
 _OPEN: Final = "select count(*) from workflow_executions where status in (0, 1, 3)"
 _ENDED: Final = "select status, count(*) from workflow_executions group by 1"
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One look: `memory` is the largest process of each kind, in MiB; sizes are bytes."""
-
-    memory: dict[str, float]
-    connections: int
-    under_way_bytes: int
-    small_bytes: int
-    history_bytes: int
-    accepted: int
 
 
 @dataclass(slots=True)
@@ -137,30 +123,38 @@ class Product:
         await asyncio.gather(*(process.wait() for _, process in self.running))
 
 
-async def measure(around: Surroundings, seconds: float, per_second: int) -> Line:
-    """The whole run, or what there was of it when somebody ended it early.
+async def soak(
+    around: Surroundings, record: Record, seconds: float, per_second: int
+) -> Line | None:
+    """One more part, until there are so many seconds in all; what is to be said when there are, or will be no more.
 
     :raises SystemExit: ended before there was anything to compare.
     """
-    samples: list[Sample] = []
+    part = Part()
+    record.parts.append(part)
+    before = record.seconds
     ended_early = _ended_early()
-    async with _product(around, seconds) as (product, session):
-        load = Load(product, session, per_second)
+    async with _product(around, seconds, is_first=record.accepted == 0) as (product, session):
+        load = Load(product, session, per_second, record)
         # The first stretch fills caches and pools; it counts for nothing.
         await load.run(min(30.0, seconds / 5))
         began = time.monotonic()
-        while time.monotonic() - began < seconds and not ended_early.is_set():
+        while before + part.seconds < seconds and not ended_early.is_set():
             await load.run(min(seconds / SAMPLES, STRETCH_SECONDS))
-            samples.append(await _sample(around, product, load.accepted))
-        if len(samples) < FEWEST_SAMPLES:
-            sys.exit(f"Ended with {len(samples)} samples: too few to compare.")
-        took = time.monotonic() - began
-        ended = await _settle(around, load.accepted)
-        spent = await idle_statements(around.database_url, min(20.0, max(5.0, seconds / 10)))
-        errors = load.errors
-    return _judged(
-        samples, ended, spent / len(_PROCESSES), errors=errors, kills=product.kills, seconds=took
-    )
+            part.samples.append(await _sample(around, product, record.accepted))
+            part.seconds, part.kills = time.monotonic() - began, product.kills
+            record.save()
+        if before + part.seconds < seconds and not around.is_temporary:
+            return None
+        if all(len(one.samples) < FEWEST_SAMPLES for one in record.parts):
+            sys.exit(f"Ended with {len(part.samples)} samples: too few to compare.")
+        return record.judged(await _settle(around), await _idle(around, seconds))
+
+
+async def _idle(around: Surroundings, seconds: float) -> float:
+    """Statements a second of one process that has nothing to do."""
+    spent = await idle_statements(around.database_url, min(20.0, max(5.0, seconds / 10)))
+    return spent / len(_PROCESSES)
 
 
 def _ended_early() -> asyncio.Event:
@@ -174,9 +168,10 @@ def _ended_early() -> asyncio.Event:
 class Load:
     """So many executions a second, in batches; a worker is replaced now and then."""
 
-    def __init__(self, product: Product, session: aiohttp.ClientSession, per_second: int) -> None:
-        self.accepted = 0
-        self.errors = 0
+    def __init__(
+        self, product: Product, session: aiohttp.ClientSession, per_second: int, record: Record
+    ) -> None:
+        self._record = record
         self._product = product
         self._session = session
         self._pause = BATCH / per_second
@@ -193,21 +188,23 @@ class Load:
             await asyncio.sleep(max(0.0, self._pause - (time.monotonic() - now)))
 
     async def _post(self) -> None:
-        batch = [{"workflowName": NAME, "input": {"n": self.accepted + n}} for n in range(BATCH)]
+        first = self._record.accepted
+        batch = [{"workflowName": NAME, "input": {"n": first + n}} for n in range(BATCH)]
         body = orjson.dumps({"query": _ENQUEUE, "variables": {"input": batch}})
         async with self._session.post(f"{self._product.url}/graphql", data=body) as answer:
             found = orjson.loads(await answer.read())
         made = (found.get("data") or {}).get("enqueueExecutions") or {}
-        self.accepted += made.get("createdCount", 0)
-        self.errors += made.get("createdCount", 0) != BATCH
+        self._record.accepted += made.get("createdCount", 0)
+        self._record.errors += made.get("createdCount", 0) != BATCH
 
 
 @contextlib.asynccontextmanager
 async def _product(
-    around: Surroundings, seconds: float
+    around: Surroundings, seconds: float, *, is_first: bool
 ) -> AsyncIterator[tuple[Product, aiohttp.ClientSession]]:
     async with open_runtime(around.settings) as runtime:
-        await publish(runtime, NAME, _WORKFLOW)
+        if is_first:
+            await publish(runtime, NAME, _WORKFLOW)
         token = runtime.dev_token(
             tenant="bench", subject="bench", roles=["admin"], ttl_seconds=seconds + 3_600
         )
@@ -262,85 +259,32 @@ async def _sample(around: Surroundings, product: Product, accepted: int) -> Samp
         await sql.close()
 
 
-async def _settle(around: Surroundings, accepted: int) -> dict[int, int]:
+async def _settle(around: Surroundings) -> dict[int, int]:
     """Wait until nothing is under way; how executions ended."""
     sql = await open_raw(around.database_url)
     try:
         async with asyncio.timeout(300):
             while await sql.fetchval(_OPEN):
                 await asyncio.sleep(0.5)
-        ended = {row["status"]: row["count"] for row in await sql.fetch(_ENDED)}
+        return {row["status"]: row["count"] for row in await sql.fetch(_ENDED)}
     finally:
         await sql.close()
-    return ended | {-1: accepted - sum(ended.values())}
 
 
-def _judged(
-    samples: Sequence[Sample],
-    ended: dict[int, int],
-    idle: float,
-    *,
-    errors: int,
-    kills: int,
-    seconds: float,
-) -> Line:
-    third = len(samples) // 3
-    early, late = samples[:third], samples[-third:]
-    hours = seconds * 2 / 3 / 3600
-    grown = {
-        kind: middle([s.memory.get(kind, 0.0) for s in late])
-        - middle([s.memory.get(kind, 0.0) for s in early])
-        for kind in set(_PROCESSES)
-    }
-    facts: dict[str, Any] = {
-        f"{kind}_grown_mb": round(value, 1) for kind, value in sorted(grown.items())
-    }
-    per_execution = [middle([s.history_bytes / s.accepted for s in part]) for part in (early, late)]
-    facts |= {
-        "connections": [min(s.connections for s in late), max(s.connections for s in late)],
-        "connections_ratio": _ratio(early, late, "connections"),
-        "under_way_ratio": _ratio(early, late, "under_way_bytes"),
-        "small_ratio": _ratio(early, late, "small_bytes"),
-        "bytes_per_execution": round(per_execution[1]),
-        "bytes_per_execution_ratio": per_execution[1] / per_execution[0],
-        "idle_statements": idle,
-        "lost": abs(ended.pop(-1)),
-        "not_completed": sum(count for status, count in ended.items() if status != 2),
-        "errors": errors,
-        "executions": samples[-1].accepted,
-        "kills": kills,
-        "seconds": round(seconds),
-    }
-    return Line(
-        bench=NAME,
-        letter="Z",
-        unit="MiB grown",
-        measured=max(grown.values()),
-        goals=[
-            # A process may still be filling its pools in a short run; over hours, 8 MiB an hour is a leak.
-            at_most("measured", max(16.0, 8.0 * hours)),
-            at_most("connections_ratio", 1.5),
-            at_most("under_way_ratio", 2.0),
-            at_most("small_ratio", 2.0),
-            at_most("bytes_per_execution_ratio", 1.2),
-            at_most("idle_statements", 2.0),
-            at_most("lost", 0),
-            at_most("not_completed", 0),
-            at_most("errors", 0),
-        ],
-        facts=facts,
-    )
+async def run(seconds: float, per_second: int, folder: Path | None) -> dict[str, Any] | None:
+    """On servers of its own; the line as it is kept, or None while a soak in parts is not full.
 
-
-def _ratio(early: Sequence[Sample], late: Sequence[Sample], name: str) -> float:
-    before, after = (middle([getattr(s, name) for s in part]) for part in (early, late))
-    return after / max(1, before)
-
-
-async def run(seconds: float, per_second: int) -> dict[str, Any]:
-    """On servers of its own; the line as it is kept."""
-    async with surroundings() as around:
-        return (await measure(around, seconds, per_second)).as_json()
+    :raises SystemExit: ended before there was anything to compare.
+    """
+    record = Record.load(folder / "soak.json") if folder else Record()
+    try:
+        async with surroundings(folder) as around:
+            line = await soak(around, record, seconds, per_second)
+    finally:
+        record.save()
+    if line is None:
+        print(f"{record.seconds:.0f} of {seconds:.0f} seconds are soaked.", file=sys.stderr)
+    return None if line is None else line.as_json()
 
 
 def main() -> int:
@@ -348,9 +292,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="benchmarks.soak", description=__doc__)
     parser.add_argument("--seconds", type=float, default=21_600.0)
     parser.add_argument("--per-second", type=int, default=100, help="executions a second")
+    parser.add_argument(
+        "--in", dest="folder", type=Path, help="soak in parts, on data that is kept here"
+    )
     parser.add_argument("--keep", action="store_true", help="add to benchmarks/results")
     options = parser.parse_args()
-    line = asyncio.run(run(options.seconds, options.per_second))
+    line = asyncio.run(run(options.seconds, options.per_second, options.folder))
+    if line is None:
+        return 0
     print(json.dumps(line), flush=True)
     if options.keep:
         with (RESULTS / "soak.jsonl").open("a", encoding="utf-8") as file:

@@ -35,14 +35,16 @@ class Surroundings:
     database_url: str
     redis_url: str
     settings: Settings
+    is_temporary: bool = True
 
 
 @contextlib.asynccontextmanager
-async def surroundings() -> AsyncIterator[Surroundings]:
-    """Fresh servers, a migrated database, and nothing left behind."""
-    with tempfile.TemporaryDirectory(prefix="mcb-") as folder:
-        home = Path(folder) / "h"
-        home.mkdir(mode=0o700)
+async def surroundings(kept: Path | None = None) -> AsyncIterator[Surroundings]:
+    """Fresh servers, a migrated database, and nothing left behind; or servers on what was kept in a folder."""
+    with contextlib.ExitStack() as stack:
+        folder = kept or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mcb-")))
+        home = folder / "h"
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
         async with embedded_services(home, postgres=True, redis=True) as services:
             database_url, redis_url = services.database_url, services.redis_url
             if database_url is None or redis_url is None:
@@ -52,7 +54,7 @@ async def surroundings() -> AsyncIterator[Surroundings]:
             settings = replace(
                 settings, worker=replace(settings.worker, imports=("benchmarks.steps",))
             )
-            yield Surroundings(home, database_url, redis_url, settings)
+            yield Surroundings(home, database_url, redis_url, settings, is_temporary=kept is None)
 
 
 @dataclass(frozen=True, slots=True)
