@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from runtime.engine.ending import complete, ending_by, fail
-from runtime.engine.event import Event, RetryDue, StepError, StepInDoubt, TimerDue
+from runtime.engine.event import Event, Facts, RetryDue, StepError, StepInDoubt, TimerDue
+from runtime.engine.fan import Place
 from runtime.engine.marks import begun_waits, is_paused, kept_joins, kept_signals, opened_maps
 from runtime.engine.program import Program
 from runtime.engine.records import cause_of, doubt_of, made_no_call, was_put_off
@@ -29,6 +30,7 @@ from runtime.engine.state import (
     IN_DOUBT,
     PENDING,
     RETRYING,
+    RUNNING,
     SKIPPED,
     WAITING,
     ExecutionState,
@@ -117,6 +119,31 @@ def rebuild(
     elif is_begun:
         state.phase = Phase.GOING
     return Rebuilt(state, tuple(due), waiting)
+
+
+def is_in_doubt_by_rows(state: ExecutionState, place: Place, attempt: int) -> bool:
+    """Whether only the rows say that this attempt is in doubt: they have its intent and no end, and nobody was told."""
+    doubt = state.doubts.get(place)
+    if doubt is None or doubt.is_told:
+        return False
+    if isinstance(place, int):
+        return state.attempt[place] == attempt
+    step, item = place
+    return state.fans[step].live[item].attempt == attempt
+
+
+def known_by_its_maker(state: ExecutionState, place: Place) -> Facts:
+    """Who made the call that is in doubt by its rows knows its end: it is under way until that is told.
+
+    What its row says of it, for the row of its end.
+    """
+    doubt = state.doubts.pop(place)
+    if isinstance(place, int):
+        state.status[place] = RUNNING
+    else:
+        step, item = place
+        state.fans[step].live[item].status = StepStatus.RUNNING
+    return doubt.facts
 
 
 def _counted(rows: Iterable[StepRecord], items: list[StepRecord]) -> Iterator[StepRecord]:

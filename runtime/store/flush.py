@@ -70,6 +70,10 @@ class Flusher:
             return
         self._batcher.add(_Waiting(checkpoint, on_done))
 
+    async def flushed(self) -> None:
+        """Until everything that was submitted is answered."""
+        await self._batcher.flushed()
+
     async def close(self) -> None:
         """Flush what is pending, then close the connection."""
         await self._batcher.close()

@@ -39,6 +39,8 @@ class Batcher(Generic[T]):
         self._max_bytes = max_bytes
         self._pending: deque[T] = deque()
         self._filled = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._closing = False
         self._task = asyncio.get_running_loop().create_task(self._run(), name=name)
 
@@ -54,6 +56,7 @@ class Batcher(Generic[T]):
         """Let an item go with the next batch."""
         self._pending.append(item)
         self._filled.set()
+        self._idle.clear()
 
     def withdraw(self, unwanted: Callable[[T], bool]) -> list[T]:
         """Take items out again that were not sent yet."""
@@ -61,6 +64,10 @@ class Batcher(Generic[T]):
         if out:
             self._pending = deque(item for item in self._pending if not unwanted(item))
         return out
+
+    async def flushed(self) -> None:
+        """Until nothing is pending and nothing under way."""
+        await self._idle.wait()
 
     async def close(self) -> None:
         """Send what is pending, then end."""
@@ -80,8 +87,10 @@ class Batcher(Generic[T]):
                 return
             # What was sent is nobody's any more: an idle writer must not keep it alive.
             del batch
-            if not self._pending and not self._closing:
-                self._filled.clear()
+            if not self._pending:
+                self._idle.set()
+                if not self._closing:
+                    self._filled.clear()
 
     def _take(self) -> list[T]:
         batch: list[T] = []

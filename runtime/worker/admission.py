@@ -13,15 +13,19 @@ import orjson
 from runtime.engine.advance import advance, proceed
 from runtime.engine.command import Finish, RecordEvent
 from runtime.engine.event import (
+    STOPPED,
     DeadlineReached,
+    Facts,
     RetryDue,
     Started,
+    StepDeferred,
     StepError,
+    StepFailed,
     TimerDue,
 )
 from runtime.engine.fan import Place
 from runtime.engine.program import Program
-from runtime.engine.replay import Rebuilt, rebuild
+from runtime.engine.replay import Rebuilt, is_in_doubt_by_rows, known_by_its_maker, rebuild
 from runtime.engine.state import PENDING, RUNNING, ExecutionState, Phase, RunInfo
 from runtime.model.blob import stored
 from runtime.model.checkpoint import (
@@ -31,13 +35,14 @@ from runtime.model.checkpoint import (
 from runtime.model.errors import MaestroError, Unavailable
 from runtime.model.event import EventKind
 from runtime.model.execution import ExecutionError, ExecutionStatus
-from runtime.model.plan import Plan
+from runtime.model.plan import Effect, Plan
 from runtime.model.settled import settled
 from runtime.model.values import Digest, Json
 from runtime.store.births import Newborn
 from runtime.telemetry.log import get_logger
 from runtime.worker import signals
-from runtime.worker.encode import clean
+from runtime.worker.attempt import Attempt, not_made
+from runtime.worker.encode import clean, stopped
 from runtime.worker.executor import Executor
 from runtime.worker.inbox import receive, signal_of
 from runtime.worker.prepared import PreparedProgram
@@ -101,7 +106,8 @@ class Admission:
     async def readmit(self, old: Run, message: str) -> None:
         """A checkpoint of this run was refused: go on from what is durable.
 
-        Steps whose outcome the database did not take fail with its words. When that is refused as
+        Steps whose outcome the database did not take fail with its words, also those whose call was announced and may
+        happen once: that it was made is known here. One that was only announced is put off. When that is refused as
         well, the execution fails as a whole; when even that is, it is a dead letter.
         """
         histories = await self._tools.store.load_histories([old.owned.id], shard=self._tools.shard)
@@ -129,8 +135,12 @@ class Admission:
             if end and not fan.ends[item]
         }
         run.refusals = 1
-        run.lost = dict.fromkeys(lost, StepError("checkpoint_rejected", clean(words)))
+        error = StepError("checkpoint_rejected", clean(words))
+        run.lost = dict.fromkeys(lost, error)
+        known = _known_calls(old, run)
         self._begin(run, history, due)
+        for attempt, facts in known:
+            self._executor.tell(run, _end_of(attempt, facts, error, run))
 
     async def _give_up(self, execution: UUID, message: str) -> None:
         tools, seat = self._tools, self._seat
@@ -251,6 +261,31 @@ class Admission:
             return
         loop = asyncio.get_running_loop()
         run.deadline = loop.call_later(seconds, self._executor.tell, run, DeadlineReached())
+
+
+def _known_calls(old: Run, run: Run) -> list[tuple[Attempt, Facts]]:
+    """Of the calls that are in doubt by their rows, those that the refused run announced and of which it knows the end.
+
+    None of them is in doubt any more. What it had found in doubt itself, or had from rows, it does not know.
+    """
+    known: list[tuple[Attempt, Facts]] = []
+    for place, attempt in old.announced.items():
+        is_known = attempt.is_recorded or not attempt.is_made
+        if is_known and is_in_doubt_by_rows(run.state, place, attempt.number):
+            known.append((attempt, known_by_its_maker(run.state, place)))
+    return known
+
+
+def _end_of(
+    attempt: Attempt, facts: Facts, error: StepError, run: Run
+) -> StepFailed | StepDeferred:
+    """A call that was made has failed, by the words of the database; one that was not is made later, if at all."""
+    step, number, item = attempt.step, attempt.number, attempt.item
+    if attempt.is_made:
+        return StepFailed(step, number, error, Effect.AT_MOST_ONCE, facts, item)
+    if run.state.phase is Phase.GOING:
+        return StepDeferred(step, number, error, item)
+    return not_made(attempt, stopped("the execution is stopping"), STOPPED)
 
 
 def owned_of(born: Newborn) -> OwnedExecution:

@@ -48,7 +48,10 @@ _CHARGING: Final = threading.Lock()
 
 @dataclass(slots=True)
 class Attempt:
-    """An attempt under way. `context` is made when the call is about to begin; `room` is that of its large values."""
+    """An attempt under way. `context` is made when the call is about to begin; `room` is that of its large values.
+
+    `is_made`: its connector was called, or is about to be with nothing in between. `is_recorded`: its run has its end.
+    """
 
     step: int
     item: int
@@ -65,6 +68,8 @@ class Attempt:
     trace: Mapping[str, str] | None = None
     stop_timer: TimerHandle | None = None
     stop_reason: str | None = None
+    is_made: bool = False
+    is_recorded: bool = False
     is_over: bool = False
     target: str | None = None
     cost: Money | None = None

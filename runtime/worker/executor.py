@@ -330,6 +330,7 @@ class Executor:
         if result.outcome is not FlushOutcome.COMMITTED:
             self._on_refused(run, result)
             return
+        run.committed(waiting)
         self._signals.fire(signals.CHECKPOINTED)
         self._on_news(run.owned.id, is_end=waiting.closing is not None)
         if waiting.closing is not None:
@@ -506,6 +507,7 @@ class Executor:
         if not self._lease.allows_calls:
             self._put_back(run, attempt)
             return
+        attempt.is_made = True
         with self._traces.step(run, attempt):
             await self._conclude(run, attempt, self._context(run, attempt))
 

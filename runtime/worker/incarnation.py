@@ -92,6 +92,7 @@ class Incarnation:
         self._room.set()
         self._intake: list[asyncio.Task[None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
+        self._readmissions: set[asyncio.Task[None]] = set()
         self._told: set[UUID] = set()
         # Bound once: a line for each end is what this process says most.
         self._log = _log.bind()
@@ -132,9 +133,7 @@ class Incarnation:
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await self.executor.quiet.wait()
-            # Two turns: ends that were just reported become rows, rows become checkpoints.
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
+            await self._settle()
             await self._flusher.close()
             self.executor.drop()
             # Others need not wait for the lease; whatever of this seat still runs in the server comes first.
@@ -143,6 +142,17 @@ class Incarnation:
         finally:
             # Also when it is given up half-way: whoever waits must not wait for ever.
             self._end("drained")
+
+    async def _settle(self) -> None:
+        """Until everything is durable. What the database refuses is said otherwise: its calls are known only here."""
+        while True:
+            # Two turns: ends that were just reported become rows, rows become checkpoints.
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            await self._flusher.flushed()
+            if not self._readmissions:
+                return
+            await asyncio.wait(tuple(self._readmissions))
 
     async def _end_intake(self) -> None:
         """Take nothing new; a claim that is under way ends first, so that what it took is known."""
@@ -316,7 +326,9 @@ class Incarnation:
             return
         self.executor.forget(run)
         message = result.message or "no reason given"
-        self._spawn(self._admission.readmit(run, message), "readmit")
+        task = self._spawn(self._admission.readmit(run, message), "readmit")
+        self._readmissions.add(task)
+        task.add_done_callback(self._readmissions.discard)
 
 
 def _summary(

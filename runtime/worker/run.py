@@ -30,7 +30,7 @@ from runtime.engine.command import (
     StopStep,
 )
 from runtime.engine.event import Facts, StepError
-from runtime.engine.fan import Place
+from runtime.engine.fan import Place, place_of
 from runtime.engine.state import ExecutionState
 from runtime.model.blob import INLINE_BYTES, goes_out
 from runtime.model.checkpoint import (
@@ -92,6 +92,7 @@ class InFlight:
 
     after: list[Deferred]
     closing: Closing | None
+    ended: list[Place]
 
 
 @dataclass(slots=True)
@@ -108,6 +109,8 @@ class Run:
     inbox_seen: int = 0
     inbox_read: list[int] = field(default_factory=list)
     attempts: dict[Place, Attempt] = field(default_factory=dict)
+    # Calls that this run has announced, until their end is durable or they are in doubt: what became of them is known.
+    announced: dict[Place, Attempt] = field(default_factory=dict)
     retries: dict[Place, tuple[float, TimerHandle]] = field(default_factory=dict)
     # Steps that wait, and open maps: when that began, by the worker's clock, and their timers by the loop's.
     waiting: dict[int, float] = field(default_factory=dict)
@@ -132,6 +135,7 @@ class Run:
     _steps: list[StepRow] = field(default_factory=list)
     _events: list[EventRow] = field(default_factory=list)
     _after: list[Deferred] = field(default_factory=list)
+    _ended: list[Place] = field(default_factory=list)
     _closing: Closing | None = None
     _size: int = 0
     _sealed: list[Checkpoint] = field(default_factory=list)
@@ -193,6 +197,7 @@ class Run:
 
     def record_intent(self, attempt: Attempt) -> None:
         """Make it durable that an at-most-once call is about to be made; the call waits for that."""
+        self.announced[attempt.place] = attempt
         step, number, item = attempt.step, attempt.number, attempt.item
         known = "{" + attempt.known()[1:] + "}"
         row = self._row(step, item, number, StepStatus.RUNNING, 0.0, known, is_open=True)
@@ -231,6 +236,11 @@ class Run:
         """The oldest checkpoint is answered: what waited for it."""
         return self._in_flight.popleft()
 
+    def committed(self, flushed: InFlight) -> None:
+        """The ends of announced calls that were in it are in the rows: they need not be known here any more."""
+        for place in flushed.ended:
+            self.announced.pop(place, None)
+
     def drop(self) -> None:
         """Forget everything: timers are stopped, answers that still come are ignored."""
         self.is_over = True
@@ -254,6 +264,8 @@ class Run:
             self.weight -= self.lists.pop(command.step).size
         if facts.age_seconds < 0:
             facts = self.facts_of_wait(command)
+        if self.announced:
+            self._end_announced(command)
         result = _result(command, facts)
         self._size += len(result)
         if command.item < 0:
@@ -270,6 +282,18 @@ class Run:
                 is_open=command.is_open,
             )
         )
+
+    def _end_announced(self, command: RecordStep) -> None:
+        """Its end is known until it is durable; not when it is in doubt, of which others will know more."""
+        place = place_of(command.step, command.item)
+        attempt = self.announced.get(place)
+        if attempt is None:
+            return
+        if command.is_open:
+            del self.announced[place]
+        else:
+            attempt.is_recorded = True
+            self._ended.append(place)
 
     def _split(self) -> None:
         """Send a part of a large batch ahead; what follows from it waits for the last part."""
@@ -292,8 +316,8 @@ class Run:
         if clears:
             self.clears_takeovers = False
         self._sealed.append(checkpoint)
-        self._in_flight.append(InFlight(self._after, closing))
-        self._steps, self._events, self._after = [], [], []
+        self._in_flight.append(InFlight(self._after, closing, self._ended))
+        self._steps, self._events, self._after, self._ended = [], [], [], []
         self._closing, self._size = None, 0
         if self.inbox_read:
             self.inbox_read = []
