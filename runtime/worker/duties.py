@@ -19,6 +19,7 @@ from runtime.worker import signals
 from runtime.worker.admission import Admission
 from runtime.worker.executor import Executor
 from runtime.worker.inbox import receive
+from runtime.worker.lease import Lease
 from runtime.worker.tools import Seat, Tools
 from runtime.worker.undecodable import set_aside
 
@@ -39,12 +40,14 @@ class Duties:
         seat: Seat,
         executor: Executor,
         admission: Admission,
+        lease: Lease,
         owning: asyncio.Lock,
     ) -> None:
         self._tools = tools
         self._seat = seat
         self._executor = executor
         self._admission = admission
+        self._lease = lease
         self._owning = owning
         self._answer: BeatAnswer | None = None
         self._rung: set[UUID] = set()
@@ -55,7 +58,7 @@ class Duties:
         self._is_more_due = False
 
     def came_back(self) -> None:
-        """The database was away. The others come back as well, and who does it in time is not lost."""
+        """The database was away, or all stood still. Who of the others comes back in time as well is not lost."""
         seconds = self._tools.settings.lease_seconds
         self._buries_from = self._tools.clock.monotonic() + seconds
 
@@ -118,7 +121,8 @@ class Duties:
             await self._take_over()
 
     async def _bury(self) -> int:
-        if self._tools.clock.monotonic() < self._buries_from:
+        # Whose own lease is over is no better off than those it would bury.
+        if self._lease.is_over or self._tools.clock.monotonic() < self._buries_from:
             return 0
         return await self._tools.store.bury(self._seat.shard, self._seat.me)
 

@@ -80,7 +80,7 @@ class Incarnation:
         self._admission = Admission(tools, seat, self.executor)
         # Held while a statement may change what this seat owns.
         self._owning = asyncio.Lock()
-        self._duties = Duties(tools, seat, self.executor, self._admission, self._owning)
+        self._duties = Duties(tools, seat, self.executor, self._admission, lease, self._owning)
         if is_again:
             self._duties.came_back()
         self._keeper = Keeper(

@@ -23,6 +23,7 @@ from runtime.worker.lease import Lease
 from runtime.worker.tools import Seat, Tools
 
 _AGAIN_SECONDS = 0.2
+_RAN_OUT = "The lease ran out while PostgreSQL did not answer."
 
 
 class Keeper:
@@ -55,15 +56,16 @@ class Keeper:
         try:
             while True:
                 sent_at = clock.monotonic()
-                answer = await self._beat()
+                answer = await self._beat(misses)
                 if answer is None:
                     misses += 1
                     await asyncio.sleep(_AGAIN_SECONDS if misses > 1 else 0)
                     continue
-                if misses:
+                left = self._lease.renewed(sent_at)
+                if misses or left <= 0:
+                    # The others may have been away with us, and are no more dead than we were.
                     misses = 0
                     self._on_back()
-                left = self._lease.renewed(sent_at)
                 self._left.set(max(0.0, left))
                 self._tools.signals.fire(signals.BEAT)
                 self._on_answer(answer)
@@ -78,10 +80,15 @@ class Keeper:
             async with asyncio.timeout(max(0.0, seconds)):
                 await self._is_cut.wait()
 
-    async def _beat(self) -> BeatAnswer | None:
+    async def _beat(self, misses: int) -> BeatAnswer | None:
         """One beat; None when the database did not answer and the lease still holds."""
         tools, seat = self._tools, self._seat
-        patience = min(tools.settings.lease_seconds / 2, max(0.0, self._lease.remaining))
+        patience = tools.settings.lease_seconds / 2
+        if not self._lease.is_over:
+            patience = min(patience, self._lease.remaining)
+        elif misses:
+            raise Unavailable(_RAN_OUT)
+        # Else this process stood still: whether somebody has taken over meanwhile, one beat asks.
         try:
             async with asyncio.timeout(patience):
                 if self._connection is None:
@@ -98,7 +105,7 @@ class Keeper:
             self._hang_up()
             self._lease.doubted()
             if self._lease.is_over:
-                raise Unavailable("The lease ran out while PostgreSQL did not answer.") from error
+                raise Unavailable(_RAN_OUT) from error
             return None
         if not answer.live:
             tools.metrics.fenced.inc()

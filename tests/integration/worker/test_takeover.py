@@ -11,7 +11,9 @@ from typing import Any
 import asyncpg
 import pytest
 
+from runtime.clock import SystemClock
 from runtime.model.checkpoint import Checkpoint, EventRow, FlushOutcome, FlushResult
+from runtime.model.errors import Unavailable
 from runtime.model.execution import ExecutionStatus, StepStatus
 from runtime.store.execution import ExecutionStore
 from runtime.store.flush import Flusher
@@ -110,6 +112,77 @@ async def test_who_has_lost_its_session_and_is_late_is_taken_over_before_its_lea
 
     assert await room.finished(execution) is ExecutionStatus.COMPLETED
     assert (await room.events(execution)).count("step_completed") == 2
+
+
+class Jumping(SystemClock):
+    """A clock that goes on while the process stands still."""
+
+    ahead = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead
+
+
+async def test_who_stood_still_for_longer_than_its_lease_goes_on_when_nobody_took_over(
+    room: EngineRoom,
+):
+    """A laptop that slept: the database decides, and what was under way is in no doubt."""
+    room.clock = clock = Jumping()
+    worker = room.worker()
+    execution = await begun(room, TWO, "b")
+
+    clock.ahead = 60.0
+    await worker.signals.wait(signals.BEAT, worker.signals.counts[signals.BEAT] + 2)
+    CALLS.gates["b"].set()
+
+    assert await room.finished(execution) is ExecutionStatus.COMPLETED
+    assert (worker.signals.counts[signals.REGISTERED], CALLS.attempts["b"]) == (1, [1])
+
+
+async def test_of_two_that_stood_still_the_first_to_come_back_does_not_bury_the_other(
+    room: EngineRoom,
+):
+    """Both their leases have run out, and both their processes live."""
+    room.clock = clock = Jumping()
+    workers = [room.worker(beat_seconds=0.2, max_executions=1) for _ in range(2)]
+    executions = [await begun(room, TWO, "b") for _ in workers]
+    assert [worker.executions for worker in workers] == [1, 1]
+
+    clock.ahead = 60.0
+    await room.sql.execute("update workers set lease_until = now() - interval '1 s'")
+    for worker in workers:
+        await worker.signals.wait(signals.BEAT, worker.signals.counts[signals.BEAT] + 2)
+    CALLS.gates["b"].set()
+
+    for execution in executions:
+        assert await room.finished(execution) is ExecutionStatus.COMPLETED
+        assert "execution_taken_over" not in await room.events(execution)
+    assert [worker.signals.counts[signals.REGISTERED] for worker in workers] == [1, 1]
+
+
+async def test_who_got_no_answer_asks_no_more_when_its_lease_is_over(
+    room: EngineRoom, monkeypatch: pytest.MonkeyPatch
+):
+    """It was awake and knows that it was cut off: another beat would only keep it going past its lease."""
+    room.clock = clock = Jumping()
+    worker = room.worker()
+    await worker.signals.wait(signals.BEAT)
+    beat, asked = ExecutionStore.beat, list[int]()
+
+    async def away(
+        self: ExecutionStore, connection: Any, shard: int, me: int, *more: Any, **kw: Any
+    ):
+        asked.append(me)
+        if me == asked[0]:
+            # The lease runs out behind this answer.
+            asyncio.get_running_loop().call_soon(setattr, clock, "ahead", 60.0)
+            raise Unavailable("away")
+        return await beat(self, connection, shard, me, *more, **kw)
+
+    monkeypatch.setattr(ExecutionStore, "beat", away)
+    await worker.signals.wait(signals.REGISTERED, 2)
+
+    assert asked.count(asked[0]) == 1
 
 
 async def test_the_heartbeat_notices_the_fence_and_stops_the_calls(room: EngineRoom):
