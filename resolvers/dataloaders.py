@@ -206,6 +206,24 @@ class Loaders:
         ]
 
     @cached_property
+    def item(self) -> DataLoader[tuple[UUID, int, int], StepExecution | None]:
+        """Items of maps, by execution, step and number; those of one map are read together."""
+        return DataLoader(self._items_of)
+
+    async def _items_of(self, keys: list[tuple[UUID, int, int]]) -> list[StepExecution | None]:
+        views = await self.view.load_many([execution for execution, _, _ in keys])
+        asked: dict[tuple[UUID, int], tuple[StepView, list[int]]] = {}
+        for (execution, step, item), view in zip(keys, views, strict=True):
+            if view is not None:
+                asked.setdefault((execution, step), (view, []))[1].append(item)
+        find = self._executions.items.find
+        found = {
+            (execution, step): await find(self._who, view, step, items)
+            for (execution, step), (view, items) in asked.items()
+        }
+        return [found.get((one, step), {}).get(item) for one, step, item in keys]
+
+    @cached_property
     def item_costs(self) -> DataLoader[tuple[UUID, int | None], dict[int, tuple[Money, ...]]]:
         """What the items of the maps of each execution cost, by then."""
         return DataLoader(self._item_costs_of)

@@ -99,9 +99,6 @@ async def _record(context: Context, id: AnyId | None) -> Record | None:
 
 async def _step(context: Context, id: StepExecutionId) -> StepExecution | None:
     if id.item >= 0:
-        view = await context.loaders.view.load(id.execution_id)
-        if view is None:
-            return None
-        return await context.executions.items.find(context.who, view, id.step, id.item)
+        return await context.loaders.item.load((id.execution_id, id.step, id.item))
     steps = await context.loaders.steps.load(id.execution_id) or ()
     return next((step for step in steps if step.index == id.step), None)

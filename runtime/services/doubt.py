@@ -145,7 +145,7 @@ class DoubtService:
     ) -> StepExecution:
         items = self._executions.items
         view = (await items.views(who, [execution.id]))[execution.id]
-        found = await items.find(who, view, step.index, item)
+        found = (await items.find(who, view, step.index, [item])).get(item)
         if found is None:
             raise NotFound(
                 f"The step {step.key!r} of the execution {execution.id} has no item {item}.",

@@ -22,29 +22,12 @@ from runtime.services.step_view import StepView
 from runtime.store.execution_item import ItemRecords
 from runtime.store.execution_record import ExecutionRecords
 
-CHUNK: Final = 1_000
 _NOT_BEGUN: Final = frozenset({StepStatus.READY, StepStatus.PENDING})
-_ONLY_IN_OPEN: Final = frozenset({StepStatus.READY, StepStatus.RUNNING, StepStatus.RETRYING})
-_NEVER_IN_OPEN: Final = frozenset({StepStatus.PENDING})
-# What was stopped begins again, as long as its map is open.
-_STOPPED: Final = frozenset({StepStatus.CANCELLED})
+# What items of an open map can be of which something is under way: events say more of them than rows.
+_UNDER_WAY: Final = frozenset(
+    {StepStatus.RUNNING, StepStatus.READY, StepStatus.RETRYING, StepStatus.IN_DOUBT}
+)
 NO_PAST: Final = "Items of maps are no part of the history: ask for them without `at`."
-# Which rows an item of this status may have; an item is never in a status that is not here.
-_ROWS: Final = {
-    StepStatus.RUNNING: frozenset[StepStatus](),
-    StepStatus.READY: frozenset[StepStatus](),
-    StepStatus.PENDING: frozenset[StepStatus](),
-    StepStatus.RETRYING: frozenset(
-        {StepStatus.FAILED, StepStatus.TIMED_OUT, StepStatus.CANCELLED, StepStatus.IN_DOUBT}
-    ),
-    StepStatus.IN_DOUBT: frozenset({StepStatus.IN_DOUBT, StepStatus.RUNNING}),
-    StepStatus.COMPLETED: frozenset({StepStatus.COMPLETED}),
-    StepStatus.FAILED: frozenset({StepStatus.FAILED}),
-    StepStatus.TIMED_OUT: frozenset({StepStatus.TIMED_OUT}),
-    StepStatus.CANCELLED: frozenset(
-        {StepStatus.CANCELLED, StepStatus.FAILED, StepStatus.TIMED_OUT, StepStatus.IN_DOUBT}
-    ),
-}
 
 
 class ItemService:
@@ -71,16 +54,15 @@ class ItemService:
         }
 
     async def find(
-        self, who: Principal, view: StepView, step: int, item: int
-    ) -> StepExecution | None:
-        """One item; None when the step is no map that has begun, or its list is shorter."""
+        self, who: Principal, view: StepView, step: int, items: Collection[int]
+    ) -> dict[int, StepExecution]:
+        """These items; none when the step is no map that has begun, nor those behind the end of its list."""
         require(who, READ_EXECUTIONS)
         found = _map_of(view, step)
-        if found is None or not 0 <= item < found.total:
-            return None
-        begun = await self._under_way(who, found)
-        rows = await self._items.rows(who.tenant_id, found.key, [item])
-        return found.item(item, rows.get(item, ()), begun.get(item))
+        if found is None:
+            return {}
+        numbers = sorted(one for one in set(items) if 0 <= one < found.total)
+        return {one.item: one for one in await self._items_of(who, found, numbers)}
 
     async def page(
         self,
@@ -97,23 +79,17 @@ class ItemService:
         found = _map_of(view, step)
         if found is None:
             return None
-        begun = await self._under_way(who, found)
-        items: list[StepExecution] = []
-        last, wanted = after, frozenset(statuses)
-        looked = wanted - (_NEVER_IN_OPEN if found.is_open else _ONLY_IN_OPEN)
-        while len(items) <= limit and (looked or not wanted):
-            size = CHUNK if wanted else limit + 1
-            numbers = await self._numbers(who, found, looked, last, size, begun)
-            rows = await self._items.rows(who.tenant_id, found.key, numbers)
-            seen = (found.item(one, rows.get(one, ()), begun.get(one)) for one in numbers)
-            items += [one for one in seen if not wanted or one.status in wanted]
-            if len(numbers) < size:
-                break
-            last = numbers[-1]
+        if statuses:
+            wanted = found.possible(frozenset(statuses))
+            items, is_more = await self._chosen(who, found, wanted, after, limit)
+        else:
+            behind = min(found.total, after + 2 + limit)
+            items = await self._items_of(who, found, range(after + 1, behind))
+            is_more = len(items) > limit
         shown = tuple(items[:limit])
         cursors = tuple(str(one.item + 1) for one in shown)
-        total = None if wanted else found.total
-        return Page(shown, cursors, len(items) > limit, after >= 0), total
+        total = None if statuses else found.total
+        return Page(shown, cursors, is_more, after >= 0), total
 
     async def progress(self, who: Principal, view: StepView, step: int) -> MapProgress | None:
         """How far a map is; None when the step is no map that has begun."""
@@ -121,7 +97,7 @@ class ItemService:
         found = _map_of(view, step)
         if found is None:
             return None
-        begun = await self._under_way(who, found)
+        begun = await self._begun(who, found, None) if found.is_running else {}
         completed, failed = await self._items.counts(who.tenant_id, found.key)
         rows = await self._items.rows(who.tenant_id, found.key, list(begun))
         running = [found.item(one, rows.get(one, ()), begun[one]).status for one in begun]
@@ -132,34 +108,57 @@ class ItemService:
         require(who, READ_EXECUTIONS)
         return await self._items.costs(who.tenant_id, id, at=at)
 
-    async def _under_way(self, who: Principal, found: MapView) -> dict[int, ExecutionEvent]:
-        if not found.is_running:
-            return {}
-        return await self._items.under_way(who.tenant_id, found.key, after=found.unowned)
+    async def _items_of(
+        self, who: Principal, found: MapView, numbers: Sequence[int]
+    ) -> list[StepExecution]:
+        """Items by their numbers. The events are read for those alone whose rows do not say all."""
+        rows = await self._items.rows(who.tenant_id, found.key, numbers)
+        asked = [one for one in numbers if found.has_begins(rows.get(one, ()))]
+        begun = await self._begun(who, found, asked) if asked else {}
+        return [found.item(one, rows.get(one, ()), begun.get(one)) for one in numbers]
 
-    async def _numbers(
-        self,
-        who: Principal,
-        found: MapView,
-        wanted: frozenset[StepStatus],
-        last: int,
-        size: int,
-        begun: dict[int, ExecutionEvent],
-    ) -> list[int]:
-        """Behind `last` the next items that may have one of these statuses, in order; fewer than `size`: all."""
+    async def _chosen(
+        self, who: Principal, found: MapView, wanted: frozenset[StepStatus], after: int, limit: int
+    ) -> tuple[list[StepExecution], bool]:
+        """The first items with these statuses behind a number, by rows or as they run; and whether more follow."""
         if not wanted:
-            return list(range(last + 1, min(found.total, last + 1 + size)))
-        numbers = {one for one in begun if one > last}
-        if statuses := frozenset[StepStatus]().union(*(_ROWS.get(one, ()) for one in wanted)):
-            numbers.update(
-                await self._items.numbers(
-                    who.tenant_id, found.key, after=last, statuses=statuses, limit=size
-                )
+            return [], False
+        begun: dict[int, ExecutionEvent] = {}
+        if found.is_cut_off or (found.is_running and wanted & _UNDER_WAY):
+            begun = await self._begun(who, found, None)
+        mine = sorted(one for one in begun if one > after)
+        rows = await self._items.rows(who.tenant_id, found.key, mine)
+        items = {one: found.item(one, rows.get(one, ()), begun[one]) for one in mine}
+        numbers = {number for number, one in items.items() if one.status in wanted}
+        more = (
+            limit + 1 + len(items)
+        )  # So many of those that rows speak of may be under way by now.
+        tenant, key, is_open = who.tenant_id, found.key, found.is_open
+        if by_rows := wanted - {StepStatus.PENDING, StepStatus.RUNNING}:
+            chosen = await self._items.chosen(
+                tenant, key, after=after, is_open=is_open, statuses=by_rows, limit=more
             )
+            numbers.update(one for one in chosen if one not in items and one < found.total)
         if wanted & _NOT_BEGUN:
-            rows = await self._items.ranges(who.tenant_id, found.key, after=last, but=_STOPPED)
-            numbers.update(islice(_between(rows, last + 1, found.total), size))
-        return sorted(one for one in numbers if one < found.total)[:size]
+            ranges = await self._items.ranges(tenant, key, after=after)
+            free = (one for one in _between(ranges, after + 1, found.total) if one not in items)
+            numbers.update(islice(free, limit + 1))
+        first = sorted(numbers)[:limit]
+        rest = [one for one in first if one not in items]
+        rows = await self._items.rows(tenant, key, rest)
+        items |= {one: found.item(one, rows.get(one, ()), None) for one in rest}
+        # What has become something else between two statements is left out.
+        shown = [items[one] for one in first if items[one].status in wanted]
+        if not shown and len(numbers) > limit:
+            return await self._chosen(who, found, wanted, first[-1], limit)
+        return shown, len(numbers) > limit
+
+    async def _begun(
+        self, who: Principal, found: MapView, items: Sequence[int] | None
+    ) -> dict[int, ExecutionEvent]:
+        """The begins that have no end: of what runs, or of what was under way when the execution was cut off."""
+        after = 0 if found.is_cut_off else found.unowned
+        return await self._items.under_way(who.tenant_id, found.key, after=after, items=items)
 
 
 def _between(ranges: Sequence[range], first: int, behind: int) -> Iterator[int]:

@@ -31,6 +31,20 @@ from runtime.store.execution_item import OpenedMap
 from runtime.store.execution_record import AttemptRow
 
 _NOT_BEGUN: Final = frozenset({StepStatus.PENDING, StepStatus.READY})
+# What an item can be while its map is open, and when that has ended.
+_ENDS: Final = frozenset(
+    {
+        StepStatus.COMPLETED,
+        StepStatus.FAILED,
+        StepStatus.TIMED_OUT,
+        StepStatus.CANCELLED,
+        StepStatus.IN_DOUBT,
+    }
+)
+_COMPLETED: Final = frozenset({StepStatus.COMPLETED})
+_OF_OPEN: Final = _ENDS | {StepStatus.READY, StepStatus.RUNNING, StepStatus.RETRYING}
+_OF_ENDED: Final = _ENDS | {StepStatus.PENDING}
+_MAY_HAVE_BEGUN: Final = _NOT_BEGUN | {StepStatus.RETRYING, StepStatus.IN_DOUBT}
 _STILL_GOING: Final = _NOT_BEGUN | {StepStatus.RUNNING, StepStatus.RETRYING}
 
 
@@ -59,6 +73,30 @@ class MapView:
     def is_running(self) -> bool:
         """Whether items of it can be running now: it is open, and somebody has the execution."""
         return self.is_open and self._view.execution.status is ExecutionStatus.RUNNING
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether it did not end by itself: its execution was ended without a word about its steps."""
+        generation = self.key.generation
+        is_told = any(row.generation == generation for row in self._view.rows.get(self._step, ()))
+        return self._view.execution.status.is_terminal and not is_told
+
+    def possible(self, statuses: frozenset[StepStatus]) -> frozenset[StepStatus]:
+        """Those of these statuses that an item of it can have, as it is now."""
+        if self.is_open:
+            return statuses & _OF_OPEN
+        if self.map.status is not StepStatus.COMPLETED:
+            return statuses & _OF_ENDED
+        plan = self._view.program.steps[self._step].plan.map
+        is_collecting = plan is not None and plan.is_collecting
+        return statuses & (_OF_ENDED - _NOT_BEGUN if is_collecting else _COMPLETED)
+
+    def has_begins(self, rows: Sequence[AttemptRow]) -> bool:
+        """Whether an item with these rows may have begun since, so that its events are to be read."""
+        if not (self.is_running or self.is_cut_off):
+            return False
+        counting = self._counting([row for row in rows if not row.is_withdrawn])
+        return self._by_rows(counting) in _MAY_HAVE_BEGUN
 
     @property
     def unowned(self) -> int:
@@ -125,6 +163,14 @@ class MapView:
             return StepStatus.IN_DOUBT
         if is_begun and self.is_running:
             return StepStatus.RUNNING
+        status = self._by_rows(rows)
+        if is_begun and status is StepStatus.PENDING and self.is_cut_off:
+            return StepStatus.CANCELLED  # As a step that was under way when nothing went on.
+        return status
+
+    def _by_rows(self, rows: Sequence[AttemptRow]) -> StepStatus:
+        """What the rows that count say, as `chosen` of the statements does; events may tell of a begin since."""
+        last = rows[-1] if rows else None
         not_begun = StepStatus.READY if self.is_open else StepStatus.PENDING
         if last is None:
             return not_begun

@@ -50,33 +50,32 @@ class ItemRecords:
             found.setdefault(row["item"], []).append(attempt_of(row))
         return found
 
-    async def numbers(
+    async def chosen(
         self,
         tenant: UUID,
         one: OpenedMap,
         *,
         after: int,
+        is_open: bool,
         statuses: Collection[StepStatus],
         limit: int,
     ) -> list[int]:
-        """The first items behind a number that have a row with one of these statuses, in order."""
+        """The first items behind a number whose rows say one of these statuses, in order."""
         numbers = sorted(int(status) for status in statuses)
-        rows = await self._fetch(tenant, one, "numbers", after, numbers, limit)
+        counting = (one.first, one.generation, is_open)
+        rows = await self._fetch(tenant, one, "chosen", after, *counting, numbers, limit)
         return [row["item"] for row in rows]
 
-    async def ranges(
-        self, tenant: UUID, one: OpenedMap, *, after: int, but: Collection[StepStatus]
-    ) -> list[range]:
-        """The items behind a number that have a row, but for rows with these statuses; in order."""
-        numbers = sorted(int(status) for status in but)
-        rows = await self._fetch(tenant, one, "ranges", after, numbers)
+    async def ranges(self, tenant: UUID, one: OpenedMap, *, after: int) -> list[range]:
+        """The items behind a number of which some row counts, in order."""
+        rows = await self._fetch(tenant, one, "ranges", after, one.first, one.generation)
         return [range(row["low"], row["high"]) for row in rows]
 
     async def under_way(
-        self, tenant: UUID, one: OpenedMap, *, after: int
+        self, tenant: UUID, one: OpenedMap, *, after: int, items: Sequence[int] | None = None
     ) -> dict[int, ExecutionEvent]:
-        """What has begun behind the event `after` and has not ended: the newest begin of each, by item."""
-        rows = await self._fetch(tenant, one, "under_way", max(after, one.sequence))
+        """Of all items, or of these, the newest begin of each that began behind the event `after` and has not ended."""
+        rows = await self._fetch(tenant, one, "under_way", max(after, one.sequence), items)
         return {row["item"]: event_of(row) for row in rows}
 
     async def counts(self, tenant: UUID, one: OpenedMap) -> tuple[int, int]:

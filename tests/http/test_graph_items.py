@@ -6,6 +6,9 @@ import asyncio
 from typing import Any
 from uuid import UUID
 
+import pytest
+
+from runtime.services.item import ItemService
 from tests.http.serving import Served
 from tests.support.steps import CALLS
 
@@ -112,6 +115,26 @@ async def test_items_are_chosen_by_status_and_found_by_id(server: Served, worker
     stranger = server.bearer(tenant="somebody-else")
     answer = await server.ask(ONE, {"id": f"{execution}.s.0.2"}, **stranger)
     assert answer.body["data"]["node"] is None
+
+
+async def test_items_by_their_ids_are_read_together(
+    server: Served, worker: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is said of one costs a look at the rows of its map, and while that runs at its events."""
+    execution = await run(server, [1, 2, 3])
+    find, asked = ItemService.find, list[list[int]]()
+
+    async def noting(self: ItemService, who: Any, view: Any, step: int, items: list[int]) -> Any:
+        asked.append(items)
+        return await find(self, who, view, step, items)
+
+    monkeypatch.setattr(ItemService, "find", noting)
+    nodes = " ".join(f'n{one}: node(id: "{execution}.s.0.{one}") {{ id }}' for one in range(3))
+
+    answer = await server.ask(f"{{ {nodes} }}")
+
+    assert len(answer.body["data"]) == 3
+    assert asked == [[0, 1, 2]]
 
 
 async def test_of_the_past_no_items_are_told(server: Served, worker: None) -> None:

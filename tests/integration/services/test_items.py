@@ -10,6 +10,8 @@ from uuid import UUID
 
 import pytest
 
+from runtime.engine.advance import advance
+from runtime.engine.event import StepSucceeded
 from runtime.model.blocker import BlockCause, Blocker
 from runtime.model.errors import Denied, InvalidState, NotFound
 from runtime.model.execution import (
@@ -22,6 +24,7 @@ from runtime.model.execution import (
 )
 from runtime.model.values import Money
 from runtime.services.step_view import StepView
+from runtime.store.execution_item import ItemRecords
 from tests.integration.services.conftest import ServiceRoom
 from tests.support.steps import CALLS
 
@@ -56,6 +59,32 @@ async def page(
     )
     assert found is not None
     return list(found[0].items)
+
+
+async def agree(room: ServiceRoom, execution: UUID) -> None:
+    """Statuses are filtered in SQL and told in Python: of every item, status and page both say the same."""
+    everything = shown(await page(room, execution))
+    for status in StepStatus:
+        wanted = [one for one in everything if one[1] is status]
+        assert shown(await page(room, execution, status)) == wanted
+        for limit in (1, 2):
+            assert shown(await page(room, execution, status, limit=limit)) == wanted[:limit]
+        behind = [one for one in wanted if one[0] > 0]
+        assert shown(await page(room, execution, status, after=0)) == behind
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """The statements about items from here on: name and arguments."""
+    found: list[tuple[Any, ...]] = []
+    fetch = ItemRecords._fetch
+
+    async def noting(self: ItemRecords, tenant: UUID, one: Any, name: str, *more: Any) -> Any:
+        found.append((name, *more))
+        return await fetch(self, tenant, one, name, *more)
+
+    monkeypatch.setattr(ItemRecords, "_fetch", noting)
+    return found
 
 
 def shown(items: Sequence[StepExecution]) -> list[tuple[int, StepStatus]]:
@@ -127,12 +156,10 @@ async def test_items_are_asked_for_by_status_and_in_pages(room: ServiceRoom):
     assert await page(room, execution, FAILED) == []
     assert await page(room, execution, StepStatus.SKIPPED) == []
     assert await page(room, execution, PENDING) == []
+    await agree(room, execution)
 
 
-async def test_a_page_by_status_goes_on_until_it_is_full(
-    room: ServiceRoom, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr("runtime.services.item.CHUNK", 2)
+async def test_a_page_by_status_is_full_wherever_its_items_lie(room: ServiceRoom):
     given = {"marker": "m", "kind": "permanent", "failures": "{{ 9 if index % 3 == 2 else 0 }}"}
     execution = await begin(room, list(range(9)), "probe.flaky@1", given, failure_policy="collect")
     await room.engine.finished(execution)
@@ -141,6 +168,7 @@ async def test_a_page_by_status_goes_on_until_it_is_full(
     assert shown(await page(room, execution, FAILED, after=5)) == [(8, FAILED)]
     assert shown(await page(room, execution, RETRYING)) == []
     assert len(await page(room, execution, COMPLETED)) == 6
+    await agree(room, execution)
     assert await progress(room, execution) == MapProgress(9, 6, 3, 0)
 
 
@@ -148,11 +176,11 @@ async def test_one_item_is_found_by_its_number(room: ServiceRoom):
     execution = await half_way(room)
     view = await view_of(room, execution)
 
-    found = await room.executions.items.find(room.who, view, 0, 0)
-    assert found is not None
-    assert (found.item, found.output) == (0, 5)
-    for step, item in ((0, 4), (0, -1), (1, 0), (-1, 0)):
-        assert await room.executions.items.find(room.who, view, step, item) is None
+    found = await room.executions.items.find(room.who, view, 0, [0, 4, 2, -1])
+    assert [(number, one.item) for number, one in found.items()] == [(0, 0), (2, 2)]
+    assert (found[0].output, found[2].status) == (5, RUNNING)
+    for step in (1, -1):
+        assert await room.executions.items.find(room.who, view, step, [0]) == {}
 
 
 async def test_what_is_no_map_or_has_not_begun_has_no_items(room: ServiceRoom):
@@ -191,6 +219,7 @@ async def test_a_map_that_is_parked_says_which_item_it_waits_for(room: ServiceRo
     assert of_map.summary == "An attempt of item 1 and of 1 more failed: busy"
     assert first.summary == "An attempt of item 0 failed: busy"
     assert shown(await page(room, execution, RETRYING)) == [(0, RETRYING), (1, RETRYING)]
+    await agree(room, execution)
     assert await progress(room, execution) == MapProgress(2, 0, 0, 0)
 
 
@@ -204,6 +233,7 @@ async def test_a_person_settles_the_doubt_of_one_item(room: ServiceRoom):
     assert second is not None
     assert [of_map.cause, first.cause] == [BlockCause.IN_DOUBT] * 2
     assert first.summary == "Nobody knows whether the call of item 0 was made."
+    await agree(room, execution)
     assert second.cause is BlockCause.QUEUE
 
     def said(item: int | None, **more: Any) -> Resolution:
@@ -238,6 +268,7 @@ async def test_a_failure_stops_the_others_and_a_retry_keeps_what_completed(room:
     assert await progress(room, execution) == MapProgress(3, 1, 1, 0)
     assert shown(await page(room, execution, PENDING, READY)) == [(2, PENDING)]
     assert await page(room, execution, READY, RUNNING) == []
+    await agree(room, execution)
     _, _, failed, last = await causes(room, execution)
     assert failed is None
     assert last is not None
@@ -247,6 +278,8 @@ async def test_a_failure_stops_the_others_and_a_retry_keeps_what_completed(room:
     room.engine.queue.add(0, [(execution, 1)])
     await room.engine.finished(execution)
 
+    assert await room.engine.finished(execution) is ExecutionStatus.COMPLETED
+    await agree(room, execution)
     items = await page(room, execution)
     assert [(one.status, one.generation) for one in items] == [
         (COMPLETED, 0),
@@ -286,8 +319,7 @@ async def test_items_of_others_are_not_shown(room: ServiceRoom):
 
     assert await room.executions.items.views(stranger, [execution]) == {}
     assert await room.executions.items.costs(stranger, execution, None) == {}
-    found = await room.executions.items.find(stranger, view, 0, 0)
-    assert found is not None
+    found = (await room.executions.items.find(stranger, view, 0, [0]))[0]
     assert (found.status, found.output) == (READY, None)
     with pytest.raises(Denied):
         await room.executions.items.progress(replace(room.who, scopes=frozenset()), view, 0)
@@ -312,3 +344,94 @@ async def test_counts_say_what_the_items_say(room: ServiceRoom):
     assert await progress(room, execution) == MapProgress(
         12, items.count(COMPLETED), items.count(FAILED), items.count(RUNNING)
     )
+
+
+async def test_what_an_item_of_this_status_can_not_be_is_not_looked_for(
+    room: ServiceRoom, asked: list[tuple[Any, ...]]
+):
+    execution = await begin(room, [1, 2], "probe.echo@1", {})
+    await room.engine.finished(execution)
+
+    for status in (FAILED, PENDING, READY, RUNNING, RETRYING, StepStatus.SKIPPED):
+        assert await page(room, execution, status) == []
+    assert asked == []
+
+
+async def test_an_item_that_was_stopped_is_ready_as_long_as_its_map_is_open(room: ServiceRoom):
+    execution = await half_way(room)
+    await room.engine.sql.execute(
+        """insert into step_executions select shard, 9, step, execution_id, tenant_id, 1, 0, 3, now(), now(), $2
+             from step_executions where execution_id = $1 and item = 0""",
+        execution,
+        '{"stopped": true}',
+    )
+
+    assert shown(await page(room, execution, READY)) == [(3, READY)]
+    await agree(room, execution)
+
+
+async def test_no_result_is_read_of_items_that_are_not_shown(
+    room: ServiceRoom, asked: list[tuple[Any, ...]]
+):
+    """Of a hundred thousand that have failed in a map that goes on, none waits for its next attempt."""
+    given = {"marker": "m", "kind": "permanent", "failures": "{{ 9 if index else 0 }}"}
+    execution = await begin(room, [1, 2, 3, 4], "probe.flaky@1", given, failure_policy="collect")
+    await room.engine.finished(execution)
+
+    assert await page(room, execution, IN_DOUBT, CANCELLED) == []
+    assert len(await page(room, execution, FAILED, limit=1)) == 1
+    assert [one[1] for one in asked if one[0] == "rows"] == [[1]]
+
+
+@pytest.mark.interpreted
+async def test_what_was_under_way_when_its_execution_broke_off_was_cancelled(
+    room: ServiceRoom, monkeypatch: pytest.MonkeyPatch
+):
+    """As a step is that had begun: nothing was recorded of it, and nothing goes on."""
+    execution = await half_way(room)
+
+    def broken(state: Any, event: Any) -> Any:
+        assert not isinstance(event, StepSucceeded)
+        return advance(state, event)
+
+    monkeypatch.setattr("runtime.worker.executor.advance", broken)
+    CALLS.gates["m1"].set()
+    await room.engine.finished(execution)
+
+    items = await page(room, execution)
+    assert shown(items) == [(0, COMPLETED), (1, CANCELLED), (2, CANCELLED), (3, PENDING)]
+    assert items[1].input == {"marker": "m1", "value": 6}
+    await agree(room, execution)
+    found = await room.executions.items.find(room.who, await view_of(room, execution), 0, [2, 3])
+    assert [one.status for one in found.values()] == [CANCELLED, PENDING]
+
+
+async def test_what_waited_in_an_older_generation_waits_no_more(room: ServiceRoom):
+    given = {
+        "marker": "m",
+        "failures": 1,
+        "kind": "{{ 'permanent' if index else 'transient' }}",
+    }
+    retry = {"max_attempts": 2, "initial": "20s", "jitter": "none"}
+    execution = await begin(room, [1, 2], "probe.flaky@1", given, task={"retry": retry})
+    await room.engine.finished(execution)
+    assert shown(await page(room, execution)) == [(0, CANCELLED), (1, FAILED)]
+    await room.engine.workers[0][0].stop()
+
+    await room.executions.retry(room.who, execution)
+
+    standing = (await room.executions.standings(room.who, [execution]))[execution]
+    assert standing.items == {}
+
+
+async def test_events_are_read_for_those_items_alone_whose_rows_do_not_say_all(
+    room: ServiceRoom, asked: list[tuple[Any, ...]]
+):
+    execution = await half_way(room)
+    view = await view_of(room, execution)
+
+    await room.executions.items.find(room.who, view, 0, [0])
+    assert [one[0] for one in asked] == ["rows"]
+    await room.executions.items.find(room.who, view, 0, [0, 1])
+    await page(room, execution, COMPLETED, FAILED)
+    assert [one[2] for one in asked if one[0] == "under_way"] == [[1]]
