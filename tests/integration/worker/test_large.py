@@ -200,6 +200,36 @@ async def test_a_step_with_retries_outlives_a_store_that_refuses_for_a_while(
     assert isinstance(stored(good["output"]), BlobRef)
 
 
+async def test_a_call_that_may_happen_once_and_whose_output_has_no_place_is_in_doubt_and_found(
+    room: EngineRoom, home: Path, monkeypatch
+):
+    """It was made, and what it gave is lost: it is not made again, and its look-up brings that back."""
+    monkeypatch.setattr("runtime.worker.outputs.PUT_PAUSES", ())
+    left = [1]
+
+    class Full(FilesystemBlobs):
+        def _begin(self, target: Path) -> Any:
+            if left[0]:
+                left[0] -= 1
+                raise OSError(28, "No space left on device")
+            return super()._begin(target)
+
+    room.blob_store = Full(home / "blobs")
+    room.worker()
+    CALLS.gates["a"].set()
+    CALLS.found["a"] = "x" * BIG
+    given = {"marker": "a", "value": "{{ params.value }}"}
+    retry = {"max_attempts": 3, "initial": "10ms"}
+    once = {"id": "a", "uses": "probe.findable@1", "with": given, "retry": retry}
+
+    execution = await room.run([once], {"value": "x" * BIG})
+
+    assert (CALLS.attempts["a"], CALLS.asked["a"]) == ([1], 1)
+    assert "step_in_doubt" in await room.events(execution)
+    (good,) = await room.results(execution)
+    assert isinstance(stored(good["output"]), BlobRef)
+
+
 async def test_a_cancel_does_not_wait_for_a_store_that_is_away(
     room: EngineRoom, home: Path, monkeypatch
 ):
