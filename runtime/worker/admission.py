@@ -69,22 +69,26 @@ class Admission:
         self._seat = seat
         self._executor = executor
 
-    async def admit(self, owned: Sequence[OwnedExecution]) -> None:
+    async def admit(self, owned: Sequence[OwnedExecution], claimed_at: float | None = None) -> None:
         """Begin or go on with these executions. Raises Unavailable; then nobody may keep this seat.
 
+        `claimed_at`: when the database handed them over, by the monotonic clock, unless that was just now.
         Histories are loaded so many bytes at a time, and begun before the next ones are loaded.
         """
         fresh = [one for one in owned if one.is_fresh]
         known = {one.id: one for one in owned if not one.is_fresh}
-        await self._admit(fresh, {})
+        await self._admit(fresh, {}, claimed_at)
         store, shard = self._tools.store, self._tools.shard
         async for histories in store.histories(list(known), shard=shard):
             await self._set_aside(histories)
-            await self._admit([known[one] for one in histories], histories)
+            await self._admit([known[one] for one in histories], histories, claimed_at)
         self._tools.signals.fire(signals.CLAIMED, len(owned))
 
     async def _admit(
-        self, owned: Sequence[OwnedExecution], histories: Mapping[UUID, ExecutionHistory]
+        self,
+        owned: Sequence[OwnedExecution],
+        histories: Mapping[UUID, ExecutionHistory],
+        claimed_at: float | None,
     ) -> None:
         for one in owned:
             history = histories.get(one.id)
@@ -98,7 +102,7 @@ class Admission:
             if history is None:
                 self._tools.metrics.queue_lag.observe(one.age_seconds)
             try:
-                run, due = self._make(one, prepared, history)
+                run, due = self._make(one, prepared, history, claimed_at)
                 self._begin(run, history or _NOTHING, due)
             except Exception as error:  # noqa: BLE001 - else it would break every worker in turn
                 self._break_off(one, history or _NOTHING, error)

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Final
 from uuid import UUID
 
-from runtime.model.checkpoint import BeatAnswer, Taken
+from runtime.model.checkpoint import BeatAnswer, OwnedExecution, Taken
 from runtime.telemetry.log import get_logger
 from runtime.worker import signals
 from runtime.worker.admission import Admission
@@ -56,6 +56,7 @@ class Duties:
         self._forgot_at = float("-inf")
         self._buries_from = float("-inf")
         self._is_more_due = False
+        self.coming = 0  # Executions that are owned, or are being asked for, and no runs yet.
 
     def came_back(self) -> None:
         """The database was away, or all stood still. Who of the others comes back in time as well is not lost."""
@@ -190,15 +191,43 @@ class Duties:
             await quarantine.attend(waiting)
 
     async def _wake(self) -> None:
-        seat = self._seat
+        """Take what is due. Where there is much, PostgreSQL looks for the next ones while the last ones begin."""
         self._is_more_due = False
-        while room := self._room():
-            limit = min(room, CHUNK)
-            owned = await self._tools.store.due(seat.shard, seat.me, seat.epoch, limit)
-            await self._admission.admit(owned)
-            if len(owned) < limit:
-                return
-        self._is_more_due = True
+        asked: asyncio.Task[tuple[list[OwnedExecution], float]] | None = None
+        limit = min(self._room(), CHUNK)
+        try:
+            while limit:
+                owned, at = await (self._due(limit) if asked is None else asked)
+                asked, is_all = None, len(owned) < limit
+                ahead = 0 if is_all else self._ahead(len(owned))
+                self.coming = len(owned) + ahead
+                if ahead:
+                    asked = asyncio.create_task(self._due(ahead), name="due")
+                    await asyncio.sleep(0)  # One turn of the loop sends the question.
+                await self._admission.admit(owned, at)
+                if is_all:
+                    return
+                self.coming = ahead
+                limit = ahead or min(self._room(), CHUNK)
+            self._is_more_due = True
+        finally:
+            self.coming = 0
+            if asked is not None:
+                asked.cancel()
+                # Its fault, if it has one, is that of the seat, which whoever raised here has given up.
+                await asyncio.gather(asked, return_exceptions=True)
+
+    async def _due(self, limit: int) -> tuple[list[OwnedExecution], float]:
+        """So many of those whose time has come, and when they were handed over: from then on their seconds count."""
+        seat = self._seat
+        owned = await self._tools.store.due(seat.shard, seat.me, seat.epoch, limit)
+        return owned, self._tools.clock.monotonic()
+
+    def _ahead(self, waiting: int) -> int:
+        """How many more to ask for while these begin: none when they may be all that there is memory for."""
+        if self._executor.weight * 2 > self._tools.settings.resident_bytes:
+            return 0
+        return max(0, min(self._room() - waiting, CHUNK))
 
     async def _claim(self) -> None:
         """The database's own backlog without Redis, each tenant's share, as long as there is room."""

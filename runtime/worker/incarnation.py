@@ -231,7 +231,7 @@ class Incarnation:
 
     @property
     def _free(self) -> int:
-        return self.executor.room - self._offered
+        return self.executor.room - self._offered - self._duties.coming
 
     # --- intake ----------------------------------------------------------------------------------
 

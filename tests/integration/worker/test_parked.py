@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
 import pytest
 
+from runtime.model.checkpoint import OwnedExecution
 from runtime.model.execution import ExecutionStatus
-from runtime.worker import signals
+from runtime.store.execution import ExecutionStore
+from runtime.worker import duties, signals
+from runtime.worker.admission import Admission
+from runtime.worker.executor import Executor
 from runtime.worker.loop import Worker
 from runtime.worker.run import Run
+from tests.integration.worker.test_takeover import Jumping
 from tests.integration.worker.test_waits import is_parked, wait
 from tests.support.engine_room import EngineRoom
+from tests.support.steps import CALLS
 
 DUE, ROOM = 300, 40
 
@@ -85,6 +92,118 @@ async def watch(worker: Worker, seen: set[int]) -> None:
     while True:
         seen.add(worker.executions)
         await asyncio.sleep(0)
+
+
+class Watched:
+    """What a worker asks for and begins, in order; `during` is called when something is about to begin."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seen: list[tuple[str, int]] = []
+        self.during: Callable[[Admission], None] = lambda _: None
+        due, admit = ExecutionStore.due, Admission.admit
+
+        async def asking(store: ExecutionStore, *seat: int) -> list[OwnedExecution]:
+            self.seen.append(("asked", seat[-1]))
+            return await due(store, *seat)
+
+        async def admitting(
+            admission: Admission, owned: Sequence[OwnedExecution], at: float | None = None
+        ) -> None:
+            self.seen.append(("begun", len(owned)))
+            self.during(admission)
+            await admit(admission, owned, at)
+
+        monkeypatch.setattr(ExecutionStore, "due", asking)
+        monkeypatch.setattr(Admission, "admit", admitting)
+        monkeypatch.setattr(duties, "CHUNK", 10)
+
+
+async def due(room: EngineRoom, uses: str, many: int) -> None:
+    version = await room.publish([{"id": "a", "uses": uses, "with": {"marker": "a"}}])
+    await parked(room, version, many)
+    await make_due(room, many)
+
+
+@pytest.mark.interpreted
+async def test_the_next_ones_are_asked_for_while_the_last_ones_begin(
+    room: EngineRoom, monkeypatch: pytest.MonkeyPatch
+):
+    watched = Watched(monkeypatch)
+    await due(room, "probe.gate@1", 25)
+
+    worker = room.worker(beat_seconds=600.0, lease_seconds=3_600.0)
+    await worker.signals.wait(signals.CLAIMED, 25)
+
+    asked, begun = ("asked", 10), ("begun", 10)
+    assert watched.seen == [asked, asked, begun, asked, begun, ("begun", 5)]
+    CALLS.gates["a"].set()
+    await worker.signals.wait(signals.CLOSED, 25)
+    assert len(CALLS.keys["a"]) == len(set(CALLS.keys["a"])) == 25
+
+
+@pytest.mark.interpreted
+async def test_no_more_are_asked_for_ahead_than_there_is_room_for(
+    room: EngineRoom, monkeypatch: pytest.MonkeyPatch
+):
+    """What is about to begin has its places, and so has what is asked for: births get none of them."""
+    watched = Watched(monkeypatch)
+    offered: list[object] = []
+    watched.during = lambda _: offered.append(worker.offer(100))
+    await due(room, "probe.gate@1", 25)
+
+    worker = room.worker(max_executions=15, beat_seconds=600.0, lease_seconds=3_600.0)
+    await worker.signals.wait(signals.CLAIMED, 15)
+
+    assert watched.seen == [("asked", 10), ("asked", 5), ("begun", 10), ("begun", 5)]
+    assert offered == [None, None]
+    CALLS.gates["a"].set()
+    await worker.signals.wait(signals.CLOSED, 25)
+
+
+@pytest.mark.interpreted
+async def test_nothing_is_asked_for_ahead_when_the_memory_is_half_full(
+    room: EngineRoom, monkeypatch: pytest.MonkeyPatch
+):
+    watched = Watched(monkeypatch)
+
+    def heavy(admission: Admission) -> None:
+        admission._executor.weight = room.settings.resident_bytes // 2 + 1
+
+    watched.during = heavy
+    await due(room, "probe.gate@1", 25)
+
+    worker = room.worker(beat_seconds=600.0, lease_seconds=3_600.0)
+    await worker.signals.wait(signals.CLAIMED, 25)
+
+    asked, begun = ("asked", 10), ("begun", 10)
+    assert watched.seen == [asked, asked, begun, begun, asked, ("begun", 5)]
+    CALLS.gates["a"].set()
+
+
+@pytest.mark.interpreted
+async def test_the_time_of_what_is_handed_over_counts_from_then_on(
+    room: EngineRoom, monkeypatch: pytest.MonkeyPatch
+):
+    """A deadline does not move because its execution waited for others to begin."""
+    room.clock = clock = Jumping()
+    watched = Watched(monkeypatch)
+    claimed: list[float] = []
+    add = Executor.add
+
+    def adding(executor: Executor, run: Run) -> None:
+        claimed.append(run.claimed_at)
+        add(executor, run)
+
+    monkeypatch.setattr(Executor, "add", adding)
+    before = clock.monotonic()
+    watched.during = lambda _: setattr(clock, "ahead", 1_000.0)
+    await due(room, "probe.gate@1", 5)
+
+    worker = room.worker(beat_seconds=600.0, lease_seconds=3_600.0)
+    await worker.signals.wait(signals.CLAIMED, 5)
+
+    assert all(before < at < before + 500 for at in claimed)
+    CALLS.gates["a"].set()
 
 
 async def parked(room: EngineRoom, version: UUID, many: int) -> UUID:
