@@ -76,6 +76,13 @@ class Batcher(Generic[T]):
         await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
+        try:
+            await self._send_all()
+        finally:
+            # Also when it breaks: nothing is sent any more, and nobody is to wait for it.
+            self._idle.set()
+
+    async def _send_all(self) -> None:
         while True:
             await self._filled.wait()
             # One turn of the loop lets all that is ready now join this batch.

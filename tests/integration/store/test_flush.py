@@ -11,6 +11,7 @@ from runtime.model.checkpoint import Closing, FlushOutcome, FlushResult, InboxKi
 from runtime.model.execution import ExecutionStatus, StepStatus, WaitKind
 from runtime.store.faults import Fenced
 from runtime.store.flush import Flusher
+from runtime.store.group_commit import Batcher
 from tests import make
 from tests.integration.store.conftest import until
 
@@ -338,3 +339,17 @@ async def _arguments(room) -> str:
             "select pg_get_function_identity_arguments('mc_flush_unlocked'::regproc)"
         )
     )
+
+
+async def test_nobody_waits_for_a_writer_that_has_broken():
+    """A worker that stops waits until all it sent is answered: for ever, if the writer could break unheard."""
+
+    async def breaks(_batch: list[int]) -> None:
+        raise RuntimeError("broken")
+
+    batcher = Batcher[int](breaks, size=lambda _: 1)
+    batcher.add(1)
+
+    await asyncio.wait_for(batcher.flushed(), 10)
+    assert batcher.is_closed
+    await batcher.close()
