@@ -142,21 +142,22 @@ class Loaders:
         return _by(lambda keys: self._executions.steps(self._who, keys))
 
     @cached_property
-    def step_table(
+    def step_tables(
         self,
     ) -> DataLoader[
-        tuple[UUID, frozenset[StepColumn]], StepTable | tuple[StepExecution, ...] | None
+        tuple[tuple[UUID, ...], frozenset[StepColumn]],
+        list[StepTable | tuple[StepExecution, ...] | None],
     ]:
-        """The steps of each execution, with these columns at least where they are in columns."""
+        """The steps of each of some executions, with these columns at least where they are in columns."""
         return DataLoader(self._step_tables)
 
     async def _step_tables(
-        self, keys: list[tuple[UUID, frozenset[StepColumn]]]
-    ) -> list[StepTable | tuple[StepExecution, ...] | None]:
-        ids = list(dict.fromkeys(one for one, _ in keys))
+        self, keys: list[tuple[tuple[UUID, ...], frozenset[StepColumn]]]
+    ) -> list[list[StepTable | tuple[StepExecution, ...] | None]]:
+        ids = list(dict.fromkeys(one for some, _ in keys for one in some))
         columns = frozenset[StepColumn]().union(*(columns for _, columns in keys))
         found = await self._executions.step_tables(self._who, ids, columns)
-        return [found.get(one) for one, _ in keys]
+        return [[found.get(one) for one in some] for some, _ in keys]
 
     @cached_property
     def step_input(self) -> DataLoader[InputKey, Json]:

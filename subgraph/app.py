@@ -6,13 +6,14 @@ origin gets nothing. What is open without a token is listed here by mount; every
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route, WebSocketRoute
+from starlette.types import Receive, Scope, Send
 
 from runtime.bootstrap import Runtime
 from runtime.model.errors import MaestroError, NotFound
@@ -25,11 +26,28 @@ from subgraph.http.graphql import GraphQLOverHttp
 from subgraph.http.listeners import Listeners
 from subgraph.http.middleware import Surroundings
 from subgraph.http.problem import problem
+from subgraph.http.request import GraphQLRequest
 from subgraph.http.websocket import GraphQLOverWebSocket
 from subgraph.schema.build import build_schema
 from subgraph.streams import Streams
 
+GRAPHQL: Final = "/graphql"
 METHODS: Final = ("PUT", "PATCH", "DELETE", "OPTIONS")
+
+
+class _Api(Starlette):
+    """Starlette's, with a short way to the address that nearly all requests are for: past routes and other handlers."""
+
+    def __init__(self, graphql: Surroundings, **more: Any) -> None:
+        super().__init__(**more)
+        self._graphql = graphql
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request, WebSocket or lifespan."""
+        if scope["type"] == "http" and scope["path"] == GRAPHQL:
+            await self._graphql(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 def create_app(rt: Runtime) -> Starlette:
@@ -69,10 +87,16 @@ def create_app(rt: Runtime) -> Starlette:
         )
         return problem(missing, door.trace_id(request.headers))
 
-    return Starlette(
+    async def graphql(scope: Scope, receive: Receive, send: Send) -> None:
+        """One request for the graph."""
+        response = await http.answer(GraphQLRequest(scope, receive))
+        await response(scope, receive, send)
+
+    return _Api(
+        Surroundings(graphql, rt),
         routes=[
-            Route("/graphql", http.answer, methods=[*METHODS, "GET", "POST"]),
-            WebSocketRoute("/graphql", sockets),
+            Route(GRAPHQL, http.answer, methods=[*METHODS, "GET", "POST"]),
+            WebSocketRoute(GRAPHQL, sockets),
             *graphiql.routes(),
             *health.routes(rt),
             *metrics.routes(rt, door),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from graphql import DocumentNode
@@ -24,14 +25,35 @@ PURPOSE: Final = "x-purpose"
 _AGAIN_SECONDS: Final = 30.0
 
 
+class Trace:
+    """The trace that an operation belongs to, found when somebody asks: most answers name none."""
+
+    __slots__ = ("_find", "_id")
+
+    def __init__(self, find: Callable[[], str] = str, id: str = "") -> None:
+        self._find = find
+        self._id = id
+
+    def __call__(self) -> str:
+        """Its id, the same each time."""
+        if not self._id:
+            self._id = self._find()
+        return self._id
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperationContext(Context):
     """What resolvers see, and what the machinery around them needs."""
 
     document: DocumentNode
-    trace_id: str
+    trace: Trace
     tell_cost: Callable[[Any], dict[str, int]] | None = None
     is_introspection: bool = False
+
+    @property
+    def trace_id(self) -> str:
+        """The id of its trace; asked for inside its span."""
+        return self.trace()
 
 
 class Door:
@@ -86,7 +108,7 @@ class Door:
         self,
         who: Principal,
         document: DocumentNode,
-        trace_id: str,
+        trace: Trace,
         *,
         tell_cost: Callable[[Any], dict[str, int]] | None = None,
         is_introspection: bool = False,
@@ -123,10 +145,14 @@ class Door:
             cost_room=Room(graph.max_cost, cost),
             item_cost=item_cost,
             document=document,
-            trace_id=trace_id,
+            trace=trace,
             tell_cost=tell_cost,
             is_introspection=is_introspection,
         )
+
+    def trace(self, headers: Mapping[str, str]) -> Trace:
+        """The trace of a request, found when it is asked for."""
+        return Trace(partial(self.trace_id, headers))
 
     def trace_id(self, headers: Mapping[str, str]) -> str:
         """The trace that a request belongs to: the span's, else the caller's, else a new one."""

@@ -279,7 +279,7 @@ def _failed(error: Exception, context: OperationContext) -> Payload:
 def _payload(result: Told, context: OperationContext, cursor: str | None, bound: Bound) -> Payload:
     if result.errors:
         result.errors = present_all(result.errors, context.trace_id)
-    told = written_within(answer_of(result), bound, context.trace_id)
+    told = written_within(answer_of(result), bound, lambda: context.trace_id)
     shown = (told.refusal,) if told.refusal is not None else tuple(result.errors or ())
     return Payload(told.body, shown, cursor)
 

@@ -8,6 +8,7 @@ library, which goes deeper.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import orjson
@@ -44,7 +45,7 @@ def answer_of(result: ExecutionResult) -> dict[str, Any]:
 
 
 def written_within(
-    answer: dict[str, Any], bound: Bound, trace_id: str, *, is_done: bool = False
+    answer: dict[str, Any], bound: Bound, trace: Callable[[], str], *, is_done: bool = False
 ) -> Written:
     """An answer as JSON, or what is told instead of a larger one.
 
@@ -53,5 +54,5 @@ def written_within(
     body = written(answer)
     if len(body) <= bound.most:
         return Written(body)
-    refusal = present(bound.refusal(is_done=is_done), trace_id)
+    refusal = present(bound.refusal(is_done=is_done), trace())
     return Written(written({"data": None, "errors": [refusal.formatted]}), refusal)

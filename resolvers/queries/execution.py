@@ -76,7 +76,7 @@ async def step_tables(
 
     Whatever else a request asks of steps at the same time is read with them.
     """
-    return await context.loaders.step_table.load_many([(one, columns) for one in execution_ids])
+    return await context.loaders.step_tables.load((tuple(execution_ids), columns))
 
 
 async def blocker(context: Context, *, execution_id: UUID, at: int | None = None) -> Blocker | None:

@@ -97,23 +97,28 @@ def translated() -> Iterator[None]:
     """Foreign exceptions of a block, as ours: what is gone is Unavailable, a fence is Fenced."""
     try:
         yield
-    except MaestroError:
-        raise
     except Exception as error:
-        state = sqlstate(error)
-        if state == FENCED:
-            raise Fenced from error
-        if state == SHARD_CLOSED:
-            raise ShardClosed from error
-        if state == _DISK_FULL:
-            raise Unavailable(
-                "PostgreSQL has no space left on its disk; nothing acknowledged is lost. "
-                "Make room there, then try again.",
-                reason="DATABASE_DISK_FULL",
-            ) from error
-        if is_gone(error) or was_rolled_back(error):
-            raise Unavailable(
-                "PostgreSQL does not answer at the moment; nothing acknowledged is lost, try again.",
-                reason="DATABASE_UNAVAILABLE",
-            ) from error
+        translate(error)
         raise
+
+
+def translate(error: Exception) -> None:
+    """Raise ours in the place of a foreign exception, if there is one for it."""
+    if isinstance(error, MaestroError):
+        return
+    state = sqlstate(error)
+    if state == FENCED:
+        raise Fenced from error
+    if state == SHARD_CLOSED:
+        raise ShardClosed from error
+    if state == _DISK_FULL:
+        raise Unavailable(
+            "PostgreSQL has no space left on its disk; nothing acknowledged is lost. "
+            "Make room there, then try again.",
+            reason="DATABASE_DISK_FULL",
+        ) from error
+    if is_gone(error) or was_rolled_back(error):
+        raise Unavailable(
+            "PostgreSQL does not answer at the moment; nothing acknowledged is lost, try again.",
+            reason="DATABASE_UNAVAILABLE",
+        ) from error

@@ -4,14 +4,15 @@
 only a worker uses, so that a rush of callers can't take its ownership away; `tenant(id)` is the face's, under row
 security. A face's connection remembers the tenant that it was set to and is set again only when it
 changes; whatever was interrupted on the way counts as unset. Connections are not reset when they
-come back: nothing in the house leaves state behind, and a reset costs a round trip.
+come back: nothing in the house leaves state behind, and a reset costs a round trip. They are lent one after another
+(`lending.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -21,7 +22,8 @@ import asyncpg
 import orjson
 
 from runtime.model.errors import SetupError, Unavailable
-from runtime.store.faults import Busy, is_gone, sqlstate, translated
+from runtime.store.faults import is_gone, sqlstate, translate, translated
+from runtime.store.lending import Lender
 
 OLDEST: Final = 16
 _CONNECT_SECONDS: Final = 5.0
@@ -80,9 +82,9 @@ class Database:
         self.url = url
         self.absent: Unavailable | None = None
         self._holds = holds
-        self._engine = engine
-        self._worker = worker
-        self._api = api
+        self._engine = Lender(engine, acquire)
+        self._worker = Lender(worker, acquire)
+        self._api = Lender(api, acquire)
         self._acquire_seconds = acquire
 
     @classmethod
@@ -127,13 +129,13 @@ class Database:
 
     async def _look(self) -> None:
         """Refuse what would not be safe to work with."""
-        async with self._engine.acquire() as connection:
+        async with _Taken(self._engine) as connection:
             await _refuse_unprepared(connection, self.url)
             await self._holds.check(connection, self.url)
-        async with self._api.acquire() as connection:
+        async with _Taken(self._api) as connection:
             await _refuse_open_rows(connection)
 
-    async def _greet(self) -> None:
+    async def greet(self) -> None:
         """The first look at a database that did not answer when it was opened."""
         try:
             async with asyncio.timeout(self._acquire_seconds):
@@ -142,41 +144,29 @@ class Database:
             raise _opening(self.url, error) from error
         self.absent = None
 
-    @asynccontextmanager
-    async def engine(self) -> AsyncIterator[Any]:
+    def engine(self) -> AbstractAsyncContextManager[Any]:
         """A connection under mc_engine; driver errors inside the block come out as ours."""
-        with translated():
-            async with self._taken(self._engine) as connection:
-                yield connection
+        return _Block(self, self._engine)
 
-    @asynccontextmanager
-    async def worker(self) -> AsyncIterator[Any]:
+    def worker(self) -> AbstractAsyncContextManager[Any]:
         """A connection under mc_engine that only workers and the scheduler take."""
-        with translated():
-            async with self._taken(self._worker) as connection:
-                yield connection
+        return _Block(self, self._worker)
 
-    @asynccontextmanager
-    async def tenant(self, tenant: UUID) -> AsyncIterator[Any]:
+    def tenant(self, tenant: UUID) -> AbstractAsyncContextManager[Any]:
         """A connection under mc_api that sees this tenant's rows and no others."""
-        with translated():
-            async with self._taken(self._api) as connection:
-                await connection.serve(tenant)
-                if connection.tenant != tenant:
-                    raise AssertionError("a connection was handed out for another tenant")
-                yield connection
+        return _Block(self, self._api, tenant)
 
     async def dedicated(self, *, command_seconds: float = 10.0) -> Any:
         """A connection of its own under mc_engine, for a writer or a heartbeat; the caller closes it."""
         with translated():
             if self.absent is not None:
-                await self._greet()
+                await self.greet()
             return await _connect(self.url, "mc_engine", EngineConnection, command_seconds)
 
     async def ping(self, *, seconds: float = 2.0) -> None:
         """Return when the server answers; raise Unavailable when it does not within `seconds`."""
         with translated():
-            async with asyncio.timeout(seconds), self._engine.acquire() as connection:
+            async with asyncio.timeout(seconds), _Taken(self._engine) as connection:
                 await connection.fetchval("select 1")
 
     async def write_probe(self) -> None:
@@ -185,7 +175,7 @@ class Database:
         Beside them it says whether the server would refuse every other write, being set read only.
         """
         with translated():
-            async with self._engine.acquire() as connection:
+            async with _Taken(self._engine) as connection:
                 is_read_only = await connection.fetchval(_WRITE_PROBE)
         if is_read_only:
             raise Unavailable(
@@ -200,24 +190,72 @@ class Database:
         except TimeoutError:
             self._terminate()
 
-    @asynccontextmanager
-    async def _taken(self, pool: asyncpg.Pool) -> AsyncIterator[Any]:
-        """A connection of a pool; raises Busy when none comes in time."""
-        if self.absent is not None:
-            await self._greet()
-        try:
-            connection = await pool.acquire(timeout=self._acquire_seconds)
-        except TimeoutError as error:
-            raise Busy from error
-        try:
-            yield connection
-        finally:
-            await pool.release(connection)
-
     def _terminate(self) -> None:
-        for pool in (self._engine, self._worker, self._api):
-            with suppress(asyncpg.InterfaceError):  # it never came to life
-                pool.terminate()
+        for lender in (self._engine, self._worker, self._api):
+            lender.terminate()
+
+
+class _Taken:
+    """A connection for the length of a block."""
+
+    __slots__ = ("_connection", "_lender")
+
+    def __init__(self, lender: Lender) -> None:
+        self._lender = lender
+        self._connection: Any = None
+
+    async def __aenter__(self) -> Any:
+        self._connection = await self._lender.take()
+        return self._connection
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
+    ) -> None:
+        await self._lender.give(self._connection, is_sound=kind is None)
+
+
+class _Block(_Taken):
+    """The same from a database that has been looked at, set to a tenant, and with foreign exceptions as ours.
+
+    A class, because a generator for each of these would take as long as a small statement.
+    """
+
+    __slots__ = ("_database", "_tenant")
+
+    def __init__(self, database: Database, lender: Lender, tenant: UUID | None = None) -> None:
+        super().__init__(lender)
+        self._database = database
+        self._tenant = tenant
+
+    async def __aenter__(self) -> Any:
+        try:
+            if self._database.absent is not None:
+                await self._database.greet()
+            connection = await super().__aenter__()
+            if self._tenant is None:
+                return connection
+            try:
+                await connection.serve(self._tenant)
+                if connection.tenant != self._tenant:
+                    raise AssertionError("a connection was handed out for another tenant")
+            except BaseException:
+                await self._lender.give(connection, is_sound=False)
+                raise
+        except Exception as error:
+            translate(error)
+            raise
+        return connection
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
+    ) -> None:
+        try:
+            await super().__aexit__(kind, error, trace)
+        except Exception as other:
+            translate(other)
+            raise
+        if isinstance(error, Exception):
+            translate(error)
 
 
 @dataclass(frozen=True, slots=True)

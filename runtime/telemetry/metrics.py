@@ -5,6 +5,9 @@ Children with labels are cached by their callers on hot paths.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache, cached_property
+
 from prometheus_client import CONTENT_TYPE_LATEST as PLAIN
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client import generate_latest as plain
@@ -76,6 +79,27 @@ class Metrics:
         self.simulations = self._counter("maestro_simulations_total", "outcome")
         self.subscribers = self._gauge("maestro_subscribers")
         self.dependency_up = self._gauge("maestro_dependency_up", "dependency")
+
+    # What every request counts by its labels: there are as many as routes, statuses, kinds and outcomes.
+    @cached_property
+    def http_requests_of(self) -> Callable[[str, str], Counter]:
+        """`http_requests` of a route and a status."""
+        return cache(self.http_requests.labels)
+
+    @cached_property
+    def http_seconds_of(self) -> Callable[[str], Histogram]:
+        """`http_seconds` of a route."""
+        return cache(self.http_seconds.labels)
+
+    @cached_property
+    def graphql_operations_of(self) -> Callable[[str, str], Counter]:
+        """`graphql_operations` of a kind and an outcome."""
+        return cache(self.graphql_operations.labels)
+
+    @cached_property
+    def graphql_seconds_of(self) -> Callable[[str], Histogram]:
+        """`graphql_seconds` of a kind."""
+        return cache(self.graphql_seconds.labels)
 
     def render(self, accept: str = "") -> tuple[bytes, str]:
         """The page for a scrape and its media type: OpenMetrics when asked for, else plain."""

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from graphql import GraphQLSchema
+from graphql import (
+    FieldNode,
+    FragmentDefinitionNode,
+    GraphQLObjectType,
+    GraphQLOutputType,
+    GraphQLSchema,
+    OperationDefinitionNode,
+)
 from graphql.execution.values import VariableValues
 from graphql.pyutils import Path
 from strawberry.execution import optimized_is_awaitable as is_awaitable
@@ -26,49 +34,84 @@ class Request:
 
 
 class RawInfo:
-    """As `graphql.GraphQLResolveInfo` in Strawberry's form, but for what differs from object to object."""
+    """As `graphql.GraphQLResolveInfo` in Strawberry's form, but for what differs from object to object.
 
-    __slots__ = (
-        "_path",
-        "abort_signal",
-        "columns",
-        "context",
-        "field_name",
-        "field_nodes",
-        "fragments",
-        "is_awaitable",
-        "operation",
-        "operation_extensions",
-        "parent_type",
-        "return_type",
-        "root_value",
-        "schema",
-        "variable_values",
-    )
+    A step that is asked makes one, and few resolvers look at more than the context.
+    """
+
+    __slots__ = ("_plan", "_request", "_step", "context")
+
+    abort_signal = None
+    is_awaitable = staticmethod(is_awaitable)
 
     def __init__(self, plan: Plan, step: Step, request: Request) -> None:
-        self.field_name = step.nodes[0].name.value
-        self.field_nodes = step.nodes
-        self.return_type = step.definition.type
-        self.parent_type = step.parent
-        self.schema = request.graph
-        self.fragments = plan.fragments
-        self.root_value = request.root_value
-        self.operation = plan.operation
-        self.variable_values = request.variables.coerced
+        self._plan = plan
+        self._step = step
+        self._request = request
         self.context = request.context
-        self.is_awaitable = is_awaitable
-        self.abort_signal = None
-        self.operation_extensions = request.extensions
-        self.columns = step.columns
-        self._path = Path(None, step.key, step.parent.name) if step.is_root else None
+
+    @property
+    def field_name(self) -> str:
+        """The field's name in the schema."""
+        return self._step.nodes[0].name.value
+
+    @property
+    def field_nodes(self) -> list[FieldNode]:
+        """Where the document asks for the field."""
+        return self._step.nodes
+
+    @property
+    def return_type(self) -> GraphQLOutputType:
+        """What the field gives."""
+        return self._step.definition.type
+
+    @property
+    def parent_type(self) -> GraphQLObjectType:
+        """What it is a field of."""
+        return self._step.parent
+
+    @property
+    def schema(self) -> GraphQLSchema:
+        """The schema."""
+        return self._request.graph
+
+    @property
+    def fragments(self) -> Mapping[str, FragmentDefinitionNode]:
+        """The document's fragments by name."""
+        return self._plan.fragments
+
+    @property
+    def root_value(self) -> Any:
+        """The value of the root."""
+        return self._request.root_value
+
+    @property
+    def operation(self) -> OperationDefinitionNode:
+        """The operation."""
+        return self._plan.operation
+
+    @property
+    def variable_values(self) -> dict[str, Any]:
+        """The coerced variables."""
+        return self._request.variables.coerced
+
+    @property
+    def operation_extensions(self) -> Any:
+        """What came beside the document."""
+        return self._request.extensions
+
+    @property
+    def columns(self) -> frozenset[str] | None:
+        """The columns that a list of objects may be read in."""
+        return self._step.columns
 
     @property
     def path(self) -> Path:
         """Where the field stands; below the root that differs from object to object, so nobody here knows."""
-        if self._path is None:
+        step = self._step
+        if not step.is_root:
             raise Unplanned(Reason.PATH)
-        return self._path
+        return Path(None, step.key, step.parent.name)
 
     @property
     def async_helpers(self) -> Any:

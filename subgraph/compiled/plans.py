@@ -99,18 +99,17 @@ class Plans:
         operation = get_operation_ast(document, operation_name) if self._is_short else None
         if operation is None:
             return await otherwise()
-        fragments = {
-            each.name.value: each
-            for each in document.definitions
-            if isinstance(each, FragmentDefinitionNode)
-        }
         attempt = Attempt()
         try:
-            coerced = self._looked_up(operation, fragments).variables.coerced(variables)
+            known = self._known.get(id(operation)) or self._looked_up(
+                operation, _fragments_of(document)
+            )
+            coerced = known.variables.coerced(variables)
             if isinstance(coerced, list):
                 raise Unplanned(Reason.VARIABLES)
             request = Request(self._planner.graph, coerced, context)
-            data = await self.run(operation, fragments, request, attempt)
+            plan = self.plan(operation, known.fragments, coerced)
+            data = await Run(plan, self._schema, request, self._bound, attempt).answer()
         except Unplanned as unplanned:
             self.note(unplanned)
         else:
@@ -128,7 +127,7 @@ class Plans:
     ) -> dict[str, Any] | None:
         """The answer of a plan, or None when it is in the attempt; raises Unplanned when the library has to give it."""
         plan = self.plan(operation, fragments, request.variables)
-        return await Run(plan, self._schema, request, self._bound).answer(attempt)
+        return await Run(plan, self._schema, request, self._bound, attempt).answer()
 
     def note(self, unplanned: Unplanned) -> None:
         """Tell that the library answers."""
@@ -192,6 +191,14 @@ class Plans:
             return self._planner.plan(known.operation, known.fragments, variables)
         except Unplanned as unplanned:
             return _bare(unplanned)
+
+
+def _fragments_of(document: DocumentNode) -> dict[str, FragmentDefinitionNode]:
+    return {
+        each.name.value: each
+        for each in document.definitions
+        if isinstance(each, FragmentDefinitionNode)
+    }
 
 
 def _bare(unplanned: Unplanned) -> Unplanned:

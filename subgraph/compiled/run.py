@@ -136,21 +136,23 @@ class WholePlace(Place):
 class Run:
     """One request's way through a plan."""
 
-    def __init__(self, plan: Plan, schema: Schema, request: Request, bound: Bound) -> None:
+    def __init__(
+        self, plan: Plan, schema: Schema, request: Request, bound: Bound, attempt: Attempt
+    ) -> None:
         self.plan = plan
         self.schema = schema
         self.request = request
         self._bound = bound
         self._size = Size(bound)
         self._failures: list[Failure] = []
-        self._attempt = Attempt()
+        self._attempt = attempt
 
-    async def answer(self, attempt: Attempt) -> dict[str, Any] | None:
+    async def answer(self) -> dict[str, Any] | None:
         """The whole answer; raises Unplanned when the library has to give it.
 
         With errors, or too large, it is the attempt's result instead, and None.
         """
-        self._attempt = attempt
+        attempt = self._attempt
         try:
             data = await self._answer(attempt)
             if not self._failures:

@@ -50,6 +50,8 @@ class Prepared:
     shapes: dict[str | None, Shape] = field(default_factory=dict)
     items: Mapping[int, Amount] = field(default_factory=dict)
     tokens: int = 0
+    # By name, where no variable moves the cost: nothing of them hangs on a request.
+    constant: dict[str | None, Operation] = field(default_factory=dict)
 
     def weight(self, text: str) -> int:
         """What it takes to remember this of a text, in letters."""
@@ -119,6 +121,9 @@ class Documents:
     ) -> Operation | tuple[GraphQLError, ...]:
         """The operation that a request means, or the errors that refuse the request."""
         prepared = self.prepare(text)
+        known = prepared.constant.get(name)
+        if known is not None:
+            return known
         if prepared.document is None:
             return prepared.errors
         node = get_operation_ast(prepared.document, name)
@@ -130,7 +135,11 @@ class Documents:
             cost = self._cost(estimate, estimate.given(variables))
         except GraphQLError as refusal:
             return (refusal,)
-        return Operation(prepared.document, node, cost, prepared)
+        found = Operation(prepared.document, node, cost, prepared)
+        # A name that finds nothing never comes this far, so there are as many as operations and one more.
+        if estimate.amount.is_fixed and not estimate.variables:
+            prepared.constant[name] = found
+        return found
 
     def teller(
         self, operation: Operation, variables: Mapping[str, Any] | None, *, is_asked: bool

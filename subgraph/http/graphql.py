@@ -31,6 +31,26 @@ from subgraph.written import answer_of, written, written_within
 
 JSON: Final = "application/json"
 GRAPHQL_JSON: Final = "application/graphql-response+json"
+_OK: Final = 200
+_ALWAYS: Final = {"Cache-Control": "no-store", "Vary": "Accept"}
+_RAW: Final = {
+    kind: [
+        *((name.lower().encode(), value.encode()) for name, value in _ALWAYS.items()),
+        (b"content-type", kind.encode()),
+    ]
+    for kind in (JSON, GRAPHQL_JSON)
+}
+
+
+class _Answer(Response):
+    """An answer as nearly all are, whose headers are known but for its length."""
+
+    def __init__(self, body: bytes, kind: str) -> None:
+        self.status_code = _OK
+        self.media_type = kind
+        self.background = None
+        self.body = body
+        self.raw_headers = [*_RAW[kind], (b"content-length", b"%d" % len(body))]
 
 
 class GraphQLOverHttp:
@@ -125,11 +145,11 @@ class GraphQLOverHttp:
                 reason="SUBSCRIPTION_OVER_HTTP",
             )
         with observed(self._rt, operation, request.headers, who) as seen:
-            trace_id = self._door.trace_id(request.headers)
+            trace = self._door.trace(request.headers)
             context = self._door.context(
                 who,
                 operation.document,
-                trace_id,
+                trace,
                 tell_cost=tell,
                 is_introspection=operation.is_introspection,
                 cost=operation.cost,
@@ -144,11 +164,11 @@ class GraphQLOverHttp:
             seen.note(None, result.errors)
             if result.data is None and result.errors and not any(map(_has_begun, result.errors)):
                 # Variables that don't fit: the operation never began, so there is no data to speak of.
-                return refuse(tuple(result.errors), request, trace_id)
+                return refuse(tuple(result.errors), request, trace())
             told = written_within(
                 answer_of(result),
                 self._schema.bound,
-                trace_id,
+                trace,
                 is_done=operation.kind == "mutation",
             )
             seen.note(told.refusal, result.errors)
@@ -212,9 +232,12 @@ def respond(
     headers: dict[str, str] | None = None,
 ) -> Response:
     """A GraphQL response."""
+    text = body if isinstance(body, bytes) else written(body)
+    if status == _OK and headers is None:
+        return _Answer(text, media_type(request))
     return Response(
-        body if isinstance(body, bytes) else written(body),
+        text,
         status_code=status,
-        headers={"Cache-Control": "no-store", "Vary": "Accept", **(headers or {})},
+        headers={**_ALWAYS, **(headers or {})},
         media_type=media_type(request),
     )

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from runtime.bootstrap import Runtime
@@ -22,6 +21,9 @@ SECURITY_HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+_RAW: Final = tuple(
+    (name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()
+)
 _KNOWN: Final = ("/graphql", "/healthz", "/readyz", "/metrics", "/schemas/workflow.json")
 
 _log = get_logger("http")
@@ -46,9 +48,9 @@ class Surroundings:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(scope=message)
-                for name, value in SECURITY_HEADERS.items():
-                    headers.setdefault(name, value)
+                headers = list(message["headers"])
+                said = {name.lower() for name, _ in headers}
+                message["headers"] = [*headers, *(one for one in _RAW if one[0] not in said)]
             await send(message)
 
         try:
@@ -62,8 +64,9 @@ class Surroundings:
             await problem(fault, trace_id)(scope, receive, send_with_headers)
         finally:
             route = route_of(scope["path"])
-            self._rt.metrics.http_requests.labels(route, str(status)).inc()
-            self._rt.metrics.http_seconds.labels(route).observe(self._rt.clock.monotonic() - start)
+            seconds = self._rt.clock.monotonic() - start
+            self._rt.metrics.http_requests_of(route, str(status)).inc()
+            self._rt.metrics.http_seconds_of(route).observe(seconds)
 
 
 def route_of(path: str) -> str:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 from graphql import GraphQLError
-from opentelemetry.trace import SpanKind
+from opentelemetry.trace import INVALID_SPAN, Span, SpanKind
 
 from runtime.bootstrap import Runtime
 from runtime.model.identity import Principal
@@ -20,6 +20,9 @@ from subgraph.document.documents import Operation
 from subgraph.errors import FAULTS
 
 _MAX_NAME = 128
+_TRACED = ("traceparent", "tracestate")
+# Where nothing is recorded and no trace is gone on with.
+_NOWHERE = nullcontext(INVALID_SPAN)
 
 
 @dataclass(slots=True)
@@ -35,9 +38,9 @@ class Seen:
     @property
     def outcome(self) -> str:
         """`ok`, `refused` when the caller was told why, or `fault`."""
-        codes = {(error.extensions or {}).get("code") for error in self.errors}
-        if not codes:
+        if not self.errors:
             return "ok"
+        codes = {(error.extensions or {}).get("code") for error in self.errors}
         return "fault" if codes & FAULTS else "refused"
 
 
@@ -46,17 +49,20 @@ def observed(
     rt: Runtime, operation: Operation, headers: Mapping[str, str], who: Principal
 ) -> Iterator[Seen]:
     """Span, rate, errors and duration around one operation."""
-    attributes = {
-        "graphql.operation.type": operation.kind,
-        "graphql.operation.name": (operation.name or "")[:_MAX_NAME],
-        "maestro.tenant": who.tenant,
-    }
-    if who.purpose:
-        attributes["maestro.purpose"] = who.purpose
-    parent = {name: headers[name] for name in ("traceparent", "tracestate") if name in headers}
+    around: AbstractContextManager[Span] = _NOWHERE
+    parent = {name: headers[name] for name in _TRACED if name in headers}
+    if rt.tracing.enabled or parent:
+        attributes = {
+            "graphql.operation.type": operation.kind,
+            "graphql.operation.name": (operation.name or "")[:_MAX_NAME],
+            "maestro.tenant": who.tenant,
+        }
+        if who.purpose:
+            attributes["maestro.purpose"] = who.purpose
+        around = rt.tracing.span("graphql", attributes, parent=parent, kind=SpanKind.SERVER)
     seen, outcome, start = Seen(), "fault", rt.clock.monotonic()
     try:
-        with rt.tracing.span("graphql", attributes, parent=parent, kind=SpanKind.SERVER) as span:
+        with around as span:
             yield seen
             outcome = seen.outcome
             if outcome == "fault":
@@ -65,5 +71,5 @@ def observed(
         outcome = "cancelled"
         raise
     finally:
-        rt.metrics.graphql_operations.labels(operation.kind, outcome).inc()
-        rt.metrics.graphql_seconds.labels(operation.kind).observe(rt.clock.monotonic() - start)
+        rt.metrics.graphql_operations_of(operation.kind, outcome).inc()
+        rt.metrics.graphql_seconds_of(operation.kind).observe(rt.clock.monotonic() - start)

@@ -26,7 +26,7 @@ from strawberry.types.execution import ExecutionResult
 from runtime.bootstrap import Runtime
 from runtime.model.errors import MaestroError
 from runtime.model.identity import Principal
-from subgraph.context import Door, OperationContext
+from subgraph.context import Door, OperationContext, Trace
 from subgraph.document.documents import Operation
 from subgraph.errors import body_of, headers_of, present, status_of
 from subgraph.http.frames import CONNECTION, Requests
@@ -186,7 +186,7 @@ class Stream(Response):
         context = self._door.context(
             self._who,
             operation.document,
-            trace_id,
+            Trace(id=trace_id),
             tell_cost=self._tell_cost,
             cost=operation.cost,
             item_cost=self._item_cost,
@@ -208,7 +208,7 @@ class Stream(Response):
                         told = written_within(
                             answer_of(result),
                             self._schema.bound,
-                            trace_id,
+                            context.trace,
                             is_done=operation.kind == "mutation",
                         )
                         seen.note(told.refusal, result.errors)

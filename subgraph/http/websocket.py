@@ -37,7 +37,7 @@ from strawberry.types.unset import UNSET, UnsetType
 from runtime.bootstrap import Runtime
 from runtime.model.errors import Exhausted, MaestroError
 from runtime.model.identity import Principal
-from subgraph.context import Door, OperationContext
+from subgraph.context import Door, OperationContext, Trace
 from subgraph.document.documents import Documents, Operation
 from subgraph.document.persisted import PersistedDocuments
 from subgraph.errors import body_of, present, present_all
@@ -229,7 +229,7 @@ class Handler(BaseGraphQLTransportWSHandler[Connection, None]):
         context = self.view.door.context(
             who,
             found.document,
-            self.view.door.trace_id(self.context.headers),
+            Trace(id=self.view.door.trace_id(self.context.headers)),
             tell_cost=self.view.documents.teller(found, operation.variables, is_asked=is_told),
             cost=found.cost,
             item_cost=self.view.documents.item_cost(found, operation.variables),
@@ -246,7 +246,7 @@ class Handler(BaseGraphQLTransportWSHandler[Connection, None]):
         try:
             async with aclosing(results):
                 async for result in results:
-                    await self._send_result(operation, found, result, context.trace_id, seen)
+                    await self._send_result(operation, found, result, context.trace, seen)
             await operation.send_operation_message({"id": operation.id, "type": "complete"})
         finally:
             await self.view.rt.services.rates.owe(who, context.cost_room.more)
@@ -256,7 +256,7 @@ class Handler(BaseGraphQLTransportWSHandler[Connection, None]):
         operation: Running[Connection, None],
         found: Operation,
         result: Any,
-        trace_id: str,
+        trace: Trace,
         seen: Seen,
     ) -> None:
         """Send an answer, or what is told instead of a larger one; or that the operation never began."""
@@ -267,7 +267,7 @@ class Handler(BaseGraphQLTransportWSHandler[Connection, None]):
         told = written_within(
             answer_of(result),
             cast("Schema", self.schema).bound,
-            trace_id,
+            trace,
             is_done=found.kind == "mutation",
         )
         seen.note(told.refusal, result.errors)

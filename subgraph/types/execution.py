@@ -240,11 +240,11 @@ class Execution(Node):
         """All its steps in order of the plan."""
         columns = columns_of(info)
         if columns is not None and filter is None and self.record.ended_at_the_first_go:
-            wanted = info.context.loaders.step_table.load(
-                (self.record.id, step_columns.of(columns))
+            wanted = info.context.loaders.step_tables.load(
+                ((self.record.id,), step_columns.of(columns))
             )
             return later(
-                wanted, lambda found: StepExecution.in_columns_or_each(counted(info, found))
+                wanted, lambda found: StepExecution.in_columns_or_each(counted(info, found[0]))
             )
         return later(
             info.context.loaders.steps_at(self.record.id, self.record.at),

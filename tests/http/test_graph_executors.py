@@ -14,7 +14,7 @@ from runtime.identity.development import DevIssuer
 from runtime.model.errors import SetupError
 from runtime.settings import Settings
 from subgraph.app import create_app
-from subgraph.context import Door
+from subgraph.context import Door, Trace
 from subgraph.document.documents import Documents, Operation
 from subgraph.schema.build import build_schema
 from tests.http.serving import EVENTS, Served, asking, listening
@@ -80,7 +80,7 @@ async def test_both_executors_answer_our_own_graph_alike(server: Served, worker:
         result = await schema.execute(
             text,
             variable_values=dict(given),
-            context_value=door.context(who, operation.document, "0" * 32),
+            context_value=door.context(who, operation.document, Trace(id="0" * 32)),
         )
         errors = {orjson.dumps(each.formatted) for each in result.errors or ()}
         return orjson.dumps(result.data, default=str), errors

@@ -14,7 +14,7 @@ from runtime.identity.development import DevIssuer
 from runtime.model.step_table import StepTable
 from runtime.services.execution import ExecutionService
 from runtime.store.execution_record import ExecutionRecords
-from subgraph.context import Door
+from subgraph.context import Door, Trace
 from subgraph.document.documents import Documents, Operation
 from subgraph.schema.build import build_schema
 from tests.http.serving import EVENTS, Served, asking, working
@@ -72,7 +72,7 @@ class Both:
             result = await schema.execute(
                 query,
                 variable_values={"id": execution_id},
-                context_value=door.context(who, operation.document, "0" * 32),
+                context_value=door.context(who, operation.document, Trace(id="0" * 32)),
             )
             assert result.errors is None
             answers.append(orjson.dumps(result.data))
