@@ -45,6 +45,7 @@ from runtime.store import cursor
 from runtime.store.execution_record import ENQUEUE
 from runtime.store.execution_row import ExecutionRow
 from runtime.store.execution_scan import (
+    PINNED,
     SECONDS,
     Sorting,
     most_read,
@@ -106,6 +107,8 @@ class ExecutionList:
             values |= sorting.marks(request.cursor)
         seconds = await self._refuse_many(tenant, wanted, order, homes)
         branches = await self._branches(tenant, wanted)
+        if limit is not None and (wanted.workflow_id or wanted.workflow_name):
+            branches = [[*one, PINNED] for one in branches]
         shape = (limit, order.field, sorting.falls, "cursor" in values, _shape(branches, values))
 
         is_alone = ExecutionFilter(labels=wanted.labels) == wanted

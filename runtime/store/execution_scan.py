@@ -122,6 +122,8 @@ class Sorting:
 
 # No index has the default namespace: the other conditions alone say which one is followed.
 _INDEXLESS: Final = frozenset[tuple[str, ...]]({(), ("default",)})
+# Its cost leaves one index to a plan, the one that implies it: see migration 0098.
+PINNED: Final = Condition("pinned", lambda: func.mc_is_listed_apart(_E.status), {})
 _LIMITS: Final = (1, 2, 6, 11, 21, 51, 101, 201, 501, cursor.MOST + 1)
 
 
@@ -131,12 +133,16 @@ def written_limit(wanted: ExecutionFilter, order: ExecutionOrder, size: int) -> 
     Of a number that is only bound PostgreSQL assumes that it is a tenth of all rows; it then finds a plan that serves
     all values too dear in a large table, and plans over all days anew for each page. Where values decide which index
     is the right one, that is what is wanted, and None comes back: also of one workflow or one namespace, for a plan
-    for the usual one reads through all executions to find those of a rare one. States stand in the text themselves.
+    for the usual one reads through all executions to find those of a rare one. States stand in the text themselves,
+    and of one workflow some states, but for what completed, are pinned to their index (`PINNED`).
     Few numbers, so that there are few statements.
     """
     if order.field is not ExecutionOrderField.CREATED_AT or wanted.namespace not in _INDEXLESS:
         return None
     rest = replace(wanted, state=(), namespace=(), created_from=None, created_to=None)
+    if wanted.state and ExecutionState.COMPLETED not in wanted.state:
+        one = len({*wanted.workflow_id, *wanted.workflow_name}) == 1
+        rest = replace(rest, workflow_id=(), workflow_name=()) if one else rest
     if rest != ExecutionFilter():
         return None
     return next(limit for limit in _LIMITS if limit > size)

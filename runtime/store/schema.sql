@@ -384,7 +384,7 @@ CREATE INDEX workflow_executions_queue ON ONLY maestro.workflow_executions USING
 CREATE INDEX workflow_executions_state ON ONLY maestro.workflow_executions USING btree (tenant_id, status, id DESC) WHERE (status <> 2);
 CREATE INDEX workflow_executions_suspects ON ONLY maestro.workflow_executions USING btree (shard, id) WHERE ((status = 0) AND (takeovers >= 2));
 CREATE INDEX workflow_executions_workflow ON ONLY maestro.workflow_executions USING btree (tenant_id, workflow_id, id DESC);
-CREATE INDEX workflow_executions_workflow_state ON ONLY maestro.workflow_executions USING btree (tenant_id, workflow_id, status, id DESC) WHERE (status <> 2);
+CREATE INDEX workflow_executions_workflow_apart ON ONLY maestro.workflow_executions USING btree (tenant_id, workflow_id, status, id DESC) WHERE mc_is_listed_apart(status);
 CREATE TRIGGER count_deleted AFTER DELETE ON maestro.workflow_executions REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION mc_count_executions();
 CREATE TRIGGER count_inserted AFTER INSERT ON maestro.workflow_executions REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION mc_count_executions();
 CREATE TRIGGER count_updated AFTER UPDATE ON maestro.workflow_executions REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION mc_count_executions();
@@ -1474,6 +1474,12 @@ CREATE OR REPLACE FUNCTION maestro.mc_id_day(p_id uuid)
  IMMUTABLE PARALLEL SAFE
 AS $function$ select (to_timestamp(('x' || left(replace(p_id::text, '-', ''), 12))::bit(48)::bigint / 1000.0) at time zone 'UTC')::date $function$;
 
+CREATE OR REPLACE FUNCTION maestro.mc_is_listed_apart(p_status smallint)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE COST 1e+06
+AS $function$ begin return p_status <> 2; end $function$;
+
 CREATE OR REPLACE PROCEDURE maestro.mc_keep_shards(IN p_shards integer[])
  LANGUAGE plpgsql
 AS $procedure$
@@ -2249,6 +2255,8 @@ grant execute on function mc_gone(p_shard smallint, p_me bigint) to mc_engine;
 grant execute on function mc_hi(p_ids uuid[]) to mc_engine;
 grant execute on function mc_id_day(p_id uuid) to mc_api;
 grant execute on function mc_id_day(p_id uuid) to mc_engine;
+grant execute on function mc_is_listed_apart(p_status smallint) to mc_api;
+grant execute on function mc_is_listed_apart(p_status smallint) to mc_engine;
 grant execute on function mc_leave(p_shard smallint, p_me bigint, p_epoch bigint) to mc_engine;
 grant execute on function mc_leave_2(p_shard smallint, p_me bigint, p_epoch bigint) to mc_engine;
 grant execute on function mc_lo(p_ids uuid[]) to mc_engine;

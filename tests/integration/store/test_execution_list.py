@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -43,9 +44,25 @@ CASES = {
         state=(S.FAILED,), namespace=("default",)
     ),
     "one state of another namespace": ExecutionFilter(state=(S.FAILED,), namespace=("a",)),
+    "states of one workflow": ExecutionFilter(
+        state=(S.FAILED, S.QUEUED, S.CANCELLING), workflow_id=WORKFLOWS[:1]
+    ),
     "one workflow": ExecutionFilter(workflow_id=WORKFLOWS[:1]),
     "a state that nothing has": ExecutionFilter(state=(S.COMPENSATING,)),
 }
+
+
+def noted_statements(monkeypatch) -> list[tuple[str, list[Any]]]:
+    """The statements that lists ask from now on, with their arguments."""
+    asked: list[tuple[str, list[Any]]] = []
+    compose = Composer.statement
+
+    def noted(self, shape, build, values):
+        asked.append(compose(self, shape, build, values))
+        return asked[-1]
+
+    monkeypatch.setattr(Composer, "statement", noted)
+    return asked
 
 
 @pytest.mark.parametrize("wanted", CASES.values(), ids=CASES)
@@ -98,11 +115,15 @@ WRITTEN = (
     ExecutionFilter(),
     ExecutionFilter(state=(S.FAILED, S.TIMED_OUT), namespace=("default",)),
     ExecutionFilter(state=(S.FAILED,), created_from=NOW, created_to=NOW),
+    ExecutionFilter(workflow_name=("pay",), state=(S.FAILED,), created_from=NOW),
+    ExecutionFilter(workflow_id=WORKFLOWS[:1], state=(S.PAUSED, S.FAILED)),
 )
 # For these the values say which index is the right one: a rare workflow among many executions, a label that all have.
 BOUND = (
     ExecutionFilter(workflow_id=WORKFLOWS[:1]),
-    ExecutionFilter(workflow_name=("pay",), state=(S.FAILED,)),
+    ExecutionFilter(workflow_name=("pay",), state=(S.FAILED, S.COMPLETED)),
+    ExecutionFilter(workflow_name=("pay", "ship"), state=(S.FAILED,)),
+    ExecutionFilter(workflow_id=WORKFLOWS[:1], state=(S.FAILED,), namespace=("eu",)),
     ExecutionFilter(namespace=("eu",), created_to=NOW),
     ExecutionFilter(state=(S.FAILED,), namespace=("eu",)),
     ExecutionFilter(workflow_id=WORKFLOWS[:1], namespace=("eu",)),
@@ -129,6 +150,42 @@ def test_the_number_stands_in_the_text_where_one_index_serves_all_values(wanted:
 @pytest.mark.parametrize("wanted", BOUND)
 def test_the_number_is_bound_where_the_values_decide(wanted: ExecutionFilter):
     assert written_limit(wanted, NEWEST, 50) is None
+
+
+@pytest.mark.parametrize("state", [S.FAILED, S.WAITING])
+async def test_one_plan_for_all_workflows_never_walks_past_others_to_find_a_rare_one(
+    room, monkeypatch, state
+):
+    # As far as PostgreSQL knows there is one workflow, and nothing but this status.
+    for _ in range(300):
+        await room.queue(workflow=WORKFLOWS[0])
+    await room.sql.execute(
+        "update workflow_executions set status = $1", int(ExecutionStatus[state.name])
+    )
+    await room.sql.execute("analyze workflow_executions")
+    asked = noted_statements(monkeypatch)
+    shards = Shards.single(room.database)
+    wanted = ExecutionFilter(workflow_id=WORKFLOWS[1:2], state=(state,))
+
+    page = await ExecutionList(shards).page(make.TENANT, wanted, PageRequest(5), shards.databases)
+
+    assert page.items == ()
+    ((text, arguments),) = asked
+    values = ", ".join(f"'{one}'" for one in arguments)
+    async with room.database.tenant(make.TENANT) as connection:
+        await connection.execute(f"prepare pinned as {text}")
+        await connection.execute("set plan_cache_mode = force_generic_plan")
+        rows = await connection.fetch(f"explain (analyze, timing off) execute pinned({values})")
+        await connection.execute("deallocate pinned; reset plan_cache_mode")
+    plan = "\n".join(row[0] for row in rows)
+    used = set(re.findall(r"Index Scan(?: Backward)? using (\w+)", plan))
+    definitions = await room.sql.fetch(
+        "select indexdef from pg_indexes where indexname = any($1::text[])", list(used)
+    )
+    assert definitions
+    assert all("mc_is_listed_apart" in row[0] for row in definitions), plan
+    assert "Removed" not in plan
+    assert "Seq Scan" not in plan
 
 
 LABELLED = ExecutionFilter(labels=(("team", "pay"),))
@@ -177,14 +234,7 @@ async def test_pages_of_what_has_a_label_meet_each_once_from_both_ends(room):
 
 async def test_of_what_has_a_label_nothing_else_is_looked_at(room, monkeypatch):
     await labelled(room, 400, 40)
-    asked = []
-    compose = Composer.statement
-
-    def noted(self, shape, build, values):
-        asked.append(compose(self, shape, build, values))
-        return asked[-1]
-
-    monkeypatch.setattr(Composer, "statement", noted)
+    asked = noted_statements(monkeypatch)
     shards = Shards.single(room.database)
 
     page = await ExecutionList(shards).page(make.TENANT, LABELLED, PageRequest(5), shards.databases)
