@@ -22,6 +22,7 @@ from referencing.jsonschema import DRAFT202012
 
 from runtime.definition.accept import compile_accept
 from runtime.definition.comparing import mark, same
+from runtime.definition.concealing import conceal, note_schema
 from runtime.definition.pattern import BadPattern, linear_pattern
 from runtime.definition.unevaluated import unevaluated_items, unevaluated_properties
 from runtime.model.values import Json
@@ -45,12 +46,17 @@ def judge(schema: Json) -> Validator:
 
 
 def misfits(validator: Validator, value: Json, most: int) -> list[ValidationError]:
-    """The first misfits; raises RecursionError, and what the library raises for a broken schema."""
+    """The first misfits; raises RecursionError, and what the library raises for a broken schema.
+
+    None quotes a value that a schema calls `writeOnly`, nor one that holds or is part of such a value.
+    """
     token = _level.set([0])
     try:
-        return list(islice(validator.iter_errors(value), most))
+        found = list(islice(validator.iter_errors(value), most))
     finally:
         _level.reset(token)
+    conceal(validator, found)
+    return found
 
 
 def _formats() -> FormatChecker:
@@ -80,6 +86,7 @@ def _leveled(check: Callable[..., Any]) -> Callable[..., Any]:
                 # Before the next one quotes the same value; an exception also keeps what it was made of.
                 error.message = shortened(error.message)
                 error.args = (error.message,)
+                note_schema(error, schema)
                 yield error
         finally:
             level[0] -= 1

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final, cast
 
+import orjson
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError, ValidationError
 from jsonschema.protocols import Validator
@@ -29,10 +30,8 @@ from runtime.model.values import Json
 
 _TYPES: Final = ("string", "number", "integer", "boolean", "object", "array", "null")
 _SCHEMA_KEYS: Final = ("$schema", "$id", "$ref", "$defs", "allOf", "anyOf", "oneOf", "if")
-_PLAIN: Final = frozenset(
-    ("type", "default", "enum", "const", "title", "description", "minimum", "maximum",
-     "minLength", "maxLength")
-)  # fmt: skip
+MAX_SCHEMA_BYTES: Final = 262_144  # Of one JSON Schema in a document, as compact JSON text.
+_BYTES_AT_ONCE: Final = 500  # That are written, for one unit of the budget.
 _MAX_PROBLEMS: Final = 100
 _MAX_HINTS: Final = 10
 _AT_ONCE: Final = 5  # Of parts that are copied or looked up, for one unit of the budget.
@@ -46,9 +45,14 @@ def is_schema(value: dict[str, Json]) -> bool:
 
 
 def read_params(value: Json, path: Path, findings: Findings) -> Json:
-    """The canonical JSON Schema of params; says what is wrong with it, defaults included."""
+    """The canonical JSON Schema of params; says what is wrong with it, defaults included.
+
+    Of one that is too large nothing else is looked at, by nobody: it is as if no param had been described.
+    """
     if not isinstance(value, dict):
         return value
+    if _is_too_large(value, path, findings):
+        return {}
     short = not is_schema(value)
     schema = _expand(value, path, findings) if short else value
     try:
@@ -71,6 +75,8 @@ def read_params(value: Json, path: Path, findings: Findings) -> Json:
 
 def check_schema(schema: dict[str, Json], path: Path, findings: Findings) -> None:
     """Say whether a JSON Schema beside params can't be used."""
+    if _is_too_large(schema, path, findings):
+        return
     try:
         _check(schema)
     except SchemaError as error:
@@ -79,6 +85,21 @@ def check_schema(schema: dict[str, Json], path: Path, findings: Findings) -> Non
     except Refusal as refused:
         place = (*path, *refused.place)
         findings.error("json-schema", refused.message, place, hint=refused.hint)
+
+
+def _is_too_large(schema: dict[str, Json], path: Path, findings: Findings) -> bool:
+    """Asked first of all: what follows takes far more of each byte."""
+    size = len(orjson.dumps(schema))
+    pay(1 + size // _BYTES_AT_ONCE)
+    if size <= MAX_SCHEMA_BYTES:
+        return False
+    findings.error(
+        "too-large",
+        f"a JSON Schema has at most {MAX_SCHEMA_BYTES:,} bytes of compact JSON, and this one {size:,}",
+        path,
+        hint="write what is alike once, under $defs, and refer to it",
+    )
+    return True
 
 
 def _check(schema: dict[str, Json]) -> None:
@@ -131,12 +152,12 @@ def _place(path: Path, inner: list[Any], *, short: bool) -> Path:
 
 
 def _plain_part(schema: dict[str, Json]) -> dict[str, Json]:
-    """The params of a refused schema that can be judged alone and at little cost."""
+    """The params of a refused schema that can be judged alone: any other part of it may be broken as well."""
     properties = schema.get("properties")
     if not isinstance(properties, dict):
         return {}
     plain: dict[str, Json] = {
-        n: one for n, one in properties.items() if isinstance(one, dict) and one.keys() <= _PLAIN
+        name: one for name, one in properties.items() if isinstance(one, dict) and is_plain(one)
     }
     return {"properties": plain}
 
