@@ -111,6 +111,7 @@ class Runtime:
     logs: tuple[LogWriter, ...]
     births: Births
     blobs: Blobs
+    judges: Judges
     authenticator: Authenticator
     services: Services
 
@@ -159,6 +160,7 @@ class Runtime:
             queue=self.queue,
             wakeup=self.wakeup,
             plans=self.plans,
+            judge=self.judges.input,
             registry=self.registry,
             secrets=FileSecrets(self.settings.secrets_path),
             logs=self.logs[shard],
@@ -252,11 +254,10 @@ async def open_runtime(
         logs = _log_writers(shards, wakeup)
         stack.push_async_callback(_close_all, logs)
         blobs = _blobs(settings.blob, shards, metrics, stack)
-        births = Births()
-        enqueuer = _enqueuer(shards, metrics, births)
+        enqueuer = _enqueuer(shards, metrics, births := Births())
         stack.push_async_callback(enqueuer.close)
-        queue, tenants = RedisQueue(link), TenantStore(shards.catalog)
-        judges = _judges(registry, stack)
+        judges, queue = _judges(registry, stack), RedisQueue(link)
+        tenants = TenantStore(shards.catalog)
         plans = PlanStore(shards.catalog, copies=shards.databases[1:])
         executions = ExecutionService(
             shards=shards,
@@ -307,6 +308,7 @@ async def open_runtime(
             logs=logs,
             births=births,
             blobs=blobs,
+            judges=judges,
             authenticator=_authenticator(settings, tenants, clock),
             services=services,
         )

@@ -50,6 +50,7 @@ _STEP_COLUMNS: Final = (
 )
 _ITEM_COLUMNS: Final = (Column("ITEM", "mapIndex"), *_STEP_COLUMNS[1:])
 _ITEMS: Final = Column("ITEMS", "items")
+_CHILD: Final = Column("CHILD", "child")
 _COST: Final = Column("COST", "cost", "money")
 
 
@@ -283,6 +284,7 @@ def _draw(options: Options, found: dict[str, Any]) -> None:
             "waiting for": f"{word(waits['kind'])} {waits['until'] or ''}".strip()
             if waits
             else None,
+            "parent": found["parent"] and found["parent"]["id"],
             "generation": str(found["generation"]) if found["generation"] else None,
             "namespace": found["namespace"],
             "purpose": found["purpose"],
@@ -299,9 +301,17 @@ def _draw(options: Options, found: dict[str, Any]) -> None:
     print()
     # Few workflows have steps that cost something; others are spared the empty column.
     more = [_ITEMS] if any(step["progress"] for step in found["steps"]) else []
+    more += [_CHILD] if any(step["childExecution"] for step in found["steps"]) else []
     more += [_COST] if found["cost"] else []
     columns = (*_STEP_COLUMNS[:4], *more, *_STEP_COLUMNS[4:])
-    rows = [{**step, "items": _items(step["progress"])} for step in found["steps"]]
+    rows = [
+        {
+            **step,
+            "items": _items(step["progress"]),
+            "child": (step["childExecution"] or {}).get("id"),
+        }
+        for step in found["steps"]
+    ]
     show_rows(options, rows, columns, empty="No steps.")
     for step in found["steps"]:
         if stack := _stack((step["error"] or {}).get("stack")):

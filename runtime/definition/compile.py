@@ -102,15 +102,24 @@ def _step(
         depends_on=tuple(needs),
         uses=parse_ref(uses) if uses else None,
         name=get("name"),
-        config={k: step[k] for k in _WAIT if k in step} if is_wait else get("with"),
+        config=_config(step, kind),
         when=get("when"),
         timeout=_duration(get("timeout")),
         retry=retry,
         effect=Effect(effect) if effect else None,
         wait=_wait(step) if is_wait else None,
+        workflow=get("workflow"),
         in_doubt=InDoubt(step["in_doubt"]) if "in_doubt" in step else InDoubt.FAIL,
         canonical=step,
     )
+
+
+def _config(step: dict[str, Any], kind: StepKind) -> Json:
+    """What is rendered before the step does its work."""
+    if kind is StepKind.WAIT:
+        return {k: step[k] for k in _WAIT if k in step}
+    found: Json = step.get("input" if kind is StepKind.WORKFLOW else "with")
+    return found
 
 
 def _map(step: dict[str, Any], index: int, needs: tuple[int, ...], retry: RetryPolicy) -> StepPlan:

@@ -399,7 +399,7 @@ _OWN: Final[dict[StepKind, dict[str, Field]]] = {
     },
     StepKind.WORKFLOW: {
         "workflow": Field(_WORKFLOW_REF, "The workflow: name, or name@^1.", required=True),
-        "input": Field(Template("with", "mapping"), "Its params."),
+        "input": Field(Template("text", "mapping"), "Its params."),
     },
 }
 # Both are carried out in the engine: nothing is called, so there is no attempt.

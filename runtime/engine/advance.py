@@ -11,6 +11,8 @@ from heapq import heappop, heappush
 from typing import Final, assert_never
 
 from runtime.engine.about import about
+from runtime.engine.again import put_off, repeat
+from runtime.engine.children import child_ended, start_child, tell_children
 from runtime.engine.command import (
     BeginWait,
     Command,
@@ -19,12 +21,11 @@ from runtime.engine.command import (
     RecordEvent,
     RecordStep,
     RunStep,
-    ScheduleRetry,
 )
 from runtime.engine.doubt import Course, Doubt, course_of, words_of
 from runtime.engine.ending import (
-    complete,
     end_badly,
+    end_well,
     ending_by,
     skip,
     status_of,
@@ -38,6 +39,8 @@ from runtime.engine.event import (
     WAITED,
     BlobLoaded,
     CancelRequested,
+    ChildEnded,
+    ChildFound,
     DeadlineReached,
     DoubtJudged,
     Event,
@@ -59,11 +62,10 @@ from runtime.engine.event import (
 from runtime.engine.gateway import choose
 from runtime.engine.items import feed, on_item, open_map, retry_due
 from runtime.engine.loading import ask_for, take_loaded
-from runtime.engine.retry import MAX_DEFERRALS, deferral_ms, delay_ms, is_repeated
+from runtime.engine.retry import MAX_DEFERRALS, deferral_ms, is_repeated
 from runtime.engine.routes import note_join, why_left_out
 from runtime.engine.scope import scope_of
 from runtime.engine.state import (
-    COMPLETED,
     IN_DOUBT,
     PENDING,
     RETRYING,
@@ -85,8 +87,8 @@ from runtime.engine.waiting import (
     timed_out,
 )
 from runtime.expression import ExpressionError, truthy
-from runtime.model.blob import NotLoaded, Stored
-from runtime.model.checkpoint import Mark
+from runtime.model.blob import NotLoaded
+from runtime.model.checkpoint import InboxKind, Mark
 from runtime.model.event import EventKind
 from runtime.model.execution import ExecutionStatus, StepStatus, Verdict
 from runtime.model.plan import Effect, WaitPlan
@@ -132,6 +134,12 @@ def advance(state: ExecutionState, event: Event) -> list[Command]:  # noqa: C901
             _loaded(state, event, out)
         case ItemsJoined():
             pass  # Of a map that has ended.
+        case ChildFound():
+            start_child(state, event, out)
+            _go_on(state, out)
+        case ChildEnded():
+            child_ended(state, event, out)
+            _go_on(state, out)
         case CancelRequested():
             _cancelled(state, event, out)
         case DeadlineReached():
@@ -164,18 +172,7 @@ def _succeeded(state: ExecutionState, event: StepSucceeded, out: list[Command]) 
     if not _is_current(state, step, event.attempt):
         return
     state.running -= 1
-    _complete_with(state, step, event.output, event.facts, out)
-
-
-def _complete_with(
-    state: ExecutionState, step: int, output: Stored, facts: Facts, out: list[Command]
-) -> None:
-    state.busy -= 1
-    state.outputs[step] = output
-    state.errors.pop(step, None)
-    out.append(RecordStep(step, state.attempt[step], StepStatus.COMPLETED, facts=facts))
-    out.append(RecordEvent(EventKind.STEP_COMPLETED, about(state, step, facts)))
-    complete(state, step, COMPLETED)
+    end_well(state, step, event.output, event.facts, out)
     _go_on(state, out)
 
 
@@ -186,7 +183,8 @@ def _failed(state: ExecutionState, event: StepFailed, out: list[Command]) -> Non
     policy, made = state.program.steps[step].plan.retry, tries(state, step)
     if state.phase is Phase.GOING and is_repeated(policy, error, made, event.effect):
         state.running -= 1
-        _repeat(state, step, status_of(error), error, event.facts, out)
+        repeat(state, step, status_of(error), error, event.facts, out)
+        _fill(state, out)
     elif event.effect is Effect.AT_MOST_ONCE and error.is_uncertain:
         _doubt(state, step, error, event.facts, out)
     else:
@@ -194,35 +192,6 @@ def _failed(state: ExecutionState, event: StepFailed, out: list[Command]) -> Non
         state.busy -= 1
         end_badly(state, step, status_of(error), error, event.facts, out)
         _go_on(state, out)
-
-
-def _repeat(
-    state: ExecutionState,
-    step: int,
-    status: StepStatus,
-    error: StepError,
-    facts: Facts,
-    out: list[Command],
-) -> None:
-    """The attempt has failed and another one follows; in between the step keeps its place."""
-    state.deferred.pop(step, None)
-    policy = state.program.steps[step].plan.retry
-    delay = delay_ms(policy, error, tries(state, step), seed=state.seed(step))
-    _put_off(state, step, RecordStep(step, state.attempt[step], status, error, delay, facts), out)
-
-
-def _put_off(state: ExecutionState, step: int, record: RecordStep, out: list[Command]) -> None:
-    """Record an attempt after which another one is due."""
-    error, delay = record.error, record.retry_in_ms or 0
-    data: dict[str, Json] = {**about(state, step, record.facts), "delay_ms": delay}
-    if error is not None:
-        state.errors[step] = error
-        data["error"] = error.as_json()
-    state.status[step] = RETRYING
-    out.append(record)
-    out.append(RecordEvent(EventKind.STEP_RETRYING, data))
-    out.append(ScheduleRetry(step, record.attempt, delay))
-    _fill(state, out)
 
 
 def _deferred(state: ExecutionState, event: StepDeferred, out: list[Command]) -> None:
@@ -236,7 +205,8 @@ def _deferred(state: ExecutionState, event: StepDeferred, out: list[Command]) ->
     if state.phase is Phase.GOING and times <= MAX_DEFERRALS:
         delay = deferral_ms(error, times, seed=state.seed(step))
         status = StepStatus.CANCELLED
-        _put_off(state, step, RecordStep(step, event.attempt, status, error, delay, STOPPED), out)
+        put_off(state, step, RecordStep(step, event.attempt, status, error, delay, STOPPED), out)
+        _fill(state, out)
         return
     state.busy -= 1
     end_badly(state, step, status_of(error), error, NO_FACTS, out)
@@ -302,13 +272,11 @@ def _follow(
     match course:
         case Course.COMPLETE:
             facts = event.facts._replace(tail=event.facts.tail + doubt.tail)
-            _complete_with(state, step, event.output, facts, out)
-            return
+            end_well(state, step, event.output, facts, out)
         case Course.RETRY:
             is_known = event.verdict is Verdict.NOT_MADE
             status = status_of(error) if is_known else StepStatus.IN_DOUBT
-            _repeat(state, step, status, error, known, out)
-            return
+            repeat(state, step, status, error, known, out)
         case Course.AGAIN:
             state.busy -= 1
             state.free[step] = state.free.get(step, 0) + 1
@@ -352,7 +320,7 @@ def _timer_due(state: ExecutionState, event: TimerDue, out: list[Command]) -> No
     out.append(RecordEvent(EventKind.TIMER_FIRED, about(state, step)))
     error = event.error or timed_out(state, step, wait)
     if error is None:
-        _end_wait(state, step, event.output, event.facts, {}, out)
+        end_well(state, step, event.output, event.facts, out)
     else:
         state.busy -= 1
         end_badly(state, step, status_of(error), error, _NO_ATTEMPT, out)
@@ -378,6 +346,7 @@ def _paused(state: ExecutionState, event: PauseRequested, out: list[Command]) ->
     state.is_paused = True
     data: dict[str, Json] = {"actor": event.actor, "reason": event.reason}
     out.append(RecordEvent(EventKind.EXECUTION_PAUSED, data))
+    tell_children(state, InboxKind.PAUSE, event.actor, "its parent was paused", out)
 
 
 def _resumed(state: ExecutionState, event: ResumeRequested, out: list[Command]) -> None:
@@ -387,6 +356,7 @@ def _resumed(state: ExecutionState, event: ResumeRequested, out: list[Command]) 
     state.is_paused = False
     data: dict[str, Json] = {"actor": event.actor, "reason": event.reason}
     out.append(RecordEvent(EventKind.EXECUTION_RESUMED, data, holds=True))
+    tell_children(state, InboxKind.RESUME, event.actor, "its parent was resumed", out)
     if state.phase is not Phase.GOING:
         return
     for name in tuple(state.listening):
@@ -538,22 +508,7 @@ def _wait(state: ExecutionState, step: int, wait: WaitPlan, out: list[Command]) 
 
 
 def _take_signal(state: ExecutionState, step: int, signal: Signal, out: list[Command]) -> None:
-    _end_wait(state, step, signal.payload, signal.facts, {"signal": signal.n}, out)
-
-
-def _end_wait(
-    state: ExecutionState,
-    step: int,
-    output: Stored,
-    facts: Facts,
-    more: dict[str, Json],
-    out: list[Command],
-) -> None:
-    state.busy -= 1
-    state.outputs[step] = output
-    out.append(RecordStep(step, state.attempt[step], StepStatus.COMPLETED, facts=facts))
-    out.append(RecordEvent(EventKind.STEP_COMPLETED, {**about(state, step), **more}))
-    complete(state, step, COMPLETED)
+    end_well(state, step, signal.payload, signal.facts, out, {"signal": signal.n})
 
 
 def _succeed(state: ExecutionState, out: list[Command]) -> None:
@@ -576,7 +531,7 @@ def _succeed(state: ExecutionState, out: list[Command]) -> None:
 
 def _close_if_quiet(state: ExecutionState, out: list[Command]) -> None:
     ending = state.ending
-    if state.running or ending is None or state.phase is not Phase.STOPPING:
+    if state.running or state.children or ending is None or state.phase is not Phase.STOPPING:
         return
     state.phase = Phase.CLOSED
     out.append(RecordEvent(ending.event, ending.data))

@@ -20,6 +20,7 @@ from runtime.engine.waiting_facts import (
     Facts,
     actor_of,
     after,
+    child_of,
     error_of,
     facts_of,
     number_of,
@@ -86,6 +87,9 @@ class Blocking:
             return self._of_running(step, standing)
         if status is StepStatus.IN_DOUBT and not self._is_settled(step):
             return self._in_doubt(step)
+        child = self._facts.last(step, EventKind.CHILD_STARTED)
+        if child is not None and status is StepStatus.WAITING and standing.told_at is None:
+            return child_of(self._key(step), child)
         if self._facts.stop is not None:
             return self._stopping(step, self._facts.stop)
         return self._own(step, status, standing.now) or self._shared(step, status, standing)

@@ -1,8 +1,8 @@
 """What the core asks for: a closed union. The worker's executor carries commands out, in order.
 
-RecordStep, RecordEvent and Finish of one advance() become one checkpoint. RunStep, ScheduleRetry, LookUp and JoinItems
-are carried out only after the completions recorded before them are committed (durable order), BeginWait only
-after the events beside it are: the database's clock says when a wait began.
+RecordStep, RecordEvent, StartChild, TellChild and Finish of one advance() become one checkpoint. RunStep,
+ScheduleRetry, LookUp and JoinItems are carried out only after the completions recorded before them are committed
+(durable order), BeginWait only after the events beside it are: the database's clock says when a wait began.
 Those that every step needs are tuples: they are made tens of thousands of times a second.
 """
 
@@ -11,9 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, TypeAlias
+from uuid import UUID
 
 from runtime.engine.event import NO_FACTS, Facts, StepError
 from runtime.model.blob import BlobRef
+from runtime.model.checkpoint import InboxKind
 from runtime.model.event import EventKind
 from runtime.model.execution import ExecutionError, ExecutionStatus, StepStatus
 from runtime.model.values import Json
@@ -109,6 +111,25 @@ class JoinItems:
 
 
 @dataclass(frozen=True, slots=True)
+class StartChild:
+    """Make the child that was found for this attempt durable, in the same checkpoint as the events beside it."""
+
+    step: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class TellChild:
+    """Leave a message for a child, in the same checkpoint as the events beside it."""
+
+    step: int
+    child: UUID
+    kind: InboxKind
+    actor: Json
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """Close the execution: final status, output or error."""
 
@@ -125,6 +146,8 @@ Command: TypeAlias = (
     | BeginWait
     | LookUp
     | JoinItems
+    | StartChild
+    | TellChild
     | RecordStep
     | RecordEvent
     | Finish

@@ -9,11 +9,12 @@ from types import MappingProxyType
 from typing import Final
 
 from runtime.engine.about import EVENT_OF, about, about_item
-from runtime.engine.command import Command, RecordEvent, RecordStep, StopStep
+from runtime.engine.command import Command, RecordEvent, RecordStep, StopStep, TellChild
 from runtime.engine.event import Facts, StepError
 from runtime.engine.routes import follow, recover, recovery
-from runtime.engine.state import PENDING, RUNNING, SKIPPED, Ending, ExecutionState, Phase
-from runtime.model.checkpoint import Mark
+from runtime.engine.state import COMPLETED, PENDING, RUNNING, SKIPPED, Ending, ExecutionState, Phase
+from runtime.model.blob import Stored
+from runtime.model.checkpoint import InboxKind, Mark
 from runtime.model.errors import StepErrorKind
 from runtime.model.event import EventKind
 from runtime.model.execution import ExecutionError, ExecutionStatus, StepStatus, Verdict
@@ -38,6 +39,23 @@ def complete(state: ExecutionState, step: int, status: int) -> None:
             state.skipped_needs[successor] = state.skipped_needs.get(successor, 0) + 1
         if pending[successor] == 0 and state.status[successor] == PENDING:
             heappush(state.ready, successor)
+
+
+def end_well(
+    state: ExecutionState,
+    step: int,
+    output: Stored,
+    facts: Facts,
+    out: list[Command],
+    more: Mapping[str, Json] = _NO_MORE,
+) -> None:
+    """Record the output of a step that held a place."""
+    state.busy -= 1
+    state.outputs[step] = output
+    state.errors.pop(step, None)
+    out.append(RecordStep(step, state.attempt[step], StepStatus.COMPLETED, facts=facts))
+    out.append(RecordEvent(EventKind.STEP_COMPLETED, {**about(state, step, facts), **more}))
+    complete(state, step, COMPLETED)
 
 
 def skip(state: ExecutionState, step: int, reason: str, out: list[Command]) -> None:
@@ -144,11 +162,22 @@ def stop_running(state: ExecutionState, reason: str, out: list[Command]) -> None
                 out.append(StopStep(step, reason))
     for step in state.fans:
         stop_items(state, step, reason, out)
+    if state.children:
+        stop_children(state, reason, out)
     for step in [one for one, doubt in state.doubts.items() if doubt.asks and type(one) is int]:
         state.busy -= 1
         doubt = state.doubts.pop(step)
         status = StepStatus.IN_DOUBT
         end_badly(state, step, status, doubt.error, doubt.facts, out, _stopped(reason))
+
+
+def stop_children(state: ExecutionState, reason: str, out: list[Command]) -> None:
+    """Cancel the children; their ends are awaited. Who asked for the end of the parent has asked for theirs."""
+    said = {} if state.ending is None else state.ending.data
+    actor = said.get("actor") or {"subject": str(state.run.id), "kind": "system"}
+    for step, child in state.children.items():
+        words = f"its parent stops: {reason}"
+        out.append(TellChild(step, child.id, InboxKind.CANCEL, actor, words))
 
 
 def ending_by(stop: Mark) -> Ending:

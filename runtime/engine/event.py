@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeAlias
+from uuid import UUID
 
 from runtime.model.blob import BlobRef, Stored
 from runtime.model.errors import StepErrorKind
-from runtime.model.execution import ExecutionError, Verdict
+from runtime.model.execution import ExecutionError, ExecutionStatus, Verdict
 from runtime.model.plan import Effect
 from runtime.model.values import Json
 
@@ -225,6 +226,38 @@ class ItemsJoined:
     error: StepError | None = None
 
 
+class Child(NamedTuple):
+    """The execution that a step starts: its id, and the version of the workflow that it runs from then on."""
+
+    id: UUID
+    workflow: str
+    version: str
+
+    def as_json(self) -> dict[str, Json]:
+        """As CHILD_STARTED tells of it."""
+        return {"child": str(self.id), "workflow": self.workflow, "version": self.version}
+
+
+@dataclass(frozen=True, slots=True)
+class ChildFound:
+    """A version fits, and takes the input: the attempt of a step that starts a child has done its part."""
+
+    step: int
+    attempt: int
+    child: Child
+
+
+@dataclass(frozen=True, slots=True)
+class ChildEnded:
+    """A child has ended, with an output or (`error`) badly."""
+
+    child: UUID
+    status: ExecutionStatus
+    output: Stored = None
+    error: StepError | None = None
+    facts: Facts = NO_FACTS
+
+
 @dataclass(frozen=True, slots=True)
 class PauseRequested:
     """Somebody asked to start nothing more until it is resumed."""
@@ -268,6 +301,8 @@ Event: TypeAlias = (
     | ResumeRequested
     | BlobLoaded
     | ItemsJoined
+    | ChildFound
+    | ChildEnded
     | CancelRequested
     | DeadlineReached
 )

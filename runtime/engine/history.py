@@ -262,6 +262,7 @@ _STEP: Final = {
     EventKind.TIMER_SET: StepStatus.WAITING,
     EventKind.SIGNAL_AWAITED: StepStatus.WAITING,
     EventKind.MAP_OPENED: StepStatus.RUNNING,
+    EventKind.CHILD_STARTED: StepStatus.WAITING,
 }
 _ENDS: Final = {
     EventKind.EXECUTION_COMPLETED: ExecutionStatus.COMPLETED,

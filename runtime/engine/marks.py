@@ -10,8 +10,9 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
+from uuid import UUID
 
-from runtime.engine.event import Signal
+from runtime.engine.event import Child, Signal
 from runtime.model.checkpoint import Mark, since_retry
 from runtime.model.event import EventKind
 from runtime.model.values import Json, parse_instant
@@ -70,6 +71,26 @@ def opened_maps(marks: Sequence[Mark]) -> dict[int, OpenedMap]:
         if mark.kind == EventKind.MAP_OPENED and isinstance(mark.data, dict):
             attempt, items = _number(mark.data.get("attempt")), _number(mark.data.get("items"))
             found[_number(mark.data.get("step"))] = OpenedMap(attempt, items, mark.ago)
+    return found
+
+
+class StartedChild(NamedTuple):
+    """A child that an attempt of a step has started, `ago` seconds ago."""
+
+    attempt: int
+    child: Child
+    ago: float
+
+
+def started_children(marks: Sequence[Mark]) -> dict[int, StartedChild]:
+    """The newest child of each step that the present generation has started, ended ones too."""
+    found: dict[int, StartedChild] = {}
+    for mark in since_retry(marks):
+        if mark.kind == EventKind.CHILD_STARTED and isinstance(mark.data, dict):
+            data = mark.data
+            child = Child(UUID(str(data["child"])), str(data["workflow"]), str(data["version"]))
+            attempt = _number(data.get("attempt"))
+            found[_number(data.get("step"))] = StartedChild(attempt, child, mark.ago)
     return found
 
 

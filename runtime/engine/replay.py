@@ -20,7 +20,14 @@ from datetime import datetime
 from runtime.engine.ending import complete, ending_by, fail
 from runtime.engine.event import Event, Facts, RetryDue, StepError, StepInDoubt, TimerDue
 from runtime.engine.fan import Place
-from runtime.engine.marks import begun_waits, is_paused, kept_joins, kept_signals, opened_maps
+from runtime.engine.marks import (
+    begun_waits,
+    is_paused,
+    kept_joins,
+    kept_signals,
+    opened_maps,
+    started_children,
+)
 from runtime.engine.program import Program
 from runtime.engine.records import cause_of, doubt_of, made_no_call, was_put_off
 from runtime.engine.replay_items import ItemRecords, restore_maps
@@ -109,6 +116,8 @@ def rebuild(
     for joined in kept_joins(marks):
         restore_seen(state, joined)
     waiting = _restore_waits(state, marks, now, due)
+    due, begun = _restore_children(state, marks, due)
+    waiting |= begun
     opened = opened_maps(marks)
     if items or opened:
         told = restore_maps(state, ItemRecords.of(items, first, run.generation), opened)
@@ -188,6 +197,23 @@ def _restore_waits(
         if remaining is not None:
             due.append(Due(TimerDue(step, wait.attempt), remaining))
     return waiting
+
+
+def _restore_children(
+    state: ExecutionState, marks: Sequence[Mark], due: list[Due]
+) -> tuple[list[Due], dict[int, float]]:
+    """Steps whose child has not ended as far as rows tell; what was due of them is over. And since when they wait."""
+    waiting: dict[int, float] = {}
+    for step, started in started_children(marks).items():
+        if state.attempt[step] >= started.attempt:
+            continue
+        state.busy += state.status[step] != RETRYING
+        state.status[step], state.attempt[step] = WAITING, started.attempt
+        state.children[step] = started.child
+        waiting[step] = started.ago
+    if waiting:
+        due = [one for one in due if getattr(one.event, "step", None) not in waiting]
+    return due, waiting
 
 
 def _first_generation(retries: Sequence[Json]) -> int:

@@ -27,7 +27,9 @@ from runtime.engine.command import (
     RecordStep,
     RunStep,
     ScheduleRetry,
+    StartChild,
     StopStep,
+    TellChild,
 )
 from runtime.engine.event import (
     DeadlineReached,
@@ -240,6 +242,8 @@ class _Simulator:
                 self._later(0, joined)
             case LoadBlob():
                 self._stopped = "a large value is not at hand"
+            case StartChild() | TellChild():
+                pass  # A child is answered like a task, so none is started.
             case Finish():
                 self._finish = command
             case _:

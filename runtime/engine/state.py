@@ -14,7 +14,7 @@ from typing import ClassVar, Final, NamedTuple
 from uuid import UUID
 
 from runtime.engine.doubt import Doubt
-from runtime.engine.event import RetryDue, Signal, StepError, TimerDue
+from runtime.engine.event import Child, RetryDue, Signal, StepError, TimerDue
 from runtime.engine.fan import Fan, Place, Range
 from runtime.engine.program import Program
 from runtime.expression import ExpressionError
@@ -79,6 +79,7 @@ class ExecutionState:
     `joined` the ends that a join of `any` or a number has met, `seen` those it had met when it began before
     all were there, `visible` what follows from that for steps behind it (made when asked for).
     In `skipped_needs` counts every end that does not lead to the step.
+    `children` are the executions that steps have started and wait for.
     `fans` are the maps that are open, `kept` the items that an earlier generation has completed of those that are not.
     `awaits` is the large value that a condition or the outputs of the workflow need, `loaded` those that
     have come since, only until they have been used.
@@ -88,6 +89,7 @@ class ExecutionState:
         "attempt",
         "awaits",
         "busy",
+        "children",
         "chosen",
         "deferred",
         "doubts",
@@ -151,6 +153,7 @@ class ExecutionState:
         self.seen: dict[int, tuple[int, ...]] = {}
         self.visible: dict[int, int] = {}
         self.overdue: list[RetryDue | TimerDue] = []
+        self.children: dict[int, Child] = {}
         self.fans: dict[int, Fan] = {}
         self.kept: dict[int, tuple[Range, ...]] = {}
 
@@ -164,6 +167,8 @@ class ExecutionState:
     @property
     def is_idle(self) -> bool:
         """Whether nothing happens until a timer or a message comes: the state could be parked."""
+        if self.phase is Phase.STOPPING:
+            return self.running == 0 and bool(self.children)
         if self.awaits is not None:
             return False
         return self.phase is Phase.GOING and self.running == 0 and (self.busy > 0 or self.is_paused)

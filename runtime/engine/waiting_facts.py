@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from runtime.engine.history import ExecutionAt, fold
+from runtime.model.blocker import BlockCause, Blocker
 from runtime.model.event import EventKind, ExecutionEvent
 from runtime.model.execution import Execution, ExecutionError
 from runtime.model.identity import Actor, ActorKind
@@ -29,6 +30,7 @@ OF_STEP: Final = ENDS | {
     EventKind.STEP_CALL_ANNOUNCED,
     EventKind.TIMER_SET,
     EventKind.SIGNAL_AWAITED,
+    EventKind.CHILD_STARTED,
 }
 _STOPS: Final = frozenset(
     {EventKind.EXECUTION_CANCEL_REQUESTED, EventKind.EXECUTION_DEADLINE_REACHED}
@@ -102,6 +104,18 @@ def _wake_of(event: ExecutionEvent) -> datetime | None:
     if at is not None:
         return parse_instant(at)
     return after(event, event.field("wake_in_ms"))
+
+
+def child_of(step: str, started: ExecutionEvent) -> Blocker:
+    """A step waits for the child that this event has started."""
+    name, version = text_of(started.field("workflow")), text_of(started.field("version"))
+    return Blocker(
+        BlockCause.CHILD,
+        step,
+        started.at,
+        f"It waits for its child, the execution {started.field('child')} of {name} {version}.",
+        "The end of the child: ask why that is not running.",
+    )
 
 
 def until_of(timer: ExecutionEvent) -> datetime | None:

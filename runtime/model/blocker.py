@@ -27,6 +27,7 @@ class BlockCause(StrEnum):
     DEPENDENCY = "dependency"
     TIMER = "timer"
     SIGNAL = "signal"
+    CHILD = "child"
     BREAKER = "breaker"
     RETRY = "retry"
     PAUSED = "paused"

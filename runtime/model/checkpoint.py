@@ -61,11 +61,47 @@ class Closing(NamedTuple):
     error: str | None = None
 
 
+class ChildRow(NamedTuple):
+    """An execution that begins with the checkpoint of its parent, queued; in the order of the arrays of `mc_flush_3`.
+
+    `input`, `meta`, `event` and `labels` are JSON texts.
+    """
+
+    parent: UUID
+    id: UUID
+    tenant_id: UUID
+    workflow_id: UUID
+    version_id: UUID
+    namespace: str
+    region: str | None
+    priority: int
+    timeout_seconds: float | None
+    input: str
+    meta: str
+    event: str
+    labels: str | None
+
+    @property
+    def size(self) -> int:
+        """What it weighs in a batch."""
+        return len(self.input) + len(self.meta) + len(self.event) + len(self.labels or "")
+
+
+class WordRow(NamedTuple):
+    """A message that an execution leaves for its child; `data` is JSON text."""
+
+    tenant_id: UUID
+    child: UUID
+    kind: int
+    data: str
+
+
 class Checkpoint(NamedTuple):
     """What must be committed together for one execution, in the order of submission.
 
     `inbox_read` are the numbers of the messages that this checkpoint acts on; they are deleted with
-    it. `size` is the length of all texts, for the limit of a batch.
+    it. `size` is the length of all texts, for the limit of a batch. `children` begin with it, and `words` are left for
+    children that have begun.
     """
 
     execution_id: UUID
@@ -75,6 +111,8 @@ class Checkpoint(NamedTuple):
     clears_takeovers: bool = False
     inbox_read: tuple[int, ...] = ()
     size: int = 0
+    children: tuple[ChildRow, ...] = ()
+    words: tuple[WordRow, ...] = ()
 
 
 class FlushOutcome(StrEnum):
@@ -110,6 +148,7 @@ class InboxKind(IntEnum):
     SIGNAL = 2
     PAUSE = 3
     RESUME = 4
+    CHILD_ENDED = 5
     RESOLVE_DOUBT = 9
 
     @property
@@ -122,7 +161,8 @@ class InboxMessage(NamedTuple):
     """A message left for an execution: data is `{"actor": {subject, kind}, "reason"}`.
 
     Of SIGNAL it is `{"actor", "name", "payload"}`. RESOLVE_DOUBT adds `step`, `attempt`, `generation`,
-    `decision` and, of a call that was made, its `output`.
+    `decision` and, of a call that was made, its `output`. CHILD_ENDED is from the database itself: `child`, `status`,
+    `output` and `error` of an execution that this one has started.
     """
 
     n: int

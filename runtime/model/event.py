@@ -50,6 +50,7 @@ class EventKind(IntEnum):
     MESSAGE_UNREAD = 34
     STEP_JOINED = 35
     MAP_OPENED = 36
+    CHILD_STARTED = 37
     STEP_CALL_ANNOUNCED = 40
     STEP_CALL_WITHDRAWN = 41
 
@@ -77,6 +78,7 @@ MARKS = (
     EventKind.SIGNAL_RECEIVED,
     EventKind.STEP_JOINED,
     EventKind.MAP_OPENED,
+    EventKind.CHILD_STARTED,
 )
 _FINAL = frozenset(
     {

@@ -138,8 +138,11 @@ STEP_TRANSITIONS: Final[dict[StepStatus, frozenset[StepStatus]]] = {
             *_ENDED_BADLY,
         }
     ),
-    StepStatus.WAITING: frozenset({StepStatus.RUNNING, StepStatus.COMPLETED, *_ENDED_BADLY}),
-    StepStatus.RETRYING: frozenset({StepStatus.RUNNING, StepStatus.CANCELLED}),
+    # What waits for a child may have another one after it.
+    StepStatus.WAITING: frozenset(
+        {StepStatus.RUNNING, StepStatus.RETRYING, StepStatus.COMPLETED, *_ENDED_BADLY}
+    ),
+    StepStatus.RETRYING: frozenset({StepStatus.RUNNING, StepStatus.WAITING, StepStatus.CANCELLED}),
     StepStatus.IN_DOUBT: frozenset(
         {StepStatus.RUNNING, StepStatus.RETRYING, StepStatus.COMPLETED, *_ENDED_BADLY}
     ),
@@ -281,7 +284,8 @@ class StepExecution:
     Its input is derived when it is looked at: a list of steps is mostly read without. So is why it is not running
     (`blocked`), from the same events as its status and from where its execution stands.
     `costs` are what all its attempts cost, those of earlier generations too: an amount for each currency; not what the
-    items of a map cost. Of a map `items` is how many it goes over, once that is known.
+    items of a map cost. Of a map `items` is how many it goes over, once that is known. `child_id` is the execution that
+    its newest attempt has started.
     With `at` it is shown as it was when that event was the newest.
     """
 
@@ -315,6 +319,7 @@ class StepExecution:
     finished_at: datetime | None = None
     is_map: bool = False
     items: int | None = None
+    child_id: UUID | None = None
     at: int | None = None
 
     @property

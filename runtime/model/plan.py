@@ -111,6 +111,8 @@ class WaitPlan:
 
 MAX_ITEMS: Final = 100_000
 MAP_CONCURRENCY: Final = 100
+# How many executions may lie above a child; a circle of workflows ends there if publishing did not find it.
+MAX_DEPTH: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +132,9 @@ class MapPlan:
 class StepPlan:
     """One step of a plan.
 
-    `config` is the `with` block as written (of a wait step what it waits for); `when` the
-    condition's text or None. Of a map, all that is about calls is that of its task.
+    `config` is the `with` block as written (of a wait step what it waits for, of a `workflow` its `input`); `when` the
+    condition's text or None. Of a map, all that is about calls is that of its task. `workflow` is the one that a step
+    starts, with the range of its version.
     """
 
     index: int
@@ -147,6 +150,7 @@ class StepPlan:
     effect: Effect | None = None
     wait: WaitPlan | None = None
     map: MapPlan | None = None
+    workflow: str | None = None
     in_doubt: InDoubt = InDoubt.FAIL
     line: int | None = None
     canonical: Json = None

@@ -12,6 +12,7 @@ from copy import copy
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Final, NamedTuple, TypeAlias
+from uuid import UUID
 
 from runtime.engine.blocking import Blocking
 from runtime.engine.program import Program, StepProgram
@@ -60,11 +61,17 @@ _READ: Final = frozenset(
         EventKind.EXECUTION_RETRIED,
         EventKind.EXECUTION_TAKEN_OVER,
         EventKind.MAP_OPENED,
+        EventKind.CHILD_STARTED,
     }
 )
 # What of the events the replay reads here.
 _MARKS: Final = frozenset(
-    {EventKind.EXECUTION_RETRIED, EventKind.STEP_JOINED, EventKind.MAP_OPENED}
+    {
+        EventKind.EXECUTION_RETRIED,
+        EventKind.STEP_JOINED,
+        EventKind.MAP_OPENED,
+        EventKind.CHILD_STARTED,
+    }
 )
 _STILL_GOING: Final = frozenset(
     {
@@ -129,7 +136,8 @@ def steps_of(
 class StepView:
     """What rows and events say of an execution, read once; its steps, and the items of its maps, are derived from it.
 
-    `opened` are the newest MAP_OPENED events that still count, `started` the newest begins of this generation.
+    `opened` are the newest MAP_OPENED events that still count, `started` the newest begins of this generation,
+    `children` the newest starts of children.
     """
 
     execution: Execution
@@ -142,6 +150,7 @@ class StepView:
     started: Mapping[Json, ExecutionEvent]
     retried: Sequence[ExecutionEvent]
     opened: Mapping[Json, ExecutionEvent]
+    children: Mapping[Json, ExecutionEvent]
     stacks: bool
 
     @classmethod
@@ -176,6 +185,7 @@ class StepView:
             {e.field("step"): e for e in now if e.kind is EventKind.STEP_STARTED},
             retried,
             _opened(events),
+            {e.field("step"): e for e in events if e.kind is EventKind.CHILD_STARTED},
             stacks,
         )
 
@@ -211,6 +221,7 @@ class StepView:
             costs=_costs(rows),
             stacks=self.stacks,
             items=None if opened is None else number_of(opened.field("items")),
+            child=child_id(self.children.get(index), counting, begun),
         )
 
 
@@ -274,9 +285,9 @@ def steps_by_rows(
 
 
 def _events_say_more(plan: Plan) -> bool:
-    """Whether what a step saw is told by events too: which ways had come together when it began, and items of maps."""
+    """Whether events say more of steps than rows: which ways had met when one began, items of maps, children."""
     is_blind = plan.routes is not None and bool(plan.routes.blind)
-    return is_blind or any(step.map is not None for step in plan.steps)
+    return is_blind or any(step.map is not None or step.workflow is not None for step in plan.steps)
 
 
 def _by_step(rows: Sequence[AttemptRow]) -> dict[int, list[AttemptRow]]:
@@ -359,6 +370,7 @@ def _step(
     costs: tuple[Money, ...],
     stacks: bool,
     items: int | None = None,
+    child: UUID | None = None,
 ) -> StepExecution:
     plan = step.plan
     attempts = attempts_of(rows, status, started, stacks=stacks)
@@ -392,7 +404,21 @@ def _step(
         blocked=blocked,
         is_map=plan.map is not None,
         items=items,
+        child_id=child,
     )
+
+
+def child_id(
+    started: ExecutionEvent | None, rows: Sequence[AttemptRow], begun: ExecutionEvent | None
+) -> UUID | None:
+    """The child of the attempt that is shown: the newest that has begun, else the one that ended."""
+    if started is None:
+        return None
+    newest = max(
+        [row.attempt for row in rows] + [0 if begun is None else number_of(begun.field("attempt"))]
+    )
+    is_shown = number_of(started.field("attempt")) == newest
+    return UUID(str(started.field("child"))) if is_shown else None
 
 
 def _status(

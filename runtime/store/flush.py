@@ -24,6 +24,7 @@ from runtime.telemetry.log import get_logger
 from runtime.telemetry.metrics import Metrics
 
 _FLUSH: Final = statements("checkpoint")["flush"]
+_FLUSH_WITH_CHILDREN: Final = statements("checkpoint")["flush_with_children"]
 _TRIES: Final = 3
 _FENCED: Final = FlushResult(FlushOutcome.FENCED, "another worker owns these executions now")
 
@@ -125,14 +126,17 @@ class Flusher:
         return [part for part in rest if part]
 
     async def _call(self, part: list[_Waiting]) -> FlushResult:
-        arguments = _columns([item.checkpoint for item in part])
+        checkpoints = [item.checkpoint for item in part]
+        arguments, statement = _columns(checkpoints), _FLUSH
+        if any(one.children or one.words for one in checkpoints):
+            arguments, statement = (*arguments, *_of_children(checkpoints)), _FLUSH_WITH_CHILDREN
         for attempt in range(1, _TRIES + 1):
             try:
                 if self._connection is None:
                     self._connection = await self._database.dedicated()
                 with self._metrics.flush_seconds.time():
                     row = await self._connection.fetchrow(
-                        _FLUSH, *self._owner, *arguments, timeout=self._timeout
+                        statement, *self._owner, *arguments, timeout=self._timeout
                     )
             except Exception as error:  # noqa: BLE001 - each kind is answered, none may end the loop
                 if was_rolled_back(error) and attempt < _TRIES:
@@ -176,6 +180,14 @@ def _columns(batch: list[Checkpoint]) -> tuple[Any, ...]:
         *_transposed(closings, "-nnnn--"),
         cleared,
         *_transposed(read, "-n"),
+    )
+
+
+def _of_children(batch: list[Checkpoint]) -> tuple[Any, ...]:
+    """The further arrays of `mc_flush_3`: children that begin, and words to children."""
+    return (
+        *_transposed([row for item in batch for row in item.children], "-------nn----"),
+        *_transposed([row for item in batch for row in item.words], "--n-"),
     )
 
 

@@ -5,17 +5,29 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from runtime.definition import compile_plan
 from runtime.model.errors import NotFound, Unavailable
 from runtime.model.plan import Plan
-from runtime.model.values import Digest
+from runtime.model.values import Digest, SemVer
+from runtime.model.workflow import VersionState
 from runtime.store.pool import Database
 from runtime.store.statements import statements
 
 _PLAN: Final = statements("workflow")["plan"]
+_VERSIONS: Final = statements("workflow")["versions_to_start"]
+
+
+class PublishedVersion(NamedTuple):
+    """A version of a workflow that executions may start."""
+
+    id: UUID
+    workflow_id: UUID
+    namespace: str
+    version: SemVer
+    state: VersionState
 
 
 class PlanStore:
@@ -61,16 +73,37 @@ class PlanStore:
             self._plans.popitem(last=False)
         return plan
 
+    async def versions(self, tenant: UUID, namespace: str, name: str) -> list[PublishedVersion]:
+        """What can be started of a workflow of a tenant: in the namespace if it is there, else in `default`.
+
+        Highest first; none of a workflow that is archived, or of no such workflow.
+        """
+        rows = await self._rows(_VERSIONS, tenant, name, namespace)
+        return [
+            PublishedVersion(
+                row["id"],
+                row["workflow_id"],
+                row["namespace"],
+                SemVer.parse(row["version"]),
+                VersionState(row["state"]),
+            )
+            for row in rows
+        ]
+
     async def _row(self, version_id: UUID) -> Any:
-        """A version's row: from the catalog, or from a copy while the catalog does not answer."""
+        rows = await self._rows(_PLAN, version_id)
+        return rows[0] if rows else None
+
+    async def _rows(self, statement: str, *arguments: Any) -> list[Any]:
+        """Rows of the catalog, or of a copy while the catalog does not answer."""
         away: Unavailable | None = None
         for database in self._sources:
             try:
                 async with database.worker() as connection:
-                    row = await connection.fetchrow(_PLAN, version_id)
+                    rows: list[Any] = await connection.fetch(statement, *arguments)
             except Unavailable as error:
                 away = away or error
                 continue
-            if row is not None or away is None:
-                return row
+            if rows or away is None:
+                return rows
         raise away or AssertionError("the catalog answers or is away")

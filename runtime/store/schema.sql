@@ -388,6 +388,7 @@ CREATE INDEX workflow_executions_workflow_apart ON ONLY maestro.workflow_executi
 CREATE TRIGGER count_deleted AFTER DELETE ON maestro.workflow_executions REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION mc_count_executions();
 CREATE TRIGGER count_inserted AFTER INSERT ON maestro.workflow_executions REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION mc_count_executions();
 CREATE TRIGGER count_updated AFTER UPDATE ON maestro.workflow_executions REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION mc_count_executions();
+CREATE TRIGGER family_ended AFTER UPDATE ON maestro.workflow_executions FOR EACH ROW WHEN ((((new.meta ? 'parent'::text) OR (new.meta ? 'children'::text)) AND (new.status = ANY (ARRAY[2, 4, 5, 6, 7])) AND (old.status <> ALL (ARRAY[2, 4, 5, 6, 7])))) EXECUTE FUNCTION mc_family_ended();
 alter table workflow_executions enable row level security;
 
 create table workflow_versions (
@@ -1215,6 +1216,33 @@ begin
      order by x.o;
 end $function$;
 
+CREATE OR REPLACE FUNCTION maestro.mc_family_ended()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare v_child uuid; v_digest text := new.output #>> '{$blob,digest}'; v_parent uuid := (new.meta ->> 'parent')::uuid;
+begin
+  if v_parent is not null then
+    if v_digest is not null then
+      insert into blob_refs as r (shard, execution_id, tenant_id, digest, size)
+        select s.shard, v_parent, new.tenant_id, v_digest, (new.output #>> '{$blob,size}')::bigint from shards s where s.shard = new.shard
+        on conflict do nothing;
+    end if;
+    perform mc_send_3(new.shard, new.tenant_id, v_parent, 5::smallint, jsonb_build_object('child', new.id, 'status', new.status,
+      'output', new.output, 'error', new.error)::text, false, false);
+  end if;
+  if new.meta ? 'children' and new.status <> 2 then
+    for v_child in select distinct (v.data ->> 'child')::uuid from execution_events v
+        where v.shard = new.shard and v.execution_id = new.id and v.kind = 37 order by 1 loop
+      perform mc_send_3(new.shard, new.tenant_id, v_child, 1::smallint, jsonb_build_object('actor',
+        jsonb_build_object('subject', new.id, 'kind', 'system'), 'reason', 'its parent has ended')::text, true, false);
+    end loop;
+  end if;
+  return null;
+end $function$;
+
 CREATE OR REPLACE FUNCTION maestro.mc_feed(p_shard smallint, p_exec uuid[], p_seq integer[], p_kind smallint[], p_late boolean)
  RETURNS void
  LANGUAGE plpgsql
@@ -1353,6 +1381,38 @@ begin
     perform mc_unread(p_shard, v_ended);
   end if;
   return query select 1, v_closed;
+end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_flush_3(p_shard smallint, p_me bigint, p_epoch bigint, s_tenant uuid[], s_exec uuid[], s_step integer[], s_item integer[], s_gen smallint[], s_attempt integer[], s_status smallint[], s_age double precision[], s_open boolean[], s_result text[], v_tenant uuid[], v_exec uuid[], v_seq integer[], v_kind smallint[], v_data text[], f_id uuid[], f_status smallint[], f_wait smallint[], f_wake double precision[], f_seen integer[], f_output text[], f_error text[], r_id uuid[], i_exec uuid[], i_n integer[], c_parent uuid[], c_id uuid[], c_tenant uuid[], c_workflow uuid[], c_version uuid[], c_namespace text[], c_region text[], c_priority integer[], c_timeout double precision[], c_input text[], c_meta text[], c_event text[], c_labels text[], m_tenant uuid[], m_exec uuid[], m_kind smallint[], m_data text[])
+ RETURNS TABLE(live integer, closed integer)
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare v_word record;
+begin
+  perform 1 from workers w where w.shard = p_shard and w.id = p_me and w.epoch = p_epoch for key share;
+  if not found then
+    return query select 0, 0;
+    return;
+  end if;
+  if cardinality(c_id) > 0 then
+    perform mc_enqueue_2(p_shard, null, null, array_fill(false, array[cardinality(c_id)]), c_id, c_tenant, c_workflow, c_version,
+      c_namespace, c_region, c_priority, c_timeout, array_fill(null::timestamptz, array[cardinality(c_id)]), c_input, c_meta,
+      array_fill(null::text, array[cardinality(c_id)]), array_fill(null::bytea, array[cardinality(c_id)]), c_event, c_labels);
+  end if;
+  for v_word in select x.t, x.e, x.k, x.d from unnest(m_tenant, m_exec, m_kind, m_data) with ordinality x (t, e, k, d, o) order by x.e, x.o loop
+    perform mc_send_3(p_shard, v_word.t, v_word.e, v_word.k, v_word.d, v_word.k = 1, v_word.k = 4);
+  end loop;
+  if cardinality(c_id) > 0 then
+    -- What has children is known by its row: whatever ends it looks for them.
+    update workflow_executions e set meta = e.meta || '{"children": true}'
+     where e.shard = p_shard and e.id between mc_lo(c_parent) and mc_hi(c_parent) and e.id = any (c_parent) and e.owner = p_me
+       and not e.meta ? 'children';
+  end if;
+  return query select f.live, f.closed from mc_flush_2(p_shard, p_me, p_epoch, s_tenant, s_exec, s_step, s_item, s_gen, s_attempt,
+    s_status, s_age, s_open, s_result, v_tenant, v_exec, v_seq, v_kind, v_data, f_id, f_status, f_wait, f_wake, f_seen, f_output,
+    f_error, r_id, i_exec, i_n) f;
 end $function$;
 
 CREATE OR REPLACE FUNCTION maestro.mc_fold_counts(p_limit integer)
@@ -2113,7 +2173,7 @@ begin
            (select max(p.seq) from execution_events p where p.shard = p_shard and p.execution_id = b.execution_id)
              + row_number() over (partition by b.execution_id order by b.n) as q,
            (b.data || jsonb_build_object('n', b.n, 'message', case b.kind when 1 then 'cancel' when 2 then 'signal' when 3 then 'pause'
-              when 4 then 'resume' when 9 then 'resolve_in_doubt' end))::text as d
+              when 4 then 'resume' when 5 then 'child_ended' when 9 then 'resolve_in_doubt' end))::text as d
       from execution_inbox b where b.shard = p_shard and b.execution_id = any (p_exec)) x;
   if v_exec is null then
     return;
@@ -2245,9 +2305,11 @@ grant execute on function mc_duration_slot(p_status smallint, p_started timestam
 grant execute on function mc_duration_slot(p_status smallint, p_started timestamp with time zone, p_finished timestamp with time zone) to mc_engine;
 grant execute on function mc_enqueue(p_shard smallint, p_id uuid[], p_tenant uuid[], p_workflow uuid[], p_version uuid[], p_namespace text[], p_region text[], p_priority integer[], p_timeout double precision[], p_wake timestamp with time zone[], p_input text[], p_meta text[], p_key text[], p_digest bytea[], p_event text[], p_labels text[]) to mc_engine;
 grant execute on function mc_enqueue_2(p_shard smallint, p_me bigint, p_epoch bigint, p_born boolean[], p_id uuid[], p_tenant uuid[], p_workflow uuid[], p_version uuid[], p_namespace text[], p_region text[], p_priority integer[], p_timeout double precision[], p_wake timestamp with time zone[], p_input text[], p_meta text[], p_key text[], p_digest bytea[], p_event text[], p_labels text[]) to mc_engine;
+grant execute on function mc_family_ended() to mc_engine;
 grant execute on function mc_feed(p_shard smallint, p_exec uuid[], p_seq integer[], p_kind smallint[], p_late boolean) to mc_engine;
 grant execute on function mc_flush(p_shard smallint, p_me bigint, p_epoch bigint, s_tenant uuid[], s_exec uuid[], s_step integer[], s_item integer[], s_gen smallint[], s_attempt integer[], s_status smallint[], s_age double precision[], s_open boolean[], s_result text[], v_tenant uuid[], v_exec uuid[], v_seq integer[], v_kind smallint[], v_data text[], f_id uuid[], f_status smallint[], f_wait smallint[], f_wake double precision[], f_seen integer[], f_output text[], f_error text[], r_id uuid[], i_exec uuid[], i_n integer[]) to mc_engine;
 grant execute on function mc_flush_2(p_shard smallint, p_me bigint, p_epoch bigint, s_tenant uuid[], s_exec uuid[], s_step integer[], s_item integer[], s_gen smallint[], s_attempt integer[], s_status smallint[], s_age double precision[], s_open boolean[], s_result text[], v_tenant uuid[], v_exec uuid[], v_seq integer[], v_kind smallint[], v_data text[], f_id uuid[], f_status smallint[], f_wait smallint[], f_wake double precision[], f_seen integer[], f_output text[], f_error text[], r_id uuid[], i_exec uuid[], i_n integer[]) to mc_engine;
+grant execute on function mc_flush_3(p_shard smallint, p_me bigint, p_epoch bigint, s_tenant uuid[], s_exec uuid[], s_step integer[], s_item integer[], s_gen smallint[], s_attempt integer[], s_status smallint[], s_age double precision[], s_open boolean[], s_result text[], v_tenant uuid[], v_exec uuid[], v_seq integer[], v_kind smallint[], v_data text[], f_id uuid[], f_status smallint[], f_wait smallint[], f_wake double precision[], f_seen integer[], f_output text[], f_error text[], r_id uuid[], i_exec uuid[], i_n integer[], c_parent uuid[], c_id uuid[], c_tenant uuid[], c_workflow uuid[], c_version uuid[], c_namespace text[], c_region text[], c_priority integer[], c_timeout double precision[], c_input text[], c_meta text[], c_event text[], c_labels text[], m_tenant uuid[], m_exec uuid[], m_kind smallint[], m_data text[]) to mc_engine;
 grant execute on function mc_fold_counts(p_limit integer) to mc_engine;
 grant execute on function mc_forget_keys(p_shard smallint, p_age interval, p_limit integer) to mc_engine;
 grant execute on function mc_give_up(p_shard smallint, p_me bigint, p_epoch bigint, p_exec uuid, p_error text) to mc_engine;

@@ -214,9 +214,9 @@ class Admission:
         self._watch_deadline(run)
         for due in rebuilt.due:
             if isinstance(due.event, RetryDue) and due.in_seconds > 0:
-                executor.retry_at(run, due.event, due.in_seconds)
+                executor.timers.retry_at(run, due.event, due.in_seconds)
             elif isinstance(due.event, TimerDue):
-                executor.fire_at(run, due.event, due.in_seconds)
+                executor.timers.fire_at(run, due.event, due.in_seconds)
             else:
                 executor.tell(run, due.event)
         state = run.state

@@ -36,11 +36,9 @@ from runtime.engine.event import (
     BlobLoaded,
     Event,
     Facts,
-    RetryDue,
     StepDeferred,
     StepError,
     StepFailed,
-    TimerDue,
 )
 from runtime.engine.fan import place_of
 from runtime.engine.scope import nothing_loaded
@@ -60,6 +58,7 @@ from runtime.telemetry.metrics import Metrics
 from runtime.worker import signals
 from runtime.worker.attempt import Attempt, begin, context_of, not_made
 from runtime.worker.breaker import Breakers, key_of
+from runtime.worker.children import Children
 from runtime.worker.doubt import STOPPING_SECONDS, Doubts
 from runtime.worker.encode import clean, error_of, stopped
 from runtime.worker.intents import Intents
@@ -71,8 +70,9 @@ from runtime.worker.run import Action, Run, StoreOutput
 from runtime.worker.step_log import StepLogs
 from runtime.worker.stopping import Stopping
 from runtime.worker.tasks import Tasks
+from runtime.worker.timers import Timers
 from runtime.worker.trace import Traces
-from runtime.worker.waiting import park, parking_of, seconds_until, waited
+from runtime.worker.waiting import park, parking_of, waited
 
 TURN_SECONDS: Final = 0.01
 _RUN_BYTES: Final = 65_536  # What one more execution may come to, when nobody knows.
@@ -99,6 +99,7 @@ class Executor:
         signals: signals.Signals,
         breakers: Breakers,
         read_items: ReadItems,
+        children: Children,
         on_closed: Callable[[Run, Closing], None],
         on_refused: Callable[[Run, FlushResult], None],
         on_news: signals.News,
@@ -114,6 +115,9 @@ class Executor:
         self._outputs = outputs
         self._stopping = Stopping(report=self._report, traces=traces, clock=clock)
         self._large = Large(outputs, start=self._start_safely, tell=self.tell)
+        self.timers = Timers(
+            retried=self.tell, waited=self._large.wait_over, metrics=metrics, clock=clock
+        )
         self._joins = Joins(outputs, read=read_items, tell=self.tell, defect=self._defect)
         self._traces = traces
         self._settings = settings
@@ -121,6 +125,7 @@ class Executor:
         self._clock = clock
         self._signals = signals
         self._breakers = breakers
+        self._children = children
         self._on_closed = on_closed
         self._on_refused = on_refused
         self._on_news = on_news
@@ -202,9 +207,9 @@ class Executor:
                 case RunStep() | Attempt():
                     self._ready.append((run, action))
                 case ScheduleRetry():
-                    self._schedule(run, action)
+                    self.timers.schedule(run, action)
                 case BeginWait():
-                    self._begin_wait(run, action)
+                    self.timers.begin_wait(run, action)
                 case LookUp() | JoinItems() if self.is_draining:
                     pass  # It only reads: whoever comes next reads it again.
                 case LookUp():
@@ -254,20 +259,6 @@ class Executor:
         self._ready.extend((run, action) for action in self._large.recall(run))
         self._blocked = deque(entry for entry in self._blocked if entry[0] is not run)
         self._plan_turn()
-
-    def retry_at(self, run: Run, due: RetryDue, seconds: float) -> None:
-        """Tell the run that a retry is due, later."""
-        when = self._loop.time() + seconds
-        timer = self._loop.call_at(when, self._retry, run, due)
-        run.retries[place_of(due.step, due.item)] = (when, timer)
-
-    def fire_at(self, run: Run, due: TimerDue, seconds: float) -> None:
-        """Tell the run that the time of a wait has come, now or later."""
-        if seconds <= 0:
-            self._fire(run, due)
-            return
-        when = self._loop.time() + seconds
-        run.timers[due.step] = (when, self._loop.call_at(when, self._fire, run, due))
 
     def drop(self) -> None:
         """Forget all runs: another worker owns them now. Calls are stopped, their ends ignored."""
@@ -333,6 +324,8 @@ class Executor:
         run.committed(waiting)
         self._signals.fire(signals.CHECKPOINTED)
         self._on_news(run.owned.id, is_end=waiting.closing is not None)
+        if waiting.children:
+            self._children.told(run, waiting.children)
         if waiting.closing is not None:
             self._close(run, waiting.closing)
             return
@@ -518,10 +511,7 @@ class Executor:
         event: Event
         try:
             try:
-                if context is not None:
-                    output = await invoke(attempt.prepared.connector, context, attempt.rendered)
-                encoded, ref = await self._outputs.keep(run.owned, output, attempt.subject)
-                event = attempt.succeeded(encoded, self._clock.monotonic(), ref)
+                event = await self._outcome(run, attempt, context, output)
             except errors.StepFailed as failed:
                 event = attempt.failed(failed, self._clock.monotonic())
         except asyncio.CancelledError as cut:
@@ -531,6 +521,15 @@ class Executor:
         except Exception as error:  # noqa: BLE001 - the attempt must end, whatever broke
             event = attempt.broken(self._defect(run, attempt.step, error), self._clock.monotonic())
         self._report(run, attempt, event)
+
+    async def _outcome(self, run: Run, attempt: Attempt, context: Any, output: Json) -> Event:
+        """What the attempt comes to when it ends well; raises StepFailed."""
+        if attempt.prepared.program.plan.workflow is not None:
+            return await self._children.find(run, attempt, self._traces.headers(run, attempt))
+        if context is not None:
+            output = await invoke(attempt.prepared.connector, context, attempt.rendered)
+        encoded, ref = await self._outputs.keep(run.owned, output, attempt.subject)
+        return attempt.succeeded(encoded, self._clock.monotonic(), ref)
 
     def _report(self, run: Run, attempt: Attempt, event: Event) -> None:
         """The end of an attempt, once."""
@@ -562,28 +561,7 @@ class Executor:
             trace=self._traces.headers(run, attempt),
         )
 
-    # --- retrying, parking -------------------------------------------------------------
-
-    def _schedule(self, run: Run, command: ScheduleRetry) -> None:
-        self._metrics.retries.labels(run.prepared.steps[command.step].connector_name).inc()
-        due = RetryDue(command.step, command.attempt, command.item)
-        self.retry_at(run, due, command.delay_ms / 1000)
-
-    def _retry(self, run: Run, due: RetryDue) -> None:
-        run.retries.pop(place_of(due.step, due.item), None)
-        self.tell(run, due)
-
-    def _begin_wait(self, run: Run, command: BeginWait) -> None:
-        """The begin of the wait is committed: from now on its time counts."""
-        now = self._clock.monotonic()
-        run.waiting[command.step] = now
-        seconds = seconds_until(run, command, now)
-        if seconds is not None:
-            self.fire_at(run, TimerDue(command.step, command.attempt), seconds)
-
-    def _fire(self, run: Run, due: TimerDue) -> None:
-        run.timers.pop(due.step, None)
-        self._large.wait_over(run, due)
+    # --- waiting, parking -------------------------------------------------------------
 
     def _waited(self, run: Run, command: RecordStep) -> Facts:
         self._count(run, command.step, command.status.name.lower())

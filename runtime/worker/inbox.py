@@ -6,26 +6,31 @@ events, from which the next owner learns it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
+from uuid import UUID
 
 from runtime.engine.event import (
     WAITED,
     CancelRequested,
+    ChildEnded,
     Event,
     Facts,
     PauseRequested,
     ResumeRequested,
     Signal,
     SignalReceived,
+    StepError,
 )
 from runtime.engine.state import Phase
+from runtime.model.blob import BlobRef, stored
 from runtime.model.checkpoint import InboxKind, InboxMessage
 from runtime.model.dead_letter import DeadLetterId
+from runtime.model.errors import StepErrorKind
 from runtime.model.event import EventKind
 from runtime.model.execution import ExecutionStatus
 from runtime.model.values import Json
-from runtime.worker.encode import encode
+from runtime.worker.encode import clean, encode, text_of
 from runtime.worker.executor import Executor
 from runtime.worker.run import Run
 from runtime.worker.undecodable import fault_of, told
@@ -87,7 +92,48 @@ def event_of(run: Run, message: InboxMessage) -> Event | None:
         case InboxKind.SIGNAL:
             signal = signal_of(message.n, str(data.get("name")), data.get("payload"))
             return SignalReceived(signal, actor)
+        case InboxKind.CHILD_ENDED:
+            return child_ended(data)
     return None
+
+
+def child_ended(data: Mapping[str, Json]) -> ChildEnded:
+    """The end of a child, with what the row of the step that started it says."""
+    child, status = UUID(str(data["child"])), ExecutionStatus(_number(data["status"]))
+    tail = f',"child":"{child}"'
+    if status is not ExecutionStatus.COMPLETED:
+        error = _error_of(child, status, data.get("error"))
+        return ChildEnded(child, status, None, error, Facts(WAITED, tail=tail))
+    output = stored(data.get("output"))
+    if isinstance(output, BlobRef):
+        text, digest = text_of(output.as_json()), output.digest
+    else:
+        kept = encode(output, "The output of a child", _ANY_SIZE)
+        text, digest = kept.raw.decode(), kept.digest
+    return ChildEnded(child, status, output, None, Facts(WAITED, text, f',"out":"{digest}"{tail}'))
+
+
+def _error_of(child: UUID, status: ExecutionStatus, error: Json) -> StepError:
+    """The error of a child as that of the step that started it: `retry` and `on_error` judge it as their own."""
+    said = error if isinstance(error, dict) else {}
+    details: dict[str, Json] = {"child": str(child)}
+    if "step_key" in said:
+        details["step"] = said["step_key"]
+    if "details" in said:
+        details["details"] = said["details"]
+    if status is ExecutionStatus.CANCELLED:
+        words = f"The child execution {child} was cancelled."
+        kind = StepErrorKind.CANCELLED
+        return StepError("workflow.cancelled", words, kind, details=details)
+    kind = StepErrorKind.TRANSIENT if said.get("retryable") is True else StepErrorKind.PERMANENT
+    if status is ExecutionStatus.TIMED_OUT:
+        kind = StepErrorKind.TIMEOUT
+    words = str(said.get("message", "It did not say why."))
+    return StepError(str(said.get("type", "unknown")), clean(words), kind, details=details)
+
+
+def _number(value: Json) -> int:
+    return value if isinstance(value, int) else 0
 
 
 def signal_of(n: int, name: str, payload: Json) -> Signal:

@@ -23,6 +23,7 @@ from runtime.store.flush import Flusher
 from runtime.telemetry.log import get_logger
 from runtime.worker import signals
 from runtime.worker.admission import Admission, owned_of
+from runtime.worker.children import Children
 from runtime.worker.duties import Duties
 from runtime.worker.executor import Executor
 from runtime.worker.keeper import Keeper
@@ -54,18 +55,21 @@ class Incarnation:
         self._flusher = Flusher(
             tools.database, seat.shard, seat.me, seat.epoch, metrics=tools.metrics
         )
+        outputs = Outputs(
+            tools.blobs,
+            max_bytes=tools.settings.max_output_bytes,
+            inline_bytes=tools.settings.inline_bytes,
+            loaded_bytes=tools.settings.loaded_bytes,
+        )
+        self._children = Children(tools, outputs)
         self.executor = Executor(
             flusher=self._flusher,
             lease=lease,
             registry=tools.registry,
             secrets=tools.secrets,
             logs=StepLogs(tools.logs, tools.secrets.mask, tools.clock),
-            outputs=Outputs(
-                tools.blobs,
-                max_bytes=tools.settings.max_output_bytes,
-                inline_bytes=tools.settings.inline_bytes,
-                loaded_bytes=tools.settings.loaded_bytes,
-            ),
+            outputs=outputs,
+            children=self._children,
             traces=tools.traces,
             settings=tools.settings,
             metrics=tools.metrics,
@@ -309,6 +313,7 @@ class Incarnation:
         if not status.is_terminal:
             tools.signals.fire(signals.PARKED)
             return
+        self._children.ended(run)
         seconds = run.owned.age_seconds + tools.clock.monotonic() - run.claimed_at
         self._finished[status].inc()
         tools.metrics.execution_seconds.observe(seconds)

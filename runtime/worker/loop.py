@@ -30,7 +30,7 @@ from runtime.worker.incarnation import Incarnation
 from runtime.worker.lease import Lease
 from runtime.worker.prepared import Programs
 from runtime.worker.quarantine import Quarantine
-from runtime.worker.tools import Seat, Tools
+from runtime.worker.tools import JudgeInput, Seat, Tools
 from runtime.worker.trace import Traces
 
 _AGAIN_SECONDS: Final = (0.05, 0.2, 0.5, 1.0)
@@ -50,6 +50,7 @@ class Worker:
         queue: RedisQueue,
         wakeup: Wakeup,
         plans: PlanStore,
+        judge: JudgeInput,
         registry: Registry,
         secrets: FileSecrets,
         logs: LogWriter,
@@ -79,7 +80,10 @@ class Worker:
             settings=settings,
             traces=Traces(tracing),
             metrics=metrics,
+            plans=plans,
+            judge=judge,
             clock=clock,
+            entropy=entropy,
             signals=self.signals,
             name=host,
             breakers=Breakers(shared_breakers, metrics=metrics, clock=clock, rule=settings.breaker),

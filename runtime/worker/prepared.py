@@ -12,6 +12,7 @@ from prometheus_client import Counter, Histogram
 from runtime.connectors.code import code_digest, module_digest
 from runtime.connectors.registry import Registry
 from runtime.engine.program import Program, StepProgram
+from runtime.model.plan import Effect
 from runtime.store.plan import PlanStore
 from runtime.telemetry.metrics import Metrics
 from runtime.worker.encode import text_of, written
@@ -41,6 +42,13 @@ class PreparedProgram:
 
     program: Program
     steps: tuple[PreparedStep, ...]
+
+
+class _ChildStarter:
+    """In the place of a connector, of steps that start a child: nothing outside is called."""
+
+    inline = False
+    effect_class = Effect.PURE
 
 
 class Programs:
@@ -76,12 +84,15 @@ class Programs:
         return prepared
 
     def _prepare(self, step: StepProgram) -> PreparedStep:
-        plan, connector = step.plan, None
+        plan = step.plan
+        connector: Any = None
         name = plan.kind.value if plan.uses is None else str(plan.uses)
         if plan.uses is not None:
             connector = self._registry.resolve(plan.uses)
+        elif plan.workflow is not None:
+            connector = _ChildStarter
         code = module_digest(__name__) if plan.uses is None else None
-        if connector is not None:
+        if connector is not None and plan.uses is not None:
             name = f"{connector.name}@{connector.version}"
             code = code_digest(connector)
         digest = "" if code is None else f',"code_digest":"{code}"'

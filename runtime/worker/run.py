@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
+from uuid import UUID
 
 import orjson
 from opentelemetry.trace import Span
@@ -27,7 +28,9 @@ from runtime.engine.command import (
     RecordStep,
     RunStep,
     ScheduleRetry,
+    StartChild,
     StopStep,
+    TellChild,
 )
 from runtime.engine.event import Facts, StepError
 from runtime.engine.fan import Place, place_of
@@ -35,11 +38,13 @@ from runtime.engine.state import ExecutionState
 from runtime.model.blob import INLINE_BYTES, goes_out
 from runtime.model.checkpoint import (
     Checkpoint,
+    ChildRow,
     Closing,
     EventRow,
     FlushResult,
     OwnedExecution,
     StepRow,
+    WordRow,
 )
 from runtime.model.errors import StepErrorKind, StepFailed
 from runtime.model.event import EventKind
@@ -88,11 +93,12 @@ def _as_they_are(command: RecordStep) -> Facts:
 
 @dataclass(slots=True)
 class InFlight:
-    """What waits for one checkpoint."""
+    """What waits for one checkpoint; `children` are those that it starts or tells something."""
 
     after: list[Deferred]
     closing: Closing | None
     ended: list[Place]
+    children: tuple[UUID, ...] = ()
 
 
 @dataclass(slots=True)
@@ -117,6 +123,8 @@ class Run:
     timers: dict[int, tuple[float, TimerHandle]] = field(default_factory=dict)
     # The elements of the lists of open maps, from when the first is asked for.
     lists: dict[int, ItemList] = field(default_factory=dict)
+    # The children that were found for steps, until their events are recorded.
+    found: dict[int, ChildRow] = field(default_factory=dict)
     # What had ended when the database refused a checkpoint: it does not begin again, and fails with these words.
     lost: dict[Place, StepError] = field(default_factory=dict)
     deadline: TimerHandle | None = None
@@ -137,6 +145,8 @@ class Run:
     _after: list[Deferred] = field(default_factory=list)
     _ended: list[Place] = field(default_factory=list)
     _closing: Closing | None = None
+    _children: list[ChildRow] = field(default_factory=list)
+    _words: list[WordRow] = field(default_factory=list)
     _size: int = 0
     _sealed: list[Checkpoint] = field(default_factory=list)
     _in_flight: deque[InFlight] = field(default_factory=deque)
@@ -151,7 +161,9 @@ class Run:
         """Whether something waits to be submitted."""
         return bool(self._steps or self._events or self._closing or self.inbox_read)
 
-    def take_in(self, commands: list[Command], *, after_all: bool = False) -> list[Action]:
+    def take_in(  # noqa: C901, PLR0912 - a case per command
+        self, commands: list[Command], *, after_all: bool = False
+    ) -> list[Action]:
         """Record what the core decided; what depends on nothing uncommitted is to be done now.
 
         `after_all`: what it decided may depend on completions that it was told earlier and that are still
@@ -174,6 +186,11 @@ class Run:
                     later.append(command)
                 case BeginWait():
                     self._after.append(command)
+                case StartChild():
+                    self._children.append(self.found.pop(command.step))
+                    self._size += self._children[-1].size
+                case TellChild():
+                    self._tell_child(command)
                 case StopStep() | LoadBlob():
                     now.append(command)
                 case Finish():
@@ -185,6 +202,12 @@ class Run:
         if len(self._steps) >= MAX_ROWS:
             self._seal()
         return now
+
+    def _tell_child(self, command: TellChild) -> None:
+        data = text_of({"actor": command.actor, "reason": command.reason})
+        row = WordRow(self.owned.tenant_id, command.child, command.kind, data)
+        self._words.append(row)
+        self._size += len(data)
 
     def record_event(self, kind: EventKind, data: dict[str, Json] | None = None) -> None:
         """Add an event to what goes out next."""
@@ -312,12 +335,17 @@ class Run:
             clears_takeovers=clears and closing is None,
             inbox_read=tuple(self.inbox_read),
             size=self._size,
+            children=tuple(self._children),
+            words=tuple(self._words),
         )
         if clears:
             self.clears_takeovers = False
         self._sealed.append(checkpoint)
-        self._in_flight.append(InFlight(self._after, closing, self._ended))
+        touched = tuple(row.id for row in self._children) + tuple(row.child for row in self._words)
+        self._in_flight.append(InFlight(self._after, closing, self._ended, touched))
         self._steps, self._events, self._after, self._ended = [], [], [], []
+        if touched:
+            self._children, self._words = [], []
         self._closing, self._size = None, 0
         if self.inbox_read:
             self.inbox_read = []

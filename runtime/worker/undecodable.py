@@ -12,7 +12,7 @@ from uuid import UUID
 
 from runtime.model.checkpoint import InboxKind, InboxMessage
 from runtime.model.dead_letter import DeadLetterId
-from runtime.model.execution import DoubtDecision
+from runtime.model.execution import TERMINAL, DoubtDecision
 from runtime.model.values import Json
 from runtime.telemetry.log import get_logger
 from runtime.worker.run import Run
@@ -21,6 +21,7 @@ from runtime.worker.tools import Seat, Tools
 ERROR: Final = "message.undecodable"
 _KINDS: Final = frozenset(InboxKind)
 _DECISIONS: Final = frozenset(str(one) for one in DoubtDecision)
+_ENDS: Final = frozenset(int(one) for one in TERMINAL)
 _ABOUT_A_CALL: Final = ("step", "attempt", "generation")
 
 _log = get_logger("worker")
@@ -35,6 +36,8 @@ def fault_of(message: InboxMessage) -> str | None:
         isinstance(data, dict) and isinstance(data.get("name"), str)
     ):
         return "A signal without a name."
+    if kind == InboxKind.CHILD_ENDED and not _is_end(data):
+        return "The end of a child that says neither which nor how."
     if kind == InboxKind.RESOLVE_DOUBT and not _is_decision(data):
         return "A word about a call in doubt that says neither which call nor what became of it."
     return None
@@ -46,6 +49,16 @@ def _is_decision(data: Json) -> bool:
         and data.get("decision") in _DECISIONS
         and all(type(data.get(name)) is int for name in _ABOUT_A_CALL)
     )
+
+
+def _is_end(data: Json) -> bool:
+    if not isinstance(data, dict) or data.get("status") not in _ENDS:
+        return False
+    try:
+        UUID(str(data.get("child")))
+    except ValueError:
+        return False
+    return True
 
 
 async def set_aside(

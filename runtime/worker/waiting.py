@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from runtime.engine.command import BeginWait, RecordStep
 from runtime.engine.event import WAITED, Facts, TimerDue
 from runtime.engine.scope import MASKED, Resolve, scope_of
+from runtime.engine.state import Phase
 from runtime.expression import ExpressionError
 from runtime.model import errors
 from runtime.model.blob import NotLoaded
@@ -113,6 +114,9 @@ def parking_of(run: Run, now: float) -> Parking | None:
     """Whether only long waits are left, and until when; the nearest of all timers and the deadline."""
     if not run.state.is_idle or not run.is_quiet or run.under_way:
         return None
+    if run.state.phase is Phase.STOPPING:
+        # Whatever it was told: it waits for its children, which were told to end.
+        return _until(run, WaitKind.CHILD_EXECUTION, None, now)
     if run.state.is_paused:
         return _until(run, WaitKind.PAUSED, None, now)
     steps = run.prepared.program.steps
@@ -121,9 +125,11 @@ def parking_of(run: Run, now: float) -> Parking | None:
         wait = steps[step].wait
         is_signal = wait is not None and wait.signal is not None
         timers.append((when, WaitKind.SIGNAL if is_signal else WaitKind.TIMER))
-    if not timers and not run.state.listening and not run.state.doubts:
+    others = run.state.listening or run.state.doubts or run.state.children
+    if not timers and not others:
         return None
-    first, kind = min(timers, default=(None, WaitKind.SIGNAL))
+    other = WaitKind.SIGNAL if run.state.listening else WaitKind.CHILD_EXECUTION
+    first, kind = min(timers, default=(None, other))
     if run.state.doubts:
         # A person must act, whatever else it waits for.
         kind = WaitKind.IN_DOUBT

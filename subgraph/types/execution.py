@@ -42,7 +42,13 @@ from subgraph.types.pagination import (
 )
 from subgraph.types.scalars import BigInt
 from subgraph.types.status import ExecutionEventType, ExecutionStatus, TriggerKind, WaitKind
-from subgraph.types.step_execution import StepExecution, StepExecutionConnection, counted, elapsed
+from subgraph.types.step_execution import (
+    StepExecution,
+    StepExecutionConnection,
+    counted,
+    elapsed,
+    family_member,
+)
 from subgraph.types.workflow import Workflow
 from subgraph.types.workflow_version import WorkflowVersion
 
@@ -186,6 +192,18 @@ class Execution(Node):
             info.context.loaders.workflow.load(key),
             lambda found: Workflow.of(entities.still_there(found, "workflow", key)),
         )
+
+    @strawberry.field(
+        description="The execution of which a step has started it; null when people or triggers did, and when that is "
+        "kept no longer.",
+        directives=access("Execution.parent"),
+    )
+    def parent(
+        self, info: Info
+    ) -> Annotated["Execution", strawberry.lazy("subgraph.types.execution")] | None:
+        """The execution of which a step has started it."""
+        parent: Execution | None = family_member(info, self.record.parent_id)
+        return parent
 
     @strawberry.field(description="The version that runs.")
     def workflow_version(self, info: Info) -> WorkflowVersion:

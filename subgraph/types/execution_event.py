@@ -54,6 +54,7 @@ _STEP: Final = {
     model.EventKind.TIMER_SET: StepStatus.WAITING,
     model.EventKind.SIGNAL_AWAITED: StepStatus.WAITING,
     model.EventKind.MAP_OPENED: StepStatus.RUNNING,
+    model.EventKind.CHILD_STARTED: StepStatus.WAITING,
 }
 
 

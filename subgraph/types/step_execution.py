@@ -1,7 +1,8 @@
 """StepExecution: one step of one execution in its newest generation, with its attempts."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Final, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final, Self, TypeVar, cast
+from uuid import UUID
 
 import strawberry
 from strawberry.scalars import JSON
@@ -61,6 +62,16 @@ def counted(info: Info, steps: S) -> S:
         refusal.message = _TOO_MANY.format(room.most)
         raise refusal
     return steps
+
+
+def family_member(info: Info, execution_id: UUID | None) -> Any:
+    """An execution that has started another one, or was started by it; None when it is kept no longer."""
+    if execution_id is None:
+        return None
+    return later(
+        info.context.loaders.execution.load(execution_id),
+        lambda found: None if found is None else show(found),
+    )
 
 
 def _digest(text: str | None) -> Digest | None:
@@ -207,6 +218,18 @@ class StepExecution(Node):
             info.context.loaders.execution_at(self.record.execution_id, self.record.at), show
         )
         return execution
+
+    @strawberry.field(
+        description="The execution that its newest attempt has started; null of what starts none, and when that is "
+        "kept no longer.",
+        directives=access("StepExecution.childExecution"),
+    )
+    def child_execution(
+        self, info: Info
+    ) -> Annotated["Execution", strawberry.lazy("subgraph.types.execution")] | None:
+        """The execution that its newest attempt has started."""
+        child: Execution | None = family_member(info, self.record.child_id)
+        return child
 
     @strawberry.field(
         description="What it was called with, derived exactly from the plan and what came before, secrets "

@@ -8,6 +8,7 @@ from typing import Final
 from uuid import UUID
 
 from runtime.model.checkpoint import InboxKind
+from tests.simulator.children import BELOW, has_children
 from tests.simulator.program import Program, draw_program
 from tests.simulator.server import CALM, Weather
 
@@ -67,7 +68,7 @@ def draw_fate(seed: int) -> Fate:
     stormy = random.random() < 0.8
     return Fate(
         weather=_draw_weather(random) if stormy else CALM,
-        programs=programs,
+        programs=programs + _below(seed),
         orders=tuple(_draw_order(random, programs) for _ in range(random.randint(1, 4))),
         blows=tuple(
             sorted(
@@ -83,6 +84,13 @@ def draw_fate(seed: int) -> Fate:
         strike=random.choice((0.0, 0.05, 0.2)) if stormy else 0.0,
         heal_at=heal_at,
     )
+
+
+def _below(seed: int) -> tuple[Program, ...]:
+    """Programs that only children run; nothing else of a seed depends on them."""
+    if not has_children(seed):
+        return ()
+    return tuple(draw_program(Random(f"below {seed} {one}"), one, seed) for one in BELOW)
 
 
 def _draw_order(random: Random, programs: tuple[Program, ...]) -> Order:

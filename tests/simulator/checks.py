@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from math import inf
 from typing import Any
 from uuid import UUID
@@ -19,6 +20,7 @@ from runtime.model.execution import TRANSITIONS, StepStatus, WaitKind
 from runtime.model.execution import ExecutionStatus as Status
 from runtime.worker.run import Run
 from tests.simulator.blobs import SimBlobs
+from tests.simulator.children import ChildEnd, FamilyJudge, started
 from tests.simulator.maps import MapJudge, key_of, records_of, shown
 from tests.simulator.model import Commit, Execution, Model
 from tests.simulator.past import differences, view
@@ -61,6 +63,8 @@ class Judge:
         self.has_paused = False
         self._programs: dict[UUID, Compiled] = {}
         self.heal_at = inf
+        # How each execution ended for the first time.
+        self.ends: dict[UUID, ChildEnd] = {}
         # Owners that each execution has lost to a kill or a pause, as the seats tell it.
         self.lost: Counter[UUID] = Counter()
         model.on_commit = self.committed
@@ -84,28 +88,36 @@ class Judge:
         if commit.name == "enqueue" and commit.me is not None:
             self._nobody_waits(commit)
         for one in commit.touched:
-            execution = self.model.executions[one]
-            self._ownership(execution, commit)
-            self._final(execution, commit)
-            self._numbers(execution, commit)
-            self._effects(execution, commit)
-            self._past(execution, commit)
-            self._large(execution)
-            self._records(execution)
-            e = execution
-            if commit.name == "send" and e.cancel_requested:
-                self.cancelled.add(one)
-                # Messages are acted on in their order: one that was sent before may bring the end before.
-                earlier = {kind for n, (kind, _) in e.messages.items() if n < e.inbox}
-                if e.status == Status.QUEUED and earlier <= {InboxKind.CANCEL, InboxKind.PAUSE}:
-                    self.must_cancel.add((one, e.generation))
-            self._seen[one] = (e.status, e.epoch, e.generation, max(e.events))
-            is_awake = e.epoch > 0 and e.wait != WaitKind.PAUSED
-            if e.status == Status.WAITING and is_awake and e.messages:
-                self.say(f"I16: {one} is parked with {len(e.messages)} unread messages")
-            if commit.name == "flush":
-                self.waits_of(e).look()
-                MapJudge(e, self.programs[e.version].steps, self.say).look()
+            self._look(self.model.executions[one], commit)
+        if commit.name == "flush" and commit.me is not None:
+            for one in commit.touched:
+                e, family = self.model.executions[one], FamilyJudge(self.model.executions, self.say)
+                check = family.ends_last if e.status in FINAL else family.look
+                check(e)
+
+    def _look(self, e: Execution, commit: Commit) -> None:
+        self._ownership(e, commit)
+        self._final(e, commit)
+        self._numbers(e, commit)
+        self._effects(e, commit)
+        self._past(e, commit)
+        self._large(e)
+        self._records(e)
+        if commit.name == "send" and e.cancel_requested:
+            self.cancelled.add(e.id)
+            # Messages are acted on in their order: one that was sent before may bring the end before.
+            earlier = {kind for n, (kind, _) in e.messages.items() if n < e.inbox}
+            if e.status == Status.QUEUED and earlier <= {InboxKind.CANCEL, InboxKind.PAUSE}:
+                self.must_cancel.add((e.id, e.generation))
+        self._seen[e.id] = (e.status, e.epoch, e.generation, max(e.events))
+        if e.status in FINAL and e.id not in self.ends:
+            self.ends[e.id] = ChildEnd(e.status == Status.COMPLETED, e.output)
+        is_awake = e.epoch > 0 and e.wait != WaitKind.PAUSED
+        if e.status == Status.WAITING and is_awake and e.messages:
+            self.say(f"I16: {e.id} is parked with {len(e.messages)} unread messages")
+        if commit.name == "flush":
+            self.waits_of(e).look()
+            MapJudge(e, self.programs[e.version].steps, self.say).look()
 
     def waits_of(self, e: Execution) -> WaitJudge:
         """The judge of its waits, signals and pauses."""
@@ -266,6 +278,7 @@ class Judge:
             if view(e, self._programs[e.version], at) != then:
                 self.say(f"past: at event {at} {one} was not shown as the past shows it")
         for one, e in self.model.executions.items():
+            FamilyJudge(self.model.executions, self.say).look(e)
             told = [
                 d["n"]
                 for kind, d in e.events.values()
@@ -285,7 +298,11 @@ class Judge:
         kept = self._kept(e)
         waits = self.waits_of(e)
         ended = {step: self._value(e, value) for step, value in waits.outputs().items()}
-        expected = program.expect(generation, kept, ended, _seen(e), self._done(e))
+        children = {
+            step: replace(self.ends[one], output=self._value(e, self.ends[one].output))
+            for step, one in started(e).items()
+        }
+        expected = program.expect(generation, kept, ended, _seen(e), self._done(e), children)
         status = Status(e.status)
         if status is Status.CANCELLED and e.id in self.cancelled:
             return
@@ -309,7 +326,7 @@ class Judge:
         }
         if ends != expected.ends:
             self.say(f"end: the steps of {e.id} ended {ends}, expected {expected.ends}")
-        wanted = {"all": [expected.values[i] for i in range(len(program.steps))]}
+        wanted = shown({"all": [expected.values[i] for i in range(len(program.steps))]})
         if shown(self._value(e, e.output)) != wanted:
             gave = shown(self._value(e, e.output))
             self.say(f"end: {e.id} gave {gave}, expected {wanted}")
@@ -413,4 +430,5 @@ def _durable(state: Any) -> tuple[Any, ...]:
             for step, fan in state.fans.items()
         }
     edges = (state.pending, state.skipped_needs, ways, seen)
-    return ended, state.outputs, edges, left, state.ending, waits, fans
+    children = {step: child.id for step, child in state.children.items()}
+    return ended, state.outputs, edges, left, state.ending, waits, fans, children

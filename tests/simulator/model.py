@@ -17,6 +17,7 @@ from uuid import UUID
 import asyncpg
 import orjson
 
+from runtime.model.blob import BlobRef, stored
 from runtime.model.checkpoint import InboxKind
 from runtime.model.event import EventKind
 from tests.simulator.loop import START
@@ -28,6 +29,7 @@ _OWNED = (
     "cancel_requested created_at age_seconds deadline_in_seconds meta input"
 )
 _OPEN = (QUEUED, RUNNING, WAITING)
+_COMPLETED = 2
 _RETRIED, _TIMER, _PAUSED = 11, 0, 5
 _TAKEN_OVER, _DEAD_LETTERED, _SUSPECT, _POISON = 13, 14, 2, 3
 
@@ -273,6 +275,8 @@ class Model:
             elif e.takeovers == _SUSPECT:
                 e.status = QUEUED
         self._commit("takeover", me, [e.id for e in found])
+        for e in found:
+            self._family_ended(e)
         return _rows(_OWNED + " status", [(*self._owned(e), e.status) for e in found])
 
     def _is_due(self, one: Execution) -> bool:
@@ -308,14 +312,25 @@ class Model:
             return _rows("live closed", [(0, 0)])
         return self.flush_body(me, tuple(map(read_array, columns)))
 
+    def flush_with_children(self, shard: int, me: int, epoch: int, *columns: Any) -> list[Row]:
+        """The same, and children that begin or are told something in the same commit."""
+        return self.flush(shard, me, epoch, *columns)
+
     def flush_body(self, me: int, columns: Sequence[Any]) -> list[Row]:
         """What follows the fence."""
+        columns, family = columns[:25], columns[25:]
         steps, events = (
             list(zip(*columns[:10], strict=True)),
             list(zip(*columns[10:15], strict=True)),
         )
         closings = list(zip(*columns[15:22], strict=True))
         self._refuse(me, steps, events, closings)
+        if family:
+            self._begin_children(family[:13])
+            for tenant, one, kind, data in sorted(
+                zip(*family[13:], strict=True), key=lambda word: word[1]
+            ):
+                self._tell(tenant, one, int(kind), _json(data))
         now = self._clock()
         for _, one, step, item, generation, attempt, status, _, is_open, result in steps:
             rows, key = self.executions[one].steps, (step, item, generation, attempt)
@@ -334,6 +349,8 @@ class Model:
             self._close(*closing)
         touched = {row[1]: None for row in (*steps, *events)} | {row[0]: None for row in closings}
         self._commit("flush", me, list(touched))
+        for closing in closings:
+            self._family_ended(self.executions[closing[0]])
         return _rows("live closed", [(1, len(closings))])
 
     def _refuse(self, me: int, steps: list[Any], events: list[Any], closings: list[Any]) -> None:
@@ -360,6 +377,44 @@ class Model:
         e.status, e.wait = int(status), int(wait) if parks and wait is not None else None
         e.wake_at = now + wake if parks and wake is not None else None
         e.output, e.error, e.owner, e.takeovers = _json(output), _json(error), None, 0
+
+    def _begin_children(self, columns: Sequence[Any]) -> None:
+        parents, *rows = columns
+        nothing = [None] * len(parents)
+        ids, tenants, workflows, versions, namespaces, regions, priorities, timeouts, *rest = rows
+        given, meta, event, labels = rest
+        if not parents:
+            return
+        self.enqueue(
+            0, None, None, [False] * len(parents), ids, tenants, workflows, versions, namespaces, regions,
+            priorities, timeouts, nothing, given, meta, nothing, nothing, event, labels,
+        )  # fmt: skip
+        for parent in parents:
+            e = self.executions[parent]
+            e.meta = {**(e.meta or {}), "children": True}
+
+    def _family_ended(self, e: Execution) -> None:
+        """The trigger: the end of an execution is told to its parent, and one that ends badly cancels its children."""
+        meta = e.meta or {}
+        if e.status in _OPEN:
+            return
+        if "parent" in meta and "parent_untold" not in self._mutants:
+            parent = UUID(meta["parent"])
+            ref = stored(e.output)
+            if isinstance(ref, BlobRef):
+                self.blob_refs.add((parent, ref.digest))
+            told = {"child": str(e.id), "status": e.status, "output": e.output, "error": e.error}
+            self._tell(e.tenant, parent, InboxKind.CHILD_ENDED, told)
+        if "children" in meta and e.status != _COMPLETED:
+            started = {
+                UUID(d["child"]) for kind, d in e.events.values() if kind == EventKind.CHILD_STARTED
+            }
+            for child in sorted(started):
+                self._tell(e.tenant, child, InboxKind.CANCEL, {"reason": "its parent has ended"})
+
+    def _tell(self, tenant: UUID, one: UUID, kind: int, data: Any) -> None:
+        cancel, resumes = kind == InboxKind.CANCEL, kind == InboxKind.RESUME
+        self.send(0, tenant, one, kind, orjson.dumps(data).decode(), cancel, resumes)
 
     def _unread(self, e: Execution) -> None:
         """What it has not read goes with its end, and is told."""

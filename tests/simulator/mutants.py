@@ -42,6 +42,7 @@ IN_SQL: Final = {
     "park_blind": "parking does not compare the inbox: a message is slept through",
     "inbox_kept": "a message that was read is not deleted: it is acted on again after a takeover",
     "unread_untold": "a message that came too late for an end is deleted without a word",
+    "parent_untold": "a child ends, and its parent does not hear of it",
     "takeover_at_once": "marking the dead and taking over share one snapshot",
 }
 
@@ -183,6 +184,14 @@ def _joins_early(run: Run, commands: list[Command], **more: Any) -> list[Action]
     return now
 
 
+def _childless(_marks: Any) -> dict[int, Any]:
+    return {}
+
+
+def _untold(state: Any, _reason: str, _out: list[Command]) -> None:
+    state.children.clear()
+
+
 IN_CODE: Final[dict[str, tuple[str, Any, str, Any]]] = {
     "early_start": ("steps start before the flush is committed", Run, "take_in", _early),
     "resend": ("a flush of unknown outcome is sent again", Flusher, "_call", _resend),
@@ -285,6 +294,18 @@ IN_CODE: Final[dict[str, tuple[str, Any, str, Any]]] = {
         Run,
         "take_in",
         _joins_early,
+    ),
+    "child_forgotten": (
+        "a takeover forgets the children that were started: it starts others",
+        replay,
+        "started_children",
+        _childless,
+    ),
+    "children_unstopped": (
+        "an execution that stops does not tell its children",
+        ending,
+        "stop_children",
+        _untold,
     ),
     "deaf_replay": (
         "a takeover does not read that a cancel was taken in, or that the deadline was reached",

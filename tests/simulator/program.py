@@ -10,6 +10,7 @@ from uuid import UUID
 
 from runtime.model.plan import Backoff, ConnectorRef, InDoubt, Jitter, Plan, RetryPolicy
 from runtime.model.values import Duration
+from tests.simulator.children import BELOW, ChildEnd, child_plan, with_children
 from tests.simulator.maps import Many, kind_of, number_of, with_maps
 from tests.simulator.routes import (
     HANDLED,
@@ -58,10 +59,12 @@ class Step:
     wait: Wait | None = None
     way: Way = NO_WAY
     many: Many | None = None
+    # The version that it starts as a child.
+    child: UUID | None = None
 
     @property
     def calls(self) -> bool:
-        return self.wait is None and self.way.choice is None
+        return self.wait is None and self.way.choice is None and self.child is None
 
     @property
     def hangs(self) -> bool:
@@ -115,7 +118,11 @@ class Program:
                 for i, step in enumerate(self.steps)
                 if step.condition is not None
             },
-            retry={name(i): _policy(step) for i, step in enumerate(self.steps) if step.calls},
+            retry={
+                name(i): _policy(step)
+                for i, step in enumerate(self.steps)
+                if step.calls or step.child is not None
+            },
             steps={name(i): self._calls(i, step) for i, step in enumerate(self.steps)},
             outputs={"all": [f"{{{{ steps.s{i}.output }}}}" for i in range(len(self.steps))]},
             max_parallel_steps=self.max_parallel,
@@ -127,6 +134,8 @@ class Program:
             return step.wait.plan
         if step.way.choice is not None:
             return step.way.choice.plan
+        if step.child is not None:
+            return child_plan(index, step)
         config: dict[str, Any] = {
             "step": index,
             "seen": [f"{{{{ steps.s{need}.output }}}}" for need in self.numbers(step)],
@@ -152,12 +161,14 @@ class Program:
         waited: Mapping[int, int | None],
         seen: Mapping[int, list[int]],
         done: Mapping[int, Collection[int]],
+        children: Mapping[int, ChildEnd],
     ) -> Expected:
         """`kept` are the ends of steps that an earlier generation has brought to a good end.
 
         `waited` is what came of the waits: which signals people send is not written in the program. Nor
         is who came first at a join: `seen` are the needs that a step saw, where it did not see all. `done` are the
-        items of maps that earlier generations have completed.
+        items of maps that earlier generations have completed. `children` is how the newest child of each step ended, which
+        is judged by itself.
         """
         ends: dict[int, str] = {}
         values: dict[int, Any] = {}
@@ -178,6 +189,8 @@ class Program:
             ]
             ends_well = not failed or (many is not None and many.is_collecting)
             ends_well = ends_well if many is not None else step.succeeds(generation)
+            if step.child is not None:
+                ends_well = index in children and children[index].is_completed
             end = kept.get(index) or self._end(index, ends, taken, shown, ends_well=ends_well)
             ends[index] = end
             succeeds = succeeds and end in {COMPLETED, SKIPPED, HANDLED}
@@ -193,6 +206,8 @@ class Program:
                 values[index] = {"cases": taken[index], "then": then}
             if step.wait is not None:
                 values[index] = waited.get(index)
+            if step.child is not None and index in children:
+                values[index] = children[index].output
             if end != COMPLETED:
                 values[index] = None
         return Expected(succeeds, ends, values)
@@ -254,7 +269,9 @@ def draw_program(random: Random, version: UUID, seed: int = 0) -> Program:
         else:
             needs = tuple(sorted(random.sample(range(index), random.randint(0, min(3, index)))))
         steps.append(_draw_step(random, needs))
-    drawn = with_maps(with_ways(tuple(steps), seed), seed)
+    # What only children run may have maps as well, in the same seeds.
+    one = seed + 3 if version in BELOW else seed
+    drawn = with_children(with_maps(with_ways(tuple(steps), one), one), seed, version)
     return Program(version, drawn, random.choice((None, None, 1, 2)))
 
 

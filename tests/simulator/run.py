@@ -19,6 +19,7 @@ import orjson
 import structlog
 
 from runtime.abi.connector import NotMade
+from runtime.definition import apply_params
 from runtime.entropy import SeededEntropy
 from runtime.model.checkpoint import InboxKind
 from runtime.model.errors import MaestroError, Unavailable
@@ -26,6 +27,7 @@ from runtime.model.event import EventKind
 from runtime.model.execution import ExecutionStatus, StepStatus, WaitKind
 from runtime.model.plan import Plan
 from runtime.model.shard_map import ShardMap
+from runtime.model.values import Json
 from runtime.scheduler.loop import Scheduler
 from runtime.secrets.file import FileSecrets
 from runtime.settings import WorkerSettings
@@ -34,6 +36,7 @@ from runtime.store.blob import Blobs
 from runtime.store.enqueue import EnqueueOutcome, Enqueuer, EnqueueRow
 from runtime.store.execution import ExecutionStore
 from runtime.store.log import LogWriter
+from runtime.store.plan import PublishedVersion
 from runtime.store.shards import Shards
 from runtime.store.statements import statements
 from runtime.telemetry.metrics import Metrics
@@ -44,6 +47,7 @@ from tests.simulator import chaos
 from tests.simulator.blobs import SimBlobs, inline_bytes_of
 from tests.simulator.chaos import Blow, Order, draw_fate
 from tests.simulator.checks import FINAL, Judge
+from tests.simulator.children import published
 from tests.simulator.hints import Redis, SimQueue, SimWakeup
 from tests.simulator.loop import PROCESS, Process, SimClock, SimLoop, Stuck
 from tests.simulator.maps import key_of
@@ -77,6 +81,11 @@ class Verdict:
     seconds: float
 
 
+async def _judged(_tenant: UUID, plan: Plan, given: Json) -> Json:
+    """Params without a schema need no judge."""
+    return apply_params(plan, given)
+
+
 class SimPlans:
     """Stands where PlanStore stands: the first look at a version asks the server."""
 
@@ -88,6 +97,12 @@ class SimPlans:
         async with self._database.engine() as connection:
             await connection.fetchrow(statements("workflow")["plan"], version)
         return self._plans[version]
+
+    async def versions(self, tenant: UUID, namespace: str, name: str) -> list[PublishedVersion]:
+        async with self._database.engine() as connection:
+            statement = statements("workflow")["versions_to_start"]
+            await connection.fetch(statement, tenant, name, namespace)
+        return published(name)
 
 
 class SimQuarantine:
@@ -231,6 +246,7 @@ class Simulation:
             queue=SimQueue(self.redis),  # type: ignore[arg-type]
             wakeup=SimWakeup(self.redis),  # type: ignore[arg-type]
             plans=SimPlans(database, self.plans),  # type: ignore[arg-type]
+            judge=_judged,
             registry=REGISTRY,
             secrets=_SECRETS,
             logs=LogWriter(database, 0, wakeup_publish=lambda _ids: None),  # type: ignore[arg-type]

@@ -20,7 +20,10 @@ from tests.simulator.model import Model, Refused, Row, read_array
 
 _COMMAND_SECONDS: Final = 10.0
 _START_SECONDS: Final = 10.0
-_FENCED: Final = frozenset({"claim", "claim_alone", "due", "takeover", "flush"})
+_FENCED: Final = frozenset(
+    {"claim", "claim_alone", "due", "takeover", "flush", "flush_with_children"}
+)
+_FLUSHES: Final = frozenset({"flush", "flush_with_children"})
 _PEOPLE: Final = frozenset({"enqueue", "send", "retry"})
 _UPKEEP: Final = frozenset({"make_partitions", "drop_logs", "forget_keys", "write"})
 
@@ -33,7 +36,7 @@ NAMES: Final = {
         ("enqueue", None),
         ("leadership", None),
         ("log", ("write",)),
-        ("workflow", ("plan",)),
+        ("workflow", ("plan", "versions_to_start")),
         ("blob", ("refer",)),
     )
     for name, text in statements(noun).items()
@@ -139,7 +142,7 @@ class Server:
             hold = 0.0
         elif self.chance(self.weather.hold):
             hold += self.loop.random.random() * 6.0
-        if name == "flush":
+        if name in _FLUSHES:
             self.on_flush_begun(arguments, hold)
         if seen is not None and name == "takeover":
             hold += 0.02
@@ -159,7 +162,7 @@ class Server:
         held, seen = None, None
         if _is_fenced(name, arguments) and self.model.is_live(arguments[1], arguments[2]):
             held = arguments[1]
-            if name == "flush" and "flush_unlocked" in self._mutants:
+            if name in _FLUSHES and "flush_unlocked" in self._mutants:
                 return None, "fenced already"
             self.model.seats[held].holders += 1
         if name == "takeover" and "takeover_at_once" in self._mutants:
@@ -201,7 +204,7 @@ class Server:
             return []
         if name in _UPKEEP:
             return [Row((0,))]
-        if name == "plan":
+        if name in {"plan", "versions_to_start"}:
             return [Row((arguments[0],))]
         if seen == "fenced already":
             return self.model.flush_body(arguments[1], arguments[3:])
@@ -239,7 +242,7 @@ class Connection:
 
     async def fetch(self, text: str, *arguments: Any, timeout: float | None = None) -> list[Row]:
         server, name = self._server, NAMES[text]
-        if name == "flush":
+        if name in _FLUSHES:
             arguments = tuple(map(read_array, arguments))
             server.on_flush(arguments[1])
         try:
@@ -247,7 +250,7 @@ class Connection:
                 return await self._ask(name, arguments)
         except (OSError, TimeoutError):
             self._is_closed = True
-            if name == "flush":
+            if name in _FLUSHES:
                 server.on_flush_lost(arguments[1])
             raise
 

@@ -21,12 +21,14 @@ from runtime.entropy import Entropy, SystemEntropy
 from runtime.model.checkpoint import InboxKind
 from runtime.model.event import EventKind
 from runtime.model.execution import ExecutionStatus, StepStatus
+from runtime.model.values import SemVer
 from runtime.model.workflow import DefinitionFormat
 from runtime.queue.breaker import SharedBreakers
 from runtime.queue.link import RedisLink
 from runtime.queue.stream import RedisQueue
 from runtime.queue.wakeup import Wakeup
 from runtime.secrets.file import FileSecrets
+from runtime.services.judges import Judges
 from runtime.settings import WorkerSettings
 from runtime.store.blob import Blobs
 from runtime.store.enqueue import Enqueuer, EnqueueRow
@@ -35,6 +37,7 @@ from runtime.store.log import LogWriter
 from runtime.store.plan import PlanStore
 from runtime.store.pool import Database
 from runtime.store.shards import Shards
+from runtime.store.workflow import version_order
 from runtime.telemetry.metrics import Metrics
 from runtime.telemetry.tracing import Tracing
 from runtime.worker.loop import Worker
@@ -59,6 +62,7 @@ class EngineRoom:
     sql: Any
     blob_store: Any
     tracing: Tracing
+    judges: Judges
     clock: Clock = field(default_factory=SystemClock)
     entropy: Entropy = field(default_factory=SystemEntropy)
     settings: WorkerSettings = field(default_factory=WorkerSettings)
@@ -84,15 +88,18 @@ class EngineRoom:
         assert found.ok, found.problems
         workflow, version = (SystemEntropy().uuid7(1) for _ in range(2))
         by = {"subject": "test"}
-        await self.sql.execute(
-            "insert into workflows (id, tenant_id, name, created_by) values ($1, $2, $3, $4)",
+        number = SemVer.parse(str(document["version"]))
+        workflow = await self.sql.fetchval(
+            "insert into workflows (id, tenant_id, name, created_by) values ($1, $2, $3, $4) "
+            "on conflict (tenant_id, namespace, name) do update set name = excluded.name returning id",
             workflow, TENANT, document["name"], json.dumps(by),
         )  # fmt: skip
         await self.sql.execute(
             "insert into workflow_versions (id, tenant_id, workflow_id, version, version_order, "
             "digest, source, source_format, definition, published_by) "
-            "values ($1, $2, $3, '1.0.0', '1', $4, '', 'json', $5, $6)",
-            version, TENANT, workflow, str(found.digest), json.dumps(found.definition), json.dumps(by),
+            "values ($1, $2, $3, $4, $5, $6, '', 'json', $7, $8)",
+            version, TENANT, workflow, str(number), version_order(number), str(found.digest),
+            json.dumps(found.definition), json.dumps(by),
         )  # fmt: skip
         return version
 
@@ -145,6 +152,7 @@ class EngineRoom:
             queue=self.queue,
             wakeup=self.wakeup,
             plans=PlanStore(self.database),
+            judge=self.judges.input,
             registry=self.registry,
             secrets=self.secrets,
             logs=logs,
@@ -283,6 +291,7 @@ class EngineRoom:
             await worker.stop(0.0)
             await asyncio.wait_for(task, 10)
             await logs.close()
+        await self.judges.close()
         await self.enqueuer.close()
         await self.wakeup.close()
         await self.link.close()
@@ -303,6 +312,7 @@ async def engine_room(
     metrics = Metrics()
     database = await Database.open(database_url)
     link = await RedisLink.open(redis_url, metrics=metrics)
+    registry = Registry.load(packages)
     sql = await asyncpg.connect(database_url, server_settings={"search_path": "maestro"})
     room = EngineRoom(
         database=database,
@@ -311,12 +321,13 @@ async def engine_room(
         wakeup=Wakeup(link),
         link=link,
         enqueuer=Enqueuer(database, 0, metrics=metrics),
-        registry=Registry.load(packages),
+        registry=registry,
         secrets=FileSecrets(home / "secrets.yaml"),
         metrics=metrics,
         sql=sql,
         blob_store=FilesystemBlobs(home / "blobs"),
         tracing=tracing or Tracing(service="test"),
+        judges=Judges(registry.catalog()),
     )
     try:
         yield room

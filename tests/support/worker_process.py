@@ -98,6 +98,7 @@ async def main(
             queue=room.queue,
             wakeup=room.wakeup,
             plans=PlanStore(room.database),
+            judge=room.judges.input,
             registry=room.registry,
             secrets=room.secrets,
             logs=(logs := LogWriter(room.database, 0, wakeup_publish=lambda ids: None)),

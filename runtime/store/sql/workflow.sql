@@ -145,6 +145,16 @@ select id from workflow_versions where tenant_id = $1 and version = $2;
 -- Safe: one probe of the primary key; versions never change, so what is read may be kept for ever. Run as mc_engine.
 select v.definition, v.digest, v.version from workflow_versions v where v.id = $1;
 
+-- name: versions_to_start
+-- Safe: a probe by name, then the order index of one workflow's versions, without what they say. Run as mc_engine. Where the
+-- namespace has no workflow of this name, that of `default` is meant.
+with meant as (
+  select w.id, w.namespace from workflows w
+   where w.tenant_id = $1 and w.name = $2 and w.namespace in ($3, 'default') and w.status <> 2
+   order by w.namespace <> $3 limit 1)
+select v.id, v.workflow_id, m.namespace, v.version, v.state from meant m join workflow_versions v on v.workflow_id = m.id
+ where v.state <> 3 order by v.version_order desc;
+
 -- name: event
 -- Safe: numbers under the lock of the noun's row (or before it is visible), so no number is given twice.
 insert into domain_events (tenant_id, noun, id, seq, kind, ts, actor, data)

@@ -103,6 +103,25 @@ FIXTURES: dict[str, Any] = {
         {"status": S.WAITING},
         (C.SIGNAL, 3, 94, {"signal": "paid"}),
     ),
+    "child": (
+        [STARTED, BEGUN, (K.CHILD_STARTED, step(child="c", workflow="w", version="1.0.0")), WAITING],
+        {"status": S.WAITING, "execution": {"status": E.WAITING, "wait": WaitKind.CHILD_EXECUTION}},
+        (C.CHILD, 3, None, NONE),
+    ),
+    "child that is told to stop": (
+        [
+            STARTED, BEGUN, (K.CHILD_STARTED, step(child="c", workflow="w", version="1.0.0")),
+            (K.EXECUTION_CANCEL_REQUESTED, {"actor": ANN, "reason": None}), WAITING,
+        ],
+        {"status": S.WAITING, "execution": {"status": E.WAITING, "wait": WaitKind.CHILD_EXECUTION}},
+        (C.CHILD, 3, None, NONE),
+    ),
+    "child that has ended": (
+        [STARTED, BEGUN, (K.CHILD_STARTED, step(child="c", workflow="w", version="1.0.0")), WAITING],
+        {"status": S.WAITING, "execution": {"status": E.QUEUED},
+         "standing": Standing(second(60), told_at=second(50))},
+        (C.QUEUE, 50, None, {"position": None}),
+    ),
     "retry": (
         [STARTED, BEGUN, RETRYING],
         {"status": S.RETRYING},
