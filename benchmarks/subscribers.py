@@ -25,7 +25,6 @@ from maestro_cli.local.parts import bind, serving
 from runtime.bootstrap import Runtime, open_runtime
 from runtime.model.execution import EnqueueRequest
 from runtime.worker.quarantine import framed
-from subgraph.app import create_app
 
 NAME: Final = "subscribers"
 _SOCKETS: Final = 5_000
@@ -168,7 +167,7 @@ def _files() -> int:
 async def _api(runtime: Runtime) -> AsyncIterator[int]:
     """The product's own server on a free port."""
     listener = bind(replace(runtime.settings.api, host="127.0.0.1", port=0))
-    async with serving(create_app(runtime), listener):
+    async with serving(runtime, listener):
         yield listener.getsockname()[1]
 
 

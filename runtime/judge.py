@@ -41,7 +41,10 @@ def serve(questions: BinaryIO, answers: BinaryIO) -> None:
 
 
 def _answered(message: bytes, catalog: Catalog) -> tuple[bytes, bool]:
-    """What was found and None, or None and the problems; without problems it took too much."""
+    """What was found and None, or None and the problems; without problems it took too much.
+
+    A fault of ours is told by its type alone: its words may quote what somebody has sent.
+    """
     found: tuple[Any, list[Any] | None]
     try:
         found = pickle.loads(message).answer(catalog), None  # noqa: S301 - from the parent's own pipe
@@ -50,6 +53,8 @@ def _answered(message: bytes, catalog: Catalog) -> tuple[bytes, bool]:
         answer = pickle.dumps((None, list(error.problems)))
     except (MemoryError, RecursionError):
         return pickle.dumps((None, [])), True
+    except Exception as error:  # noqa: BLE001 - whatever it is, the next question can be answered
+        answer = pickle.dumps((None, type(error).__name__))
     return answer, _peak_bytes() > MEMORY_BYTES // 2
 
 

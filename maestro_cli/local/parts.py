@@ -13,6 +13,7 @@ import uvicorn
 from maestro_cli.errors import CliError
 from runtime.bootstrap import Runtime
 from runtime.settings import ApiSettings
+from subgraph.app import create_app
 from subgraph.http.frames import Requests, Sockets
 
 _CLOSE_SECONDS: Final = 5
@@ -66,10 +67,10 @@ def address_of(listener: socket.socket, host: str) -> str:
 
 
 @contextlib.asynccontextmanager
-async def serving(app: Any, listener: socket.socket) -> AsyncIterator[asyncio.Task[None]]:
-    """The API, listening."""
+async def serving(runtime: Runtime, listener: socket.socket) -> AsyncIterator[asyncio.Task[None]]:
+    """The API, listening; when left, what is asked of a judge is refused and all else is answered."""
     config = uvicorn.Config(
-        app,
+        create_app(runtime),
         log_config=None,
         access_log=False,
         lifespan="off",
@@ -87,6 +88,7 @@ async def serving(app: Any, listener: socket.socket) -> AsyncIterator[asyncio.Ta
         yield task
     finally:
         server.should_exit = True
+        await runtime.judges.close()
         await asyncio.wait([task])
 
 

@@ -12,7 +12,6 @@ from maestro_cli.local.signals import run_until_stopped
 from maestro_cli.options import Options
 from runtime.bootstrap import open_runtime
 from runtime.settings import ApiSettings, Settings
-from subgraph.app import create_app
 
 
 def run_api(options: Options, settings: Settings) -> int:
@@ -51,7 +50,7 @@ def _without_listener(settings: Settings) -> Settings:
 async def _serve(options: Options, settings: Settings) -> int:
     settings = shared_services(settings)
     with bind(settings.api) as listener:
-        async with open_runtime(settings) as runtime, serving(create_app(runtime), listener) as api:
+        async with open_runtime(settings) as runtime, serving(runtime, listener) as api:
             options.say(f"API on {address_of(listener, settings.api.host)}")
             return await until_one_ends(api)
 

@@ -16,7 +16,6 @@ from runtime.clock import SystemClock
 from runtime.identity.development import DevIssuer
 from runtime.settings import Settings
 from runtime.store.migrate import migrate_all
-from subgraph.app import create_app
 
 _LOOPBACK: Final = ("127.0.0.0/8", "::1/128")
 
@@ -53,7 +52,7 @@ async def whole_engine(
             worker = await stack.enter_async_context(
                 working(runtime, settings.worker.drain_seconds)
             )
-            api = await stack.enter_async_context(serving(create_app(runtime), listener))
+            api = await stack.enter_async_context(serving(runtime, listener))
             on_stage(f"API {url}")
             on_stage(f"worker up to {settings.worker.max_steps} steps at once")
             yield Engine(settings, url, (api, worker, scheduler))

@@ -51,10 +51,12 @@ _NOTES: Final = frozenset(
 )  # fmt: skip
 _NUMBERS: Final = frozenset(("integer", "number"))
 _MAX_DEPTH: Final = 12
-_MAX_SCHEMAS: Final = 5_000
+_MAX_SCHEMAS: Final = 2_000
 _LONGEST_FORMATTED: Final = 200
 _FORMATTING: Final = 5
+_FORMATTED_AT_ONCE: Final = 4  # Characters of what has a format, for one unit more.
 _FORMATS: Final = Draft202012Validator.FORMAT_CHECKER.checkers
+_SLOW_FORMATS: Final = frozenset(("regex", "idn-hostname"))
 _AT_ONCE: Final = 5  # Of parts that are accepted, for one unit of the budget.
 _LENGTHS: Final[Mapping[str, tuple[type[str | list[Any]], Callable[[Any, Any], bool]]]] = {
     "minLength": (str, operator.ge),
@@ -68,6 +70,9 @@ _RANGES: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
     "exclusiveMinimum": operator.gt,
     "exclusiveMaximum": operator.lt,
 }
+
+
+_ESCAPES: Final = frozenset("~%")
 
 
 def _anything(_value: Any) -> bool:
@@ -87,6 +92,7 @@ class _Compiler:
     def __init__(self, root: Any) -> None:
         self._root = root
         self._left = _MAX_SCHEMAS
+        self._targets: dict[str, Accept] = {}
 
     def compile(self, schema: Any, depth: int) -> Accept:
         """The acceptance of one schema; recursive schemas end in `never`, which only costs time."""
@@ -131,11 +137,17 @@ class _Compiler:
                 return _bound(keyword, expected)
 
     def _ref(self, target: Any, depth: int) -> Accept:
+        """Each target once: many may refer to a large one."""
         found = self._target(target)
-        return self.compile(found, depth + 1) if found is not None else _never
+        if found is None:
+            return _never
+        if target not in self._targets:
+            self._targets[target] = self.compile(found, depth + 1)
+        return self._targets[target]
 
     def _target(self, target: Any) -> Any:
-        if not isinstance(target, str) or not target.startswith("#/"):
+        """Where a reference leads along plain names; escaped ones (RFC 6901, section 3) are left to the library."""
+        if not isinstance(target, str) or not target.startswith("#/") or _ESCAPES & set(target):
             return None
         pay(1 + len(target) // _AT_ONCE)
         found: Any = self._root
@@ -150,8 +162,13 @@ class _Compiler:
             return None
         if _are_disjoint([_types_of(one) for one in found]):
             return _any_of([self.compile(one, depth + 1) for one in found])
-        for key in found[0].get("required", ()):
-            texts = [_texts_of(one, key) for one in found]
+        required = [_names(one.get("required", ())) for one in found]
+        for key in required[0]:
+            pay(1 + len(found))
+            texts = [
+                _texts_of(one, key) if key in names else frozenset[str]()
+                for one, names in zip(found, required, strict=True)
+            ]
             if _are_disjoint(texts):
                 inner = [self.compile(one, depth + 1) for one in found]
                 by_text = {
@@ -168,7 +185,7 @@ class _Compiler:
         known = {
             name: self.compile(one, depth + 1) for name, one in schema.get("properties", {}).items()
         }
-        required = frozenset(schema.get("required", ()))
+        required = _names(schema.get("required", ()))
         other = self.compile(schema.get("additionalProperties", True), depth + 1)
         if schema.get("additionalProperties") is False:
             other = _never
@@ -212,6 +229,7 @@ def _types(expected: Any) -> Accept:
 
 
 def _one_of(choices: list[Any]) -> Accept:
+    pay(len(choices))
     texts = frozenset(one for one in choices if isinstance(one, str))
     empty = any(one is None for one in choices)
     return lambda value: (
@@ -229,17 +247,19 @@ def _types_of(schema: dict[str, Any]) -> frozenset[str]:
 
 
 def _texts_of(schema: dict[str, Any], key: str) -> frozenset[str]:
-    """The texts of which a mapping must have one under a key; empty where it may have others, or none."""
+    """The texts of which a mapping must have one under a key that it must have; empty where it may have others."""
     properties = schema.get("properties")
     one = properties.get(key) if isinstance(properties, dict) else None
-    if (
-        schema.get("type") != "object"
-        or key not in schema.get("required", ())
-        or not isinstance(one, dict)
-    ):
+    if schema.get("type") != "object" or not isinstance(one, dict):
         return frozenset()
     choices = [one["const"]] if "const" in one else one.get("enum", [])
+    pay(len(choices))
     return frozenset(choices) if all(isinstance(text, str) for text in choices) else frozenset()
+
+
+def _names(wanted: Collection[str]) -> frozenset[str]:
+    pay(len(wanted))
+    return frozenset(wanted)
 
 
 def _are_disjoint(sets: list[frozenset[str]]) -> bool:
@@ -254,7 +274,7 @@ def _by_text(accepts: Mapping[str, Accept], key: str, value: Any) -> bool:
 
 def _format(name: Any) -> Accept | None:
     """A text of a format that takes few characters to judge; what has no check always fits."""
-    if name == "regex":
+    if name in _SLOW_FORMATS:
         return None
     function, raises = _FORMATS.get(name, (_anything, ()))
 
@@ -263,7 +283,7 @@ def _format(name: Any) -> Accept | None:
             return True
         if len(value) > _LONGEST_FORMATTED:
             return False
-        pay(_FORMATTING)
+        pay(_FORMATTING + len(value) // _FORMATTED_AT_ONCE)
         try:
             return bool(function(value))
         except raises:

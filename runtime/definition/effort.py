@@ -21,11 +21,15 @@ class TooCostly(Exception):
 
 
 @contextmanager
-def budget(units: int) -> Iterator[None]:
-    """Others wait: within, `pay` raises TooCostly when more than so much has been paid, `nobody_waits` at once."""
-    token = _left.set([units])
+def budget(units: int) -> Iterator[list[int]]:
+    """Others wait: within, `pay` raises TooCostly when more than so much has been paid, `nobody_waits` at once.
+
+    Gives a list with what is left.
+    """
+    left = [units]
+    token = _left.set(left)
     try:
-        yield
+        yield left
     finally:
         _left.reset(token)
 

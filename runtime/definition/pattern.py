@@ -16,6 +16,9 @@ _SMALL_BYTES: Final = (
     1 << 16
 )  # What the program of a small pattern may take; compiling stops there.
 _COMPILING: Final = 500
+_DEAR: Final = re2.compile(
+    r"\\[pP]|\(\?[a-zA-Z]*i"
+)  # Classes of Unicode, which a few signs make large.
 _AT_ONCE: Final = 80  # Steps of a program through characters, for one unit of the budget.
 
 Matches = Callable[[str], bool]
@@ -46,7 +49,7 @@ def linear_pattern(text: str) -> Matches:
 
 def small_pattern(text: str) -> Matches | None:
     """The same for a pattern that is cheap to compile, which pays for each match by its size; None for others."""
-    if len(text) > _SMALL:
+    if len(text) > _SMALL or _DEAR.search(text):
         return None
     compiled = _small(text)
     if compiled is None:

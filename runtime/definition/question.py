@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
 
 from runtime.abi.catalog import Catalog
 from runtime.abi.surroundings import Surroundings
 from runtime.definition.params import apply_schema
 from runtime.definition.validate import Validation, validate
-from runtime.model.values import Json
 from runtime.model.workflow import DefinitionFormat
 
 
 @dataclass(frozen=True, slots=True)
 class InputQuestion:
-    """Whether an input fits the params: answered by the input with its defaults; raises Invalid."""
+    """Whether an input fits the params; raises Invalid. All is JSON text, which a server reads in no time."""
 
     digest: str
-    schema: Json
-    input: Json
+    schema: str
+    input: str
 
-    def answer(self, _catalog: Catalog) -> Json:
-        """The input with defaults."""
-        return apply_schema(self.digest, self.schema, self.input)
+    def answer(self, _catalog: Catalog) -> str | None:
+        """The input with defaults; None when it has all that it needs."""
+        given = json.loads(self.input)
+        filled = apply_schema(self.digest, json.loads(self.schema), given)
+        return None if filled == given else json.dumps(filled)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +36,17 @@ class DocumentQuestion:
     publishing: bool
     surroundings: Surroundings
 
-    def answer(self, catalog: Catalog) -> Validation:
-        """Its findings, and what became of it."""
-        return validate(
+    def answer(self, catalog: Catalog) -> tuple[Validation, str | None]:
+        """What became of it, and its definition as JSON: both are large where their objects travel."""
+        found = validate(
             self.source,
             self.format,
             catalog,
             publishing=self.publishing,
             surroundings=self.surroundings,
         )
+        definition = None if found.definition is None else json.dumps(found.definition)
+        return replace(found, definition=None, plan=None), definition
 
 
 Question = InputQuestion | DocumentQuestion

@@ -1,18 +1,22 @@
-"""Judges: a few processes of their own in which somebody's data is judged by somebody's schema.
+"""Judges: processes of their own in which somebody's data is judged by somebody's schema.
 
 The library that judges was not made for hostile schemas, so it never runs in a server: a judge has some seconds for a
-question and so much memory, and is ended and replaced when that is not enough. Judges are started when the first
-question comes. A tenant occupies one of them at most, so its slow questions keep no other tenant waiting.
+question and so much memory, and is ended and replaced when that is not enough. There are two. The first takes every
+question and has half a second for it, so nobody waits long for it; what takes longer is asked again of the second,
+where slow questions wait for each other. A tenant has one question with them at a time. They are started when the first
+question comes.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import pickle
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Any, BinaryIO, Final
 from uuid import UUID
 
@@ -29,60 +33,74 @@ from runtime.definition import (
     budget,
     validate,
 )
-from runtime.model.errors import Exhausted, Invalid, Problem, Unavailable
+from runtime.model.errors import Exhausted, Invalid, MaestroError, Problem, Unavailable
 from runtime.model.plan import Plan
 from runtime.model.values import Json
 from runtime.model.workflow import DefinitionFormat
 from runtime.telemetry.log import get_logger, log_descriptor
 
 SECONDS: Final = 10.0  # For one question, as for one simulation.
+_FIRST_SECONDS: Final = 0.5
+_WAIT_SECONDS: Final = 30.0  # For the questions of others, and one's own that came before.
 _START_SECONDS: Final = 60.0
-_AT_ONCE: Final = 2
 _WAITING: Final = 32  # Questions of one tenant, with the one that is being answered.
 _LENGTH_BYTES: Final = 8
-_SMALL: Final = 8_192  # Characters of a document that may be looked at here: some milliseconds.
-_LARGE_ANSWER: Final = 65_536
+_LARGE: Final = 262_144  # Characters of a document that takes more than the first judge has for it.
+_SMALL: Final = 2_048  # Characters of a document that may be looked at here: some milliseconds.
+_MUCH: Final = 1_000  # Units of the budget, after which others get their turn.
 
 _log = get_logger("judges")
 
 
 class Judges:
-    """The judges of one server. `command` is the process that judges; `seconds` is what it has for a question."""
+    """The judges of one server. `command` is the process that judges; `seconds` is what one has for a question."""
 
     def __init__(
         self,
         catalog: Catalog,
         *,
         seconds: float = SECONDS,
+        first_seconds: float = _FIRST_SECONDS,
+        wait_seconds: float = _WAIT_SECONDS,
         command: tuple[str, ...] = (sys.executable, "-m", "runtime.judge"),
     ) -> None:
         self._catalog = catalog
-        self._seconds = seconds
-        self._command = command
-        self._places = asyncio.Semaphore(_AT_ONCE)
+        self._wait_seconds = wait_seconds
+        self._first = _Place(catalog, command, min(first_seconds, seconds))
+        self._second = _Place(catalog, command, seconds)
         self._turns: dict[UUID, asyncio.Lock] = {}
         self._waiting: Counter[UUID] = Counter()
-        self._idle: list[_Judge] = []
-        self._all: set[_Judge] = set()
-        self._is_closed = False
 
     @property
     def pids(self) -> tuple[int, ...]:
         """The processes that run now."""
-        return tuple(judge.pid for judge in self._all if judge.lives)
+        return self._first.pids + self._second.pids
 
     async def input(self, tenant_id: UUID, plan: Plan, given: Json) -> Json:
         """An input with its defaults; raises Invalid, also for what takes too long to judge."""
         try:
-            return apply_params(plan, given, quickly=True)
+            with budget(QUICK) as left:
+                found = apply_params(plan, given)
         except TooCostly:
-            question = InputQuestion(plan.digest.text, plan.params_schema, given)
+            return await self._asked(tenant_id, plan, given)
+        if QUICK - left[0] > _MUCH:
+            await asyncio.sleep(0)  # A thousand of them in one request keep nobody waiting for all.
+        return found
+
+    async def _asked(self, tenant_id: UUID, plan: Plan, given: Json) -> Json:
+        def question() -> Question:
+            schema = json.dumps(plan.params_schema)
+            return InputQuestion(plan.digest.text, schema, json.dumps(given))
+
         try:
-            found: Json = await self._ask(tenant_id, question)
+            filled: str | None = await self._ask(tenant_id, question)
         except TooCostly:
             message = "the input is too large for its schema: checking it takes too long"
             raise Invalid([Problem("params", message, path=("input",))]) from None
-        return found
+        except RecursionError:
+            message = "the input is nested too deeply"
+            raise Invalid([Problem("params", message, path=("input",))]) from None
+        return given if filled is None else json.loads(filled)
 
     async def document(
         self,
@@ -93,53 +111,50 @@ class Judges:
         publishing: bool,
         surroundings: Surroundings,
     ) -> Validation:
-        """The findings in a document."""
+        """The findings in a document, and its definition. Without a plan: who wants that one compiles it aside."""
         with suppress(TooCostly):
-            if len(source) <= _SMALL:
+            if len(source) <= _SMALL and not ("&" in source and "*" in source):
                 with budget(QUICK):
-                    return validate(
+                    found = validate(
                         source,
                         format,
                         self._catalog,
                         publishing=publishing,
                         surroundings=surroundings,
                     )
+                return replace(found, plan=None)
         question = DocumentQuestion(source, format, publishing, surroundings)
         try:
-            found: Validation = await self._ask(tenant_id, question)
+            found, definition = await self._ask(
+                tenant_id, lambda: question, is_large=len(source) > _LARGE
+            )
         except TooCostly:
             hint = "fewer and simpler schemas, patterns and defaults"
             message = "checking this document takes too long"
-            found = Validation((Problem("too-large", message, line=1, column=1, hint=hint),))
-        return found
+            return Validation((Problem("too-large", message, line=1, column=1, hint=hint),))
+        judged: Validation = found
+        return replace(judged, definition=definition and json.loads(definition))
 
     async def close(self) -> None:
         """End all judges; whoever waits for one is told that nobody answers."""
-        self._is_closed = True
-        for judge in self._all:
-            judge.kill()
-        await asyncio.gather(*(judge.gone() for judge in self._all))
-        self._all.clear()
-        self._idle.clear()
+        await asyncio.gather(self._first.close(), self._second.close())
 
-    async def _ask(self, tenant_id: UUID, question: Question) -> Any:
+    async def _ask(
+        self, tenant_id: UUID, question: Callable[[], Question], *, is_large: bool = False
+    ) -> Any:
         """The answer; raises Invalid, or TooCostly when there is none in time."""
-        message = pickle.dumps(question)
-        async with self._turn(tenant_id), self._judge() as judge:
+        deadline = asyncio.get_running_loop().time() + self._wait_seconds
+        async with self._turn(tenant_id, deadline):
+            message = pickle.dumps(question())
             try:
-                async with asyncio.timeout(self._seconds):
-                    answer = await judge.ask(message)
-            except TimeoutError:
-                _log.warning("judge_too_slow", pid=judge.pid, tenant=str(tenant_id))
-                raise TooCostly from None
-            except (EOFError, ConnectionError) as error:
-                self._refuse_closed()
-                _log.warning("judge_died", pid=judge.pid, tenant=str(tenant_id))
-                raise TooCostly from error
-        if len(answer) > _LARGE_ANSWER:
-            found, problems = await asyncio.to_thread(pickle.loads, answer)
-        else:
-            found, problems = pickle.loads(answer)  # noqa: S301 - from a process of our own
+                if is_large:
+                    raise TooCostly
+                answer = await self._first.ask(message, deadline)
+            except TooCostly:
+                answer = await self._second.ask(message, deadline)
+        found, problems = pickle.loads(answer)  # noqa: S301 - from a process of our own
+        if type(problems) is str:
+            raise RuntimeError(f"a judge failed by {problems}")
         if problems is None:
             return found
         if not problems:
@@ -147,38 +162,73 @@ class Judges:
         raise Invalid(problems)
 
     @asynccontextmanager
-    async def _turn(self, tenant_id: UUID) -> AsyncIterator[None]:
-        """One question of a tenant after the other; raises Exhausted when many wait already."""
+    async def _turn(self, tenant_id: UUID, deadline: float) -> AsyncIterator[None]:
+        """One question of a tenant after the other; raises Exhausted when many wait already, or for long."""
         if self._waiting[tenant_id] >= _WAITING:
-            raise Exhausted(
-                "Many inputs and documents of yours are being checked already; try again when they are.",
-                reason="TOO_MANY_CHECKS",
-            )
+            raise _many()
         turn = self._turns.setdefault(tenant_id, asyncio.Lock())
         self._waiting[tenant_id] += 1
         try:
-            async with turn:
+            async with _held(turn, deadline, _many):
                 yield
         finally:
             self._waiting[tenant_id] -= 1
             if not self._waiting[tenant_id]:
                 del self._waiting[tenant_id], self._turns[tenant_id]
 
-    @asynccontextmanager
-    async def _judge(self) -> AsyncIterator[_Judge]:
-        """A judge to ask; one that was left in the middle of an answer is ended."""
-        async with self._places:
-            self._refuse_closed()
-            self._all = {judge for judge in self._all if judge.lives}
-            self._idle = [judge for judge in self._idle if judge.lives]
-            judge = self._idle.pop() if self._idle else await self._start()
-            try:
-                yield judge
-            finally:
-                if judge.is_ready and not self._is_closed:
-                    self._idle.append(judge)
-                elif not self._is_closed:
-                    judge.kill()
+
+class _Place:
+    """Where one judge at a time answers, within so many seconds."""
+
+    def __init__(self, catalog: Catalog, command: tuple[str, ...], seconds: float) -> None:
+        self._catalog = catalog
+        self._command = command
+        self._seconds = seconds
+        self._lock = asyncio.Lock()
+        self._judge: _Judge | None = None
+        self._is_closed = False
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The process that runs now, if one does."""
+        return (self._judge.pid,) if self._judge and self._judge.lives else ()
+
+    async def ask(self, message: bytes, deadline: float) -> bytes:
+        """The answer; raises TooCostly when it takes too long, and Unavailable when nobody can be asked by then."""
+        async with _held(self._lock, deadline, _nobody):
+            # A judge that was ended from outside says nothing about the question: once more, of a fresh one.
+            for _ in range(2):
+                judge = await self._ready()
+                try:
+                    async with asyncio.timeout(self._seconds):
+                        return await judge.ask(message)
+                except TimeoutError:
+                    _log.warning("judge_too_slow", pid=judge.pid, seconds=self._seconds)
+                    raise TooCostly from None
+                except (EOFError, ConnectionError):
+                    self._refuse_closed()
+                    _log.warning("judge_died", pid=judge.pid)
+                finally:
+                    if not judge.is_ready:
+                        judge.kill()
+            raise TooCostly
+
+    async def close(self) -> None:
+        """End it, and let nobody start another."""
+        self._is_closed = True
+        if self._judge:
+            self._judge.kill()
+        async with self._lock:
+            if self._judge:
+                self._judge.kill()
+                await self._judge.gone()
+
+    async def _ready(self) -> _Judge:
+        """The judge that is there, or a fresh one."""
+        self._refuse_closed()
+        if self._judge is None or not (self._judge.lives and self._judge.is_ready):
+            self._judge = await self._start()
+        return self._judge
 
     async def _start(self) -> _Judge:
         try:
@@ -192,9 +242,9 @@ class Judges:
         except OSError as error:
             _log.error("judge_not_started", reason=str(error))
             raise _nobody() from error
-        judge = _Judge(process)
-        self._all.add(judge)
+        self._judge = judge = _Judge(process)
         try:
+            self._refuse_closed()
             async with asyncio.timeout(_START_SECONDS):
                 await judge.ask(pickle.dumps((self._catalog, self._seconds)))
         except BaseException as error:
@@ -263,7 +313,31 @@ def read_framed(stream: BinaryIO) -> bytes | None:
     return body if len(body) == length else None
 
 
+@asynccontextmanager
+async def _held(
+    lock: asyncio.Lock, deadline: float, refusal: Callable[[], MaestroError]
+) -> AsyncIterator[None]:
+    """A lock that was to be had before the deadline, of the loop's clock."""
+    try:
+        async with asyncio.timeout_at(deadline):
+            await lock.acquire()
+    except TimeoutError:
+        raise refusal() from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _many() -> Exhausted:
+    return Exhausted(
+        "Many inputs and documents of yours are being checked already; try again when they are.",
+        reason="TOO_MANY_CHECKS",
+    )
+
+
 def _nobody() -> Unavailable:
     return Unavailable(
-        "What needs a closer look can't be checked at the moment; try again.", reason="NO_JUDGE"
+        "This input or document needs a closer check, which nobody can make at the moment; try again.",
+        reason="NO_JUDGE",
     )

@@ -8,8 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 from runtime.abi.catalog import Catalog
@@ -21,9 +20,6 @@ from runtime.model.values import SemVer
 from runtime.model.workflow import WorkflowVersion
 from runtime.model.workflow_diff import Compatibility, DefinitionDiff, VersionBump
 from runtime.store.workflow import Draft, WorkflowStore
-
-# Of both versions together; comparing more takes longer than others should wait for.
-_MANY_STEPS: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +89,8 @@ class Publisher:
         return Publication(made, created=True, version=wanted, before=before, diff=diff)
 
     async def compare(self, before: Any, after: Any) -> DefinitionDiff:
-        """What differs; large definitions are compared in a thread, for others must not wait for it."""
-        work = partial(diff_definitions, before, after, self._catalog())
-        size = len(before.get("steps", ())) + len(after.get("steps", ()))
-        return work() if size <= _MANY_STEPS else await asyncio.to_thread(work)
+        """What differs; compared in a thread, since a definition of one step can be large, and others wait."""
+        return await asyncio.to_thread(diff_definitions, before, after, self._catalog())
 
     async def _next(
         self,

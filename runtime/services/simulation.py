@@ -148,13 +148,15 @@ class SimulationService:
             )
         if asked.source is not None:
             found = await self._workflows.validate(who, asked.source, asked.format)
-            if found.plan is None:
+            if found.definition is None or found.digest is None:
                 raise Invalid(found.problems)
-            return found.plan, found.problems
+            plan = await asyncio.to_thread(compile_plan, found.definition, found.digest)
+            return plan, found.problems
         version = await self._version(who, asked)
         if not isinstance(version.definition, dict):
             raise NotFound("This version has no definition.", reason="VERSION_NOT_FOUND")
-        return compile_plan(version.definition, version.digest), ()
+        plan = await asyncio.to_thread(compile_plan, version.definition, version.digest)
+        return plan, ()
 
     async def _version(self, who: Principal, asked: SimulationRequest) -> WorkflowVersion:
         """The version that is named, else what new executions take, else the draft."""

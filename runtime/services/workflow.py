@@ -205,8 +205,7 @@ class WorkflowService:
         check_description(display_name, description, labels)
         asked = [name, source, format, display_name, description, labels, namespace]
         draft, validation = await self._draft(who, source, format, name)
-        plan_labels = validation.plan.labels if validation.plan else {}
-        plan_space = validation.plan.namespace if validation.plan else None
+        own: Any = validation.definition or {}
         made = self._new_id()
         async with self._database.tenant(who.tenant_id) as connection, connection.transaction():
             first = await _claimed(connection, who, _CREATE, key, asked, made)
@@ -215,11 +214,11 @@ class WorkflowService:
                     connection,
                     made,
                     who.tenant_id,
-                    namespace or plan_space or "default",
+                    namespace or own.get("namespace") or "default",
                     name,
                     display_name=display_name,
                     description=description,
-                    labels=plan_labels if labels is None else plan_labels | labels,
+                    labels=own.get("labels", {}) | (labels or {}),
                     region=None,
                     draft=draft,
                     actor=who.actor,

@@ -16,6 +16,8 @@ from runtime.model.workflow import VersionState
 from runtime.store.pool import Database
 from runtime.store.statements import statements
 
+_MANY_STEPS: Final = 200
+_MOST_STEPS: Final = 100_000  # Of all plans that are kept: a step takes some KiB.
 _PLAN: Final = statements("workflow")["plan"]
 _VERSIONS: Final = statements("workflow")["versions_to_start"]
 
@@ -39,6 +41,7 @@ class PlanStore:
         """`copies` hold copies of the catalog, for when it is away."""
         self._sources = (database, *copies)
         self._limit = limit
+        self._steps = 0
         self._plans: OrderedDict[UUID, Plan] = OrderedDict()
         self._loading: dict[UUID, asyncio.Task[Plan]] = {}
 
@@ -67,10 +70,19 @@ class PlanStore:
             raise NotFound(
                 f"There is no workflow version {version_id}.", reason="VERSION_NOT_FOUND"
             )
-        plan = compile_plan(row["definition"], Digest(row["digest"]))
+        definition, digest = row["definition"], Digest(row["digest"])
+        # Of as many steps as others should not wait for.
+        if len(definition.get("steps", ())) <= _MANY_STEPS:
+            plan = compile_plan(definition, digest)
+        else:
+            plan = await asyncio.to_thread(compile_plan, definition, digest)
         self._plans[version_id] = plan
-        while len(self._plans) > self._limit:
-            self._plans.popitem(last=False)
+        self._steps += len(plan.steps)
+        while len(self._plans) > self._limit or (
+            self._steps > _MOST_STEPS and len(self._plans) > 1
+        ):
+            _, oldest = self._plans.popitem(last=False)
+            self._steps -= len(oldest.steps)
         return plan
 
     async def versions(self, tenant: UUID, namespace: str, name: str) -> list[PublishedVersion]:

@@ -28,6 +28,7 @@ from runtime.model.workflow import (
     WorkflowStatus,
 )
 from runtime.services.publishing import Number
+from runtime.store.plan import PlanStore
 from tests import make
 from tests.integration.services.conftest import NOOP, document
 
@@ -418,3 +419,25 @@ async def test_published_workflows_and_their_versions_are_known_when_they_are_ca
 
     assert {one.rule for one in fine.problems} == {"not-in-this-version"}
     assert {one.rule for one in late.problems} == {"not-in-this-version", "unknown-workflow"}
+
+
+async def test_plans_are_kept_while_there_is_room_for_their_steps(room, monkeypatch):
+    """Large ones, which are compiled aside, and small ones count alike."""
+    monkeypatch.setattr("runtime.store.plan._MOST_STEPS", 450)
+    plans = PlanStore(room.engine.database)
+    ids = []
+    for number, many in enumerate((300, 100, 20, 400)):
+        steps = [{"id": f"s{step}", "uses": "core.noop@1"} for step in range(many)]
+        ids.append((await room.publish(f"w{number}", steps=steps)).workflow.current_version_id)
+
+    found = [await plans.get(one) for one in ids]
+
+    assert [len(plan.steps) for plan in found] == [300, 100, 20, 400]
+    assert [
+        (await plans.get(one)) is plan for one, plan in zip(ids[2:], found[2:], strict=True)
+    ] == [
+        True,
+        True,
+    ]
+    again = await plans.get(ids[0])
+    assert (again is found[0], len(again.steps)) == (False, 300)

@@ -96,8 +96,28 @@ HOSTILE = {
     "a long reference": (of({"items": {"$ref": "#/$defs/" + "%41" * 33_000}}, **{"$defs": {"A" * 33_000: {}}}), [1] * 3_000),
     "a long text in a list": (of({"allOf": [{"uniqueItems": True}] * 1_000}), [["\x7f" * 900_000]]),
     "itself": (of({"not": {"$ref": "#/properties/v"}}), 1),
+    "a union of many under many names": (of({"oneOf": [{"required": [f"k{i}" for i in range(5_000)]}, *[{}] * 1_000]}), 1),
+    "many references to a long list": (of({"allOf": [{"$ref": "#/$defs/e"}] * 1_000}, **{"$defs": {"e": {"enum": [f"{i}" for i in range(100_000)]}}}), "1"),
+    "many references to many names": (of({"allOf": [{"$ref": "#/$defs/e"}] * 1_000}, **{"$defs": {"e": {"required": [*WIDE] * 10}}}), {}),
+    "names of hosts in all scripts": (of({"items": {"format": "idn-hostname"}}), ["\u3042.example"] * 3_000),
+    "texts with a format": (of({"items": {"format": "uuid"}}), ["0f000000-0000-0000-0000-000000000001"] * 3_000),
+    "small patterns that are large": (of({"allOf": [{"pattern": "\\PL" * 60 + f"{i}"} for i in range(37)]}), "x"),
+    "small patterns of any case": (of({"allOf": [{"pattern": "(?i:k)" * 30 + f"{i}"} for i in range(37)]}), "x"),
     "missing keys": (of({"items": {"required": [*WIDE, *(f"z{i}" for i in range(200))]}}), [WIDE] * 20),
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["a/b", "a b", "a~b"])
+def test_an_escaped_reference_is_not_taken_for_a_plain_one(name, plan_of):
+    """RFC 6901, section 3, and RFC 3986, section 2.1."""
+    escaped = name.replace("~", "~0").replace("/", "~1").replace(" ", "%20")
+    schema = of({"$ref": f"#/$defs/{escaped}"}, **{"$defs": {name: INTEGER, escaped: {}}})
+
+    assert apply_params(plan_of(schema), {"v": 1}) == {"v": 1}
+    with pytest.raises(Invalid):
+        apply_params(plan_of(schema), {"v": "x"})
+    with pytest.raises(Invalid):
+        apply_params(plan_of(of({"items": schema["properties"]["v"]}, **schema)), {"v": ["x"] * 60})
 
 
 @pytest.mark.parametrize("name", HOSTILE)

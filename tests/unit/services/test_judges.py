@@ -5,32 +5,37 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
 
 from runtime.abi.surroundings import NOTHING_KNOWN
 from runtime.connectors.registry import Registry
-from runtime.definition import TooCostly, validate
+from runtime.definition import Question, TooCostly, validate
 from runtime.model.errors import Exhausted, Invalid, Unavailable
 from runtime.model.plan import Plan
 from runtime.model.values import Digest
 from runtime.model.workflow import DefinitionFormat
 from runtime.services.judges import Judges
-from tests.support.greedy import Greedy
 from tests.support.processes import eventually
+from tests.support.questions import Faulty, Greedy
 
 CATALOG = Registry.load().catalog()
 ONE, OTHER = UUID(int=1), UUID(int=2)
 INTEGER: Any = {"type": "integer"}
 # Minutes: the library looks each keyword up for each element.
 ENDLESS: Any = {"items": {f"x{i}": 1 for i in range(10_000)}}
-MANY = {"v": [1] * 100_000}
+MANY: Any = {"v": [1] * 100_000}
+# Of no kind that a server asks.
+FAULTY, MORE, LESS = (
+    cast("Question", one) for one in (Faulty("secret"), Greedy(2 << 30), Greedy(10))
+)
 PARAMS_TOO_LONG = "the input is too large for its schema: checking it takes too long"
 
 
@@ -62,24 +67,57 @@ async def refused(asked: asyncio.Task[Any]) -> list[str]:
     return [one.message for one in caught.value.problems]
 
 
-async def test_what_would_run_for_minutes_is_refused_and_keeps_nobody_waiting(judges):
-    """Two at once of one tenant: another tenant is answered by the second judge, and the loop goes on."""
-    endless, small = plan_of(ENDLESS), plan_of(INTEGER)
-    started = [asyncio.create_task(judges.input(who, small, {"v": "x"})) for who in (ONE, OTHER)]
-    assert [len(await refused(one)) for one in started] == [1, 1]
-    begun = judges.pids
-    slow = [asyncio.create_task(judges.input(ONE, endless, MANY)) for _ in range(2)]
-    await asyncio.sleep(0)
+async def test_what_would_run_for_minutes_is_refused(judges):
+    """First by the one who asks everything, then by the one who has time."""
+    asked = asyncio.create_task(judges.input(ONE, plan_of(ENDLESS), MANY))
+    begun = set[int]()
 
-    with pytest.raises(Invalid) as caught:
-        await judges.input(OTHER, small, {"v": "x"})
-    assert [one.path for one in caught.value.problems] == [("input", "v")]
-    assert await judges.input(ONE, small, {"v": 1}) == {"v": 1}
-    assert not any(one.done() for one in slow)
+    def is_done() -> bool:
+        begun.update(judges.pids)
+        return asked.done()
 
-    assert [await refused(one) for one in slow] == [[PARAMS_TOO_LONG]] * 2
+    await eventually(is_done)
+
+    assert await refused(asked) == [PARAMS_TOO_LONG]
     assert len(begun) == 2
     await eventually(lambda: not any(map(is_alive, begun)))
+
+
+async def test_slow_questions_wait_for_each_other_and_others_for_none_of_them():
+    """Three tenants at once with two each."""
+    judges = Judges(CATALOG, seconds=60.0, first_seconds=0.1)
+    endless, small = plan_of(ENDLESS), plan_of(INTEGER)
+    tenants = [UUID(int=number) for number in range(10, 13)]
+    slow = [
+        asyncio.create_task(judges.input(who, endless, MANY)) for who in tenants for _ in range(2)
+    ]
+    await eventually(lambda: len(judges.pids) == 2)
+
+    for _ in range(3):
+        with pytest.raises(Invalid) as caught:
+            await judges.input(OTHER, small, {"v": "x"})
+        assert [one.path for one in caught.value.problems] == [("input", "v")]
+    assert await judges.input(tenants[0], small, {"v": 1}) == {"v": 1}
+    assert not any(one.done() for one in slow)
+
+    await judges.close()
+    ends = await asyncio.gather(*slow, return_exceptions=True)
+    assert {type(error) for error in ends} == {Unavailable}
+
+
+async def test_who_waits_for_long_is_told_so():
+    """For the own questions before it, and for those of others."""
+    judges = Judges(CATALOG, seconds=60.0, first_seconds=0.1, wait_seconds=3.0)
+    endless = plan_of(ENDLESS)
+    asked = [asyncio.create_task(judges.input(who, endless, MANY)) for who in (ONE, ONE, OTHER)]
+
+    with pytest.raises(Exhausted, match="of yours"):
+        await asked[1]
+    with pytest.raises(Unavailable, match="closer check"):
+        await asked[2]
+    assert not asked[0].done()
+    await judges.close()
+    await asyncio.wait(asked)
 
 
 async def test_a_document_that_takes_too_long_has_that_as_its_finding(judges):
@@ -109,7 +147,8 @@ async def test_a_document_is_answered_as_it_would_be_here(judges):
             ONE, text, DefinitionFormat.JSON, publishing=True, surroundings=NOTHING_KNOWN
         )
 
-        assert found == validate(text, DefinitionFormat.JSON, CATALOG, publishing=True)
+        wanted = validate(text, DefinitionFormat.JSON, CATALOG, publishing=True)
+        assert found == replace(wanted, plan=None)
     assert len(judges.pids) == 1
 
 
@@ -118,8 +157,52 @@ async def test_what_is_usual_is_judged_here(judges):
 
     found = await judges.document(ONE, text, None, publishing=True, surroundings=NOTHING_KNOWN)
 
-    assert found.plan is not None
-    assert await judges.input(ONE, found.plan, {"a": "x"}) == {"a": "x", "b": 1}
+    plan = validate(text, None, CATALOG).plan
+    assert plan is not None
+    assert found.digest == plan.digest
+    assert await judges.input(ONE, plan, {"a": "x"}) == {"a": "x", "b": 1}
+    assert judges.pids == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "name: x\ndescription: &d d\nsteps: [{id: a, uses: core.set@1, with: {v: *d}}]",
+        "name: x\nsteps: [{id: a, uses: core.set@1, with: {v: " + "1" * 2_048 + "}}]",
+    ],
+    ids=["aliases multiply", "long"],
+)
+async def test_what_may_be_much_is_judged_elsewhere(judges, text):
+    found = await judges.document(ONE, text, None, publishing=False, surroundings=NOTHING_KNOWN)
+
+    assert found == replace(validate(text, None, CATALOG), plan=None)
+    assert len(judges.pids) == 1
+
+
+async def test_a_judge_that_was_ended_from_outside_says_nothing_about_the_question(judges):
+    plan = plan_of({"enum": [[1]]})
+    assert await judges.input(ONE, plan, {"v": [1]}) == {"v": [1]}
+    (first,) = judges.pids
+    os.kill(first, signal.SIGKILL)
+
+    assert await judges.input(ONE, plan, {"v": [1]}) == {"v": [1]}
+    assert first not in judges.pids
+
+
+async def test_a_fault_of_a_judge_is_ours_and_tells_no_words(judges):
+    with pytest.raises(RuntimeError, match=r"^a judge failed by KeyError$"):
+        await judges._ask(ONE, lambda: FAULTY)
+    assert await refused(asyncio.create_task(judges.input(ONE, plan_of(INTEGER), {"v": "x"})))
+
+
+async def test_no_judge_is_left_of_a_server_that_is_closed_while_it_starts_one(judges):
+    asked = asyncio.create_task(judges.input(ONE, plan_of(INTEGER), {"v": "x"}))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    await judges.close()
+
+    with pytest.raises(Unavailable):
+        await asked
     assert judges.pids == ()
 
 
@@ -134,11 +217,10 @@ async def test_who_goes_away_leaves_no_answer_to_the_next(judges):
 
 async def test_memory_has_an_end():
     judges = Judges(CATALOG)
-    question: Any = Greedy
     try:
         with pytest.raises(TooCostly):
-            await judges._ask(ONE, question(2 << 30))
-        assert await judges._ask(ONE, question(10)) == 10
+            await judges._ask(ONE, lambda: MORE)
+        assert await judges._ask(ONE, lambda: LESS) == 10
     finally:
         await judges.close()
 
@@ -184,9 +266,9 @@ async def test_a_judge_does_not_outlive_a_server_that_was_killed(is_busy):
 import asyncio
 from tests.unit.services.test_judges import *
 async def main():
-    judges = Judges(CATALOG, seconds=1.5)
+    judges = Judges(CATALOG, seconds=60, first_seconds=3.0)
     await asyncio.wait([asyncio.create_task(judges.input(ONE, plan_of(INTEGER), {{"v": "x"}}))])
-    (judge,) = judges._all
+    judge = judges._first._judge
     if {is_busy}:
         asking = asyncio.create_task(judges.input(ONE, plan_of(ENDLESS), MANY))
         written = judge._process.stdin.transport.get_write_buffer_size

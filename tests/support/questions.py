@@ -1,4 +1,4 @@
-"""A question to a judge whose answer takes more memory than there is for one."""
+"""Questions to a judge that nobody would ask."""
 
 from __future__ import annotations
 
@@ -15,3 +15,14 @@ class Greedy:
     def answer(self, _catalog: Any) -> int:
         """How many there were."""
         return len(bytearray(self.size))
+
+
+@dataclass(frozen=True)
+class Faulty:
+    """What fails with somebody's data in its words."""
+
+    data: str
+
+    def answer(self, _catalog: Any) -> None:
+        """It has no answer."""
+        raise KeyError(self.data)
