@@ -490,6 +490,7 @@ NOT_RUN_KINDS: Final = frozenset(StepKind) - {
     StepKind.WAIT,
     StepKind.GATEWAY,
     StepKind.MAP,
+    StepKind.WORKFLOW,
 }
 NOT_RUN_STEP_KEYS: Final = ("cache", "compensate", "runs_on", "policy")
 NOT_RUN_KEYS: Final = ("concurrency", "triggers", "on_failure")

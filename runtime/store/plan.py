@@ -86,7 +86,7 @@ class PlanStore:
         return plan
 
     async def versions(self, tenant: UUID, namespace: str, name: str) -> list[PublishedVersion]:
-        """What can be started of a workflow of a tenant: in the namespace if it is there, else in `default`.
+        """What can be started of a workflow of a tenant: that in the namespace, else in `default`, else in any.
 
         Highest first; none of a workflow that is archived, or of no such workflow.
         """

@@ -116,7 +116,7 @@ def parking_of(run: Run, now: float) -> Parking | None:
         return None
     if run.state.phase is Phase.STOPPING:
         # Whatever it was told: it waits for its children, which were told to end.
-        return _until(run, WaitKind.CHILD_EXECUTION, None, now)
+        return Parking(WaitKind.CHILD_EXECUTION, None)
     if run.state.is_paused:
         return _until(run, WaitKind.PAUSED, None, now)
     steps = run.prepared.program.steps

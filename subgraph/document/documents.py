@@ -75,8 +75,7 @@ class Operation:
     @property
     def kind(self) -> str:
         """`query`, `mutation` or `subscription`."""
-        operation = self.node.operation
-        return "query" if operation is OperationType.QUERY else operation.value
+        return self.node.operation.value
 
     @property
     def name(self) -> str | None:

@@ -147,11 +147,11 @@ select v.definition, v.digest, v.version from workflow_versions v where v.id = $
 
 -- name: versions_to_start
 -- Safe: a probe by name, then the order index of one workflow's versions, without what they say. Run as mc_engine. Where the
--- namespace has no workflow of this name, that of `default` is meant.
+-- namespace has no workflow of this name, the one is meant that validation finds: of `default`, else of the first that has one.
 with meant as (
   select w.id, w.namespace from workflows w
-   where w.tenant_id = $1 and w.name = $2 and w.namespace in ($3, 'default') and w.status <> 2
-   order by w.namespace <> $3 limit 1)
+   where w.tenant_id = $1 and w.name = $2 and w.status <> 2
+   order by w.namespace <> $3, w.namespace <> 'default', w.namespace limit 1)
 select v.id, v.workflow_id, m.namespace, v.version, v.state from meant m join workflow_versions v on v.workflow_id = m.id
  where v.state <> 3 order by v.version_order desc;
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
+import yaml
 
 from runtime.model.checkpoint import InboxKind
 from runtime.model.event import EventKind
@@ -31,7 +34,7 @@ def call(id: str, workflow: str, **more: Any) -> dict[str, Any]:
 
 
 async def publish(room: EngineRoom, steps: Any, **more: Any) -> UUID:
-    return await room.publish(steps, publishing=False, **more)
+    return await room.publish(steps, **more)
 
 
 async def children_of(room: EngineRoom, execution: UUID) -> list[UUID]:
@@ -105,7 +108,7 @@ async def test_the_version_is_pinned_when_the_child_starts(room: EngineRoom):
     for number in ("1.0.0", "1.2.0", "1.3.0-rc.1", "2.0.0"):
         await publish(room, one, name="counted", version=number)
     parents = [
-        await room.run([call("a", f"counted{wanted}")], publishing=False)
+        await room.run([call("a", f"counted{wanted}")])
         for wanted in ("@^1", "@1.0", "@2", "@1.0.0")
     ]
 
@@ -131,7 +134,7 @@ async def test_what_can_not_be_started_fails_its_step(room: EngineRoom, step: An
     room.worker()
     await publish(room, ECHO, name="echo", params=WORD, outputs=SAID)
 
-    parent = await room.run([step], publishing=False)
+    parent = await room.run([step])
 
     row = await room.row(parent)
     assert (row["status"], json.loads(row["error"])["type"]) == (FAILED, error)
@@ -144,8 +147,8 @@ async def test_a_deprecated_version_is_started_only_by_its_full_number(room: Eng
         await publish(room, [{"id": "n", "uses": "core.noop@1"}], name="old", version=number)
     await room.sql.execute("update workflow_versions set state = 2 where version = '1.1.0'")
 
-    first = await room.run([call("a", "old@^1")], publishing=False)
-    second = await room.run([call("a", "old@1.1.0")], publishing=False)
+    first = await room.run([call("a", "old@^1")])
+    second = await room.run([call("a", "old@1.1.0")])
 
     pinned = "select data ->> 'version' from execution_events where execution_id = $1 and kind = 37"
     assert await room.sql.fetchval(pinned, first) == "1.0.0"
@@ -159,7 +162,7 @@ async def test_a_child_of_another_tenant_is_not_found(room: EngineRoom):
         "update workflows set tenant_id = '01930000-0000-7000-8000-00000000bbbb' where name = 'echo'"
     )
 
-    parent = await room.run([call("a", "echo", input={"word": "x"})], publishing=False)
+    parent = await room.run([call("a", "echo", input={"word": "x"})])
 
     assert json.loads((await room.row(parent))["error"])["type"] == "workflow.not_found"
 
@@ -172,7 +175,7 @@ async def test_the_failure_of_a_child_is_that_of_its_step_and_a_retry_starts_ano
     await publish(room, broken, name="broken")
     retry = {"max_attempts": 2, "initial": "10ms", "on": ["Poor"]}
 
-    parent = await room.run([call("a", "broken", retry=retry)], publishing=False)
+    parent = await room.run([call("a", "broken", retry=retry)])
 
     row = await room.row(parent)
     error = json.loads(row["error"])
@@ -331,3 +334,16 @@ async def test_the_children_of_a_dead_letter_are_cancelled(room: EngineRoom):
     room.wakeup.publish_inbox(0, [child])
 
     assert await room.finished(child) is CANCELLED
+
+
+async def test_the_example_of_the_guide_does_what_it_says(room: EngineRoom):
+    room.worker()
+    page = (Path(__file__).resolve().parents[3] / "docs/guides/children.md").read_text("utf-8")
+    [(_, child), (says, parent)] = re.findall(
+        r"^```yaml workflow ?(?:runs=)?(.*?)\n(.*?)^```", page, re.MULTILINE | re.DOTALL
+    )
+    await room.publish(**yaml.safe_load(child))
+
+    execution = await room.run(**yaml.safe_load(parent))
+
+    assert json.loads((await room.row(execution))["output"]) == json.loads(says)

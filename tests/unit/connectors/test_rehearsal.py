@@ -387,3 +387,17 @@ def test_what_takes_too_long_in_a_list_is_broken_off():
         is_over=lambda: next(looks, None) is None,
     )
     assert (found.status, found.stopped) == (ExecutionStatus.RUNNING, "it took too long")
+
+
+def test_a_child_is_answered_like_a_task():
+    source = """
+name: above
+steps:
+  - {id: call, type: workflow, workflow: "below@^1", input: {n: "{{ 1 + 1 }}"}, timeout: 1h, on_error: continue}
+outputs: {got: "{{ steps.call.output.word | default('nothing') }}"}
+"""
+    mocked = simulated(source, mocks={"call": {"word": "hello"}})
+    failed = simulated(source, fails={"call": Failing()})
+
+    assert (mocked.status, mocked.output) == (ExecutionStatus.COMPLETED, {"got": "hello"})
+    assert (failed.status, failed.output) == (ExecutionStatus.COMPLETED, {"got": "nothing"})

@@ -1,0 +1,97 @@
+"""Children in the graph: the way down and up, why a parent waits, and nothing of what another tenant has."""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import UUID
+
+from tests.http.serving import Served
+from tests.support.steps import CALLS
+
+CHILD = """
+name: below
+version: 1.2.0
+params: {word: string}
+steps: [{id: gate, uses: probe.gate@1, with: {marker: below, value: "{{ params.word }}"}}]
+outputs: {said: "{{ steps.gate.output }}"}
+"""
+PARENT = """
+name: above
+version: 1.0.0
+steps:
+  - {id: call, type: workflow, workflow: "below@^1", input: {word: hello}}
+  - {id: after, uses: core.noop@1, depends_on: [call]}
+outputs: {got: "{{ steps.call.output.said }}"}
+"""
+FAMILY = """query ($id: ID!) { execution(id: $id) { status output parent { id } blockedBy { cause }
+  waitingFor { kind } steps { stepKey status output input childExecution { id status
+    trigger { kind } workflowVersion { version } parent { id status } } blockedBy { cause since summary } } } }"""
+
+
+async def begun(server: Served) -> str:
+    CALLS.clear()
+    await server.publish(CHILD, "below")
+    await server.publish(PARENT, "above")
+    async with server.client() as session:
+        one = await server.enqueue(session, workflowName="above")
+    async with asyncio.timeout(20):
+        await CALLS.begun["below"].wait()
+    return str(one)
+
+
+async def test_a_parent_shows_its_child_and_the_child_its_parent(
+    server: Served, worker: None
+) -> None:
+    parent = await begun(server)
+    who = await server.rt.authenticator.principal(server.bearer()["Authorization"], None)
+    async with asyncio.timeout(20):
+        async for event in server.rt.services.executions.watch(who, UUID(parent)):
+            if event.kind.word == "execution_waiting":
+                break
+
+    found = (await server.ask(FAMILY, {"id": parent})).body["data"]["execution"]
+
+    call, after = found["steps"]
+    child = call["childExecution"]
+    assert (found["status"], found["waitingFor"], found["parent"]) == (
+        "WAITING",
+        {"kind": "CHILD_EXECUTION"},
+        None,
+    )
+    assert (found["blockedBy"]["cause"], call["blockedBy"]["cause"]) == ("CHILD", "CHILD")
+    assert child["id"] in call["blockedBy"]["summary"]
+    assert (call["status"], call["input"]) == ("WAITING", {"word": "hello"})
+    assert (child["status"], child["trigger"], child["workflowVersion"]) == (
+        "RUNNING",
+        {"kind": "PARENT"},
+        {"version": "1.2.0"},
+    )
+    assert child["parent"] == {"id": parent, "status": "WAITING"}
+    assert after["childExecution"] is None
+
+    CALLS.gates["below"].set()
+    async with asyncio.timeout(20):
+        async for _ in server.rt.services.executions.watch(who, UUID(parent)):
+            continue
+
+    found = (await server.ask(FAMILY, {"id": parent})).body["data"]["execution"]
+    assert (found["status"], found["output"]) == ("COMPLETED", {"got": "hello"})
+    assert found["steps"][0]["output"] == {"said": "hello"}
+    assert found["steps"][0]["childExecution"]["status"] == "COMPLETED"
+
+
+async def test_a_child_that_is_kept_no_longer_is_null(server: Served, worker: None) -> None:
+    parent = await begun(server)
+    CALLS.gates["below"].set()
+    who = await server.rt.authenticator.principal(server.bearer()["Authorization"], None)
+    async with asyncio.timeout(20):
+        async for _ in server.rt.services.executions.watch(who, UUID(parent)):
+            continue
+    found = (await server.ask(FAMILY, {"id": parent})).body["data"]["execution"]
+    child = found["steps"][0]["childExecution"]["id"]
+    async with server.rt.database.worker() as connection:
+        await connection.execute("delete from workflow_executions where id = $1", UUID(child))
+
+    found = (await server.ask(FAMILY, {"id": parent})).body["data"]["execution"]
+
+    assert (found["steps"][0]["childExecution"], found["output"]) == (None, {"got": "hello"})
