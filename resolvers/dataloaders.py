@@ -12,8 +12,7 @@ from functools import cached_property
 from typing import Final, TypeVar
 from uuid import UUID
 
-from strawberry.dataloader import DataLoader
-
+from resolvers.batch import Batch
 from runtime.definition import Validation, compile_plan
 from runtime.model.blocker import Standing
 from runtime.model.dead_letter import DeadLetter, DeadLetterId
@@ -63,34 +62,34 @@ class Loaders:
         self._allowance = Allowance()
 
     @cached_property
-    def workflow(self) -> DataLoader[UUID, Workflow | None]:
+    def workflow(self) -> Batch[UUID, Workflow | None]:
         """Workflows by id."""
         return _by(lambda keys: self._workflows.get_many(self._who, keys))
 
     @cached_property
-    def workflow_by_name(self) -> DataLoader[str, Workflow | None]:
+    def workflow_by_name(self) -> Batch[str, Workflow | None]:
         """Workflows by name."""
         return _by(lambda keys: self._workflows.get_many_by_name(self._who, keys))
 
     @cached_property
-    def version(self) -> DataLoader[UUID, WorkflowVersion | None]:
+    def version(self) -> Batch[UUID, WorkflowVersion | None]:
         """Versions by id."""
         return _by(lambda keys: self._workflows.versions_by_id(self._who, keys))
 
     @cached_property
-    def current_version(self) -> DataLoader[UUID, WorkflowVersion | None]:
+    def current_version(self) -> Batch[UUID, WorkflowVersion | None]:
         """The current version of each workflow."""
         return _by(lambda keys: self._workflows.current_versions(self._who, keys))
 
     @cached_property
-    def plan(self) -> DataLoader[WorkflowVersion, Plan | None]:
+    def plan(self) -> Batch[WorkflowVersion, Plan | None]:
         """The plan of each version."""
-        return DataLoader(_plans, cache_key_fn=lambda version: version.digest)
+        return Batch(_plans, known_by=lambda version: version.digest)
 
     @cached_property
-    def validation(self) -> DataLoader[tuple[str, DefinitionFormat | None], Validation]:
+    def validation(self) -> Batch[tuple[str, DefinitionFormat | None], Validation]:
         """What validating each document finds: once per request, however many of its fields ask for the same."""
-        return DataLoader(self._validations)
+        return Batch(self._validations)
 
     async def _validations(
         self, keys: list[tuple[str, DefinitionFormat | None]]
@@ -105,9 +104,9 @@ class Loaders:
         return found
 
     @cached_property
-    def diff(self) -> DataLoader[tuple[UUID, SemVer, SemVer | None], WorkflowDiff]:
+    def diff(self) -> Batch[tuple[UUID, SemVer, SemVer | None], WorkflowDiff]:
         """What differs between two versions of a workflow: once per request, however often it is shown."""
-        return DataLoader(self._diffs)
+        return Batch(self._diffs)
 
     async def _diffs(
         self, keys: list[tuple[UUID, SemVer, SemVer | None]]
@@ -127,29 +126,29 @@ class Loaders:
         return Turn()
 
     @cached_property
-    def draft(self) -> DataLoader[UUID, WorkflowVersion | None]:
+    def draft(self) -> Batch[UUID, WorkflowVersion | None]:
         """The draft of each workflow."""
         return _by(lambda keys: self._workflows.drafts(self._who, keys))
 
     @cached_property
-    def execution(self) -> DataLoader[UUID, Execution | None]:
+    def execution(self) -> Batch[UUID, Execution | None]:
         """Executions by id."""
         return _by(lambda keys: self._executions.get_many(self._who, keys))
 
     @cached_property
-    def steps(self) -> DataLoader[UUID, tuple[StepExecution, ...] | None]:
+    def steps(self) -> Batch[UUID, tuple[StepExecution, ...] | None]:
         """The steps of each execution."""
         return _by(lambda keys: self._executions.steps(self._who, keys))
 
     @cached_property
     def step_tables(
         self,
-    ) -> DataLoader[
+    ) -> Batch[
         tuple[tuple[UUID, ...], frozenset[StepColumn]],
         list[StepTable | tuple[StepExecution, ...] | None],
     ]:
         """The steps of each of some executions, with these columns at least where they are in columns."""
-        return DataLoader(self._step_tables)
+        return Batch(self._step_tables)
 
     async def _step_tables(
         self, keys: list[tuple[tuple[UUID, ...], frozenset[StepColumn]]]
@@ -160,18 +159,18 @@ class Loaders:
         return [[found.get(one) for one in some] for some, _ in keys]
 
     @cached_property
-    def step_input(self) -> DataLoader[InputKey, Json]:
+    def step_input(self) -> Batch[InputKey, Json]:
         """What steps were called with, derived from large values."""
-        return DataLoader(self._step_inputs)
+        return Batch(self._step_inputs)
 
     async def _step_inputs(self, keys: list[InputKey]) -> list[Json | Exception]:
         found = await self._artifacts.step_inputs(self._who, keys, self._allowance)
         return [found[key] for key in keys]
 
     @cached_property
-    def past(self) -> DataLoader[tuple[UUID, int], PastExecution]:
+    def past(self) -> Batch[tuple[UUID, int], PastExecution]:
         """Executions as they were at an event; loading one that there is not raises its refusal."""
-        return DataLoader(self._past_of)
+        return Batch(self._past_of)
 
     async def _past_of(self, keys: list[tuple[UUID, int]]) -> list[PastExecution | Exception]:
         found = await self._executions.past(self._who, keys)
@@ -190,14 +189,14 @@ class Loaders:
         return (await self.past.load((id, at))).steps
 
     @cached_property
-    def view(self) -> DataLoader[UUID, StepView | None]:
+    def view(self) -> Batch[UUID, StepView | None]:
         """What is stored of the steps of each execution, for what is asked about the items of its maps."""
         return _by(lambda keys: self._executions.items.views(self._who, keys))
 
     @cached_property
-    def progress(self) -> DataLoader[tuple[UUID, int], MapProgress | None]:
+    def progress(self) -> Batch[tuple[UUID, int], MapProgress | None]:
         """How far each map is, by execution and step."""
-        return DataLoader(self._progress_of)
+        return Batch(self._progress_of)
 
     async def _progress_of(self, keys: list[tuple[UUID, int]]) -> list[MapProgress | None]:
         views = await self.view.load_many([execution for execution, _ in keys])
@@ -207,9 +206,9 @@ class Loaders:
         ]
 
     @cached_property
-    def item(self) -> DataLoader[tuple[UUID, int, int], StepExecution | None]:
+    def item(self) -> Batch[tuple[UUID, int, int], StepExecution | None]:
         """Items of maps, by execution, step and number; those of one map are read together."""
-        return DataLoader(self._items_of)
+        return Batch(self._items_of)
 
     async def _items_of(self, keys: list[tuple[UUID, int, int]]) -> list[StepExecution | None]:
         views = await self.view.load_many([execution for execution, _, _ in keys])
@@ -225,9 +224,9 @@ class Loaders:
         return [found.get((one, step), {}).get(item) for one, step, item in keys]
 
     @cached_property
-    def item_costs(self) -> DataLoader[tuple[UUID, int | None], dict[int, tuple[Money, ...]]]:
+    def item_costs(self) -> Batch[tuple[UUID, int | None], dict[int, tuple[Money, ...]]]:
         """What the items of the maps of each execution cost, by then."""
-        return DataLoader(self._item_costs_of)
+        return Batch(self._item_costs_of)
 
     async def _item_costs_of(
         self, keys: list[tuple[UUID, int | None]]
@@ -235,14 +234,14 @@ class Loaders:
         return [await self._executions.items.costs(self._who, one, at) for one, at in keys]
 
     @cached_property
-    def standing(self) -> DataLoader[UUID, Standing | None]:
+    def standing(self) -> Batch[UUID, Standing | None]:
         """Where each execution stands among others."""
         return _by(lambda keys: self._executions.standings(self._who, keys))
 
     @cached_property
-    def stats(self) -> DataLoader[tuple[UUID, Duration | None], ExecutionStats]:
+    def stats(self) -> Batch[tuple[UUID, Duration | None], ExecutionStats]:
         """The numbers of each workflow, over a window."""
-        return DataLoader(self._stats_of)
+        return Batch(self._stats_of)
 
     async def _stats_of(
         self, keys: list[tuple[UUID, Duration | None]]
@@ -261,7 +260,7 @@ class Loaders:
         return [found[key] for key in keys]
 
     @cached_property
-    def dead_letter(self) -> DataLoader[DeadLetterId, DeadLetter | None]:
+    def dead_letter(self) -> Batch[DeadLetterId, DeadLetter | None]:
         """Dead letters by id."""
         return _by(lambda keys: self._dead_letters.get_many(self._who, keys))
 
@@ -269,16 +268,16 @@ class Loaders:
         """Drop what was read: a subscription calls this before each event. A plan is its digest's for ever."""
         self._allowance = Allowance()
         for name, loader in vars(self).items():
-            if isinstance(loader, DataLoader) and name != "plan":
+            if isinstance(loader, Batch) and name != "plan":
                 loader.clear_all()
 
 
-def _by(fetch: Callable[[list[K]], Awaitable[Mapping[K, V]]]) -> DataLoader[K, V | None]:
+def _by(fetch: Callable[[list[K]], Awaitable[Mapping[K, V]]]) -> Batch[K, V | None]:
     async def load(keys: list[K]) -> list[V | None]:
         found = await fetch(keys)
         return [found.get(key) for key in keys]
 
-    return DataLoader(load)
+    return Batch(load)
 
 
 async def _plans(versions: list[WorkflowVersion]) -> list[Plan | None]:

@@ -25,7 +25,7 @@ from runtime.expression.calls import (
     bind_test,
 )
 from runtime.expression.error import ExpressionError, Undefined
-from runtime.expression.proof import Steps, constant_key, proofs
+from runtime.expression.proof import Prover, Steps, constant_key
 from runtime.expression.read import Key, follow, path_reader
 from runtime.expression.scan import check_nesting
 
@@ -72,19 +72,26 @@ def compile_expression(text: str, offset: int = 0) -> Expression:
     path = plain_path(text)
     if path is not None:
         return Expression(path_reader(path), (Reference(path),), is_path=True)
-    check_nesting(text, offset)
-    tree = parse_expression(text, offset)
     compiler = _Compiler(offset)
-    try:
-        code = compiler.compile(tree)
-    except RecursionError:
-        raise ExpressionError("this expression is nested too deeply", offset) from None
+    code = compiler.read(text)[0]
     return Expression(
         code=code,
         references=tuple(compiler.references),
         is_path=False,
         constant=not compiler.references,
     )
+
+
+def read_condition(text: str, offset: int = 0) -> tuple[tuple[Reference, ...], Steps]:
+    """What a condition reads, and the ids of the steps that have an output when it holds.
+
+    It refuses what `compile_expression` refuses.
+    """
+    path = plain_path(text)
+    compiler = _Compiler(offset)
+    tree = compiler.read(text)[1]
+    references = (Reference(path),) if path is not None else tuple(compiler.references)
+    return references, compiler.proofs(tree)[0]
 
 
 def plain_path(text: str) -> tuple[Key, ...] | None:
@@ -135,6 +142,16 @@ class _Compiler:
         self._depth = 0
         self._guards = 0
         self._proved: Steps = frozenset()
+        self.proofs = Prover().proofs
+
+    def read(self, text: str) -> tuple[Code, nodes.Expr]:
+        """The closure of a whole expression, and its tree; raises ExpressionError."""
+        check_nesting(text, self.offset)
+        tree = parse_expression(text, self.offset)
+        try:
+            return self.compile(tree), tree
+        except RecursionError:
+            raise ExpressionError("this expression is nested too deeply", self.offset) from None
 
     def compile(self, node: nodes.Node) -> Code:
         """The closure of one node."""
@@ -199,7 +216,7 @@ class _Compiler:
     def _after(self, test: nodes.Expr, node: nodes.Expr | None, *, holds: bool) -> Code:
         """What is evaluated only when a test has come to something true, or to something false."""
         before = self._proved
-        self._proved = before | proofs(test)[0 if holds else 1]
+        self._proved = before | self.proofs(test)[0 if holds else 1]
         try:
             return self._optional(node)
         finally:

@@ -18,9 +18,10 @@ from runtime.expression.compile import (
     compile_expression,
     parse_expression,
     plain_path,
+    read_condition,
 )
 from runtime.expression.error import ExpressionError
-from runtime.expression.proof import Steps, proofs
+from runtime.expression.proof import Prover, Steps
 from runtime.expression.read import Key
 from runtime.expression.scan import Piece, has_expression, split
 from runtime.expression.template import condition_piece
@@ -67,17 +68,17 @@ def inspect_condition(value: Json) -> Inspection:
     piece = condition_piece(value)
     known = usual_references(piece.text)
     # First of all: what is no expression can't be written anew either.
-    references = (
-        compile_expression(piece.text, piece.offset).references
+    references, proves = (
+        read_condition(piece.text, piece.offset)
         if known is None
-        else tuple(Reference(path, guarded) for path, guarded in known)
+        else (tuple(Reference(path, guarded) for path, guarded in known), _proved(piece))
     )
     return Inspection(
         _written(_renamed(piece)),
         references,
         is_constant=False,
         size=_EACH + len(piece.text),
-        proves=_proved(piece),
+        proves=proves,
     )
 
 
@@ -87,7 +88,7 @@ def _proved(piece: Piece) -> Steps:
         return frozenset((asked[1],))
     if "steps" not in piece.text and "tasks" not in piece.text:
         return frozenset()
-    return proofs(parse_expression(piece.text, piece.offset))[0]
+    return Prover().proofs(parse_expression(piece.text, piece.offset))[0]
 
 
 class _Count:

@@ -23,48 +23,81 @@ _OUTPUT: Final = 3  # Keys of `steps.a.output`.
 _STATUS_COMPLETED: Final = "completed"
 
 
-def proofs(node: nodes.Node) -> Proofs:
-    """The ids of the steps that have an output when the expression is true, and when it is false."""
-    match node:
-        case nodes.And():
-            (left, fails), (right, right_fails) = proofs(node.left), proofs(node.right)
-            return left | right, fails & (left | right_fails)
-        case nodes.Or():
-            (left, fails), (right, right_fails) = proofs(node.left), proofs(node.right)
-            return left & (fails | right), fails | right_fails
-        case nodes.Not():
-            holds, fails = proofs(node.node)
-            return fails, holds
-        case nodes.CondExpr():
-            return _condition(node)
-        case nodes.Compare():
-            return _compared(node)
-        case nodes.Test():
-            return _tested(node)
-        case nodes.Name() | nodes.Getattr() | nodes.Getitem():
-            return _read(node)
-    return _evaluated(() if _is_default(node) else node.iter_child_nodes())
+class Prover:
+    """Finds the proofs of one tree; a part that compilation asks for again is not walked again."""
 
+    def __init__(self) -> None:
+        self._known: dict[nodes.Node, Proofs] = {}  # Trees hash by identity.
 
-def _condition(node: nodes.CondExpr) -> Proofs:
-    holds, fails = proofs(node.test)
-    then, then_fails = proofs(node.expr1)
-    if node.expr2 is None:
-        return holds | then, (holds | then_fails) & fails
-    other, other_fails = proofs(node.expr2)
-    return (holds | then) & (fails | other), (holds | then_fails) & (fails | other_fails)
+    def proofs(self, node: nodes.Node) -> Proofs:
+        """The ids of the steps that have an output when the expression is true, and when it is false."""
+        found = self._known.get(node)
+        if found is None:
+            found = self._known[node] = self._found(node)
+        return found
 
+    def _found(self, node: nodes.Node) -> Proofs:
+        match node:
+            case nodes.And():
+                (left, fails), (right, right_fails) = map(self.proofs, (node.left, node.right))
+                return left | right, fails & (left | right_fails)
+            case nodes.Or():
+                (left, fails), (right, right_fails) = map(self.proofs, (node.left, node.right))
+                return left & (fails | right), fails | right_fails
+            case nodes.Not():
+                holds, fails = self.proofs(node.node)
+                return fails, holds
+            case nodes.CondExpr():
+                return self._condition(node)
+            case nodes.Compare():
+                return self._compared(node)
+            case nodes.Test():
+                return self._tested(node)
+            case nodes.Name() | nodes.Getattr() | nodes.Getitem():
+                return self._read(node)
+        return self._evaluated(() if _is_default(node) else node.iter_child_nodes())
 
-def _compared(node: nodes.Compare) -> Proofs:
-    first = node.ops[0]
-    always = _evaluated([node.expr, first.expr])[0]
-    found = _equal(node.expr, first.expr) | _equal(first.expr, node.expr)
-    found_none = _equal(node.expr, first.expr, to=None) | _equal(first.expr, node.expr, to=None)
-    if len(node.ops) > 1:
+    def _condition(self, node: nodes.CondExpr) -> Proofs:
+        holds, fails = self.proofs(node.test)
+        then, then_fails = self.proofs(node.expr1)
+        if node.expr2 is None:
+            return holds | then, (holds | then_fails) & fails
+        other, other_fails = self.proofs(node.expr2)
+        return (holds | then) & (fails | other), (holds | then_fails) & (fails | other_fails)
+
+    def _compared(self, node: nodes.Compare) -> Proofs:
+        first = node.ops[0]
+        always = self._evaluated([node.expr, first.expr])[0]
+        found = _equal(node.expr, first.expr) | _equal(first.expr, node.expr)
+        found_none = _equal(node.expr, first.expr, to=None) | _equal(first.expr, node.expr, to=None)
+        if len(node.ops) > 1:
+            return always, always
+        if first.op == "ne":
+            return always | found_none, always | found
+        return (always | found, always | found_none) if first.op == "eq" else (always, always)
+
+    def _tested(self, node: nodes.Test) -> Proofs:
+        path = path_of(node.node)
+        if node.name in {"defined", "undefined"}:
+            # `steps.a.output` is defined even when it is null; what lies in it is not.
+            found = _step(path, "output") if path is not None and len(path) > _OUTPUT else _NOTHING
+            return (found, _NOTHING) if node.name == "defined" else (_NOTHING, found)
+        always = self._evaluated([node.node, *node.args])[0]
+        if node.name == "none" and path is not None:
+            return always, always | _step(path, "output")
         return always, always
-    if first.op == "ne":
-        return always | found_none, always | found
-    return (always | found, always | found_none) if first.op == "eq" else (always, always)
+
+    def _read(self, node: nodes.Node) -> Proofs:
+        path = path_of(node)
+        if path is None:
+            return self._evaluated(node.iter_child_nodes())
+        found = _step(path, "output")
+        return found, found if len(path) > _OUTPUT else _NOTHING
+
+    def _evaluated(self, parts: Iterable[nodes.Node]) -> Proofs:
+        """Of what is evaluated whatever it comes to."""
+        found = reduce(or_, ((holds & fails) for holds, fails in map(self.proofs, parts)), _NOTHING)
+        return found, found
 
 
 def _equal(node: nodes.Node, other: nodes.Node, *, to: str | None = _STATUS_COMPLETED) -> Steps:
@@ -74,32 +107,6 @@ def _equal(node: nodes.Node, other: nodes.Node, *, to: str | None = _STATUS_COMP
     return (
         _step(path, "status" if to is not None else "output") if len(path) == _OUTPUT else _NOTHING
     )
-
-
-def _tested(node: nodes.Test) -> Proofs:
-    path = path_of(node.node)
-    if node.name in {"defined", "undefined"}:
-        # `steps.a.output` is defined even when it is null; what lies in it is not.
-        found = _step(path, "output") if path is not None and len(path) > _OUTPUT else _NOTHING
-        return (found, _NOTHING) if node.name == "defined" else (_NOTHING, found)
-    always = _evaluated([node.node, *node.args])[0]
-    if node.name == "none" and path is not None:
-        return always, always | _step(path, "output")
-    return always, always
-
-
-def _read(node: nodes.Node) -> Proofs:
-    path = path_of(node)
-    if path is None:
-        return _evaluated(node.iter_child_nodes())
-    found = _step(path, "output")
-    return found, found if len(path) > _OUTPUT else _NOTHING
-
-
-def _evaluated(parts: Iterable[nodes.Node]) -> Proofs:
-    """Of what is evaluated whatever it comes to."""
-    found = reduce(or_, ((holds & fails) for holds, fails in map(proofs, parts)), _NOTHING)
-    return found, found
 
 
 def _is_default(node: nodes.Node) -> bool:

@@ -34,7 +34,7 @@ class Lender:
         """A connection, to be given back; raises Busy when none comes in time."""
         while self._ready:
             connection = self._ready.pop()
-            if _is_usable(connection):
+            if _is_open(connection):
                 return connection
             await self._pool.release(connection)
         self._waiting += 1
@@ -84,8 +84,12 @@ class Lender:
 
 def _is_usable(connection: Any) -> bool:
     """Whether a connection is open and in no transaction."""
+    return _is_open(connection) and not connection.is_in_transaction()
+
+
+def _is_open(connection: Any) -> bool:
     try:
-        return not (connection.is_closed() or connection.is_in_transaction())
+        return not connection.is_closed()
     except asyncpg.InterfaceError:
         # The server ended it, and the driver gave it back by itself.
         return False

@@ -246,7 +246,7 @@ class _Once:
     def get_field_resolver(self, resolver: Callable[..., Any]) -> Callable[..., Any]:
         """The resolver, behind what is known."""
 
-        def resolve(source: Any, info: Any, **arguments: Any) -> Any:
+        def resolve(source: Any, info: Any, /, **arguments: Any) -> Any:
             if info.path.prev is None and info.path.key in self._roots:
                 value = self._roots[info.path.key]
                 if isinstance(value, Exception):

@@ -101,14 +101,16 @@ class Plans:
             return await otherwise()
         attempt = Attempt()
         try:
-            known = self._known.get(id(operation)) or self._looked_up(
-                operation, _fragments_of(document)
-            )
+            known = self._known.get(id(operation))
+            if known is None:
+                known = self._looked_up(operation, _fragments_of(document))
+            else:
+                self._known.move_to_end(id(operation))
             coerced = known.variables.coerced(variables)
             if isinstance(coerced, list):
                 raise Unplanned(Reason.VARIABLES)
             request = Request(self._planner.graph, coerced, context)
-            plan = self.plan(operation, known.fragments, coerced)
+            plan = self._plan(known, coerced)
             data = await Run(plan, self._schema, request, self._bound, attempt).answer()
         except Unplanned as unplanned:
             self.note(unplanned)
@@ -140,7 +142,9 @@ class Plans:
         variables: VariableValues,
     ) -> Plan:
         """The plan of an operation for these variables; raises Unplanned, and remembers that too."""
-        known = self._looked_up(operation, fragments)
+        return self._plan(self._looked_up(operation, fragments), variables)
+
+    def _plan(self, known: _Known, variables: VariableValues) -> Plan:
         setting = tuple(variables.coerced.get(name, Undefined) for name in known.switches)
         found = known.plans.get(setting)
         if found is None:

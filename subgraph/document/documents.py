@@ -75,7 +75,8 @@ class Operation:
     @property
     def kind(self) -> str:
         """`query`, `mutation` or `subscription`."""
-        return self.node.operation.value
+        operation = self.node.operation
+        return "query" if operation is OperationType.QUERY else operation.value
 
     @property
     def name(self) -> str | None:

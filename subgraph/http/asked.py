@@ -47,11 +47,12 @@ def read_query(request: Request) -> Asked:
 
 def read_asked(found: dict[str, Any]) -> Asked:
     """What a body asks; raises BadInput when it is not of the form of GraphQL over HTTP."""
-    text, variables, name = (found.get(key) for key in ("query", "variables", "operationName"))
-    extensions = found.get("extensions")
-    if not isinstance(extensions, dict | None):
-        raise BadInput("`extensions` must be an object.", reason="EXTENSIONS")
-    sha256 = _persisted((extensions or {}).get("persistedQuery"))
+    text, variables, name = found.get("query"), found.get("variables"), found.get("operationName")
+    extensions, sha256 = found.get("extensions"), None
+    if extensions is not None:
+        if not isinstance(extensions, dict):
+            raise BadInput("`extensions` must be an object.", reason="EXTENSIONS")
+        sha256 = _persisted(extensions.get("persistedQuery"))
     if not (isinstance(text, str) and text.strip()) and not (text is None and sha256):
         raise BadInput("`query` must hold a GraphQL document.", reason="QUERY_MISSING")
     if not isinstance(variables, dict | None):

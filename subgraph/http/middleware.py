@@ -24,6 +24,7 @@ SECURITY_HEADERS: Final = {
 _RAW: Final = tuple(
     (name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()
 )
+_NAMES: Final = frozenset(name for name, _ in _RAW)
 _KNOWN: Final = ("/graphql", "/healthz", "/readyz", "/metrics", "/schemas/workflow.json")
 
 _log = get_logger("http")
@@ -48,9 +49,12 @@ class Surroundings:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = list(message["headers"])
-                said = {name.lower() for name, _ in headers}
-                message["headers"] = [*headers, *(one for one in _RAW if one[0] not in said)]
+                headers = message["headers"]
+                said = {name for name, _ in headers}
+                unsaid = (
+                    _RAW if said.isdisjoint(_NAMES) else [one for one in _RAW if one[0] not in said]
+                )
+                message["headers"] = [*headers, *unsaid]
             await send(message)
 
         try:

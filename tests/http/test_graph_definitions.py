@@ -43,3 +43,25 @@ async def test_the_graph_finds_what_the_golden_list_says(server: Served, path: P
     assert {one["docs"] for one in found["findings"]} == {
         f"docs/language/findings.md#{one['rule']}" for one in found["findings"]
     }
+
+
+async def test_who_may_not_read_workflows_is_told_so(server: Served) -> None:
+    answer = await server.ask(
+        QUERY, {"source": "name: a"}, **server.bearer(None, scopes=["executions:read"])
+    )
+
+    assert answer.codes == ["FORBIDDEN"]
+    assert "workflows:read" in answer.body["errors"][0]["message"]
+
+
+async def test_a_field_that_fails_beside_it_is_the_only_error(server: Served) -> None:
+    query = """query($source: String!) {
+      validateWorkflow(source: $source) { valid } executions { totalCount }
+    }"""
+
+    answer = await server.ask(
+        query, {"source": "name: a"}, **server.bearer(None, scopes=["workflows:read"])
+    )
+
+    assert answer.codes == ["FORBIDDEN"]
+    assert answer.body["errors"][0]["path"] == ["executions"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 import tracemalloc
 from collections.abc import Iterator
@@ -166,3 +167,39 @@ def test_arguments_that_do_not_fit_are_said_in_our_words(expression: str, said: 
         rendered(expression)
 
     assert caught.value.message == said
+
+
+def calls_of_compiling(expression: str) -> int:
+    """How many functions are called, which is a measure that no other process disturbs."""
+    calls = 0
+
+    def count(_frame: Any, event: str, _argument: Any) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    sys.setprofile(count)
+    try:
+        parse_template("{{ " + expression + " }}")
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+@pytest.mark.interpreted  # What is compiled is not seen by a profile.
+@pytest.mark.parametrize(
+    ("sign", "term"),
+    [
+        (" and ", "steps.a{n}.status == 'completed'"),
+        (" or ", "steps.a{n}.output.x is none"),
+        (" and ", "not steps.a{n}.output.x[params.k]"),
+    ],
+)
+def test_what_compiling_takes_grows_with_the_terms_and_not_with_their_square(
+    sign: str, term: str
+) -> None:
+    def taken(terms: int) -> int:
+        return calls_of_compiling(sign.join(term.format(n=n) for n in range(terms)))
+
+    taken(10)  # What is only done once.
+
+    assert taken(40) < 5 * taken(10)

@@ -17,7 +17,7 @@ RAW = [
 
 @pytest.mark.parametrize("name", ["accept", "authorization", "x-purpose", "content-type"])
 def test_a_header_is_what_it_is_for_everybody_else(name: str) -> None:
-    scope = {"type": "http", "headers": RAW}
+    scope = {"type": "http", "method": "GET", "headers": RAW}
 
     headers, others = GraphQLRequest(scope).headers, Request(scope).headers
 
