@@ -1,7 +1,8 @@
 """Variables of an operation: what nearly all requests send is taken at once, everything else as the library takes it.
 
-What is taken at once is coerced as graphql-core does it: text for an ID or a String, a number for an Int, what a scalar
-of one's own reads, and lists of these. Whatever is left out, null, of another class or refused goes to the library.
+What is taken at once is coerced as graphql-core does it: text for an ID or a String, a number for an Int, what an enum
+or a scalar of one's own reads, lists and input objects of these. Whatever is left out, null where it must not be, of
+another class or refused goes to the library, and so does a type that refers to itself.
 """
 
 from __future__ import annotations
@@ -11,8 +12,11 @@ from typing import Any, Final, NamedTuple
 
 from graphql import (
     GraphQLBoolean,
+    GraphQLEnumType,
     GraphQLError,
     GraphQLID,
+    GraphQLInputField,
+    GraphQLInputObjectType,
     GraphQLInt,
     GraphQLList,
     GraphQLNonNull,
@@ -21,15 +25,18 @@ from graphql import (
     GraphQLString,
     Undefined,
     VariableDefinitionNode,
+    is_required_input_field,
 )
 from graphql.execution.get_variable_signature import (
     GraphQLVariableSignature,
     get_variable_signature,
 )
 from graphql.execution.values import VariableValues, VariableValueSource, get_variable_values
+from graphql.utilities.coerce_input_value import coerce_default_value
 
 Read = Callable[[Any], Any]
 _MOST: Final = 2_147_483_647
+_UNCHANGEABLE: Final = frozenset({bool, int, str, type(None)})
 
 
 class _Variable(NamedTuple):
@@ -81,12 +88,16 @@ def _known(
     return found
 
 
-def _reader(type_: Any) -> Read | None:
+def _reader(type_: Any, within: tuple[str, ...] = ()) -> Read | None:
     """What reads a value of a type, or gives Undefined for what the library has to look at."""
     inner = type_.of_type if isinstance(type_, GraphQLNonNull) else type_
     if isinstance(inner, GraphQLList):
-        item = _reader(inner.of_type)
+        item = _reader(inner.of_type, within)
         return None if item is None else _list_of(item)
+    if isinstance(inner, GraphQLInputObjectType):
+        return _object_of(inner, within)
+    if isinstance(inner, GraphQLEnumType):
+        return _by(inner.coerce_input_value)
     if inner in (GraphQLID, GraphQLString):
         return lambda value: value if value.__class__ is str else Undefined
     if inner is GraphQLBoolean:
@@ -110,6 +121,66 @@ def _list_of(item: Read) -> Read:
         return Undefined if Undefined in found else found
 
     return read
+
+
+class _Field(NamedTuple):
+    """How a field of an input object is read. `default` is Undefined where it may be left out, or has to be there."""
+
+    name: str
+    out_name: str
+    read: Read
+    is_nullable: bool
+    is_required: bool
+    default: Any
+
+
+def _object_of(type_: GraphQLInputObjectType, within: tuple[str, ...]) -> Read | None:
+    """What reads objects of an input type; None where one of its fields is not read at once."""
+    if type_.is_one_of or type_.name in within:
+        return None
+    fields = [_field_of(name, each, (*within, type_.name)) for name, each in type_.fields.items()]
+    known = [each for each in fields if each is not None]
+    if len(known) < len(fields):
+        return None
+    names, out = frozenset(type_.fields), type_.out_type
+
+    def read(value: Any) -> Any:
+        if value.__class__ is not dict or not names.issuperset(value):
+            return Undefined
+        found: dict[str, Any] = {}
+        for name, out_name, read_field, is_nullable, is_required, default in known:
+            given = value.get(name, Undefined)
+            if given is Undefined:
+                if is_required:
+                    return Undefined
+                if default is not Undefined:
+                    found[out_name] = default
+            elif given is None and is_nullable:
+                found[out_name] = None
+            else:
+                one = read_field(given)
+                if one is Undefined:
+                    return Undefined
+                found[out_name] = one
+        return out(found)
+
+    return read
+
+
+def _field_of(name: str, field: GraphQLInputField, within: tuple[str, ...]) -> _Field | None:
+    read = _reader(field.type, within)
+    default = coerce_default_value(field)
+    # Whoever is given a list or an object may change it.
+    if read is None or not (default is Undefined or default.__class__ in _UNCHANGEABLE):
+        return None
+    return _Field(
+        name,
+        field.out_name or name,
+        read,
+        not isinstance(field.type, GraphQLNonNull),
+        is_required_input_field(field),
+        default,
+    )
 
 
 def _by(coerce: Read) -> Read:
