@@ -67,6 +67,9 @@ class OperationError(UserError):
     reason: str | None = strawberry.field(
         description="The specific reason, e.g. EXECUTION_NOT_FOUND; stable."
     )
+    hint: str | None = strawberry.field(
+        description="What to write instead, where something near it is known.", default=None
+    )
 
 
 @strawberry.type(description="A finding in a definition, with its place in the source document.")
@@ -131,6 +134,7 @@ def refused(
             message=problem.message,
             path=[*path, *problem.path],
             reason=error.reason or problem.rule,
+            hint=problem.hint,
         )
         for problem in grave
     ]

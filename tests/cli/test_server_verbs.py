@@ -129,6 +129,17 @@ async def test_execute_prints_the_id_first_then_the_output(dev, publish):
     assert done.code == 0
 
 
+@pytest.mark.parametrize("verb", ["execute", "simulate"])
+async def test_a_misspelt_param_is_answered_by_the_nearest(dev, publish, verb):
+    name = await publish()
+
+    done = await dev.run(verb, name, "-i", "cusp=3")
+
+    assert done.code == 4
+    assert "cusp is not a param of this workflow" in done.stderr
+    assert "hint: did you mean 'cups'?" in done.stderr
+
+
 async def test_a_workflow_is_simulated_by_name_with_what_an_execution_gave(dev, publish):
     name = await publish()
     past = (await dev.run("execute", name, "-i", "cups=7", "--wait")).stdout.split()[0]
