@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from prometheus_client import Counter, Histogram
@@ -47,8 +47,9 @@ class PreparedProgram:
 class _ChildStarter:
     """In the place of a connector, of steps that start a child: nothing outside is called."""
 
-    inline = False
-    effect_class = Effect.PURE
+    # Of the class, said so: a compiled one has nothing else before it is made.
+    inline: ClassVar = False
+    effect_class: ClassVar = Effect.PURE
 
 
 class Programs:
