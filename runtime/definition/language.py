@@ -380,7 +380,9 @@ _OWN: Final[dict[StepKind, dict[str, Field]]] = {
     },
     StepKind.MAP: {
         "for_each": Field(
-            Template("text"), "The list; each element is `item`, its place `index`.", required=True
+            Template("text", needs_value=True),
+            "The list; each element is `item`, its place `index`.",
+            required=True,
         ),
         "max_concurrency": Field(Whole(1, 10_000), "How many run at once."),
         "failure_policy": Field(
@@ -393,7 +395,8 @@ _OWN: Final[dict[StepKind, dict[str, Field]]] = {
         "signal": Field(_WORD, "The signal that ends the waiting; its payload is the output."),
         "for": Field(DurationText(), "How long."),
         "until": Field(
-            Template("text", "text"), "Until when: an instant, like 2026-01-31T12:00:00Z."
+            Template("text", "text", needs_value=True),
+            "Until when: an instant, like 2026-01-31T12:00:00Z.",
         ),
         "default": Field(Template("text"), "The output when the signal's timeout is over."),
     },

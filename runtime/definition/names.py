@@ -14,7 +14,7 @@ from runtime.definition.finding import Findings
 from runtime.definition.graph import Graph
 from runtime.definition.outputs import output_schema, resolved
 from runtime.definition.template import Use
-from runtime.expression import Reference, write_path
+from runtime.expression import Reference, fact_of, write_path
 from runtime.model.plan import StepKind
 
 _EVERYWHERE = ("params", "trigger", "execution", "steps", "tasks", "workload")
@@ -29,6 +29,8 @@ _PARTS = {
     "workload": ("identity",),
 }
 _OF_STEP = ("output", "status", "error")
+_OUTPUT = 3  # Keys of `steps.a.output`.
+_TIMES = frozenset(("for", "until"))
 
 
 class NameCheck:
@@ -58,8 +60,10 @@ class NameCheck:
             first: dict[tuple[Any, ...], Reference] = {}
             for one in use.references:
                 known = first.setdefault((one.path, one.at), one)
-                if known.is_guarded and one.path[0] in {"steps", "tasks"}:
-                    first[one.path, one.at] = one
+                first[one.path, one.at] = known._replace(
+                    is_guarded=known.is_guarded and one.is_guarded,
+                    needs_value=known.needs_value or one.needs_value,
+                )
             doubtful = [one for one in first.values() if not self._surely_fits(step, one)]
             self._findings.step = step.id or None if step else None
             for reference in doubtful:
@@ -82,7 +86,7 @@ class NameCheck:
             return False
         if not self._graph.is_needed(target, step.index):
             return False
-        if len(path) > 3 and not reference.is_guarded and self._certainty.doubt(step.index, target):  # noqa: PLR2004
+        if _fails_on_null(reference) and self._certainty.doubt(step.index, target):
             return False
         return self._surely_gives(self._graph.steps[target], path[3:])
 
@@ -170,8 +174,11 @@ class NameCheck:
         if step is not None and not self._is_visible(use, step, name, target):
             return
         if rest[1:2] == ["output"]:
+            if _gives_null(self._graph.steps[target]):
+                self._check_null(use, target, reference)
+                return
             self._check_output(use, target, rest[2:])
-            if not reference.is_guarded and len(rest) > 2:  # noqa: PLR2004 - steps.x.output alone may be null
+            if _fails_on_null(reference):
                 self._check_skipped(use, step, target, reference)
 
     def _is_visible(self, use: Use, step: Step, name: str, target: int) -> bool:
@@ -210,6 +217,16 @@ class NameCheck:
                 hint=self._findings.near(key, known) or f"known here: {', '.join(known)}",
             )  # fmt: skip
 
+    def _check_null(self, use: Use, target: int, reference: Reference) -> None:
+        """Of a step whose output always is null: no part of it can be read, whatever was asked before."""
+        if len(reference.path) <= _OUTPUT and not reference.needs_value:
+            return
+        step = self._graph.steps[target]
+        self._findings.warning(
+            "unknown-output", f"the output of {step.id} always is null, and so nothing of it can be used", use.path,
+            hint="a wait for a time gives nothing; one for a signal gives its payload",
+        )  # fmt: skip
+
     def _check_param(self, use: Use, reference: Reference, rest: list[Any]) -> None:
         schema = self._document.value.get("params")
         if not isinstance(schema, dict) or not rest:
@@ -222,6 +239,8 @@ class NameCheck:
             )
             self._unknown(use, f"there is no param {key!r}", hint)
         elif not reference.is_guarded:
+            if use.area != "when" and (use.step, fact_of(reference.path)) in self._proved:
+                return
             self._check_optional(use, schema, rest)
 
     def _check_optional(self, use: Use, schema: dict[str, Any], rest: list[Any]) -> None:
@@ -247,10 +266,12 @@ class NameCheck:
         in_condition = use.area == "when"
         if doubt is None:
             return
-        if step is not None and not in_condition and (step.index, name) in self._proved:
+        if step is not None and not in_condition and (step.index, ("steps", name)) in self._proved:
             return
         status = write_path((*reference.path[:2], "status"))
-        hint = f"write {write_path(reference.path)} | default(...)"
+        # Null is there: only a default that replaces what is empty replaces it.
+        ending = "default(...)" if len(reference.path) > _OUTPUT else "default(..., true)"
+        hint = f"write {write_path(reference.path)} | {ending}"
         if in_condition:
             hint += f", or ask for {status} first"
         elif step is not None:
@@ -258,6 +279,22 @@ class NameCheck:
         self._findings.warning(
             "may-be-skipped", f"{name} {doubt}; its output is then null", use.path, hint=hint
         )
+
+
+def _fails_on_null(reference: Reference) -> bool:
+    """Whether an expression can't go on when the output that this reads is null: steps.x.output alone often may be."""
+    if len(reference.path) > _OUTPUT:
+        return not reference.is_guarded
+    return reference.needs_value
+
+
+def _gives_null(step: Step) -> bool:
+    """Whether a step has no output but null."""
+    return (
+        step.kind is StepKind.WAIT
+        and "signal" not in step.value
+        and not _TIMES.isdisjoint(step.value)
+    )
 
 
 def unknown_key(schema: Any, path: list[Any]) -> tuple[str, list[str]] | None:

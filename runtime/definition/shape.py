@@ -307,10 +307,11 @@ class MapOf:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """Any value, with expressions in its strings. `area` says which names they may use."""
+    """Any value, with expressions in its strings. `area` is which names they may use, `needs_value` that null fails."""
 
     area: str
     expected: str | None = None
+    needs_value: bool = False
 
     def read(self, value: Json, path: Path, reading: Reading) -> Any:
         """As Shape says."""
@@ -325,6 +326,7 @@ class Template:
             step=reading.step,
             findings=reading.findings,
             uses=reading.uses,
+            needs_value=self.needs_value,
         )
 
     def schema(self) -> Schema:

@@ -12,6 +12,7 @@ from runtime.definition.finding import Findings, Path
 from runtime.expression import (
     MAX_CHARACTERS,
     ExpressionError,
+    Facts,
     Reference,
     has_expression,
     inspect_condition,
@@ -31,22 +32,29 @@ class TooMuch(Exception):
 class Use(NamedTuple):
     """A template in the document: where it stands and what part of the language it belongs to.
 
-    `proves`, of a condition: the ids of the steps that have an output when it holds.
+    `proves`, of a condition: what is there when it holds.
     """
 
     references: tuple[Reference, ...]
     path: Path
     area: str
     step: int | None
-    proves: frozenset[str] = frozenset()
+    proves: Facts = frozenset()
 
 
 def read_template(
-    value: Json, path: Path, *, area: str, step: int | None, findings: Findings, uses: list[Use]
+    value: Json,
+    path: Path,
+    *,
+    area: str,
+    step: int | None,
+    findings: Findings,
+    uses: list[Use],
+    needs_value: bool = False,
 ) -> Json:
     """The canonical form of a value with expressions; its faults are reported, all of them."""
     try:
-        found = inspect_template(value)
+        found = inspect_template(value, needs_value=needs_value)
     except ExpressionError:
         _report_each(value, path, findings)
         return value

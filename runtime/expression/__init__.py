@@ -16,6 +16,7 @@ from runtime.expression.inspection import (
     inspect_template,
 )
 from runtime.expression.kinds import TEXT, Kinds, kinds_of_template
+from runtime.expression.proof import Facts, fact_of
 from runtime.expression.read import write_path
 from runtime.expression.scan import has_expression, is_single
 from runtime.expression.template import (
@@ -33,12 +34,14 @@ __all__ = [
     "MAX_COMPARED",
     "TEXT",
     "ExpressionError",
+    "Facts",
     "Inspection",
     "Kinds",
     "Limits",
     "Reference",
     "Template",
     "constant_condition",
+    "fact_of",
     "has_expression",
     "inspect_condition",
     "inspect_template",

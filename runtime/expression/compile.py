@@ -25,7 +25,9 @@ from runtime.expression.calls import (
     bind_test,
 )
 from runtime.expression.error import ExpressionError, Undefined
-from runtime.expression.proof import Prover, Steps, constant_key
+from runtime.expression.nulls import demands, origins
+from runtime.expression.paths import stripped
+from runtime.expression.proof import Facts, Prover, fact_of
 from runtime.expression.read import Key, follow, path_reader
 from runtime.expression.scan import check_nesting
 
@@ -49,12 +51,14 @@ class Reference(NamedTuple):
     It ends where the path stops being known: at a computed key or at a filter. `is_guarded` says
     that the expression itself provides for its absence (`default`, `is defined`), or has asked before
     whether it is there; `at` leads to the
-    string with the expression, inside the value that the template was made from.
+    string with the expression, inside the value that the template was made from. `needs_value` says that null there
+    is an error, which nothing in the expression provides for.
     """
 
     path: tuple[Key, ...]
     is_guarded: bool = False
     at: tuple[Key, ...] = ()
+    needs_value: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +71,18 @@ class Expression:
     constant: bool = False
 
 
-def compile_expression(text: str, offset: int = 0) -> Expression:
-    """Read and compile one expression, without its braces; raises ExpressionError."""
+def compile_expression(text: str, offset: int = 0, *, needs_value: bool = False) -> Expression:
+    """Read and compile one expression, without its braces; raises ExpressionError.
+
+    `needs_value` says that where its value goes null is an error.
+    """
     path = plain_path(text)
     if path is not None:
-        return Expression(path_reader(path), (Reference(path),), is_path=True)
+        return Expression(
+            path_reader(path), (Reference(path, needs_value=needs_value),), is_path=True
+        )
     compiler = _Compiler(offset)
-    code = compiler.read(text)[0]
+    code = compiler.read(text, needs_value=needs_value)[0]
     return Expression(
         code=code,
         references=tuple(compiler.references),
@@ -82,8 +91,8 @@ def compile_expression(text: str, offset: int = 0) -> Expression:
     )
 
 
-def read_condition(text: str, offset: int = 0) -> tuple[tuple[Reference, ...], Steps]:
-    """What a condition reads, and the ids of the steps that have an output when it holds.
+def read_condition(text: str, offset: int = 0) -> tuple[tuple[Reference, ...], Facts]:
+    """What a condition reads, and what is there when it holds.
 
     It refuses what `compile_expression` refuses.
     """
@@ -141,14 +150,17 @@ class _Compiler:
         self.references: list[Reference] = []
         self._depth = 0
         self._guards = 0
-        self._proved: Steps = frozenset()
+        self._proved: Facts = frozenset()
+        self._needed: set[int] = set()  # Nodes of paths.
         self.proofs = Prover().proofs
 
-    def read(self, text: str) -> tuple[Code, nodes.Expr]:
+    def read(self, text: str, *, needs_value: bool = False) -> tuple[Code, nodes.Expr]:
         """The closure of a whole expression, and its tree; raises ExpressionError."""
         check_nesting(text, self.offset)
         tree = parse_expression(text, self.offset)
         try:
+            if needs_value:
+                self.need(tree)
             return self.compile(tree), tree
         except RecursionError:
             raise ExpressionError("this expression is nested too deeply", self.offset) from None
@@ -161,10 +173,17 @@ class _Compiler:
         self._depth += 1
         if self._depth > _MAX_TREE_DEPTH:
             raise ExpressionError("this expression is nested too deeply", self.offset)
+        for one in demands(node):
+            if not (one.is_soft and self._guards):
+                self.need(one.node)
         try:
             return compile_node(self, node)
         finally:
             self._depth -= 1
+
+    def need(self, node: nodes.Node) -> None:
+        """Say of a part, before it is compiled, that it must not be null."""
+        self._needed.update(map(id, origins(node)))
 
     def const(self, node: nodes.Const) -> Code:
         value = operators.checked(node.value)
@@ -172,16 +191,14 @@ class _Compiler:
 
     def path(self, node: nodes.Expr) -> Code:
         """A name with keys behind it; or keys behind something that was computed."""
-        keys: list[Key] = []
-        base: nodes.Node = node
-        while (found := constant_key(base)) is not None:
-            base, key = found
-            keys.append(key)
-        keys.reverse()
+        base, keys = stripped(node)
         if isinstance(base, nodes.Name):
             path = (base.name, *keys)
-            is_there = len(path) > 1 and path[0] in {"steps", "tasks"} and path[1] in self._proved
-            self.references.append(Reference(path, is_guarded=self._guards > 0 or is_there))
+            is_there = fact_of(path) in self._proved
+            is_needed = id(node) in self._needed and not is_there
+            self.references.append(
+                Reference(path, self._guards > 0 or is_there, needs_value=is_needed)
+            )
             return path_reader(path)
         if not keys and isinstance(base, nodes.Getitem):
             return self._computed(base)

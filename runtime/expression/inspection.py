@@ -21,9 +21,9 @@ from runtime.expression.compile import (
     read_condition,
 )
 from runtime.expression.error import ExpressionError
-from runtime.expression.proof import Prover, Steps
+from runtime.expression.proof import Facts, Prover
 from runtime.expression.read import Key
-from runtime.expression.scan import Piece, has_expression, split
+from runtime.expression.scan import Piece, has_expression, single, split
 from runtime.expression.template import condition_piece
 from runtime.expression.usual import usual_references
 from runtime.model.values import Json
@@ -35,6 +35,9 @@ _WHOLE = re.compile(r"\{\{ ([A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)+)
 _SIMPLE = re.compile(r"\{\{ ([^\s{}+-](?:[^{}]*[^\s{}+-])?) \}\}")
 _ALIAS = re.compile(r"\btasks\b")
 _ASKED = re.compile(r"steps\.([A-Za-z_][A-Za-z0-9_]*)\.status == 'completed'")
+_PROVING = re.compile(
+    r"\b(?:steps|tasks|defined|undefined|in)\b"
+)  # Without one nothing new is proved.
 _OTHERWISE = frozenset(("tasks", *WORDS))  # What begins so is not a path, or is spelt differently.
 
 
@@ -42,7 +45,7 @@ class Inspection(NamedTuple):
     """A value in canonical spelling, and the names it reads.
 
     `is_constant`: it holds no expression. `size`: the characters of expressions that had to be
-    parsed, which is what looking at them costs. `proves`, of a condition: the ids of the steps that have an output
+    parsed, which is what looking at them costs. `proves`, of a condition: what is there
     when it holds.
     """
 
@@ -50,15 +53,27 @@ class Inspection(NamedTuple):
     references: tuple[Reference, ...] = ()
     is_constant: bool = True
     size: int = 0
-    proves: Steps = frozenset()
+    proves: Facts = frozenset()
 
 
-def inspect_template(value: Json) -> Inspection:
-    """Look at any JSON value; raises ExpressionError with a path, as parse_template does."""
+def inspect_template(value: Json, *, needs_value: bool = False) -> Inspection:
+    """Look at any JSON value; raises ExpressionError with a path, as parse_template does.
+
+    `needs_value` says that where the value goes null is an error.
+    """
     found: list[Reference] = []
     count = _Count()
+    piece = single(split(value)) if needs_value and isinstance(value, str) else None
+    if piece is not None:
+        return _inspect_needed(piece, count)
     canonical = _inspect(value, (), found, count)
     return Inspection(canonical, tuple(found), count.expressions == 0, count.characters)
+
+
+def _inspect_needed(piece: Piece, count: _Count) -> Inspection:
+    count.parse(piece)
+    found = compile_expression(piece.text, piece.offset, needs_value=True).references
+    return Inspection(_written(_renamed(piece)), found, is_constant=False, size=count.characters)
 
 
 def inspect_condition(value: Json) -> Inspection:
@@ -71,7 +86,10 @@ def inspect_condition(value: Json) -> Inspection:
     references, proves = (
         read_condition(piece.text, piece.offset)
         if known is None
-        else (tuple(Reference(path, guarded) for path, guarded in known), _proved(piece))
+        else (
+            tuple(Reference(path, guarded, (), needed) for path, guarded, needed in known),
+            _proved(piece),
+        )
     )
     return Inspection(
         _written(_renamed(piece)),
@@ -82,11 +100,11 @@ def inspect_condition(value: Json) -> Inspection:
     )
 
 
-def _proved(piece: Piece) -> Steps:
+def _proved(piece: Piece) -> Facts:
     asked = _ASKED.fullmatch(piece.text)
     if asked:
-        return frozenset((asked[1],))
-    if "steps" not in piece.text and "tasks" not in piece.text:
+        return frozenset((("steps", asked[1]),))
+    if not _PROVING.search(piece.text):
         return frozenset()
     return Prover().proofs(parse_expression(piece.text, piece.offset))[0]
 
@@ -154,8 +172,9 @@ def _text(text: str, at: tuple[Key, ...], found: list[Reference], count: _Count)
             known = usual_references(part.text)
             if known is None:
                 compiled = compile_expression(part.text, part.offset)
-                known = tuple((one.path, one.is_guarded) for one in compiled.references)
-            found += [Reference(path, guarded, at) for path, guarded in known]
+                found += [one._replace(at=at) for one in compiled.references]
+            else:
+                found += [Reference(path, guarded, at, needed) for path, guarded, needed in known]
         out.append(_written(_renamed(part), after=out[-1] if out else ""))
     canonical = "".join(out)
     return text if canonical == text else canonical

@@ -12,7 +12,7 @@ from jinja2 import nodes
 
 from runtime.expression.compile import parse_expression, plain_path
 from runtime.expression.error import ExpressionError
-from runtime.expression.proof import constant_key
+from runtime.expression.paths import constant_key
 from runtime.expression.read import Key
 from runtime.expression.scan import single, split
 

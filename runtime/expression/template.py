@@ -171,9 +171,7 @@ class _Builder:
 
     def _expression(self, piece: Piece, text: str, path: tuple[str | int, ...]) -> Code:
         expression = compile_expression(piece.text, piece.offset)
-        self.references.extend(
-            Reference(one.path, one.is_guarded, path) for one in expression.references
-        )
+        self.references.extend(one._replace(at=path) for one in expression.references)
         self.expressions += 1
         self.computed += not expression.is_path
         return _guarded(expression, text, piece.offset, path)

@@ -14,6 +14,7 @@ from typing import Final
 
 from runtime.expression.calls import bind_filter, bind_test
 from runtime.expression.error import ExpressionError
+from runtime.expression.nulls import FAILING_TESTS, PASSING_FILTERS, is_failing
 from runtime.expression.read import Key
 
 _NAME: Final = r"[A-Za-z_][A-Za-z0-9_]*"
@@ -31,12 +32,15 @@ _LITERALS: Final = frozenset(("true", "false", "none", "True", "False", "None"))
 _RESERVED: Final = frozenset(("and", "or", "not", "in", "is", "if", "else"))
 _NO_NAMES: Final = _LITERALS | _RESERVED
 _HEAD: Final = re.compile(rf"({_NAME})(?:\.{_NAME}|\[(?:[0-9]{{1,9}}|{_TEXT})\])*")
+_PASSING: Final = PASSING_FILTERS | {"default", "d"}
 _MAX_TOKENS: Final = 60
 _LONGEST_REST: Final = 500
 _AFTER_PATH: Final = frozenset(" |=!<>")
 
 Path = tuple[Key, ...]
-Found = tuple[tuple[Path, bool], ...]
+Found = tuple[
+    tuple[Path, bool, bool], ...
+]  # Each path, whether it is guarded, and whether null there is an error.
 
 
 class _Unknown(Exception):
@@ -44,7 +48,7 @@ class _Unknown(Exception):
 
 
 def usual_references(text: str) -> Found | None:
-    """The paths that an expression reads, and whether each is guarded; None if it is not a usual one.
+    """The paths that an expression reads, as Reference says it of each; None if it is not a usual one.
 
     Which path it begins with changes nothing for what follows, and documents end their expressions
     in the same few ways: so what follows is read once, behind a path that stands for all.
@@ -60,7 +64,7 @@ def usual_references(text: str) -> Found | None:
     found = _read_behind(rest)
     if found is None:
         return None
-    return (_keys(head[0]), found[0][1]), *found[1:]
+    return (_keys(head[0]), *found[0][1:]), *found[1:]
 
 
 @lru_cache(maxsize=4_096)
@@ -103,7 +107,7 @@ class _Reader:
     def __init__(self, tokens: list[tuple[str, str]]) -> None:
         self._tokens = tokens
         self._at = 0
-        self._found: list[tuple[Path, bool]] = []
+        self._found: list[tuple[Path, bool, bool]] = []
 
     def read(self) -> Found:
         """The whole expression."""
@@ -115,44 +119,62 @@ class _Reader:
         return tuple(self._found)
 
     def _comparison(self) -> None:
-        self._operand()
+        origins = self._operand()
         if self._peek()[0] == "compare":
-            self._take()
-            self._operand()
+            is_ordering = self._take()[1] not in {"==", "!="}
+            for place in (*origins, *self._operand()):
+                if is_ordering:
+                    self._need(place)
 
-    def _operand(self) -> None:
+    def _operand(self) -> list[int]:
+        """Gives the place of the path whose null would be its value, if there is one."""
         kind, text = self._take()
         before = len(self._found)
-        if kind == "path" and text not in _LITERALS:
-            self._found.append((_keys(text), False))
+        origins = [before] if kind == "path" and text not in _LITERALS else []
+        if origins:
+            self._found.append((_keys(text), False, False))
         elif kind not in {"text", "number", "path"}:
             raise _Unknown
         while self._peek() == ("sign", "|"):
             self._take()
-            self._filter(before)
+            name, count = self._filter(before)
+            if origins and is_failing(name, count):
+                self._need(before)
+            if name not in _PASSING:
+                origins = []
         if self._peek() == ("path", "is"):
             self._take()
-            self._test()
+            if self._test() in FAILING_TESTS and origins:
+                self._need(before)
+            origins = []
+        return origins
 
-    def _filter(self, before: int) -> None:
+    def _need(self, place: int) -> None:
+        path, is_guarded, _ = self._found[place]
+        self._found[place] = (path, is_guarded, True)
+
+    def _filter(self, before: int) -> tuple[str, int]:
         kind, name = self._take()
         if kind != "path" or not name.isidentifier():
             raise _Unknown
         count = self._arguments()
         if name in {"default", "d"}:
-            if count > 2:  # noqa: PLR2004 - a value, and whether empty ones are replaced
-                raise _Unknown
-            self._found[before:] = [(path, True) for path, _ in self._found[before:]]
-            return
+            if count > 1:
+                raise _Unknown  # Whether empty ones are replaced changes where null comes from.
+            self._found[before:] = [
+                (path, True, needed) for path, _, needed in self._found[before:]
+            ]
+            return name, count
         bind_filter(name, count, frozenset())
+        return name, count
 
-    def _test(self) -> None:
+    def _test(self) -> str:
         kind, name = self._take()
         if kind != "path" or name in {"not", "defined", "undefined"} or not name.isidentifier():
             raise _Unknown
         if self._peek()[1] in {"and", "or", ""}:
             bind_test(name, 0, frozenset())
-            return
+            return name
         raise _Unknown
 
     def _arguments(self) -> int:

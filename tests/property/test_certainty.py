@@ -20,7 +20,23 @@ from tests.property.test_definition import dump
 REGISTRY = Registry.load()
 CATALOG = REGISTRY.catalog()
 PARAMS = ("p", "q", "r")
-CONDITIONS = st.sampled_from([f"params.{name}" for name in PARAMS])
+WARNED = ("may-be-skipped", "may-be-absent", "unknown-output")
+FOUND_NOTHING = ("null", "gives no list", "params has no", "payload has no")
+CONDITIONS = st.sampled_from([*(f"params.{name}" for name in PARAMS), "params.o is defined"])
+# What can be done with an output that is there: {x} is the whole, {key} what leads to a part of it.
+READS = [
+    "{x}[{key}]", "{x}[{key}] | default(0)", "{x}[{key} if params.p else {key}]", "{x}[{key} if params.p else {key}] | default(0)", "{x}", "{x} | length",
+    "{x} | length | default(0)", "{x} | default([]) | length", "{x} | default([], true) | length", "({x} or []) | length", "{x} | jmespath('k')", "{x} | json",
+    "({x} | default([0]))[{key}]", "({x} if params.q else [0]) | length", "(params.q and {x}) | string", "(params.q or {x}) | list", "{key} in {x}", "{x} in [1]",
+    "{x}[{key}] if {step}.status == 'completed' else 0", "{x}[{key}] if {step}.status in ['completed'] else 0", "{x}[{key}] if {step}.status in ['completed', 'failed'] else 0",
+    "{x} | length if {x} is not none else 0", "{x} | length if {x} is mapping or {x} is list else 0", "{x}[{key}] if {x} == {{'k': 1}} else 0",
+    "{x}[{key}] if {x} in [none] else 0", "{x} | length > 0 and {x}[{key}]", "[{x}[{key}] | default(0), {x}[{key}]]", "{x} | int(1)", "0 if {x} is none else {x} | first",
+]  # fmt: skip
+OPTIONAL = [
+    "params.o", "params.o | default(0)", "params.o if params.o is defined else 0", "params.o if 'o' in params else 0", "params.o is defined and params.o",
+    "params.o if params.o is undefined else 0", "params.o is defined or params.o", "[params.o | default(0), params.o]", "0 if 'o' not in params else params.o",
+    "params.o if params.o is defined or params.p else 0", "trigger.payload.o if trigger.payload.o is defined else 0",
+]  # fmt: skip
 
 
 @st.composite
@@ -43,6 +59,16 @@ def routed(draw: st.DrawFn) -> dict[str, Any]:
                 "cases": draw(cases(after[i])),
                 "mode": draw(st.sampled_from(["exclusive", "inclusive"])),
             }
+        elif draw(st.integers(0, 5)) == 0:
+            step |= {"type": "wait", "for": "1s"}
+        elif above[i] and draw(st.integers(0, 4)) == 0:
+            read = steps[draw(st.sampled_from(sorted(above[i])))]
+            # A list, and null where the output is.
+            step |= {
+                "type": "map",
+                "for_each": f"{{{{ steps.{read['id']}.output and [1] }}}}",
+                "task": {"uses": "core.noop@1"},
+            }
         else:
             step |= {"uses": "core.set@1", "with": {"k": 1}}
         if draw(st.integers(0, 4)) == 0:
@@ -58,9 +84,10 @@ def routed(draw: st.DrawFn) -> dict[str, Any]:
     for i, step in enumerate(steps):
         if above[i] and "with" in step:
             read = steps[draw(st.sampled_from(sorted(above[i])))]
-            step["with"]["v"] = path_of(read)
-    outputs = {step["id"]: path_of(step) for step in steps}
+            step["with"]["v"] = draw(reads(read))
+    outputs = {step["id"]: draw(reads(step)) for step in steps}
     params = {name: {"type": "boolean", "default": False} for name in PARAMS}
+    params["o"] = {"type": "integer", "required": False}
     return {"name": "x", "params": params, "steps": steps, "outputs": outputs}
 
 
@@ -74,21 +101,29 @@ def cases(draw: st.DrawFn, after: list[int]) -> list[dict[str, Any]]:
     return [*found, {"else": draw(names)}] if draw(st.booleans()) else found
 
 
-def path_of(step: dict[str, Any]) -> str:
-    """A read of a part of its output."""
-    part = "cases" if step.get("type") == "gateway" else "k"
-    return f"{{{{ steps.{step['id']}.output.{part} }}}}"
+@st.composite
+def reads(draw: st.DrawFn, step: dict[str, Any]) -> str:
+    """An expression that does something with its output; now and then with a param that may be absent."""
+    if draw(st.integers(0, 7)) == 0:
+        return f"{{{{ {draw(st.sampled_from(OPTIONAL))} }}}}"
+    key = {"gateway": "'cases'", "map": "0"}.get(step.get("type", ""), "'k'")
+    one = f"steps.{step['id']}"
+    read = draw(st.sampled_from([READS[0], *READS]))  # The plain one more often.
+    return f"{{{{ {read.format(x=f'{one}.output', key=key, step=one)} }}}}"
 
 
 def leave_out_what_is_warned_of(document: dict[str, Any]) -> int:
     """Take the reads away of which a warning says that they may find null; gives how many are left."""
     found = validate(dump(document), None, CATALOG)
     for one in found.problems:
-        if one.rule == "may-be-skipped":
-            if one.path[0] == "outputs":
-                del document["outputs"][one.path[1]]
-            else:
-                del document["steps"][int(one.path[1])]["with"]["v"]
+        if one.rule not in WARNED:
+            continue
+        if one.path[0] == "outputs":
+            document["outputs"].pop(one.path[1], None)
+        elif one.path[2] == "for_each":
+            document["steps"][int(one.path[1])]["for_each"] = [1]
+        else:
+            document["steps"][int(one.path[1])]["with"].pop("v", None)
     return len(document["outputs"]) + sum("v" in step.get("with", {}) for step in document["steps"])
 
 
@@ -103,7 +138,8 @@ def test_what_is_not_warned_of_is_there(document, data):
     for _ in range(4):
         fails = data.draw(st.sets(st.sampled_from(works), max_size=3)) if works else set()
         times = {key: Duration(data.draw(st.integers(0, 3)) * 1_000) for key in works}
-        given_params = {name: data.draw(st.booleans()) for name in PARAMS}
+        given_params: dict[str, Any] = {name: data.draw(st.booleans()) for name in PARAMS}
+        given_params |= {"o": 1} if data.draw(st.booleans()) else {}
         script = Script(fails=dict.fromkeys(fails, Failing()), durations=times)
 
         run = rehearse(
@@ -117,4 +153,4 @@ def test_what_is_not_warned_of_is_there(document, data):
         errors = [step.error.message for step in run.steps if step.error is not None]
         if run.status is ExecutionStatus.FAILED and run.error is not None:
             errors.append(run.error.message)
-        assert [one for one in errors if "is null" in one] == []
+        assert [one for one in errors if any(words in one for words in FOUND_NOTHING)] == []

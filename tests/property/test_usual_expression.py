@@ -11,7 +11,7 @@ from runtime.expression.usual import usual_references
 WORDS = st.sampled_from(
     ["params.x", "steps['a-b'].output", "a", "a.b[0]", "'t'", '"q"', "1", "2.5", "01", "1.", "true", "none", "None",
      "and", "or", "not", "in", "is", "if", "else", "==", "!=", "<", ">=", "|", "(", ")", ",", "upper", "default", "d",
-     "default('x')", "join(', ')", "replace('a','b')", "length", "odd", "none", "number", "a.upper()", "+", "-", "~",
+     "default('x')", "join(', ')", "replace('a','b')", "length", "odd", "jmespath('a')", "int", "int(1)", "default(1) | length", "even", "none", "number", "a.upper()", "+", "-", "~",
      "[1]", "{", "}", ".", "x", "in [1]", "is defined", "is none", "default(1,true)", "a.and", "and.b", "if.x", "a[ 0 ]",
      "a .b", "1e3", "1_0", "'a\\n'", "\N{LEFT DOUBLE QUOTATION MARK}"]
 )  # fmt: skip
@@ -32,13 +32,17 @@ def test_usual_expressions_read_what_jinja_reads(text):
 
     compiled = compile_expression(text)
 
-    assert tuple((one.path, one.is_guarded) for one in compiled.references) == known
+    assert (
+        tuple((one.path, one.is_guarded, one.needs_value) for one in compiled.references) == known
+    )
 
 
 def test_the_usual_ones_are_recognised():
-    assert usual_references("steps.a.output.x | upper") == ((("steps", "a", "output", "x"), False),)
+    assert usual_references("steps.a.output.x | upper") == (
+        (("steps", "a", "output", "x"), False, True),
+    )
     assert usual_references("params.a == 'x' and params.b | default('y') != 'z'") == (
-        (("params", "a"), False),
-        (("params", "b"), True),
+        (("params", "a"), False, False),
+        (("params", "b"), True, False),
     )
     assert usual_references("[1]") is None

@@ -15,6 +15,7 @@ SLEEP = "uses: core.sleep@1, with: {duration: 1s}"
 NOOP = "uses: core.noop@1"
 READ = 'uses: core.set@1, with: {v: "{{ steps.a.output.seconds }}"}'
 OUT = 'outputs: {v: "{{ steps.a.output.seconds }}"}'
+MAYBE = (f"id: a, {SLEEP}, when: params.x", f"id: p, {NOOP}")
 FAILED, SKIPPED, LATE = "a may have failed", "a may be skipped", "a may not have ended yet"
 
 
@@ -23,9 +24,14 @@ def with_(expression):
     return f'uses: core.set@1, with: {{v: "{{{{ {text} }}}}"}}'
 
 
+def reading(*expressions):
+    """Steps behind one that may be skipped and one that is not, each with an expression."""
+    return [f"id: r{i}, depends_on: [a, p], {with_(one)}" for i, one in enumerate(expressions)]
+
+
 def document(*steps, outputs=""):
     lines = "".join(f"- {{{one}}}\n" for one in steps)
-    return f"name: x\nparams: {{x: boolean}}\nsteps:\n{lines}{outputs}"
+    return f"name: x\nparams: {{x: boolean, k: string}}\nsteps:\n{lines}{outputs}"
 
 
 CASES = {
@@ -64,6 +70,33 @@ CASES = {
                                       f"id: b, depends_on: [a], {with_('(steps.a.output.k if steps.a.status == {0} else 0) + steps.a.output.k')}"], "", [FAILED]),
     "a case that reads": ([f"id: a, {SLEEP}, when: params.x", f"id: p, {NOOP}", "id: g, type: gateway, depends_on: [a, p], cases: [{when: steps.a.output.seconds == 1, then: b}, {else: b}]",
                            f"id: b, depends_on: [g], {NOOP}"], "", [SKIPPED]),
+    "a part by a computed key": ([*MAYBE, *reading("steps.a.output[params.k]", "steps.a.output['k' ~ '']", "steps.a['output'][params.k].x")], "", [SKIPPED] * 3),
+    "a slice": ([*MAYBE, *reading("steps.a.output[0:1]", "steps.a.output[0:1] | default([])")], "", [SKIPPED] * 2),
+    "a key that is null": ([*MAYBE, *reading("params[steps.a.output]", "{{steps.a.output: 1}}")], "", [SKIPPED] * 2),
+    "a part that is provided for": ([*MAYBE, *reading("steps.a.output[params.k] | default(0)", "steps.a.output[params.k] is defined")], "", []),
+    "a filter of the whole": ([*MAYBE, *reading("steps.a.output | length", "steps.a.output | map(attribute='k') | list", "steps.a.output.keys()", "steps.a.output | length > 1")], "", [SKIPPED] * 4),
+    "a default behind that comes too late": ([*MAYBE, *reading("steps.a.output | length | default(0)")], "", [SKIPPED]),
+    "a default that leaves null": ([*MAYBE, *reading("(steps.a.output | default({{}})).k", "steps.a.output | default([]) | length", "steps.a.output.default([]) | length")], "", [SKIPPED] * 3),
+    "a default that replaces null": ([*MAYBE, *reading("steps.a.output | default([], true) | length", "(steps.a.output or []) | length", "(steps.a.output | d('', boolean=true)).x")], "", []),
+    "null that comes to a filter": ([*MAYBE, *reading("(steps.a.output if params.x else []) | length", "(params.x and steps.a.output) | length", "(params.x or steps.a.output) | length",
+                                                      "steps.a.output | jmespath('k') | length")], "", [SKIPPED] * 4),
+    "an operator on the whole": ([*MAYBE, *reading("steps.a.output + 1", "1 < steps.a.output", "-steps.a.output", "1 in steps.a.output", "1 not in steps.a.output", "steps.a.output is odd",
+                                                   "1 is in steps.a.output", "range(steps.a.output)", "1 < 2 <= steps.a.output")], "", [SKIPPED] * 9),
+    "where null is fine": ([*MAYBE, *reading("steps.a.output", "steps.a.output ~ ''", "steps.a.output == 1", "steps.a.output in [1]", "steps.a.output is mapping", "not steps.a.output", "steps.a.output | json",
+                                             "[steps.a.output]", "steps.a.output | string | length", "[steps.a.output | jmespath('k')]", "steps.a.output if steps.a.output else 0")], "", []),
+    "asked before a filter": ([*MAYBE, *reading("steps.a.output | length if steps.a.output is not none else 0", "steps.a.output and steps.a.output | length", "steps.a.output | length if steps.a.output is list else 0")], "", []),
+    "asked once is enough": ([*MAYBE, *reading("steps.a.output | length > 0 and steps.a.output[params.k]")], "", [SKIPPED]),
+    "asked by a list or a value": ([*MAYBE, *reading("steps.a.output.k if steps.a.status in ['completed'] else 0", "0 if steps.a.status not in ['completed'] else steps.a.output.k",
+                                                     "steps.a.output.k if steps.a.output == {{'k': 1}} else 0", "steps.a.output.k if steps.a.output in ['a', [1]] else 0")], "", []),
+    "asked by a list that says too little": ([*MAYBE, *reading("steps.a.output.k if steps.a.status in ['completed', 'skipped'] else 0", "steps.a.output.k if steps.a.output in [none, 1] else 0",
+                                                               "steps.a.output.k if steps.a.output in [] else 0", "steps.a.output.k if steps.a.output == params.k else 0")], "", [SKIPPED] * 4),
+    "a condition before a filter": ([*MAYBE, "id: b, depends_on: [a, p], when: steps.a.status == 'completed', uses: core.set@1, with: {v: '{{ steps.a.output | length }}'}"], "", []),
+    "a map over the whole": ([*MAYBE, "id: b, type: map, depends_on: [a, p], for_each: '{{ steps.a.output }}', task: {uses: core.noop@1}"], "", [SKIPPED]),
+    "a map over what may be it": ([*MAYBE, "id: b, type: map, depends_on: [a, p], for_each: '${ steps.a.output if params.x else [] }', task: {uses: core.noop@1}"], "", [SKIPPED]),
+    "a map that provides": ([*MAYBE, "id: b, type: map, depends_on: [a, p], for_each: '{{ steps.a.output or [] }}', task: {uses: core.noop@1}"], "", []),
+    "a map of a list with it": ([*MAYBE, "id: b, type: map, depends_on: [a, p], for_each: ['{{ steps.a.output }}'], task: {uses: core.noop@1}"], "", []),
+    "a map that asks": ([*MAYBE, "id: b, type: map, depends_on: [a, p], when: steps.a.status == 'completed', for_each: '{{ steps.a.output }}', task: {uses: core.noop@1}"], "", []),
+    "a wait until then": ([*MAYBE, "id: b, type: wait, depends_on: [a, p], until: '{{ steps.a.output }}'"], "", [SKIPPED]),
     "a join that is early": ([f"id: a, {SLEEP}", f"id: b, {NOOP}", f"id: c, join: any, depends_on: [a, b], {READ}"], OUT, [LATE]),
     "behind a join that is early": ([f"id: a, {SLEEP}", f"id: b, {NOOP}", f"id: c, join: 1, depends_on: [a, b], {NOOP}", f"id: d, depends_on: [c], {READ}"], "", [LATE]),
     "before what is early": ([f"id: a, {SLEEP}", f"id: b, depends_on: [a], {NOOP}", f"id: c, depends_on: [a], {NOOP}", f"id: d, join: any, depends_on: [b, c], {READ}"], "", []),
@@ -125,6 +158,67 @@ def test_each_warning_names_a_fix_that_helps(check, rules):
     ]
     outputs = OUT.replace("seconds", "seconds | default(0)")
     assert rules(document(first, *fixed, outputs=outputs)) == []
+
+
+def test_of_a_whole_output_the_fix_replaces_null(check, rules):
+    maybe = (f"id: a, {SLEEP}, when: params.x", f"id: p, {NOOP}")
+    found = check(document(*maybe, *reading("steps.a.output | length"))).problems
+
+    assert [one.hint for one in found] == [
+        "write steps.a.output | default(..., true), or a `when` that asks for steps.a.status"
+    ]
+    assert rules(document(*maybe, *reading("steps.a.output | default([], true) | length"))) == []
+
+
+TIMES = ["for: 1s", "until: '2026-01-01'"]
+WHOLE = ["steps.w.output", "steps.w.output is none", "steps.w.output | default(1, true) + 1"]
+PARTS = ["steps.w.output.k", "steps.w.output[params.k]", "steps.w.output | length", "steps.w.output.k if steps.w.status == {0} else 0", "steps.w.output.k | default(0)"]  # fmt: skip
+
+
+@pytest.mark.parametrize("time", TIMES)
+@pytest.mark.parametrize("expression", [*WHOLE, *PARTS])
+@pytest.mark.parametrize("when", ["", "when: steps.w.status == 'completed', "])
+def test_a_wait_for_a_time_has_no_output_to_read(time, expression, when, check):
+    """Whatever was asked before: it has completed, and its output is null."""
+    wait, read = f"id: w, type: wait, {time}", f"id: b, depends_on: [w], {when}{with_(expression)}"
+    found = check(document(wait, read)).problems
+
+    assert [(one.rule, one.message) for one in found] == [
+        ("unknown-output", "the output of w always is null, and so nothing of it can be used")
+    ] * (expression in PARTS)
+    assert check(document("id: w, type: wait, signal: s", read)).problems == ()
+
+
+@pytest.mark.parametrize(
+    ("expression", "when", "warned"),
+    [
+        ("params.o", "", True),
+        ("params.o if params.o is defined else 0", "", False),
+        ("params.o is defined and params.o.k", "", False),
+        ("0 if params.o is undefined else params.o", "", False),
+        ("params.o if params.o.k is defined else 0", "", False),
+        ("params.o if 'o' in params else 0", "", False),
+        ("0 if 'o' not in params else params.o", "", False),
+        ("params.o if 'q' in params else 0", "", True),
+        ("params.o if params.q is defined else 0", "", True),
+        ("params.o if params.o is not defined else 0", "", True),
+        ("params.o if params.o is defined or params.x else 0", "", True),
+        ("[params.o | default(0), params.o]", "", True),
+        ("trigger.payload.o if trigger.payload.o is defined else 0", "", False),
+        ("trigger.payload.o", "", True),
+        ("params.o", "params.o is defined", False),
+        ("params.o", "'o' in params", False),
+        ("params.o", "params.o is defined or params.x", True),
+        ("params.o", "params.q is defined", True),
+    ],
+)
+def test_a_param_that_was_asked_for_is_not_called_absent(expression, when, warned, check):
+    condition = f'when: "{when}", ' if when else ""
+    text = document(f"id: b, {condition}{with_(expression)}")
+    optional = "o: {type: object, required: false}, q: {type: object, required: false}"
+    found = check(text.replace("k: string", optional)).problems
+
+    assert {one.rule for one in found} == ({"may-be-absent"} if warned else set())
 
 
 class Needs(list[int]):
