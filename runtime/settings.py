@@ -141,7 +141,8 @@ class WorkerSettings:
     """How much one worker takes on, and how long its lease lasts (seconds).
 
     `breaker`: when a target is left alone; None: as usual. `born_owned`: what the same process accepts while
-    nothing waits is its own from the first commit on. `database` is the one of the shard map whose shards it
+    nothing waits is its own from the first commit on. `lend_seconds`: a map of which more is left than a worker does
+    in that time is run by others too. `database` is the one of the shard map whose shards it
     serves; None: those of all. `shards` is where the process that runs suspects looks for them.
     """
 
@@ -156,6 +157,7 @@ class WorkerSettings:
     loaded_bytes: int = 268_435_456
     resident_bytes: int = 536_870_912
     born_owned: bool = True
+    lend_seconds: float = 2.0
     breaker: BreakerRule | None = None
     imports: tuple[str, ...] = ()
     database: str | None = None

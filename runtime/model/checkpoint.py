@@ -308,3 +308,4 @@ class BeatAnswer:
     due: int = 0
     queued: int = 0
     inbox: tuple[UUID, ...] = ()
+    lent: int = 0

@@ -91,9 +91,8 @@ class ExecutionStore:
             row = await connection.fetchrow(
                 _SQL["beat"], shard, me, epoch, lease_seconds, late_seconds
             )
-        return BeatAnswer(
-            bool(row["live"]), row["dead"], row["due"], row["queued"], tuple(row["inbox"])
-        )
+        live, dead, due, queued, inbox, lent = row
+        return BeatAnswer(bool(live), dead, due, queued, tuple(inbox), lent)
 
     async def leave(self, shard: int, me: int, epoch: int) -> int:
         """End in good order; how many executions are left for others to take over."""

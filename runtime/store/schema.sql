@@ -216,6 +216,27 @@ create table legal_holds (
 CREATE TRIGGER retention BEFORE INSERT OR DELETE OR UPDATE ON maestro.legal_holds FOR EACH ROW EXECUTE FUNCTION mc_retention_settings();
 alter table legal_holds enable row level security;
 
+create table map_chunks (
+  shard smallint not null,
+  execution_id uuid not null,
+  lender bigint not null,
+  number integer not null,
+  tenant_id uuid not null,
+  generation smallint not null,
+  step integer not null,
+  items integer[] not null,
+  attempts integer[] not null,
+  created_at timestamp with time zone not null default now(),
+  helper bigint,
+  helper_epoch bigint,
+  stop text,
+  outcomes text,
+  constraint map_chunks_pkey PRIMARY KEY (execution_id, lender, number, shard)
+);
+CREATE INDEX map_chunks_free ON maestro.map_chunks USING btree (shard, created_at) WHERE (helper IS NULL);
+CREATE INDEX map_chunks_helper ON maestro.map_chunks USING btree (helper) WHERE (helper IS NOT NULL);
+alter table map_chunks enable row level security;
+
 create table migrations (
   name text not null,
   sha256 text not null,
@@ -534,6 +555,39 @@ begin
     coalesce(v_inbox, '{}');
 end $function$;
 
+CREATE OR REPLACE FUNCTION maestro.mc_beat_3(p_shard smallint, p_me bigint, p_epoch bigint, p_lease interval, p_late interval)
+ RETURNS TABLE(live integer, dead integer, due integer, queued integer, inbox uuid[], lent integer)
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare v_inbox uuid[];
+begin
+  update workers w set lease_until = pg_catalog.now() + p_lease, late_at = pg_catalog.now() + p_late
+   where w.shard = p_shard and w.id = p_me and w.epoch = p_epoch and not w.dead;
+  if not found then
+    return query select 0, 0, 0, 0, '{}'::uuid[], 0;
+    return;
+  end if;
+  -- From the side that is short: the messages while there are few, else the executions that this worker owns, of which there
+  -- are never more than it has room for. The `limit` keeps the planner from beginning at the other side.
+  if (select count(*) from (select 1 from execution_inbox i where i.shard = p_shard limit 500) x) < 500 then
+    select array_agg(distinct i.execution_id) into v_inbox from execution_inbox i join workflow_executions e
+       on e.id = i.execution_id and e.shard = i.shard where i.shard = p_shard and e.owner = p_me;
+  else
+    select array_agg(e.id) into v_inbox from workflow_executions e cross join lateral
+       (select 1 from execution_inbox i where i.shard = p_shard and i.execution_id = e.id limit 1) m
+     where e.shard = p_shard and e.status = 1 and e.owner = p_me;
+  end if;
+  return query select 1,
+    (select count(*)::int from workers w where w.shard = p_shard and w.id <> p_me
+        and (w.dead or w.lease_until < pg_catalog.now() or w.late_at < pg_catalog.now())),
+    (select count(*)::int from (select 1 from workflow_executions e where e.shard = p_shard and e.status = 3 and e.wake_at <= pg_catalog.now() limit 1) x),
+    (select count(*)::int from (select 1 from workflow_executions e where e.shard = p_shard and e.status = 0 limit 1) x),
+    coalesce(v_inbox, '{}'),
+    (select count(*)::int from (select 1 from map_chunks c where c.shard = p_shard and c.helper is null limit 1) x);
+end $function$;
+
 CREATE OR REPLACE FUNCTION maestro.mc_blob_days()
  RETURNS TABLE(day date, at timestamp with time zone)
  LANGUAGE sql
@@ -625,6 +679,111 @@ begin
   update workers w set epoch = w.epoch + 1, lease_until = 'infinity', dead = true from d where w.shard = p_shard and w.id = d.id;
   get diagnostics v_count = row_count;
   return v_count;
+end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_chunk_back(p_shard smallint, p_me bigint, p_epoch bigint, p_exec uuid, p_patience interval, p_stop integer, p_why text)
+ RETURNS TABLE(lender bigint, number integer, step integer, items integer[], attempts integer[], is_back boolean, is_lost boolean, outcomes text)
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare v_generation smallint;
+begin
+  perform 1 from workers w where w.shard = p_shard and w.id = p_me and w.epoch = p_epoch for key share;
+  if not found then
+    raise exception 'this worker was fenced off' using errcode = 'MC002';
+  end if;
+  select e.generation into v_generation from workflow_executions e
+   where e.shard = p_shard and e.id = p_exec and e.owner = p_me and e.status = 1;
+  if not found then
+    return;
+  end if;
+  delete from map_chunks c where c.shard = p_shard and c.execution_id = p_exec and c.generation <> v_generation;
+  update map_chunks c set stop = p_why
+   where c.shard = p_shard and c.execution_id = p_exec and c.step = p_stop and c.helper is not null and c.stop is null;
+  return query
+    delete from map_chunks c using (
+        select f.lender, f.number, h.id is null and f.helper is not null as is_lost from map_chunks f left join workers h
+            on h.shard = f.shard and h.id = f.helper and h.epoch = f.helper_epoch and not h.dead
+         where f.shard = p_shard and f.execution_id = p_exec and (f.outcomes is not null
+               or f.helper is null and (f.created_at <= pg_catalog.now() - p_patience or f.step = p_stop)
+               or f.helper is not null and h.id is null)
+           for update of f) x
+     where c.shard = p_shard and c.execution_id = p_exec and c.lender = x.lender and c.number = x.number
+    returning c.lender, c.number, c.step, c.items, c.attempts, true, x.is_lost and c.outcomes is null, c.outcomes;
+  return query
+    select c.lender, c.number, c.step, c.items, c.attempts, false, false, null::text from map_chunks c
+     where c.shard = p_shard and c.execution_id = p_exec;
+end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_chunk_end(p_shard smallint, p_me bigint, p_epoch bigint, p_exec uuid, p_lender bigint, p_number integer, p_outcomes text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
+AS $function$
+begin
+  perform 1 from workers w where w.shard = p_shard and w.id = p_me and w.epoch = p_epoch for key share;
+  if not found then
+    raise exception 'this worker was fenced off' using errcode = 'MC002';
+  end if;
+  update map_chunks c set outcomes = p_outcomes
+   where c.shard = p_shard and c.execution_id = p_exec and c.lender = p_lender and c.number = p_number
+     and c.helper = p_me and c.helper_epoch = p_epoch and c.outcomes is null;
+  return found;
+end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_chunk_lend(p_shard smallint, p_me bigint, p_epoch bigint, p_exec uuid, p_number integer, p_step integer, p_items integer[], p_attempts integer[])
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
+AS $function$
+begin
+  perform 1 from workers w where w.shard = p_shard and w.id = p_me and w.epoch = p_epoch for key share;
+  if not found then
+    raise exception 'this worker was fenced off' using errcode = 'MC002';
+  end if;
+  insert into map_chunks as c (shard, execution_id, lender, number, tenant_id, generation, step, items, attempts)
+    select w.shard, e.id, w.id, p_number, e.tenant_id, e.generation, p_step, p_items, p_attempts
+      from workers w, workflow_executions e
+     where w.shard = p_shard and w.id = p_me and e.shard = p_shard and e.id = p_exec and e.owner = p_me and e.status = 1;
+  return found;
+end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_chunk_sweep(p_shard smallint)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare v_count int;
+begin
+  delete from map_chunks c where c.shard = p_shard and not exists
+    (select 1 from workflow_executions e where e.shard = p_shard and e.id = c.execution_id and e.generation = c.generation and e.status in (0, 1));
+  get diagnostics v_count = row_count;
+  return v_count;
+end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_chunk_take(p_shard smallint, p_me bigint, p_epoch bigint)
+ RETURNS SETOF map_chunks
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
+AS $function$
+begin
+  perform 1 from workers w where w.shard = p_shard and w.id = p_me and w.epoch = p_epoch for key share;
+  if not found then
+    raise exception 'this worker was fenced off' using errcode = 'MC002';
+  end if;
+  return query
+    update map_chunks c set helper = p_me, helper_epoch = p_epoch
+      from (select f.execution_id, f.lender, f.number from map_chunks f join workflow_executions e
+              on e.id = f.execution_id and e.shard = f.shard
+             where f.shard = p_shard and f.helper is null and e.status = 1 and e.owner <> p_me and e.generation = f.generation
+             order by f.created_at limit 1 for update of f skip locked) x
+     where c.shard = p_shard and c.execution_id = x.execution_id and c.lender = x.lender and c.number = x.number
+    returning c.*;
 end $function$;
 
 CREATE OR REPLACE FUNCTION maestro.mc_claim(p_shard smallint, p_me bigint, p_epoch bigint, p_ids uuid[])
@@ -2240,6 +2399,7 @@ create policy engine on idempotency_keys to mc_engine using (true) with check (t
 create policy tenant on idempotency_keys to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
 create policy engine on legal_holds to mc_engine using (true) with check (true);
 create policy tenant on legal_holds to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
+create policy engine on map_chunks to mc_engine using (true) with check (true);
 create policy engine on outbox to mc_engine using (true) with check (true);
 create policy tenant on outbox to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
 create policy engine on step_executions to mc_engine using (true) with check (true);
@@ -2280,6 +2440,7 @@ grant select on execution_labels to mc_api;
 grant delete, insert, select, update on execution_labels to mc_engine;
 grant execute on function mc_beat(p_shard smallint, p_me bigint, p_epoch bigint, p_lease interval) to mc_engine;
 grant execute on function mc_beat_2(p_shard smallint, p_me bigint, p_epoch bigint, p_lease interval, p_late interval) to mc_engine;
+grant execute on function mc_beat_3(p_shard smallint, p_me bigint, p_epoch bigint, p_lease interval, p_late interval) to mc_engine;
 grant execute on function mc_blob_days() to mc_engine;
 grant execute on function mc_blob_lock(p_tenant uuid, p_slot integer, p_digest text) to mc_engine;
 grant execute on function mc_blob_refer(p_shard smallint, p_exec uuid, p_tenant uuid, p_digest text, p_size bigint) to mc_engine;
@@ -2287,6 +2448,11 @@ grant execute on function mc_blob_release(p_day date, p_limit integer) to mc_eng
 grant execute on function mc_blob_released(p_day date, p_at timestamp with time zone) to mc_engine;
 grant execute on function mc_bury(p_shard smallint, p_me bigint) to mc_engine;
 grant execute on function mc_bury_2(p_shard smallint, p_me bigint, p_gone bigint[]) to mc_engine;
+grant execute on function mc_chunk_back(p_shard smallint, p_me bigint, p_epoch bigint, p_exec uuid, p_patience interval, p_stop integer, p_why text) to mc_engine;
+grant execute on function mc_chunk_end(p_shard smallint, p_me bigint, p_epoch bigint, p_exec uuid, p_lender bigint, p_number integer, p_outcomes text) to mc_engine;
+grant execute on function mc_chunk_lend(p_shard smallint, p_me bigint, p_epoch bigint, p_exec uuid, p_number integer, p_step integer, p_items integer[], p_attempts integer[]) to mc_engine;
+grant execute on function mc_chunk_sweep(p_shard smallint) to mc_engine;
+grant execute on function mc_chunk_take(p_shard smallint, p_me bigint, p_epoch bigint) to mc_engine;
 grant execute on function mc_claim(p_shard smallint, p_me bigint, p_epoch bigint, p_ids uuid[]) to mc_engine;
 grant execute on function mc_claim_2(p_shard smallint, p_me bigint, p_epoch bigint, p_ids uuid[]) to mc_engine;
 grant execute on function mc_claim_alone(p_shard smallint, p_me bigint, p_epoch bigint) to mc_engine;
@@ -2355,6 +2521,7 @@ grant insert, select on idempotency_keys to mc_api;
 grant delete, insert, select, update on idempotency_keys to mc_engine;
 grant select on legal_holds to mc_api;
 grant select on legal_holds to mc_engine;
+grant delete, insert, select, update on map_chunks to mc_engine;
 grant select on migrations to mc_api;
 grant select on migrations to mc_engine;
 grant delete, insert, select, update on outbox to mc_engine;

@@ -39,6 +39,7 @@ from runtime.model.plan import Effect, Plan
 from runtime.model.settled import settled
 from runtime.model.values import Digest, Json
 from runtime.store.births import Newborn
+from runtime.store.faults import Fenced
 from runtime.telemetry.log import get_logger
 from runtime.worker import signals
 from runtime.worker.attempt import Attempt, not_made
@@ -103,7 +104,10 @@ class Admission:
                 self._tools.metrics.queue_lag.observe(one.age_seconds)
             try:
                 run, due = self._make(one, prepared, history, claimed_at)
+                await self._adopt(run)
                 self._begin(run, history or _NOTHING, due)
+            except (Fenced, Unavailable):
+                raise
             except Exception as error:  # noqa: BLE001 - else it would break every worker in turn
                 self._break_off(one, history or _NOTHING, error)
 
@@ -142,9 +146,21 @@ class Admission:
         error = StepError("checkpoint_rejected", clean(words))
         run.lost = dict.fromkeys(lost, error)
         known = _known_calls(old, run)
+        await self._adopt(run)
         self._begin(run, history, due)
         for attempt, facts in known:
             self._executor.tell(run, _end_of(attempt, facts, error, run))
+
+    async def _adopt(self, run: Run) -> None:
+        """What is lent of its open maps is under way already. Raises Fenced, Unavailable."""
+        if run.state.fans:
+            await self._executor.lending.adopt(run)
+
+    def guest(
+        self, owned: OwnedExecution, prepared: PreparedProgram, history: ExecutionHistory
+    ) -> Run:
+        """Somebody else's execution as its items see it: no executor carries it, and nothing of it is written."""
+        return self._make(owned, prepared, history)[0]
 
     async def _give_up(self, execution: UUID, message: str) -> None:
         tools, seat = self._tools, self._seat

@@ -171,6 +171,7 @@ class Duties:
         if now - self._forgot_at > FORGET_SECONDS:
             self._forgot_at = now
             await store.sweep_workers(seat.shard)
+            await self._tools.chunks.sweep(seat.shard)
 
     def _judged(self, found: Taken) -> None:
         """Say what the poison rule made of them; those who watch the dead hear of their end."""

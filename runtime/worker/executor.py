@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Final
 from uuid import UUID
@@ -26,7 +26,6 @@ from runtime.engine.command import (
     LoadBlob,
     LookUp,
     RecordEvent,
-    RecordStep,
     RunStep,
     ScheduleRetry,
     StopStep,
@@ -64,6 +63,7 @@ from runtime.worker.encode import clean, error_of, stopped
 from runtime.worker.intents import Intents
 from runtime.worker.large import Large
 from runtime.worker.lease import Lease
+from runtime.worker.lending import Lending
 from runtime.worker.maps import Joins, ReadItems, is_called_off, names_of
 from runtime.worker.outputs import Held, Outputs
 from runtime.worker.run import Action, Run, StoreOutput
@@ -72,10 +72,14 @@ from runtime.worker.stopping import Stopping
 from runtime.worker.tasks import Tasks
 from runtime.worker.timers import Timers
 from runtime.worker.trace import Traces
-from runtime.worker.waiting import park, parking_of, waited
+from runtime.worker.waiting import park, parking_of
 
 TURN_SECONDS: Final = 0.01
 _RUN_BYTES: Final = 65_536  # What one more execution may come to, when nobody knows.
+
+# Intents and doubts of a call that may happen once are its owner's.
+STAYS: Final = "map.stays_with_its_owner"
+_NOT_HERE: Final = StepError(STAYS, "This call is made by the owner of its execution.")
 
 _log = get_logger("worker")
 
@@ -100,6 +104,7 @@ class Executor:
         breakers: Breakers,
         read_items: ReadItems,
         children: Children,
+        lend: Callable[..., Lending],
         on_closed: Callable[[Run, Closing], None],
         on_refused: Callable[[Run, FlushResult], None],
         on_news: signals.News,
@@ -118,6 +123,7 @@ class Executor:
         self.timers = Timers(
             retried=self.tell, waited=self._large.wait_over, metrics=metrics, clock=clock
         )
+        self.lending = lend(begin=self.begin, tell=self.tell)
         self._joins = Joins(outputs, read=read_items, tell=self.tell, defect=self._defect)
         self._traces = traces
         self._settings = settings
@@ -167,13 +173,16 @@ class Executor:
     def add(self, run: Run) -> None:
         """Begin to carry a run."""
         run.on_flushed = partial(self._flushed, run)
-        run.facts_of_wait = partial(self._waited, run)
+        run.facts_of_wait = partial(self.timers.ended, run)
         self.weight += run.weight
         self.runs[run.owned.id] = run
 
     def tell(self, run: Run, event: Event) -> None:
         """Something happened to a run."""
         if run.is_over or run.is_parking or self._is_dropped:
+            return
+        if run.guest is not None:
+            run.guest.heard(event)
             return
         try:
             commands = advance(run.state, event)
@@ -204,12 +213,12 @@ class Executor:
         is_stopping = False
         for action in actions:
             match action:
+                case RunStep() if action.item >= 0 and self.lending.take(run, action):
+                    pass  # It is for another worker.
                 case RunStep() | Attempt():
                     self._ready.append((run, action))
-                case ScheduleRetry():
-                    self.timers.schedule(run, action)
-                case BeginWait():
-                    self.timers.begin_wait(run, action)
+                case ScheduleRetry() | BeginWait():
+                    self.timers.begin(run, action)
                 case LookUp() | JoinItems() if self.is_draining:
                     pass  # It only reads: whoever comes next reads it again.
                 case LookUp():
@@ -222,10 +231,26 @@ class Executor:
                     self._tasks.start(self._large.end(run, action.output, self.touched))
                 case StopStep():
                     is_stopping = True
-                    self._stopping.stop(run, action)
+                    self._stop(run, action)
         if is_stopping:
             self._recall(run)
         self.touched(run)
+
+    def begin(self, run: Run, steps: Iterable[RunStep]) -> None:
+        """Start these here, as soon as there is place."""
+        self._ready.extend((run, step) for step in steps)
+        self._plan_turn()
+
+    def stop_items(self, run: Run, items: Iterable[StopStep]) -> None:
+        """End these items of somebody else's map."""
+        for one in items:
+            self._stopping.stop(run, one)
+        self._recall(run)
+
+    def _stop(self, run: Run, command: StopStep) -> None:
+        self._stopping.stop(run, command)
+        if command.item >= 0:
+            self.lending.stop(run, command)
 
     def touched(self, run: Run) -> None:
         """The run has recorded something: see to it at the end of this turn."""
@@ -268,6 +293,7 @@ class Executor:
             self._traces.end_run(run, None)
         self.doubts.drop()
         self._joins.drop()
+        self.lending.drop()
         for entries in (self._ready, self._blocked, self._dirty):
             entries.clear()
         self._intents.take()
@@ -341,6 +367,7 @@ class Executor:
         self.doubts.hurry(run, 0.0)
         self._large.call_off(run)
         self._intents.forget(run)
+        self.lending.forget(run)
         if self.runs.get(run.owned.id) is run:
             del self.runs[run.owned.id]
 
@@ -377,7 +404,7 @@ class Executor:
         return clean(self._secrets.mask(f"{type(error).__name__}: {error}"))
 
     def _start(self, run: Run, action: RunStep | Attempt, held: Held | None) -> None:
-        if run.is_over:
+        if run.is_over or (run.guest is not None and action.item not in run.guest.wanted):
             return
         if run.state.phase is not Phase.GOING or (action.item >= 0 and is_called_off(run, action)):
             self._call_off(run, action)
@@ -389,7 +416,7 @@ class Executor:
             return
         prepared = run.prepared.steps[action.step]
         is_inline = prepared.connector is not None and prepared.connector.inline
-        if not is_inline and not self._may_call():
+        if not is_inline and not self.may_call:
             self._blocked.append((run, action))
             return
         try:
@@ -404,7 +431,7 @@ class Executor:
         refusal = self._refusal(run, attempt)
         if refusal is not None:
             self.tell(run, StepDeferred(action.step, action.attempt, refusal, action.item))
-        elif attempt.effect is Effect.AT_MOST_ONCE and not self._may_call():
+        elif attempt.effect is Effect.AT_MOST_ONCE and not self.may_call:
             self._blocked.append((run, action))
         elif attempt.effect is Effect.AT_MOST_ONCE:
             self._intents.announce(run, attempt)
@@ -437,6 +464,8 @@ class Executor:
         )
 
     def _refusal(self, run: Run, attempt: Attempt) -> StepError | None:
+        if run.guest is not None and attempt.effect is Effect.AT_MOST_ONCE:
+            return _NOT_HERE
         key = key_of(run, attempt)
         return None if key is None else self._breakers.refusal(key)
 
@@ -444,7 +473,9 @@ class Executor:
     def _taken(self) -> int:
         return len(self._tasks) + len(self._intents)
 
-    def _may_call(self) -> bool:
+    @property
+    def may_call(self) -> bool:
+        """Whether one more call may begin."""
         return self._taken < self._settings.max_steps and self._lease.allows_calls
 
     def _call_off(self, run: Run, action: RunStep | Attempt) -> None:
@@ -560,15 +591,6 @@ class Executor:
             mask=self._secrets.mask,
             trace=self._traces.headers(run, attempt),
         )
-
-    # --- waiting, parking -------------------------------------------------------------
-
-    def _waited(self, run: Run, command: RecordStep) -> Facts:
-        self._count(run, command.step, command.status.name.lower())
-        _, timer = run.timers.pop(command.step, (0.0, None))
-        if timer is not None:
-            timer.cancel()
-        return waited(run, command, self._clock.monotonic())
 
     def _park_if_idle(self, run: Run) -> None:
         """Only long waits are left: give the execution up until the first of them is over."""

@@ -26,8 +26,10 @@ from runtime.worker.admission import Admission, owned_of
 from runtime.worker.children import Children
 from runtime.worker.duties import Duties
 from runtime.worker.executor import Executor
+from runtime.worker.helping import Helping
 from runtime.worker.keeper import Keeper
 from runtime.worker.lease import Lease
+from runtime.worker.lending import Lending
 from runtime.worker.outputs import Outputs
 from runtime.worker.run import Run
 from runtime.worker.step_log import StepLogs
@@ -77,11 +79,20 @@ class Incarnation:
             signals=tools.signals,
             breakers=tools.breakers,
             read_items=partial(tools.store.item_results, seat.shard),
+            lend=partial(
+                Lending,
+                tools.chunks,
+                seat,
+                settings=tools.settings,
+                is_alone=tools.is_alone,
+                clock=tools.clock,
+            ),
             on_closed=self._closed,
             on_refused=self._refused,
             on_news=self._news,
         )
         self._admission = Admission(tools, seat, self.executor)
+        self._helping = Helping(tools, seat, self.executor, self._admission)
         # Held while a statement may change what this seat owns.
         self._owning = asyncio.Lock()
         self._duties = Duties(tools, seat, self.executor, self._admission, lease, self._owning)
@@ -110,17 +121,23 @@ class Incarnation:
 
     async def run(self) -> str:
         """Work until the fence falls; the reason."""
-        stop_hearing = self._tools.wakeup.on_inbox(self._duties.inbox_rang)
+        stop_hearing = self._tools.wakeup.on_inbox(self._rang)
         self._spawn(self._keeper.keep(), "heartbeat")
         self._intake = [
             self._spawn(self._claim_alone() if self._tools.is_alone else self._claim(), "claim"),
             self._spawn(self._duties.serve(), "duties"),
         ]
+        if not self._tools.is_alone:
+            self._spawn(self._helping.serve(), "helping")
         try:
             return await asyncio.shield(self._ended)
         finally:
             stop_hearing()
             await self._drop()
+
+    def _rang(self, ids: Sequence[UUID]) -> None:
+        self._duties.inbox_rang(ids)
+        self.executor.lending.rang(ids)
 
     async def drain(self, seconds: float) -> None:
         """Take nothing new, let calls under way end, make everything durable, hand the rest over.
@@ -138,7 +155,9 @@ class Incarnation:
                 async with asyncio.timeout(seconds):
                     await self.executor.quiet.wait()
             await self._settle()
+            await self._helping.give_back()
             await self._flusher.close()
+            self._helping.drop()
             self.executor.drop()
             # Others need not wait for the lease; whatever of this seat still runs in the server comes first.
             with suppress(MaestroError):
@@ -189,6 +208,7 @@ class Incarnation:
 
     async def _drop(self) -> None:
         self._publish()
+        self._helping.drop()
         self.executor.drop()
         tasks = set(self._tasks)
         while tasks:
@@ -282,6 +302,7 @@ class Incarnation:
         if self.executor.room:
             self._room.set()
         self._duties.told(answer)
+        self._helping.told(is_lent=answer.lent > 0)
 
     # --- what the executor reports ---------------------------------------------------------------
 

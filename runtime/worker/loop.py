@@ -19,6 +19,7 @@ from runtime.store.births import Offer
 from runtime.store.blob import Blobs
 from runtime.store.execution import ExecutionStore
 from runtime.store.log import LogWriter
+from runtime.store.map_chunk import MapChunks
 from runtime.store.plan import PlanStore
 from runtime.store.pool import Database
 from runtime.telemetry.log import get_logger
@@ -75,6 +76,7 @@ class Worker:
             programs=Programs(plans, registry, metrics, worker=host),
             registry=registry,
             secrets=secrets,
+            chunks=MapChunks(database),
             logs=logs,
             blobs=blobs,
             settings=settings,

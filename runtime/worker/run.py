@@ -32,7 +32,7 @@ from runtime.engine.command import (
     StopStep,
     TellChild,
 )
-from runtime.engine.event import Facts, StepError
+from runtime.engine.event import Event, Facts, StepError
 from runtime.engine.fan import Place, place_of
 from runtime.engine.state import ExecutionState
 from runtime.model.blob import INLINE_BYTES, goes_out
@@ -102,6 +102,14 @@ class InFlight:
 
 
 @dataclass(slots=True)
+class Guest:
+    """Of an execution that another worker owns: the items that this one has still to run, and who hears of them."""
+
+    heard: Callable[[Event], None]
+    wanted: set[int] = field(default_factory=set)
+
+
+@dataclass(slots=True)
 class Run:
     """One execution, its state, and what is recorded but not yet submitted."""
 
@@ -136,6 +144,7 @@ class Run:
     clears_takeovers: bool = False
     is_listed: bool = False
     refusals: int = 0
+    guest: Guest | None = None
     claimed_at: float = 0.0
     error: ExecutionError | None = None
     on_flushed: Callable[[FlushResult], None] = _nowhere

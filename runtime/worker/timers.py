@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Callable
 
 from runtime.clock import Clock
-from runtime.engine.command import BeginWait, ScheduleRetry
-from runtime.engine.event import RetryDue, TimerDue
+from runtime.engine.command import BeginWait, RecordStep, ScheduleRetry
+from runtime.engine.event import Facts, RetryDue, TimerDue
 from runtime.engine.fan import place_of
 from runtime.telemetry.metrics import Metrics
 from runtime.worker.run import Run
-from runtime.worker.waiting import seconds_until
+from runtime.worker.waiting import seconds_until, waited
 
 
 class Timers:
@@ -45,14 +45,28 @@ class Timers:
         when = self._loop.time() + seconds
         run.timers[due.step] = (when, self._loop.call_at(when, self._fire, run, due))
 
-    def schedule(self, run: Run, command: ScheduleRetry) -> None:
-        """The end of an attempt is committed: from now on the delay counts."""
+    def begin(self, run: Run, command: ScheduleRetry | BeginWait) -> None:
+        """What comes before it is committed: from now on its time counts."""
+        if isinstance(command, ScheduleRetry):
+            self._schedule(run, command)
+        else:
+            self._begin_wait(run, command)
+
+    def ended(self, run: Run, command: RecordStep) -> Facts:
+        """A wait, or a map, has ended: what its row says."""
+        name = run.prepared.steps[command.step].connector_name
+        self._metrics.steps.labels(name, command.status.name.lower()).inc()
+        _, timer = run.timers.pop(command.step, (0.0, None))
+        if timer is not None:
+            timer.cancel()
+        return waited(run, command, self._clock.monotonic())
+
+    def _schedule(self, run: Run, command: ScheduleRetry) -> None:
         self._metrics.retries.labels(run.prepared.steps[command.step].connector_name).inc()
         due = RetryDue(command.step, command.attempt, command.item)
         self.retry_at(run, due, command.delay_ms / 1000)
 
-    def begin_wait(self, run: Run, command: BeginWait) -> None:
-        """The begin of the wait is committed: from now on its time counts."""
+    def _begin_wait(self, run: Run, command: BeginWait) -> None:
         now = self._clock.monotonic()
         run.waiting[command.step] = now
         seconds = seconds_until(run, command, now)

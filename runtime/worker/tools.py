@@ -19,6 +19,7 @@ from runtime.settings import WorkerSettings
 from runtime.store.blob import Blobs
 from runtime.store.execution import ExecutionStore
 from runtime.store.log import LogWriter
+from runtime.store.map_chunk import MapChunks
 from runtime.store.plan import PlanStore
 from runtime.store.pool import Database
 from runtime.telemetry.metrics import Metrics
@@ -47,6 +48,7 @@ class Tools:
     programs: Programs
     registry: Registry
     secrets: FileSecrets
+    chunks: MapChunks
     logs: LogWriter
     blobs: Blobs
     settings: WorkerSettings

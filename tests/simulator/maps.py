@@ -12,6 +12,10 @@ from runtime.model.event import EventKind as Kind
 from runtime.model.ids import StepExecutionId
 from runtime.model.plan import MapPlan, StepKind
 
+WIDE: Final = 2  # The last digit of seeds with wide maps.
+_CALL: Final = (
+    "sim.call"  # What other workers may call as well: an idempotent one, in a task of its own.
+)
 _COMPLETED: Final = 6
 _UNOWNED: Final = {Kind.EXECUTION_TAKEN_OVER, Kind.EXECUTION_WAITING, Kind.EXECUTION_RETRIED}
 _ENDED_BADLY: Final = {Kind.STEP_FAILED, Kind.STEP_TIMED_OUT}
@@ -64,25 +68,29 @@ def number_of(value: Any) -> int:
 
 
 def with_maps(steps: tuple[Any, ...], seed: int) -> tuple[Any, ...]:
-    """In one seed of five, some steps are maps. The other seeds tell the stories that they always told."""
+    """In one seed of five, some steps are maps, in half of those wide ones, whose calls others may make as well.
+
+    The other seeds tell the stories that they always told.
+    """
     if seed % 5 != 2:
         return steps
+    is_wide = seed % 10 == WIDE
     random = Random(f"maps {seed} {len(steps)}")
     found: list[Any] = []
     for step in steps:
         if step.wait is not None or random.random() < 0.4:
             found.append(step)
             continue
-        length = random.choice((0, 1, 2, 3, 5, 8))
+        length = random.choice((8, 12, 20) if is_wide else (0, 1, 2, 3, 5, 8))
         sources = [n for n in step.needs if found[n].many and not found[n].many.is_collecting]
         many = Many(
             length,
-            random.choice((1, 2, 3, 100)),
+            random.choice((3, 4, 6, 8) if is_wide else (1, 2, 3, 100)),
             random.random() < 0.3,
             frozenset(item for item in range(8) if random.random() < 0.4),
             random.choice(sources) if sources and random.random() < 0.5 else None,
         )
-        found.append(replace(step, many=many))
+        found.append(replace(step, many=many, uses=_CALL) if is_wide else replace(step, many=many))
     return tuple(found)
 
 

@@ -20,11 +20,12 @@ import orjson
 from runtime.model.blob import BlobRef, stored
 from runtime.model.checkpoint import InboxKind
 from runtime.model.event import EventKind
+from tests.simulator.chunk import Chunk
 from tests.simulator.loop import START
 from tests.simulator.maps import records_of, results_of
 
 QUEUED, RUNNING, WAITING, DEAD, FENCED_OFF = 0, 1, 3, 6, "MC002"
-_OWNED = (
+OWNED = (
     "id tenant_id workflow_id version_id generation namespace region priority epoch takeovers inbox "
     "cancel_requested created_at age_seconds deadline_in_seconds meta input"
 )
@@ -51,7 +52,7 @@ class Row(tuple[Any, ...]):  # noqa: SLOT001 - the names of its fields are set o
         return super().__getitem__(self.names.index(key) if isinstance(key, str) else key)
 
 
-def _rows(names: str, found: Sequence[Sequence[Any]]) -> list[Row]:
+def rows_of(names: str, found: Sequence[Sequence[Any]]) -> list[Row]:
     fields = tuple(names.split())
     out = []
     for values in found:
@@ -133,6 +134,7 @@ class Model:
         self.executions: dict[UUID, Execution] = {}
         self.keys: dict[tuple[UUID, str], tuple[bytes, UUID]] = {}
         self.blob_refs: set[tuple[UUID, str]] = set()
+        self.chunks: dict[tuple[UUID, int, int], Chunk] = {}
         self.on_commit: Callable[[Commit], None] = lambda _commit: None
         # Whether some live connection has appeared as this worker, and whether the server runs long enough to judge by it.
         self.is_present: Callable[[int], bool] = lambda _me: False
@@ -159,12 +161,12 @@ class Model:
         if me in self.seats:
             raise Refused("23505", "duplicate key")
         self.seats[me] = Seat(1, self._clock() + lease, host)
-        return _rows("epoch", [(1,)])
+        return rows_of("epoch", [(1,)])
 
     def beat(self, shard: int, me: int, epoch: int, lease: float, late: float) -> list[Row]:
-        names = "live dead due queued inbox"
+        names = "live dead due queued inbox lent"
         if not self.is_live(me, epoch) or self.seats[me].dead:
-            return _rows(names, [(0, 0, 0, 0, [])])
+            return rows_of(names, [(0, 0, 0, 0, [], 0)])
         now = self._clock()
         self.seats[me].lease_until, self.seats[me].late_at = now + lease, now + late
         others = [seat for one, seat in self.seats.items() if one != me]
@@ -175,18 +177,19 @@ class Model:
             int(any(self._is_due(e) for e in found)),
             int(any(e.status == QUEUED for e in found)),
             sorted(e.id for e in found if e.messages and e.owner == me),
+            int(any(c.helper is None for c in self.chunks.values())),
         )
-        return _rows(names, [values])
+        return rows_of(names, [values])
 
     def leave(self, shard: int, me: int, epoch: int) -> list[Row]:
         if self.is_live(me, epoch):
             self.seats[me].left = True
             self._mark(me)
         left = [e for e in self.executions.values() if e.owner == me]
-        return _rows("leave", [(len(left),)])
+        return rows_of("leave", [(len(left),)])
 
     def bury(self, shard: int, me: int) -> list[Row]:
-        return _rows("bury", [(len(self._bury(me)),)])
+        return rows_of("bury", [(len(self._bury(me)),)])
 
     def _bury(self, me: int) -> list[int]:
         """Seats that a statement holds for key share are skipped: `for update skip locked`."""
@@ -213,7 +216,7 @@ class Model:
         gone = [one for one, seat in self.seats.items() if seat.dead and one not in owners]
         for one in gone:
             del self.seats[one]
-        return _rows("sweep_workers", [(len(gone),)])
+        return rows_of("sweep_workers", [(len(gone),)])
 
     # --- ownership -------------------------------------------------------------------------------
 
@@ -229,7 +232,7 @@ class Model:
         return self._own("claim_alone", me, self._suspects()[:1])
 
     def suspects(self, shard: int, limit: int) -> list[Row]:
-        return _rows("count", [(min(limit, len(self._suspects())),)])
+        return rows_of("count", [(min(limit, len(self._suspects())),)])
 
     def _suspects(self) -> list[Execution]:
         found = (e for e in self.executions.values() if e.status == QUEUED)
@@ -277,7 +280,7 @@ class Model:
         self._commit("takeover", me, [e.id for e in found])
         for e in found:
             self._family_ended(e)
-        return _rows(_OWNED + " status", [(*self._owned(e), e.status) for e in found])
+        return rows_of(OWNED + " status", [(*self._owned(e), e.status) for e in found])
 
     def _is_due(self, one: Execution) -> bool:
         return one.status == WAITING and one.wake_at is not None and one.wake_at <= self._clock()
@@ -288,7 +291,7 @@ class Model:
             if one.status != RUNNING:
                 one.status, one.wait, one.wake_at = RUNNING, None, None
         self._commit(name, me, [one.id for one in found])
-        return _rows(_OWNED, [self._owned(one) for one in found])
+        return rows_of(OWNED, [self._owned(one) for one in found])
 
     def _owned(self, e: Execution) -> tuple[Any, ...]:
         now = self._clock()
@@ -302,14 +305,14 @@ class Model:
     def refer(self, shard: int, execution: UUID, tenant: UUID, digest: str, size: int) -> list[Row]:
         """A blob is about to be put for an execution, which may not be there yet."""
         self.blob_refs.add((execution, digest))
-        return _rows("refer", [(None,)])
+        return rows_of("refer", [(None,)])
 
     # --- checkpoints -----------------------------------------------------------------------------
 
     def flush(self, shard: int, me: int, epoch: int, *columns: Any) -> list[Row]:
         """All or nothing: what would be refused is found before anything is changed."""
         if not self.is_live(me, epoch):
-            return _rows("live closed", [(0, 0)])
+            return rows_of("live closed", [(0, 0)])
         return self.flush_body(me, tuple(map(read_array, columns)))
 
     def flush_with_children(self, shard: int, me: int, epoch: int, *columns: Any) -> list[Row]:
@@ -351,7 +354,7 @@ class Model:
         self._commit("flush", me, list(touched))
         for closing in closings:
             self._family_ended(self.executions[closing[0]])
-        return _rows("live closed", [(1, len(closings))])
+        return rows_of("live closed", [(1, len(closings))])
 
     def _refuse(self, me: int, steps: list[Any], events: list[Any], closings: list[Any]) -> None:
         keys = [row[1:6] for row in steps]
@@ -435,18 +438,18 @@ class Model:
             ]
             found += [(e.id, *record) for record in records_of(rows)]
         found.sort(key=lambda r: (r[0], r[3], r[1], r[2], r[4]))
-        return _rows("execution_id step item generation attempt status is_open ago result", found)
+        return rows_of("execution_id step item generation attempt status is_open ago result", found)
 
     def item_results(
         self, shard: int, execution: UUID, step: int, first: int, behind: int
     ) -> list[Row]:
         found = results_of(self.executions[execution].steps, step, first, behind)
-        return _rows("item status value", found)
+        return rows_of("item status value", found)
 
     def history_sequence(self, shard: int, ids: Sequence[UUID]) -> list[Row]:
         found = [(one, self.executions[one]) for one in ids]
         last = [(one, max(e.events, default=None), 100 * len(e.steps)) for one, e in found]
-        return _rows("id last bytes", last)
+        return rows_of("id last bytes", last)
 
     def history_marks(
         self, shard: int, ids: Sequence[UUID], _low: UUID, _high: UUID, kinds: Sequence[int]
@@ -458,11 +461,11 @@ class Model:
             for sequence, event in sorted(e.events.items())
             if event[0] in kinds
         ]
-        return _rows("execution_id kind data ago", found)
+        return rows_of("execution_id kind data ago", found)
 
     def messages(self, shard: int, ids: Sequence[UUID]) -> list[Row]:
         found = [(e.id, n, *m) for e in self._of(ids) for n, m in sorted(e.messages.items())]
-        return _rows("execution_id n kind data", found)
+        return rows_of("execution_id n kind data", found)
 
     def queued(
         self, shard: int, older: float, per_tenant: int, limit: int, after: UUID | None
@@ -484,7 +487,7 @@ class Model:
                 found.append((place, after is not None and e.tenant <= after, e.tenant, e))
         found.sort(key=lambda one: one[:3])
         rows = [(e.id, e.priority, e.tenant, now - e.created_at) for *_, e in found[:limit]]
-        return _rows("id priority tenant_id age", rows)
+        return rows_of("id priority tenant_id age", rows)
 
     def _of(self, ids: Sequence[UUID]) -> list[Execution]:
         return [self.executions[one] for one in sorted(set(ids)) if one in self.executions]
@@ -524,7 +527,7 @@ class Model:
         any_born = any(answer[5] for answer in answers)
         fresh = [answer[1] for answer in answers if answer[2]]
         self._commit("enqueue", me if any_born else None, fresh)
-        return _rows("ordinal id fresh same at born", answers)
+        return rows_of("ordinal id fresh same at born", answers)
 
     def send(
         self,
@@ -539,9 +542,9 @@ class Model:
         e = self.executions.get(one)
         names = "known status n"
         if e is None or e.tenant != tenant:
-            return _rows(names, [(False, None, 0)])
+            return rows_of(names, [(False, None, 0)])
         if e.status not in _OPEN:
-            return _rows(names, [(True, e.status, 0)])
+            return rows_of(names, [(True, e.status, 0)])
         e.inbox += 1
         e.cancel_requested = e.cancel_requested or cancel
         is_begun = e.epoch > 0
@@ -551,7 +554,7 @@ class Model:
         if kind == InboxKind.SIGNAL:
             e.signals.append(e.inbox)
         self._commit("send" if cancel else "tell", None, [one])
-        return _rows(names, [(True, e.status, e.inbox)])
+        return rows_of(names, [(True, e.status, e.inbox)])
 
     def retry(
         self, shard: int, tenant: UUID, one: UUID, statuses: Sequence[int], event: str
@@ -559,9 +562,9 @@ class Model:
         e = self.executions.get(one)
         names = "known status generation"
         if e is None or e.tenant != tenant:
-            return _rows(names, [(False, None, None)])
+            return rows_of(names, [(False, None, None)])
         if e.status not in statuses:
-            return _rows(names, [(True, e.status, None)])
+            return rows_of(names, [(True, e.status, None)])
         e.status, e.generation, e.cancel_requested = QUEUED, e.generation + 1, False
         e.output = e.error = e.wake_at = e.wait = None
         e.messages.clear()
@@ -570,7 +573,7 @@ class Model:
         e.deadline = None if allowed is None else self._clock() + float(allowed) / 1000
         e.events[max(e.events) + 1] = (_RETRIED, _json(event))
         self._commit("retry", None, [one])
-        return _rows(names, [(True, QUEUED, e.generation)])
+        return rows_of(names, [(True, QUEUED, e.generation)])
 
     # --- for tests -------------------------------------------------------------------------------
 

@@ -49,9 +49,10 @@ from tests.simulator.chaos import Blow, Order, draw_fate
 from tests.simulator.checks import FINAL, Judge
 from tests.simulator.children import published
 from tests.simulator.hints import Redis, SimQueue, SimWakeup
+from tests.simulator.lent import LendingModel
 from tests.simulator.loop import PROCESS, Process, SimClock, SimLoop, Stuck
 from tests.simulator.maps import key_of
-from tests.simulator.model import Commit, Model
+from tests.simulator.model import Commit
 from tests.simulator.mutants import mutated
 from tests.simulator.server import CALM, Server, SimDatabase
 from tests.simulator.waits import NAMES, people_could
@@ -139,7 +140,7 @@ class Simulation:
     def __post_init__(self) -> None:
         self.fate = draw_fate(self.seed)
         self.loop = SimLoop(Random(f"way {self.seed}"), HORIZON)
-        self.model = Model(self.loop.time, self.mutants)
+        self.model = LendingModel(self.loop.time, self.mutants)
         self.server = Server(self.loop, self.model, self.mutants)
         programs = {program.version: program for program in self.fate.programs}
         self.plans = {version: program.plan for version, program in programs.items()}
@@ -257,7 +258,9 @@ class Simulation:
                 metrics=_METRICS,
             ),
             settings=WorkerSettings(
-                max_steps=self.fate.max_steps, inline_bytes=inline_bytes_of(self.seed)
+                max_steps=self.fate.max_steps,
+                inline_bytes=inline_bytes_of(self.seed),
+                lend_seconds=2.0 * (self.seed % 2),
             ),
             tracing=_TRACING,
             metrics=_METRICS,

@@ -31,6 +31,7 @@ from runtime.model.values import Json
 from runtime.store.execution import ExecutionStore
 from runtime.store.faults import sqlstate, translated
 from runtime.store.flush import _columns
+from runtime.store.map_chunk import ChunkKey, MapChunks, TakenChunk
 from runtime.store.statements import statements
 from tests import make
 from tests.simulator.model import Model
@@ -40,7 +41,8 @@ _SEATS: Final = (101, 102, 103)
 _OFTEN: Final = ("claim", "flush", "close", "takeover", "expire", "bury")
 _SELDOM: Final = (
     "flush", "due", "leave", "sweep_workers", "claim_alone", "suspects", "send", "retry",
-    "queued", "messages", "beat", "miss", "appear", "items",
+    "queued", "messages", "beat", "miss", "appear", "items", "lend", "lend", "chunk", "chunk", "end", "held",
+    "back", "others", "chunks",
 )  # fmt: skip
 _CALLS: Final = 80
 _RESULT: Final = '{"output": 1}'
@@ -128,6 +130,8 @@ class Stage:
 
     def __init__(self, database: Any, fate: Fate) -> None:
         self._database = database
+        self._chunks = MapChunks(database)
+        self._taken: TakenChunk | None = None
         self._store = ExecutionStore(database)
         self._fate = fate
 
@@ -196,6 +200,8 @@ class Stage:
                 return await store.bury(0, seat)
             case "sweep_workers":
                 return await store.sweep_workers(0)
+            case "lend" | "chunk" | "end" | "held" | "back" | "others" | "chunks":
+                return await self._lend(call)
             case "items":
                 return await store.item_results(0, call.ids[0], call.numbers[0] % 3, 0, 3)
             case "messages":
@@ -211,6 +217,29 @@ class Stage:
                 found = await store.queued(0, older_than_seconds=-1.0, per_tenant=3, limit=5)
                 return [one[:3] for one in found]
         return await self._speak(call)
+
+    async def _lend(self, call: Call) -> Any:
+        chunks, seat = self._chunks, (0, call.seat, call.epoch)
+        one, (number, step, lender, *_) = call.ids[0], call.numbers
+        match call.kind:
+            case "lend":
+                return await chunks.lend(seat, one, number, step % 3, [(0, 1), (step, 2)])
+            case "chunk":
+                self._taken = await chunks.take(seat) or self._taken
+                return self._taken
+            case "end" if self._taken is not None and lender < 8:
+                return await chunks.end(seat, self._taken.key, "told")
+            case "end":
+                return await chunks.end(seat, ChunkKey(one, _SEATS[lender % 3], number), "told")
+            case "held":
+                return sorted((await chunks.held(seat)).items())
+            case "back":
+                stop = (step % 3, "why") if lender < 3 else None
+                patience = 0.0 if number < 2 else 600.0
+                return await chunks.back(seat, one, patience_seconds=patience, stop=stop)
+            case "others":
+                return await chunks.others(0, call.seat)
+        return await chunks.sweep(0)
 
     async def _speak(self, call: Call) -> Any:
         one, numbers = call.ids[0], call.numbers
@@ -295,6 +324,8 @@ def _plain(answer: Any) -> Any:
             a.meta,
             a.input,
         )
+    if isinstance(answer, TakenChunk):
+        return (answer.key, _plain(answer.execution), *answer[2:])
     if hasattr(answer, "inbox") and hasattr(answer, "live"):
         return (
             answer.live,
@@ -302,5 +333,6 @@ def _plain(answer: Any) -> Any:
             answer.due,
             answer.queued,
             tuple(sorted(answer.inbox)),
+            answer.lent,
         )
     return answer

@@ -21,27 +21,34 @@ from tests.simulator.model import Model, Refused, Row, read_array
 _COMMAND_SECONDS: Final = 10.0
 _START_SECONDS: Final = 10.0
 _FENCED: Final = frozenset(
-    {"claim", "claim_alone", "due", "takeover", "flush", "flush_with_children"}
+    {
+        *("claim", "claim_alone", "due", "takeover", "flush", "flush_with_children"),
+        *("chunk_lend", "chunk_take", "chunk_end", "chunk_back"),
+    }
 )
 _FLUSHES: Final = frozenset({"flush", "flush_with_children"})
 _PEOPLE: Final = frozenset({"enqueue", "send", "retry"})
 _UPKEEP: Final = frozenset({"make_partitions", "drop_logs", "forget_keys", "write"})
 
 
-NAMES: Final = {
-    text: name
-    for noun, names in (
-        ("execution", None),
-        ("checkpoint", None),
-        ("enqueue", None),
-        ("leadership", None),
-        ("log", ("write",)),
-        ("workflow", ("plan", "versions_to_start")),
-        ("blob", ("refer",)),
-    )
-    for name, text in statements(noun).items()
-    if names is None or name in names
-} | dict.fromkeys((*statements("retention").values(), statements("blob")["days"]), "retention")
+NAMES: Final = (
+    {
+        text: name
+        for noun, names in (
+            ("execution", None),
+            ("checkpoint", None),
+            ("enqueue", None),
+            ("leadership", None),
+            ("log", ("write",)),
+            ("workflow", ("plan", "versions_to_start")),
+            ("blob", ("refer",)),
+        )
+        for name, text in statements(noun).items()
+        if names is None or name in names
+    }
+    | {text: f"chunk_{name}" for name, text in statements("map_chunk").items()}
+    | dict.fromkeys((*statements("retention").values(), statements("blob")["days"]), "retention")
+)
 
 
 @dataclass(frozen=True, slots=True)

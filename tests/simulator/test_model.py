@@ -6,6 +6,7 @@ import asyncpg
 import pytest
 
 from runtime.store.pool import Database
+from tests.simulator.lent import LendingModel
 from tests.simulator.model import Model
 from tests.simulator.scenarios import ModelDatabase, Stage, scenario
 from tests.support.sessions import until_sessions_count
@@ -60,7 +61,7 @@ async def _on_postgres(url: str, played):
     await until_sessions_count(sql)
     try:
         await sql.execute(
-            "truncate workers, workflow_executions, step_executions, execution_events, execution_inbox, idempotency_keys"
+            "truncate workers, workflow_executions, step_executions, execution_events, execution_inbox, idempotency_keys, map_chunks"
         )
         return await Stage(database, _Fate(sql)).play(*played)
     finally:
@@ -69,7 +70,7 @@ async def _on_postgres(url: str, played):
 
 
 async def _on_the_model(played):
-    model = Model(lambda: 1_000.0)
+    model = LendingModel(lambda: 1_000.0)
     return await Stage(ModelDatabase(model), _FateOfTheModel(model)).play(*played)
 
 

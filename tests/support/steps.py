@@ -113,6 +113,16 @@ class Once(Gate):
     effect_class = Effect.AT_MOST_ONCE
 
 
+class Sometimes(Gate):
+    """The same, and it says of each call whether a second one would do it twice: it would."""
+
+    name = "probe.sometimes"
+    effect_class = None  # type: ignore[assignment] # it depends on the input
+
+    def effect(self, input: GateInput) -> Effect:
+        return Effect.AT_MOST_ONCE
+
+
 class Findable(Once):
     """The same, and its calls can be looked up."""
 

@@ -6,7 +6,7 @@ select mc_register($1, $2, $3, make_interval(secs => $4::float8));
 
 -- name: beat
 -- Safe: a plain update of one row by its key, which does not wait for the fences' `for key share`.
-select live, dead, due, queued, inbox from mc_beat_2($1, $2, $3, make_interval(secs => $4::float8), make_interval(secs => $5::float8));
+select live, dead, due, queued, inbox, lent from mc_beat_3($1, $2, $3, make_interval(secs => $4::float8), make_interval(secs => $5::float8));
 
 -- name: appear
 -- Safe: shared, so it never waits; the server gives it free when this connection ends, however it ends.

@@ -14,7 +14,7 @@ from runtime.store.statements import nouns, statements
 
 SHARDED = (
     "workflow_executions|step_executions|execution_events|execution_inbox|execution_labels|step_logs"
-    "|idempotency_keys|dead_letters|blob_refs|workers|shards|outbox|event_feed|event_cursors"
+    "|idempotency_keys|dead_letters|blob_refs|workers|shards|map_chunks|outbox|event_feed|event_cursors"
 )
 # Its callers carry the settings; a set of its own would cost each of them time.
 WITHOUT_SETTINGS = {"mc_feed"}
@@ -25,6 +25,7 @@ NOT_FENCED = {
     "mc_leave_2",
     "mc_bury",
     "mc_beat_2",
+    "mc_beat_3",
     "mc_bury_2",
     "mc_gone",
 }
@@ -69,7 +70,7 @@ def functions(ground_run, databases):
         ]
 
     found = ground_run(read())
-    assert {"mc_enqueue", "mc_claim_2", "mc_flush_2", "mc_due", "mc_takeover_3", "mc_beat_2"} <= {
+    assert {"mc_enqueue", "mc_claim_2", "mc_flush_2", "mc_due", "mc_takeover_3", "mc_beat_3"} <= {
         one.name for one in found
     }
     return found
@@ -182,11 +183,11 @@ def test_each_statement_that_calls_a_hot_function_names_its_shard_first(function
                 if function in names:
                     called.add(function)
                     assert first == "$1", f"{noun}.{name}"
-    assert {"mc_enqueue_2", "mc_beat_2", "mc_send_3"} <= called
+    assert {"mc_enqueue_2", "mc_beat_3", "mc_send_3", "mc_chunk_take"} <= called
 
 
 def test_each_statement_of_an_engine_names_one_shard():
-    for noun in ("execution", "enqueue", "checkpoint"):
+    for noun in ("execution", "enqueue", "checkpoint", "map_chunk"):
         for name, text in statements(noun).items():
             if name in NOT_OF_ONE_SHARD or re.search(r"\bmc_\w+\(\$1", text):
                 continue

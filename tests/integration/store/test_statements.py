@@ -9,7 +9,16 @@ import pytest
 from runtime.store.statements import nouns, statements
 from tests.make import TENANT
 
-ENGINE = {"blob", "checkpoint", "enqueue", "event_bus", "execution", "retention", "tenant"}
+ENGINE = {
+    "blob",
+    "checkpoint",
+    "enqueue",
+    "event_bus",
+    "execution",
+    "map_chunk",
+    "retention",
+    "tenant",
+}
 ENGINE_STATEMENTS = {("workflow", "plan"), ("log", "write")}
 ALL = [(noun, name) for noun in nouns() for name in statements(noun)]
 
