@@ -24,7 +24,10 @@ DEFAULT_TIMEOUT_SECONDS: Final = 30.0
 _LONGEST_REQUEST_SECONDS: Final = 86_400.0
 # What to type when the server says why not.
 _HINTS: Final = {
-    "VERSION_TOO_SMALL": "give a higher --version or --bump, or publish it all the same with --yes",
+    "VERSION_TOO_SMALL": (
+        "give a higher --version or --bump (a file that says its `version` has to be changed), "
+        "or publish it all the same with --yes"
+    ),
     "VERSION_NOT_DEPRECATED": "`mc workflows deprecate NAME@VERSION` does that",
     "WORKFLOW_PUBLISHED": "`mc workflows archive NAME` ends it",
 }

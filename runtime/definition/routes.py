@@ -15,6 +15,7 @@ from runtime.model.plan import StepKind
 from runtime.model.values import Json
 
 _GOING: Final = ("on_error", "on_expiry")
+_LATER: Final = "name a step that comes right after this one"
 
 
 def never_holds(condition: Json, findings: Findings) -> bool:
@@ -125,6 +126,11 @@ def _check_target(
             "unknown-step", f"there is no step {name!r}", place,
             hint=findings.near(name, graph.index_of),
         )  # fmt: skip
+    elif target == position:
+        findings.error(rule, f"{step.id} can't choose itself", place, hint=_LATER)
+    elif graph.is_upstream(target, position):
+        message = f"{name} comes before {step.id}, so {step.id} can't choose it"
+        findings.error(rule, message, place, hint=_LATER)
     elif not graph.is_needed(position, target):
         findings.error(
             rule, f"{name} does not come right after {step.id}, so {step.id} can't choose it", place,

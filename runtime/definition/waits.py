@@ -31,7 +31,23 @@ def check_wait(document: Document, step: Step, findings: Findings) -> None:
             "wait", "a default is the output after a signal's timeout: it needs both",
             step.place("default"), hint="write signal and timeout beside it",
         )  # fmt: skip
+    _check_signal(step, findings)
     _check_moment(document, step, findings)
+
+
+def _check_signal(step: Step, findings: Findings) -> None:
+    """A name that somebody can send, as it stands there."""
+    signal = step.value.get("signal")
+    if signal == "":
+        findings.error(
+            "wait", "a signal's name is 1 to 200 characters, so nobody can send this one",
+            step.place("signal"),
+        )  # fmt: skip
+    elif isinstance(signal, str) and has_expression(signal):
+        findings.error(
+            "wait", "the name of a signal is taken as it is written, and no expression in it is evaluated",
+            step.place("signal"), hint="write a name: a signal is sent to one execution, so names need not differ",
+        )  # fmt: skip
 
 
 def _check_moment(document: Document, step: Step, findings: Findings) -> None:

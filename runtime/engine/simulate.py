@@ -61,9 +61,10 @@ from runtime.engine.simulation import (
 )
 from runtime.engine.state import ExecutionState, RunInfo
 from runtime.expression import ExpressionError, Template, parse_template, write_path
+from runtime.model.durable import NOT_STORABLE, why_not_durable
 from runtime.model.errors import StepErrorKind
 from runtime.model.event import EventKind
-from runtime.model.execution import ExecutionStatus, StepStatus, Verdict
+from runtime.model.execution import ExecutionError, ExecutionStatus, StepStatus, Verdict
 from runtime.model.plan import StepKind, StepPlan
 from runtime.model.route import cases_of
 from runtime.model.values import Duration, Json, Money, total
@@ -245,9 +246,21 @@ class _Simulator:
             case StartChild() | TellChild():
                 pass  # A child is answered like a task, so none is started.
             case Finish():
-                self._finish = command
+                self._finish = self._checked(command)
             case _:
                 assert_never(command)
+
+    def _checked(self, finish: Finish) -> Finish:
+        """The end; a failure where the output can't be stored, as a worker finds when it closes the execution."""
+        if finish.status is not ExecutionStatus.COMPLETED:
+            return finish
+        why = why_not_durable(finish.output, "The output of the execution")
+        if why is None:
+            return finish
+        error = ExecutionError(NOT_STORABLE, why)
+        said: dict[str, Json] = {"type": error.type, "message": why, "retryable": error.retryable}
+        self._events[-1] = Happening(self._now, EventKind.EXECUTION_FAILED, None, {"error": said})
+        return Finish(ExecutionStatus.FAILED, error=error)
 
     # --- attempts --------------------------------------------------------------------------------
 
@@ -263,8 +276,13 @@ class _Simulator:
             if item >= 0:
                 scope |= self._names_of(step, item)
             rendered = _template(program).render(scope)
-        except ExpressionError as problem:
-            words = f"`with` of step {shown.key!r}: {problem.message}"
+            orjson.dumps(rendered)
+        except (ExpressionError, TypeError) as problem:
+            words = f"`with` of step {shown.key!r}"
+            if isinstance(problem, ExpressionError):
+                words += f": {problem.message}"
+            else:
+                words += f" can't be written as JSON: {problem}."
             self._later(0, StepFailed(step, attempt, StepError("expression", words), item=item))
             return
         if item <= 0:
@@ -317,6 +335,9 @@ class _Simulator:
             self._later(plan.timeout.milliseconds, failed)
         elif answer.error is not None:
             self._later(delay, StepFailed(step, attempt, answer.error, answer.effect, item=item))
+        elif (why := why_not_durable(answer.output, _subject(plan, item))) is not None:
+            error = StepError(NOT_STORABLE, why)
+            self._later(delay, StepFailed(step, attempt, error, answer.effect, item=item))
         else:
             self._steps[step].source = answer.source
             if item >= 0:
@@ -362,9 +383,11 @@ class _Simulator:
         except ExpressionError as problem:
             words = f"`default` of step {program.plan.key!r}: {problem.message}"
             return TimerDue(step, attempt, error=StepError("expression", words))
-        return TimerDue(
-            step, attempt, rendered.get("default") if isinstance(rendered, dict) else None
-        )
+        default = rendered.get("default") if isinstance(rendered, dict) else None
+        why = why_not_durable(default, f"The default of step {program.plan.key!r}")
+        if why is not None:
+            return TimerDue(step, attempt, error=StepError(NOT_STORABLE, why))
+        return TimerDue(step, attempt, default)
 
     # --- what is told ----------------------------------------------------------------------------
 
@@ -508,6 +531,12 @@ def _template(program: StepProgram) -> Template:
     if keys is None or not isinstance(written, dict):
         return program.config
     return parse_template({key: written[key] for key in keys if key in written})
+
+
+def _subject(plan: StepPlan, item: int) -> str:
+    """What messages call an output, as a worker does."""
+    which = "" if item < 0 else f"item {item} of "
+    return f"The output of {which}step {plan.key!r}"
 
 
 def _case(number: int, conditions: Sequence[Template | None]) -> str:

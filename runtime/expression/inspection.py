@@ -33,6 +33,7 @@ MAX_CHARACTERS = 3_000_000
 _EACH = 40  # What an expression costs beside its characters.
 _WHOLE = re.compile(r"\{\{ ([A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)+) \}\}")
 _SIMPLE = re.compile(r"\{\{ ([^\s{}+-](?:[^{}]*[^\s{}+-])?) \}\}")
+_HALF = re.compile(r"[\ud800-\udfff]")
 _ALIAS = re.compile(r"\btasks\b")
 _ASKED = re.compile(r"steps\.([A-Za-z_][A-Za-z0-9_]*)\.status == 'completed'")
 _PROVING = re.compile(
@@ -91,6 +92,7 @@ def inspect_condition(value: Json) -> Inspection:
             _proved(piece),
         )
     )
+    _refuse_half_pairs(piece)
     return Inspection(
         _written(_renamed(piece)),
         references,
@@ -107,6 +109,17 @@ def _proved(piece: Piece) -> Facts:
     if not _PROVING.search(piece.text):
         return frozenset()
     return Prover().proofs(parse_expression(piece.text, piece.offset))[0]
+
+
+def _refuse_half_pairs(piece: Piece) -> None:
+    """Raise ExpressionError for a literal that no text can hold; one that is published already fails when it runs."""
+    if "\\" not in piece.text:
+        return
+    for token in _LEXER.tokenize(piece.text, state="variable"):
+        if token.type == "string" and _HALF.search(token.value):
+            raise ExpressionError(
+                "half of a surrogate pair is no character", piece.offset, hint=r"\U0001f600 is one"
+            )
 
 
 class _Count:
@@ -172,6 +185,7 @@ def _text(text: str, at: tuple[Key, ...], found: list[Reference], count: _Count)
             known = usual_references(part.text)
             if known is None:
                 compiled = compile_expression(part.text, part.offset)
+                _refuse_half_pairs(part)
                 found += [one._replace(at=at) for one in compiled.references]
             else:
                 found += [Reference(path, guarded, at, needed) for path, guarded, needed in known]

@@ -17,7 +17,7 @@ from runtime.expression.error import ExpressionError, Undefined
 from runtime.expression.text import to_text
 
 _MAX_INTEGER: Final = 2**63 - 1
-_MAX_POWER_BITS: Final = 64
+_INTEGER_BITS: Final = 63
 _MAX_SHOWN: Final = 80
 
 
@@ -127,7 +127,8 @@ def _multiply(meter: Meter, left: Any, right: Any) -> Any:
 def _power(_meter: Meter, left: Any, right: Any) -> Any:
     _need_numbers("**", left, right)
     if type(left) is int and type(right) is int and right > 0:
-        if abs(left) > 1 and left.bit_length() * right > _MAX_POWER_BITS + left.bit_length():
+        # At least 2 ** ((bits - 1) * right): what surely does not fit is not computed, the rest is looked at.
+        if (left.bit_length() - 1) * right >= _INTEGER_BITS:
             raise ExpressionError("this power does not fit into 64 bits")
         return checked(left**right)
     result = left**right

@@ -313,7 +313,7 @@ def _refuse_archived(target: Target) -> None:
     if target.state is VersionState.ARCHIVED:
         raise InvalidState(
             f"Of the workflow {target.name!r}, version {target.version} is archived and takes no new "
-            "executions: name a later one.",
+            "executions: name another one.",
             reason="VERSION_ARCHIVED",
             path=("version",),
         )
@@ -324,6 +324,13 @@ def _no_version(request: EnqueueRequest, target: Target) -> NotFound | InvalidSt
         return NotFound(
             f"The workflow {target.name!r} has no version {request.version}.",
             reason="VERSION_NOT_FOUND",
+            path=("version",),
+        )
+    if target.status is not WorkflowStatus.DRAFT:
+        return InvalidState(
+            f"All versions of the workflow {target.name!r} are deprecated or archived, so none is taken unless it is "
+            "named: name one that is deprecated, or publish another one.",
+            reason="NOT_PUBLISHED",
             path=("version",),
         )
     return InvalidState(

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from runtime.engine.event import StepError
+from runtime.model.durable import NOT_STORABLE, about_nul, has_nul, holds_nul, no_json
 from runtime.model.errors import StepErrorKind, StepFailed
 from runtime.model.settled import settled
 from runtime.model.values import Json
@@ -21,7 +22,6 @@ MAX_MESSAGE: Final = 4_000
 MAX_DETAILS: Final = 16_384
 TOO_LARGE: Final = "output_too_large"
 BULKY: Final = 1 << 20
-_NUL: Final = b"\\u0000"
 
 
 class Encoded(NamedTuple):
@@ -43,11 +43,11 @@ def encode(value: Any, what: str, limit: int) -> Encoded:
     try:
         raw = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     except (TypeError, ValueError, RecursionError) as error:
-        raise _unstorable(f"{what} can't be stored as JSON: {error}.") from error
+        raise _unstorable(no_json(what, error)) from error
     if len(raw) > limit:
         raise too_large(what, len(raw), limit)
-    if _NUL in raw and has_nul(value):
-        raise _unstorable(f"{what} holds the character U+0000, which PostgreSQL can't store.")
+    if holds_nul(raw, value):
+        raise _unstorable(about_nul(what))
     return Encoded(value, raw, hash_of(raw))
 
 
@@ -104,17 +104,6 @@ def text_of(value: Any) -> str:
     return orjson.dumps(value, default=str).decode()
 
 
-def has_nul(value: Json) -> bool:
-    """Whether a string in the value holds U+0000."""
-    if isinstance(value, str):
-        return "\x00" in value
-    if isinstance(value, list):
-        return any(map(has_nul, value))
-    if isinstance(value, dict):
-        return any("\x00" in key or has_nul(item) for key, item in value.items())
-    return False
-
-
 def clean(text: str, limit: int = MAX_MESSAGE) -> str:
     """A message that fits into a row and has no character that can't be stored."""
     text = text.replace("\x00", "\N{REPLACEMENT CHARACTER}")
@@ -155,4 +144,4 @@ def hash_of(raw: bytes) -> str:
 
 
 def _unstorable(message: str) -> StepFailed:
-    return StepFailed(message, type="output_not_storable")
+    return StepFailed(message, type=NOT_STORABLE)

@@ -56,7 +56,7 @@ async def test_an_output_that_postgres_cannot_store_fails_only_its_own_execution
 async def test_a_checkpoint_that_the_database_refuses_fails_the_step_with_its_words(
     room: EngineRoom, monkeypatch
 ):
-    monkeypatch.setattr("runtime.worker.encode.has_nul", lambda value: False)
+    monkeypatch.setattr("runtime.worker.encode.holds_nul", lambda *_: False)
     room.worker()
     bad, good = await room.publish([echo(zeros=1)]), await room.publish([echo(n=1)])
 

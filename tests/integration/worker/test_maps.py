@@ -410,7 +410,7 @@ async def test_what_the_database_refused_of_an_item_does_not_begin_again_beside_
     room: EngineRoom, monkeypatch: pytest.MonkeyPatch
 ):
     """The doubt of another item is told before anything goes on; what was refused fails then, and only that."""
-    monkeypatch.setattr("runtime.worker.encode.has_nul", lambda _: False)
+    monkeypatch.setattr("runtime.worker.encode.holds_nul", lambda *_: False)
     room.worker()
     asks = {
         **over([5], "probe.once@1", {"marker": "m", "value": 1}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +13,7 @@ from runtime.connectors.rehearsal import rehearse
 from runtime.definition import apply_params, validate
 from runtime.engine.simulation import Failing, PastStep, Script, Simulation, Source
 from runtime.model.errors import BadInput, Invalid, StepErrorKind
+from runtime.model.event import EventKind
 from runtime.model.execution import ExecutionStatus, StepStatus
 from runtime.model.values import Duration, Money
 
@@ -401,3 +403,55 @@ outputs: {got: "{{ steps.call.output.word | default('nothing') }}"}
 
     assert (mocked.status, mocked.output) == (ExecutionStatus.COMPLETED, {"got": "hello"})
     assert (failed.status, failed.output) == (ExecutionStatus.COMPLETED, {"got": "nothing"})
+
+
+HALF = r"""{{ params.x ~ ('"\\ud800"' | fromjson) }}"""
+NUL = r"{{ params.x ~ '\x00' }}"
+
+
+def setting(value: str, **more: Any) -> str:
+    step = {"id": "a", "uses": "core.set@1", "with": {"v": value}}
+    return json.dumps({"name": "odd", "params": {"x": "string"}, "steps": [step]} | more)
+
+
+def test_an_output_that_no_row_can_hold_fails_as_it_does_in_a_run():
+    found = simulated(setting(NUL), {"x": "q"})
+
+    error = by_key(found)["a"].error
+    assert found.status is ExecutionStatus.FAILED
+    assert error is not None
+    assert error.type == "output_not_storable"
+    assert error.message == (
+        "The output of step 'a' holds the character U+0000, which PostgreSQL can't store."
+    )
+
+
+def test_an_input_that_can_not_be_written_as_json_fails_as_it_does_in_a_run():
+    found = simulated(setting(HALF), {"x": "q"})
+
+    error = by_key(found)["a"].error
+    assert (found.status, found.stopped) == (ExecutionStatus.FAILED, None)
+    assert error is not None
+    assert error.type == "expression"
+    assert error.message.startswith("`with` of step 'a' can't be written as JSON: ")
+
+
+@pytest.mark.parametrize(("value", "why"), [(NUL, "U+0000"), (HALF, "surrogates")])
+def test_outputs_that_no_row_can_hold_fail_the_execution(value: str, why: str):
+    found = simulated(setting("a", outputs={"o": value}), {"x": "q"})
+
+    assert (found.status, found.output) == (ExecutionStatus.FAILED, None)
+    assert found.error is not None
+    assert found.error.type == "output_not_storable"
+    assert why in found.error.message
+    assert [one.kind for one in found.events][-1] is EventKind.EXECUTION_FAILED
+
+
+def test_a_default_that_no_row_can_hold_fails_its_wait():
+    wait = {"id": "a", "type": "wait", "signal": "go", "timeout": "1s", "default": NUL}
+
+    found = simulated(setting("a", steps=[wait]), {"x": "q"})
+
+    error = by_key(found)["a"].error
+    assert error is not None
+    assert error.type == "output_not_storable"

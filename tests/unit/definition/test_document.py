@@ -275,3 +275,51 @@ def test_a_pattern_that_no_engine_counts_does_not_end_validation(check):
     text = "name: x\nparams: {a: {type: string, pattern: 'a{99999999999}', default: a}}\nsteps: [{id: a, uses: core.noop@1}]"
 
     assert not check(text).ok
+
+
+def only_finding(check, *steps: str):
+    source = "name: a\nparams: {x: string}\nsteps:\n" + "".join(f"  - {one}\n" for one in steps)
+    found = [one for one in check(source).problems if one.severity == "error"]
+    assert len(found) == 1, found
+    return found[0]
+
+
+@pytest.mark.parametrize(
+    ("signal", "words"),
+    [('""', "1 to 200 characters"), ('"{{ params.x }}"', "as it is written"), ('"a-${params.x}"', "no expression")],
+)  # fmt: skip
+def test_a_signal_that_nobody_can_send_is_told_of(check, signal, words):
+    found = only_finding(check, f"{{id: a, type: wait, signal: {signal}}}")
+
+    assert (found.rule, found.path[-1]) == ("wait", "signal")
+    assert words in found.message
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("first", "comes before"), ("chosen", "choose itself"), ("me", "right after")],
+)
+@pytest.mark.parametrize("kind", ["goto", "gateway"])
+def test_no_hint_leads_into_a_cycle(check, kind, name, words):
+    choosing = {
+        "goto": f"{{id: chosen, uses: core.noop@1, depends_on: [first], on_error: {{goto: {name}}}}}",
+        "gateway": f"{{id: chosen, type: gateway, depends_on: [first], cases: [{{when: params.x == 'a', then: {name}}}]}}",
+    }[kind]
+
+    found = only_finding(
+        check, "{id: first, uses: core.noop@1}", choosing, "{id: me, uses: core.noop@1}"
+    )
+
+    assert found.rule == f"{kind}-target"
+    assert words in found.message
+    assert ("depends_on" in found.hint) == (name == "me")
+
+
+@pytest.mark.parametrize("key", ["with: {v: %s}", "when: %s"])
+def test_half_of_a_surrogate_pair_is_refused_where_it_is_written(check, key):
+    expression = r"""'{{ params.x == "\ud800" }}'"""
+
+    found = only_finding(check, f"{{id: a, uses: core.set@1, {key % expression}}}")
+
+    assert found.rule == "expression"
+    assert "surrogate" in found.message

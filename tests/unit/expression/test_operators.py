@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from runtime.expression import ExpressionError, Limits, parse_template
 
@@ -88,3 +90,21 @@ def test_the_same_data_many_times_is_paid_for_each_time():
 
     with pytest.raises(ExpressionError, match="elements"):
         template.render({"x": list(range(10_000))}, limits=Limits(nodes=100_000))
+
+
+@given(
+    base=st.integers(-(2**63) + 1, 2**63 - 1) | st.integers(-70, 70), exponent=st.integers(0, 70)
+)
+@example(base=2**34, exponent=1)
+@example(base=3_037_000_499, exponent=2)
+@example(base=3_037_000_500, exponent=2)
+@example(base=2, exponent=62)
+@example(base=-2, exponent=63)
+def test_a_power_is_what_python_says_or_does_not_fit_into_64_bits(base, exponent):
+    exact = base**exponent
+
+    if abs(exact) < 2**63:
+        assert render("x ** y", x=base, y=exponent) == exact
+    else:
+        with pytest.raises(ExpressionError, match="64 bits"):
+            render("x ** y", x=base, y=exponent)
