@@ -32,6 +32,11 @@ _TYPES: Final = ("string", "number", "integer", "boolean", "object", "array", "n
 _SCHEMA_KEYS: Final = ("$schema", "$id", "$ref", "$defs", "allOf", "anyOf", "oneOf", "if")
 MAX_SCHEMA_BYTES: Final = 262_144  # Of one JSON Schema in a document, as compact JSON text.
 _BYTES_AT_ONCE: Final = 500  # That are written, for one unit of the budget.
+_NO: Final = frozenset(("no", "off", "false", "n"))
+_KEYWORDS: Final = frozenset(Draft202012Validator.VALIDATORS) | frozenset(
+    ("title", "description", "default", "examples", "deprecated", "readOnly", "writeOnly", "then", "else",
+     "minContains", "maxContains", "contentEncoding", "contentMediaType", "contentSchema", "definitions")
+)  # fmt: skip
 _MAX_PROBLEMS: Final = 100
 _MAX_HINTS: Final = 10
 _AT_ONCE: Final = 5  # Of parts that are copied or looked up, for one unit of the budget.
@@ -131,6 +136,8 @@ def _expand(value: dict[str, Json], path: Path, findings: Findings) -> dict[str,
             )
             continue
         wanted = schema.get("required")
+        if not _is_spelt(schema, (*path, name), findings):
+            continue
         if isinstance(wanted, bool):
             schema = {key: part for key, part in schema.items() if key != "required"}
         if wanted is True or ("default" not in schema and wanted is not False):
@@ -142,6 +149,30 @@ def _expand(value: dict[str, Json], path: Path, findings: Findings) -> dict[str,
         "additionalProperties": False,
     }
     return out | ({"required": required} if required else {})
+
+
+def _is_spelt(schema: dict[str, Json], place: Path, findings: Findings) -> bool:
+    """Whether a param of the short form says nothing that is surely a slip; warns of keywords that say nothing."""
+    for keyword in schema:
+        if keyword not in _KEYWORDS and not keyword.startswith(("x-", "$")):
+            findings.warning(
+                "params-schema", f"{keyword[:40]!r} is no keyword of JSON Schema and checks nothing",
+                (*place, keyword), hint=findings.near(keyword, _KEYWORDS), on_key=True,
+            )  # fmt: skip
+    kind, wanted = schema.get("type"), schema.get("required")
+    if isinstance(kind, str) and kind not in _TYPES:
+        findings.error(
+            "params-schema", f"{kind[:40]!r} is no type",
+            (*place, "type"), hint=findings.near(kind, _TYPES),
+        )  # fmt: skip
+        return False
+    if isinstance(wanted, str):
+        hint = "write required: false" if wanted.lower() in _NO else "write required: true"
+        findings.error(
+            "params-schema", "required is true or false", (*place, "required"), hint=hint
+        )
+        return False
+    return True
 
 
 def _place(path: Path, inner: list[Any], *, short: bool) -> Path:
@@ -165,29 +196,33 @@ def _plain_part(schema: dict[str, Json]) -> dict[str, Json]:
 def _check_defaults(
     schema: dict[str, Json], path: Path, findings: Findings, *, short: bool
 ) -> None:
-    properties = schema.get("properties")
-    if not isinstance(properties, dict):
-        return
+    """Say which defaults do not fit, of params and of what lies in them: `with_defaults` fills in both."""
     validator: Validator | None = None
-    for name, one in properties.items():
-        if not isinstance(one, dict) or "default" not in one:
+    todo: list[tuple[dict[str, Any], list[Any]]] = [(schema, [])]
+    while todo:
+        outer, inner = todo.pop()
+        properties = outer.get("properties")
+        if not isinstance(properties, dict):
             continue
-        place = _place(path, ["properties", name, "default"], short=short)
-        if compile_accept(one, schema)(one["default"]):
-            continue
-        nobody_waits()
-        try:
-            validator = validator or judge(schema)
-            errors = misfits(validator.evolve(schema=one), one["default"], 1)
-        except RecursionError:
-            findings.error("params-schema", f"the default of {name} is nested too deeply", place)
-            continue
-        if errors:
-            findings.error(
-                "bad-default",
-                f"the default of {name} does not fit: {errors[0].message[:200]}",
-                place,
-            )
+        for name, one in properties.items():
+            if not isinstance(one, dict):
+                continue
+            place = [*inner, "properties", name]
+            todo.append((one, place))
+            if "default" not in one or compile_accept(one, schema)(one["default"]):
+                continue
+            nobody_waits()
+            where = _place(path, [*place, "default"], short=short)
+            try:
+                validator = validator or judge(schema)
+                errors = misfits(validator.evolve(schema=one), one["default"], 1)
+            except RecursionError:
+                message = f"the default of {name} is nested too deeply"
+                findings.error("params-schema", message, where)
+                continue
+            if errors:
+                message = f"the default of {name} does not fit: {errors[0].message[:200]}"
+                findings.error("bad-default", message, where)
 
 
 class _Carried:

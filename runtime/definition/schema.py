@@ -21,12 +21,18 @@ from runtime.definition.language import (
     STEPS,
 )
 from runtime.definition.shape import Record, Schema, camel
+from runtime.definition.waits import ENDS
 from runtime.model.plan import StepKind
 from runtime.model.values import Json
 
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
-_COMPACT: Final = r"(\d+(\.\d+)?(ms|s|m|h|d|w))+"
-_ISO: Final = r"P(?=\d|T\d)(\d+W)?(\d+D)?(T(?=\d)(\d+H)?(\d+M)?(\d+(\.\d+)?S)?)?"
+# Of each unit as many digits as ten years have, which is the longest duration that there is.
+_DIGITS: Final = {"ms": 12, "s": 9, "m": 7, "h": 5, "d": 4, "w": 3}
+_W, _D, _H, _M, _S = (rf"0*\d{{1,{_DIGITS[unit]}}}" for unit in ("w", "d", "h", "m", "s"))
+_COMPACT: Final = (
+    "(" + "|".join(rf"0*\d{{1,{most}}}(\.\d+)?{unit}" for unit, most in _DIGITS.items()) + ")+"
+)
+_ISO: Final = rf"P(?=\d|T\d)({_W}W)?({_D}D)?(T(?=\d)({_H}H)?({_M}M)?({_S}(\.\d+)?S)?)?"
 _EXPRESSION: Final = r"\{\{|\$\{"
 
 
@@ -39,6 +45,12 @@ def json_schema(catalog: Catalog | None = None) -> dict[str, Json]:
             "pattern": f"^({_COMPACT}|{_ISO})$",
             "maxLength": 128,
             "description": "A length of time: 30s, 5m, 2h30m, 500ms, PT5M.",
+        },
+        "positiveDuration": {
+            "type": "string",
+            "allOf": [{"$ref": "#/$defs/duration"}],
+            "pattern": "[1-9]",
+            "description": "A length of time, and not none: 30s, 5m, 2h30m, 500ms, PT5M.",
         },
         "step": _step(infos),
         "flat": _either_name(FLAT.schema(), "steps", "tasks"),
@@ -85,6 +97,8 @@ def _record(record: Record, kind: StepKind, infos: list[ConnectorInfo]) -> Schem
         uses["examples"] = sorted(set(names))
     if kind in KINDS_WITH_OWN_KEYS:
         _allow_inside_with(schema, record)
+    if kind is StepKind.WAIT:
+        schema["anyOf"] = [_with([key]) for key in ENDS]
     return schema
 
 

@@ -6,6 +6,7 @@ wrong. A shape never stops at the first fault: its neighbours are read all the s
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -103,7 +104,8 @@ class Text:
     def read(self, value: Json, path: Path, reading: Reading) -> Any:
         """As Shape says."""
         if not isinstance(value, str):
-            quoted = f'write "{value}"' if isinstance(value, int | float) else self.hint
+            is_plain = isinstance(value, int | float)
+            quoted = f'write "{json.dumps(value)}"' if is_plain else self.hint
             return wrong(self.expected, value, path, reading, quoted)
         if len(value) > self.longest:
             reading.findings.error(
@@ -147,8 +149,10 @@ class DurationText:
             return MISSING
         found = parse_duration(value)
         if found is None:
+            is_long = Duration.is_spelt(value)
+            words = "is longer than ten years (3650d)" if is_long else "is not a duration"
             reading.findings.error(
-                "bad-duration", f"{value[:60]!r} is not a duration", path, hint=hint
+                "bad-duration", f"{value[:60]!r} {words}", path, hint=None if is_long else hint
             )
             return MISSING
         if self.positive and not found.milliseconds:
@@ -158,7 +162,7 @@ class DurationText:
 
     def schema(self) -> Schema:
         """As Shape says."""
-        return {"$ref": "#/$defs/duration"}
+        return {"$ref": f"#/$defs/{'positiveDuration' if self.positive else 'duration'}"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,13 @@ from runtime.definition.shape import parse_duration
 from runtime.expression import has_expression
 from runtime.model.values import parse_instant
 
-_ENDS: Final = ("signal", "for", "until")
+ENDS: Final = ("signal", "for", "until")
 
 
 def check_wait(document: Document, step: Step, findings: Findings) -> None:
     """One of signal, for and until; a timeout only for a signal, a default only for a timeout."""
-    given = [key for key in _ENDS if key in step.value]
-    if not given:
+    given = [key for key in ENDS if key in step.value]
+    if not given and not _says(step):
         findings.error("missing-key", "a wait step needs signal, for or until", step.path)
     for other in given[1:]:
         findings.error("wait", f"{given[0]} and {other} can't stand together", step.place(other))
@@ -33,6 +33,12 @@ def check_wait(document: Document, step: Step, findings: Findings) -> None:
         )  # fmt: skip
     _check_signal(step, findings)
     _check_moment(document, step, findings)
+
+
+def _says(step: Step) -> bool:
+    """Whether something is written for it to wait for; what can't be read is told of already."""
+    inside = step.raw.get("with")
+    return any(key in step.raw or (isinstance(inside, dict) and key in inside) for key in ENDS)
 
 
 def _check_signal(step: Step, findings: Findings) -> None:

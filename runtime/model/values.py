@@ -62,6 +62,17 @@ class Duration:
         return cls(round(total))
 
     @classmethod
+    def is_spelt(cls, text: str) -> bool:
+        """Whether a text is spelt as a duration is, however long that may be."""
+        text = text.strip()
+        if len(text) > _MAX_CHARS or text.endswith("T"):
+            return False
+        if text.startswith("P"):
+            found = _ISO.fullmatch(text)
+            return found is not None and any(found.groupdict().values())
+        return re.fullmatch(rf"(?:{_COMPACT.pattern})+", text) is not None
+
+    @classmethod
     def _parse_iso(cls, text: str) -> Duration:
         match = _ISO.fullmatch(text)
         found = {unit: value for unit, value in match.groupdict().items() if value} if match else {}

@@ -323,3 +323,24 @@ def test_half_of_a_surrogate_pair_is_refused_where_it_is_written(check, key):
 
     assert found.rule == "expression"
     assert "surrogate" in found.message
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        ("{id: a, type: wait, for: 99999999h}", "longer than ten years"),
+        ("{id: a, type: wait, for: soon}", "'soon' is not a duration"),
+        ("{id: a, uses: core.noop@1, timeout: P99999D}", "longer than ten years"),
+    ],
+)
+def test_a_duration_that_can_not_be_is_one_finding(check, step, words):
+    found = only_finding(check, step)
+
+    assert found.rule == "bad-duration"
+    assert words in found.message
+
+
+def test_a_label_that_is_no_text_is_shown_as_it_is_written(check):
+    found = check("name: a\nlabels: {x: true}\nsteps: [{id: a, uses: core.noop@1}]\n")
+
+    assert [one.hint for one in found.problems] == ['write "true"']

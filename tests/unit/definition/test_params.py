@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import tracemalloc
+from pathlib import Path
 from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
 
 from runtime.definition import QUICK, TooCostly, apply_params, budget
+from runtime.definition.judge import FORMATS
 from runtime.definition.params import MAX_SCHEMA_BYTES, apply_schema
 from runtime.model.errors import Invalid
 from tests.support.effort import effort
@@ -205,7 +208,7 @@ NEEDS_THE_LIBRARY = [
     "params: {type: object, $defs: {n: {type: integer}}, properties: {a: {$ref: '#/$defs/n'}}}\nsteps: [{id: a, uses: core.noop@1}]",
     "params: {a: {type: integer, default: x}}\nsteps: [{id: a, uses: core.noop@1}]",
     "params: {a: {type: string, pattern: '\\pL{900}'}}\nsteps: [{id: a, uses: core.noop@1}]",
-    "params: {a: {type: nope}}\nsteps: [{id: a, uses: core.noop@1}]",
+    "params: {a: {type: [nope]}}\nsteps: [{id: a, uses: core.noop@1}]",
     "params: {a: {minLength: -1}}\nsteps: [{id: a, uses: core.noop@1}]",
     "steps: [{id: a, type: human_task, assignees: [ann], form: {x-unknown: 1}}]",
     "steps: [{id: a, uses: core.sleep@1, with: {duration: [1]}}]",
@@ -409,3 +412,47 @@ def test_what_reads_params_that_are_too_large_is_not_called_unknown(rules):
     step = {"id": "a", "uses": "core.set@1", "with": {"v": "{{ params.b }}"}}
 
     assert rules(json.dumps({"name": "x", "params": params, "steps": [step]})) == ["too-large"]
+
+
+def told(check, param):
+    document = {"name": "a", "params": {"p": param}, "steps": [{"id": "a", "uses": "core.noop@1"}]}
+    return [
+        (str(one.severity), one.rule, ".".join(one.path), one.hint)
+        for one in check(json.dumps(document)).problems
+    ]
+
+
+def test_a_default_inside_of_a_param_is_checked_where_it_is_written(check):
+    inner = {"type": "object", "properties": {"a": {"type": "string", "default": 5}}}
+    outer = {"type": "object", "properties": {"b": inner, "c": {"type": "integer", "default": 1}}}
+
+    assert told(check, inner) == [("error", "bad-default", "params.p.properties.a.default", None)]
+    assert told(check, outer) == [
+        ("error", "bad-default", "params.p.properties.b.properties.a.default", None)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("param", "expected"),
+    [
+        ({"type": "intger"}, ("error", "params-schema", "params.p.type", "did you mean 'integer'?")),
+        ({"required": "yes"}, ("error", "params-schema", "params.p.required", "write required: true")),
+        ({"required": "no"}, ("error", "params-schema", "params.p.required", "write required: false")),
+        ({"minLenght": 1}, ("warning", "params-schema", "params.p.minLenght", "did you mean 'minLength'?")),
+    ],
+)  # fmt: skip
+def test_a_slip_in_the_short_form_has_a_hint(check, param, expected):
+    assert told(check, param) == [expected]
+
+
+def test_keywords_of_others_are_left_alone(check):
+    assert (
+        told(check, {"type": "string", "x-shown": True, "deprecated": True, "$comment": "a"}) == []
+    )
+
+
+def test_the_formats_that_are_checked_are_those_of_the_page():
+    page = (Path(__file__).parents[3] / "docs/language/workflow.md").read_text("utf-8")
+    told = page.split("values of `format` these are checked:")[1].split(";")[0]
+
+    assert re.findall(r"`(.*?)`", told) == sorted(FORMATS.checkers)

@@ -39,18 +39,43 @@ def test_samples_fit(path, judge):
         {"timeout": "5 parsecs"}, {"timeout": "PT"}, {"timeout": 5}, {"timeout": "1h 30m"},
         {"retry": {"max_attempts": 0}}, {"retry": {"backof": "fixed"}}, {"retry": {"jitter": "some"}},
         {"retry": {"initial": "soon"}}, {"uses": "core.noop"}, {"effect": "harmless"}, {"type": "gatway"},
-        {"dependsOn": []}, {"with": 5}, {"id": "1st"}, {"labels": {"a": 5}},
+        {"timeout": "0s"}, {"timeout": "PT0S"}, {"timeout": "99999999h"}, {"timeout": "1d99999999h"},
+        {"timeout": "P99999D"}, {"dependsOn": []}, {"with": 5}, {"id": "1st"}, {"labels": {"a": 5}},
     ],
 )  # fmt: skip
 def test_it_refuses_what_validation_refuses(more, judge, check):
     document = {"name": "x", "steps": [{"id": "a", "uses": "core.noop@1", **more}]}
 
     assert not judge.is_valid(document)
-    assert not check(str(document).replace("'", '"')).ok
+    assert not check(json.dumps(document)).ok
 
 
 @pytest.mark.parametrize(
-    "text", ["30s", "2h30m", "1.5h", "500ms", "1w2d", "PT5M", "P1D", "P1DT2H", "PT0.5S"]
+    ("more", "is_valid"),
+    [({}, False), ({"timeout": "1s"}, False), ({"for": "0s"}, True), ({"with": {"signal": "go"}}, False)],
+)  # fmt: skip
+def test_a_wait_says_what_it_waits_for(more, is_valid, judge, check):
+    document = {"name": "x", "steps": [{"id": "a", "type": "wait", **more}]}
+
+    assert judge.is_valid(document) is is_valid
+    assert check(json.dumps(document)).ok is is_valid
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "30s",
+        "2h30m",
+        "1.5h",
+        "500ms",
+        "1w2d",
+        "PT5M",
+        "P1D",
+        "P1DT2H",
+        "PT0.5S",
+        "3650d",
+        "P00010D",
+    ],
 )
 def test_it_accepts_durations(text, judge, check):
     document = {"name": "x", "steps": [{"id": "a", "uses": "core.noop@1", "timeout": text}]}
