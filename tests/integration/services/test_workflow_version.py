@@ -191,7 +191,7 @@ async def test_an_archived_version_starts_nothing_and_was_deprecated_before(room
         await room.workflows.deprecate(room.who, key, SemVer(1))
     with pytest.raises(InvalidState, match=r"version 1\.0\.0.*name another one"):
         await room.enqueue(version="1.0.0")
-    with pytest.raises(InvalidState, match="All versions .* are deprecated or archived"):
+    with pytest.raises(InvalidState, match=r"All versions .* are deprecated or archived"):
         await room.enqueue()
 
     assert (early.value.reason, back.value.reason) == ("VERSION_NOT_DEPRECATED", "VERSION_ARCHIVED")
