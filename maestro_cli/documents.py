@@ -28,6 +28,16 @@ def read_definition(file: str) -> tuple[str, str]:
     return text, _SUFFIXES.get(suffix, guess)
 
 
+def read_document(file: str) -> tuple[str | bytes, str]:
+    """As `read_definition`, but what is no text is left to the validation, which has a finding for it."""
+    try:
+        return read_definition(file)
+    except CliError as error:
+        if file == _STDIN or not isinstance(error.__cause__, UnicodeDecodeError):
+            raise
+    return Path(file).read_bytes(), _SUFFIXES.get(Path(file).suffix.lower(), "YAML")
+
+
 def read_input(file: str | None, pairs: Sequence[str]) -> Any:
     """The input of an execution: the file's JSON or YAML, with keys set by `key=value`; None without either."""
     value = _parse(file, _read(file)) if file else None

@@ -209,7 +209,7 @@ def render(error: CliError, *, as_json: bool, colored: bool = False) -> str:
     if as_json:
         return json_text(error.to_json())
     lines = [f"{_paint('error:', '1;31', colored)} {visible(error.message)}"]
-    if error.place:
+    if error.place and error.place not in [finding.place for finding in error.findings]:
         lines += _at(error.place)
     for finding in error.findings:
         lines += _one_of_many(

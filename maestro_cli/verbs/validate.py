@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import click
 
-from maestro_cli.documents import read_definition
+from maestro_cli.documents import read_document
 from maestro_cli.errors import INVALID, Finding, Place, excerpt, finding_in
 from maestro_cli.groups import Verb
 from maestro_cli.options import Options, imports_option, see_current_folder
@@ -83,7 +83,7 @@ def _check(file: str, catalog: Any) -> Report:
     from runtime.definition import validate as validate_definition
     from runtime.model.workflow import DefinitionFormat
 
-    source, form = read_definition(file)
+    source, form = read_document(file)
     known = Surroundings(agents=frozenset())
     result = validate_definition(
         source, DefinitionFormat(form.lower()), catalog, surroundings=known
@@ -107,12 +107,16 @@ def _print_lines(options: Options, reports: Sequence[Report]) -> None:
     live = options.is_live(sys.stdout)
     for report in reports:
         for finding in report.findings:
-            hint = f" ({finding.hint})" if finding.hint else ""
-            said = f"{finding.severity} {finding.rule}: {finding.message}{hint}"
+            said = f"{finding.severity} {finding.rule}: {_said(finding)}"
             print(on_one_line(f"{finding.place}: {said}"))
             if live and finding.place:
                 print("\n".join(excerpt(finding.place)))
         options.say(_summary(report))
+
+
+def _said(finding: Finding) -> str:
+    """What is wrong, and what to write instead."""
+    return f"{finding.message} ({finding.hint})" if finding.hint else finding.message
 
 
 def _summary(report: Report) -> str:
@@ -145,7 +149,7 @@ def _print_github(reports: Sequence[Report]) -> None:
     """Workflow commands of GitHub Actions; they become annotations of the changed lines."""
     for finding in (finding for report in reports for finding in report.findings):
         place = finding.place or Place("")
-        text = on_one_line(finding.message).replace("%", "%25")
+        text = on_one_line(_said(finding)).replace("%", "%25")
         level = _GITHUB_LEVELS[finding.severity]
         print(
             f"::{level} file={place.file},line={place.line},col={place.column},title={finding.rule}::{text}"
@@ -183,7 +187,7 @@ def _sarif_result(finding: Finding) -> dict[str, Any]:
     return {
         "ruleId": finding.rule,
         "level": _SARIF_LEVELS[finding.severity],
-        "message": {"text": finding.message},
+        "message": {"text": _said(finding)},
         "locations": [
             {
                 "physicalLocation": {

@@ -408,6 +408,7 @@ _OWN: Final[dict[StepKind, dict[str, Field]]] = {
 # Both are carried out in the engine: nothing is called, so there is no attempt.
 _NEVER: Final[dict[StepKind, dict[str, str]]] = {
     StepKind.GATEWAY: {
+        "else": "what runs if no case holds is one of its cases: cases: [..., {else: STEP}]",
         "retry": "a gateway makes no call that could be repeated",
         "timeout": "a gateway makes no call that could take long",
         "cache": "a gateway has no result that could be reused",

@@ -22,7 +22,7 @@ from runtime.definition.routes import (
 from runtime.definition.shape import parse_duration
 from runtime.definition.starting import check_triggers
 from runtime.definition.waits import check_wait
-from runtime.model.plan import StepKind
+from runtime.model.plan import Backoff, StepKind
 from runtime.model.values import Duration, Json
 
 # The keys about which there is something to check; most steps have none of them.
@@ -164,6 +164,23 @@ def _check_retry(retry: dict[str, Json], place: Path, findings: Findings) -> Non
             f"longest ({retry.get('max', DEFAULT_RETRY_MAX)})",
             (*place, "max" if "max" in retry else "initial"),
         )
+    if "factor" in retry and retry.get("backoff", Backoff.EXPONENTIAL) != Backoff.EXPONENTIAL:
+        findings.warning(
+            "retry-ignored",
+            f"a {retry['backoff']} delay does not grow by a factor",
+            (*place, "factor"),
+            hint="leave it out, or say backoff: exponential",
+        )
+    once, never = retry.get("on", []), retry.get("never_on", [])
+    if isinstance(once, list) and isinstance(never, list):
+        for number, one in enumerate(never):
+            if one in once:
+                findings.warning(
+                    "retry-ignored",
+                    f"{one} stands in `on` too; it is never repeated",
+                    (*place, "never_on", number),
+                    hint="leave it in one of them",
+                )
 
 
 def _duration(text: Json) -> Duration | None:

@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
 from typing import Any, Final
 
 from runtime.definition.graph import MAX_STEPS
@@ -25,6 +26,7 @@ _ODD_ID: Final = re.compile(r"[^A-Za-z0-9_.-]+")
 _ODD_NAME: Final = re.compile(r"[^a-z0-9._-]+")
 _LONGEST_ID: Final = 190
 _LONGEST_NAME: Final = 90
+_SHOWN: Final = 10
 _LONGEST_RUN: Final = 31_536_000  # Seconds: a year.
 _MAPPED: Final = {
     "document": frozenset(("name", "description", "schemaVersion", "workflow")),
@@ -162,6 +164,7 @@ def _steps(
 ) -> list[list[str]]:
     ids = _ids(one["id"] for one in tasks)
     parents = _parents(tasks, ids, reading)
+    _refuse_cycle(parents)
     for name in runs.keys() - ids.keys():
         reading.lose("workflow.execution.tasks[]", "is no task of the specification")
         del runs[name]
@@ -210,6 +213,17 @@ def _parents(
                 else:
                     found[other][task["id"]] = None
     return found
+
+
+def _refuse_cycle(parents: Mapping[str, Mapping[str, None]]) -> None:
+    """Raise Invalid for tasks that wait for each other: nothing could run them."""
+    try:
+        TopologicalSorter(parents).prepare()
+    except CycleError as error:
+        path = error.args[1]
+        shown = " -> ".join(path[:_SHOWN]) + (" -> ..." if len(path) > _SHOWN else "")
+        message = f"these tasks wait for each other: {shown}"
+        raise Invalid([_problem(message, "workflow.specification.tasks")]) from None
 
 
 def _ids(names: Iterable[str]) -> dict[str, str]:

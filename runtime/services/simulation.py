@@ -147,6 +147,12 @@ class SimulationService:
                 reason="WORKFLOW_REFERENCE",
             )
         if asked.source is not None:
+            if asked.version is not None:
+                raise BadInput(
+                    "`version` chooses among the versions of a workflow; a document in `source` is one by itself.",
+                    reason="WORKFLOW_REFERENCE",
+                    path=("version",),
+                )
             found = await self._workflows.validate(who, asked.source, asked.format)
             if found.definition is None or found.digest is None:
                 raise Invalid(found.problems)

@@ -63,6 +63,17 @@ def test_a_missing_file_is_a_usage_error(cli):
     assert "gone.yaml" in done.stderr
 
 
+def test_what_is_no_text_is_a_finding_beside_those_of_others(files, tmp_path):
+    (tmp_path / "odd.yaml").write_bytes(b"name: caf\xe9")
+
+    done = files("validate", "odd.yaml", "good.yaml", "-o", "json")
+
+    assert done.code == 4
+    odd, good = json.loads(done.stdout)
+    assert [one["rule"] for one in odd["findings"]] == ["encoding"]
+    assert good["valid"]
+
+
 def test_broken_yaml_is_a_finding_with_a_place(files, tmp_path):
     (tmp_path / "broken.yaml").write_text("name: tea\nsteps: [\n")
 

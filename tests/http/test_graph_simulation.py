@@ -104,6 +104,7 @@ async def test_refusals_are_data(server: Served) -> None:
         ({}, "BAD_USER_INPUT"),
         ({"source": SOURCE, "input": {"name": 5}}, "VALIDATION_FAILED"),
         ({"source": "name: x"}, "VALIDATION_FAILED"),
+        ({"source": SOURCE, "version": "1.0.0"}, "BAD_USER_INPUT"),
         ({"source": SOURCE, "input": {"name": "a"}, "mocks": [1]}, "BAD_USER_INPUT"),
         (
             {"source": SOURCE, "input": {"name": "a"}, "durations": {"ask": "soon"}},

@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from runtime.definition import compile_plan, config_hash
+from runtime.model.errors import Severity
 from runtime.model.plan import Backoff, ConnectorRef, Effect, Jitter
 from runtime.model.values import Duration, SemVer
 
@@ -344,3 +345,30 @@ def test_a_label_that_is_no_text_is_shown_as_it_is_written(check):
     found = check("name: a\nlabels: {x: true}\nsteps: [{id: a, uses: core.noop@1}]\n")
 
     assert [one.hint for one in found.problems] == ['write "true"']
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("backoff: fixed, factor: 3", "a fixed delay does not grow by a factor"),
+        ("on: [timeout, a], never_on: [b, timeout]", "timeout stands in `on` too"),
+    ],
+)
+def test_what_a_retry_says_for_nothing_is_warned_of(check, text, words):
+    found = check(f"name: x\nretry: {{{text}}}\nsteps: [{{id: a, uses: core.noop@1}}]")
+
+    (one,) = found.problems
+    assert (one.rule, one.severity) == ("retry-ignored", Severity.WARNING)
+    assert one.message.startswith(words)
+    assert (
+        check(
+            "name: x\nretry: {factor: 3, on: [a], never_on: [b]}\nsteps: [{id: a, uses: core.noop@1}]"
+        ).problems
+        == ()
+    )
+
+
+def test_an_else_beside_the_cases_is_told_where_it_belongs(check):
+    text = "name: x\nsteps: [{id: a, type: gateway, cases: [{when: '{{ 1 == 1 }}', then: b}], else: b}, {id: b, uses: core.noop@1, depends_on: [a]}]"
+
+    assert "is one of its cases" in check(text).problems[0].message

@@ -105,6 +105,12 @@ def test_what_is_not_carried_over_is_named_and_counted():
         (lambda one: one["workflow"]["specification"].update(tasks=[]), "there are no tasks"),
         (lambda one: one["workflow"]["specification"]["tasks"].append(5), "a mapping with an id"),
         (lambda one: one["workflow"]["specification"]["tasks"].append({"id": "stack"}), "twice"),
+        (
+            lambda one: one["workflow"]["specification"]["tasks"].extend(
+                [{"id": "a", "parents": ["b"]}, {"id": "b", "parents": ["a"]}]
+            ),
+            r"wait for each other: (a -> b -> a|b -> a -> b)",
+        ),
     ],
 )
 def test_what_is_no_such_document_is_refused(change, words):
