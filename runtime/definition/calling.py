@@ -54,24 +54,29 @@ def check_calls(
                 )
             elif not any(fits(version, wanted) for version in one.versions):
                 newest = max(one.versions)
-                message = f"no published version of {name} fits {wanted!r}; the newest is {newest}"
-                report("unknown-workflow", message, place)
+                report("unknown-workflow", _without_fit(name, wanted, newest), place)
             _check_recursion(document, name, known.workflows, place, findings)
         findings.step = None
 
 
 def fits(version: SemVer, wanted: str) -> bool:
-    """Whether a version lies in a range: `1.2`, `^1.2` (up to 2), `~1.2` (up to 1.3); empty takes all."""
+    """Whether a version lies in a range: `1.2`, `^1.2` (up to 2), `~1.2` (up to 1.3); empty is any. Never a preview."""
+    if version.prerelease:
+        return False
     match = _RANGE.fullmatch(wanted)
     if match is None:
         return not wanted
-    if version.prerelease:
-        return False
     sign, *written = match.groups()
     parts = tuple(int(one) for one in written if one is not None)
     have = (version.major, version.minor, version.patch)
     kept = {"^": 1, "~": min(2, len(parts))}.get(sign, len(parts))
     return have[:kept] == parts[:kept] and have[: len(parts)] >= parts
+
+
+def _without_fit(name: str, wanted: str, newest: SemVer) -> str:
+    if wanted:
+        return f"no published version of {name} fits {wanted!r}; the newest is {newest}"
+    return f"{name} has only previews, and none is started; the newest is {newest}"
 
 
 def _workflow_calls(document: Document) -> Iterator[tuple[str | None, str, Path]]:

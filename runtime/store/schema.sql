@@ -1556,9 +1556,21 @@ begin
     return;
   end if;
   if cardinality(c_id) > 0 then
-    perform mc_enqueue_2(p_shard, null, null, array_fill(false, array[cardinality(c_id)]), c_id, c_tenant, c_workflow, c_version,
-      c_namespace, c_region, c_priority, c_timeout, array_fill(null::timestamptz, array[cardinality(c_id)]), c_input, c_meta,
-      array_fill(null::text, array[cardinality(c_id)]), array_fill(null::bytea, array[cardinality(c_id)]), c_event, c_labels);
+    insert into workflow_executions as e (id, shard, tenant_id, workflow_id, version_id, status, epoch, namespace, region, priority, deadline,
+        input, meta)
+      select x.i, w.shard, x.t, x.w, x.v, 0, 0, x.n, x.r, x.p,
+             case when x.ti is not null then least(pg_catalog.now() + make_interval(secs => x.ti), '9999-01-01') end, x.inp::jsonb, x.m::jsonb
+        from workers w, unnest(c_id, c_tenant, c_workflow, c_version, c_namespace, c_region, c_priority, c_timeout, c_input, c_meta)
+             x (i, t, w, v, n, r, p, ti, inp, m)
+       where w.shard = p_shard and w.id = p_me;
+    insert into execution_events as ev (shard, kind, seq, execution_id, tenant_id, ts, data)
+      select w.shard, 1, 1, x.i, x.t, pg_catalog.now(), x.e::jsonb
+        from workers w, unnest(c_id, c_tenant, c_event) x (i, t, e) where w.shard = p_shard and w.id = p_me;
+    insert into execution_labels as l (tenant_id, shard, key, value, execution_id)
+      select x.t, w.shard, j.key, j.value, x.i
+        from workers w, unnest(c_id, c_tenant, c_labels) x (i, t, l) cross join lateral jsonb_each_text(x.l::jsonb) j
+       where w.shard = p_shard and w.id = p_me and x.l is not null;
+    perform mc_feed(p_shard, c_id, array_fill(1, array[cardinality(c_id)]), array_fill(1::smallint, array[cardinality(c_id)]), false);
   end if;
   for v_word in select x.t, x.e, x.k, x.d from unnest(m_tenant, m_exec, m_kind, m_data) with ordinality x (t, e, k, d, o) order by x.e, x.o loop
     perform mc_send_3(p_shard, v_word.t, v_word.e, v_word.k, v_word.d, v_word.k = 1, v_word.k = 4);

@@ -93,11 +93,12 @@ class Children:
         for one in known:
             if is_meant(one.version, one.state, wanted):
                 return one
-        words = (
-            f"no published version of {name!r} fits {wanted!r}"
-            if known
-            else (f"there is no published workflow {name!r} that starts executions")
-        )
+        if not known:
+            words = f"there is no published workflow {name!r} that starts executions"
+        elif wanted:
+            words = f"no published version of {name!r} fits {wanted!r}"
+        else:
+            words = f"{name!r} has only previews and deprecated versions"
         raise errors.StepFailed(
             f"No child was started: {words}. Publish one, then retry the execution.",
             type="workflow.not_found",

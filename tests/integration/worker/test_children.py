@@ -105,11 +105,11 @@ async def test_a_parent_is_parked_while_its_child_runs_and_woken_by_its_end(room
 async def test_the_version_is_pinned_when_the_child_starts(room: EngineRoom):
     room.worker()
     one = [{"id": "a", "uses": "core.set@1", "with": {"v": 1}}]
-    for number in ("1.0.0", "1.2.0", "1.3.0-rc.1", "2.0.0"):
+    for number in ("1.0.0", "1.2.0", "1.3.0-rc.1", "2.0.0", "2.1.0-rc.1"):
         await publish(room, one, name="counted", version=number)
     parents = [
         await room.run([call("a", f"counted{wanted}")])
-        for wanted in ("@^1", "@1.0", "@2", "@1.0.0")
+        for wanted in ("@^1", "@1.0", "@2", "@1.0.0", "")
     ]
 
     said = [
@@ -119,7 +119,7 @@ async def test_the_version_is_pinned_when_the_child_starts(room: EngineRoom):
         )
         for parent in parents
     ]  # fmt: skip
-    assert said == ["1.2.0", "1.0.0", "2.0.0", "1.0.0"]
+    assert said == ["1.2.0", "1.0.0", "2.0.0", "1.0.0", "2.0.0"]
 
 
 @pytest.mark.parametrize(
@@ -201,6 +201,19 @@ async def test_cancel_reaches_the_child_and_the_parent_ends_after_it(room: Engin
         child, EventKind.EXECUTION_CANCEL_REQUESTED,
     )  # fmt: skip
     assert json.loads(told)["actor"]["subject"] == "ann"
+
+
+async def test_a_closed_shard_starts_the_children_of_what_runs(room: EngineRoom):
+    """Closing refuses what is new; a child is part of what is there, and its worker goes on."""
+    room.worker()
+    await publish(room, ECHO, name="echo", params=WORD, outputs=SAID)
+    version = await publish(room, [call("a", "echo", input={"word": "x"})])
+    parent = await room.enqueue(version, hint=False)
+    await room.sql.execute("update shards set open = false")
+    room.queue.add(0, [(parent, 1)])
+
+    assert await room.finished(parent) is COMPLETED
+    assert await room.sql.fetchval("select count(*) from workers") == 1
 
 
 async def test_pause_and_resume_reach_the_child(room: EngineRoom):

@@ -60,7 +60,17 @@ def test_what_nobody_knows_is_not_judged(check):
     ("version", "wanted", "is_fit"),
     [("1.2.3", "", True), ("1.2.3", "1", True), ("1.2.3", "1.2", True), ("1.2.3", "1.3", False), ("1.9.0", "^1.2", True),
      ("1.1.9", "^1.2", False), ("2.0.0", "^1.2", False), ("1.2.9", "~1.2.3", True), ("1.3.0", "~1.2", False), ("1.9.0", "~1", True),
-     ("1.2.3", "1.2.3", True), ("1.2.4", "1.2.3", False), ("1.2.4", "^1.2.3", True), ("1.3.0-rc.1", "^1", False), ("1.0.0", "x", False)],
+     ("1.2.3", "1.2.3", True), ("1.2.4", "1.2.3", False), ("1.2.4", "^1.2.3", True), ("1.3.0-rc.1", "^1", False), ("1.0.0", "x", False),
+     ("1.3.0-rc.1", "", False)],
 )  # fmt: skip
 def test_ranges_of_versions(version, wanted, is_fit):
     assert fits(SemVer.parse(version), wanted) is is_fit
+
+
+def test_of_a_workflow_with_only_previews_none_is_started(check):
+    known = Surroundings(workflows={"bill": KnownWorkflow((SemVer(1, prerelease="rc.1"),))})
+    text = "name: start\nsteps: [{id: b, type: workflow, workflow: bill}]\n"
+
+    [(*_, message, _)] = told(check(text, surroundings=known, publishing=True))
+
+    assert message == "bill has only previews, and none is started; the newest is 1.0.0-rc.1"
