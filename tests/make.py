@@ -123,8 +123,16 @@ def checkpoint(
     closing: Closing | None = None,
     clears_takeovers: bool = False,
     inbox_read: tuple[int, ...] = (),
+    in_family: bool = False,
 ) -> Checkpoint:
     """What an owner wants to be durable."""
     return Checkpoint(
-        execution, tuple(steps), tuple(events), closing, clears_takeovers, inbox_read, 100
+        execution,
+        tuple(steps),
+        tuple(events),
+        closing,
+        clears_takeovers,
+        inbox_read,
+        100,
+        in_family=in_family,
     )

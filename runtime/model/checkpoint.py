@@ -101,7 +101,8 @@ class Checkpoint(NamedTuple):
 
     `inbox_read` are the numbers of the messages that this checkpoint acts on; they are deleted with
     it. `size` is the length of all texts, for the limit of a batch. `children` begin with it, and `words` are left for
-    children that have begun.
+    children that have begun. `in_family`: it changes the row of an execution that has a parent or children, so it is
+    written by `mc_flush_3`, which locks such rows in order.
     """
 
     execution_id: UUID
@@ -113,6 +114,7 @@ class Checkpoint(NamedTuple):
     size: int = 0
     children: tuple[ChildRow, ...] = ()
     words: tuple[WordRow, ...] = ()
+    in_family: bool = False
 
 
 class FlushOutcome(StrEnum):

@@ -28,7 +28,9 @@ from runtime.queue.keys import class_of
 from runtime.queue.stream import RedisQueue
 from runtime.queue.wakeup import Wakeup
 from runtime.services.access import ADMIN_EXECUTIONS, require
+from runtime.services.family import child_in_the_way
 from runtime.store.dead_letter import DeadLetterStore, Decided, Decision
+from runtime.store.family import open_child
 from runtime.store.pool import Database
 from runtime.store.shards import Shards
 from runtime.store.tenant import TenantStore
@@ -131,7 +133,7 @@ class DeadLetterService:
                     if done.changed:
                         changed.add(one)
                     elif done.status is not _OUTCOME[decision] and filter is None:
-                        raise _refusal(one, decision, done)
+                        raise await self._refused(connection, one, decision, done)
         for one in changed:
             shard = self._shards.shard_of(one.execution_id)
             self._wakeup.publish_events(shard, [one.execution_id])
@@ -164,6 +166,17 @@ class DeadLetterService:
             reason=reason,
             event=event,
         )
+
+    async def _refused(
+        self, connection: Any, one: DeadLetterId, decision: Decision, done: Decided
+    ) -> MaestroError:
+        """Why a letter was not decided, as the transaction sees it."""
+        if done.status is DeadLetterStatus.OPEN and decision == "redrive" and not one.message:
+            shard = self._shards.shard_of(one.execution_id)
+            child = await open_child(connection, shard, one.execution_id)
+            if child is not None:
+                return child_in_the_way(one.execution_id, child)
+        return _refusal(one, decision, done)
 
     async def _refuse_early(
         self, who: Principal, decision: Decision, wanted: Sequence[DeadLetterId]

@@ -52,6 +52,7 @@ from runtime.services.aside import aside
 from runtime.services.changes import Changes
 from runtime.services.comparison import compare
 from runtime.services.execution_range import Places, refuse_live_search, refuse_unbounded
+from runtime.services.family import child_in_the_way
 from runtime.services.intake import Intake, Intent
 from runtime.services.item import ItemService
 from runtime.services.judges import Judges
@@ -64,11 +65,12 @@ from runtime.services.step_view import StepView, steps_by_rows
 from runtime.services.watch import Watcher, unknown
 from runtime.store.blob import Blobs
 from runtime.store.enqueue import EnqueueOutcome, Enqueuer, Enqueuers
-from runtime.store.execution import ExecutionStore
+from runtime.store.execution import RETRYABLE, ExecutionStore
 from runtime.store.execution_item import ItemRecords
 from runtime.store.execution_list import ExecutionList
 from runtime.store.execution_record import ExecutionRecords
 from runtime.store.execution_scan import most_read
+from runtime.store.family import open_child
 from runtime.store.idempotency import body_digest, check_key, claim_key
 from runtime.store.log import LogStore
 from runtime.store.plan import PlanStore
@@ -263,6 +265,8 @@ class ExecutionService:
                 return await self._get(who, id)
             status, generation = await self._store.retry(shard, who.tenant_id, id, data, connection)
             if generation is None:
+                if status in RETRYABLE:
+                    raise child_in_the_way(id, await open_child(connection, shard, id))
                 raise _not_retryable(id, status)
         self._wakeup.publish_events(shard, [id])
         self._hint(before.id, before.priority)

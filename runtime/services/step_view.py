@@ -221,7 +221,7 @@ class StepView:
             costs=_costs(rows),
             stacks=self.stacks,
             items=None if opened is None else number_of(opened.field("items")),
-            child=child_id(self.children.get(index), counting, begun),
+            child=child_id(self.children.get(index), counting, begun, self.generations),
         )
 
 
@@ -409,16 +409,22 @@ def _step(
 
 
 def child_id(
-    started: ExecutionEvent | None, rows: Sequence[AttemptRow], begun: ExecutionEvent | None
+    started: ExecutionEvent | None,
+    rows: Sequence[AttemptRow],
+    begun: ExecutionEvent | None,
+    generations: Callable[[ExecutionEvent], tuple[int, int]],
 ) -> UUID | None:
-    """The child of the attempt that is shown: the newest that has begun, else the one that ended."""
+    """The child of the attempt that is shown: the newest that has begun, else the one that ended.
+
+    Attempts are counted anew in each generation, so an attempt is known by both.
+    """
     if started is None:
         return None
-    newest = max(
-        [row.attempt for row in rows] + [0 if begun is None else number_of(begun.field("attempt"))]
-    )
-    is_shown = number_of(started.field("attempt")) == newest
-    return UUID(str(started.field("child"))) if is_shown else None
+    shown = {(row.generation, row.attempt) for row in rows}
+    if begun is not None:
+        shown.add((generations(begun)[1], number_of(begun.field("attempt"))))
+    its = generations(started)[1], number_of(started.field("attempt"))
+    return UUID(str(started.field("child"))) if its == max(shown, default=None) else None
 
 
 def _status(

@@ -128,7 +128,7 @@ class Flusher:
     async def _call(self, part: list[_Waiting]) -> FlushResult:
         checkpoints = [item.checkpoint for item in part]
         arguments, statement = _columns(checkpoints), _FLUSH
-        if any(one.children or one.words for one in checkpoints):
+        if any(one.children or one.words or one.in_family for one in checkpoints):
             arguments, statement = (*arguments, *_of_children(checkpoints)), _FLUSH_WITH_CHILDREN
         for attempt in range(1, _TRIES + 1):
             try:

@@ -409,7 +409,7 @@ CREATE INDEX workflow_executions_workflow_apart ON ONLY maestro.workflow_executi
 CREATE TRIGGER count_deleted AFTER DELETE ON maestro.workflow_executions REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION mc_count_executions();
 CREATE TRIGGER count_inserted AFTER INSERT ON maestro.workflow_executions REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION mc_count_executions();
 CREATE TRIGGER count_updated AFTER UPDATE ON maestro.workflow_executions REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION mc_count_executions();
-CREATE TRIGGER family_ended AFTER UPDATE ON maestro.workflow_executions FOR EACH ROW WHEN ((((new.meta ? 'parent'::text) OR (new.meta ? 'children'::text)) AND (new.status = ANY (ARRAY[2, 4, 5, 6, 7])) AND (old.status <> ALL (ARRAY[2, 4, 5, 6, 7])))) EXECUTE FUNCTION mc_family_ended();
+CREATE TRIGGER family_ended AFTER UPDATE ON maestro.workflow_executions FOR EACH ROW WHEN (((old.status <> ALL (ARRAY[2, 4, 5, 6, 7])) AND (new.status = ANY (ARRAY[2, 4, 5, 6, 7])) AND ((new.meta ? 'parent'::text) OR (new.meta ? 'children'::text)))) EXECUTE FUNCTION mc_family_ended();
 alter table workflow_executions enable row level security;
 
 create table workflow_versions (
@@ -679,6 +679,21 @@ begin
   update workers w set epoch = w.epoch + 1, lease_until = 'infinity', dead = true from d where w.shard = p_shard and w.id = d.id;
   get diagnostics v_count = row_count;
   return v_count;
+end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_children_open(p_shard smallint, p_exec uuid[])
+ RETURNS TABLE(id uuid, generation smallint)
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare v_ids uuid[];
+begin
+  select array_agg((v.data ->> 'child')::uuid) into v_ids from execution_events v where v.shard = p_shard
+     and v.execution_id between mc_lo(p_exec) and mc_hi(p_exec) and v.execution_id = any (p_exec) and v.kind = 37;
+  return query select e.id, e.generation from workflow_executions e where e.shard = p_shard
+    and e.id between mc_lo(v_ids) and mc_hi(v_ids) and e.id = any (v_ids) and e.status in (0, 1, 3) order by e.id;
 end $function$;
 
 CREATE OR REPLACE FUNCTION maestro.mc_chunk_back(p_shard smallint, p_me bigint, p_epoch bigint, p_exec uuid, p_patience interval, p_stop integer, p_why text)
@@ -1386,20 +1401,35 @@ begin
   if v_parent is not null then
     if v_digest is not null then
       insert into blob_refs as r (shard, execution_id, tenant_id, digest, size)
-        select s.shard, v_parent, new.tenant_id, v_digest, (new.output #>> '{$blob,size}')::bigint from shards s where s.shard = new.shard
+        select s.shard, v_parent, new.tenant_id, v_digest, (new.output #>> '{$blob,size}')::bigint
+          from shards s, workflow_executions p where s.shard = new.shard and p.shard = s.shard and p.id = v_parent
         on conflict do nothing;
     end if;
     perform mc_send_3(new.shard, new.tenant_id, v_parent, 5::smallint, jsonb_build_object('child', new.id, 'status', new.status,
       'output', new.output, 'error', new.error)::text, false, false);
   end if;
   if new.meta ? 'children' and new.status <> 2 then
-    for v_child in select distinct (v.data ->> 'child')::uuid from execution_events v
-        where v.shard = new.shard and v.execution_id = new.id and v.kind = 37 order by 1 loop
+    for v_child in select c.id from mc_children_open(new.shard, array[new.id]) c where c.generation = 0 order by 1 loop
       perform mc_send_3(new.shard, new.tenant_id, v_child, 1::smallint, jsonb_build_object('actor',
         jsonb_build_object('subject', new.id, 'kind', 'system'), 'reason', 'its parent has ended')::text, true, false);
     end loop;
   end if;
   return null;
+end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_family_lock(p_shard smallint, p_ended uuid[], p_more uuid[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare v_ids uuid[];
+begin
+  v_ids := p_more || p_ended || array(select (e.meta ->> 'parent')::uuid from workflow_executions e where e.shard = p_shard
+      and e.id between mc_lo(p_ended) and mc_hi(p_ended) and e.id = any (p_ended) and e.meta ? 'parent')
+    || array(select c.id from mc_children_open(p_shard, p_ended) c);
+  perform 1 from workflow_executions e where e.shard = p_shard and e.id between mc_lo(v_ids) and mc_hi(v_ids) and e.id = any (v_ids)
+    order by e.id for update;
 end $function$;
 
 CREATE OR REPLACE FUNCTION maestro.mc_feed(p_shard smallint, p_exec uuid[], p_seq integer[], p_kind smallint[], p_late boolean)
@@ -1548,7 +1578,7 @@ CREATE OR REPLACE FUNCTION maestro.mc_flush_3(p_shard smallint, p_me bigint, p_e
  SET search_path TO 'maestro'
  SET enable_seqscan TO 'off'
 AS $function$
-declare v_word record;
+declare v_word record; v_ended uuid[];
 begin
   perform 1 from workers w where w.shard = p_shard and w.id = p_me and w.epoch = p_epoch for key share;
   if not found then
@@ -1572,6 +1602,8 @@ begin
        where w.shard = p_shard and w.id = p_me and x.l is not null;
     perform mc_feed(p_shard, c_id, array_fill(1, array[cardinality(c_id)]), array_fill(1::smallint, array[cardinality(c_id)]), false);
   end if;
+  select array_agg(x.i) into v_ended from unnest(f_id, f_status) x (i, t) where x.t not in (0, 3);
+  perform mc_family_lock(p_shard, v_ended, f_id || r_id || c_parent || m_exec);
   for v_word in select x.t, x.e, x.k, x.d from unnest(m_tenant, m_exec, m_kind, m_data) with ordinality x (t, e, k, d, o) order by x.e, x.o loop
     perform mc_send_3(p_shard, v_word.t, v_word.e, v_word.k, v_word.d, v_word.k = 1, v_word.k = 4);
   end loop;
@@ -1649,6 +1681,7 @@ begin
   if not found then
     raise exception 'this worker was fenced off' using errcode = 'MC002';
   end if;
+  perform mc_family_lock(p_shard, array[p_exec], '{}');
   update workflow_executions e set status = 6, epoch = e.epoch + 1, owner = null, wait = null, wake_at = null,
          finished_at = pg_catalog.now(), error = p_error::jsonb
    where e.shard = p_shard and e.id = p_exec and e.owner = p_me and e.status = 1;
@@ -1974,7 +2007,7 @@ begin
     return query select false, null::smallint, null::smallint;
     return;
   end if;
-  if v_status <> all (p_statuses) then
+  if v_status <> all (p_statuses) or exists (select 1 from mc_children_open(p_shard, array[p_exec])) then
     return query select true, v_status, null::smallint;
     return;
   end if;
@@ -2460,6 +2493,7 @@ grant execute on function mc_blob_release(p_day date, p_limit integer) to mc_eng
 grant execute on function mc_blob_released(p_day date, p_at timestamp with time zone) to mc_engine;
 grant execute on function mc_bury(p_shard smallint, p_me bigint) to mc_engine;
 grant execute on function mc_bury_2(p_shard smallint, p_me bigint, p_gone bigint[]) to mc_engine;
+grant execute on function mc_children_open(p_shard smallint, p_exec uuid[]) to mc_engine;
 grant execute on function mc_chunk_back(p_shard smallint, p_me bigint, p_epoch bigint, p_exec uuid, p_patience interval, p_stop integer, p_why text) to mc_engine;
 grant execute on function mc_chunk_end(p_shard smallint, p_me bigint, p_epoch bigint, p_exec uuid, p_lender bigint, p_number integer, p_outcomes text) to mc_engine;
 grant execute on function mc_chunk_lend(p_shard smallint, p_me bigint, p_epoch bigint, p_exec uuid, p_number integer, p_step integer, p_items integer[], p_attempts integer[]) to mc_engine;
@@ -2484,6 +2518,7 @@ grant execute on function mc_duration_slot(p_status smallint, p_started timestam
 grant execute on function mc_enqueue(p_shard smallint, p_id uuid[], p_tenant uuid[], p_workflow uuid[], p_version uuid[], p_namespace text[], p_region text[], p_priority integer[], p_timeout double precision[], p_wake timestamp with time zone[], p_input text[], p_meta text[], p_key text[], p_digest bytea[], p_event text[], p_labels text[]) to mc_engine;
 grant execute on function mc_enqueue_2(p_shard smallint, p_me bigint, p_epoch bigint, p_born boolean[], p_id uuid[], p_tenant uuid[], p_workflow uuid[], p_version uuid[], p_namespace text[], p_region text[], p_priority integer[], p_timeout double precision[], p_wake timestamp with time zone[], p_input text[], p_meta text[], p_key text[], p_digest bytea[], p_event text[], p_labels text[]) to mc_engine;
 grant execute on function mc_family_ended() to mc_engine;
+grant execute on function mc_family_lock(p_shard smallint, p_ended uuid[], p_more uuid[]) to mc_engine;
 grant execute on function mc_feed(p_shard smallint, p_exec uuid[], p_seq integer[], p_kind smallint[], p_late boolean) to mc_engine;
 grant execute on function mc_flush(p_shard smallint, p_me bigint, p_epoch bigint, s_tenant uuid[], s_exec uuid[], s_step integer[], s_item integer[], s_gen smallint[], s_attempt integer[], s_status smallint[], s_age double precision[], s_open boolean[], s_result text[], v_tenant uuid[], v_exec uuid[], v_seq integer[], v_kind smallint[], v_data text[], f_id uuid[], f_status smallint[], f_wait smallint[], f_wake double precision[], f_seen integer[], f_output text[], f_error text[], r_id uuid[], i_exec uuid[], i_n integer[]) to mc_engine;
 grant execute on function mc_flush_2(p_shard smallint, p_me bigint, p_epoch bigint, s_tenant uuid[], s_exec uuid[], s_step integer[], s_item integer[], s_gen smallint[], s_attempt integer[], s_status smallint[], s_age double precision[], s_open boolean[], s_result text[], v_tenant uuid[], v_exec uuid[], v_seq integer[], v_kind smallint[], v_data text[], f_id uuid[], f_status smallint[], f_wait smallint[], f_wake double precision[], f_seen integer[], f_output text[], f_error text[], r_id uuid[], i_exec uuid[], i_n integer[]) to mc_engine;

@@ -73,17 +73,17 @@ class Children:
         started = Child(child, plan.name, str(found.version))
         return ChildFound(attempt.step, attempt.number, started)
 
-    def told(self, run: Run, children: Sequence[UUID]) -> None:
-        """They begin, or have a message: whoever owns them hears of it, or whoever may claim them."""
+    def told(self, family: Sequence[tuple[UUID, int]]) -> None:
+        """They begin, or have a message: who owns them hears of it, or who may claim them, by their priority."""
         tools = self._tools
-        tools.wakeup.publish_inbox(tools.shard, children)
-        tools.queue.add(tools.shard, [(one, class_of(run.owned.priority)) for one in children])
+        tools.wakeup.publish_inbox(tools.shard, [one for one, _ in family])
+        tools.queue.add(tools.shard, [(one, class_of(priority)) for one, priority in family])
 
     def ended(self, run: Run) -> None:
         """This execution has ended: its parent has a message."""
         parent = run.owned.meta.get("parent")
         if isinstance(parent, str):
-            self.told(run, [UUID(parent)])
+            self.told([(UUID(parent), run.owned.priority)])
 
     async def _version(self, owned: OwnedExecution, written: str) -> PublishedVersion:
         name, _, wanted = written.partition("@")

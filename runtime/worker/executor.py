@@ -351,7 +351,7 @@ class Executor:
         self._signals.fire(signals.CHECKPOINTED)
         self._on_news(run.owned.id, is_end=waiting.closing is not None)
         if waiting.children:
-            self._children.told(run, waiting.children)
+            self._children.told(waiting.children)
         if waiting.closing is not None:
             self._close(run, waiting.closing)
             return

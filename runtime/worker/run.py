@@ -93,12 +93,12 @@ def _as_they_are(command: RecordStep) -> Facts:
 
 @dataclass(slots=True)
 class InFlight:
-    """What waits for one checkpoint; `children` are those that it starts or tells something."""
+    """What waits for one checkpoint; `children` are those that it starts or tells something, with priorities."""
 
     after: list[Deferred]
     closing: Closing | None
     ended: list[Place]
-    children: tuple[UUID, ...] = ()
+    children: tuple[tuple[UUID, int], ...] = ()
 
 
 @dataclass(slots=True)
@@ -144,6 +144,7 @@ class Run:
     clears_takeovers: bool = False
     is_listed: bool = False
     refusals: int = 0
+    has_children: bool = False
     guest: Guest | None = None
     claimed_at: float = 0.0
     error: ExecutionError | None = None
@@ -196,6 +197,7 @@ class Run:
                 case BeginWait():
                     self._after.append(command)
                 case StartChild():
+                    self.has_children = True
                     self._children.append(self.found.pop(command.step))
                     self._size += self._children[-1].size
                 case TellChild():
@@ -346,11 +348,14 @@ class Run:
             size=self._size,
             children=tuple(self._children),
             words=tuple(self._words),
+            in_family=(clears or closing is not None) and self._is_of_family(),
         )
         if clears:
             self.clears_takeovers = False
         self._sealed.append(checkpoint)
-        touched = tuple(row.id for row in self._children) + tuple(row.child for row in self._words)
+        own = self.owned.priority
+        touched = tuple((row.id, row.priority) for row in self._children)
+        touched += tuple((row.child, own) for row in self._words)
         self._in_flight.append(InFlight(self._after, closing, self._ended, touched))
         self._steps, self._events, self._after, self._ended = [], [], [], []
         if touched:
@@ -358,6 +363,10 @@ class Run:
         self._closing, self._size = None, 0
         if self.inbox_read:
             self.inbox_read = []
+
+    def _is_of_family(self) -> bool:
+        meta = self.owned.meta
+        return self.has_children or "parent" in meta or "children" in meta
 
     def _row(
         self,

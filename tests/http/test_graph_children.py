@@ -95,3 +95,48 @@ async def test_a_child_that_is_kept_no_longer_is_null(server: Served, worker: No
     found = (await server.ask(FAMILY, {"id": parent})).body["data"]["execution"]
 
     assert (found["steps"][0]["childExecution"], found["output"]) == (None, {"got": "hello"})
+
+
+async def ask_for(server: Served, mutation: str, id: str) -> list[dict[str, str]]:
+    """The errors of a mutation that takes one execution."""
+    words = f"mutation ($id: ID!) {{ {mutation}(input: {{executionId: $id}}) {{ errors {{ code message }} }} }}"
+    answer = await server.ask(words, {"id": id})
+    found: list[dict[str, str]] = answer.body["data"][mutation]["errors"]
+    return found
+
+
+async def test_a_parent_is_retried_when_its_child_has_ended_and_shows_what_it_then_starts(
+    server: Served, worker: None
+) -> None:
+    parent = await begun(server)
+    who = await server.rt.authenticator.principal(server.bearer()["Authorization"], None)
+
+    async def ended(id: str) -> None:
+        async with asyncio.timeout(20):
+            async for _ in server.rt.services.executions.watch(who, UUID(id)):
+                continue
+
+    async def shown() -> dict[str, str] | None:
+        found = (await server.ask(FAMILY, {"id": parent})).body["data"]["execution"]
+        child: dict[str, str] | None = found["steps"][0]["childExecution"]
+        return child
+
+    child = await shown()
+    assert child is not None
+    CALLS.begun["below"].clear()
+    assert await ask_for(server, "cancelExecution", child["id"]) == []
+    await ended(parent)
+    assert await ask_for(server, "retryExecution", child["id"]) == []
+    async with asyncio.timeout(20):
+        await CALLS.begun["below"].wait()
+
+    [refused] = await ask_for(server, "retryExecution", parent)
+
+    assert (refused["code"], child["id"] in refused["message"]) == ("INVALID_STATE", True)
+    CALLS.gates["below"].set()
+    await ended(child["id"])
+    async with server.rt.database.worker() as connection:
+        await connection.execute("update workflow_versions set state = 2 where version = '1.2.0'")
+    assert await ask_for(server, "retryExecution", parent) == []
+    await ended(parent)
+    assert await shown() is None, "the attempt of this generation has started none"

@@ -115,5 +115,11 @@ class FamilyJudge:
             return
         if slot_of(one) != slot_of(e.id):
             self._say(f"child: {one} does not lie beside its parent {e.id}")
-        if e.status in _FINAL and child.status not in _FINAL and not child.cancel_requested:
+        is_its = child.generation == 0  # Retried, it is its own.
+        if (
+            e.status in _FINAL
+            and is_its
+            and child.status not in _FINAL
+            and not child.cancel_requested
+        ):
             self._say(f"child: {e.id} has ended, and its child {one} goes on untold")

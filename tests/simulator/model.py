@@ -409,11 +409,17 @@ class Model:
             told = {"child": str(e.id), "status": e.status, "output": e.output, "error": e.error}
             self._tell(e.tenant, parent, InboxKind.CHILD_ENDED, told)
         if "children" in meta and e.status != _COMPLETED:
-            started = {
-                UUID(d["child"]) for kind, d in e.events.values() if kind == EventKind.CHILD_STARTED
-            }
-            for child in sorted(started):
-                self._tell(e.tenant, child, InboxKind.CANCEL, {"reason": "its parent has ended"})
+            for child in self._open_children(e):
+                if self.executions[child].generation == 0:
+                    said = {"reason": "its parent has ended"}
+                    self._tell(e.tenant, child, InboxKind.CANCEL, said)
+
+    def _open_children(self, e: Execution) -> list[UUID]:
+        """The children that have not ended."""
+        started = {
+            UUID(d["child"]) for kind, d in e.events.values() if kind == EventKind.CHILD_STARTED
+        }
+        return sorted(one for one in started if self.executions[one].status in _OPEN)
 
     def _tell(self, tenant: UUID, one: UUID, kind: int, data: Any) -> None:
         cancel, resumes = kind == InboxKind.CANCEL, kind == InboxKind.RESUME
@@ -563,7 +569,7 @@ class Model:
         names = "known status generation"
         if e is None or e.tenant != tenant:
             return rows_of(names, [(False, None, None)])
-        if e.status not in statuses:
+        if e.status not in statuses or self._open_children(e):
             return rows_of(names, [(True, e.status, None)])
         e.status, e.generation, e.cancel_requested = QUEUED, e.generation + 1, False
         e.output = e.error = e.wake_at = e.wait = None

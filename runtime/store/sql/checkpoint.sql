@@ -11,8 +11,8 @@ select live, closed from mc_flush_2($1, $2, $3,
   $26, $27, $28::text::int[]);
 
 -- name: flush_with_children
--- Safe: as `flush`; children begin and are told in the same transaction. Rows of children are locked before those of their
--- parents, as at their ends.
+-- Safe: as `flush`; children begin and are told in the same transaction. All rows of families that it touches are locked first,
+-- in the order of their ids.
 select live, closed from mc_flush_3($1, $2, $3,
   $4, $5, $6::text::int[], $7::text::int[], $8::text::smallint[], $9::text::int[],
   $10::text::smallint[], $11::text::float8[], $12::text::boolean[], $13,

@@ -151,8 +151,12 @@ select p.id, p.priority, g.tenant_id, p.age from weighed g cross join lateral (
 select known, status, n from mc_send_3($1, $2, $3, $4, $5, $6, $7);
 
 -- name: retry
--- Safe: locks the row first; only the given final statuses become queued again, in the next generation.
+-- Safe: locks the row first; only the given final statuses become queued again, in the next generation, and not while a child runs.
 select known, status, generation from mc_retry($1, $2, $3, $4, $5);
+
+-- name: open_child
+-- Safe: reads; who calls it has found the execution to be the caller's.
+select c.id from mc_children_open($1, array[$2::uuid]) c limit 1;
 
 -- name: make_partitions
 -- Safe: an advisory lock makes it run once at a time; a day that exists is left alone; with a short lock_timeout.

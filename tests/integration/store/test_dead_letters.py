@@ -6,6 +6,9 @@ import json
 
 import pytest
 
+from runtime.model.checkpoint import Closing
+from runtime.model.event import EventKind
+from runtime.model.execution import ExecutionStatus
 from tests import make
 
 
@@ -53,3 +56,28 @@ async def test_the_release_before_decides_about_executions_alone(room, verb):
     assert (tuple(early), tuple(done)) == ((False, False), (True, True))
     letters = await room.sql.fetch("select message, status from dead_letters order by message")
     assert [tuple(row) for row in letters] == [(0, 1 if verb == "redrive" else 2), (1, 0)]
+
+
+async def test_an_execution_is_redriven_when_its_children_have_ended(room):
+    """The next generation would start a second child of the same step beside the one that still stops."""
+    epoch, (parent, child) = await room.own(1, 2)
+    started = make.event_row(parent, 2)._replace(
+        kind=EventKind.CHILD_STARTED, data=json.dumps({"child": str(child)})
+    )
+    await room.flush(1, epoch, make.checkpoint(parent, events=[started]))
+    await room.sql.execute(
+        """update workflow_executions set meta = meta || '{"children": true}' where id = $1""", parent
+    )  # fmt: skip
+    await room.store.give_up(0, 1, epoch, parent, {"type": "x"})
+    redrive = "select known, changed from mc_redrive_2(0::smallint, $1, $2, 0::smallint, 0, '{}', null, '{}')"
+
+    assert (await room.row(child))["cancel_requested"]
+    early = await room.sql.fetchrow(redrive, make.TENANT, parent)
+    await room.flush(
+        1,
+        epoch,
+        make.checkpoint(child, closing=Closing(child, ExecutionStatus.CANCELLED), in_family=True),
+    )
+    done = await room.sql.fetchrow(redrive, make.TENANT, parent)
+
+    assert (tuple(early), tuple(done)) == ((True, False), (True, True))

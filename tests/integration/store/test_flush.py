@@ -353,3 +353,53 @@ async def test_nobody_waits_for_a_writer_that_has_broken():
     await asyncio.wait_for(batcher.flushed(), 10)
     assert batcher.is_closed
     await batcher.close()
+
+
+async def test_workers_with_parents_and_children_of_each_other_do_not_deadlock(room):
+    """Each ends a child of what the other one parks, and all rows are locked in the order of their ids."""
+    gates = await room.queue(2)
+    first, (a, c, q) = await room.own(1, 3)
+    second, (b, d, p) = await room.own(2, 3)
+    for child, parent in ((a, p), (b, q), (c, gates[0]), (d, gates[1])):
+        await room.sql.execute(
+            "update workflow_executions set meta = meta || jsonb_build_object('parent', $2::text) where id = $1",
+            child, str(parent),
+        )  # fmt: skip
+    parked = Closing(p, ExecutionStatus.WAITING, WaitKind.CHILD_EXECUTION)
+    batches = {
+        1: [*map(_end, (c, a)), make.checkpoint(q, closing=parked._replace(execution_id=q), in_family=True)],
+        2: [*map(_end, (d, b)), make.checkpoint(p, closing=parked, in_family=True)],
+    }  # fmt: skip
+    count = "maestro_flush_seconds_count"
+    before = room.metrics.registry.get_sample_value(count) or 0
+    holder = await room.database.dedicated()
+
+    async def both_wait() -> bool:
+        asked = (
+            "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = "
+        )
+        return bool(await room.sql.fetchval(asked + "current_database()") == 2)
+
+    async with holder.transaction():
+        await holder.fetch(
+            "select 1 from workflow_executions where id = any ($1) for update", gates
+        )
+        flushes = [
+            asyncio.create_task(room.flush(1, first, *batches[1])),
+            asyncio.create_task(room.flush(2, second, *batches[2])),
+        ]
+        await until(both_wait, 20)
+    found = [one for flush in flushes for one in await flush]
+    holder.terminate()
+
+    assert _outcomes(found) == [DONE] * 6
+    assert room.metrics.registry.get_sample_value(count) - before == 2, "none was sent again"
+    for parent in (p, q):
+        row = await room.row(parent)
+        assert (row["status"], row["inbox"]) == (ExecutionStatus.QUEUED, 1)
+
+
+def _end(execution):
+    return make.checkpoint(
+        execution, closing=Closing(execution, ExecutionStatus.COMPLETED), in_family=True
+    )

@@ -254,6 +254,54 @@ async def test_a_child_that_a_person_cancels_fails_its_step(room: EngineRoom):
     assert json.loads((await room.row(parent))["error"])["type"] == "workflow.cancelled"
 
 
+async def test_a_child_that_was_retried_by_itself_is_its_own(room: EngineRoom):
+    """Its parent has heard of its first end: it does not stop it, and starts no other one beside it."""
+    room.worker()
+    await publish(room, GATE, name="held")
+    steps = [call("a", "held", on_error="continue"), {"id": "w", "type": "wait", "signal": "go"}]
+    steps.append({"id": "f", "uses": "core.fail@1", "depends_on": ["w"], "with": {"message": "no"}})
+    parent = await room.enqueue(await publish(room, steps))
+    child = await child_of(room, parent)
+    await CALLS.begun["gate"].wait()
+    await room.cancel(child)
+    assert await room.finished(child) is CANCELLED
+    await room.until(parent, lambda: _has(room, parent, "step_cancelled"))
+    CALLS.begun["gate"].clear()
+    await room.retry(child)
+    await CALLS.begun["gate"].wait()
+
+    await room.tell(parent, InboxKind.SIGNAL, name="go", payload=None)
+    assert await room.finished(parent) is FAILED
+    row = await room.row(child)
+    assert (row["status"], row["cancel_requested"]) == (ExecutionStatus.RUNNING, False)
+
+    await room.retry(parent)
+    assert (await room.row(parent))["generation"] == 0
+    CALLS.gates["gate"].set()
+    assert await room.finished(child) is COMPLETED
+    await room.retry(parent)
+    assert (await room.row(parent))["generation"] == 1
+
+
+async def test_a_hint_of_a_child_stands_among_those_of_its_own_priority(
+    room: EngineRoom, monkeypatch: pytest.MonkeyPatch
+):
+    hints: list[tuple[UUID, int]] = []
+    add = room.queue.add
+
+    def listen(shard: int, entries: Any) -> None:
+        hints.extend(entries)
+        add(shard, entries)
+
+    monkeypatch.setattr(room.queue, "add", listen)
+    room.worker()
+    await publish(room, ECHO, name="echo", params=WORD, outputs=SAID, priority=9)
+
+    parent = await room.run([call("a", "echo", input={"word": "x"})])
+
+    assert (await child_of(room, parent), 0) in hints
+
+
 async def test_a_sibling_that_fails_ends_the_child(room: EngineRoom):
     room.worker()
     await publish(room, GATE, name="held")
