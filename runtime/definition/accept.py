@@ -79,7 +79,8 @@ def _anything(_value: Any) -> bool:
     return True
 
 
-def _never(_value: Any) -> bool:
+def never(_value: Any) -> bool:
+    """What accepts nothing."""
     return False
 
 
@@ -101,7 +102,7 @@ class _Compiler:
             return lambda _value: True
         self._left -= 1
         if not isinstance(schema, dict) or depth > _MAX_DEPTH or self._left < 0:
-            return _never
+            return never
         parts: list[Accept] = []
         grouped = {"properties", "required", "additionalProperties"} & schema.keys()
         if grouped:
@@ -111,7 +112,7 @@ class _Compiler:
                 continue
             part = self._keyword(keyword, expected, depth)
             if part is None:
-                return _never
+                return never
             parts.append(part)
         if len(parts) == 1:
             return parts[0]
@@ -140,7 +141,7 @@ class _Compiler:
         """Each target once: many may refer to a large one."""
         found = self._target(target)
         if found is None:
-            return _never
+            return never
         if target not in self._targets:
             self._targets[target] = self.compile(found, depth + 1)
         return self._targets[target]
@@ -188,14 +189,14 @@ class _Compiler:
         required = _names(schema.get("required", ()))
         other = self.compile(schema.get("additionalProperties", True), depth + 1)
         if schema.get("additionalProperties") is False:
-            other = _never
+            other = never
 
         def accept(value: Any) -> bool:
             if type(value) is not dict:
                 return not isinstance(value, Mapping)
+            pay(1 + (len(required) + len(value)) // _AT_ONCE)
             if required and not required <= value.keys():
                 return False
-            pay(1 + len(value) // _AT_ONCE)
             for key, one in value.items():  # noqa: SIM110 - a generator costs as much as the judging
                 if not known.get(key, other)(one):
                     return False
@@ -269,7 +270,7 @@ def _are_disjoint(sets: list[frozenset[str]]) -> bool:
 
 def _by_text(accepts: Mapping[str, Accept], key: str, value: Any) -> bool:
     text = value.get(key) if type(value) is dict else None
-    return type(text) is str and accepts.get(text, _never)(value)
+    return type(text) is str and accepts.get(text, never)(value)
 
 
 def _format(name: Any) -> Accept | None:

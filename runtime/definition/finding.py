@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from itertools import islice
+from typing import Final, TypeAlias
 
-from runtime.expression import nearest
+from runtime.definition.effort import pay
+from runtime.expression import MAX_COMPARED, nearest
 from runtime.model.errors import Problem, Severity
 
 Path: TypeAlias = tuple[str | int, ...]
@@ -22,6 +24,7 @@ MAX_HINTS = (
 
 
 _LONGEST_MESSAGE = 1_000
+_COMPARING: Final = 20  # Units of the budget that a name takes, with one more for each character.
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +107,11 @@ class Findings:
     def near(self, name: str, names: Iterable[str]) -> str | None:
         """A hint with the nearest valid name."""
         self._hints += 1
-        return did_you_mean(name, names) if self._hints <= MAX_HINTS else None
+        if self._hints > MAX_HINTS:
+            return None
+        compared = list(islice(names, MAX_COMPARED))
+        pay(len(compared) * (_COMPARING + len(name)))
+        return did_you_mean(name, compared)
 
     def may_compute(self) -> bool:
         """Whether one more constant may be computed: so many as there can be findings of."""

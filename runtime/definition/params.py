@@ -6,6 +6,7 @@ default is required, unless it says `required: false`. No schema is ever fetched
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final, cast
@@ -16,8 +17,8 @@ from jsonschema.exceptions import SchemaError, ValidationError
 from jsonschema.protocols import Validator
 from referencing.exceptions import Unresolvable
 
-from runtime.definition.accept import Accept, compile_accept
-from runtime.definition.effort import QUICK, budget, nobody_waits, pay
+from runtime.definition.accept import Accept, compile_accept, never
+from runtime.definition.effort import QUICK, TooCostly, budget, nobody_waits, pay
 from runtime.definition.finding import Findings, Path, did_you_mean
 from runtime.definition.judge import FORMATS, additional, judge, misfits, shortened
 from runtime.definition.pattern import BadPattern
@@ -94,7 +95,7 @@ def check_schema(schema: dict[str, Json], path: Path, findings: Findings) -> Non
 
 def _is_too_large(schema: dict[str, Json], path: Path, findings: Findings) -> bool:
     """Asked first of all: what follows takes far more of each byte."""
-    size = len(orjson.dumps(schema))
+    size = _size(schema)
     pay(1 + size // _BYTES_AT_ONCE)
     if size <= MAX_SCHEMA_BYTES:
         return False
@@ -105,6 +106,16 @@ def _is_too_large(schema: dict[str, Json], path: Path, findings: Findings) -> bo
         hint="write what is alike once, under $defs, and refer to it",
     )
     return True
+
+
+def _size(schema: dict[str, Json]) -> int:
+    try:
+        return len(orjson.dumps(schema))
+    except TypeError:
+        # A whole number beyond 64 bits: it has a finding of its own, and the rest is measured all the same.
+        return len(
+            json.dumps(schema, separators=(",", ":"), ensure_ascii=False).encode(errors="replace")
+        )
 
 
 def _check(schema: dict[str, Json]) -> None:
@@ -240,14 +251,19 @@ class _Carried:
 
 @lru_cache(maxsize=512)
 def _accepting(digest: str, carried: _Carried) -> Accept:  # noqa: ARG001 - the digest is the key
-    return compile_accept(carried.schema)
+    """Once for each schema, also for one that takes too much to compile: nothing is accepted by that, only judged."""
+    try:
+        with budget(QUICK):
+            return compile_accept(carried.schema)
+    except TooCostly:
+        return never
 
 
-def apply_params(plan: Plan, input: Json, *, quickly: bool = False) -> Json:
+def apply_params(plan: Plan, input: Json) -> Json:
     """The input with defaults filled in; raises Invalid with every misfit, field by field.
 
-    `quickly` ends within some tens of milliseconds and raises TooCostly for whatever does not surely fit by then:
-    whoever keeps others waiting asks so. What is asked otherwise has no bound.
+    In a budget it ends within some tens of milliseconds and raises TooCostly for whatever does not surely fit by then.
+    What is asked otherwise has no bound.
     """
     if plan.params_schema is None:
         if input is None:
@@ -255,9 +271,6 @@ def apply_params(plan: Plan, input: Json, *, quickly: bool = False) -> Json:
         if not isinstance(input, dict):
             raise Invalid([Problem("params", "the input is a mapping of params", path=("input",))])
         return input
-    if quickly:
-        with budget(QUICK):
-            return apply_schema(plan.digest.text, plan.params_schema, input)
     return apply_schema(plan.digest.text, plan.params_schema, input)
 
 

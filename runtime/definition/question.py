@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 
+import orjson
+
 from runtime.abi.catalog import Catalog
 from runtime.abi.surroundings import Surroundings
 from runtime.definition.params import apply_schema
@@ -18,13 +20,13 @@ class InputQuestion:
 
     digest: str
     schema: str
-    input: str
+    input: bytes
 
-    def answer(self, _catalog: Catalog) -> str | None:
+    def answer(self, _catalog: Catalog) -> bytes | None:
         """The input with defaults; None when it has all that it needs."""
-        given = json.loads(self.input)
+        given = orjson.loads(self.input)
         filled = apply_schema(self.digest, json.loads(self.schema), given)
-        return None if filled == given else json.dumps(filled)
+        return None if filled == given else orjson.dumps(filled)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class DocumentQuestion:
     publishing: bool
     surroundings: Surroundings
 
-    def answer(self, catalog: Catalog) -> tuple[Validation, str | None]:
+    def answer(self, catalog: Catalog) -> tuple[Validation, bytes | None]:
         """What became of it, and its definition as JSON: both are large where their objects travel."""
         found = validate(
             self.source,
@@ -45,7 +47,7 @@ class DocumentQuestion:
             publishing=self.publishing,
             surroundings=self.surroundings,
         )
-        definition = None if found.definition is None else json.dumps(found.definition)
+        definition = None if found.definition is None else orjson.dumps(found.definition)
         return replace(found, definition=None, plan=None), definition
 
 

@@ -3,8 +3,8 @@
 The library that judges was not made for hostile schemas, so it never runs in a server: a judge has some seconds for a
 question and so much memory, and is ended and replaced when that is not enough. There are two. The first takes every
 question and has half a second for it, so nobody waits long for it; what takes longer is asked again of the second,
-where slow questions wait for each other. A tenant has one question with them at a time. They are started when the first
-question comes.
+where slow questions wait for each other. A tenant has one question with each of them at a time. They are started when
+the first question comes.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any, BinaryIO, Final
 from uuid import UUID
+
+import orjson
 
 from runtime.abi.catalog import Catalog
 from runtime.abi.surroundings import Surroundings
@@ -43,10 +45,12 @@ SECONDS: Final = 10.0  # For one question, as for one simulation.
 _FIRST_SECONDS: Final = 0.5
 _WAIT_SECONDS: Final = 30.0  # For the questions of others, and one's own that came before.
 _START_SECONDS: Final = 60.0
-_WAITING: Final = 32  # Questions of one tenant, with the one that is being answered.
+_WAITING: Final = 128  # Questions of one tenant, with those that are being answered.
 _LENGTH_BYTES: Final = 8
 _LARGE: Final = 262_144  # Characters of a document that takes more than the first judge has for it.
-_SMALL: Final = 2_048  # Characters of a document that may be looked at here: some milliseconds.
+_SMALL: Final = (
+    1_024  # Characters of a document that may be looked at here: some tens of milliseconds.
+)
 _MUCH: Final = 1_000  # Units of the budget, after which others get their turn.
 
 _log = get_logger("judges")
@@ -68,7 +72,6 @@ class Judges:
         self._wait_seconds = wait_seconds
         self._first = _Place(catalog, command, min(first_seconds, seconds))
         self._second = _Place(catalog, command, seconds)
-        self._turns: dict[UUID, asyncio.Lock] = {}
         self._waiting: Counter[UUID] = Counter()
 
     @property
@@ -81,7 +84,7 @@ class Judges:
         try:
             with budget(QUICK) as left:
                 found = apply_params(plan, given)
-        except TooCostly:
+        except (TooCostly, RecursionError, ValueError):
             return await self._asked(tenant_id, plan, given)
         if QUICK - left[0] > _MUCH:
             await asyncio.sleep(0)  # A thousand of them in one request keep nobody waiting for all.
@@ -90,17 +93,17 @@ class Judges:
     async def _asked(self, tenant_id: UUID, plan: Plan, given: Json) -> Json:
         def question() -> Question:
             schema = json.dumps(plan.params_schema)
-            return InputQuestion(plan.digest.text, schema, json.dumps(given))
+            return InputQuestion(plan.digest.text, schema, orjson.dumps(given))
 
         try:
-            filled: str | None = await self._ask(tenant_id, question)
+            filled: bytes | None = await self._ask(tenant_id, question)
         except TooCostly:
             message = "the input is too large for its schema: checking it takes too long"
             raise Invalid([Problem("params", message, path=("input",))]) from None
-        except RecursionError:
-            message = "the input is nested too deeply"
+        except (TypeError, RecursionError):
+            message = "the input is no JSON: nested too deeply, or with what has no place there"
             raise Invalid([Problem("params", message, path=("input",))]) from None
-        return given if filled is None else json.loads(filled)
+        return given if filled is None else orjson.loads(filled)
 
     async def document(
         self,
@@ -122,6 +125,7 @@ class Judges:
                         publishing=publishing,
                         surroundings=surroundings,
                     )
+                await asyncio.sleep(0)  # Fifty of them in one request keep nobody waiting for all.
                 return replace(found, plan=None)
         question = DocumentQuestion(source, format, publishing, surroundings)
         try:
@@ -133,7 +137,7 @@ class Judges:
             message = "checking this document takes too long"
             return Validation((Problem("too-large", message, line=1, column=1, hint=hint),))
         judged: Validation = found
-        return replace(judged, definition=definition and json.loads(definition))
+        return replace(judged, definition=definition and orjson.loads(definition))
 
     async def close(self) -> None:
         """End all judges; whoever waits for one is told that nobody answers."""
@@ -143,15 +147,15 @@ class Judges:
         self, tenant_id: UUID, question: Callable[[], Question], *, is_large: bool = False
     ) -> Any:
         """The answer; raises Invalid, or TooCostly when there is none in time."""
-        deadline = asyncio.get_running_loop().time() + self._wait_seconds
-        async with self._turn(tenant_id, deadline):
-            message = pickle.dumps(question())
-            try:
-                if is_large:
-                    raise TooCostly
-                answer = await self._first.ask(message, deadline)
-            except TooCostly:
-                answer = await self._second.ask(message, deadline)
+        if self._waiting[tenant_id] >= _WAITING:
+            raise _many()
+        self._waiting[tenant_id] += 1
+        try:
+            answer = await self._answered(tenant_id, question, is_large=is_large)
+        finally:
+            self._waiting[tenant_id] -= 1
+            if not self._waiting[tenant_id]:
+                del self._waiting[tenant_id]
         found, problems = pickle.loads(answer)  # noqa: S301 - from a process of our own
         if type(problems) is str:
             raise RuntimeError(f"a judge failed by {problems}")
@@ -161,20 +165,23 @@ class Judges:
             raise TooCostly
         raise Invalid(problems)
 
-    @asynccontextmanager
-    async def _turn(self, tenant_id: UUID, deadline: float) -> AsyncIterator[None]:
-        """One question of a tenant after the other; raises Exhausted when many wait already, or for long."""
-        if self._waiting[tenant_id] >= _WAITING:
-            raise _many()
-        turn = self._turns.setdefault(tenant_id, asyncio.Lock())
-        self._waiting[tenant_id] += 1
-        try:
-            async with _held(turn, deadline, _many):
-                yield
-        finally:
-            self._waiting[tenant_id] -= 1
-            if not self._waiting[tenant_id]:
-                del self._waiting[tenant_id], self._turns[tenant_id]
+    async def _answered(
+        self, tenant_id: UUID, question: Callable[[], Question], *, is_large: bool
+    ) -> bytes:
+        """By the judge for all, else by the one with time; each takes one question of a tenant after the other."""
+        deadline = asyncio.get_running_loop().time() + self._wait_seconds
+        message = b""
+
+        def once() -> bytes:
+            # Not before its turn: many that wait hold no copies of what they ask about.
+            nonlocal message
+            message = message or pickle.dumps(question())
+            return message
+
+        if not is_large:
+            with suppress(TooCostly):
+                return await self._first.ask(tenant_id, once, deadline)
+        return await self._second.ask(tenant_id, once, deadline)
 
 
 class _Place:
@@ -184,8 +191,10 @@ class _Place:
         self._catalog = catalog
         self._command = command
         self._seconds = seconds
+        self._turns: dict[UUID, tuple[asyncio.Lock, list[None]]] = {}
         self._lock = asyncio.Lock()
         self._judge: _Judge | None = None
+        self._next: asyncio.Task[_Judge] | None = None
         self._is_closed = False
 
     @property
@@ -193,15 +202,15 @@ class _Place:
         """The process that runs now, if one does."""
         return (self._judge.pid,) if self._judge and self._judge.lives else ()
 
-    async def ask(self, message: bytes, deadline: float) -> bytes:
+    async def ask(self, tenant_id: UUID, message: Callable[[], bytes], deadline: float) -> bytes:
         """The answer; raises TooCostly when it takes too long, and Unavailable when nobody can be asked by then."""
-        async with _held(self._lock, deadline, _nobody):
+        async with self._turn(tenant_id, deadline), _held(self._lock, deadline, _nobody):
             # A judge that was ended from outside says nothing about the question: once more, of a fresh one.
             for _ in range(2):
-                judge = await self._ready()
+                judge = await self._ready(deadline)
                 try:
                     async with asyncio.timeout(self._seconds):
-                        return await judge.ask(message)
+                        return await judge.ask(message())
                 except TimeoutError:
                     _log.warning("judge_too_slow", pid=judge.pid, seconds=self._seconds)
                     raise TooCostly from None
@@ -210,7 +219,7 @@ class _Place:
                     _log.warning("judge_died", pid=judge.pid)
                 finally:
                     if not judge.is_ready:
-                        judge.kill()
+                        self._replace(judge)
             raise TooCostly
 
     async def close(self) -> None:
@@ -218,19 +227,77 @@ class _Place:
         self._is_closed = True
         if self._judge:
             self._judge.kill()
-        async with self._lock:
-            if self._judge:
-                self._judge.kill()
-                await self._judge.gone()
+        if self._next:
+            await asyncio.wait([self._next])
+        if self._judge:
+            await self._judge.gone()
 
-    async def _ready(self) -> _Judge:
+    @asynccontextmanager
+    async def _turn(self, tenant_id: UUID, deadline: float) -> AsyncIterator[None]:
+        """One question of a tenant after the other."""
+        lock, here = self._turns.setdefault(tenant_id, (asyncio.Lock(), []))
+        here.append(None)
+        try:
+            async with _held(lock, deadline, _many):
+                yield
+        finally:
+            here.pop()
+            if not here:
+                del self._turns[tenant_id]
+
+    def _replace(self, judge: _Judge) -> None:
+        """End a judge, and start another for whoever comes next."""
+        judge.kill()
+        if not self._is_closed and self._next is None:
+            self._begin()
+
+    def _begin(self) -> asyncio.Task[_Judge]:
+        self._next = begun = asyncio.create_task(self._start(), name="judge-start")
+        begun.add_done_callback(self._begun)
+        return begun
+
+    def _begun(self, task: asyncio.Task[_Judge]) -> None:
+        """Nobody may wait for a start that has failed; whoever comes next begins another."""
+        self._next = None
+        if not task.cancelled():
+            task.exception()
+
+    async def _ready(self, deadline: float) -> _Judge:
         """The judge that is there, or a fresh one."""
         self._refuse_closed()
         if self._judge is None or not (self._judge.lives and self._judge.is_ready):
-            self._judge = await self._start()
+            begun = self._next or self._begin()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    # Who goes away leaves it to the next.
+                    self._judge = await asyncio.shield(begun)
+            except TimeoutError:
+                raise _nobody() from None
+            self._refuse_closed()
         return self._judge
 
     async def _start(self) -> _Judge:
+        """A judge that can be asked; one that is ended while it starts is started once more."""
+        for is_again in (False, True):
+            judge = await self._spawn()
+            try:
+                self._refuse_closed()
+                async with asyncio.timeout(_START_SECONDS):
+                    await judge.ask(pickle.dumps((self._catalog, self._seconds)))
+            except BaseException as error:
+                judge.kill()
+                await judge.gone()
+                self._refuse_closed()
+                if not isinstance(error, TimeoutError | EOFError | ConnectionError):
+                    raise
+                if is_again or isinstance(error, TimeoutError):
+                    _log.error("judge_not_started", pid=judge.pid)
+                    raise _nobody() from error
+            else:
+                return judge
+        raise _nobody()
+
+    async def _spawn(self) -> _Judge:
         try:
             process = await asyncio.create_subprocess_exec(
                 *self._command,
@@ -242,19 +309,8 @@ class _Place:
         except OSError as error:
             _log.error("judge_not_started", reason=str(error))
             raise _nobody() from error
-        self._judge = judge = _Judge(process)
-        try:
-            self._refuse_closed()
-            async with asyncio.timeout(_START_SECONDS):
-                await judge.ask(pickle.dumps((self._catalog, self._seconds)))
-        except BaseException as error:
-            judge.kill()
-            await judge.gone()
-            if isinstance(error, TimeoutError | EOFError | ConnectionError):
-                _log.error("judge_not_started", pid=judge.pid)
-                raise _nobody() from error
-            raise
-        return judge
+        self._judge = _Judge(process)
+        return self._judge
 
     def _refuse_closed(self) -> None:
         if self._is_closed:

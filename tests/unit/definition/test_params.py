@@ -456,3 +456,14 @@ def test_the_formats_that_are_checked_are_those_of_the_page():
     told = page.split("values of `format` these are checked:")[1].split(";")[0]
 
     assert re.findall(r"`(.*?)`", told) == sorted(FORMATS.checkers)
+
+
+@pytest.mark.parametrize("place", ["params", "form"])
+def test_a_number_that_no_computer_word_holds_is_a_finding_of_its_own(check, place):
+    schema = "{minimum: 100000000000000000000}"
+    text = {
+        "params": f"name: x\nparams: {{type: object, properties: {{v: {schema}}}}}\nsteps: [{{id: a, uses: core.noop@1}}]",
+        "form": f"name: x\nsteps: [{{id: a, type: human_task, assignees: [a], form: {{properties: {{v: {schema}}}}}}}]",
+    }[place]
+
+    assert "number-range" in [one.rule for one in check(text).problems]
