@@ -358,8 +358,11 @@ async def test_nobody_waits_for_a_writer_that_has_broken():
 async def test_workers_with_parents_and_children_of_each_other_do_not_deadlock(room):
     """Each ends a child of what the other one parks, and all rows are locked in the order of their ids."""
     gates = await room.queue(2)
-    first, (a, c, q) = await room.own(1, 3)
-    second, (b, d, p) = await room.own(2, 3)
+    # In order, so that those whose parents are held come first, when all rows of their batch are changed.
+    first, ids = await room.own(1, 3)
+    c, a, q = sorted(ids)
+    second, ids = await room.own(2, 3)
+    d, b, p = sorted(ids)
     for child, parent in ((a, p), (b, q), (c, gates[0]), (d, gates[1])):
         await room.sql.execute(
             "update workflow_executions set meta = meta || jsonb_build_object('parent', $2::text) where id = $1",

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from runtime.engine.advance import advance
-from runtime.engine.command import RecordStep
+from runtime.engine.command import RecordStep, StartChild
 from runtime.engine.event import Facts, Signal, SignalReceived, Started, StepSucceeded
-from runtime.model.checkpoint import Checkpoint
+from runtime.model.checkpoint import Checkpoint, ChildRow
 from runtime.model.event import EventKind
 from runtime.model.execution import StepStatus
 from runtime.model.plan import StepKind, WaitPlan
@@ -112,3 +113,27 @@ def test_what_items_give_is_in_their_rows_and_weighs_nothing():
     assert run.weight == before
     run.take_in([RecordStep(0, 1, StepStatus.COMPLETED, facts=facts)])
     assert run.weight > before + 1_000
+
+
+@pytest.mark.parametrize(
+    ("meta", "starts", "is_one"),
+    [({}, False, False), ({"parent": "x"}, False, True), ({"children": True}, False, True), ({}, True, True)],
+)  # fmt: skip
+def test_an_end_says_whether_it_is_one_of_a_family(
+    meta: dict[str, Any], starts: bool, is_one: bool
+):
+    """Its rows are locked in order then; what changes no row of an execution goes the short way."""
+    run = a_run({"a": [], "b": ["a"]})
+    run.owned = run.owned._replace(meta=meta)
+    if starts:
+        run.found[0] = cast("ChildRow", SimpleNamespace(id=new_id(), priority=0, size=1))
+        run.take_in([StartChild(0, 1)])
+        run.checkpoints()
+
+    run.take_in(advance(run.state, StepSucceeded(0, 1, None)))
+    [step] = run.checkpoints()
+    run.take_in(advance(run.state, StepSucceeded(1, 1, None)))
+    [end] = run.checkpoints()
+
+    assert (step.in_family, step.closing) == (False, None)
+    assert (end.in_family, end.closing is not None) == (is_one, True)
