@@ -8,7 +8,8 @@ from uuid import UUID
 import pytest
 
 from resolvers import dataloaders
-from runtime.services.derived_input import Allowance
+from runtime.model.errors import PayloadTooLarge
+from runtime.services.derived_input import Allowance, InputKey
 from runtime.services.step_view import StepView
 from runtime.store.blob import Blobs
 from runtime.store.execution_item import ItemRecords
@@ -121,26 +122,41 @@ async def test_inputs_of_items_read_their_rows_at_once(
     assert calls["rows"] == 2  # The page, and the inputs.
 
 
-async def test_a_value_counts_once_and_all_inputs_of_an_answer_share_the_allowance(
+async def test_a_value_counts_once_for_all_who_ask_together(
     server: Served, worker: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = await ended(server, "wide", WIDE, LARGE)
     monkeypatch.setattr(dataloaders, "Allowance", lambda: Allowance(int(LARGE * 2.5)))
     asked = """query($id: ID!) { execution(id: $id) { steps { input } } }"""
-    deeper = """query($id: ID!) { execution(id: $id) {
-      a: step(key: "s1") { input execution { b: step(key: "s2") { input } } } } }"""
 
     together = await server.ask(asked, {"id": one})
-    in_turn = await server.ask(deeper, {"id": one})
 
     assert together.codes == []
-    (error,) = in_turn.body["errors"]
-    assert (error["extensions"]["code"], error["extensions"]["reason"]) == (
-        "PAYLOAD_TOO_LARGE",
-        "STEP_INPUTS",
+
+
+async def test_all_inputs_of_an_answer_share_the_allowance(
+    server: Served, worker: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asks later: which fields of an operation ask together is up to what executes it."""
+    one = await ended(server, "shared", WIDE.replace("name: wide", "name: shared"), LARGE)
+    monkeypatch.setattr(dataloaders, "Allowance", lambda: Allowance(int(LARGE * 2.5)))
+    who = await server.rt.authenticator.principal(server.bearer()["Authorization"], None)
+    services = server.rt.services
+    loaders = dataloaders.Loaders(
+        who,
+        services.workflows,
+        services.executions,
+        services.artifacts,
+        services.dead_letters,
+        services.stats,
     )
-    assert error["path"] == ["execution", "a", "execution", "b", "input"]
-    assert in_turn.body["data"]["execution"]["a"]["input"] == {"a": LARGE, "b": LARGE}
+
+    first = await loaders.step_input.load(InputKey(UUID(one), "s1"))
+
+    assert first == {"a": LARGE, "b": LARGE}
+    with pytest.raises(PayloadTooLarge) as caught:
+        await loaders.step_input.load(InputKey(UUID(one), "s2"))
+    assert caught.value.reason == "STEP_INPUTS"
 
 
 @pytest.mark.parametrize("length", [30_000, LARGE])
