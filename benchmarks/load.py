@@ -11,7 +11,6 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import aiohttp
 import orjson
@@ -24,7 +23,6 @@ from runtime.telemetry.metrics import Metrics
 from runtime.telemetry.tracing import Tracing
 from runtime.worker import signals
 from runtime.worker.loop import Worker
-from subgraph.app import create_app
 
 NAME = "three-steps"
 WORKFLOW = f"""
@@ -119,11 +117,10 @@ async def _session(runtime: Runtime) -> AsyncIterator[tuple[aiohttp.ClientSessio
         + runtime.dev_token(tenant="bench", subject="b", roles=["admin"]),
         "Content-Type": "application/json",
     }
-    app: Any = create_app(runtime)
     with bind(ApiSettings(port=0)) as listener:
         connector = aiohttp.TCPConnector(keepalive_timeout=_KEEP_ALIVE_SECONDS)
         async with (
-            serving(app, listener),
+            serving(runtime, listener),
             aiohttp.ClientSession(headers=headers, connector=connector) as session,
         ):
             yield session, address_of(listener, "127.0.0.1") + "/graphql"
