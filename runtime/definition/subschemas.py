@@ -45,6 +45,8 @@ class Refusal(Exception):
 
 def check_subschemas(schema: dict[str, Json]) -> None:
     """Raises Refusal for the first thing that can't be judged."""
+    if not isinstance(schema.get("$id", ""), str):
+        raise Refusal("this $id is not an address", ("$id",))
     try:
         urlsplit(str(schema.get("$id", "")))
         walk = _Walk(schema)

@@ -107,7 +107,8 @@ class Judge:
             self.cancelled.add(e.id)
             # Messages are acted on in their order: one that was sent before may bring the end before.
             earlier = {kind for n, (kind, _) in e.messages.items() if n < e.inbox}
-            if e.status == Status.QUEUED and earlier <= {InboxKind.CANCEL, InboxKind.PAUSE}:
+            is_first = earlier <= {InboxKind.CANCEL, InboxKind.PAUSE}
+            if e.status == Status.QUEUED and is_first and not self.waits_of(e).is_ending():
                 self.must_cancel.add((e.id, e.generation))
         self._seen[e.id] = (e.status, e.epoch, e.generation, max(e.events))
         if e.status in FINAL and e.id not in self.ends:

@@ -66,6 +66,9 @@ def draw_wait(random: Random) -> Wait | None:
     return Wait(ms=timeout, signal=random.choice(NAMES), default=default)
 
 
+_CAUSES: Final = frozenset((Kind.EXECUTION_CANCEL_REQUESTED, Kind.STEP_FAILED, Kind.STEP_TIMED_OUT))
+
+
 class WaitJudge:
     """Reads the log of one execution after each commit."""
 
@@ -83,7 +86,7 @@ class WaitJudge:
         self._pauses()
         self._timers()
         self._signals()
-        if self._e.status == _WAITING and self._e.wait != _PAUSED:
+        if self._e.status == _WAITING and self._e.wait != _PAUSED and not self.is_ending():
             self._slept_through()
 
     def outputs(self) -> dict[int, int | None]:
@@ -103,6 +106,14 @@ class WaitJudge:
             for _, kind, data in self._since_retry()
             if kind is Kind.SIGNAL_AWAITED and data["step"] not in ended
         }
+
+    def is_ending(self) -> bool:
+        """It ends by what has happened, and is parked until its children have: what it is told now is unread."""
+        ended = {row[0] for row in self._e.steps if row[2] == self._e.generation}
+        log = self._since_retry()
+        return any(kind in _CAUSES for _, kind, _ in log) and any(
+            kind is Kind.CHILD_STARTED and data["step"] not in ended for _, kind, data in log
+        )
 
     def has_timed_out(self) -> bool:
         """Whether a wait may have failed: its signal had a timeout and no default, and it was over."""

@@ -467,3 +467,12 @@ def test_a_number_that_no_computer_word_holds_is_a_finding_of_its_own(check, pla
     }[place]
 
     assert "number-range" in [one.rule for one in check(text).problems]
+
+
+@pytest.mark.parametrize("value", ["5", "true", "[a]", "{a: b}", "null"])
+def test_an_id_that_is_no_text_is_refused(check, value):
+    found = check(
+        f"name: x\nparams: {{type: object, $id: {value}}}\nsteps: [{{id: a, uses: core.noop@1}}]"
+    )
+
+    assert [one.rule for one in found.problems] == ["params-schema"]
