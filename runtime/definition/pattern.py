@@ -44,7 +44,7 @@ def linear_pattern(text: str) -> Matches:
         said = error.args[0] if error.args else "no regular expression"
         said = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
         raise BadPattern(said[:200]) from None
-    return lambda value: search(value) is not None
+    return lambda value: _finds(search, value)
 
 
 def small_pattern(text: str) -> Matches | None:
@@ -58,9 +58,17 @@ def small_pattern(text: str) -> Matches | None:
 
     def matches(value: str) -> bool:
         pay(1 + len(value) * size // _AT_ONCE)
-        return search(value) is not None
+        return _finds(search, value)
 
     return matches
+
+
+def _finds(search: Callable[[str], Any], value: str) -> bool:
+    try:
+        return search(value) is not None
+    except UnicodeEncodeError:
+        # Half of a surrogate pair is no character, so it is none that a pattern speaks of.
+        return False
 
 
 @lru_cache(maxsize=4_096)

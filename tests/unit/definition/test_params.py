@@ -476,3 +476,11 @@ def test_an_id_that_is_no_text_is_refused(check, value):
     )
 
     assert [one.rule for one in found.problems] == ["params-schema"]
+
+
+@pytest.mark.parametrize("pattern", ["^a", "a{1000}|x"])
+def test_half_of_a_surrogate_pair_fits_no_pattern(check, pattern):
+    text = f"name: x\nparams: {{s: {{type: string, pattern: '{pattern}'}}}}\nsteps: [{{id: a, uses: core.noop@1}}]"
+
+    with pytest.raises(Invalid):
+        apply_params(check(text).plan, {"s": "\ud800"})
