@@ -18,11 +18,15 @@ class KnownWorkflow:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """Names that exist: secrets, agents, and the workflows that a document calls, directly or not."""
+    """Names that exist: secrets, agents, and the workflows that a document calls, directly or not.
+
+    `name` is the workflow that the document is to be saved for.
+    """
 
     secrets: frozenset[str] | None = None
     agents: frozenset[str] | None = None
     workflows: Mapping[str, KnownWorkflow] | None = None
+    name: str | None = None
 
 
 NOTHING_KNOWN = Surroundings()

@@ -34,7 +34,9 @@ def called(definition: Json) -> frozenset[str]:
 def check_calls(
     document: Document, known: Surroundings, findings: Findings, *, publishing: bool
 ) -> None:
-    """Everything that is called by name, as far as the surroundings are known."""
+    """The document's own name and everything that is called by name, as far as the surroundings are known."""
+    if known.name is not None:
+        _check_name(document, known.name, findings)
     if known.secrets is not None:
         _check_secrets(document, known.secrets, findings)
     if known.agents is not None:
@@ -57,6 +59,14 @@ def check_calls(
                 report("unknown-workflow", _without_fit(name, wanted, newest), place)
             _check_recursion(document, name, known.workflows, place, findings)
         findings.step = None
+
+
+def _check_name(document: Document, wanted: str, findings: Findings) -> None:
+    written = document.value.get("name")
+    if isinstance(written, str) and written != wanted:
+        place = ("metadata", "name") if document.camel else ("name",)
+        message = f"this document is named {written!r}, the workflow {wanted!r}"
+        findings.error("name-mismatch", message, place, hint=f"name it {wanted!r} here too")
 
 
 def fits(version: SemVer, wanted: str) -> bool:

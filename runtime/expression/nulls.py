@@ -86,12 +86,27 @@ def is_default(node: nodes.Node) -> bool:
     )
 
 
-def _of_default(node: Any) -> Iterator[nodes.Node]:
+def default_of(node: Any) -> tuple[nodes.Node, bool | None]:
+    """What `default` may replace, and whether that is by something true; None when nobody can say."""
+    subject: nodes.Node = node.node.node if isinstance(node, nodes.Call) else node.node
+    value = _given(node).get("value", nodes.Const(""))
+    if isinstance(value, nodes.Const):
+        return subject, bool(value.value)
+    if isinstance(value, nodes.List | nodes.Tuple | nodes.Dict):
+        return subject, bool(value.items)
+    return subject, None
+
+
+def _given(node: Any) -> dict[str, Any]:
     given = dict(zip(("value", "boolean"), node.args, strict=False))
-    given |= {pair.key: pair.value for pair in node.kwargs}
-    subject, replaces = node.node, given.get("boolean")
+    return given | {pair.key: pair.value for pair in node.kwargs}
+
+
+def _of_default(node: Any) -> Iterator[nodes.Node]:
+    given = _given(node)
+    replaces = given.get("boolean")
     if not (isinstance(replaces, nodes.Const) and replaces.value):
-        yield subject.node if isinstance(node, nodes.Call) else subject
+        yield default_of(node)[0]
     if "value" in given:
         yield given["value"]
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from jinja2 import nodes
 
-from runtime.expression.nulls import FALSE_TESTS, demands, is_default
+from runtime.expression.nulls import FALSE_TESTS, default_of, demands, is_default
 from runtime.expression.paths import path_of, stripped
 from runtime.expression.read import Key
 
@@ -87,7 +87,15 @@ class Prover:
                 return self._tested(node)
             case nodes.Name() | nodes.Getattr() | nodes.Getitem():
                 return self._read(node)
-        return self._evaluated(() if is_default(node) else node.iter_child_nodes())
+        if is_default(node):
+            # Where what replaces it is false, what came to something true was there; and the other way round.
+            subject, is_true = default_of(node)
+            holds, fails = self.proofs(subject)
+            return (
+                _NOTHING if is_true is not False else holds,
+                _NOTHING if is_true is not True else fails,
+            )
+        return self._evaluated(node.iter_child_nodes())
 
     def _condition(self, node: nodes.CondExpr) -> Proofs:
         holds, fails = self.proofs(node.test)

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import orjson
 
+from runtime.model.errors import Invalid, Problem
 from runtime.model.values import Json
 
 NOT_STORABLE: Final = "output_not_storable"
@@ -22,6 +23,17 @@ def why_not_durable(value: Any, what: str) -> str | None:
     except (TypeError, ValueError, RecursionError) as error:
         return no_json(what, error)
     return about_nul(what) if holds_nul(raw, value) else None
+
+
+def check_durable_input(value: Json) -> None:
+    """Raise Invalid for an input of an execution that can't be stored."""
+    if (why := why_not_durable(value, "The input")) is not None:
+        raise not_durable_input(why)
+
+
+def not_durable_input(why: str) -> Invalid:
+    """The refusal of an input for this reason."""
+    return Invalid([Problem("not-storable", why, path=("input",))])
 
 
 def no_json(what: str, error: Exception) -> str:

@@ -50,15 +50,21 @@ class Days:
         self._clock = clock
 
     async def run(self) -> int:
-        """How many executions were dropped."""
-        dropped = 0
+        """How many executions were dropped; raises Unavailable when the tables of a day were not to be had."""
+        dropped, refusal = 0, None
         try:
             if self._copies is not None:
                 await self._copies.refresh()
             for due in await self._store.due():
-                dropped += await self._serve(due)
+                try:
+                    dropped += await self._serve(due)
+                except Unavailable as error:
+                    # A vacuum that goes through a day keeps that day only.
+                    refusal = error
         finally:
             self._store.close()
+        if refusal is not None:
+            raise refusal
         return dropped
 
     async def _serve(self, due: DueDay) -> int:

@@ -17,13 +17,12 @@ import orjson
 from runtime.clock import Clock
 from runtime.entropy import Entropy
 from runtime.model.blob import goes_out
+from runtime.model.durable import about_nul, holds_nul, no_json, not_durable_input
 from runtime.model.errors import (
     BadInput,
-    Invalid,
     InvalidState,
     NotFound,
     PayloadTooLarge,
-    Problem,
     Unavailable,
 )
 from runtime.model.execution import EnqueueRequest, Execution, ExecutionStatus, WaitKind
@@ -34,7 +33,6 @@ from runtime.model.values import Digest, Json, SemVer
 from runtime.model.workflow import VersionState, WorkflowStatus
 from runtime.services.judges import Judges
 from runtime.services.naming import check_labels, check_region
-from runtime.services.storable import NUL
 from runtime.store.blob import Blobs
 from runtime.store.enqueue import EnqueueOutcome, EnqueueRow
 from runtime.store.execution_row import trace_id_of
@@ -152,7 +150,7 @@ class Intake:
             return body_digest(body)
         except (TypeError, ValueError, RecursionError) as error:
             self._measure(request.input)
-            raise _unstorable(f"The request can't be stored as JSON: {error}.") from error
+            raise not_durable_input(no_json("The request", error)) from error
 
     async def prepare(
         self,
@@ -254,7 +252,7 @@ class Intake:
         try:
             raw = orjson.dumps(value)
         except (TypeError, ValueError, RecursionError) as error:
-            raise _unstorable(f"The input can't be stored as JSON: {error}.") from error
+            raise not_durable_input(no_json("The input", error)) from error
         if len(raw) > self._max_input_bytes:
             raise PayloadTooLarge(
                 f"The input is {len(raw)} bytes long; at most {self._max_input_bytes} are taken. "
@@ -263,8 +261,8 @@ class Intake:
                 path=("input",),
             )
         text = raw.decode()
-        if "\\u0000" in text and NUL.search(text):
-            raise _unstorable("The input holds the character U+0000, which can't be stored.")
+        if holds_nul(raw, value):
+            raise not_durable_input(about_nul("The input"))
         return text
 
 
@@ -337,10 +335,6 @@ def _no_version(request: EnqueueRequest, target: Target) -> NotFound | InvalidSt
         f"The workflow {target.name!r} has no published version to run: publish its draft.",
         reason="NOT_PUBLISHED",
     )
-
-
-def _unstorable(message: str) -> Invalid:
-    return Invalid([Problem("not-storable", message, path=("input",))])
 
 
 def _json(value: Json) -> str:

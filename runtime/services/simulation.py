@@ -15,6 +15,7 @@ from runtime.connectors.rehearsal import rehearse
 from runtime.definition import compile_plan
 from runtime.engine.simulation import PastStep, Script, Simulation
 from runtime.model.blob import BlobRef
+from runtime.model.durable import check_durable_input
 from runtime.model.errors import BadInput, Invalid, NotFound, Problem
 from runtime.model.execution import StepExecution, StepStatus
 from runtime.model.identity import Principal
@@ -121,7 +122,10 @@ class SimulationService:
             plan, findings = await self._plan(who, asked)
             if asked.from_execution is not None:
                 script = replace(script, past=await self._past(who, asked.from_execution))
+            # As when it is enqueued: first what was sent, then what the defaults made of it.
+            check_durable_input(asked.input)
             params = await self._judges.input(who.tenant_id, plan, asked.input)
+            check_durable_input(params)
         async with self._places:
             ends = self._clock.monotonic() + LONGEST_SECONDS - turn.seconds
             with turn.taking(self._clock):

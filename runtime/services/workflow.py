@@ -6,7 +6,6 @@ caller's tenant. Documents are validated before the transaction begins.
 
 from __future__ import annotations
 
-import builtins
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -455,9 +454,10 @@ class WorkflowService:
         format: DefinitionFormat | None,
         *,
         publishing: bool = False,
+        name: str | None = None,
     ) -> Validation:
         """Judge a document with what is known here; one that calls workflows is judged again with them."""
-        known = Surroundings(self._secret_names(), self._agents)
+        known = Surroundings(self._secret_names(), self._agents, name=name)
         judged = self._judges.document
         found = await judged(
             who.tenant_id, source, format, publishing=publishing, surroundings=known
@@ -474,20 +474,9 @@ class WorkflowService:
         self, who: Principal, source: str, format: DefinitionFormat | None, name: str
     ) -> tuple[Draft, Validation]:
         """A document that can be saved; raises Invalid with every finding when it has errors."""
-        validation = await self._validated(who, source, format)
-        problems = builtins.list(validation.problems)
-        if validation.name is not None and validation.name != name:
-            problems.append(
-                Problem(
-                    "name-mismatch",
-                    f"The document is named {validation.name!r}, the workflow {name!r}: make them "
-                    "the same.",
-                    path=("name",),
-                )
-            )
-            raise Invalid(problems)
+        validation = await self._validated(who, source, format, name=name)
         if not validation.ok or validation.definition is None or validation.digest is None:
-            raise Invalid(problems)
+            raise Invalid(validation.problems)
         spelling = format or _spelling(source)
         return Draft(source, spelling, validation.definition, validation.digest), validation
 

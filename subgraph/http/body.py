@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import zlib
 from typing import Any, Final
 
@@ -10,6 +12,8 @@ from starlette.requests import ClientDisconnect, Request
 
 from runtime.model.errors import BadInput, PayloadTooLarge
 
+# Digits of what may be more than 64 bits.
+_LONG: Final = re.compile(rb"[0-9]{19}")
 # `32 +`: by the header, gzip or zlib.
 _PACKED: Final = {"gzip": 32 + zlib.MAX_WBITS, "deflate": 32 + zlib.MAX_WBITS}
 
@@ -75,11 +79,26 @@ class _Packed:
         )
 
 
+def exact_json(text: bytes) -> Any:
+    """JSON text as values; raises json.JSONDecodeError.
+
+    Whole numbers beyond 64 bits stay what they are, so that who stores them says that they can't be stored: read as
+    floating point, as RFC 8259 section 6 lets a reader do, they would be other numbers, and nobody would be told.
+    """
+    found = orjson.loads(text)
+    if _LONG.search(text) is None:
+        return found
+    try:
+        return json.loads(text)  # Three times slower, and exact. Numbers of 309 digits were refused above.
+    except RecursionError:
+        raise json.JSONDecodeError("nested too deeply", "", 0) from None
+
+
 def parse_object(body: bytes, name: str = "The body") -> dict[str, Any]:
     """A body, or a parameter, that must be one JSON object; raises BadInput when it is something else."""
     try:
-        found = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
+        found = exact_json(body)
+    except json.JSONDecodeError as error:
         raise BadInput(f"{name} is not JSON: {error}.", reason="MALFORMED_JSON") from None
     if not isinstance(found, dict):
         raise BadInput(

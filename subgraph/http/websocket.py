@@ -42,6 +42,7 @@ from subgraph.document.documents import Documents, Operation
 from subgraph.document.persisted import PersistedDocuments
 from subgraph.errors import body_of, present, present_all
 from subgraph.http.asked import read_asked
+from subgraph.http.body import exact_json
 from subgraph.http.frames import FRAMES, Sockets, frame_of
 from subgraph.http.listeners import Listeners
 from subgraph.http.observe import Seen, observed
@@ -415,7 +416,7 @@ class GraphQLOverWebSocket(GraphQL[Connection, None]):
         """A message no larger than a request's body may be."""
         if len(data) > self.rt.settings.api.max_body_bytes:
             raise NonJsonMessageReceived
-        return orjson.loads(data)
+        return exact_json(data.encode() if isinstance(data, str) else data)
 
     def encode_json(self, data: object) -> str:
         """A message as text."""

@@ -69,6 +69,21 @@ def test_what_makes_no_sense_is_refused(cli, file, flags, code):
     assert cli("simulate", "tea.yaml", *flags).code == code
 
 
+@pytest.mark.parametrize(
+    ("flags", "why"),
+    [
+        (["-i", f"cups={1 << 64}"], "The input can't be stored as JSON: Integer exceeds 64-bit"),
+        (["-i", 'cups="\\u0000"'], "The input holds the character U+0000"),
+    ],
+    ids=["beyond 64 bits", "U+0000"],
+)
+def test_an_input_that_no_server_would_take_is_refused_for_that(cli, file, flags, why):
+    found = cli("simulate", "tea.yaml", *flags)
+
+    assert found.code == 4
+    assert why in found.stderr
+
+
 def test_a_broken_file_shows_its_findings(cli, file):
     file.write_text(FLOW.replace("core.noop", "core.nop"))
 

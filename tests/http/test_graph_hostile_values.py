@@ -104,6 +104,32 @@ async def test_the_widest_filters_are_taken(server: Served, filter: dict[str, An
     assert answer.body == {"data": {"executions": {"totalCount": 0}}}
 
 
+@pytest.mark.parametrize("number", [1 << 64, -(1 << 63) - 1])
+async def test_a_number_beyond_64_bits_is_never_another_number(server: Served, number: int) -> None:
+    """Read as floating point it would be another one, and be stored as that."""
+    await server.publish()
+    named = {"workflowName": "greet", "input": {"name": number}}
+    written = f'{{workflowName: "greet", input: {{name: {number}}}}}'
+    literal = ENQUEUE.replace("($input: EnqueueExecutionInput!)", "").replace("$input", written)
+
+    async with server.listener() as session:
+        over_socket = await session.execute(asking(gql(ENQUEUE), {"input": named}))
+    told = [
+        (await server.ask(ENQUEUE, {"input": named})).body["data"],
+        (await server.ask(literal)).body["data"],
+        over_socket,
+    ]
+    kept = await server.ask(ENQUEUE, {"input": named | {"input": {"name": "ab", "n": number}}})
+    as_int = await server.ask("query($n: Int) { executions(first: $n) { totalCount } }", {"n": number})
+    unused = await server.ask("{ executions { totalCount } }", {"n": {"n": [number]}})
+
+    for one in (*told, kept.body["data"]):
+        (error,) = one["enqueueExecution"]["errors"]
+        assert error == {"code": "VALIDATION_FAILED", "path": ["input", "input"]}
+    assert as_int.codes == ["BAD_USER_INPUT"]
+    assert unused.body["data"]["executions"]["totalCount"] == 0
+
+
 @pytest.mark.parametrize("field", ["workflowName", "namespace", "region", "idempotencyKey"])
 async def test_an_enqueue_with_a_nul_is_refused_as_data(server: Served, field: str) -> None:
     await server.publish()

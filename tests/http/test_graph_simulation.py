@@ -129,6 +129,21 @@ async def test_refusals_are_data(server: Served) -> None:
         assert (found["status"], found["plan"]) == (None, [])
 
 
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [(1 << 64, "Integer exceeds 64-bit range"), ("\x00", "holds the character U+0000")],
+    ids=["beyond 64 bits", "U+0000"],
+)
+async def test_an_input_is_refused_as_it_would_be_when_it_is_enqueued(
+    server: Served, value: Any, why: str
+) -> None:
+    found = await simulated(server, source=SOURCE, input={"name": value})
+
+    (refused,) = found["errors"]
+    assert refused["code"] == "VALIDATION_FAILED"
+    assert why in refused["message"]
+
+
 async def test_the_simulations_of_a_request_take_no_longer_than_one_may(
     server: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:

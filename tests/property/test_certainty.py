@@ -31,9 +31,12 @@ READS = [
     "{x}[{key}] if {step}.status == 'completed' else 0", "{x}[{key}] if {step}.status in ['completed'] else 0", "{x}[{key}] if {step}.status in ['completed', 'failed'] else 0",
     "{x} | length if {x} is not none else 0", "{x} | length if {x} is mapping or {x} is list else 0", "{x}[{key}] if {x} == {{'k': 1}} else 0",
     "{x}[{key}] if {x} in [none] else 0", "{x} | length > 0 and {x}[{key}]", "[{x}[{key}] | default(0), {x}[{key}]]", "{x} | int(1)", "0 if {x} is none else {x} | first",
+    "({x}[{key}] | default(false)) and {x}[{key}]", "{x}[{key}] if {x}[{key}] | default([]) else 0", "0 if {x}[{key}] | default(true) else {x}[{key}]",
+    "0 if {x}[{key}] | default(1, true) else {x}[{key}]", "{x}[{key}] if {x}[{key}] | default(params.q) else 0",
 ]  # fmt: skip
 OPTIONAL = [
     "params.o", "params.o | default(0)", "params.o if params.o is defined else 0", "params.o if 'o' in params else 0", "params.o is defined and params.o",
+    "params.o if params.o | default('') else 0", "0 if params.o | default(true) else params.o",
     "params.o if params.o is undefined else 0", "params.o is defined or params.o", "[params.o | default(0), params.o]", "0 if 'o' not in params else params.o",
     "params.o if params.o is defined or params.p else 0", "trigger.payload.o if trigger.payload.o is defined else 0",
 ]  # fmt: skip

@@ -45,9 +45,11 @@ class Old:
         self.store = RetentionStore(room.database, default_days=30)
         self.days = Days(self.store, room.metrics, room.clock)
 
-    async def made(self, status=2, *, tenant=TENANT, workflow=WORKFLOW, ended_after=0) -> UUID:
+    async def made(
+        self, status=2, *, tenant=TENANT, workflow=WORKFLOW, ended_after=0, day=DAY
+    ) -> UUID:
         """An execution that ended so many days after its start."""
-        at = datetime(DAY.year, DAY.month, DAY.day, 12, tzinfo=UTC)
+        at = datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
         one = self.room.entropy.uuid7(int(at.timestamp() * 1000))
         await self.room.sql.execute(MAKE, one, tenant, workflow, status, at, ended_after)
         return one
@@ -257,6 +259,27 @@ async def test_a_reader_in_the_way_is_not_waited_for_and_nothing_has_changed(old
     assert await old.left() == {one}
 
     assert await old.store.exchange(due)
+
+
+async def test_a_day_that_is_being_vacuumed_keeps_no_other_day(old: Old, database_url: str):
+    later = DAY + timedelta(days=1)
+    await old.room.sql.execute("select mc_make_partitions($1, $1)", later)
+    one, _ = await old.made(), await old.made(day=later)
+    other = await asyncpg.connect(database_url)
+    try:
+        async with other.transaction():
+            # The lock of a vacuum, for which one has to wait.
+            await other.execute(
+                f"lock table maestro.step_executions_{SUFFIX} in share update exclusive mode"
+            )
+            with pytest.raises(Unavailable):
+                await old.days.run()
+            assert await old.left() == {one}
+    finally:
+        await other.close()
+
+    assert await old.days.run() == 1
+    assert await old.left() == set()
 
 
 async def test_a_worker_checkpoints_an_old_execution_through_the_exchange(old: Old):

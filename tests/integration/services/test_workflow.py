@@ -113,8 +113,11 @@ async def test_a_draft_with_errors_leaves_the_one_before(room):
 
 
 async def test_a_document_of_another_name_is_refused(room):
-    with pytest.raises(Invalid, match="named"):
+    with pytest.raises(Invalid, match="named") as caught:
         await room.workflows.create(room.who, name="w", source=document("v"), format=JSON)
+
+    (found,) = caught.value.problems
+    assert (found.rule, found.path, found.line is None) == ("name-mismatch", ("name",), False)
 
 
 async def test_publish_makes_a_version(room):

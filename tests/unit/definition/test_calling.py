@@ -74,3 +74,28 @@ def test_of_a_workflow_with_only_previews_none_is_started(check):
     [(*_, message, _)] = told(check(text, surroundings=known, publishing=True))
 
     assert message == "bill has only previews, and none is started; the newest is 1.0.0-rc.1"
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "path"),
+    [
+        ("name: tea\nsteps: [{id: a, uses: core.noop@1}]", (1, 7), ("name",)),
+        (
+            "apiVersion: composer/v1\nkind: Workflow\nmetadata:\n  name: tea\n"
+            "spec: {tasks: [{id: a, uses: core.noop@1}]}",
+            (4, 9),
+            ("metadata", "name"),
+        ),
+        ('{"steps": [{"id": "a", "uses": "core.noop@1"}],\n "name": "tea"}', (2, 10), ("name",)),
+    ],
+    ids=["flat", "manifest", "json"],
+)
+def test_a_document_of_another_name_is_told_at_its_name(text, place, path, check):
+    found = check(text, surroundings=Surroundings(name="coffee"))
+
+    (one,) = found.problems
+    assert (one.rule, one.severity.value) == ("name-mismatch", "error")
+    assert ((one.line, one.column), one.path) == (place, path)
+    assert one.message == "this document is named 'tea', the workflow 'coffee'"
+    assert one.hint == "name it 'coffee' here too"
+    assert check(text, surroundings=Surroundings(name="tea")).ok

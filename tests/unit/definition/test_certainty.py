@@ -57,6 +57,11 @@ CASES = {
     "a condition that asks or does not": ([f"id: a, {SLEEP}, on_error: continue",
                                            f"id: b, depends_on: [a], when: steps.a.status == 'completed' or params.x, {READ}"], "", [FAILED]),
     "a condition that provides": ([f"id: a, {SLEEP}, on_error: continue", f"id: b, depends_on: [a], when: steps.a.output.seconds | default(5) > 1, {READ}"], "", [FAILED]),
+    "a condition that provides what is false": ([f"id: a, {SLEEP}, on_error: continue", f"id: b, depends_on: [a], when: steps.a.output.seconds | default(false), {READ}",
+                                                f"id: c, depends_on: [a], when: steps.a.output.seconds.default(''), {READ}"], "", []),
+    "a condition that provides what is true": ([f"id: a, {SLEEP}, on_error: continue", f"id: b, depends_on: [a], when: steps.a.output.seconds | default(true), {READ}",
+                                               f"id: c, depends_on: [a], when: steps.a.output.seconds | default(params.x), {READ}"], "", [FAILED] * 2),
+    "and that it came to something false": ([f"id: a, {SLEEP}, on_error: continue", f"id: b, depends_on: [a], when: not (steps.a.output.seconds | default(true)), {READ}"], "", []),
     "a condition that is denied": ([f"id: a, {SLEEP}, on_error: continue", f"id: b, depends_on: [a], when: not (steps.a.status != 'completed' or params.x), {READ}"], "", []),
     "a condition on what was read": ([f"id: a, {SLEEP}, on_error: continue", f"id: b, depends_on: [a], when: steps.a.output and params.x, {READ}"], "", []),
     "asked in the same expression": ([

@@ -125,7 +125,8 @@ async def test_who_waits_for_long_is_told_so():
 async def test_a_document_that_takes_too_long_has_that_as_its_finding(judges):
     body = {
         "name": "x",
-        "params": {"type": "object", "properties": {"v": {**ENDLESS, "default": MANY["v"]}}},
+        # A schema has at most 256 KiB.
+        "params": {"type": "object", "properties": {"v": {**ENDLESS, "default": [1] * 40_000}}},
         "steps": [{"id": "a", "uses": "core.noop@1"}],
     }
 
@@ -133,7 +134,9 @@ async def test_a_document_that_takes_too_long_has_that_as_its_finding(judges):
         ONE, json.dumps(body), None, publishing=False, surroundings=NOTHING_KNOWN
     )
 
-    assert [(one.rule, one.line) for one in found.problems] == [("too-large", 1)]
+    assert [(one.rule, one.line, one.message) for one in found.problems] == [
+        ("too-large", 1, "checking this document takes too long")
+    ]
     assert (found.plan, found.ok) == (None, False)
 
 
