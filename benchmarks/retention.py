@@ -1,7 +1,7 @@
 """R: how long it takes to drop a day of executions, what that gives back to the disk, and how long others wait for it.
 
-A day 40 days ago is filled with a million 3-step executions (three step rows, nine events, a log line, a label each); one in a
-thousand has not ended and is kept. Meanwhile a reader looks up an execution of that day again and again.
+A day 40 days ago is filled with a million 3-step executions (three step rows, nine events, a log line, a label each);
+one in a thousand has not ended and is kept. Meanwhile a reader looks up an execution of that day again and again.
 """
 
 from __future__ import annotations

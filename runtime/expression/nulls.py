@@ -88,7 +88,9 @@ def is_default(node: nodes.Node) -> bool:
 
 def default_of(node: Any) -> tuple[nodes.Node, bool | None]:
     """What `default` may replace, and whether that is by something true; None when nobody can say."""
-    subject: nodes.Node = node.node.node if isinstance(node, nodes.Call) else node.node
+    subject: Any = node.node
+    if isinstance(node, nodes.Call):
+        subject = subject.node
     value = _given(node).get("value", nodes.Const(""))
     if isinstance(value, nodes.Const):
         return subject, bool(value.value)

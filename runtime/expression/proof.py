@@ -87,15 +87,15 @@ class Prover:
                 return self._tested(node)
             case nodes.Name() | nodes.Getattr() | nodes.Getitem():
                 return self._read(node)
-        if is_default(node):
-            # Where what replaces it is false, what came to something true was there; and the other way round.
-            subject, is_true = default_of(node)
-            holds, fails = self.proofs(subject)
-            return (
-                _NOTHING if is_true is not False else holds,
-                _NOTHING if is_true is not True else fails,
-            )
-        return self._evaluated(node.iter_child_nodes())
+        return (
+            self._provided(node) if is_default(node) else self._evaluated(node.iter_child_nodes())
+        )
+
+    def _provided(self, node: nodes.Node) -> Proofs:
+        """Where what replaces it is false, what came to something true was there; and the other way round."""
+        subject, is_true = default_of(node)
+        holds, fails = self.proofs(subject)
+        return holds if is_true is False else _NOTHING, fails if is_true else _NOTHING
 
     def _condition(self, node: nodes.CondExpr) -> Proofs:
         holds, fails = self.proofs(node.test)

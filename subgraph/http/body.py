@@ -89,7 +89,9 @@ def exact_json(text: bytes) -> Any:
     if _LONG.search(text) is None:
         return found
     try:
-        return json.loads(text)  # Three times slower, and exact. Numbers of 309 digits were refused above.
+        return json.loads(
+            text
+        )  # Three times slower, and exact. Numbers of 309 digits were refused above.
     except RecursionError:
         raise json.JSONDecodeError("nested too deeply", "", 0) from None
 

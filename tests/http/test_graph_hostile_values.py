@@ -120,7 +120,9 @@ async def test_a_number_beyond_64_bits_is_never_another_number(server: Served, n
         over_socket,
     ]
     kept = await server.ask(ENQUEUE, {"input": named | {"input": {"name": "ab", "n": number}}})
-    as_int = await server.ask("query($n: Int) { executions(first: $n) { totalCount } }", {"n": number})
+    as_int = await server.ask(
+        "query($n: Int) { executions(first: $n) { totalCount } }", {"n": number}
+    )
     unused = await server.ask("{ executions { totalCount } }", {"n": {"n": [number]}})
 
     for one in (*told, kept.body["data"]):

@@ -22,6 +22,13 @@ V = {
     "mail": KnownWorkflow((SemVer(1),), frozenset(["mail", "start"])),
     "tell": KnownWorkflow((SemVer(2, 5),)),
 }
+MANIFEST = """\
+apiVersion: composer/v1
+kind: Workflow
+metadata:
+  name: tea
+spec: {tasks: [{id: a, uses: core.noop@1}]}
+"""
 KNOWN = Surroundings(frozenset(["PAY_URL", "PAY_TOKEN"]), frozenset(["writer"]), V)
 
 
@@ -81,8 +88,7 @@ def test_of_a_workflow_with_only_previews_none_is_started(check):
     [
         ("name: tea\nsteps: [{id: a, uses: core.noop@1}]", (1, 7), ("name",)),
         (
-            "apiVersion: composer/v1\nkind: Workflow\nmetadata:\n  name: tea\n"
-            "spec: {tasks: [{id: a, uses: core.noop@1}]}",
+            MANIFEST,
             (4, 9),
             ("metadata", "name"),
         ),
