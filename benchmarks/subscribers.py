@@ -137,7 +137,7 @@ async def _heard(runtime: Runtime, port: int, count: int, events: int) -> Heard:
         clients.stdin.write(b"go\n")
         found = json.loads(await clients.stdout.readline())
         cpu = time.process_time() - begun
-    if found["deliveries"] != found["wanted"] or found["lost"]:
+    if found["deliveries"] < found["wanted"] or found["lost"]:
         raise RuntimeError(f"{found['deliveries']} of {found['wanted']}, {found['lost']} lost")
     await asyncio.sleep(_SETTLE_SECONDS)
     late = {name: value for name, value in found.items() if name.endswith("_ms")}

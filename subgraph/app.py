@@ -12,8 +12,8 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route, WebSocketRoute
-from starlette.types import Receive, Scope, Send
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from runtime.bootstrap import Runtime
 from runtime.model.errors import MaestroError, NotFound
@@ -36,16 +36,23 @@ METHODS: Final = ("PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 class _Api(Starlette):
-    """Starlette's, with a short way to the address that nearly all requests are for: past routes and other handlers."""
+    """Starlette's, with a short way to the address that nearly all requests are for: past routes and other handlers.
 
-    def __init__(self, graphql: Surroundings, **more: Any) -> None:
+    A WebSocket would hold all that it passes as well, for as long as it stays.
+    """
+
+    def __init__(self, graphql: Surroundings, sockets: ASGIApp, **more: Any) -> None:
         super().__init__(**more)
         self._graphql = graphql
+        self._sockets = sockets
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request, WebSocket or lifespan."""
-        if scope["type"] == "http" and scope["path"] == GRAPHQL:
+        kind = scope["type"]
+        if kind == "http" and scope["path"] == GRAPHQL:
             await self._graphql(scope, receive, send)
+        elif kind == "websocket" and scope["path"] == GRAPHQL:
+            await self._sockets(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
 
@@ -94,9 +101,9 @@ def create_app(rt: Runtime) -> Starlette:
 
     return _Api(
         Surroundings(graphql, rt),
+        sockets,
         routes=[
             Route(GRAPHQL, http.answer, methods=[*METHODS, "GET", "POST"]),
-            WebSocketRoute(GRAPHQL, sockets),
             *graphiql.routes(),
             *health.routes(rt),
             *metrics.routes(rt, door),

@@ -15,6 +15,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, TypeAlias
+from weakref import WeakValueDictionary
 
 import orjson
 from graphql import (
@@ -45,6 +46,8 @@ _MOST_SHARED: Final = 4_096
 _MOST_DOCUMENTS: Final = 512
 
 Build: TypeAlias = Callable[[], Any]
+# Of a record its identity, and what is asked of it.
+_Key: TypeAlias = "tuple[int, _Asked]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +60,23 @@ class Payload:
     is_refusal: bool = False
 
 
+class _Asked:
+    """What many ask in the same way: the same object for all of them, so that an event compares no more than that.
+
+    Its operation stays as long as its identity stands in a key.
+    """
+
+    __slots__ = ("__weakref__", "node")
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+
+
 @dataclass(slots=True)
 class _Written:
-    """What is, or is being, written of one record; both stay as long as their identities stand in its key."""
+    """What is, or is being, written of one record, which stays as long as its identity stands in its key."""
 
     record: object
-    document: object
     at: float
     payload: Payload | None = None
     written: asyncio.Event = field(default_factory=asyncio.Event)
@@ -90,7 +104,8 @@ class Streams:
         self._shared_seconds = shared_seconds
         self._now = now
         self._turn_ends: float | None = None
-        self._written: OrderedDict[tuple[object, ...], _Written] = OrderedDict()
+        self._asked: WeakValueDictionary[tuple[object, ...], _Asked] = WeakValueDictionary()
+        self._written: OrderedDict[_Key, _Written] = OrderedDict()
         self._below: OrderedDict[int, tuple[Node, tuple[str, ...]]] = OrderedDict()
 
     async def run(
@@ -117,12 +132,17 @@ class Streams:
             return
         # Whoever writes builds another: of a thousand who listen, one does, and each would hold his for days.
         del executor
-        asked = (self._given(operation, variables), _view(context))
+        asked = self._as_others_ask(operation, variables, context)
         try:
             async with aclosing(source):
                 async for event in source:
-                    await self._give_way()
-                    payload = await self._payload(build, event, operation.node, asked, context)
+                    if self._is_to_give_way():
+                        await asyncio.sleep(0)
+                    key = (id(event.record), asked)
+                    known = self._fresh(key)
+                    payload = known.payload if known is not None else None
+                    if payload is None:
+                        payload = await self._payload(key, build, event, context)
                     cursor = context.resume.at
                     try:
                         yield payload if cursor == payload.cursor else _at(payload, cursor)
@@ -134,8 +154,8 @@ class Streams:
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller hears of it and not what it is
             yield _failed(error, context)
 
-    async def _give_way(self) -> None:
-        """Let others have the loop when all streams together have had it for as long as they may in one turn.
+    def _is_to_give_way(self) -> bool:
+        """Whether all streams together have had the loop for as long as they may in one turn.
 
         What lies ready is told without waiting for anything: a hundred who are told of a thousand things would hold
         up requests, and the heartbeat of a worker in this process, for as long as that takes.
@@ -143,26 +163,26 @@ class Streams:
         if self._turn_ends is None:
             self._turn_ends = self._now() + _TURN_SECONDS
             asyncio.get_running_loop().call_soon(self._turn_is_over)
-        elif self._now() >= self._turn_ends:
-            await asyncio.sleep(0)
+            return False
+        return self._now() >= self._turn_ends
 
     def _turn_is_over(self) -> None:
         self._turn_ends = None
 
+    def _fresh(self, key: _Key) -> _Written | None:
+        """What is, or is being, written for all who ask the same of the same record, while that may be shared."""
+        known = self._written.get(key)
+        if known is None or self._now() - known.at > self._shared_seconds:
+            return None
+        return known
+
     async def _payload(
-        self,
-        build: Build,
-        event: Any,
-        document: Node,
-        asked: tuple[object, ...],
-        context: OperationContext,
+        self, key: _Key, build: Build, event: Any, context: OperationContext
     ) -> Payload:
-        key = (id(event.record), id(document), *asked)
         while True:
-            now = self._now()
-            known = self._written.get(key)
-            if known is None or now - known.at > self._shared_seconds:
-                entry = _Written(event.record, document, now)
+            known = self._fresh(key)
+            if known is None:
+                entry = _Written(event.record, self._now())
                 return await self._first(key, entry, build, event, context)
             if known.payload is None:
                 # Somebody is at it; if he leaves meanwhile, the next one of us begins anew.
@@ -172,7 +192,7 @@ class Streams:
 
     async def _first(
         self,
-        key: tuple[object, ...],
+        key: _Key,
         entry: _Written,
         build: Build,
         event: Any,
@@ -211,6 +231,17 @@ class Streams:
         told = Told(data=result.data, errors=result.errors)
         tell_cost(told, context)
         return _payload(told, context, cursor, self._bound)
+
+    def _as_others_ask(
+        self, operation: Operation, variables: Mapping[str, Any] | None, context: OperationContext
+    ) -> _Asked:
+        """The one object for all whose answers about one event are the same."""
+        node = operation.node
+        name = (id(node), self._given(operation, variables), *_view(context))
+        asked = self._asked.get(name)
+        if asked is None:
+            asked = self._asked[name] = _Asked(node)
+        return asked
 
     def _given(self, operation: Operation, variables: Mapping[str, Any] | None) -> str:
         """What of the variables an answer about one event depends on."""

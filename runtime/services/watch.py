@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, TypeVar
 from uuid import UUID
@@ -29,6 +29,7 @@ T = TypeVar("T")
 _PAGE: Final = 500
 _HELD: Final = 256
 _SPARE: Final = 64
+_WOKEN: Final = 256
 _POLL_SECONDS: Final = 2.0
 _PATIENCE_SECONDS: Final = 30.0
 _AGAIN_SECONDS: Final = 0.5
@@ -75,22 +76,21 @@ class Tail:
         self._bell.ring()
         return self.begun + 1
 
-    async def changed(self, wanted: frozenset[EventKind]) -> int:
-        """Return at the next look that found something of these kinds (of any, for none), or the end.
+    def changed(self, wanted: frozenset[EventKind]) -> asyncio.Future[int]:
+        """Done at the next look that found something of these kinds (of any, for none), or the end.
 
-        What comes back is the number up to which nothing was wanted of what came after all that one had: one who has
+        What it gives is the number up to which nothing was wanted of what came after all that one had: one who has
         had all that was read. Who waits for the first look has had nothing yet.
         """
         news: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         if not self.done:
             self._first.append(news)
-            await news
-            return 0
+            return news
         if len(self._waiting) > 2 * self.watchers + _SPARE:
             # Who left while nothing happened.
             self._waiting = [one for one in self._waiting if not one[0].done()]
         self._waiting.append((news, wanted))
-        return await news
+        return news
 
     async def run(self, bell: Bell, poll: float) -> None:
         """Read until nobody watches."""
@@ -136,19 +136,34 @@ class Tail:
     def _tell(self, before: int = 0, kinds: Collection[EventKind] = ()) -> None:
         """Wake those who want any of what came after a number; all of them at the end."""
         first, self._first = self._first, []
-        for news in first:
-            if not news.done():
-                news.set_result(0)
         waiting, self._waiting = self._waiting, []
         is_for_all = self.is_over or self.error is not None
+        woken = [(news, 0) for news in first]
         for one in waiting:
             news, wanted = one
             if news.done():
                 continue
             if is_for_all or not wanted or not wanted.isdisjoint(kinds):
-                news.set_result(before)
+                woken.append((news, before))
             else:
                 self._waiting.append(one)
+        self._wake(iter(woken))
+
+    def _wake(self, woken: Iterator[tuple[asyncio.Future[int], int]]) -> None:
+        """Wake so many now and the others in the next turns of the loop.
+
+        All in one turn would be longer than a turn may be, and each of them would be woken a second time for having
+        given way. Who is told a little later misses nothing: he reads all that came after what he had.
+        """
+        told = 0
+        for news, before in woken:
+            if news.done():
+                continue
+            news.set_result(before)
+            told += 1
+            if told == _WOKEN:
+                asyncio.get_running_loop().call_soon(self._wake, woken)
+                return
 
 
 class Watcher:

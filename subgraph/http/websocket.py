@@ -8,7 +8,7 @@ token expires or is not good any more. Every operation has a context, a span and
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -161,6 +161,8 @@ class Handler(BaseGraphQLTransportWSHandler[Connection, None]):
             await self._turn_away(error)
         who = self.context.who
         if self.connection_acknowledged and who and self._timer is None:
+            # It was cancelled, and would keep its last moment, with all frames of it, for as long as the connection.
+            self.connection_init_timeout_task = None
             self._look_later(who)
 
     async def run_operation(self, operation: Running[Connection, None]) -> None:
@@ -298,30 +300,26 @@ class Handler(BaseGraphQLTransportWSHandler[Connection, None]):
     ) -> None:
         """Send what a subscription tells: written once for all who asked the same, with this one's id before it."""
         head = b'{"type":"next","id":' + orjson.dumps(operation.id) + b',"payload":'
-        send = self._sending()
+        send, sockets = cast("ASGIWebSocketAdapter", self.websocket).ws.send_text, self._sockets
         payloads = self.view.streams.run(found, operation.variables, context)
         try:
             async with aclosing(payloads):
                 async for payload in payloads:
-                    seen.note(None, payload.errors)
+                    if payload.errors:
+                        seen.note(None, payload.errors)
                     if payload.is_refusal:
                         await operation.send_initial_errors(list(payload.errors))
                         return
-                    pending = send(head + payload.body + b"}")
-                    if pending is not None:
-                        await pending
+                    text = b"%b%b}" % (head, payload.body)
+                    # As a frame of ours where the server takes one.
+                    if sockets is None:
+                        await send(text.decode())
+                    elif not sockets.write(frame_of(text)):
+                        await sockets.drained()
         except (WebSocketDisconnect, OSError):
             # The client left between two messages: its own task says so too, and ends everything.
             return
         await operation.send_operation_message({"id": operation.id, "type": "complete"})
-
-    def _sending(self) -> Callable[[bytes], Awaitable[None] | None]:
-        """How a text that is written goes out: as a frame of ours where the server takes one."""
-        socket, sockets = cast("ASGIWebSocketAdapter", self.websocket).ws, self._sockets
-        if sockets is None:
-            return lambda text: socket.send_text(text.decode())
-        write, drained = sockets.write, sockets.drained
-        return lambda text: None if write(frame_of(text)) else drained()
 
     @property
     def _sockets(self) -> Sockets | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -154,6 +155,19 @@ async def test_who_asks_another_thing_or_is_another_has_an_answer_of_his_own(oth
     await asyncio.gather(room.follow(), room.follow(**other))
 
     assert len(room.asked) == 2
+
+
+async def test_what_was_asked_is_known_for_as_long_as_somebody_asks_it() -> None:
+    room = Room("a", "b")
+    asked = room.streams._asked
+
+    async with aclosing(room.told()) as one, aclosing(room.told(who="bob")) as two:
+        await asyncio.gather(anext(one), anext(two))
+        assert len(asked) == 2
+    room.streams._written.clear()
+    gc.collect()
+
+    assert not asked
 
 
 async def test_each_event_is_owed_once_by_whoever_it_was_made_for() -> None:
