@@ -32,6 +32,9 @@ _IN_PLACE: Final = frozenset(
 )
 _REFERENCES: Final = ("$ref", "$dynamicRef")
 
+# The library goes some frames deeper for each: of an input of a few levels it can judge a hundred in a row.
+MAX_IN_A_ROW: Final = 64
+
 Place = tuple[str | int, ...]
 
 
@@ -51,7 +54,7 @@ def check_subschemas(schema: dict[str, Json]) -> None:
         urlsplit(str(schema.get("$id", "")))
         walk = _Walk(schema)
         walk.size(schema, (), is_root=True)
-        walk.refuse_circles()
+        walk.refuse_circles_and_chains()
     except RecursionError:
         raise Refusal("this schema is nested too deeply", ()) from None
     except ValueError:
@@ -106,9 +109,9 @@ class _Walk:
                 hint = "patterns are those of RE2: no lookaround, no backreferences, {n} up to 1000"
                 raise Refusal(f"this pattern can't be used: {error}", where, hint) from None
 
-    def refuse_circles(self) -> None:
-        """Raises Refusal for a schema that judges a value by itself again, and so without end."""
-        done: set[int] = set()
+    def refuse_circles_and_chains(self) -> None:
+        """Raises Refusal for a schema that judges a value by itself again, and so without end, or by too many."""
+        done: dict[int, int] = {}  # With the schemas in a row from there.
         for start in self._in_place:
             trail, standing = [(start, iter(self._in_place[start]))], {start}
             while trail and start not in done:
@@ -120,7 +123,12 @@ class _Walk:
                 if following is None:
                     trail.pop()
                     standing.discard(here)
-                    done.add(here)
+                    done[here] = 1 + max(
+                        map(done.__getitem__, self._in_place.get(here, ())), default=0
+                    )
+                    if done[here] > MAX_IN_A_ROW:
+                        message = f"more than {MAX_IN_A_ROW} schemas in a row judge one value here"
+                        raise Refusal(message, self._places[here], "refer to the last of them")
                 else:
                     standing.add(following)
                     trail.append((following, iter(self._in_place.get(following, ()))))

@@ -120,6 +120,39 @@ def test_a_schema_that_contains_itself_without_going_deeper_is_refused(params, c
     ]
 
 
+@pytest.mark.parametrize(
+    "link", [lambda to: {"$ref": to}, lambda to: {"allOf": [{"not": {"not": {"$ref": to}}}]}]
+)
+def test_a_row_of_references_that_is_too_long_to_judge_by_is_refused(link, check):
+    """Not accepted and then unable to start: what is accepted is judged, whatever fits or does not."""
+
+    def found(links: int) -> Any:
+        defs = {f"a{i}": link(f"#/$defs/a{i + 1}") for i in range(links)}
+        params = {
+            "type": "object",
+            "properties": {"v": {"$ref": "#/$defs/a0", "default": 1}},
+            "$defs": {**defs, f"a{links}": {"type": "integer"}},
+        }
+        steps = [{"id": "a", "uses": "core.noop@1"}]
+        return check(json.dumps({"name": "x", "params": params, "steps": steps}))
+
+    per_link = 1 if "$ref" in link("") else 4
+    longest = 62 // per_link
+    accepted, refused = found(longest), found(longest + 2)
+
+    assert accepted.problems == ()
+    assert apply_params(accepted.plan, {"v": 5}) == {"v": 5}
+    with pytest.raises(Invalid, match=r"not|integer"):
+        apply_params(accepted.plan, {"v": "x"})
+    assert [(one.rule, one.message, one.hint) for one in refused.problems] == [
+        (
+            "params-schema",
+            "more than 64 schemas in a row judge one value here",
+            "refer to the last of them",
+        )
+    ]
+
+
 @pytest.mark.parametrize("frames", range(0, 60, 7))
 @pytest.mark.parametrize(
     "schema", [{"$ref": "#/properties/t"}, {"not": {"$ref": "#/properties/t"}}]
