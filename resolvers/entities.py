@@ -21,7 +21,7 @@ from resolvers.ids import (
 from resolvers.words import is_storable
 from runtime.model.dead_letter import DeadLetter, DeadLetterId
 from runtime.model.errors import MaestroError, NotFound
-from runtime.model.execution import Execution, StepExecution
+from runtime.model.execution import Execution, StepExecution, step_at
 from runtime.model.ids import StepExecutionId
 from runtime.model.workflow import Workflow, WorkflowVersion
 
@@ -101,4 +101,4 @@ async def _step(context: Context, id: StepExecutionId) -> StepExecution | None:
     if id.item >= 0:
         return await context.loaders.item.load((id.execution_id, id.step, id.item))
     steps = await context.loaders.steps.load(id.execution_id) or ()
-    return next((step for step in steps if step.index == id.step), None)
+    return step_at(steps, id.step)

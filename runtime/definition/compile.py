@@ -6,6 +6,7 @@ Also used for versions published long ago: what was accepted once compiles for e
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final
 
@@ -33,6 +34,8 @@ from runtime.model.plan import (
 )
 from runtime.model.values import Digest, Duration, Json, SemVer
 
+# What undoes a step is called like it, with this behind: no id that a document gives has a colon.
+UNDOES: Final = ":compensate"
 _OF_TASK: Final = ("timeout", "retry")
 _WAIT: Final = ("signal", "for", "until", "timeout", "default")
 
@@ -44,6 +47,7 @@ def compile_plan(definition: Mapping[str, Json], digest: Digest) -> Plan:
     retry = read_retry(definition.get("retry"))
     try:
         plans = tuple(_step(step, index, index_of, retry) for index, step in enumerate(steps))
+        plans, compensations = _with_compensations(plans, steps, retry)
         successors: list[list[int]] = [[] for _ in plans]
         for plan in plans:
             for need in plan.depends_on:
@@ -59,6 +63,7 @@ def compile_plan(definition: Mapping[str, Json], digest: Digest) -> Plan:
         successors=tuple(tuple(one) for one in successors),
         indegree=tuple(len(plan.depends_on) for plan in plans),
         routes=routes,
+        compensations=compensations,
         index_of=index_of,
         **_settings(definition),
     )
@@ -112,6 +117,35 @@ def _step(
         in_doubt=InDoubt(step["in_doubt"]) if "in_doubt" in step else InDoubt.FAIL,
         canonical=step,
     )
+
+
+def _with_compensations(
+    plans: tuple[StepPlan, ...], steps: Any, retry: RetryPolicy
+) -> tuple[tuple[StepPlan, ...], tuple[StepPlan, ...]]:
+    """The steps, and what undoes those that say how: a task like any other, with its own retry or the workflow's."""
+    undone = [index for index, step in enumerate(steps) if "compensate" in step]
+    if not undone:
+        return plans, ()
+    found, every = [], list(plans)
+    for number, index in enumerate(undone, len(plans)):
+        written: dict[str, Any] = steps[index]["compensate"]
+        every[index] = replace(plans[index], compensation=number)
+        found.append(
+            StepPlan(
+                index=number,
+                key=plans[index].key + UNDOES,
+                kind=StepKind.TASK,
+                depends_on=(),
+                uses=parse_ref(written["uses"]),
+                config=written.get("with"),
+                timeout=_duration(written.get("timeout")),
+                retry=read_retry(written["retry"]) if "retry" in written else retry,
+                effect=Effect(written["effect"]) if "effect" in written else None,
+                undoes=index,
+                canonical=written,
+            )
+        )
+    return tuple(every), tuple(found)
 
 
 def _config(step: dict[str, Any], kind: StepKind) -> Json:

@@ -75,6 +75,7 @@ from runtime.engine.state import (
     ExecutionState,
     Phase,
 )
+from runtime.engine.undoing import begin_undoing, next_to_undo, outcome_of
 from runtime.engine.waiting import (
     begin_data,
     instant_of,
@@ -154,7 +155,7 @@ def proceed(state: ExecutionState) -> list[Command]:
     out: list[Command] = []
     if state.phase is Phase.GOING:
         _fill(state, out)
-    elif state.phase is Phase.STOPPING:
+    else:
         _close_if_quiet(state, out)
     return out
 
@@ -181,10 +182,10 @@ def _failed(state: ExecutionState, event: StepFailed, out: list[Command]) -> Non
     if not _is_current(state, step, event.attempt):
         return
     policy, made = state.program.steps[step].plan.retry, tries(state, step)
-    if state.phase is Phase.GOING and is_repeated(policy, error, made, event.effect):
+    if state.goes_on(step) and is_repeated(policy, error, made, event.effect):
         state.running -= 1
         repeat(state, step, status_of(error), error, event.facts, out)
-        _fill(state, out)
+        _go_on(state, out)
     elif event.effect is Effect.AT_MOST_ONCE and error.is_uncertain:
         _doubt(state, step, error, event.facts, out)
     else:
@@ -202,11 +203,11 @@ def _deferred(state: ExecutionState, event: StepDeferred, out: list[Command]) ->
     state.running -= 1
     state.free[step] = state.free.get(step, 0) + 1
     times = state.deferred[step] = state.deferred.get(step, 0) + 1
-    if state.phase is Phase.GOING and times <= MAX_DEFERRALS:
+    if state.goes_on(step) and times <= MAX_DEFERRALS:
         delay = deferral_ms(error, times, seed=state.seed(step))
         status = StepStatus.CANCELLED
         put_off(state, step, RecordStep(step, event.attempt, status, error, delay, STOPPED), out)
-        _fill(state, out)
+        _go_on(state, out)
         return
     state.busy -= 1
     end_badly(state, step, status_of(error), error, NO_FACTS, out)
@@ -243,7 +244,7 @@ def _judged(state: ExecutionState, event: DoubtJudged, out: list[Command]) -> No
     doubt = state.doubts.get(step)
     if doubt is None or state.attempt[step] != event.attempt:
         return
-    is_going, plan = state.phase is Phase.GOING, state.program.steps[step].plan
+    is_going, plan = state.goes_on(step), state.program.steps[step].plan
     course = course_of(doubt, event, plan, tries(state, step), is_going=is_going)
     if course is Course.ASK:
         if not doubt.asks:
@@ -305,8 +306,10 @@ def _retry_due(state: ExecutionState, event: RetryDue, out: list[Command]) -> No
 def _is_due(state: ExecutionState, due: RetryDue | TimerDue, status: int) -> bool:
     """Whether this is still waited for, and now; what comes due in a pause is kept for its end."""
     is_awaited = (state.status[due.step], state.attempt[due.step]) == (status, due.attempt)
-    if state.phase is not Phase.GOING or not is_awaited:
+    if not state.goes_on(due.step) or not is_awaited:
         return False
+    if state.phase is Phase.UNDOING:
+        return True
     if state.is_paused:
         state.overdue.append(due)
     return not state.is_paused
@@ -386,6 +389,8 @@ def _cancelled(state: ExecutionState, event: CancelRequested, out: list[Command]
     if state.ending is not None:
         return
     data: dict[str, Json] = {"actor": event.actor, "reason": event.reason}
+    if event.compensate:
+        data["compensate"] = True
     out.append(RecordEvent(EventKind.EXECUTION_CANCEL_REQUESTED, data))
     ending = ending_by(Mark(EventKind.EXECUTION_CANCEL_REQUESTED, data))
     _stop(state, ending, "the execution was cancelled", out)
@@ -530,11 +535,22 @@ def _succeed(state: ExecutionState, out: list[Command]) -> None:
 
 
 def _close_if_quiet(state: ExecutionState, out: list[Command]) -> None:
-    ending = state.ending
-    if state.running or state.children or ending is None or state.phase is not Phase.STOPPING:
+    ending, data = state.ending, {}
+    if state.running or state.children or ending is None:
+        return
+    if state.phase is Phase.UNDOING or (
+        state.phase is Phase.STOPPING and begin_undoing(state, ending, out)
+    ):
+        compensation = next_to_undo(state)
+        if compensation is not None:
+            if state.status[compensation] == PENDING:
+                _run(state, compensation, out)
+            return
+        data = outcome_of(state)
+    elif state.phase is not Phase.STOPPING:
         return
     state.phase = Phase.CLOSED
-    out.append(RecordEvent(ending.event, ending.data))
+    out.append(RecordEvent(ending.event, {**ending.data, **data}))
     out.append(Finish(ending.status, None, ending.error))
 
 

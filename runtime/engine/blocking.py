@@ -20,9 +20,12 @@ from runtime.engine.waiting_facts import (
     Facts,
     actor_of,
     after,
+    because,
+    before_it,
     child_of,
     error_of,
     facts_of,
+    listed,
     number_of,
     text_of,
     until_of,
@@ -52,8 +55,6 @@ _OVER: Final = frozenset(
 _UNDER_WAY: Final = frozenset(
     {StepStatus.RUNNING, StepStatus.WAITING, StepStatus.RETRYING, StepStatus.IN_DOUBT}
 )
-
-
 # They hold a place of `max_parallel_steps` themselves.
 _HAVE_PLACES: Final = frozenset({StepStatus.RUNNING, StepStatus.WAITING, StepStatus.RETRYING})
 
@@ -90,9 +91,17 @@ class Blocking:
         child = self._facts.last(step, EventKind.CHILD_STARTED)
         if child is not None and status is StepStatus.WAITING and standing.told_at is None:
             return child_of(self._key(step), child)
+        if step >= len(self._plan.steps):
+            return self._of_undoing(step, status, standing)
         if self._facts.stop is not None:
             return self._stopping(step, self._facts.stop)
         return self._own(step, status, standing.now) or self._shared(step, status, standing)
+
+    def _of_undoing(self, step: int, status: StepStatus, standing: Standing) -> Blocker:
+        """Of what undoes a step and has not begun, or waits for its next attempt: no pause holds it up."""
+        is_retrying, facts = status is StepStatus.RETRYING, self._facts
+        own = self._retry(step, standing.now) if is_retrying else before_it(self._plan, facts, step)
+        return own or self._free(step, self._due_since(step, status), standing)
 
     def of_item(self, item: ItemAt, standing: Standing) -> Blocker | None:
         """The cause of an item of a map, in the same order; None of one that runs, or waits for nothing any more."""
@@ -191,7 +200,7 @@ class Blocking:
             BlockCause.DEPENDENCY,
             self._key(step),
             self._facts.began,
-            f"{words}{':' if wanted else ' for'} {_listed(names, len(needs))}.",
+            f"{words}{':' if wanted else ' for'} {listed(names, len(needs))}.",
             "The end of what it depends on.",
             steps=names,
         )
@@ -282,7 +291,7 @@ class Blocking:
 
     def _decides(self, step: int) -> str:
         """Who decides about a call when no look-up does."""
-        rule = self._plan.steps[step].in_doubt
+        rule = self._plan.one(step).in_doubt
         return "a person's word" if rule is InDoubt.ASK else f"its rule, which is {rule.value}"
 
     # --- causes of items ----------------------------------------------------------------------------
@@ -338,18 +347,20 @@ class Blocking:
 
     def _shared(self, step: int, status: StepStatus, standing: Standing) -> Blocker:
         """What holds up the execution; what the step itself waited for has come."""
-        facts, execution = self._facts, self._execution
-        since = self._due_since(step, status)
+        facts, since = self._facts, self._due_since(step, status)
         if facts.paused is not None:
             return self._paused(step, facts.paused, since)
         held = self._held_places(step, status, since)
         if held is not None:
             return held
-        if execution.status is ExecutionStatus.RUNNING:
-            if standing.is_lost:
-                return self._without_worker(step, since, standing)
-            return self._starting(step, since, standing)
-        return self._unowned(step, since, standing)
+        return self._free(step, since, standing)
+
+    def _free(self, step: int, since: datetime, standing: Standing) -> Blocker:
+        """Nothing but a worker is missing."""
+        if self._execution.status is not ExecutionStatus.RUNNING:
+            return self._unowned(step, since, standing)
+        starts = self._without_worker if standing.is_lost else self._starting
+        return starts(step, since, standing)
 
     def _unowned(self, step: int, since: datetime, standing: Standing) -> Blocker:
         """Nobody has the execution: what it waits for to be had."""
@@ -369,7 +380,7 @@ class Blocking:
             BlockCause.PAUSED,
             self._key(step),
             max(since, event.at),
-            f"The execution was paused{by}{_because(reason)}.",
+            f"The execution was paused{by}{because(reason)}.",
             "Resuming the execution.",
             actor=actor,
             reason=reason,
@@ -387,7 +398,7 @@ class Blocking:
             BlockCause.PARALLELISM,
             self._key(step),
             since if begun is None else max(since, begun),
-            f"All {limit} places of `max_parallel_steps` are taken by {_listed(names, count)}.",
+            f"All {limit} places of `max_parallel_steps` are taken by {listed(names, count)}.",
             "The end of one of these steps.",
             steps=names,
         )
@@ -478,7 +489,7 @@ class Blocking:
         actor, reason = actor_of(stop.field("actor")), text_of(stop.field("reason"))
         by = "" if actor is None else f" by {actor.subject}"
         if stop.kind is EventKind.EXECUTION_CANCEL_REQUESTED:
-            why = f"it was cancelled{by}{_because(reason)}"
+            why = f"it was cancelled{by}{because(reason)}"
         elif stop.kind is EventKind.EXECUTION_DEADLINE_REACHED:
             why = "its deadline has passed"
         else:
@@ -560,7 +571,7 @@ class Blocking:
                 facts.began if event is None else after(event, event.field("delay_ms")) or event.at
             )
         own = facts.last(step, EventKind.STEP_DOUBT_SETTLED)
-        needs = (facts.last(need, *ENDS) for need in self._plan.steps[step].depends_on)
+        needs = (facts.last(need, *ENDS) for need in self._plan.one(step).depends_on)
         return max([facts.began, *(event.at for event in (own, *needs) if event is not None)])
 
     def _is_scheduled(self, now: datetime) -> bool:
@@ -569,7 +580,7 @@ class Blocking:
         return is_timed and wake is not None and wake > now
 
     def _key(self, step: int) -> str:
-        return self._plan.steps[step].key
+        return self._plan.one(step).key
 
     def _names(self, steps: Sequence[int]) -> tuple[str, ...]:
         return tuple(self._plan.steps[step].key for step in steps[:MOST_STEPS])
@@ -581,16 +592,6 @@ def _item(waiting: WaitingItem) -> str:
         return "some of its items"
     rest = waiting.count - 1
     return f"item {waiting.item}" + (f" and of {rest} more" if rest > 0 else "")
-
-
-def _because(reason: str | None) -> str:
-    return f" ({reason})" if reason else ""
-
-
-def _listed(names: Sequence[str], count: int) -> str:
-    """`a, b and 3 more`."""
-    rest = count - len(names)
-    return ", ".join(names) + (f" and {rest} more" if rest else "")
 
 
 # As in the claims: an execution that lost so many owners in a row is taken by nobody who has others.

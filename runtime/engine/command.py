@@ -120,13 +120,17 @@ class StartChild:
 
 @dataclass(frozen=True, slots=True)
 class TellChild:
-    """Leave a message for a child, in the same checkpoint as the events beside it."""
+    """Leave a message for a child, in the same checkpoint as the events beside it.
+
+    `compensate`: a cancel that asks to undo, too, what the child has done.
+    """
 
     step: int
     child: UUID
     kind: InboxKind
     actor: Json
     reason: str
+    compensate: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from runtime.engine.command import Command, RecordEvent, RecordStep, StopStep, T
 from runtime.engine.event import Facts, StepError
 from runtime.engine.routes import follow, recover, recovery
 from runtime.engine.state import COMPLETED, PENDING, RUNNING, SKIPPED, Ending, ExecutionState, Phase
+from runtime.engine.undoing import was_undone
 from runtime.model.blob import Stored
 from runtime.model.checkpoint import InboxKind, Mark
 from runtime.model.errors import StepErrorKind
@@ -26,8 +27,13 @@ _NO_MORE: Final[Mapping[str, Json]] = MappingProxyType({})
 def complete(state: ExecutionState, step: int, status: int) -> None:
     """Mark a step as ended well (COMPLETED or SKIPPED) and release what waited for it: O(out-edges)."""
     state.status[step] = status
-    state.open_steps -= 1
     plan = state.program.plan
+    if plan.compensations:
+        if step >= len(plan.steps):
+            return  # What undoes a step leads nowhere.
+        if status == COMPLETED and plan.steps[step].compensation is not None:
+            state.completed.append(step)
+    state.open_steps -= 1
     if plan.routes is not None and step in plan.routes.followed:
         follow(state, step, plan.routes)
         return
@@ -56,6 +62,9 @@ def end_well(
     out.append(RecordStep(step, state.attempt[step], StepStatus.COMPLETED, facts=facts))
     out.append(RecordEvent(EventKind.STEP_COMPLETED, {**about(state, step, facts), **more}))
     complete(state, step, COMPLETED)
+    undone = state.program.steps[step].plan.undoes
+    if undone is not None:
+        out.append(RecordEvent(EventKind.STEP_COMPENSATED, was_undone(state, undone)))
 
 
 def skip(state: ExecutionState, step: int, reason: str, out: list[Command]) -> None:
@@ -172,19 +181,24 @@ def stop_running(state: ExecutionState, reason: str, out: list[Command]) -> None
 
 
 def stop_children(state: ExecutionState, reason: str, out: list[Command]) -> None:
-    """Cancel the children; their ends are awaited. Who asked for the end of the parent has asked for theirs."""
+    """Cancel the children; their ends are awaited. Who asked for the end of the parent has asked for theirs.
+
+    Where the parent undoes what it has done, they do so too.
+    """
+    undoes = state.ending is not None and state.ending.undoes
     said = {} if state.ending is None else state.ending.data
     actor = said.get("actor") or {"subject": str(state.run.id), "kind": "system"}
     for step, child in state.children.items():
         words = f"its parent stops: {reason}"
-        out.append(TellChild(step, child.id, InboxKind.CANCEL, actor, words))
+        out.append(TellChild(step, child.id, InboxKind.CANCEL, actor, words, undoes))
 
 
 def ending_by(stop: Mark) -> Ending:
     """How an execution ends that something from outside of its steps began to stop."""
     data = stop.data if isinstance(stop.data, dict) else {}
     if stop.kind == EventKind.EXECUTION_CANCEL_REQUESTED:
-        return Ending(ExecutionStatus.CANCELLED, EventKind.EXECUTION_CANCELLED, data)
+        undoes = data.get("compensate") is True
+        return Ending(ExecutionStatus.CANCELLED, EventKind.EXECUTION_CANCELLED, data, undoes=undoes)
     error = ExecutionError("deadline", "The execution did not end within the time allowed for it.")
     data = {"error": {"type": error.type, "message": error.message}}
     return Ending(ExecutionStatus.TIMED_OUT, EventKind.EXECUTION_TIMED_OUT, data, error)

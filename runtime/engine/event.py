@@ -276,10 +276,11 @@ class ResumeRequested:
 
 @dataclass(frozen=True, slots=True)
 class CancelRequested:
-    """Somebody asked to stop the execution."""
+    """Somebody asked to stop the execution; to undo, too, what it has done (`compensate`)."""
 
     actor: Json
     reason: str | None
+    compensate: bool = False
 
 
 @dataclass(frozen=True, slots=True)

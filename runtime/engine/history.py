@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from runtime.engine.undoing import renewed_with
 from runtime.model.event import EventKind, ExecutionEvent
 from runtime.model.execution import TERMINAL, ExecutionState, ExecutionStatus, StepStatus, WaitKind
 from runtime.model.plan import Plan
@@ -52,7 +53,8 @@ class ExecutionAt:
 
     Of an open map only the items under way are among its `steps`: how those ended that have is a byte for each in
     `items`, so that a map over a hundred thousand is not as many objects.
-    `costs` are what its attempts had cost by then, in all generations: an amount for each currency.
+    `costs` are what its attempts had cost by then, in all generations: an amount for each currency. `compensating`: its
+    steps are being undone; `renewed` are those of them that a retry runs again.
     """
 
     sequence: int = 0
@@ -60,15 +62,19 @@ class ExecutionAt:
     wait: WaitKind | None = None
     generation: int = 0
     cancel_requested: bool = False
+    compensating: bool = False
     error: Json = None
     worker: str | None = None
     costs: tuple[Money, ...] = ()
     steps: dict[tuple[int, int], StepAt] = field(default_factory=dict)
     items: dict[int, bytearray] = field(default_factory=dict)
+    renewed: set[int] = field(default_factory=set)
 
     @property
     def state(self) -> ExecutionState:
         """The status as people see it."""
+        if self.compensating and self.status not in TERMINAL:
+            return ExecutionState.COMPENSATING
         if self.status is ExecutionStatus.WAITING and self.wait is WaitKind.PAUSED:
             return ExecutionState.PAUSED
         if self.cancel_requested and self.status not in TERMINAL:
@@ -128,6 +134,7 @@ def _apply(at: ExecutionAt, event: ExecutionEvent) -> None:
     if kind in _OF_OWNER:
         # Whatever was parked or queued before: somebody owns it, or could not have written this.
         at.status, at.wait = ExecutionStatus.RUNNING, None
+    at.compensating |= kind is EventKind.EXECUTION_COMPENSATING
     if kind in _STEP:
         _apply_to_step(at, event)
     elif kind in _ENDS:
@@ -155,7 +162,11 @@ def _apply_to_step(at: ExecutionAt, event: ExecutionEvent) -> None:
     number = _number(event.field("attempt"))
     before = at.steps.get(key, StepAt(StepStatus.PENDING))
     status = _STEP[event.kind]
-    if event.kind is EventKind.STEP_CALL_ANNOUNCED:
+    if event.kind is EventKind.STEP_COMPENSATED:
+        at.renewed.update(renewed_with(event.data if isinstance(event.data, dict) else {}))
+        at.renewed.add(_number(event.field("by"), -1))
+        at.steps[key] = replace(before, status=status)
+    elif event.kind is EventKind.STEP_CALL_ANNOUNCED:
         at.steps[key] = replace(before, is_announced=True)
     elif event.kind in {EventKind.STEP_CALL_WITHDRAWN, EventKind.STEP_DOUBT_SETTLED}:
         # What a settled doubt comes to is told by the next event, or it stays as it is.
@@ -208,12 +219,18 @@ def _begin_again(at: ExecutionAt, *, is_kept: bool) -> None:
     """The next generation: what ended well still counts, unless all is to be done again."""
     at.status, at.generation = ExecutionStatus.QUEUED, at.generation + 1
     at.cancel_requested, at.error, at.wait, at.worker = False, None, None, None
-    at.steps = {key: step for key, step in at.steps.items() if is_kept and step.is_settled}
+    at.compensating = False
+    renewed, at.renewed = at.renewed, set()
+    at.steps = {
+        key: step
+        for key, step in at.steps.items()
+        if is_kept and step.is_settled and key[0] not in renewed
+    }
     done = int(StepStatus.COMPLETED)
     at.items = {
         step: bytearray(end if end == done else 0 for end in ends)
         for step, ends in at.items.items()
-        if is_kept
+        if is_kept and step not in renewed
     }
 
 
@@ -277,6 +294,7 @@ _OF_OWNER: Final = frozenset(_STEP) | {
     EventKind.EXECUTION_RESUMED,
     EventKind.EXECUTION_CANCEL_REQUESTED,
     EventKind.EXECUTION_DEADLINE_REACHED,
+    EventKind.EXECUTION_COMPENSATING,
     EventKind.TIMER_FIRED,
     EventKind.STEP_JOINED,
     EventKind.SIGNAL_RECEIVED,

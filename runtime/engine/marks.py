@@ -6,7 +6,7 @@ clock, so that a takeover or a wake-up never begins it anew.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -110,9 +110,21 @@ def kept_signals(marks: Sequence[Mark], taken: Collection[int]) -> Iterator[Sign
             yield Signal(n, name, mark.data.get("payload"))
 
 
-def kept_joins(marks: Sequence[Mark]) -> Iterator[Json]:
-    """What joins saw that began early, since the last retry from the start."""
-    return (mark.data for mark in _since_start(marks) if mark.kind == EventKind.STEP_JOINED)
+def kept_joins(marks: Sequence[Mark], renewed: Mapping[int, int]) -> Iterator[Json]:
+    """What joins saw that began early, since the last retry from the start.
+
+    A step that was `renewed` after a generation begins anew: what it saw by then is no more.
+    """
+    since = _since_start(marks)
+    told = sum(
+        mark.kind == EventKind.EXECUTION_RETRIED for mark in marks[: len(marks) - len(since)]
+    )
+    for mark in since:
+        told += mark.kind == EventKind.EXECUTION_RETRIED
+        if mark.kind != EventKind.STEP_JOINED or not isinstance(mark.data, dict):
+            continue
+        if told > renewed.get(_number(mark.data.get("step")), -1):
+            yield mark.data
 
 
 def _since_start(marks: Sequence[Mark]) -> Sequence[Mark]:

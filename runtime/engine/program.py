@@ -30,7 +30,10 @@ class StepProgram:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A plan, ready to run. `roots` are the steps that wait for nothing, in document order."""
+    """A plan, ready to run. `roots` are the steps that wait for nothing, in document order.
+
+    Behind its `steps` stand those that undo some of them, as the plan numbers them.
+    """
 
     plan: Plan
     steps: tuple[StepProgram, ...]
@@ -43,7 +46,9 @@ class Program:
         gateways = {} if plan.routes is None else plan.routes.gateways
         return cls(
             plan=plan,
-            steps=tuple(_step(step, gateways.get(step.index)) for step in plan.steps),
+            steps=tuple(
+                _step(step, gateways.get(step.index)) for step in plan.steps + plan.compensations
+            ),
             outputs=None if plan.outputs is None else parse_template(plan.outputs),
             roots=tuple(i for i, count in enumerate(plan.indegree) if count == 0),
         )

@@ -8,7 +8,8 @@ one whose intent was taken back; one that the engine stopped (its row says `stop
 count, one that called itself cancelled has failed; any other open row (an at-most-once call was about to be
 made) leaves its step in doubt. A wait that its events have begun goes on from then; signals that no row has
 taken are still there. What ends the execution is the cancel or the deadline that its events tell of, else the
-failure that is not `late`: a step that fails while the others are stopped is no cause.
+failure that is not `late`: a step that fails while the others are stopped is no cause. What was undone in an older
+generation, and what rests on it, counts no more.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ from runtime.engine.state import (
     Phase,
     RunInfo,
 )
+from runtime.engine.undoing import renewed_by, undoing_of
 from runtime.engine.waiting import keep, listen
 from runtime.model.blob import stored
 from runtime.model.checkpoint import Mark, StepRecord, since_retry
@@ -88,8 +90,10 @@ def rebuild(
     """The state that these rows and marks leave; not `is_begun`, it waits for Started."""
     state = ExecutionState(program, run)
     stops = (mark for mark in since_retry(marks) if mark.kind in _STOPS)
-    state.ending = next((ending_by(mark) for mark in stops), None)
-    first = _first_generation(retries)
+    undoing = undoing_of(marks)
+    state.ending = undoing.ending if undoing else next((ending_by(mark) for mark in stops), None)
+    first, renewed = _first_generation(retries), renewed_by(marks)
+    count = len(state.pending)
     newest: dict[int, StepRecord] = {}
     taken: set[int] = set()
     tried: list[StepRecord] = []
@@ -98,10 +102,10 @@ def rebuild(
         if row.generation == run.generation:
             tried.append(row)
         kept = row.generation == run.generation or (
-            first <= row.generation < run.generation and _still_counts(row)
+            first <= row.generation < run.generation and row.step < count and _still_counts(row)
         )
-        known = newest.get(row.step)
-        if kept and (known is None or _order(row) > _order(known)):
+        known, counts = newest.get(row.step), kept and renewed.leaves(row.step, row.generation)
+        if counts and (known is None or _order(row) > _order(known)):
             newest[row.step] = row
         if kept and marks and isinstance(row.result, dict):
             number = row.result.get("signal")
@@ -113,17 +117,23 @@ def rebuild(
         _restore(state, row, due)
     for signal in kept_signals(marks, taken):
         keep(state, signal)
-    for joined in kept_joins(marks):
+    for joined in kept_joins(marks, renewed.before):
         restore_seen(state, joined)
     waiting = _restore_waits(state, marks, now, due)
     due, begun = _restore_children(state, marks, due)
     waiting |= begun
     opened = opened_maps(marks)
     if items or opened:
-        told = restore_maps(state, ItemRecords.of(items, first, run.generation), opened)
+        left = [row for row in items if renewed.leaves(row.step, row.generation)]
+        told = restore_maps(state, ItemRecords.of(left, first, run.generation), opened)
         due += [Due(*one) for one in told]
         waiting |= {step: opened[step].ago for step in state.fans}
-    if state.ending is not None:
+    if undoing is not None:
+        state.phase = Phase.UNDOING
+        state.undoing.extend(undoing.steps)
+        state.completed[:] = reversed(undoing.steps)
+        state.renewed.update(renewed.now)
+    elif state.ending is not None:
         state.phase = Phase.STOPPING
     elif is_begun:
         state.phase = Phase.GOING

@@ -103,6 +103,11 @@ def restore_seen(state: ExecutionState, data: Json) -> None:
 def visible(state: ExecutionState, step: int | None) -> int | None:
     """The steps that this one sees, as a set of bits; None: all that there are."""
     routes = state.program.plan.routes
+    undone = None if step is None else state.program.steps[step].plan.undoes
+    if undone is not None:
+        # What undoes a step sees what that saw, and the step itself.
+        bits = visible(state, undone)
+        return None if bits is None else bits | 1 << undone
     if step is None or routes is None or step not in routes.blind or not state.seen:
         return None
     known, todo = state.visible, [step]

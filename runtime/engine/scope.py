@@ -49,7 +49,7 @@ class StepsView(Mapping[str, Mapping[str, Any]]):
         return iter(self._state.program.plan.index_of)
 
     def __len__(self) -> int:
-        return len(self._state.program.steps)
+        return len(self._state.program.plan.index_of)
 
 
 class MaskedSecrets(Mapping[str, str]):

@@ -33,11 +33,12 @@ SKIPPED: Final = int(StepStatus.SKIPPED)
 
 
 class Phase(Enum):
-    """Where the execution stands: not begun, going on, waiting for its running steps to end, closed."""
+    """Where the execution stands: not begun, going on, waiting for its running steps to end, undoing them, closed."""
 
     NEW = "new"
     GOING = "going"
     STOPPING = "stopping"
+    UNDOING = "undoing"
     CLOSED = "closed"
 
 
@@ -56,12 +57,16 @@ class RunInfo(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How the execution will end once its running steps have: decided once, the first cause wins."""
+    """How the execution will end once its running steps have: decided once, the first cause wins.
+
+    `undoes`: before that, what its steps have done is undone, as far as they say how.
+    """
 
     status: ExecutionStatus
     event: EventKind
     data: dict[str, Json]
     error: ExecutionError | None = None
+    undoes: bool = True
 
 
 class ExecutionState:
@@ -81,6 +86,8 @@ class ExecutionState:
     In `skipped_needs` counts every end that does not lead to the step.
     `children` are the executions that steps have started and wait for.
     `fans` are the maps that are open, `kept` the items that an earlier generation has completed of those that are not.
+    `completed` are the steps that completed and say how they are undone, in the order of their ends; `undoing` are
+    those of them that are still to be undone, next first; `renewed` are the steps that a retry runs again therefore.
     `awaits` is the large value that a condition or the outputs of the workflow need, `loaded` those that
     have come since, only until they have been used.
     """
@@ -91,6 +98,7 @@ class ExecutionState:
         "busy",
         "children",
         "chosen",
+        "completed",
         "deferred",
         "doubts",
         "edge_visits",
@@ -112,12 +120,14 @@ class ExecutionState:
         "phase",
         "program",
         "ready",
+        "renewed",
         "run",
         "running",
         "seen",
         "signals",
         "skipped_needs",
         "status",
+        "undoing",
         "visible",
     )
 
@@ -141,7 +151,7 @@ class ExecutionState:
         self.ready: list[int] = list(program.roots)
         self.running = 0
         self.busy = 0
-        self.open_steps = count
+        self.open_steps = len(self.pending)
         self.edge_visits = 0
         self.ending: Ending | None = None
         self.listening: dict[str, list[int]] = {}
@@ -153,6 +163,9 @@ class ExecutionState:
         self.seen: dict[int, tuple[int, ...]] = {}
         self.visible: dict[int, int] = {}
         self.overdue: list[RetryDue | TimerDue] = []
+        self.completed: list[int] = []
+        self.undoing: deque[int] = deque()
+        self.renewed: set[int] = set()
         self.children: dict[int, Child] = {}
         self.fans: dict[int, Fan] = {}
         self.kept: dict[int, tuple[Range, ...]] = {}
@@ -169,9 +182,15 @@ class ExecutionState:
         """Whether nothing happens until a timer or a message comes: the state could be parked."""
         if self.phase is Phase.STOPPING:
             return self.running == 0 and bool(self.children)
+        if self.phase is Phase.UNDOING:
+            return self.running == 0
         if self.awaits is not None:
             return False
         return self.phase is Phase.GOING and self.running == 0 and (self.busy > 0 or self.is_paused)
+
+    def goes_on(self, step: int) -> bool:
+        """Whether further attempts of this step may begin; what undoes steps has its turn after them."""
+        return self.phase is (Phase.GOING if step < len(self.pending) else Phase.UNDOING)
 
     @property
     def has_place(self) -> bool:

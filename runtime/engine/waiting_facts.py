@@ -12,6 +12,7 @@ from runtime.model.blocker import BlockCause, Blocker
 from runtime.model.event import EventKind, ExecutionEvent
 from runtime.model.execution import Execution, ExecutionError
 from runtime.model.identity import Actor, ActorKind
+from runtime.model.plan import Plan
 from runtime.model.values import Json, parse_instant
 
 _FAILURES: Final = frozenset(
@@ -48,6 +49,7 @@ class Facts:
     wake: datetime | None = None
     paused: ExecutionEvent | None = None
     stop: ExecutionEvent | None = None
+    undoing: ExecutionEvent | None = None
     newest: dict[tuple[int, EventKind], ExecutionEvent] = field(default_factory=dict)
     signals: dict[int, tuple[str, datetime]] = field(default_factory=dict)
 
@@ -74,6 +76,8 @@ def facts_of(execution: Execution, events: Sequence[ExecutionEvent]) -> Facts:
         elif kind is EventKind.SIGNAL_RECEIVED:
             name = text_of(event.field("name"))
             facts.signals[number_of(event.field("n"))] = (name or "", event.at)
+        elif kind is EventKind.EXECUTION_COMPENSATING:
+            facts.undoing = event
         elif kind in _IDLE:
             facts.idle, facts.wake = event.at, _wake_of(event)
         elif kind is EventKind.EXECUTION_TAKEN_OVER and event.field("worker") is None:
@@ -96,6 +100,38 @@ def _begins_end(event: ExecutionEvent) -> bool:
         return False
     is_item = event.field("item") not in {None, -1}
     return not is_item and event.field("error") is not None
+
+
+def before_it(plan: Plan, facts: Facts, compensation: int) -> Blocker | None:
+    """What undoes another step first; None when it is this one's turn."""
+    told = facts.undoing
+    steps = None if told is None else told.field("steps")
+    if told is None or not isinstance(steps, list):
+        return None
+    for step in steps:
+        other = plan.steps[number_of(step)].compensation
+        if other is None or other == compensation:
+            return None
+        if _is_open(facts, other):
+            return Blocker(
+                BlockCause.DEPENDENCY,
+                plan.one(compensation).key,
+                told.at,
+                f"Steps are undone one after another: it waits for {plan.one(other).key}.",
+                "The end of that.",
+                steps=(plan.one(other).key,),
+            )
+    return None
+
+
+def _is_open(facts: Facts, step: int) -> bool:
+    """Whether an attempt has begun since the newest end, or a doubt was settled and it is called again."""
+    last = facts.last(step, *OF_STEP)
+    return (
+        last is None
+        or last.kind not in ENDS
+        or (last.kind is EventKind.STEP_DOUBT_SETTLED and last.field("error") is None)
+    )
 
 
 def _wake_of(event: ExecutionEvent) -> datetime | None:
@@ -155,6 +191,17 @@ def actor_of(data: Json) -> Actor | None:
         return None
     known = {one.value for one in ActorKind}
     return Actor(subject, ActorKind(kind) if kind in known else ActorKind.USER, text_of(name))
+
+
+def because(reason: str | None) -> str:
+    """The reason that somebody gave, in brackets."""
+    return f" ({reason})" if reason else ""
+
+
+def listed(names: Sequence[str], count: int) -> str:
+    """`a, b and 3 more`."""
+    rest = count - len(names)
+    return ", ".join(names) + (f" and {rest} more" if rest else "")
 
 
 def text_of(value: Json) -> str | None:

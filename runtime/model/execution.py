@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum, StrEnum
@@ -83,7 +83,7 @@ class WaitKind(IntEnum):
 
 
 class ExecutionState(StrEnum):
-    """The status as people see it: the stored one, refined by `wait` and `cancel_requested`."""
+    """The status as people see it: the stored one, refined by `wait`, `cancel_requested` and `compensating`."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -220,6 +220,7 @@ class Execution:
     trigger: TriggerKind
     wait: WaitKind | None = None
     cancel_requested: bool = False
+    compensating: bool = False
     region: str | None = None
     purpose: str | None = None
     idempotency_key: str | None = None
@@ -241,6 +242,8 @@ class Execution:
     @property
     def state(self) -> ExecutionState:
         """The status as people see it."""
+        if self.compensating and not self.status.is_terminal:
+            return ExecutionState.COMPENSATING
         if self.status is ExecutionStatus.WAITING and self.wait is WaitKind.PAUSED:
             return ExecutionState.PAUSED
         if self.cancel_requested and not self.status.is_terminal:
@@ -285,7 +288,7 @@ class StepExecution:
     (`blocked`), from the same events as its status and from where its execution stands.
     `costs` are what all its attempts cost, those of earlier generations too: an amount for each currency; not what the
     items of a map cost. Of a map `items` is how many it goes over, once that is known. `child_id` is the execution that
-    its newest attempt has started.
+    its newest attempt has started. `compensation` is what undoes it, from the moment at which that was decided.
     With `at` it is shown as it was when that event was the newest.
     """
 
@@ -320,6 +323,7 @@ class StepExecution:
     is_map: bool = False
     items: int | None = None
     child_id: UUID | None = None
+    compensation: StepExecution | None = None
     at: int | None = None
 
     @property
@@ -331,6 +335,23 @@ class StepExecution:
     def input_missing(self) -> BlobRef | None:
         """The first large value that its input is to be derived from."""
         return self.derived()[1]
+
+
+def step_of(steps: Iterable[StepExecution], key: str) -> StepExecution | None:
+    """The step of this key among these, and what undoes them."""
+    return next((one for one in _all(steps) if one.key == key), None)
+
+
+def step_at(steps: Iterable[StepExecution], index: int) -> StepExecution | None:
+    """The step of this number among these, and what undoes them."""
+    return next((one for one in _all(steps) if one.index == index), None)
+
+
+def _all(steps: Iterable[StepExecution]) -> Iterator[StepExecution]:
+    for step in steps:
+        yield step
+        if step.compensation is not None:
+            yield step.compensation
 
 
 @dataclass(frozen=True, slots=True)

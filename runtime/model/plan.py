@@ -134,7 +134,8 @@ class StepPlan:
 
     `config` is the `with` block as written (of a wait step what it waits for, of a `workflow` its `input`); `when` the
     condition's text or None. Of a map, all that is about calls is that of its task. `workflow` is the one that a step
-    starts, with the range of its version.
+    starts, with the range of its version. `compensation` is the number of what undoes it, `undoes` of what this
+    one undoes.
     """
 
     index: int
@@ -151,6 +152,8 @@ class StepPlan:
     wait: WaitPlan | None = None
     map: MapPlan | None = None
     workflow: str | None = None
+    compensation: int | None = None
+    undoes: int | None = None
     in_doubt: InDoubt = InDoubt.FAIL
     line: int | None = None
     canonical: Json = None
@@ -173,7 +176,8 @@ NO_POLICY = PolicyContext()
 class Plan:
     """A version ready to run. `digest` is the version's; equal digests mean equal plans.
 
-    `routes` is None when its steps leave nothing to be chosen.
+    `routes` is None when its steps leave nothing to be chosen. `compensations` are what undoes steps, numbered on after
+    them in the order of the document: no edge leads to one or from it.
     """
 
     name: str
@@ -191,4 +195,17 @@ class Plan:
     namespace: str | None = None
     labels: dict[str, str] = field(default_factory=dict)
     routes: Routes | None = None
+    compensations: tuple[StepPlan, ...] = ()
     index_of: dict[str, int] = field(default_factory=dict)
+
+    def number(self, key: str) -> int | None:
+        """The number of a step, or of what undoes one, by its key."""
+        found = self.index_of.get(key)
+        if found is not None:
+            return found
+        return next((one.index for one in self.compensations if one.key == key), None)
+
+    def one(self, index: int) -> StepPlan:
+        """A step, or what undoes one, by its number."""
+        count = len(self.steps)
+        return self.steps[index] if index < count else self.compensations[index - count]

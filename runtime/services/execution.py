@@ -37,6 +37,7 @@ from runtime.model.execution import (
     ExecutionOrder,
     ExecutionStatus,
     StepExecution,
+    step_of,
 )
 from runtime.model.execution_comparison import ExecutionComparison
 from runtime.model.identity import Principal
@@ -450,8 +451,7 @@ class ExecutionService:
 
     async def step(self, who: Principal, id: UUID, key: str) -> StepExecution | None:
         """One step by its key."""
-        steps = (await self.steps(who, [id])).get(id, ())
-        return next((step for step in steps if step.key == key), None)
+        return step_of((await self.steps(who, [id])).get(id, ()), key)
 
     async def events(
         self,
@@ -518,7 +518,7 @@ class ExecutionService:
         if step_key is None:
             return None
         execution = await self._get(who, id)
-        index = (await self._plans.get(execution.version_id)).index_of.get(step_key)
+        index = (await self._plans.get(execution.version_id)).number(step_key)
         if index is None:
             raise NotFound(f"The execution {id} has no step {step_key!r}.", reason="STEP_NOT_FOUND")
         return index

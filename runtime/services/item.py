@@ -170,4 +170,4 @@ def _between(ranges: Sequence[range], first: int, behind: int) -> Iterator[int]:
 
 
 def _map_of(view: StepView, step: int) -> MapView | None:
-    return MapView.of(view, step) if 0 <= step < len(view.program.steps) else None
+    return MapView.of(view, step) if 0 <= step < len(view.program.plan.steps) else None

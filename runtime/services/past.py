@@ -67,11 +67,9 @@ class Past:
     def shown(self, steps: Sequence[StepExecution]) -> PastExecution:
         """With its steps: what they waited for is told as of then, when a worker is taken to have been there."""
         then = Standing(self.events[-1].at)
-        seen = (
-            replace(step, at=self.execution.at, blocked=partial(_told_then, step, then))
-            for step in steps
+        return PastExecution(
+            self.execution, tuple(_then(step, self.execution.at, then) for step in steps)
         )
-        return PastExecution(self.execution, tuple(seen))
 
 
 def past_of(stored: Past, at: int, last: int) -> Past:
@@ -88,6 +86,16 @@ def past_of(stored: Past, at: int, last: int) -> Past:
         )
     told = [event for event in stored.events if event.sequence <= at]
     return Past(_execution_at(stored.execution, told, at), _rows_at(stored.rows, told), told)
+
+
+def _then(step: StepExecution, at: int | None, then: Standing) -> StepExecution:
+    undoes = step.compensation
+    return replace(
+        step,
+        at=at,
+        blocked=partial(_told_then, step, then),
+        compensation=None if undoes is None else _then(undoes, at, then),
+    )
 
 
 def _told_then(step: StepExecution, then: Standing, _now: Standing) -> Blocker | None:
@@ -111,6 +119,7 @@ def _execution_at(execution: Execution, events: Sequence[ExecutionEvent], at: in
             "wait": was.wait,
             "generation": was.generation,
             "cancel_requested": was.cancel_requested,
+            "compensating": was.compensating,
             "error": _error_at(execution, was) if is_over else None,
             "output": execution.output if was.status is ExecutionStatus.COMPLETED else None,
             "wake_at": _wake_at(was, events),

@@ -19,7 +19,7 @@ from runtime.engine.program import Program, StepProgram
 from runtime.engine.replay import rebuild
 from runtime.engine.routes import is_ready
 from runtime.engine.scope import MASKED, Resolve, nothing_loaded, scope_of
-from runtime.engine.state import ExecutionState, RunInfo
+from runtime.engine.state import COMPLETED, ExecutionState, Phase, RunInfo
 from runtime.expression import ExpressionError
 from runtime.model.blob import BlobRef, NotLoaded, stored
 from runtime.model.blocker import Blocker, Standing
@@ -60,6 +60,7 @@ _READ: Final = frozenset(
         EventKind.EXECUTION_WAITING,
         EventKind.EXECUTION_RETRIED,
         EventKind.EXECUTION_TAKEN_OVER,
+        EventKind.EXECUTION_COMPENSATING,
         EventKind.MAP_OPENED,
         EventKind.CHILD_STARTED,
     }
@@ -68,6 +69,8 @@ _READ: Final = frozenset(
 _MARKS: Final = frozenset(
     {
         EventKind.EXECUTION_RETRIED,
+        EventKind.EXECUTION_COMPENSATING,
+        EventKind.STEP_COMPENSATED,
         EventKind.STEP_JOINED,
         EventKind.MAP_OPENED,
         EventKind.CHILD_STARTED,
@@ -137,7 +140,7 @@ class StepView:
     """What rows and events say of an execution, read once; its steps, and the items of its maps, are derived from it.
 
     `opened` are the newest MAP_OPENED events that still count, `started` the newest begins of this generation,
-    `children` the newest starts of children.
+    `children` the newest starts of children, `undoing` the steps that are undone, or are to be.
     """
 
     execution: Execution
@@ -151,6 +154,7 @@ class StepView:
     retried: Sequence[ExecutionEvent]
     opened: Mapping[Json, ExecutionEvent]
     children: Mapping[Json, ExecutionEvent]
+    undoing: frozenset[int]
     stacks: bool
 
     @classmethod
@@ -186,6 +190,7 @@ class StepView:
             retried,
             _opened(events),
             {e.field("step"): e for e in events if e.kind is EventKind.CHILD_STARTED},
+            frozenset(state.completed if state.phase is Phase.UNDOING else ()),
             stacks,
         )
 
@@ -201,10 +206,10 @@ class StepView:
 
     def steps(self) -> tuple[StepExecution, ...]:
         """Every step, in the order of the plan."""
-        return tuple(self.step(index) for index in range(len(self.program.steps)))
+        return tuple(self.step(index) for index in range(len(self.program.plan.steps)))
 
     def step(self, index: int) -> StepExecution:
-        """One step of the plan."""
+        """One step of the plan, or (by its number) what undoes one."""
         execution, rows, begun = self.execution, self.rows.get(index, []), self.started.get(index)
         counting = _counting(rows, execution.generation, self.state.status[index])
         status = _status(execution, self.state, index, counting, begun, phase=self.phase)
@@ -222,7 +227,13 @@ class StepView:
             stacks=self.stacks,
             items=None if opened is None else number_of(opened.field("items")),
             child=child_id(self.children.get(index), counting, begun, self.generations),
+            compensation=self._compensation(index),
         )
+
+    def _compensation(self, index: int) -> StepExecution | None:
+        """What undoes a step of this generation, once that is decided."""
+        number = self.program.steps[index].plan.compensation
+        return None if number is None or index not in self.undoing else self.step(number)
 
 
 def _opened(events: Sequence[ExecutionEvent]) -> dict[Json, ExecutionEvent]:
@@ -253,7 +264,7 @@ def steps_by_rows(
     that is made when the first one is looked at.
     """
     by_step = _by_step(rows)
-    if not execution.ended_at_the_first_go or len(by_step) != len(program.steps):
+    if not execution.ended_at_the_first_go or len(by_step) != len(program.plan.steps):
         return None
     if any(row.is_open or row.generation for row in rows) or _events_say_more(program.plan):
         return None
@@ -280,7 +291,7 @@ def steps_by_rows(
             costs=_costs(by_step[index]),
             stacks=stacks,
         )
-        for index, step in enumerate(program.steps)
+        for index, step in enumerate(program.steps[: len(by_step)])
     )
 
 
@@ -316,9 +327,10 @@ def _scope(
 
 
 def _sight(state: ExecutionState, step: int) -> int | None:
-    """The step, if it does not see all that lies upstream of it."""
-    routes = state.program.plan.routes
-    return step if routes is not None and step in routes.blind else None
+    """The step, if it does not see all that lies upstream of it; what undoes one sees what that saw."""
+    routes, undoes = state.program.plan.routes, state.program.steps[step].plan.undoes
+    seen_by = step if undoes is None else undoes
+    return step if routes is not None and seen_by in routes.blind else None
 
 
 def _state(
@@ -371,6 +383,7 @@ def _step(
     stacks: bool,
     items: int | None = None,
     child: UUID | None = None,
+    compensation: StepExecution | None = None,
 ) -> StepExecution:
     plan = step.plan
     attempts = attempts_of(rows, status, started, stacks=stacks)
@@ -405,6 +418,7 @@ def _step(
         is_map=plan.map is not None,
         items=items,
         child_id=child,
+        compensation=compensation,
     )
 
 
@@ -437,7 +451,12 @@ def _status(
     phase: _Phase,
 ) -> StepStatus:
     """What replay says, refined by what has begun since and by whether anybody is at work."""
-    status = StepStatus(state.status[index])
+    status, compensation = (
+        StepStatus(state.status[index]),
+        state.program.steps[index].plan.compensation,
+    )
+    if compensation is not None and state.status[compensation] == COMPLETED:
+        return StepStatus.COMPENSATED
     ended = max((row.attempt for row in rows if not row.is_open), default=0)
     if rows and rows[-1].is_open and rows[-1].status is StepStatus.IN_DOUBT:
         return StepStatus.IN_DOUBT
@@ -457,7 +476,7 @@ def _status(
     was_stopped = rows and rows[-1].status is StepStatus.CANCELLED and not has_begun
     if status is StepStatus.PENDING and was_stopped:
         return StepStatus.CANCELLED  # Stopped; the execution ends when the other steps have.
-    if status is StepStatus.PENDING and is_ready(state, index):
+    if status is StepStatus.PENDING and index < len(state.pending) and is_ready(state, index):
         return StepStatus.READY
     return status
 

@@ -85,7 +85,7 @@ class StoredSteps:
         BadInput in the past: nobody knows what items were.
         """
         execution = view.execution
-        index = view.program.plan.index_of.get(key)
+        index = view.program.plan.number(key)
         if index is None:
             raise NotFound(
                 f"The execution {execution.id} has no step {key!r}.", reason="STEP_NOT_FOUND"

@@ -303,7 +303,7 @@ def _end_of(
     step, number, item = attempt.step, attempt.number, attempt.item
     if attempt.is_made:
         return StepFailed(step, number, error, Effect.AT_MOST_ONCE, facts, item)
-    if run.state.phase is Phase.GOING:
+    if run.state.goes_on(step):
         return StepDeferred(step, number, error, item)
     return not_made(attempt, stopped("the execution is stopping"), STOPPED)
 

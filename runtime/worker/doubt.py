@@ -20,7 +20,6 @@ from runtime.connectors.threads import SERVICE, StepThreads
 from runtime.engine.command import LookUp, RunStep
 from runtime.engine.event import DoubtJudged, Facts
 from runtime.engine.fan import place_of
-from runtime.engine.state import Phase
 from runtime.model import errors
 from runtime.model.blob import BlobRef, NotLoaded, stored
 from runtime.model.execution import Verdict
@@ -145,7 +144,7 @@ class Doubts:
         loads = self._loads.setdefault(id(run), set())
         async with asyncio.timeout(None) as limit:
             loads.add(limit)
-            if run.state.phase is not Phase.GOING:
+            if not run.state.goes_on(command.step):
                 self.hurry(run, STOPPING_SECONDS)
             try:
                 while True:

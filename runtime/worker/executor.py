@@ -406,7 +406,7 @@ class Executor:
     def _start(self, run: Run, action: RunStep | Attempt, held: Held | None) -> None:
         if run.is_over or (run.guest is not None and action.item not in run.guest.wanted):
             return
-        if run.state.phase is not Phase.GOING or (action.item >= 0 and is_called_off(run, action)):
+        if not run.state.goes_on(action.step) or (action.item >= 0 and is_called_off(run, action)):
             self._call_off(run, action)
             return
         if self.is_draining:

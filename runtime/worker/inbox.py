@@ -84,7 +84,7 @@ def event_of(run: Run, message: InboxMessage) -> Event | None:
         case InboxKind.CANCEL:
             # What was sent to an earlier generation and came too late is no word to this one.
             if message.n > run.owned.inbox or run.owned.cancel_requested:
-                return CancelRequested(actor, reason)
+                return CancelRequested(actor, reason, data.get("compensate") is True)
         case InboxKind.PAUSE:
             return PauseRequested(actor, reason)
         case InboxKind.RESUME:

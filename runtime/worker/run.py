@@ -215,7 +215,10 @@ class Run:
         return now
 
     def _tell_child(self, command: TellChild) -> None:
-        data = text_of({"actor": command.actor, "reason": command.reason})
+        said: dict[str, Json] = {"actor": command.actor, "reason": command.reason}
+        if command.compensate:
+            said["compensate"] = True
+        data = text_of(said)
         row = WordRow(self.owned.tenant_id, command.child, command.kind, data)
         self._words.append(row)
         self._size += len(data)

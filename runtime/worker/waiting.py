@@ -117,7 +117,8 @@ def parking_of(run: Run, now: float) -> Parking | None:
     if run.state.phase is Phase.STOPPING:
         # Whatever it was told: it waits for its children, which were told to end.
         return Parking(WaitKind.CHILD_EXECUTION, None)
-    if run.state.is_paused:
+    is_undoing = run.state.phase is Phase.UNDOING
+    if run.state.is_paused and not is_undoing:
         return _until(run, WaitKind.PAUSED, None, now)
     steps = run.prepared.program.steps
     timers = [(when, WaitKind.RETRY_BACKOFF) for when, _ in run.retries.values()]
@@ -135,12 +136,17 @@ def parking_of(run: Run, now: float) -> Parking | None:
         kind = WaitKind.IN_DOUBT
     if first is not None and first - now <= PARK_SECONDS:
         return None
-    return _until(run, kind, first, now)
+    return _until(run, kind, first, now, ends=not is_undoing)
 
 
-def _until(run: Run, kind: WaitKind, first: float | None, now: float) -> Parking:
-    """Until the first timer or the deadline of the execution, whichever comes first."""
-    if run.deadline is not None:
+def _until(
+    run: Run, kind: WaitKind, first: float | None, now: float, *, ends: bool = True
+) -> Parking:
+    """Until the first timer or the deadline of the execution, whichever comes first.
+
+    What is being undone ends already (not `ends`): no deadline holds for it.
+    """
+    if run.deadline is not None and ends:
         first = run.deadline.when() if first is None else min(first, run.deadline.when())
     seconds = None if first is None else min(max(0.0, first - now), MOST_SECONDS)
     # In whole milliseconds, as the event tells it: from that the time in the row can be told ever after.

@@ -36,6 +36,7 @@ _EXECUTION: Final = {
     model.EventKind.EXECUTION_REWOUND: ExecutionStatus.QUEUED,
     model.EventKind.EXECUTION_RETRIED: ExecutionStatus.QUEUED,
     model.EventKind.EXECUTION_CANCEL_REQUESTED: ExecutionStatus.CANCELLING,
+    model.EventKind.EXECUTION_COMPENSATING: ExecutionStatus.COMPENSATING,
     model.EventKind.DEAD_LETTERED: ExecutionStatus.DEAD_LETTERED,
     model.EventKind.DEAD_LETTER_DISCARDED: ExecutionStatus.DEAD_LETTERED,
 }

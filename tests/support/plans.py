@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+from runtime.definition.compile import UNDOES
 from runtime.engine.program import Program
 from runtime.engine.state import ExecutionState, RunInfo
 from runtime.model.plan import NO_RETRY, ConnectorRef, Plan, RetryPolicy, StepKind, StepPlan
@@ -26,15 +27,21 @@ def plan_of(
     max_parallel_steps: int | None = None,
     timeout: Duration | None = None,
     routes: Routes | None = None,
+    compensate: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Plan:
-    """`{"a": [], "b": ["a"]}`: steps in document order with what they depend on."""
+    """`{"a": [], "b": ["a"]}`: steps in document order with what they depend on; `compensate` says how they are undone."""
     keys = list(graph)
     index = {key: i for i, key in enumerate(keys)}
     successors: list[list[int]] = [[] for _ in keys]
     for key, needs in graph.items():
         for need in needs:
             successors[index[need]].append(index[key])
-    text = repr((graph, when, retry, steps, outputs, max_parallel_steps, timeout, routes))
+    text = repr(
+        (graph, when, retry, steps, outputs, max_parallel_steps, timeout, routes, compensate)
+    )
+    undone = {
+        key: len(keys) + n for n, key in enumerate(k for k in keys if k in (compensate or {}))
+    }
     return Plan(
         name="test",
         digest=Digest("sha256:" + hashlib.sha256(text.encode()).hexdigest()),
@@ -45,6 +52,7 @@ def plan_of(
                 depends_on=tuple(index[need] for need in graph[key]),
                 when=(when or {}).get(key),
                 retry=(retry or {}).get(key, NO_RETRY),
+                compensation=undone.get(key),
                 **{
                     "kind": StepKind.TASK,
                     "uses": ConnectorRef("core.noop", 1),
@@ -59,6 +67,20 @@ def plan_of(
         max_parallel_steps=max_parallel_steps,
         timeout=timeout,
         routes=routes,
+        compensations=tuple(
+            StepPlan(
+                index=number,
+                key=key + UNDOES,
+                depends_on=(),
+                undoes=index[key],
+                **{
+                    "kind": StepKind.TASK,
+                    "uses": ConnectorRef("core.noop", 1),
+                    **(compensate or {})[key],
+                },
+            )
+            for key, number in undone.items()
+        ),
         index_of=index,
     )
 
