@@ -116,8 +116,8 @@ create table execution_counts (
   currency text not null,
   n bigint not null,
   amount numeric not null,
-  constraint execution_counts_pkey PRIMARY KEY (tenant_id, workflow_id, namespace, hour, state, slot, version_id, day, currency)
-) with (fillfactor=70);
+  constraint execution_counts_pkey PRIMARY KEY (tenant_id, workflow_id, namespace, hour, state, slot, version_id, day, currency) INCLUDE (n, amount)
+) with (fillfactor=70, autovacuum_vacuum_scale_factor=0.05, autovacuum_vacuum_insert_scale_factor=0.05);
 CREATE INDEX execution_counts_day ON maestro.execution_counts USING btree (day);
 CREATE INDEX execution_counts_open ON maestro.execution_counts USING btree (tenant_id, workflow_id) WHERE (state = ANY (ARRAY[0, 1, 3, 8, 9]));
 alter table execution_counts enable row level security;
@@ -134,8 +134,8 @@ create table execution_day_counts (
   currency text not null,
   n bigint not null,
   amount numeric not null,
-  constraint execution_day_counts_pkey PRIMARY KEY (tenant_id, workflow_id, namespace, created_on, state, slot, version_id, day, currency)
-) with (fillfactor=70);
+  constraint execution_day_counts_pkey PRIMARY KEY (tenant_id, workflow_id, namespace, created_on, state, slot, version_id, day, currency) INCLUDE (n, amount)
+) with (fillfactor=70, autovacuum_vacuum_scale_factor=0.05, autovacuum_vacuum_insert_scale_factor=0.05);
 CREATE INDEX execution_day_counts_day ON maestro.execution_day_counts USING btree (day);
 alter table execution_day_counts enable row level security;
 

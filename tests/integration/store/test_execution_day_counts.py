@@ -20,6 +20,7 @@ from runtime.store.execution_list import ExecutionList
 from runtime.store.execution_stats import CounterFolds, ExecutionCounters, Span
 from runtime.store.retention import RetentionStore
 from runtime.store.shards import Shards
+from runtime.store.statements import statements
 from tests import make
 from tests.support.counters import miscounted
 
@@ -165,6 +166,28 @@ async def test_whatever_the_range_a_number_is_the_length_of_its_list(month):
         pass
     await month.check()
     assert await month.room.count("execution_deltas") == 0
+
+
+@pytest.mark.parametrize("month", [2], indirect=True)
+async def test_what_is_counted_is_read_from_keys_alone(month):
+    await month.create()
+    while await month.folds.fold(1000):
+        pass
+    for table in ("execution_counts", "execution_day_counts"):
+        await month.room.sql.execute(f"vacuum {table}")
+    span = Span.of(month.midnight - timedelta(hours=27 * 24 + 12), month.midnight).arguments()
+    asked = (make.TENANT, None, ("",), *span)
+
+    async with month.room.sql.transaction():
+        for other in ("seqscan", "bitmapscan"):
+            await month.room.sql.execute(f"set local enable_{other} = off")
+        plan = await month.room.sql.fetch(
+            "explain " + statements("execution_stats")["counts"], *asked
+        )
+
+    scans = [row[0].strip(" ->") for row in plan if "_pkey" in row[0]]
+    assert len(scans) >= 3
+    assert all(scan.startswith("Index Only Scan") for scan in scans)
 
 
 @pytest.mark.parametrize("seed", range(40))
