@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -21,6 +22,7 @@ import yaml
 from runtime.model.blob import INLINE_BYTES
 from runtime.model.breaker import BreakerRule
 from runtime.model.errors import SetupError
+from runtime.model.plan import MOST_TAG, TAG
 from runtime.model.rate import NO_LIMIT, Rate, Rates
 from runtime.model.shard_map import Place, ShardMap, bad_map, shard_numbers
 from runtime.model.values import Duration
@@ -61,6 +63,7 @@ TABLE: Final[dict[str, str]] = {
     "MC_MAX_STREAMS": "Sockets and streams that each tenant may keep open in one API process. Default: 10000.",
     "MC_BLOB_URL": "Where values over 32 KiB lie: `file:///folder` or `s3://bucket/prefix?endpoint=...`. "
     "Default: `$MC_HOME/blobs`.",
+    "MC_WORKER_TAGS": "Tags of a worker, for steps with `runs_on` (commas). Default: none.",
     "MC_MAX_OUTPUT_BYTES": "The largest output of a step or an execution. Default: 67108864.",
     "MC_BREAKER_FAILURES": "After how many failures of a target it is left alone. Default: 10.",
     "MC_BREAKER_WINDOW": "The time within which they count. Default: 30s.",
@@ -142,8 +145,9 @@ class WorkerSettings:
 
     `breaker`: when a target is left alone; None: as usual. `born_owned`: what the same process accepts while
     nothing waits is its own from the first commit on. `lend_seconds`: a map of which more is left than a worker does
-    in that time is run by others too. `database` is the one of the shard map whose shards it
-    serves; None: those of all. `shards` is where the process that runs suspects looks for them.
+    in that time is run by others too. `tags` are what steps with `runs_on` ask for; None: it runs them all.
+    `database` is the one of the shard map whose shards it serves; None: those of all. `shards` is where the process
+    that runs suspects looks for them.
     """
 
     max_executions: int = 5_000
@@ -160,6 +164,7 @@ class WorkerSettings:
     lend_seconds: float = 2.0
     breaker: BreakerRule | None = None
     imports: tuple[str, ...] = ()
+    tags: frozenset[str] | None = frozenset()
     database: str | None = None
     shards: tuple[int, ...] = ()
 
@@ -385,17 +390,30 @@ def _rate(env: Mapping[str, str], name: str) -> Rate | None:
         raise SetupError(f"{name}: {error}.", reason="BAD_VARIABLE") from None
 
 
+def worker_tags(text: str, name: str) -> frozenset[str]:
+    """Tags with commas between them; raises SetupError that names where they were given."""
+    found = frozenset(part.strip() for part in text.split(",") if part.strip())
+    for tag in sorted(found):
+        if not re.fullmatch(TAG, tag):
+            raise SetupError(
+                f"{name}: {tag!r} is no tag; letters, digits, . _ - are, at most {MOST_TAG} of them.",
+                reason="BAD_VARIABLE",
+            )
+    return found
+
+
 def _worker(env: Mapping[str, str]) -> WorkerSettings:
     text, breaker = env.get("MC_MAX_OUTPUT_BYTES"), _breaker(env)
+    tags = worker_tags(env.get("MC_WORKER_TAGS", ""), "MC_WORKER_TAGS")
     if not text:
-        return WorkerSettings(breaker=breaker)
+        return WorkerSettings(breaker=breaker, tags=tags)
     if not text.isdigit() or not INLINE_BYTES <= int(text) <= _MOST_OUTPUT:
         raise SetupError(
             f"MC_MAX_OUTPUT_BYTES must be a number of bytes from {INLINE_BYTES} to {_MOST_OUTPUT}, "
             f"not {text!r}.",
             reason="BAD_VARIABLE",
         )
-    return WorkerSettings(max_output_bytes=int(text), breaker=breaker)
+    return WorkerSettings(max_output_bytes=int(text), breaker=breaker, tags=tags)
 
 
 def _breaker(env: Mapping[str, str]) -> BreakerRule:

@@ -97,6 +97,7 @@ ACCESS: Final[dict[str, Rule]] = {
     "Subscription.executionLogs": Rule(),
     "Subscription.executions": Rule(cost=20),
     "Blocker.steps": Rule(length=3),
+    "Blocker.tags": Rule(length=2),
     "DeadLetter.lostWorkers": Rule(length=3),
     "DeadLetterConnection.totalCount": Rule(cost=5),
     "DeadLettersPayload.deadLetters": Rule(length=100),

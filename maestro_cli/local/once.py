@@ -60,5 +60,7 @@ def _settings(home: Path, imports: Sequence[str]) -> Settings:
         auth=type(mine.auth)(),
         api=ApiSettings(port=0),
         # Nobody takes over what runs here, so there is nothing to drain for.
-        worker=replace(mine.worker, imports=(*mine.worker.imports, *imports), drain_seconds=0.0),
+        worker=replace(
+            mine.worker, imports=(*mine.worker.imports, *imports), tags=None, drain_seconds=0.0
+        ),
     )

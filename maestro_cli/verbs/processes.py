@@ -48,6 +48,9 @@ def serve(options: Options, host: str | None, port: int | None, imports: tuple[s
     metavar="TIME",
     help="Longest wait for running steps at the end.",
 )
+@click.option(
+    "--tags", metavar="TAG,...", help="What steps with `runs_on` ask for; MC_WORKER_TAGS."
+)
 @click.pass_obj
 def worker(
     options: Options,
@@ -55,10 +58,11 @@ def worker(
     concurrency: int | None,
     database: str | None,
     drain_timeout: float | None,
+    tags: str | None,
 ) -> int:
     """Run a worker: it claims executions and runs their steps. SIGTERM drains; a second one stops at once."""
     from maestro_cli.local.processes import run_worker
-    from runtime.settings import Settings
+    from runtime.settings import Settings, worker_tags
 
     see_current_folder(imports)
     settings = Settings.from_env()
@@ -67,6 +71,7 @@ def worker(
         given,
         imports=(*given.imports, *imports),
         max_steps=concurrency or given.max_steps,
+        tags=given.tags if tags is None else worker_tags(tags, "--tags"),
         database=database,
         drain_seconds=given.drain_seconds if drain_timeout is None else drain_timeout,
     )

@@ -114,6 +114,7 @@ def _step(
         effect=Effect(effect) if effect else None,
         wait=_wait(step) if is_wait else None,
         workflow=get("workflow"),
+        runs_on=_tags(step),
         in_doubt=InDoubt(step["in_doubt"]) if "in_doubt" in step else InDoubt.FAIL,
         canonical=step,
     )
@@ -142,6 +143,7 @@ def _with_compensations(
                 retry=read_retry(written["retry"]) if "retry" in written else retry,
                 effect=Effect(written["effect"]) if "effect" in written else None,
                 undoes=index,
+                runs_on=plans[index].runs_on,
                 canonical=written,
             )
         )
@@ -177,8 +179,13 @@ def _map(step: dict[str, Any], index: int, needs: tuple[int, ...], retry: RetryP
             step.get("failure_policy") == "collect",
         ),
         in_doubt=InDoubt(task["in_doubt"]) if "in_doubt" in task else InDoubt.FAIL,
+        runs_on=_tags(step),
         canonical=step,
     )
+
+
+def _tags(step: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(sorted(set(step["runs_on"]))) if "runs_on" in step else ()
 
 
 def config_hash(step: StepPlan) -> Digest:

@@ -31,7 +31,7 @@ from runtime.definition.shape import (
     wrong,
 )
 from runtime.definition.template import read_condition
-from runtime.model.plan import Backoff, Effect, InDoubt, Jitter, StepKind
+from runtime.model.plan import MOST_TAG, TAG, Backoff, Effect, InDoubt, Jitter, StepKind
 from runtime.model.values import Json, SemVer
 
 API_VERSION: Final = "composer/v1"
@@ -142,6 +142,7 @@ def _names(enum: Any) -> tuple[str, ...]:
 
 
 _WORD = Text("a short text", longest=200)
+_TAG = Text("a tag of letters, digits, . _ -", TAG, "bad-tag", MOST_TAG, "like gpu")
 _PROSE = Text("text")
 _TEXTS = ListOf(Template("text", "text"), lone=True)
 _STEP_ID = Text(
@@ -285,7 +286,9 @@ EVERY_STEP: Final[dict[str, Field]] = {
     "on_error": Field(ON_ERROR, "What happens when it failed for good."),
     "compensate": Field(COMPENSATE, "How to undo it when a later step fails."),
     "policy": Field(POLICY, "Why this step may touch what it touches."),
-    "runs_on": Field(ListOf(_WORD, lone=True), "The kind of worker that may run it."),
+    "runs_on": Field(
+        ListOf(_TAG, lone=True), "Tags that a worker must have, all of them, to run it."
+    ),
     "labels": Field(LABELS, "Labels for searching."),
 }
 _WORK: Final[dict[str, Field]] = {
@@ -405,7 +408,7 @@ _OWN: Final[dict[StepKind, dict[str, Field]]] = {
         "input": Field(Template("text", "mapping"), "Its params."),
     },
 }
-# Both are carried out in the engine: nothing is called, so there is no attempt.
+# The first two are carried out in the engine: nothing is called, so there is no attempt.
 _NEVER: Final[dict[StepKind, dict[str, str]]] = {
     StepKind.GATEWAY: {
         "else": "what runs if no case holds is one of its cases: cases: [..., {else: STEP}]",
@@ -421,6 +424,7 @@ _NEVER: Final[dict[StepKind, dict[str, str]]] = {
         "compensate": "a wait step leaves nothing behind that could be undone",
         "runs_on": "a wait step makes no call for which a worker could be chosen",
     },
+    StepKind.WORKFLOW: {"runs_on": "the steps of its workflow say for themselves where they run"},
 }
 
 
@@ -496,5 +500,5 @@ NOT_RUN_KINDS: Final = frozenset(StepKind) - {
     StepKind.MAP,
     StepKind.WORKFLOW,
 }
-NOT_RUN_STEP_KEYS: Final = ("cache", "compensate", "runs_on", "policy")
+NOT_RUN_STEP_KEYS: Final = ("cache", "compensate", "policy")
 NOT_RUN_KEYS: Final = ("concurrency", "triggers", "on_failure")

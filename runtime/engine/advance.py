@@ -75,6 +75,7 @@ from runtime.engine.state import (
     ExecutionState,
     Phase,
 )
+from runtime.engine.tags import is_here
 from runtime.engine.undoing import begin_undoing, next_to_undo, outcome_of
 from runtime.engine.waiting import (
     begin_data,
@@ -471,6 +472,11 @@ def _holds(state: ExecutionState, step: int, out: list[Command]) -> bool:
 
 def _run(state: ExecutionState, step: int, out: list[Command]) -> None:
     program = state.program.steps[step]
+    if program.plan.runs_on and not is_here(state, step):
+        # Whoever has its tags comes to it anew, by its rows: nothing of this attempt is known there.
+        state.status[step] = PENDING
+        state.elsewhere.append(step)
+        return
     if program.wait is not None:
         _wait(state, step, program.wait, out)
         return

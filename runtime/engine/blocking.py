@@ -13,6 +13,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Final
 
+from runtime.engine.blocking_words import item_words, tags_missing
 from runtime.engine.breaker import OPEN_ERROR
 from runtime.engine.waiting_facts import (
     ENDS,
@@ -134,7 +135,7 @@ class Blocking:
         if standing.is_lost:
             return self._without_worker(step, since, standing)
         starts = self._starting if is_retrying else self._places_of_map
-        return starts(step, since, standing)
+        return self._tags(step, since, standing) or starts(step, since, standing)
 
     def _of_running(self, step: int, standing: Standing) -> Blocker | None:
         """What runs waits for nothing; a map is running too while nobody has its execution, and its items wait."""
@@ -301,7 +302,7 @@ class Blocking:
             BlockCause.IN_DOUBT,
             self._key(step),
             waiting.since,
-            f"Nobody knows whether the call of {_item(waiting)} was made.",
+            f"Nobody knows whether the call of {item_words(waiting)} was made.",
             f"What its connector finds when it looks the call up, or else {self._decides(step)}.",
             attempt=waiting.attempt or None,
         )
@@ -315,7 +316,7 @@ class Blocking:
             BlockCause.RETRY,
             self._key(step),
             waiting.since,
-            f"An attempt of {_item(waiting)} failed{why or '.'}",
+            f"An attempt of {item_words(waiting)} failed{why or '.'}",
             "Its next attempt, after the delay of its retry policy.",
             until=waiting.until,
             attempt=waiting.attempt + 1 if waiting.attempt else None,
@@ -359,8 +360,9 @@ class Blocking:
         """Nothing but a worker is missing."""
         if self._execution.status is not ExecutionStatus.RUNNING:
             return self._unowned(step, since, standing)
-        starts = self._without_worker if standing.is_lost else self._starting
-        return starts(step, since, standing)
+        if standing.is_lost:
+            return self._without_worker(step, since, standing)
+        return self._tags(step, since, standing) or self._starting(step, since, standing)
 
     def _unowned(self, step: int, since: datetime, standing: Standing) -> Blocker:
         """Nobody has the execution: what it waits for to be had."""
@@ -369,9 +371,15 @@ class Blocking:
             return self._scheduled(step)
         if standing.losses >= _SUSPECT:
             return self._quarantined(step, max(since, facts.idle))
+        missing = self._tags(step, max(since, facts.idle), standing)
+        if missing is not None:
+            return missing
         if not standing.workers:
             return self._without_worker(step, max(since, facts.idle), standing)
         return self._queued(step, since, standing)
+
+    def _tags(self, step: int, since: datetime, standing: Standing) -> Blocker | None:
+        return tags_missing(self._plan.one(step), since, standing, self._execution)
 
     def _paused(self, step: int, event: ExecutionEvent, since: datetime) -> Blocker:
         actor, reason = actor_of(event.field("actor")), text_of(event.field("reason"))
@@ -584,14 +592,6 @@ class Blocking:
 
     def _names(self, steps: Sequence[int]) -> tuple[str, ...]:
         return tuple(self._plan.steps[step].key for step in steps[:MOST_STEPS])
-
-
-def _item(waiting: WaitingItem) -> str:
-    """`item 7`, `item 7 and of 3 more`; of the past nobody knows which."""
-    if waiting.item < 0:
-        return "some of its items"
-    rest = waiting.count - 1
-    return f"item {waiting.item}" + (f" and of {rest} more" if rest > 0 else "")
 
 
 # As in the claims: an execution that lost so many owners in a row is taken by nobody who has others.

@@ -41,6 +41,7 @@ from runtime.engine.fan import Fan, Item
 from runtime.engine.retry import MAX_DEFERRALS, deferral_ms, delay_ms, is_repeated
 from runtime.engine.scope import scope_of
 from runtime.engine.state import COMPLETED, RUNNING, ExecutionState, Phase
+from runtime.engine.tags import is_here
 from runtime.expression import ExpressionError
 from runtime.model.event import EventKind
 from runtime.model.execution import StepStatus, Verdict
@@ -92,7 +93,7 @@ def feed(state: ExecutionState, out: list[Command]) -> bool:
             break
         if fan.fault is not None:
             has_ended = _end_faulty(state, step, fan, out) or has_ended
-        elif not state.is_paused and fan.takes_more:
+        elif not state.is_paused and fan.takes_more and (not fan.left or is_here(state, step)):
             _feed(state, step, fan, out)
     return has_ended
 
@@ -258,6 +259,10 @@ def retry_due(state: ExecutionState, event: RetryDue, out: list[Command]) -> Non
         return
     if state.is_paused:
         state.overdue.append(event)
+        return
+    if not is_here(state, event.step):
+        one.status = StepStatus.PENDING
+        heappush(fan.again, event.item)
         return
     _start(state, event.step, event.item, one, out)
 

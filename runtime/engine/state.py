@@ -88,6 +88,8 @@ class ExecutionState:
     `fans` are the maps that are open, `kept` the items that an earlier generation has completed of those that are not.
     `completed` are the steps that completed and say how they are undone, in the order of their ends; `undoing` are
     those of them that are still to be undone, next first; `renewed` are the steps that a retry runs again therefore.
+    `here` are the tags of the worker that has the execution (None: whatever steps ask for), `elsewhere` the steps that
+    would begin now on a worker with theirs.
     `awaits` is the large value that a condition or the outputs of the workflow need, `loaded` those that
     have come since, only until they have been used.
     """
@@ -102,11 +104,13 @@ class ExecutionState:
         "deferred",
         "doubts",
         "edge_visits",
+        "elsewhere",
         "ending",
         "errors",
         "fans",
         "free",
         "gates",
+        "here",
         "is_paused",
         "joined",
         "kept",
@@ -169,6 +173,8 @@ class ExecutionState:
         self.children: dict[int, Child] = {}
         self.fans: dict[int, Fan] = {}
         self.kept: dict[int, tuple[Range, ...]] = {}
+        self.here: frozenset[str] | None = None
+        self.elsewhere: list[int] = []
 
     def __copy__(self) -> ExecutionState:
         """Another one with the same parts. Said here, since `copy` can't make a compiled one without its arguments."""
@@ -186,7 +192,8 @@ class ExecutionState:
             return self.running == 0
         if self.awaits is not None:
             return False
-        return self.phase is Phase.GOING and self.running == 0 and (self.busy > 0 or self.is_paused)
+        waits = self.busy > 0 or self.is_paused or bool(self.elsewhere)
+        return self.phase is Phase.GOING and self.running == 0 and waits
 
     def goes_on(self, step: int) -> bool:
         """Whether further attempts of this step may begin; what undoes steps has its turn after them."""

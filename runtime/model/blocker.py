@@ -34,6 +34,7 @@ class BlockCause(StrEnum):
     PARALLELISM = "parallelism"
     SCHEDULED = "scheduled"
     QUARANTINE = "quarantine"
+    WORKER_TAGS = "worker_tags"
     WORKER = "worker"
     QUEUE = "queue"
     STARTING = "starting"
@@ -46,7 +47,7 @@ class Blocker:
     `summary` says what is waited for and `frees` what would end that, each in a sentence. The rest are facts of some
     causes: the `steps` that are waited for (the first MOST_STEPS), the `signal`, the `attempt` that comes next, the
     `target` of a circuit breaker, who (`actor`) said so and for which `reason`, the `worker` that has it or had it, its
-    place in the tenant's queue (`position`, from 1; None beyond MOST_BEFORE).
+    place in the tenant's queue (`position`, from 1; None beyond MOST_BEFORE), the `tags` that a worker must have.
     """
 
     cause: BlockCause
@@ -63,6 +64,7 @@ class Blocker:
     reason: str | None = None
     worker: str | None = None
     position: int | None = None
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,7 @@ class Standing:
     `workers` serve its shard; `worker` is the owner's name, `is_lost` that its lease is over or it has left (`lost_at`,
     when that is known). `losses` are owners lost without a checkpoint. Of one that is queued, `position` is its place
     among the tenant's (from 1, None beyond MOST_BEFORE). `told_at` is when the oldest unread message came.
+    `tags` are its owner's; of one that waits for tags, `fleet` those of each worker that lives.
     `items` are those that its maps wait for when it is parked, by the number of the step.
     """
 
@@ -98,6 +101,8 @@ class Standing:
     losses: int = 0
     position: int | None = None
     told_at: datetime | None = None
+    tags: frozenset[str] | None = None
+    fleet: tuple[frozenset[str], ...] = ()
     items: Mapping[int, WaitingItem] = field(default_factory=dict)
 
 

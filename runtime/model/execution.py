@@ -80,6 +80,7 @@ class WaitKind(IntEnum):
     POLICY = 7
     BUDGET = 8
     IN_DOUBT = 9
+    WORKER_TAGS = 10
 
 
 class ExecutionState(StrEnum):

@@ -81,6 +81,10 @@ class RetryPolicy:
 
 NO_RETRY = RetryPolicy()
 
+# A tag of a worker, as steps ask for it and workers are started with it.
+TAG: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
+MOST_TAG: Final = 63
+
 
 @dataclass(frozen=True, slots=True)
 class ConnectorRef:
@@ -135,7 +139,7 @@ class StepPlan:
     `config` is the `with` block as written (of a wait step what it waits for, of a `workflow` its `input`); `when` the
     condition's text or None. Of a map, all that is about calls is that of its task. `workflow` is the one that a step
     starts, with the range of its version. `compensation` is the number of what undoes it, `undoes` of what this
-    one undoes.
+    one undoes. `runs_on` are the tags that a worker must have to run it, in order.
     """
 
     index: int
@@ -155,6 +159,7 @@ class StepPlan:
     compensation: int | None = None
     undoes: int | None = None
     in_doubt: InDoubt = InDoubt.FAIL
+    runs_on: tuple[str, ...] = ()
     line: int | None = None
     canonical: Json = None
 

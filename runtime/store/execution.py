@@ -8,7 +8,7 @@ services for messages and retries. Each call names one shard. Reads for people a
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -65,10 +65,18 @@ class ExecutionStore:
 
     # --- workers ---------------------------------------------------------------------------------
 
-    async def register(self, shard: int, me: int, host: str, lease_seconds: float) -> int:
-        """Begin as a worker of a shard; the epoch that its statements must carry."""
+    async def register(
+        self,
+        shard: int,
+        me: int,
+        host: str,
+        lease_seconds: float,
+        tags: Collection[str] = (),
+    ) -> int:
+        """Begin as a worker of a shard, with these tags; the epoch that its statements must carry."""
+        arguments = (shard, me, host, lease_seconds, sorted(tags))
         async with self._database.worker() as connection:
-            epoch: int = await connection.fetchval(_SQL["register"], shard, me, host, lease_seconds)
+            epoch: int = await connection.fetchval(_SQL["register"], *arguments)
             return epoch
 
     async def appear(self, connection: Any, me: int) -> None:

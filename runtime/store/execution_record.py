@@ -193,6 +193,8 @@ def _standing_of(row: Any) -> Standing:
         losses=row["takeovers"],
         position=before + 1 if before is not None and before < MOST_BEFORE else None,
         told_at=row["told_at"],
+        tags=None if row["tags"] is None else frozenset(row["tags"]),
+        fleet=tuple(frozenset(one.split(",")) for one in row["fleet"] or ()),
     )
 
 

@@ -365,6 +365,7 @@ create table workers (
   started_at timestamp with time zone not null default now(),
   left_at timestamp with time zone,
   late_at timestamp with time zone,
+  tags text[] not null default '{}'::text[],
   constraint workers_pkey PRIMARY KEY (id, shard)
 ) with (fillfactor=50);
 
@@ -398,6 +399,7 @@ create table workflow_executions (
   constraint workflow_executions_check CHECK (((owner IS NOT NULL) = (status = 1)))
 ) partition by RANGE (id);
 CREATE INDEX workflow_executions_due ON ONLY maestro.workflow_executions USING btree (shard, wake_at) WHERE (status = 3);
+CREATE INDEX workflow_executions_elsewhere ON ONLY maestro.workflow_executions USING btree (shard, priority DESC, id) WHERE ((status = 3) AND (wait = 10));
 CREATE INDEX workflow_executions_list ON ONLY maestro.workflow_executions USING btree (tenant_id, id DESC);
 CREATE INDEX workflow_executions_namespace ON ONLY maestro.workflow_executions USING btree (tenant_id, namespace, id DESC) WHERE (namespace <> 'default'::text);
 CREATE INDEX workflow_executions_owner ON ONLY maestro.workflow_executions USING btree (shard, owner) WHERE (status = 1);
@@ -561,10 +563,10 @@ CREATE OR REPLACE FUNCTION maestro.mc_beat_3(p_shard smallint, p_me bigint, p_ep
  SET search_path TO 'maestro'
  SET enable_seqscan TO 'off'
 AS $function$
-declare v_inbox uuid[];
+declare v_inbox uuid[]; v_tags text[];
 begin
   update workers w set lease_until = pg_catalog.now() + p_lease, late_at = pg_catalog.now() + p_late
-   where w.shard = p_shard and w.id = p_me and w.epoch = p_epoch and not w.dead;
+   where w.shard = p_shard and w.id = p_me and w.epoch = p_epoch and not w.dead returning w.tags into v_tags;
   if not found then
     return query select 0, 0, 0, 0, '{}'::uuid[], 0;
     return;
@@ -582,7 +584,9 @@ begin
   return query select 1,
     (select count(*)::int from workers w where w.shard = p_shard and w.id <> p_me
         and (w.dead or w.lease_until < pg_catalog.now() or w.late_at < pg_catalog.now())),
-    (select count(*)::int from (select 1 from workflow_executions e where e.shard = p_shard and e.status = 3 and e.wake_at <= pg_catalog.now() limit 1) x),
+    (select count(*)::int from (select 1 from workflow_executions e where e.shard = p_shard and e.status = 3 and e.wake_at <= pg_catalog.now() limit 1) x)
+      + case when v_tags = '{}' then 0 else (select count(*)::int from (select 1 from workflow_executions e
+          where e.shard = p_shard and e.status = 3 and e.wait = 10 limit 1) x) end,
     (select count(*)::int from (select 1 from workflow_executions e where e.shard = p_shard and e.status = 0 limit 1) x),
     coalesce(v_inbox, '{}'),
     (select count(*)::int from (select 1 from map_chunks c where c.shard = p_shard and c.helper is null limit 1) x);
@@ -1255,14 +1259,21 @@ CREATE OR REPLACE FUNCTION maestro.mc_due(p_shard smallint, p_me bigint, p_epoch
  SET search_path TO 'maestro'
  SET enable_seqscan TO 'off'
 AS $function$
-declare v_ids uuid[]; v_lo uuid; v_hi uuid;
+declare v_ids uuid[]; v_lo uuid; v_hi uuid; v_tags text[];
 begin
   perform 1 from workers w where w.shard = p_shard and w.id = p_me and w.epoch = p_epoch for key share;
   if not found then
     raise exception 'this worker was fenced off' using errcode = 'MC002';
   end if;
+  select w.tags into v_tags from workers w where w.shard = p_shard and w.id = p_me;
   select array_agg(d.id) into v_ids from (select e.id from workflow_executions e
     where e.shard = p_shard and e.status = 3 and e.wake_at <= pg_catalog.now() order by e.wake_at limit p_limit for update skip locked) d;
+  if v_tags <> '{}' and coalesce(cardinality(v_ids), 0) < p_limit then
+    select v_ids || array_agg(d.id) into v_ids from (select e.id from workflow_executions e
+      where e.shard = p_shard and e.status = 3 and e.wait = 10 and (v_ids is null or e.id <> all (v_ids))
+        and mc_has_tags(e.shard, e.id, v_tags)
+      order by e.priority desc, e.id limit p_limit - coalesce(cardinality(v_ids), 0) for update skip locked) d;
+  end if;
   v_lo := mc_lo(v_ids);
   v_hi := mc_hi(v_ids);
   return query update workflow_executions e
@@ -1726,6 +1737,20 @@ begin
         and ((l.classid::bigint << 32) | l.objid::bigint) = x.id));
 end $function$;
 
+CREATE OR REPLACE FUNCTION maestro.mc_has_tags(p_shard smallint, p_exec uuid, p_tags text[])
+ RETURNS boolean
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare v_wanted jsonb;
+begin
+  select v.data -> 'tags' into v_wanted from execution_events v
+   where v.shard = p_shard and v.execution_id = p_exec and v.kind = 5 order by v.seq desc limit 1;
+  return exists (select 1 from jsonb_array_elements(v_wanted) a where a.value <@ to_jsonb(p_tags));
+end $function$;
+
 CREATE OR REPLACE FUNCTION maestro.mc_hi(p_ids uuid[])
  RETURNS uuid
  LANGUAGE sql
@@ -1921,6 +1946,20 @@ declare v_epoch bigint;
 begin
   insert into workers as w (id, shard, epoch, lease_until, host)
     select p_me, s.shard, 1, pg_catalog.now() + p_lease, p_host from shards s where s.shard = p_shard
+    returning w.epoch into v_epoch;
+  return v_epoch;
+end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_register_2(p_shard smallint, p_me bigint, p_host text, p_lease interval, p_tags text[])
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare v_epoch bigint;
+begin
+  insert into workers as w (id, shard, epoch, lease_until, host, tags)
+    select p_me, s.shard, 1, pg_catalog.now() + p_lease, p_host, p_tags from shards s where s.shard = p_shard
     returning w.epoch into v_epoch;
   return v_epoch;
 end $function$;
@@ -2527,6 +2566,7 @@ grant execute on function mc_fold_counts(p_limit integer) to mc_engine;
 grant execute on function mc_forget_keys(p_shard smallint, p_age interval, p_limit integer) to mc_engine;
 grant execute on function mc_give_up(p_shard smallint, p_me bigint, p_epoch bigint, p_exec uuid, p_error text) to mc_engine;
 grant execute on function mc_gone(p_shard smallint, p_me bigint) to mc_engine;
+grant execute on function mc_has_tags(p_shard smallint, p_exec uuid, p_tags text[]) to mc_engine;
 grant execute on function mc_hi(p_ids uuid[]) to mc_engine;
 grant execute on function mc_id_day(p_id uuid) to mc_api;
 grant execute on function mc_id_day(p_id uuid) to mc_engine;
@@ -2540,6 +2580,7 @@ grant execute on function mc_make_partitions(p_from date, p_to date) to mc_engin
 grant execute on function mc_redrive(p_shard smallint, p_tenant uuid, p_exec uuid, p_generation smallint, p_actor text, p_reason text, p_event text) to mc_engine;
 grant execute on function mc_redrive_2(p_shard smallint, p_tenant uuid, p_exec uuid, p_generation smallint, p_message integer, p_actor text, p_reason text, p_event text) to mc_engine;
 grant execute on function mc_register(p_shard smallint, p_me bigint, p_host text, p_lease interval) to mc_engine;
+grant execute on function mc_register_2(p_shard smallint, p_me bigint, p_host text, p_lease interval, p_tags text[]) to mc_engine;
 grant execute on function mc_retry(p_shard smallint, p_tenant uuid, p_exec uuid, p_statuses smallint[], p_event text) to mc_engine;
 grant execute on function mc_send(p_shard smallint, p_tenant uuid, p_exec uuid, p_kind smallint, p_data text, p_cancel boolean) to mc_engine;
 grant execute on function mc_send_2(p_shard smallint, p_tenant uuid, p_exec uuid, p_kind smallint, p_data text, p_cancel boolean, p_resumes boolean) to mc_engine;
@@ -2583,7 +2624,7 @@ grant delete, insert, select, update on tenants to mc_engine;
 grant insert, select on version_provenance to mc_api;
 grant select on version_provenance to mc_engine;
 grant delete, insert, select, update on workers to mc_engine;
-grant select (id, shard, lease_until, dead, host, left_at) on workers to mc_api;
+grant select (id, shard, lease_until, dead, host, left_at, tags) on workers to mc_api;
 grant select on workflow_executions to mc_api;
 grant delete, insert, select, update on workflow_executions to mc_engine;
 grant select on workflow_records to mc_api;

@@ -204,6 +204,7 @@ class Admission:
                 marks=history.marks,
                 now=database_now(owned, now - claimed_at),
             )
+        rebuilt.state.here = self._tools.settings.tags
         run = Run(
             owned=owned,
             prepared=prepared,

@@ -188,7 +188,9 @@ class Worker:
             seconds=settings.lease_seconds,
             margin_seconds=settings.lease_margin_seconds,
         )
-        epoch = await tools.store.register(self._shard, me, tools.name, settings.lease_seconds)
+        epoch = await tools.store.register(
+            self._shard, me, tools.name, settings.lease_seconds, settings.tags or ()
+        )
         self._last_seat = Seat(self._shard, me, epoch)
         self.signals.fire(signals.REGISTERED)
         is_again, self._has_begun = self._has_begun, True

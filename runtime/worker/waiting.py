@@ -14,6 +14,7 @@ from runtime.engine.command import BeginWait, RecordStep
 from runtime.engine.event import WAITED, Facts, TimerDue
 from runtime.engine.scope import MASKED, Resolve, scope_of
 from runtime.engine.state import Phase
+from runtime.engine.tags import wanted_tags
 from runtime.expression import ExpressionError
 from runtime.model import errors
 from runtime.model.blob import NotLoaded
@@ -30,10 +31,14 @@ MOST_SECONDS: Final = 315_360_000.0
 
 
 class Parking(NamedTuple):
-    """Why an execution is given up, and in how many seconds it must be taken up again."""
+    """Why an execution is given up, and in how many seconds it must be taken up again.
+
+    `tags` are the sets of tags of which a worker must have one to go on with it at once.
+    """
 
     kind: WaitKind
     seconds: float | None
+    tags: tuple[tuple[str, ...], ...] = ()
 
 
 def database_now(owned: OwnedExecution, elapsed: float) -> datetime:
@@ -105,7 +110,7 @@ def waited(run: Run, command: RecordStep, now: float) -> Facts:
 
 def park(run: Run, parking: Parking) -> None:
     """Give the execution up until then."""
-    kind, seconds = parking
+    kind, seconds, _ = parking
     closing = Closing(run.owned.id, ExecutionStatus.WAITING, kind, seconds, run.inbox_seen)
     run.park(closing, waiting_data(parking))
 
@@ -126,6 +131,11 @@ def parking_of(run: Run, now: float) -> Parking | None:
         wait = steps[step].wait
         is_signal = wait is not None and wait.signal is not None
         timers.append((when, WaitKind.SIGNAL if is_signal else WaitKind.TIMER))
+    if wanted := wanted_tags(run.state):
+        # At once: a worker that has them need not wait, and any other one takes it up again when a time has come.
+        first = min((when for when, _ in timers), default=None)
+        found = _until(run, WaitKind.WORKER_TAGS, first, now, ends=not is_undoing)
+        return found._replace(tags=wanted)
     others = run.state.listening or run.state.doubts or run.state.children
     if not timers and not others:
         return None
@@ -158,4 +168,6 @@ def waiting_data(parking: Parking) -> dict[str, Json]:
     data: dict[str, Json] = {"wait": parking.kind.name.lower()}
     if parking.seconds is not None:
         data["wake_in_ms"] = round(parking.seconds * 1000)
+    if parking.tags:
+        data["tags"] = [[*tags] for tags in parking.tags]
     return data

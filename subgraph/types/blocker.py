@@ -50,6 +50,12 @@ class Blocker:
         description="Its place in its tenant's queue, from 1; null beyond 1,000."
     )
 
+    tags: list[str] = record_field(
+        lambda one: list(one.tags),
+        description="The tags that a worker must have to run it, while none that could has it.",
+        directives=access("Blocker.tags"),
+    )
+
     @classmethod
     def of(cls, blocker: model.Blocker) -> Self:
         """From its record."""

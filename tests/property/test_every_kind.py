@@ -72,7 +72,8 @@ def documents(draw: Any) -> dict[str, Any]:
         step: dict[str, Any] = {"id": f"s{index}", **copy.deepcopy(needed)}
         if kind != "task" or draw(st.booleans()):
             step["type"] = kind
-        own = {**optional, **COMMON, **({} if kind == "wait" else WORK)}
+        work = {key: one for key, one in WORK.items() if (kind, key) != ("workflow", "runs_on")}
+        own = {**optional, **COMMON, **({} if kind == "wait" else work)}
         for key in draw(st.sets(st.sampled_from(sorted(own)), max_size=6)):
             step[key] = draw(own[key])
         if index:

@@ -2,7 +2,7 @@
 
 -- name: register
 -- Safe: makes the row that fences; the id is random and new per start, so nobody else has it.
-select mc_register($1, $2, $3, make_interval(secs => $4::float8));
+select mc_register_2($1, $2, $3, make_interval(secs => $4::float8), $5);
 
 -- name: beat
 -- Safe: a plain update of one row by its key, which does not wait for the fences' `for key share`.

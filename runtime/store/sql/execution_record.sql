@@ -48,7 +48,9 @@ select e.id, pg_catalog.now() as now, e.takeovers, w.host as worker, w.left_at,
        e.status = 1 and (w.id is null or w.dead or w.lease_until < pg_catalog.now()) as is_lost,
        case when not w.dead and w.lease_until < pg_catalog.now() then w.lease_until end as lease_until,
        (select count(*)::int from workers l where l.shard = e.shard and not l.dead and l.lease_until >= pg_catalog.now()
-           and l.host not like '%:alone') as workers,
+           and l.host not like '%:alone') as workers, w.tags,
+       case when e.status = 3 and e.wait = 10 then (select array_agg(distinct array_to_string(l.tags, ',')) from workers l
+           where l.shard = e.shard and not l.dead and l.lease_until >= pg_catalog.now() and l.host not like '%:alone') end as fleet,
        case when e.status = 0 then
          (select count(*)::int from (select 1 from workflow_executions q where q.shard = e.shard and q.tenant_id = e.tenant_id
              and q.status = 0 and q.priority > e.priority limit $5) x)

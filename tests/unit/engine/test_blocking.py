@@ -73,6 +73,7 @@ RETRYING = (
 OPEN = {"type": "breaker.open", "message": "no", "details": {"target": "https://shop"}}
 LIMITED = plan_of({"a": [], "b": []}, max_parallel_steps=1)
 ASKING = plan_of({"a": []}, steps={"a": {"in_doubt": InDoubt.ASK}})
+TAGGED = plan_of({"a": []}, steps={"a": {"runs_on": ("eu", "gpu")}})
 BEGUN = (K.STEP_STARTED, step())
 NONE: dict[str, Any] = {}
 
@@ -192,6 +193,16 @@ FIXTURES: dict[str, Any] = {
         [STARTED, BEGUN, (K.EXECUTION_TAKEN_OVER, {"worker": None, "losses": 2})],
         {"execution": {"status": E.QUEUED}, "standing": Standing(second(60), losses=2)},
         (C.QUARANTINE, 3, None, NONE),
+    ),
+    "worker tags": (
+        [STARTED, (K.EXECUTION_WAITING, {"wait": "worker_tags", "tags": [["eu", "gpu"]]})],
+        {"plan": TAGGED, "execution": {"status": E.WAITING, "wait": WaitKind.WORKER_TAGS}},
+        (C.WORKER_TAGS, 2, None, {"tags": ("eu", "gpu"), "worker": None}),
+    ),
+    "worker tags of its owner": (
+        [STARTED, BEGUN],
+        {"of": 0, "plan": TAGGED, "standing": Standing(second(60), worker="w1", tags=frozenset({"eu"}))},
+        (C.WORKER_TAGS, 0, None, {"tags": ("eu", "gpu"), "worker": "w1"}),
     ),
     "starting": ([STARTED], {}, (C.STARTING, 0, None, {"worker": "w1"})),
     "starting, after its needs": (
@@ -329,3 +340,28 @@ def test_causes_of_all_steps_take_linear_effort():
             }
         assert causes == {cause}
         assert spent.seconds < 2
+
+
+@pytest.mark.parametrize(
+    ("fleet", "words"),
+    [
+        ((), "no worker of its shard has these tags"),
+        ((frozenset({"eu"}), frozenset({"gpu"})), "no worker of its shard has these tags"),
+        ((frozenset({"eu", "gpu", "x"}),), "waits for a worker that has these tags"),
+    ],
+)
+def test_missing_tags_say_whether_some_worker_has_them(fleet: Any, words: str):
+    parked = (K.EXECUTION_WAITING, {"wait": "worker_tags", "tags": [["eu", "gpu"]]})
+    about: Any = {"status": E.WAITING, "wait": WaitKind.WORKER_TAGS}
+    standing = Standing(second(60), workers=0, fleet=fleet)
+
+    blocker = why(STARTED, parked, plan=TAGGED, execution=about, standing=standing)
+
+    assert words in blocker.summary
+    assert ("mc worker --tags eu,gpu" in blocker.frees) is ("no worker" in words)
+
+
+def test_an_owner_with_the_tags_is_about_to_start_it():
+    standing = Standing(second(60), worker="w1", tags=frozenset({"eu", "gpu"}))
+
+    assert why(STARTED, plan=TAGGED, standing=standing).cause is C.STARTING
