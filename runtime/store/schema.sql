@@ -1013,7 +1013,7 @@ begin
     execute format('alter table maestro_days.%1$I add constraint day_bounds check (%2$I >= %3$L and %2$I < %4$L)', v_table || v_suffix,
       mc_day_key(v_table), mc_uuid_floor(p_day::timestamp at time zone 'UTC'), mc_uuid_floor((p_day + 1)::timestamp at time zone 'UTC'));
   end loop;
-  execute format('alter table maestro_days.%I set (fillfactor = 80)', v_executions);
+  execute format('alter table maestro_days.%I set (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05)', v_executions);
   execute format('select count(*) from maestro.%I', v_executions) into v_all;
   execute format('insert into maestro_days.%I select e.* from %s', v_executions, mc_day_part(v_executions, true)) using p_as_of, p_default;
   get diagnostics v_kept = row_count;
@@ -1858,7 +1858,7 @@ begin
       if to_regclass('maestro.' || v_name) is null then
         execute format('create table maestro.%I (like maestro.%I including all)', v_name, v_table);
         if v_table = 'workflow_executions' then
-          execute format('alter table maestro.%I set (fillfactor = 80)', v_name);
+          execute format('alter table maestro.%I set (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05)', v_name);
         end if;
         execute format('alter table maestro.%I attach partition maestro.%I for values from (%L) to (%L)', v_table, v_name,
           maestro.mc_uuid_floor(v_day::timestamp at time zone 'UTC'),

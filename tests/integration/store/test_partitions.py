@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from runtime.model.errors import Unavailable
-from runtime.store.migrate import migrate
+from runtime.store.migrate import migrate, shipped
 from tests.integration.store.conftest import StoreRoom
 
 AHEAD = 9
@@ -75,3 +75,35 @@ async def test_a_day_has_what_its_table_has(room: StoreRoom):
     for table in ("workflow_executions", "step_executions", "execution_events", "step_logs"):
         ours = await room.sql.fetch(kinds, f"{table}_{day}")
         assert ours == await room.sql.fetch(kinds, table)
+
+
+VACUUM = "autovacuum_vacuum_scale_factor=0.05"
+OF_DAYS = (
+    "select c.reloptions from pg_inherits i join pg_class c on c.oid = i.inhrelid"
+    " where i.inhparent = 'maestro.workflow_executions'::regclass"
+)
+
+
+async def test_each_day_of_executions_is_vacuumed_when_a_twentieth_is_dead(room: StoreRoom):
+    """ADR-010; one that is made from now on as well."""
+    made = await room.store.make_partitions(days_ahead=AHEAD)
+    days = await room.sql.fetch(OF_DAYS)
+
+    assert made == 4
+    assert len(days) > AHEAD
+    assert {tuple(day["reloptions"]) for day in days} == {("fillfactor=80", VACUUM)}
+
+
+async def test_days_that_were_there_before_are_vacuumed_like_new_ones(databases):
+    url = databases.empty()
+    await migrate(url, migrations=[one for one in shipped() if one.name < "0117"])
+    connection = await asyncpg.connect(url)
+    before = await connection.fetch(OF_DAYS)
+
+    await migrate(url)
+
+    after = await connection.fetch(OF_DAYS)
+    await connection.close()
+    assert {tuple(day["reloptions"]) for day in before} == {("fillfactor=80",)}
+    assert len(after) == len(before)
+    assert {tuple(day["reloptions"]) for day in after} == {("fillfactor=80", VACUUM)}
