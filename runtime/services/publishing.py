@@ -24,11 +24,15 @@ from runtime.store.workflow import Draft, WorkflowStore
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """What the caller says about the number: itself, or which part rises; and whether it may be too small."""
+    """What is said about the number: itself, or which part rises; and whether it may be too small.
+
+    `is_written` when the document says it, so that it is raised there.
+    """
 
     wanted: SemVer | None = None
     bump: VersionBump | None = None
     may_be_smaller: bool = False
+    is_written: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +78,18 @@ class Publisher:
         diff = await self.compare(before.definition, draft.definition) if before else None
         wanted = number.wanted or await self._next(connection, who, id, before, diff, number.bump)
         if taken is not None:
+            way = (
+                "raise `version` in the document"
+                if number.is_written
+                else "publish this one under a higher number"
+            )
             raise Conflict(
-                f"Version {wanted} is published with other content, and versions never change: "
-                "publish this one under a higher number.",
+                f"Version {wanted} is published with other content, and versions never change: {way}.",
                 reason="VERSION_EXISTS",
-                path=("version",),
+                path=_place(number),
             )
         if before is not None and diff is not None and not number.may_be_smaller:
-            _refuse_too_small(before.version, wanted, diff)
+            _refuse_too_small(before.version, wanted, diff, _place(number))
         made = self._new_id()
         await self._store.insert_version(
             connection, made, tenant, id, wanted, draft, changelog=changelog, actor=who.actor
@@ -120,7 +128,16 @@ class Publisher:
         return await self._store.published(connection, tenant, id, version=wanted)
 
 
-def _refuse_too_small(release: SemVer, number: SemVer, diff: DefinitionDiff) -> None:
+def _place(number: Number) -> tuple[str, ...]:
+    """Where a request says the number; nowhere when the document does."""
+    if number.is_written:
+        return ()
+    return ("version",) if number.bump is None else ("bump",)
+
+
+def _refuse_too_small(
+    release: SemVer, number: SemVer, diff: DefinitionDiff, place: tuple[str, ...]
+) -> None:
     """Raise Conflict when a number says less than what happened since the release before it."""
     if is_enough(release, number, diff.suggested_bump):
         return
@@ -131,5 +148,5 @@ def _refuse_too_small(release: SemVer, number: SemVer, diff: DefinitionDiff) -> 
         f"Version {number} is too small a step from {release}: {why}{more}. Publish it as "
         f"{proposed(release, diff.suggested_bump)} or higher, or say that a smaller number is meant.",
         reason="VERSION_TOO_SMALL",
-        path=("version",),
+        path=place,
     )

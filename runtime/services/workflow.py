@@ -295,7 +295,7 @@ class WorkflowService:
         validation = await self._validated(who, draft.source, draft.format, publishing=True)
         if not validation.ok:
             raise Invalid(validation.problems)
-        number = replace(number, wanted=_wanted(number.wanted, validation.version))
+        number = _numbered(number, validation.version)
         async with self._database.tenant(who.tenant_id) as connection, connection.transaction():
             await self._locked_draft(connection, who, id, expected_digest or draft.digest)
             done = await self._publisher.publish(
@@ -492,16 +492,25 @@ async def _claimed(
     return await claim_key(connection, who.tenant_id, operation, key, body_digest(body), made)
 
 
-def _wanted(asked: SemVer | None, written: SemVer | None) -> SemVer | None:
-    """The number to publish under: the document's, or the caller's; they may not differ."""
-    if asked is not None and written is not None and asked != written:
+def _numbered(asked: Number, written: SemVer | None) -> Number:
+    """The number to publish under: the document's, or what the caller says; both may not be said to differ."""
+    if written is None:
+        return asked
+    if asked.bump is not None:
         raise BadInput(
-            f"The document says version {written}, the request {asked}: make them the same, or "
+            f"The document says version {written}, so nothing is counted up: raise it there, or take it out of the "
+            "document.",
+            reason="VERSION_OR_BUMP",
+            path=("bump",),
+        )
+    if asked.wanted is not None and asked.wanted != written:
+        raise BadInput(
+            f"The document says version {written}, the request {asked.wanted}: make them the same, or "
             "leave one out.",
             reason="VERSION_MISMATCH",
             path=("version",),
         )
-    return asked or written
+    return replace(asked, wanted=written, is_written=True)
 
 
 def _asked(id: UUID, number: Number, expected: Digest | None, changelog: str | None) -> bytes:

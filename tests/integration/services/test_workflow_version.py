@@ -8,7 +8,7 @@ from json import loads
 import asyncpg
 import pytest
 
-from runtime.model.errors import Conflict, Denied, InvalidState, NotFound
+from runtime.model.errors import BadInput, Conflict, Denied, InvalidState, NotFound
 from runtime.model.execution import EnqueueRequest
 from runtime.model.values import Digest, SemVer
 from runtime.model.workflow import DefinitionFormat, VersionState, WorkflowStatus
@@ -62,6 +62,19 @@ async def test_a_bump_counts_from_the_highest_release(room, bump, expected):
     third = await republish(room, first.workflow.id, number, version=None, steps=TWO)
 
     assert str(third.version.version) == expected
+
+
+async def test_a_number_in_the_document_is_raised_there(room):
+    """A bump beside it would be passed over."""
+    first = await room.publish()
+
+    with pytest.raises(BadInput, match="raise it there") as bumped:
+        await republish(room, first.workflow.id, Number(bump=VersionBump.PATCH), steps=TWO)
+    with pytest.raises(Conflict, match="raise `version` in the document") as taken:
+        await republish(room, first.workflow.id, steps=TWO)
+
+    assert (bumped.value.reason, bumped.value.path) == ("VERSION_OR_BUMP", ("bump",))
+    assert (taken.value.reason, taken.value.path) == ("VERSION_EXISTS", None)
 
 
 async def test_previews_of_a_first_release_lead_to_it(room):
