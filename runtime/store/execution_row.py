@@ -130,6 +130,7 @@ class ExecutionRow(Execution):
     labels = _made(lambda row: dict(row["meta"].get("labels") or {}))
     scheduled_for = _made(_scheduled_for)
     at = property(lambda _self: None)
+    compensating = property(lambda _self: False)
     # Asked of every row of a page, so said by its columns where they are enough.
     state = property(_state)
     ended_at_the_first_go = property(
