@@ -19,7 +19,7 @@ COMPILED_TESTS = tests/unit/test_compiled.py tests/unit/connectors tests/unit/en
 	tests/unit/worker tests/property/test_simulator.py tests/integration/worker \
 	tests/cli/test_processes.py
 
-.PHONY: help run test test-long compiled test-compiled simulate fuzz bench soak check schema docs verify lock clean runtime-set test-set
+.PHONY: help run test test-long compiled test-compiled simulate fuzz bench histories soak check schema docs verify lock clean runtime-set test-set
 
 help:  ## List these targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -47,6 +47,11 @@ fuzz: test-set  ## Throw documents and expressions at the language: make fuzz SE
 
 bench: $(if $(COMPILED),compiled,test-set)  ## Run the benchmarks and keep their results, or one: make bench BENCH=name (COMPILED=1: on that tree)
 	@exec env $(if $(COMPILED),$(ON_TREE)) $(BIN)/python -m benchmarks --keep $(BENCH)
+
+histories: test-set  ## Record what the engine of a release writes, for later ones to replay: make histories RELEASE=1.2.0
+	@[ -n "$(RELEASE)" ] || { echo "say which: make histories RELEASE=1.2.0"; exit 2; }
+	@exec env RECORD_HISTORIES=$(RELEASE) $(BIN)/python -m pytest -q tests/integration/worker/test_histories.py
+	@exec $(BIN)/python -m pytest -q tests/unit/engine/test_proof.py
 
 soak: test-set  ## A steady load for hours, with kills: make soak HOURS=6 [IN=FOLDER to go on later]; the result is kept
 	@exec $(BIN)/python -m benchmarks.soak --keep --seconds $$(( $(or $(HOURS),6) * 3600 )) $(if $(IN),--in $(IN))

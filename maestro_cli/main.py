@@ -72,6 +72,9 @@ SECTIONS: Final[dict[str, tuple[VerbEntry, ...]]] = {
             ("ex",),
         ),
         VerbEntry("why", f"{_V}.why:why", "Say why the steps of an execution are not running."),
+        VerbEntry(
+            "replay", f"{_V}.replay:replay", "Prove that the record of an execution is consistent."
+        ),
         VerbEntry("cancel", f"{_V}.change:cancel", "Cancel executions."),
         VerbEntry("pause", f"{_V}.change:pause", "Start nothing more until they are resumed."),
         VerbEntry("resume", f"{_V}.change:resume", "Let paused executions go on."),

@@ -18,6 +18,7 @@ from runtime.services.doubt import DoubtService
 from runtime.services.event_handler import EventHandlerService
 from runtime.services.execution import ExecutionService
 from runtime.services.execution_stats import ExecutionStatsService
+from runtime.services.replay import ReplayService
 from runtime.services.simulation import SimulationService
 from runtime.services.workflow import WorkflowService
 
@@ -46,6 +47,7 @@ class Context:
     doubts: DoubtService
     breakers: BreakerService
     simulations: SimulationService
+    replays: ReplayService
     handlers: EventHandlerService
     loaders: Loaders
     resume: Resume = field(default_factory=Resume)

@@ -50,6 +50,7 @@ from runtime.services.execution_stats import ExecutionStatsService
 from runtime.services.health import HealthService
 from runtime.services.judges import Judges
 from runtime.services.rate import RateService
+from runtime.services.replay import ReplayService
 from runtime.services.simulation import SimulationService
 from runtime.services.workflow import WorkflowService
 from runtime.settings import BlobSettings, Settings
@@ -87,6 +88,7 @@ class Services:
     doubts: DoubtService
     breakers: BreakerService
     simulations: SimulationService
+    replays: ReplayService
     handlers: EventHandlerService
     rates: RateService
     health: HealthService
@@ -433,6 +435,9 @@ def _services(
             judges=judges,
             clock=clock,
             metrics=metrics,
+        ),
+        replays=ReplayService(
+            shards=shards, plans=plans, blobs=blobs, registry=registry, clock=clock, metrics=metrics
         ),
         handlers=EventHandlerService(shards),
         rates=RateService(

@@ -132,6 +132,7 @@ class Door:
             doubts=services.doubts,
             breakers=services.breakers,
             simulations=services.simulations,
+            replays=services.replays,
             handlers=services.handlers,
             loaders=Loaders(
                 who,

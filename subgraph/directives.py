@@ -71,6 +71,7 @@ ACCESS: Final[dict[str, Rule]] = {
     "Query.execution.at": Rule(cost=_HISTORY),
     "Query.executionByIdempotencyKey": Rule(),
     "Query.compareExecutions": Rule(cost=20),
+    "Query.replayExecution": Rule(cost=50),
     "Query.executions": Rule(slices=_BOTH),
     "Query.executionStats": Rule(cost=5),
     "Query.circuitBreakers": Rule(length=10),

@@ -242,7 +242,7 @@ def _budget(step: StepPlan) -> Money | None:
     return Money.parse(cost) if isinstance(cost, str) else None
 
 
-class _Silence:
+class Silence:
     """A log and a heartbeat that nobody reads."""
 
     def debug(self, message: str, **fields: object) -> None:
@@ -255,7 +255,7 @@ class _Silence:
 
 
 def _context(step: StepPlan, attempt: int) -> StepContext:
-    silence = _Silence()
+    silence = Silence()
     return StepContext(
         execution_id=_NOBODY,
         tenant_id=_NOBODY,

@@ -18,9 +18,11 @@ from runtime.engine.event import Child, RetryDue, Signal, StepError, TimerDue
 from runtime.engine.fan import Fan, Place, Range
 from runtime.engine.program import Program
 from runtime.expression import ExpressionError
-from runtime.model.blob import BlobRef, NotLoaded, Stored
+from runtime.model.blob import BlobRef, NotLoaded, Stored, stored
+from runtime.model.checkpoint import OwnedExecution
 from runtime.model.event import EventKind
 from runtime.model.execution import ExecutionError, ExecutionStatus, StepStatus
+from runtime.model.plan import Plan
 from runtime.model.values import Json
 
 PENDING: Final = int(StepStatus.PENDING)
@@ -53,6 +55,22 @@ class RunInfo(NamedTuple):
     namespace: str = "default"
     created_at: str | None = None
     identity: str | None = None
+
+
+def run_of(owned: OwnedExecution, plan: Plan) -> RunInfo:
+    """What is fixed for the generation of an execution that a worker has come to own."""
+    meta = owned.meta
+    version = meta.get("version") or plan.version
+    return RunInfo(
+        id=owned.id,
+        params=stored(owned.input),
+        generation=owned.generation,
+        trigger=str(meta.get("trigger", "api")),
+        version=None if version is None else str(version),
+        namespace=owned.namespace,
+        created_at=owned.created_at.isoformat(),
+        identity=f"{meta.get('tenant', owned.tenant_id)}/{owned.namespace}/{plan.name}",
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,6 +96,10 @@ class Blobs:
             task.add_done_callback(lambda _: self._loading.pop(key, None))
         return await asyncio.shield(under_way)
 
+    async def load_again(self, tenant: UUID, execution: UUID, ref: BlobRef) -> Json:
+        """The same, read from the store and its digest proven whatever is in memory."""
+        return await self._load(BlobKey.of(tenant, execution, ref.digest), ref)
+
     async def read(self, tenant: UUID, execution: UUID, ref: BlobRef) -> bytes:
         """The JSON text of the value."""
         return b"".join([piece async for piece in self.stream(tenant, execution, ref)])

@@ -64,13 +64,17 @@ class PlanStore:
         if not done.cancelled():
             done.exception()  # seen, even when everybody who asked has gone
 
-    async def _load(self, version_id: UUID) -> Plan:
+    async def definition(self, version_id: UUID) -> tuple[dict[str, Any], Digest]:
+        """What is stored of a version, and the digest that it was published with; raises NotFound."""
         row = await self._row(version_id)
         if row is None:
             raise NotFound(
                 f"There is no workflow version {version_id}.", reason="VERSION_NOT_FOUND"
             )
-        definition, digest = row["definition"], Digest(row["digest"])
+        return row["definition"], Digest(row["digest"])
+
+    async def _load(self, version_id: UUID) -> Plan:
+        definition, digest = await self.definition(version_id)
         # Of as many steps as others should not wait for.
         if len(definition.get("steps", ())) <= _MANY_STEPS:
             plan = compile_plan(definition, digest)

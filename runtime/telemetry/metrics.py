@@ -76,6 +76,7 @@ class Metrics:
         self.blobs_read = self._counter("maestro_blobs_read_total")
         self.blobs_damaged = self._counter("maestro_blobs_damaged_total")
         self.blobs_released = self._counter("maestro_blobs_released_total")
+        self.replays = self._counter("maestro_replays_total", "outcome")
         self.simulations = self._counter("maestro_simulations_total", "outcome")
         self.subscribers = self._gauge("maestro_subscribers")
         self.dependency_up = self._gauge("maestro_dependency_up", "dependency")

@@ -26,8 +26,7 @@ from runtime.engine.event import (
 from runtime.engine.fan import Place
 from runtime.engine.program import Program
 from runtime.engine.replay import Rebuilt, is_in_doubt_by_rows, known_by_its_maker, rebuild
-from runtime.engine.state import PENDING, RUNNING, ExecutionState, Phase, RunInfo
-from runtime.model.blob import stored
+from runtime.engine.state import PENDING, RUNNING, ExecutionState, Phase, run_of
 from runtime.model.checkpoint import (
     ExecutionHistory,
     OwnedExecution,
@@ -189,7 +188,7 @@ class Admission:
         history: ExecutionHistory | None,
         claimed_at: float | None = None,
     ) -> tuple[Run, Rebuilt]:
-        info = _info(owned, prepared)
+        info = run_of(owned, prepared.program.plan)
         now = self._tools.clock.monotonic()
         claimed_at = now if claimed_at is None else claimed_at
         if history is None:
@@ -329,19 +328,4 @@ def owned_of(born: Newborn) -> OwnedExecution:
         deadline_in_seconds=born.timeout_seconds,
         meta=orjson.loads(born.meta),
         input=settled(orjson.loads(born.input)),
-    )
-
-
-def _info(owned: OwnedExecution, prepared: PreparedProgram) -> RunInfo:
-    plan, meta = prepared.program.plan, owned.meta
-    version = meta.get("version") or plan.version
-    return RunInfo(
-        id=owned.id,
-        params=stored(owned.input),
-        generation=owned.generation,
-        trigger=str(meta.get("trigger", "api")),
-        version=None if version is None else str(version),
-        namespace=owned.namespace,
-        created_at=owned.created_at.isoformat(),
-        identity=f"{meta.get('tenant', owned.tenant_id)}/{owned.namespace}/{plan.name}",
     )

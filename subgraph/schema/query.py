@@ -11,6 +11,7 @@ from resolvers.queries import dead_letter as dead_letters_of
 from resolvers.queries import event_handler as handlers_of
 from resolvers.queries import execution as executions_of
 from resolvers.queries import execution_stats as stats_of
+from resolvers.queries import replay as replays_of
 from resolvers.queries import simulation as simulations_of
 from resolvers.queries import workflow as workflows_of
 from runtime.model.errors import BadInput, MaestroError
@@ -22,6 +23,7 @@ from subgraph.types.dead_letter import DeadLetterConnection
 from subgraph.types.event_handler import EventHandler
 from subgraph.types.execution import Execution, ExecutionConnection
 from subgraph.types.execution_comparison import ExecutionComparison
+from subgraph.types.execution_replay import ExecutionReplay
 from subgraph.types.execution_stats import ExecutionStats
 from subgraph.types.inputs.dead_letter import DeadLetterFilter
 from subgraph.types.inputs.execution import ExecutionFilter, ExecutionOrder
@@ -235,6 +237,26 @@ class Query:
     ) -> ExecutionComparison:
         """Two executions beside each other."""
         return ExecutionComparison.of(await executions_of.comparison(info.context, a=a, b=b))
+
+    @strawberry.field(
+        description="An execution's decisions, made once more from its record by the engine itself: whether every "
+        "event, every row and every digest of an input or output follows. An error when there is no such execution for "
+        "this caller, or when it has more than 50,000 events.",
+        directives=access("Query.replayExecution"),
+    )
+    async def replay_execution(
+        self,
+        info: Info,
+        id: Annotated[strawberry.ID, strawberry.argument(description="The execution's id.")],
+        execute: Annotated[
+            bool,
+            strawberry.argument(
+                description="Also run its pure steps again, and compare their outputs; needs `executions:debug`."
+            ),
+        ] = False,
+    ) -> ExecutionReplay:
+        """An execution's decisions, made once more."""
+        return ExecutionReplay.of(await replays_of.replay(info.context, id=id, execute=execute))
 
     @strawberry.field(
         description="The tenant's executions.",

@@ -17,6 +17,7 @@ from runtime.model import (
     event_handler,
     execution,
     execution_comparison,
+    execution_replay,
     identity,
     plan,
     workflow,
@@ -30,6 +31,7 @@ Backoff: TypeAlias = plan.Backoff
 ChangeKind: TypeAlias = workflow_diff.ChangeKind
 Compatibility: TypeAlias = workflow_diff.Compatibility
 DeadLetterStatus: TypeAlias = dead_letter.DeadLetterStatus
+DivergenceKind: TypeAlias = execution_replay.DivergenceKind
 DoubtDecision: TypeAlias = execution.DoubtDecision
 DefinitionFormat: TypeAlias = workflow.DefinitionFormat
 Effect: TypeAlias = plan.Effect
@@ -62,6 +64,12 @@ strawberry.enum(
     description="Whether those who start the workflow, send it signals or read its outputs notice.",
 )
 strawberry.enum(DeadLetterStatus, description="What was decided about a dead letter.")
+strawberry.enum(
+    DivergenceKind,
+    description="In what a replay and the record of an execution do not agree. EVENT, ROW: another one follows. INPUT: "
+    "an input, rendered again, has another digest. OUTPUT: a stored output is not what its digest says. RESULT: the "
+    "execution's end. DEFINITION: the version. EXECUTED: a pure step, run again, gives something else.",
+)
 strawberry.enum(
     DoubtDecision, description="What a person says of a call that may or may not have been made."
 )

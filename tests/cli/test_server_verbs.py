@@ -313,6 +313,20 @@ async def test_two_executions_are_compared(dev, publish):
     assert (await dev.run("diff", two, "01930000-0000-7000-8000-00000000ffff")).code == 3
 
 
+async def test_a_replay_says_that_all_follows_and_ends_with_1_where_it_does_not(
+    dev, publish, monkeypatch
+):
+    one = (await dev.run("execute", await publish(), "--wait")).stdout.split()[0]
+
+    drawn = await dev.run("replay", one)
+    told = json.loads((await dev.run("replay", one, "--execute", "-o", "json")).stdout)
+
+    assert (drawn.code, drawn.stdout.splitlines()[0]) == (0, "equal")
+    assert "compared:" in drawn.stdout
+    assert (told["isEqual"], told["divergence"]) == (True, None)
+    assert (await dev.run("replay", "01930000-0000-7000-8000-00000000ffff")).code == 3
+
+
 async def test_pause_resume_and_signal(dev, publish, tmp_path):
     key = (await dev.run("execute", await publish(BELL))).stdout.split()[0]
     payload = tmp_path / "payload.json"

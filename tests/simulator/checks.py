@@ -25,6 +25,7 @@ from tests.simulator.maps import MapJudge, key_of, records_of, shown
 from tests.simulator.model import Commit, Execution, Model
 from tests.simulator.past import differences, view
 from tests.simulator.program import Program
+from tests.simulator.replayed import record_of, replay
 from tests.simulator.waits import WaitJudge
 from tests.simulator.world import World
 
@@ -289,6 +290,11 @@ class Judge:
                 self.say(
                     f"told: the signals {e.signals} of {one} were acknowledged, {told} are told of"
                 )
+            found = replay(
+                e, self._programs[e.version], record_of(e), self.model, self.blobs
+            ).divergence
+            if found is not None:
+                self.say(f"replay: {one} diverges: {found}")
             if e.status not in FINAL:
                 self.say(f"I7: {one} is {Status(e.status).name} for ever")
             else:

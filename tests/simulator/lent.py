@@ -35,7 +35,7 @@ class LendingModel(Model):
             if c.helper is None and is_open:
                 c.helper = (me, epoch)
                 return rows_of(
-                    names, [(*self._owned(e), lender, number, c.step, c.items, c.attempts)]
+                    names, [(*self.row_of(e), lender, number, c.step, c.items, c.attempts)]
                 )
         return []
 

@@ -280,7 +280,7 @@ class Model:
         self._commit("takeover", me, [e.id for e in found])
         for e in found:
             self._family_ended(e)
-        return rows_of(OWNED + " status", [(*self._owned(e), e.status) for e in found])
+        return rows_of(OWNED + " status", [(*self.row_of(e), e.status) for e in found])
 
     def _is_due(self, one: Execution) -> bool:
         return one.status == WAITING and one.wake_at is not None and one.wake_at <= self._clock()
@@ -291,9 +291,10 @@ class Model:
             if one.status != RUNNING:
                 one.status, one.wait, one.wake_at = RUNNING, None, None
         self._commit(name, me, [one.id for one in found])
-        return rows_of(OWNED, [self._owned(one) for one in found])
+        return rows_of(OWNED, [self.row_of(one) for one in found])
 
-    def _owned(self, e: Execution) -> tuple[Any, ...]:
+    def row_of(self, e: Execution) -> tuple[Any, ...]:
+        """What a claim hands over."""
         now = self._clock()
         left = None if e.deadline is None else e.deadline - now
         return (
