@@ -35,6 +35,7 @@ from runtime.engine.event import (
 )
 from runtime.engine.fan import place_of
 from runtime.engine.ledger import Ledger, RowKey, facts
+from runtime.engine.program import Program
 from runtime.engine.retry import MAX_DEFERRALS
 from runtime.engine.state import PENDING, RETRYING, WAITING, ExecutionState
 from runtime.engine.waiting import timed_out
@@ -45,6 +46,7 @@ from runtime.model.execution import ExecutionStatus, StepStatus, Verdict
 from runtime.model.plan import Effect
 from runtime.model.values import Json
 
+CHANGES_OWNER: Final = frozenset({EventKind.EXECUTION_WAITING, EventKind.EXECUTION_TAKEN_OVER})
 _MESSAGES: Final = frozenset(
     {
         EventKind.EXECUTION_STARTED,
@@ -97,6 +99,20 @@ class Causes:
     def row_of(self, cause: ItemsJoined, generation: int) -> StepRecord | None:
         """The row of a map's end."""
         return self._ledger.stored.get(RowKey(generation, cause.step, -1, cause.attempt))
+
+    def tags(self, program: Program, at: int) -> frozenset[str] | None:
+        """Tags that whoever owns the execution from an event on has: those of all that begins before the next owner."""
+        steps = program.steps
+        if not any(step.plan.runs_on for step in steps):
+            return None
+        found: set[str] = set()
+        for event in self._events[at:]:
+            if event.kind in CHANGES_OWNER:
+                break
+            step, _ = self.place_in(event.data)
+            if event.kind is EventKind.STEP_STARTED and 0 <= step < len(steps):
+                found.update(steps[step].plan.runs_on)
+        return frozenset(found)
 
     def settled_by(self, step: int, item: int, at: int) -> Json:
         """Who settles the doubt of a step or item next, from an event on."""
@@ -151,7 +167,7 @@ class Causes:
             case EventKind.EXECUTION_RESUMED:
                 return ResumeRequested(actor, reason)
             case EventKind.EXECUTION_CANCEL_REQUESTED:
-                return CancelRequested(actor, reason)
+                return CancelRequested(actor, reason, event.field("compensate") is True)
             case EventKind.EXECUTION_DEADLINE_REACHED:
                 return DeadlineReached()
             case EventKind.SIGNAL_RECEIVED:

@@ -19,7 +19,7 @@ from typing import Final, TypeAlias
 import orjson
 
 from runtime.engine.advance import advance, proceed
-from runtime.engine.causes import Causes
+from runtime.engine.causes import CHANGES_OWNER, Causes
 from runtime.engine.command import Command, Finish, RecordEvent, RecordStep, RunStep
 from runtime.engine.event import BlobLoaded, DoubtJudged, ItemsJoined
 from runtime.engine.ledger import (
@@ -60,8 +60,7 @@ _MARKS: Final = frozenset(MARKS)
 # Ends that the worker or the database decided, because the core could not go on, or the output can't be stored.
 _BROKEN: Final = frozenset({"engine.defect", "version.unusable", "checkpoint_rejected"})
 _NOT_STORED: Final = frozenset({"output_too_large", "output_not_storable", "blob.unavailable"})
-_CHANGES_OWNER: Final = frozenset({EventKind.EXECUTION_WAITING, EventKind.EXECUTION_TAKEN_OVER})
-_TOLD: Final = _CHANGES_OWNER | {
+_TOLD: Final = CHANGES_OWNER | {
     EventKind.EXECUTION_QUEUED,
     EventKind.EXECUTION_RETRIED,
     EventKind.DEAD_LETTERED,
@@ -111,6 +110,7 @@ class Proof:
         self.inputs = 0
         self.outputs = 0
         self._causes = Causes(self._ledger, self._events)
+        self._state.here = self._causes.tags(program, 0)
 
     def prove(self) -> Generator[BlobRef, BlobLoaded, ExecutionReplay]:
         """Walk through the record to its end, or to where it does not follow; asks for large values."""
@@ -156,7 +156,7 @@ class Proof:
             self._generation += 1
             self._finish, self._is_broken = None, False
             self._reload()
-        elif event.kind in _CHANGES_OWNER:
+        elif event.kind in CHANGES_OWNER:
             self._reload()
         elif event.kind is EventKind.DEAD_LETTERED:
             self._is_broken = True
@@ -198,6 +198,7 @@ class Proof:
             is_begun=EventKind.EXECUTION_STARTED in kinds[len(kinds) - begun :],
             marks=self._marks,
         ).state
+        self._state.here = self._causes.tags(self._program, self._at)
         self._is_to_proceed = True
 
     def _explain(self, event: ExecutionEvent) -> Asking:
@@ -245,7 +246,7 @@ class Proof:
             step, item = place if isinstance(place, tuple) else (place, -1)
             plan = self._program.steps[step].plan
             is_open = doubt.is_told and not doubt.asks and plan.in_doubt is InDoubt.ASK
-            if not is_open or self._state.phase is not Phase.GOING:
+            if not is_open or not self._state.goes_on(step):
                 continue
             if self._causes.settled_by(step, item, self._at) in {"stop", "person"}:
                 attempt = self._causes.attempt_of(self._state, step, item)

@@ -113,6 +113,24 @@ async def joins(room: EngineRoom) -> list[UUID]:
     return [execution]
 
 
+async def tags(room: EngineRoom) -> list[UUID]:
+    """Steps that move their execution to a worker with their tags, and back to any."""
+    room.worker()
+    steps: list[Any] = [
+        echo("anywhere"),
+        echo("there", "anywhere", runs_on=["gpu"], given={"of": "{{ steps.anywhere.output.id }}"}),
+        gate("beside"),
+        echo("end", "there", "beside"),
+    ]
+    execution = await room.enqueue(await room.publish(steps))
+    await asyncio.wait_for(CALLS.begun["beside"].wait(), 10)
+    CALLS.gates["beside"].set()
+    await parked(room, execution)
+    room.worker(tags=frozenset({"gpu"}))
+    assert await room.finished(execution) is ENDED
+    return [execution]
+
+
 async def generations(room: EngineRoom) -> list[UUID]:
     """A failure that stops what runs beside it, retried from the failed step and from the start."""
     room.worker()
@@ -273,6 +291,7 @@ async def large(room: EngineRoom) -> list[UUID]:
 SCENARIOS: tuple[Callable[[EngineRoom], Awaitable[list[UUID]]], ...] = (
     ways,
     joins,
+    tags,
     generations,
     maps,
     waits,

@@ -49,7 +49,13 @@ def test_every_recorded_history_follows(path: Path):
 def test_the_histories_have_every_event_that_one_of_this_version_can_have():
     kinds = {e["kind"] for path in FILES for e in History.read(path).data["events"]}
     later = {
-        *("EXECUTION_REWOUND", "STEP_COMPENSATED", "DEAD_LETTERED", "DEAD_LETTER_DISCARDED"),
+        *(
+            "EXECUTION_REWOUND",
+            "EXECUTION_COMPENSATING",
+            "STEP_COMPENSATED",
+            "DEAD_LETTERED",
+            "DEAD_LETTER_DISCARDED",
+        ),
         *("MESSAGE_UNREAD", "STEP_TIMED_OUT", "STEP_CALL_WITHDRAWN"),
     }
     assert {kind.name for kind in EventKind} - kinds <= later
