@@ -52,6 +52,8 @@ FOUND_AT = {
     "rule_ignored": 93,
     "silent_retry": 2,
     "silent_second_call": 15,
+    "tags_ignored": 24,
+    "tags_unsaid": 24,
     "takeover_at_once": 1,
     "timer_restarted": 1,
     "unread_untold": 13,

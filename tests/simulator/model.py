@@ -23,6 +23,7 @@ from runtime.model.event import EventKind
 from tests.simulator.chunk import Chunk
 from tests.simulator.loop import START
 from tests.simulator.maps import records_of, results_of
+from tests.simulator.tags import lure, waiting
 
 QUEUED, RUNNING, WAITING, DEAD, FENCED_OFF = 0, 1, 3, 6, "MC002"
 OWNED = (
@@ -73,6 +74,7 @@ class Seat:
     left: bool = False
     holders: int = 0
     late_at: float | None = None
+    tags: tuple[str, ...] = ()
 
     def is_late(self, now: float) -> bool:
         return self.late_at is not None and self.late_at < now
@@ -157,10 +159,10 @@ class Model:
         if not self.is_live(me, epoch):
             raise Refused(FENCED_OFF, "this worker was fenced off")
 
-    def register(self, shard: int, me: int, host: str, lease: float) -> list[Row]:
+    def register(self, shard: int, me: int, host: str, lease: float, tags: Any) -> list[Row]:
         if me in self.seats:
             raise Refused("23505", "duplicate key")
-        self.seats[me] = Seat(1, self._clock() + lease, host)
+        self.seats[me] = Seat(1, self._clock() + lease, host, tags=tuple(tags))
         return rows_of("epoch", [(1,)])
 
     def beat(self, shard: int, me: int, epoch: int, lease: float, late: float) -> list[Row]:
@@ -174,7 +176,7 @@ class Model:
         values = (
             1,
             sum(seat.dead or seat.lease_until < now or seat.is_late(now) for seat in others),
-            int(any(self._is_due(e) for e in found)),
+            int(any(self._is_due(e) for e in found)) + lure(found, self.seats[me].tags),
             int(any(e.status == QUEUED for e in found)),
             sorted(e.id for e in found if e.messages and e.owner == me),
             int(any(c.helper is None for c in self.chunks.values())),
@@ -244,6 +246,7 @@ class Model:
             (e for e in self.executions.values() if self._is_due(e)),
             key=lambda e: (e.wake_at, e.id),
         )
+        found += waiting(self.executions.values(), found, self.seats[me].tags)
         return self._own("due", me, found[:limit])
 
     def takeover(self, shard: int, me: int, epoch: int, limit: int) -> list[Row]:

@@ -28,7 +28,7 @@ from runtime.model.execution import StepStatus, Verdict
 from runtime.model.plan import Effect
 from runtime.store.births import Newborn
 from runtime.store.flush import Flusher
-from runtime.worker import admission, attempt, doubt, executor
+from runtime.worker import admission, attempt, doubt, executor, waiting
 from runtime.worker.attempt import begin as _begin
 from runtime.worker.incarnation import Incarnation
 from runtime.worker.maps import Joins
@@ -52,6 +52,7 @@ _park, _begun_waits = Run.park, read_marks.begun_waits
 _taken = gateway._taken
 _feed, _end_item, _restore_item = items._feed, ending.end_item, replay_items._restore_item
 _page = Joins._page
+_waiting_data = waiting.waiting_data
 
 
 def _early(run: Run, commands: list[Command], **more: Any) -> list[Action]:
@@ -74,6 +75,14 @@ def _fearless(*arguments: Any, **more: Any) -> Any:
     if made.effect is Effect.AT_MOST_ONCE:
         made.effect = Effect.IDEMPOTENT
     return made
+
+
+def _anywhere(_state: Any, _step: int) -> bool:
+    return True
+
+
+def _tagless(parking: Any) -> dict[str, Any]:
+    return _waiting_data(parking._replace(tags=()))
 
 
 def _key_of_attempt(execution: UUID, step: int, item: int, generation: int) -> str:
@@ -306,6 +315,18 @@ IN_CODE: Final[dict[str, tuple[str, Any, str, Any]]] = {
         ending,
         "stop_children",
         _untold,
+    ),
+    "tags_ignored": (
+        "a step begins with whoever has its execution, whatever its tags",
+        core,
+        "is_here",
+        _anywhere,
+    ),
+    "tags_unsaid": (
+        "parking for tags does not say which ones: nobody comes for it",
+        waiting,
+        "waiting_data",
+        _tagless,
     ),
     "deaf_replay": (
         "a takeover does not read that a cancel was taken in, or that the deadline was reached",

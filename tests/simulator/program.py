@@ -21,6 +21,7 @@ from tests.simulator.routes import (
     routes_of,
     with_ways,
 )
+from tests.simulator.tags import with_tags
 from tests.simulator.waits import Wait, draw_wait
 from tests.support.plans import plan_of
 
@@ -61,6 +62,7 @@ class Step:
     many: Many | None = None
     # The version that it starts as a child.
     child: UUID | None = None
+    tags: tuple[str, ...] = ()
 
     @property
     def calls(self) -> bool:
@@ -148,6 +150,7 @@ class Program:
             "config": config,
             "timeout": Duration(STEP_TIMEOUT_MS) if step.hangs else None,
             "in_doubt": step.in_doubt,
+            "runs_on": step.tags,
         }
 
     def numbers(self, step: Step) -> list[int]:
@@ -272,6 +275,7 @@ def draw_program(random: Random, version: UUID, seed: int = 0) -> Program:
     # What only children run may have maps as well, in the same seeds.
     one = seed + 3 if version in BELOW else seed
     drawn = with_children(with_maps(with_ways(tuple(steps), one), one), seed, version)
+    drawn = with_tags(drawn, seed)
     return Program(version, drawn, random.choice((None, None, 1, 2)))
 
 

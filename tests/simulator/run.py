@@ -55,6 +55,7 @@ from tests.simulator.maps import key_of
 from tests.simulator.model import Commit
 from tests.simulator.mutants import mutated
 from tests.simulator.server import CALM, Server, SimDatabase
+from tests.simulator.tags import ALL, has_tags, tags_of
 from tests.simulator.waits import NAMES, people_could
 from tests.simulator.world import REGISTRY, Current, World
 
@@ -223,6 +224,8 @@ class Simulation:
             process.is_paused = False
         if all(process.is_dead or process.name.startswith("alone") for process in self.workers):
             self._hire()
+        if has_tags(self.seed):
+            self._hire(tags=frozenset(ALL))
 
     def _nothing_left(self) -> None:
         """I10: a worker keeps nothing of what has ended."""
@@ -232,9 +235,11 @@ class Simulation:
 
     # --- processes -------------------------------------------------------------------------------
 
-    def _hire(self, *, is_alone: bool = False) -> Process:
+    def _hire(self, *, is_alone: bool = False, tags: frozenset[str] | None = None) -> Process:
         self._named += 1
         process = self.loop.spawn(f"{'alone' if is_alone else 'worker'}-{self._named}")
+        given = tags_of(self.seed, self._named) if tags is None else tags
+        self.world.tags[process.name] = given
         self.workers[process] = None
         self.loop.start(process, self._work(process, is_alone))
         return process
@@ -261,6 +266,7 @@ class Simulation:
                 max_steps=self.fate.max_steps,
                 inline_bytes=inline_bytes_of(self.seed),
                 lend_seconds=2.0 * (self.seed % 2),
+                tags=self.world.tags[process.name],
             ),
             tracing=_TRACING,
             metrics=_METRICS,

@@ -183,7 +183,7 @@ class Stage:
         store, seat, epoch = self._store, call.seat, call.epoch
         match call.kind:
             case "register":
-                return await store.register(0, seat, f"host {seat}", 600.0)
+                return await store.register(0, seat, f"host {seat}", 600.0, ("b", "a")[: seat % 3])
             case "claim":
                 return await store.claim(0, seat, epoch, list(call.ids))
             case "due" | "takeover":
@@ -278,8 +278,9 @@ def _checkpoint(call: Call) -> Checkpoint:
     if call.kind == "close":
         kind = (2, 3, 3, 4, 5, 7, 2, 3, 0, 4)[status]
         wake_in = -1.0 if wake < 7 else 600.0
+        wait = 10 if attempt % 2 else 4
         closing = Closing(
-            one, kind, 4 if kind == 3 else None, wake_in if kind == 3 else None, seen % 3
+            one, kind, wait if kind == 3 else None, wake_in if kind == 3 else None, seen % 3
         )
     # Items of a map beside rows of steps.
     item = (-1, 0, 1, 3)[sequence % 4]
@@ -296,6 +297,10 @@ def _checkpoint(call: Call) -> Checkpoint:
         _RESULT,
     )
     event = EventRow(make.TENANT, one, sequence + 2, 2 if wake > 4 else 20, None)
+    if closing is not None and closing.wait == 10:
+        event = event._replace(
+            kind=5, data=('{"tags": [["a", "b"], ["c"]]}', '{"tags": [["b"]]}')[wake % 2]
+        )
     return Checkpoint(
         one,
         (row,),

@@ -16,6 +16,7 @@ from runtime.connectors.registry import Registry
 from runtime.model.errors import StepErrorKind, StepFailed
 from runtime.model.plan import Effect, InDoubt
 from runtime.registry import Found
+from tests.simulator.loop import PROCESS
 from tests.simulator.maps import key_of
 from tests.simulator.model import Model
 from tests.simulator.program import (
@@ -53,6 +54,8 @@ class World:
         self.given_up: set[tuple[UUID, int]] = set()
         self.calls: Counter[str] = Counter()
         self.violations: list[str] = []
+        # The tags of each worker, by the name of its process.
+        self.tags: dict[str, frozenset[str]] = {}
         self.on_call: Callable[[], None] = lambda: None
         self.luck: Callable[[], float] = lambda: 1.0
 
@@ -74,6 +77,11 @@ class World:
         }
         if item >= 0 and (given.index, step.many is None) != (item, False):
             self.violations.append(f"map: item {item} of {key} was given {given.index}")
+        here = self.tags.get(PROCESS.get().name, frozenset())
+        if not here.issuperset(step.tags):
+            self.violations.append(
+                f"tags: {key} asks for {step.tags}, and was called by {sorted(here)}"
+            )
         met = len(durable.intersection(step.needs))
         if met < (step.way.wants or len(step.needs)):
             missing = sorted(set(step.needs) - durable)
