@@ -6,10 +6,12 @@ remembered for a second, because callers ask for the same few workflows again an
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from functools import partial
+from typing import Final, TypeAlias, TypeGuard
 from uuid import UUID
 
 import orjson
@@ -47,6 +49,8 @@ _MOST_REMEMBERED: Final = 2_000
 _INT4: Final = 2**31
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _FARTHEST: Final = timedelta(days=3_653)
+# What a target is looked up by: tenant, workflow, namespace, name, version.
+_Key: TypeAlias = tuple[UUID, UUID | None, str, str | None, str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +126,14 @@ class Intake:
         self._blobs = blobs
         self._judges = judges
         self._max_input_bytes = max_input_bytes
-        self._targets: OrderedDict[tuple[object, ...], tuple[float, Target]] = OrderedDict()
+        self._targets: OrderedDict[_Key, tuple[float, Target]] = OrderedDict()
+        self._looks: dict[_Key, asyncio.Task[Target | None]] = {}
         self._generation = 0
 
     def forget(self) -> None:
         """Look everything up again: something was published."""
         self._targets.clear()
+        self._looks.clear()
         self._generation += 1
 
     def digest(self, request: EnqueueRequest) -> bytes | None:
@@ -217,15 +223,8 @@ class Intake:
         known = self._targets.get(key)
         if known is not None and known[0] > now:
             return known[1]
-        generation = self._generation
         try:
-            target = await self._workflows.target(
-                who.tenant_id,
-                workflow=request.workflow_id,
-                namespace=request.namespace,
-                name=request.workflow_name,
-                version=version,
-            )
+            target = await self._looked_up(key)
         except Unavailable:
             # The catalog is away; executions of other databases go on with what was true last.
             if known is not None and known[0] > now - _TRUST_SECONDS:
@@ -240,12 +239,39 @@ class Intake:
                 path=("workflowName" if by_name else "workflowId",),
             )
         _refuse_archived(target)
+        return target
+
+    async def _looked_up(self, key: _Key) -> Target | None:
+        """What is there now; who asks while somebody is looking for the same waits for that look.
+
+        Else all who are at it ask at once, each second in which what was remembered has gone.
+        """
+        look = self._looks.get(key)
+        if look is None:
+            look = asyncio.get_running_loop().create_task(self._look_up(key))
+            self._looks[key] = look
+            look.add_done_callback(partial(self._has_looked, key))
+        # Who leaves takes nobody's look with him.
+        return await asyncio.shield(look)
+
+    async def _look_up(self, key: _Key) -> Target | None:
+        tenant, workflow, namespace, name, version = key
+        now, generation = self._clock.monotonic(), self._generation
+        target = await self._workflows.target(
+            tenant, workflow=workflow, namespace=namespace, name=name, version=version
+        )
         # What was read before a version was published may be the old one: it is not remembered.
-        if target.version_id is not None and generation == self._generation:
+        if generation == self._generation and _is_taken(target):
             self._targets[key] = (now + _REMEMBER_SECONDS, target)
             if len(self._targets) > _MOST_REMEMBERED:
                 self._targets.popitem(last=False)
         return target
+
+    def _has_looked(self, key: _Key, look: asyncio.Task[Target | None]) -> None:
+        if self._looks.get(key) is look:
+            del self._looks[key]
+        if not look.cancelled():
+            look.exception()  # Told to all who still wait, and to nobody else.
 
     def _measure(self, value: Json) -> str:
         """The JSON text of an input that can be stored."""
@@ -300,6 +326,16 @@ def _version(text: str | None) -> str | None:
         return str(SemVer.parse(text))
     except ValueError as error:
         raise BadInput(f"{error}.", reason="VERSION", path=("version",)) from error
+
+
+def _is_taken(target: Target | None) -> TypeGuard[Target]:
+    """Whether executions of it are taken as far as it can tell: what is refused is looked up each time."""
+    return (
+        target is not None
+        and target.version_id is not None
+        and target.status is not WorkflowStatus.ARCHIVED
+        and target.state is not VersionState.ARCHIVED
+    )
 
 
 def _refuse_archived(target: Target) -> None:

@@ -105,6 +105,18 @@ def record_field(
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+def as_declared(from_input: F) -> F:
+    """For an input type's `from_input`: it gives what the library would without it, so a plan need not call it."""
+    from_input.is_as_declared = True  # type: ignore[attr-defined]
+    return from_input
+
+
+def is_as_declared(definition: Any) -> bool:
+    """Whether an input type is what its fields say, also where it builds itself."""
+    own = definition.from_input
+    return own is None or getattr(own, "is_as_declared", False)
+
+
 def batched(load: Callable[..., Awaitable[list[Any]] | None]) -> Callable[[F], F]:
     """For a plain resolver: how a plan asks it for all objects of a level at once.
 

@@ -1,7 +1,8 @@
 """Input types, compiled: how a coerced argument becomes the Python value that a resolver is given.
 
 The library asks of every value of every item what its type is; here that is asked once per field. What is not known
-here (`Maybe`, relay's `GlobalID`, input types that build themselves) is left to the library, the whole argument.
+here (`Maybe`, relay's `GlobalID`, input types that build themselves in a way of their own) is left to the library, the
+whole argument.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from strawberry.types.base import (
 from strawberry.types.enum import StrawberryEnumDefinition, has_enum_definition
 from strawberry.types.lazy_type import LazyType
 from strawberry.types.unset import UNSET
+
+from subgraph.compiled.declare import is_as_declared
 
 Convert: TypeAlias = Callable[[Any], Any]
 
@@ -74,9 +77,9 @@ class _Inputs:
 
     def _object(self, type_: Any) -> Convert:
         definition = type_.__strawberry_definition__
-        if definition.from_input is not None or not definition.is_input:
+        if not is_as_declared(definition) or not definition.is_input:
             raise _NotKnown
-        fields: list[tuple[str, str, Convert]] = []
+        fields: dict[str, tuple[str, Convert]] = {}
         without: dict[str, Any] = {
             field.python_name: None
             for field in definition.fields
@@ -87,17 +90,16 @@ class _Inputs:
             if value is None or value is UNSET:
                 return value
             found = without.copy()
-            for name, python_name, inner in fields:
-                if name in value:
-                    given = value[name]
-                    found[python_name] = given if inner is _as_it_is else inner(given)
+            for name, given in value.items():
+                python_name, inner = fields[name]
+                found[python_name] = given if inner is _as_it_is else inner(given)
             return type_(**found)
 
         self._objects[type_] = convert
         name_of = self._schema.config.name_converter.from_field
         for field in definition.fields:
             inner = self.converter(field.resolve_type(type_definition=definition))
-            fields.append((name_of(field), field.python_name, inner))
+            fields[name_of(field)] = field.python_name, inner
         return convert
 
 

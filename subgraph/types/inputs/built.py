@@ -8,6 +8,8 @@ from strawberry.types.arguments import InputContext
 from strawberry.types.base import StrawberryOptional, StrawberryType
 from strawberry.types.field import StrawberryField
 
+from subgraph.compiled.declare import as_declared
+
 T = TypeVar("T", bound=type[Any])
 
 # How one field is filled: its name in Python, and its type when the value has to be converted.
@@ -18,10 +20,10 @@ def built_from_what_was_sent(cls: T) -> T:
     """Let an input type be built by the fields that are there; its absent ones have defaults.
 
     Strawberry looks at every field of every value and works out its names and types anew: 36 us for an
-    execution to start, 4 us with this.
+    execution to start, 4 us with this. A plan has its own way, which knows them.
     """
     definition = get_object_definition(cls, strict=True)
-    definition.from_input = _builder(definition.fields)
+    definition.from_input = as_declared(_builder(definition.fields))
     return cls
 
 

@@ -20,6 +20,7 @@ from runtime.model.errors import (
 from runtime.model.event import EventKind
 from runtime.model.execution import (
     EnqueueRequest,
+    Execution,
     ExecutionFilter,
     ExecutionState,
     ExecutionStatus,
@@ -221,6 +222,83 @@ async def test_a_known_key_answers_even_when_the_request_would_be_refused_now(ro
     again = await room.enqueue(idempotency_key="k")
 
     assert again == first
+
+
+class Looks:
+    """The look-ups of targets: how many there were, and a gate that holds them up."""
+
+    def __init__(self, room, monkeypatch):
+        self.count = 0
+        self.gate = asyncio.Event()
+        self._store = room.executions._intake._workflows
+        self._target = self._store.target
+        monkeypatch.setattr(self._store, "target", self._held)
+
+    async def _held(self, *arguments, **more):
+        self.count += 1
+        found = await self._target(*arguments, **more)
+        await self.gate.wait()
+        return found
+
+    async def begun(self, count):
+        async with asyncio.timeout(10):
+            while self.count < count:
+                await asyncio.sleep(0)
+
+
+async def test_who_asks_for_the_same_at_the_same_time_waits_for_one_look(room, monkeypatch):
+    await room.publish()
+    room.executions.forget_targets(room.who.tenant_id)
+    looks = Looks(room, monkeypatch)
+
+    asked = [asyncio.create_task(room.enqueue()) for _ in range(8)]
+    await looks.begun(1)
+    await asyncio.sleep(0)
+    # The one that looks may leave: it takes nobody's answer with it.
+    asked[0].cancel()
+    looks.gate.set()
+    made = await asyncio.gather(*asked, return_exceptions=True)
+
+    assert looks.count == 1
+    assert isinstance(made[0], asyncio.CancelledError)
+    assert len({one.id for one in made if isinstance(one, Execution)}) == 7
+
+
+async def test_who_asks_after_a_version_was_published_waits_for_no_look_from_before(
+    room, monkeypatch
+):
+    await room.publish()
+    room.executions.forget_targets(room.who.tenant_id)
+    looks = Looks(room, monkeypatch)
+    early = asyncio.create_task(room.enqueue())
+    await looks.begun(1)
+
+    room.executions.forget_targets(room.who.tenant_id)
+    late = asyncio.create_task(room.enqueue())
+    await looks.begun(2)
+    looks.gate.set()
+    await asyncio.gather(early, late)
+    await room.enqueue()
+
+    # What the second found is remembered, what the first found is not.
+    assert looks.count == 2
+    assert not room.executions._intake._looks
+
+
+async def test_a_look_that_fails_fails_for_all_who_wait_and_for_nobody_after(room, monkeypatch):
+    await room.publish()
+    room.executions.forget_targets(room.who.tenant_id)
+    looks = Looks(room, monkeypatch)
+    asked = [asyncio.create_task(room.enqueue("other")) for _ in range(2)]
+    await looks.begun(1)
+    looks.gate.set()
+
+    refused = await asyncio.gather(*asked, return_exceptions=True)
+
+    assert [type(one) for one in refused] == [NotFound, NotFound]
+    with pytest.raises(NotFound):
+        await room.enqueue("other")
+    assert looks.count == 2
 
 
 async def test_order_of_fields_does_not_change_the_body(room):

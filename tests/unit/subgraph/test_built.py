@@ -10,6 +10,7 @@ from strawberry.types import get_object_definition
 from strawberry.types.arguments import convert_argument
 
 from runtime.model.values import Duration, SemVer
+from subgraph.compiled.inputs import converter_of
 from subgraph.schema.build import build_schema
 from subgraph.types.inputs.execution import EnqueueExecutionInput
 
@@ -49,3 +50,22 @@ def test_an_input_builds_itself_as_strawberry_does(
     monkeypatch.setattr(definition, "from_input", None)
 
     assert own == built()
+
+
+@pytest.mark.parametrize("value", [EVERYTHING, {}, {"workflowName": "greet"}, {"labels": None}])
+def test_a_plan_makes_the_same_of_it_and_does_not_ask_it(
+    value: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schema = build_schema()
+    registry = schema.schema_converter.scalar_registry
+    convert = converter_of(EnqueueExecutionInput, schema, "input")
+    assert convert is not None
+    expected = convert_argument(value, EnqueueExecutionInput, registry, schema.config)
+
+    def own(*_: object) -> object:
+        raise AssertionError("it was asked")
+
+    definition = get_object_definition(EnqueueExecutionInput, strict=True)
+    monkeypatch.setattr(definition, "from_input", own)
+
+    assert convert(value, None) == expected
