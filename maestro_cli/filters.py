@@ -19,6 +19,7 @@ STATUSES: Final = (
     "waiting",
     "paused",
     "cancelling",
+    "compensating",
     "completed",
     "failed",
     "cancelled",

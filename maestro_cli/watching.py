@@ -41,6 +41,7 @@ _STEP_WORDS: Final = {
     "signal_awaited": "waiting",
     "step_doubt_settled": "in_doubt",
     "map_opened": "running",
+    "step_compensated": "compensated",
 }
 _ITEM_ENDS: Final = frozenset({"step_completed", "step_failed", "step_timed_out", "step_cancelled"})
 _URGENCY: Final = (
@@ -51,6 +52,7 @@ _URGENCY: Final = (
     "waiting",
     "running",
     "completed",
+    "compensated",
     "cancelled",
     "skipped",
 )

@@ -139,6 +139,7 @@ ACCESS: Final[dict[str, Rule]] = {
     "StepExecution.attempts": Rule(length=3),
     "StepExecution.blockedBy": Rule(cost=2),
     "StepExecution.childExecution": Rule(cost=2),
+    "StepExecution.compensation": Rule(cost=1),
     "StepExecution.cost": Rule(length=1),
     "StepExecution.input": Rule(cost=_DERIVED),
     "StepExecution.items": Rule(cost=10, slices=_FIRST),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import click
@@ -260,6 +260,14 @@ def _log_line(line: Mapping[str, Any]) -> str:
     return on_one_line("  ".join(part for part in parts if part))
 
 
+def _with_what_undoes(steps: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """Every step, and right after it what undoes it, if that is decided."""
+    for step in steps:
+        yield step
+        if step["compensation"]:
+            yield step["compensation"]
+
+
 def _items(progress: Mapping[str, Any] | None) -> str | None:
     """`40/100`, and how many failed."""
     if progress is None:
@@ -304,16 +312,17 @@ def _draw(options: Options, found: dict[str, Any]) -> None:
     more += [_CHILD] if any(step["childExecution"] for step in found["steps"]) else []
     more += [_COST] if found["cost"] else []
     columns = (*_STEP_COLUMNS[:4], *more, *_STEP_COLUMNS[4:])
+    steps = [*_with_what_undoes(found["steps"])]
     rows = [
         {
             **step,
-            "items": _items(step["progress"]),
-            "child": (step["childExecution"] or {}).get("id"),
+            "items": _items(step.get("progress")),
+            "child": (step.get("childExecution") or {}).get("id"),
         }
-        for step in found["steps"]
+        for step in steps
     ]
     show_rows(options, rows, columns, empty="No steps.")
-    for step in found["steps"]:
+    for step in steps:
         if stack := _stack((step["error"] or {}).get("stack")):
             print(f"\n{step['stepKey']}:", *stack, sep="\n")
     if waits and waits["kind"] == "IN_DOUBT":

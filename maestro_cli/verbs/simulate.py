@@ -17,6 +17,7 @@ from maestro_cli.simulating import Asked, of_file, of_server, show
 
 T = TypeVar("T")
 
+_UNDOES: Final = "compensate"
 _KINDS: Final = ("transient", "permanent", "throttled", "timeout")
 _BAD_ENDS: Final = frozenset({"FAILED", "TIMED_OUT", "CANCELLED"})
 
@@ -128,6 +129,9 @@ def _pinned(file: str) -> Any:
 
 def _failure(text: str) -> dict[str, Any]:
     step, *rest = text.split(":")
+    if rest[:1] == [_UNDOES]:
+        # What undoes a step is called like it, with this behind.
+        step, rest = f"{step}:{_UNDOES}", rest[1:]
     count, kind = [*rest, "", ""][:2]
     wrong = len(rest) > 2 or not step or (count and not count.isdecimal())  # noqa: PLR2004
     if wrong or (kind and kind not in _KINDS) or count == "0":

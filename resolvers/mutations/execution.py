@@ -31,11 +31,15 @@ async def enqueue_executions(
 
 
 async def cancel_execution(
-    context: Context, *, id: str, reason: str | None, idempotency_key: str | None
+    context: Context, *, id: str, reason: str | None, idempotency_key: str | None, compensate: bool
 ) -> Execution:
-    """Ask an execution to stop; it ends as soon as its owner has let go of its steps."""
+    """Ask an execution to stop; it ends as soon as its owner has let go of its steps, and undone them if asked to."""
     return await context.executions.messages.cancel(
-        context.who, _key(id), reason=reason_of(reason), key=idempotency_key
+        context.who,
+        _key(id),
+        reason=reason_of(reason),
+        key=idempotency_key,
+        compensate=compensate,
     )
 
 

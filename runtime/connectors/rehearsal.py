@@ -60,7 +60,7 @@ def rehearse(
             "wait for the version that runs it.",
             reason="NOT_IN_THIS_VERSION",
         )
-    for name in sorted(script.names() - plan.index_of.keys()):
+    for name in sorted(one for one in script.names() if plan.number(one) is None):
         near = did_you_mean(name, plan.index_of)
         raise BadInput(
             f"There is no step {name!r}{f'; {near}' if near else '.'}", reason="UNKNOWN_STEP"
@@ -87,7 +87,7 @@ def _check_script(plan: Plan, script: Script) -> None:
         ("take a time that is given", script.durations, True), ("cost anything", script.costs, False),
     )  # fmt: skip
     for what, keys, is_of_signals in told:
-        for step in (plan.steps[plan.index_of[key]] for key in sorted(keys)):
+        for step in (plan.one(plan.number(key) or 0) for key in sorted(keys)):
             if step.kind is StepKind.GATEWAY:
                 why = "a gateway decides by its cases"
             elif step.wait is not None and not (is_of_signals and step.wait.signal is not None):

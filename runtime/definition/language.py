@@ -500,5 +500,5 @@ NOT_RUN_KINDS: Final = frozenset(StepKind) - {
     StepKind.MAP,
     StepKind.WORKFLOW,
 }
-NOT_RUN_STEP_KEYS: Final = ("cache", "compensate", "policy")
+NOT_RUN_STEP_KEYS: Final = ("cache", "policy")
 NOT_RUN_KEYS: Final = ("concurrency", "triggers", "on_failure")

@@ -29,6 +29,7 @@ from runtime.model.values import Duration, Json
 _CHECKED: Final = frozenset(
     (
         *NOT_RUN_STEP_KEYS,
+        "compensate",
         "join",
         "on_error",
         "when",
@@ -103,6 +104,12 @@ def _check_runs(step: Step, findings: Findings, *, publishing: bool) -> None:
                 f"{key} is not carried out by this version; it can be validated, not published"
             )
             _not_yet(findings, message, step.place(key), publishing=publishing, on_key=True)
+    if step.kind is StepKind.MAP and "compensate" in step.value:
+        message = (
+            "compensate of a map is not carried out by this version, since its items would have to be undone one by "
+            "one; it can be validated, not published"
+        )
+        _not_yet(findings, message, step.place("compensate"), publishing=publishing, on_key=True)
     rule = step.value.get("on_error")
     if isinstance(rule, dict) and "output" in rule:
         message = "the output of on_error is not carried out by this version; it can be validated, not published"
@@ -119,6 +126,10 @@ def _check_condition(step: Step, findings: Findings) -> None:
 
 
 def _check_times(document: Document, step: Step, findings: Findings) -> None:
+    undoes = step.value.get("compensate")
+    undoes = undoes.get("retry") if isinstance(undoes, dict) else None
+    if isinstance(undoes, dict):
+        _check_retry(undoes, step.place("compensate", "retry"), findings)
     retry = step.value.get("retry")
     if isinstance(retry, dict):
         _check_retry(retry, step.place("retry"), findings)

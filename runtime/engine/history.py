@@ -92,7 +92,7 @@ class ExecutionAt:
         held = [n > 0 for n in open_edges]
         if plan.routes is not None:
             held = _held(plan, plan.routes, settled, open_edges)
-        is_over = self.status in TERMINAL
+        is_over = self.compensating or self.status in TERMINAL
         ready = [StepStatus.PENDING if is_over or one else StepStatus.READY for one in held]
         return [
             ready[step] if at is None or at.status is StepStatus.PENDING else at.status

@@ -178,7 +178,8 @@ class _Simulator:
         if finish is None:
             waiting = ExecutionStatus.RUNNING if self._stopped else ExecutionStatus.WAITING
             finish = Finish(waiting)
-        for step in self._steps:
+        count = len(self._state.program.plan.steps)
+        for step in self._steps[:count]:
             if not step.order:
                 self._order += 1
                 step.order = self._order
@@ -189,7 +190,7 @@ class _Simulator:
                 )
         return Simulation(
             status=finish.status,
-            steps=self._steps,
+            steps=self._steps[:count] + tuple(one for one in self._steps[count:] if one.is_taken),
             output=finish.output,
             error=finish.error,
             duration_ms=self._now,
@@ -431,6 +432,8 @@ class _Simulator:
             self._started(step)
         elif isinstance(step, int) and command.kind is EventKind.STEP_SKIPPED:
             self._place(step, str(data.get("reason", "")))
+        elif isinstance(step, int) and command.kind is EventKind.STEP_COMPENSATED:
+            self._steps[step].status = StepStatus.COMPENSATED
         elif isinstance(step, int) and command.kind is EventKind.STEP_COMPLETED:
             self._chosen(step, data)
         about = {name: one for name, one in data.items() if name not in {"step", "key", "item"}}
@@ -450,8 +453,11 @@ class _Simulator:
         shown.status = StepStatus.RUNNING
         if shown.started_ms is None:
             shown.started_ms = self._now
-            has_condition = shown.condition is not None
-            self._place(step, "its condition holds" if has_condition else None)
+            reason = None if shown.condition is None else "its condition holds"
+            undoes = self._state.program.steps[step].plan.undoes
+            if undoes is not None:
+                reason = f"the execution ends badly, so {self._state.key(undoes)!r} is undone"
+            self._place(step, reason)
 
     def _place(self, step: int, reason: str | None) -> None:
         """The next one in the order of what happened, and why it did."""

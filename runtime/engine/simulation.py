@@ -93,7 +93,7 @@ class SimulatedStep:
     """What became of one step; times are milliseconds since the execution began.
 
     Of a map `items` is how many it goes over, `failed_items` how many of them failed for good; the input is that of the
-    first one, and `attempts` are the most that one of them took.
+    first one, and `attempts` are the most that one of them took. What undoes steps stands behind them, if it was begun.
     """
 
     key: str
@@ -177,8 +177,6 @@ def undecided(plan: Plan) -> list[tuple[str, str]]:
     for step in plan.steps:
         written = step.canonical if isinstance(step.canonical, dict) else {}
         on_error = written.get("on_error")
-        if "compensate" in written:
-            found.append((step.key, "compensate"))
         if isinstance(on_error, dict) and "output" in on_error:
             found.append((step.key, "on_error.output"))
         if isinstance(written.get("on_expiry"), dict):

@@ -26,6 +26,7 @@ OPEN: Final = (
     ExecutionState.WAITING,
     ExecutionState.PAUSED,
     ExecutionState.CANCELLING,
+    ExecutionState.COMPENSATING,
 )
 _BADLY: Final = (
     ExecutionState.FAILED,

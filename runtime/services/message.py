@@ -14,7 +14,7 @@ import orjson
 from runtime.model.blob import MARK, goes_out
 from runtime.model.checkpoint import InboxKind
 from runtime.model.errors import BadInput, InvalidState, MaestroError, PayloadTooLarge
-from runtime.model.execution import Execution, ExecutionStatus, WaitKind
+from runtime.model.execution import Execution, ExecutionState, ExecutionStatus, WaitKind
 from runtime.model.identity import Principal
 from runtime.model.values import Json
 from runtime.queue.keys import class_of
@@ -36,6 +36,8 @@ MAX_MESSAGES: Final = 10_000
 # The n-th message may have a part of this, so that all of them together stay something that a worker can take in.
 MESSAGE_BYTES: Final = 8 << 20
 SMALL_BYTES: Final = 1_024
+# What ends already is neither ended nor held up: half of it undone is worse than either.
+_NOT_WHILE_UNDOING: Final = frozenset({InboxKind.CANCEL, InboxKind.PAUSE, InboxKind.RESUME})
 
 
 class Messenger:
@@ -51,10 +53,22 @@ class Messenger:
         self._records = ExecutionRecords(shards)
 
     async def cancel(
-        self, who: Principal, id: UUID, *, reason: str | None = None, key: str | None = None
+        self,
+        who: Principal,
+        id: UUID,
+        *,
+        reason: str | None = None,
+        key: str | None = None,
+        compensate: bool = False,
     ) -> Execution:
-        """Ask an execution to stop; one that is asked already is left alone."""
-        return await self._ask(who, id, InboxKind.CANCEL, {"reason": reason}, key=key)
+        """Ask an execution to stop, and to undo (`compensate`) what it has done as far as its steps say how.
+
+        One that is asked already is left alone: how it ends was said the first time.
+        """
+        said: dict[str, Json] = {"reason": reason}
+        if compensate:
+            said["compensate"] = True
+        return await self._ask(who, id, InboxKind.CANCEL, said, key=key)
 
     async def pause(
         self, who: Principal, id: UUID, *, reason: str | None = None, key: str | None = None
@@ -87,6 +101,8 @@ class Messenger:
             body = [str(id), *said.values()]
             if await _is_known(connection, who, kind, key, body, id, shard=shard):
                 return before
+            if before.state is ExecutionState.COMPENSATING and kind in _NOT_WHILE_UNDOING:
+                raise _is_undone(id)
             if _is_asked(before, kind):
                 return before
             data: Json = {"actor": actor_json(who.actor), **said}
@@ -157,6 +173,14 @@ def _check_signal(name: str, payload: Json) -> None:
         raise not_storable(
             "payload", f"An object with the one key {MARK!r} can't be the payload of a signal."
         )
+
+
+def _is_undone(id: UUID) -> MaestroError:
+    return InvalidState(
+        f"The steps of the execution {id} are being undone: it is ending already, and goes on until each has had its "
+        "turn.",
+        reason="EXECUTION_COMPENSATING",
+    )
 
 
 def finished(id: UUID, status: ExecutionStatus | None) -> MaestroError:

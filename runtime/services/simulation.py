@@ -188,7 +188,7 @@ class SimulationService:
         found: dict[str, PastStep] = {}
         left = _PAST_BYTES
         for step in steps:
-            if step.status is not StepStatus.COMPLETED:
+            if step.status not in {StepStatus.COMPLETED, StepStatus.COMPENSATED}:
                 continue
             if isinstance(step.output, BlobRef):
                 left -= step.output.size

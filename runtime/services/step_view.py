@@ -476,7 +476,8 @@ def _status(
     was_stopped = rows and rows[-1].status is StepStatus.CANCELLED and not has_begun
     if status is StepStatus.PENDING and was_stopped:
         return StepStatus.CANCELLED  # Stopped; the execution ends when the other steps have.
-    if status is StepStatus.PENDING and index < len(state.pending) and is_ready(state, index):
+    is_undone = state.phase is Phase.UNDOING
+    if status is StepStatus.PENDING and not is_undone and is_ready(state, index):
         return StepStatus.READY
     return status
 

@@ -349,7 +349,7 @@ _STORED: Final[Mapping[ExecutionState, tuple[ExecutionStatus, ...]]] = {
     **{ExecutionState(status.name.lower()): (status,) for status in ExecutionStatus},
     ExecutionState.PAUSED: (ExecutionStatus.WAITING,),
     ExecutionState.CANCELLING: _ACTIVE,
-    ExecutionState.COMPENSATING: (),
+    ExecutionState.COMPENSATING: _ACTIVE,
 }
 
 
@@ -358,19 +358,20 @@ def _in_state(state: ExecutionState) -> ColumnElement[bool]:
     is_paused = and_(
         _is(ExecutionStatus.WAITING), _E.wait.is_not_distinct_from(int(WaitKind.PAUSED))
     )
-    is_calm = _E.cancel_requested.is_(False)
+    is_active = or_(*map(_is, _ACTIVE))
+    is_undone = _E.compensating.is_(True)
+    is_calm = and_(_E.cancel_requested.is_(False), ~is_undone)
     match state:
         case ExecutionState.PAUSED:
-            return is_paused
+            return and_(is_paused, ~is_undone)
         case ExecutionState.CANCELLING:
-            is_active = or_(*map(_is, _ACTIVE))
-            return and_(is_active, _E.cancel_requested.is_(True), ~is_paused)
+            return and_(is_active, _E.cancel_requested.is_(True), ~is_paused, ~is_undone)
         case ExecutionState.WAITING:
             return and_(_is(ExecutionStatus.WAITING), ~is_paused, is_calm)
         case ExecutionState.QUEUED | ExecutionState.RUNNING:
             return and_(_is(ExecutionStatus[state.name]), is_calm)
         case ExecutionState.COMPENSATING:
-            return false()
+            return and_(is_active, is_undone)
         case _:
             return _is(ExecutionStatus[state.name])
 

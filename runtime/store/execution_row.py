@@ -90,7 +90,8 @@ def _scheduled_for(row: Any) -> datetime | None:
 
 def _state(execution: Any) -> ExecutionState:
     row = execution.row
-    state = None if row["cancel_requested"] else _STATES.get(row["status"])
+    is_plain = not (row["cancel_requested"] or row["compensating"])
+    state = _STATES.get(row["status"]) if is_plain else None
     return state or _FULL_STATE.fget(execution)
 
 
@@ -108,6 +109,7 @@ class ExecutionRow(Execution):
     generation = _column("generation")
     priority = _column("priority")
     cancel_requested = _column("cancel_requested")
+    compensating = _column("compensating")
     region = _column("region")
     created_at = _column("created_at")
     wake_at = _column("wake_at")
@@ -130,7 +132,6 @@ class ExecutionRow(Execution):
     labels = _made(lambda row: dict(row["meta"].get("labels") or {}))
     scheduled_for = _made(_scheduled_for)
     at = property(lambda _self: None)
-    compensating = property(lambda _self: False)
     # Asked of every row of a page, so said by its columns where they are enough.
     state = property(_state)
     ended_at_the_first_go = property(

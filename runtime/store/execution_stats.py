@@ -31,6 +31,7 @@ _STATES: Final[Mapping[int, ExecutionState]] = {
     **{int(status): ExecutionState(status.name.lower()) for status in ExecutionStatus},
     8: ExecutionState.PAUSED,
     9: ExecutionState.CANCELLING,
+    10: ExecutionState.COMPENSATING,
 }
 
 

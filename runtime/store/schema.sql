@@ -120,6 +120,7 @@ create table execution_counts (
 ) with (fillfactor=70, autovacuum_vacuum_scale_factor=0.05, autovacuum_vacuum_insert_scale_factor=0.05);
 CREATE INDEX execution_counts_day ON maestro.execution_counts USING btree (day);
 CREATE INDEX execution_counts_open ON maestro.execution_counts USING btree (tenant_id, workflow_id) WHERE (state = ANY (ARRAY[0, 1, 3, 8, 9]));
+CREATE INDEX execution_counts_unended ON maestro.execution_counts USING btree (tenant_id, workflow_id) WHERE (state = ANY (ARRAY[0, 1, 3, 8, 9, 10]));
 alter table execution_counts enable row level security;
 
 create table execution_day_counts (
@@ -165,6 +166,7 @@ create table execution_events (
   data jsonb,
   constraint execution_events_pkey PRIMARY KEY (execution_id, seq, shard)
 ) partition by RANGE (execution_id);
+CREATE TRIGGER compensating AFTER INSERT ON maestro.execution_events FOR EACH ROW WHEN ((new.kind = ANY (ARRAY[11, 17]))) EXECUTE FUNCTION mc_note_compensating();
 alter table execution_events enable row level security;
 
 create table execution_inbox (
@@ -395,6 +397,7 @@ create table workflow_executions (
   input jsonb,
   output jsonb,
   error jsonb,
+  compensating boolean not null default false,
   constraint workflow_executions_pkey PRIMARY KEY (id, shard),
   constraint workflow_executions_check CHECK (((owner IS NOT NULL) = (status = 1)))
 ) partition by RANGE (id);
@@ -927,24 +930,24 @@ begin
     insert into maestro.execution_deltas (tenant_id, workflow_id, version_id, hour, day, state, slot, n, namespace)
       select e.tenant_id, e.workflow_id, e.version_id, date_bin('1 hour', e.created_at, '2000-01-01 00:00:00+00'),
              case when e.id >= v_lo and e.id < v_hi then v_today else maestro.mc_id_day(e.id) end,
-             maestro.mc_state(e.status, e.wait, e.cancel_requested), maestro.mc_duration_slot(e.status, e.started_at, e.finished_at),
+             maestro.mc_state(e.status, e.wait, e.cancel_requested, e.compensating), maestro.mc_duration_slot(e.status, e.started_at, e.finished_at),
              count(*), e.namespace
         from new_rows e group by 1, 2, 3, 4, 5, 6, 7, 9;
   elsif tg_op = 'UPDATE' then
     insert into maestro.execution_deltas (tenant_id, workflow_id, version_id, hour, day, state, slot, n, namespace)
       select e.tenant_id, e.workflow_id, e.version_id, date_bin('1 hour', e.created_at, '2000-01-01 00:00:00+00'),
              case when e.id >= v_lo and e.id < v_hi then v_today else maestro.mc_id_day(e.id) end,
-             maestro.mc_state(e.status, e.wait, e.cancel_requested), maestro.mc_duration_slot(e.status, e.started_at, e.finished_at),
+             maestro.mc_state(e.status, e.wait, e.cancel_requested, e.compensating), maestro.mc_duration_slot(e.status, e.started_at, e.finished_at),
              sum(e.sign), e.namespace
-        from (select o.tenant_id, o.workflow_id, o.version_id, o.created_at, o.id, o.status, o.wait, o.cancel_requested, o.started_at, o.finished_at, o.namespace, -1 as sign from old_rows o
+        from (select o.tenant_id, o.workflow_id, o.version_id, o.created_at, o.id, o.status, o.wait, o.cancel_requested, o.compensating, o.started_at, o.finished_at, o.namespace, -1 as sign from old_rows o
               union all
-              select w.tenant_id, w.workflow_id, w.version_id, w.created_at, w.id, w.status, w.wait, w.cancel_requested, w.started_at, w.finished_at, w.namespace, 1 from new_rows w) e
+              select w.tenant_id, w.workflow_id, w.version_id, w.created_at, w.id, w.status, w.wait, w.cancel_requested, w.compensating, w.started_at, w.finished_at, w.namespace, 1 from new_rows w) e
        group by 1, 2, 3, 4, 5, 6, 7, 9 having sum(e.sign) <> 0;
   else
     insert into maestro.execution_deltas (tenant_id, workflow_id, version_id, hour, day, state, slot, n, namespace)
       select e.tenant_id, e.workflow_id, e.version_id, date_bin('1 hour', e.created_at, '2000-01-01 00:00:00+00'),
              maestro.mc_id_day(e.id),
-             maestro.mc_state(e.status, e.wait, e.cancel_requested), maestro.mc_duration_slot(e.status, e.started_at, e.finished_at),
+             maestro.mc_state(e.status, e.wait, e.cancel_requested, e.compensating), maestro.mc_duration_slot(e.status, e.started_at, e.finished_at),
              -count(*), e.namespace
         from old_rows e group by 1, 2, 3, 4, 5, 6, 7, 9;
   end if;
@@ -959,7 +962,7 @@ CREATE OR REPLACE FUNCTION maestro.mc_counts_of(p_executions text, p_steps text,
 AS $function$
 begin
   return query execute format('select e.tenant_id, e.workflow_id, e.version_id, date_bin(''1 hour'', e.created_at, ''2000-01-01 00:00:00+00''), '
-    'maestro.mc_id_day(e.id), maestro.mc_state(e.status, e.wait, e.cancel_requested), '
+    'maestro.mc_id_day(e.id), maestro.mc_state(e.status, e.wait, e.cancel_requested, e.compensating), '
     'maestro.mc_duration_slot(e.status, e.started_at, e.finished_at), ($2 * count(*))::int, e.namespace, null::text, null::numeric '
     'from %s e where $1 is null or e.id = any ($1) group by 1, 2, 3, 4, 5, 6, 7, 9', p_executions) using p_ids, p_sign;
   return query execute format('select e.tenant_id, e.workflow_id, e.version_id, date_bin(''1 hour'', e.created_at, ''2000-01-01 00:00:00+00''), '
@@ -1654,12 +1657,12 @@ begin
   days as (
     insert into execution_day_counts as c (tenant_id, workflow_id, created_on, state, slot, namespace, version_id, day, currency, n, amount)
       select s.tenant_id, s.workflow, (s.hour at time zone 'UTC')::date, s.state, s.slot, s.namespace, s.version, s.day, s.currency, sum(s.n), sum(s.amount)
-        from summed s where s.state not in (0, 1, 3, 8, 9) group by 1, 2, 3, 4, 5, 6, 7, 8, 9
+        from summed s where s.state not in (0, 1, 3, 8, 9, 10) group by 1, 2, 3, 4, 5, 6, 7, 8, 9
     on conflict (tenant_id, workflow_id, namespace, created_on, state, slot, version_id, day, currency) do update
       set n = c.n + excluded.n, amount = c.amount + excluded.amount)
   select count(*) into v_gone from gone;
   if v_gone > 0 then
-    delete from execution_counts c where c.state in (0, 1, 3, 8, 9) and c.n = 0;
+    delete from execution_counts c where c.state in (0, 1, 3, 8, 9, 10) and c.n = 0;
   end if;
   return v_gone;
 end $function$;
@@ -1884,6 +1887,17 @@ begin
     insert into retention_changes (day, execution_id)
       values (tg_argv[0]::date, case when tg_op = 'DELETE' then old.execution_id else new.execution_id end);
   end if;
+  return null;
+end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_note_compensating()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET enable_seqscan TO 'off'
+AS $function$
+begin
+  update maestro.workflow_executions e set compensating = (new.kind = 17)
+   where e.shard = new.shard and e.id = new.execution_id and e.compensating is distinct from (new.kind = 17);
   return null;
 end $function$;
 
@@ -2203,6 +2217,12 @@ CREATE OR REPLACE FUNCTION maestro.mc_state(p_status smallint, p_wait smallint, 
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 AS $function$ select case when p_status = 3 and p_wait = 5 then 8 when p_cancel and p_status in (0, 1, 3) then 9 else p_status end::smallint $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_state(p_status smallint, p_wait smallint, p_cancel boolean, p_compensating boolean)
+ RETURNS smallint
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$ select case when p_compensating and p_status in (0, 1, 3) then 10 when p_status = 3 and p_wait = 5 then 8 when p_cancel and p_status in (0, 1, 3) then 9 else p_status end::smallint $function$;
 
 CREATE OR REPLACE FUNCTION maestro.mc_sweep_workers(p_shard smallint)
  RETURNS integer
@@ -2592,6 +2612,8 @@ grant execute on function mc_slot(p_id uuid) to mc_engine;
 grant execute on function mc_source_digest(p_source text) to mc_api;
 grant execute on function mc_state(p_status smallint, p_wait smallint, p_cancel boolean) to mc_api;
 grant execute on function mc_state(p_status smallint, p_wait smallint, p_cancel boolean) to mc_engine;
+grant execute on function mc_state(p_status smallint, p_wait smallint, p_cancel boolean, p_compensating boolean) to mc_api;
+grant execute on function mc_state(p_status smallint, p_wait smallint, p_cancel boolean, p_compensating boolean) to mc_engine;
 grant execute on function mc_sweep_workers(p_shard smallint) to mc_engine;
 grant execute on function mc_takeover(p_shard smallint, p_me bigint, p_epoch bigint, p_limit integer) to mc_engine;
 grant execute on function mc_takeover_2(p_shard smallint, p_me bigint, p_epoch bigint, p_limit integer) to mc_engine;

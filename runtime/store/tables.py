@@ -108,6 +108,7 @@ workflow_executions: Final = Table(
     _column("input", JSONB, null=True),
     _column("output", JSONB, null=True),
     _column("error", JSONB, null=True),
+    _column("compensating", BOOLEAN),
 )
 
 execution_labels: Final = Table(

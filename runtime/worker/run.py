@@ -340,7 +340,9 @@ class Run:
 
     def _seal(self) -> None:
         closing = self._closing
-        clears = self.clears_takeovers and any(map(_is_progress, self._steps))
+        # What begins to be undone is marked in its row by the database: that is locked in the order of families.
+        is_marked = any(event.kind == EventKind.EXECUTION_COMPENSATING for event in self._events)
+        clears = is_marked or (self.clears_takeovers and any(map(_is_progress, self._steps)))
         checkpoint = Checkpoint(
             execution_id=self.owned.id,
             steps=tuple(self._steps),

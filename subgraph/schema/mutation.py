@@ -223,7 +223,8 @@ class Mutation:
         return await EnqueueExecutionsPayload.answer(work())
 
     @strawberry.mutation(
-        description="Ask an execution to stop. It shows CANCELLING until its owner has let go.",
+        description="Ask an execution to stop. It shows CANCELLING until its owner has let go, then COMPENSATING while "
+        "its steps are undone, if that is asked for. Cancelling what is cancelled changes nothing.",
         directives=access("Mutation.cancelExecution"),
     )
     async def cancel_execution(
@@ -238,6 +239,7 @@ class Mutation:
                 id=input.execution_id,
                 reason=input.reason,
                 idempotency_key=input.idempotency_key,
+                compensate=input.compensate,
             )
         )
 

@@ -43,6 +43,7 @@ class ExecutionStats:
     waiting: int = _count(ExecutionState.WAITING, _NOW, "are WAITING now")
     paused: int = _count(ExecutionState.PAUSED, _NOW, "are PAUSED now")
     cancelling: int = _count(ExecutionState.CANCELLING, _NOW, "are CANCELLING now")
+    compensating: int = _count(ExecutionState.COMPENSATING, _NOW, "are COMPENSATING now")
     completed: int = _count(ExecutionState.COMPLETED, _RANGE, "are COMPLETED")
     failed: int = _count(ExecutionState.FAILED, _RANGE, "are FAILED")
     cancelled: int = _count(ExecutionState.CANCELLED, _RANGE, "are CANCELLED")

@@ -232,6 +232,16 @@ class StepExecution(Node):
         return child
 
     @strawberry.field(
+        description="What undoes it, with attempts, input, output and error of its own; null until that is decided, "
+        "and of a step that does not say how it is undone. Its key is that of the step with `:compensate` behind it.",
+        directives=access("StepExecution.compensation"),
+    )
+    def compensation(self) -> Self | None:
+        """What undoes it."""
+        undoes = self.record.compensation
+        return None if undoes is None else show(undoes)
+
+    @strawberry.field(
         description="What it was called with, derived exactly from the plan and what came before, secrets "
         "masked: `inputHash` proves it. Null before it was ready, and over 1 MiB.",
         directives=access("StepExecution.input"),

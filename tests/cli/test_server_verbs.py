@@ -290,6 +290,21 @@ async def test_waiting_ends_with_the_timeout_and_the_execution_goes_on(dev, publ
     assert (await dev.run("cancel", key)).code == 0
 
 
+async def test_a_cancel_that_is_asked_to_undoes_what_was_done(dev, publish):
+    name = await publish(
+        "name: {name}\nversion: 1.0.0\nsteps: [{{id: a, uses: core.noop@1, compensate: {{uses: core.noop@1}}}},"
+        " {{id: b, type: wait, depends_on: [a], signal: never}}]"
+    )
+    done = await dev.run("execute", name, "--wait", "--timeout", "1s")
+    key = done.stdout.split()[0]
+
+    assert (await dev.run("cancel", key, "--compensate")).code == 0
+    assert (await dev.run("executions", "watch", key, "-q")).code == 9
+    shown = json.loads((await dev.run("executions", "get", key, "-o", "json")).stdout)
+    assert shown["steps"][0]["status"] == "compensated"
+    assert shown["steps"][0]["compensation"]["status"] == "completed"
+
+
 async def test_two_executions_are_compared(dev, publish):
     name = await publish()
     two, three = [

@@ -56,6 +56,9 @@ FOUND_AT = {
     "tags_unsaid": 24,
     "takeover_at_once": 1,
     "timer_restarted": 1,
+    "undone_forward": 5,
+    "undone_kept": 673,
+    "undone_twice": 5,
     "unread_untold": 13,
 }
 SEARCHED = 300

@@ -16,6 +16,7 @@ _OVER = frozenset(
         StepStatus.SKIPPED,
         StepStatus.CANCELLED,
         StepStatus.TIMED_OUT,
+        StepStatus.COMPENSATED,
     }
 )
 _OPEN = frozenset({StepStatus.PENDING, StepStatus.READY, StepStatus.WAITING, StepStatus.RETRYING})
@@ -79,7 +80,7 @@ def _problem(
 
 
 def _is_open(status: StepStatus) -> bool:
-    return status not in {StepStatus.COMPLETED, StepStatus.SKIPPED}
+    return status not in {StepStatus.COMPLETED, StepStatus.SKIPPED, StepStatus.COMPENSATED}
 
 
 def _since_retry(events: Sequence[ExecutionEvent]) -> list[EventKind]:

@@ -11,6 +11,7 @@ from runtime.model.checkpoint import InboxKind
 from tests.simulator.children import BELOW, has_children
 from tests.simulator.program import Program, draw_program
 from tests.simulator.server import CALM, Weather
+from tests.simulator.undoing import undoes_in
 
 KILL, PAUSE, STOP, RESTART, FORGET = "kill", "pause", "stop", "restart", "forget"
 CANCEL, RETRY, SIGNAL, HOLD, RELEASE = "cancel", "retry", "signal", "hold", "release"
@@ -75,6 +76,7 @@ def draw_fate(seed: int) -> Fate:
                 [
                     *(_draw_blow(random, heal_at, _ACTIONS) for _ in range(random.randint(0, 6))),
                     *(_draw_blow(random, heal_at, _WORDS) for _ in range(random.randint(0, 8))),
+                    *_retries(seed, heal_at),
                 ],
                 key=lambda blow: blow.at,
             )
@@ -84,6 +86,13 @@ def draw_fate(seed: int) -> Fate:
         strike=random.choice((0.0, 0.05, 0.2)) if stormy else 0.0,
         heal_at=heal_at,
     )
+
+
+def _retries(seed: int, heal_at: float) -> list[Blow]:
+    """Where steps are undone, what ended so is tried again, some more often than elsewhere."""
+    random = Random(f"retries {seed}")
+    count = random.randint(0, 3) if undoes_in(seed) else 0
+    return [_draw_blow(random, heal_at, (RETRY,)) for _ in range(count)]
 
 
 def _below(seed: int) -> tuple[Program, ...]:

@@ -26,6 +26,7 @@ from tests.simulator.model import Commit, Execution, Model
 from tests.simulator.past import differences, view
 from tests.simulator.program import Program
 from tests.simulator.replayed import record_of, replay
+from tests.simulator.undoing import UndoJudge, counting, renewed_since
 from tests.simulator.waits import WaitJudge
 from tests.simulator.world import World
 
@@ -109,7 +110,9 @@ class Judge:
             # Messages are acted on in their order: one that was sent before may bring the end before.
             earlier = {kind for n, (kind, _) in e.messages.items() if n < e.inbox}
             is_first = earlier <= {InboxKind.CANCEL, InboxKind.PAUSE}
-            if e.status == Status.QUEUED and is_first and not self.waits_of(e).is_ending():
+            waits = self.waits_of(e)
+            is_over = waits.is_ending() or waits.is_undone()
+            if e.status == Status.QUEUED and is_first and not is_over:
                 self.must_cancel.add((e.id, e.generation))
         self._seen[e.id] = (e.status, e.epoch, e.generation, max(e.events))
         if e.status in FINAL and e.id not in self.ends:
@@ -123,7 +126,7 @@ class Judge:
 
     def waits_of(self, e: Execution) -> WaitJudge:
         """The judge of its waits, signals and pauses."""
-        return WaitJudge(e, self.programs[e.version].steps, self.heal_at, self.say)
+        return WaitJudge(e, self.programs[e.version].every, self.heal_at, self.say)
 
     def _nobody_waits(self, commit: Commit) -> None:
         """What is born owned has overtaken nobody."""
@@ -149,7 +152,7 @@ class Judge:
 
     def _records(self, e: Execution) -> None:
         """Every outcome says what went in, what ran and what came out; one that stayed in doubt what went in."""
-        steps = self.programs[e.version].steps
+        steps = self.programs[e.version].every
         for (step, item, _, attempt), (status, ended, result) in e.steps.items():
             if ended == inf or status not in {StepStatus.COMPLETED, StepStatus.IN_DOUBT}:
                 continue
@@ -236,8 +239,8 @@ class Judge:
                 self.say(f"I4: {step} {item} of {e.id} completed {count} times in {generation}")
             elif (
                 count
-                and self.programs[e.version].steps[step].calls
-                and (item >= 0 or self.programs[e.version].steps[step].many is None)
+                and self.programs[e.version].every[step].calls
+                and (item >= 0 or self.programs[e.version].every[step].many is None)
                 and not self.world.calls[key_of(e.id, step, item, generation)]
             ):
                 self.say(f"step {step} of {e.id} completed and was never called")
@@ -254,7 +257,7 @@ class Judge:
     def compare(self, run: Run, me: int) -> None:
         """I6: what is in memory and what its rows say, when nothing is under way between them."""
         e, state = self.model.executions[run.owned.id], run.state
-        is_comparable = state.phase in {Phase.GOING, Phase.STOPPING}
+        is_comparable = state.phase in {Phase.GOING, Phase.STOPPING, Phase.UNDOING}
         if e.owner != me or not run.is_quiet or run.is_over or not is_comparable:
             return
         if state.edge_visits > sum(map(len, state.program.plan.successors)):
@@ -298,6 +301,7 @@ class Judge:
             if e.status not in FINAL:
                 self.say(f"I7: {one} is {Status(e.status).name} for ever")
             else:
+                UndoJudge(e, self.programs[e.version].steps, self._excused, self.say).look()
                 self._as_expected(e)
 
     def _as_expected(self, e: Execution) -> None:
@@ -309,7 +313,8 @@ class Judge:
             step: replace(self.ends[one], output=self._value(e, self.ends[one].output))
             for step, one in started(e).items()
         }
-        expected = program.expect(generation, kept, ended, _seen(e), self._done(e), children)
+        seen = _seen(e, program)
+        expected = program.expect(generation, kept, ended, seen, self._done(e), children)
         status = Status(e.status)
         if status is Status.CANCELLED and e.id in self.cancelled:
             return
@@ -329,7 +334,10 @@ class Judge:
         ends = kept | {
             key[0]: word
             for key, found in e.steps.items()
-            if key[2] == generation and key[1] < 0 and (word := _word(found)) is not None
+            if key[2] == generation
+            and key[1] < 0
+            and key[0] < len(program.steps)
+            and (word := _word(found)) is not None
         }
         if ends != expected.ends:
             self.say(f"end: the steps of {e.id} ended {ends}, expected {expected.ends}")
@@ -352,22 +360,22 @@ class Judge:
             return value
         return orjson.loads(self.blobs.blobs[BlobKey.of(e.tenant, e.id, ref.digest)])
 
-    @staticmethod
-    def _kept(e: Execution) -> dict[int, str]:
+    def _kept(self, e: Execution) -> dict[int, str]:
         """Good ends of earlier generations that still count."""
-        first = _first(e)
+        counts = counting(e, self.programs[e.version].steps)[-1]
         return {
             key[0]: word
             for key, found in e.steps.items()
-            if first <= key[2] < e.generation and key[1] < 0 and (word := _word(found)) is not None
+            if counts.get(key[0]) == key[2] and key[1] < 0 and (word := _word(found)) is not None
         }
 
-    @staticmethod
-    def _done(e: Execution) -> dict[int, set[int]]:
+    def _done(self, e: Execution) -> dict[int, set[int]]:
         """The items that earlier generations have completed."""
         first, found = _first(e), dict[int, set[int]]()
+        since = renewed_since(e, self.programs[e.version].steps)
         for (step, item, generation, _), (status, _, _) in e.steps.items():
-            if item >= 0 and status == COMPLETED and first <= generation < e.generation:
+            oldest = max(first, since.get(step, 0))
+            if item >= 0 and status == COMPLETED and oldest <= generation < e.generation:
                 found.setdefault(step, set()).add(item)
         return found
 
@@ -386,14 +394,19 @@ def _word(row: Any) -> str | None:
     return "handled" if result.get("handled") else _WORDS.get(status)
 
 
-def _seen(e: Execution) -> dict[int, list[int]]:
-    """What joins saw that began early, since the last retry from the start."""
+def _seen(e: Execution, program: Program) -> dict[int, list[int]]:
+    """What joins saw that began early, since the last retry from the start; of those that have not begun anew since."""
     found: dict[int, list[int]] = {}
+    since, generation = renewed_since(e, program.steps), 0
     for mark in marks(e):
-        if mark.kind == EventKind.STEP_JOINED and isinstance(mark.data, dict):
+        if not isinstance(mark.data, dict):
+            continue
+        if mark.kind == EventKind.STEP_JOINED:
             found[int(str(mark.data["step"]))] = list(mark.data["seen"])  # type: ignore[arg-type]
-        elif mark.kind == EventKind.EXECUTION_RETRIED and isinstance(mark.data, dict):
-            found = found if mark.data.get("from_failed_step", True) else {}
+        elif mark.kind == EventKind.EXECUTION_RETRIED:
+            generation += 1
+            is_kept = mark.data.get("from_failed_step", True)
+            found = {n: seen for n, seen in found.items() if is_kept and since.get(n) != generation}
     return found
 
 

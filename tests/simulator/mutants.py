@@ -13,7 +13,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from runtime.engine import advance as core
-from runtime.engine import ending, gateway, items, replay, replay_items
+from runtime.engine import ending, gateway, items, replay, replay_items, undoing
 from runtime.engine import marks as read_marks
 from runtime.engine.command import Command, JoinItems, RunStep, ScheduleRetry
 from runtime.engine.doubt import Course, Doubt
@@ -22,6 +22,7 @@ from runtime.engine.event import DoubtJudged
 from runtime.engine.fan import Item
 from runtime.engine.replay import _STOPS, Rebuilt
 from runtime.engine.replay import rebuild as _rebuild
+from runtime.engine.undoing import Renewed
 from runtime.model.checkpoint import FlushOutcome, FlushResult, StepRecord
 from runtime.model.event import EventKind
 from runtime.model.execution import StepStatus, Verdict
@@ -53,6 +54,7 @@ _taken = gateway._taken
 _feed, _end_item, _restore_item = items._feed, ending.end_item, replay_items._restore_item
 _page = Joins._page
 _waiting_data = waiting.waiting_data
+_begin_undoing, _restore = undoing.begin_undoing, replay._restore
 
 
 def _early(run: Run, commands: list[Command], **more: Any) -> list[Action]:
@@ -142,7 +144,7 @@ def _greedy(state: Any, step: int, gateway: Any) -> Any:
     return _taken(state, step, replace(gateway, is_inclusive=True))
 
 
-def _nothing_joined(_marks: Any) -> Iterator[Any]:
+def _nothing_joined(_marks: Any, _renewed: Any) -> Iterator[Any]:
     return iter(())
 
 
@@ -199,6 +201,20 @@ def _childless(_marks: Any) -> dict[int, Any]:
 
 def _untold(state: Any, _reason: str, _out: list[Command]) -> None:
     state.children.clear()
+
+
+def _forward(state: Any, ending: Any, out: list[Command]) -> bool:
+    state.completed.reverse()
+    return _begin_undoing(state, ending, out)
+
+
+def _undoes_again(state: Any, row: StepRecord, due: Any) -> None:
+    if row.step < len(state.pending):
+        _restore(state, row, due)
+
+
+def _nothing_renewed(_marks: Any) -> Any:
+    return Renewed({}, set())
 
 
 IN_CODE: Final[dict[str, tuple[str, Any, str, Any]]] = {
@@ -327,6 +343,24 @@ IN_CODE: Final[dict[str, tuple[str, Any, str, Any]]] = {
         waiting,
         "waiting_data",
         _tagless,
+    ),
+    "undone_forward": (
+        "steps are undone in the order in which they ended",
+        core,
+        "begin_undoing",
+        _forward,
+    ),
+    "undone_twice": (
+        "a takeover forgets what was undone: it is undone again",
+        replay,
+        "_restore",
+        _undoes_again,
+    ),
+    "undone_kept": (
+        "a retry takes what was undone for done",
+        replay,
+        "renewed_by",
+        _nothing_renewed,
     ),
     "deaf_replay": (
         "a takeover does not read that a cancel was taken in, or that the deadline was reached",

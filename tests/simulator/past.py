@@ -95,7 +95,9 @@ def _of_steps(
     statuses = at.step_statuses(program.plan)
     of_steps = [one for one in events if _is_of_step(one)]
     steps = steps_of(record, program, None, "t", rows, of_steps)
-    found = unexplained(steps, of_steps, record.status, START)
+    undoes = tuple(step.compensation for step in steps if step.compensation is not None)
+    found = unexplained(steps + undoes, of_steps, record.status, START)
+    found += _of_undoing(undoes, at)
     found += _by_rows_alone(record, program, rows, steps)
     for step, status in zip(steps, statuses, strict=True):
         told = at.steps.get((step.index, -1))
@@ -105,6 +107,16 @@ def _of_steps(
             error = None if step.error is None else (step.error.type, step.error.message)
             if (told.attempt, _words(told.error)) != (step.attempt, error):
                 found.append(f"step {step.index} ended as {told}, not as {step}")
+    return found
+
+
+def _of_undoing(undoes: tuple[StepExecution, ...], at: ExecutionAt) -> list[str]:
+    """What undoes steps is shown as the events tell it; what they do not tell of has not begun."""
+    found = []
+    for step in undoes:
+        told = at.steps.get((step.index, -1), _NEW)
+        if told.status is not step.status:
+            found.append(f"step {step.key} was {told.status.name}, not {step.status.name}")
     return found
 
 
@@ -125,7 +137,7 @@ def _by_rows_alone(
     # As the statement `settled` chooses them.
     is_settled = (
         record.ended_at_the_first_go
-        and sorted(row.step for row in rows) == list(range(len(program.steps)))
+        and sorted(row.step for row in rows) == list(range(len(program.plan.steps)))
         and all(row.status in _WELL and not row.is_open and not row.generation for row in rows)
     )
     if is_settled:

@@ -22,6 +22,7 @@ from tests.simulator.routes import (
     with_ways,
 )
 from tests.simulator.tags import with_tags
+from tests.simulator.undoing import with_undoing
 from tests.simulator.waits import Wait, draw_wait
 from tests.support.plans import plan_of
 
@@ -63,6 +64,8 @@ class Step:
     # The version that it starts as a child.
     child: UUID | None = None
     tags: tuple[str, ...] = ()
+    # What undoes it, which needs it.
+    undo: Step | None = None
 
     @property
     def calls(self) -> bool:
@@ -111,6 +114,11 @@ class Program:
     max_parallel: int | None
 
     @property
+    def every(self) -> tuple[Step, ...]:
+        """The steps, and behind them what undoes some of them, as the plan numbers them."""
+        return self.steps + tuple(step.undo for step in self.steps if step.undo is not None)
+
+    @property
     def plan(self) -> Plan:
         name = "s{}".format
         return plan_of(
@@ -129,6 +137,14 @@ class Program:
             outputs={"all": [f"{{{{ steps.s{i}.output }}}}" for i in range(len(self.steps))]},
             max_parallel_steps=self.max_parallel,
             routes=routes_of(self.steps),
+            compensate={
+                name(i): {
+                    "retry": _policy(step.undo),
+                    **self._calls(len(self.steps) + i, step.undo),
+                }
+                for i, step in enumerate(self.steps)
+                if step.undo is not None
+            },
         )
 
     def _calls(self, index: int, step: Step) -> dict[str, Any]:
@@ -276,6 +292,7 @@ def draw_program(random: Random, version: UUID, seed: int = 0) -> Program:
     one = seed + 3 if version in BELOW else seed
     drawn = with_children(with_maps(with_ways(tuple(steps), one), one), seed, version)
     drawn = with_tags(drawn, seed)
+    drawn = with_undoing(drawn, seed, _draw_undo)
     return Program(version, drawn, random.choice((None, None, 1, 2)))
 
 
@@ -294,6 +311,11 @@ def _draw_step(random: Random, needs: tuple[int, ...]) -> Step:
         in_doubt=random.choice(tuple(InDoubt)),
         wait=draw_wait(random),
     )
+
+
+def _draw_undo(random: Random, uses: str) -> Step:
+    scripts = (_draw_script(random, uses, 0.35), _draw_script(random, uses, 0.2), Script())
+    return Step((), uses, None, random.choice((1, 2, 3)), random.choice((10, 300, 6_000)), scripts)
 
 
 def _draw_script(random: Random, uses: str, trouble: float) -> Script:

@@ -56,6 +56,7 @@ from tests.simulator.model import Commit
 from tests.simulator.mutants import mutated
 from tests.simulator.server import CALM, Server, SimDatabase
 from tests.simulator.tags import ALL, has_tags, tags_of
+from tests.simulator.undoing import undoes_in
 from tests.simulator.waits import NAMES, people_could
 from tests.simulator.world import REGISTRY, Current, World
 
@@ -66,7 +67,11 @@ _METRICS: Final = Metrics()
 _TRACING: Final = Tracing(service="simulator")
 _SECRETS: Final = FileSecrets(Path("/nowhere/secrets.yaml"))
 _MOST_STRIKES: Final = 8
-_STOPS: Final = {EventKind.EXECUTION_CANCEL_REQUESTED, EventKind.EXECUTION_DEADLINE_REACHED}
+_STOPS: Final = {
+    EventKind.EXECUTION_CANCEL_REQUESTED,
+    EventKind.EXECUTION_DEADLINE_REACHED,
+    EventKind.EXECUTION_COMPENSATING,
+}
 _DOOR_SECONDS: Final = 12.0
 _DEFECTS: Final = frozenset({"worker_defect", "execution_stuck", "execution_defect"})
 
@@ -435,6 +440,8 @@ class Simulation:
     def _said(self, kind: InboxKind, name: str = "") -> dict[str, Any]:
         """What a message says; every signal has a payload of its own."""
         self._told += 1
+        if kind is InboxKind.CANCEL and undoes_in(self.seed) and self._told % 2:
+            return {"actor": None, "reason": "simulated", "compensate": True}
         if kind is not InboxKind.SIGNAL:
             return {"actor": None, "reason": "simulated"}
         named = name or self.loop.random.choice(NAMES)
@@ -522,7 +529,7 @@ class Simulation:
                 self._strike(who)
 
     def _is_stopping(self, one: UUID) -> bool:
-        """One more of the worst moments: a cancel or a deadline is recorded, and steps still run."""
+        """One more of the worst moments: a cancel or a deadline is recorded and steps still run, or are undone."""
         e = self.model.executions[one]
         return e.status == ExecutionStatus.RUNNING and any(
             kind in _STOPS for kind, _ in e.events.values()

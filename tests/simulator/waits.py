@@ -86,7 +86,8 @@ class WaitJudge:
         self._pauses()
         self._timers()
         self._signals()
-        if self._e.status == _WAITING and self._e.wait != _PAUSED and not self.is_ending():
+        is_over = self.is_ending() or self.is_undone()
+        if self._e.status == _WAITING and self._e.wait != _PAUSED and not is_over:
             self._slept_through()
 
     def outputs(self) -> dict[int, int | None]:
@@ -115,6 +116,10 @@ class WaitJudge:
             kind is Kind.CHILD_STARTED and data["step"] not in ended for _, kind, data in log
         )
 
+    def is_undone(self) -> bool:
+        """Its steps are being undone: nothing is waited for but that."""
+        return any(kind is Kind.EXECUTION_COMPENSATING for _, kind, _ in self._since_retry())
+
     def has_timed_out(self) -> bool:
         """Whether a wait may have failed: its signal had a timeout and no default, and it was over."""
         return any(
@@ -142,6 +147,8 @@ class WaitJudge:
     def _pauses(self) -> None:
         is_paused = False
         for n, kind, _ in self._log:
+            # No pause holds up what undoes steps.
+            is_paused &= kind is not Kind.EXECUTION_COMPENSATING
             if kind is Kind.EXECUTION_PAUSED:
                 if is_paused:
                     self._say(f"pause: {self._e.id} was paused twice ({n})")

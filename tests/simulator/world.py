@@ -63,7 +63,7 @@ class World:
         """How this call ends, after a look at whether it may be made at all."""
         execution = self.model.executions[context.execution_id]
         program = self.programs[execution.version]
-        step = program.steps[context.step]
+        step = program.every[context.step]
         item = context.item
         key = key_of(context.execution_id, context.step, item, context.generation)
         if context.idempotency_key != key:
@@ -137,7 +137,7 @@ class World:
 
     def seconds(self, context: StepContext) -> float:
         program = self.programs[self.model.executions[context.execution_id].version]
-        return program.steps[context.step].script(context.generation, context.item).seconds
+        return program.every[context.step].script(context.generation, context.item).seconds
 
 
 class Current:

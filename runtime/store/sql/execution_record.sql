@@ -3,7 +3,7 @@
 -- name: get_many
 -- Safe: probes of the primary key; the id range prunes the days; callers bound the number of ids.
 select id, tenant_id, workflow_id, version_id, status, wait, generation, namespace, region, deadline, meta, priority, owner,
-       wake_at, cancel_requested, created_at, started_at, finished_at, input, output, error
+       wake_at, cancel_requested, compensating, created_at, started_at, finished_at, input, output, error
   from workflow_executions where tenant_id = $1 and id between $3 and $4 and id = any ($2);
 
 -- name: status

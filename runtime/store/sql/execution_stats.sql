@@ -9,17 +9,17 @@ select x.state, x.slot, x.currency, sum(x.n)::bigint as n, sum(x.amount) filter 
    where c.tenant_id = $1 and c.workflow_id = '00000000-0000-0000-0000-000000000000' and c.namespace = any ($3) and c.created_on >= $4 and c.created_on < $5
   union all
   select c.state, c.slot, c.currency, $8 * c.n, $8 * c.amount from execution_counts c
-   where c.tenant_id = $1 and c.workflow_id = '00000000-0000-0000-0000-000000000000' and c.namespace = any ($3) and c.hour >= $6 and c.hour < $7 and c.state not in (0, 1, 3, 8, 9)
+   where c.tenant_id = $1 and c.workflow_id = '00000000-0000-0000-0000-000000000000' and c.namespace = any ($3) and c.hour >= $6 and c.hour < $7 and c.state not in (0, 1, 3, 8, 9, 10)
   union all
   select c.state, c.slot, c.currency, $11 * c.n, $11 * c.amount from execution_counts c
-   where c.tenant_id = $1 and c.workflow_id = '00000000-0000-0000-0000-000000000000' and c.namespace = any ($3) and c.hour >= $9 and c.hour < $10 and c.state not in (0, 1, 3, 8, 9)
+   where c.tenant_id = $1 and c.workflow_id = '00000000-0000-0000-0000-000000000000' and c.namespace = any ($3) and c.hour >= $9 and c.hour < $10 and c.state not in (0, 1, 3, 8, 9, 10)
   union all
   select c.state, c.slot, c.currency, c.n, c.amount from execution_counts c
-   where c.tenant_id = $1 and c.workflow_id = '00000000-0000-0000-0000-000000000000' and c.namespace = any ($3) and c.state in (0, 1, 3, 8, 9)
+   where c.tenant_id = $1 and c.workflow_id = '00000000-0000-0000-0000-000000000000' and c.namespace = any ($3) and c.state in (0, 1, 3, 8, 9, 10)
   union all
   select d.state, d.slot, coalesce(d.currency, ''), d.n, coalesce(d.amount, 0) from execution_deltas d
    where d.tenant_id = $1 and ($2::text[] is null or d.namespace = any ($2))
-     and (d.state in (0, 1, 3, 8, 9) or d.hour >= $12 and d.hour < $13)) x
+     and (d.state in (0, 1, 3, 8, 9, 10) or d.hour >= $12 and d.hour < $13)) x
  group by x.state, x.slot, x.currency;
 
 -- name: counts_of
@@ -31,20 +31,20 @@ select x.state, x.slot, x.currency, sum(x.n)::bigint as n, sum(x.amount) filter 
   union all
   select c.state, c.slot, c.currency, $9 * c.n, $9 * c.amount from execution_counts c
    where c.tenant_id = $1 and c.workflow_id = any ($2)
-     and ($3::uuid[] is null or c.version_id = any ($3)) and ($4::text[] is null or c.namespace = any ($4)) and c.hour >= $7 and c.hour < $8 and c.state not in (0, 1, 3, 8, 9)
+     and ($3::uuid[] is null or c.version_id = any ($3)) and ($4::text[] is null or c.namespace = any ($4)) and c.hour >= $7 and c.hour < $8 and c.state not in (0, 1, 3, 8, 9, 10)
   union all
   select c.state, c.slot, c.currency, $12 * c.n, $12 * c.amount from execution_counts c
    where c.tenant_id = $1 and c.workflow_id = any ($2)
-     and ($3::uuid[] is null or c.version_id = any ($3)) and ($4::text[] is null or c.namespace = any ($4)) and c.hour >= $10 and c.hour < $11 and c.state not in (0, 1, 3, 8, 9)
+     and ($3::uuid[] is null or c.version_id = any ($3)) and ($4::text[] is null or c.namespace = any ($4)) and c.hour >= $10 and c.hour < $11 and c.state not in (0, 1, 3, 8, 9, 10)
   union all
   select c.state, c.slot, c.currency, c.n, c.amount from execution_counts c
    where c.tenant_id = $1 and c.workflow_id = any ($2)
-     and ($3::uuid[] is null or c.version_id = any ($3)) and ($4::text[] is null or c.namespace = any ($4)) and c.state in (0, 1, 3, 8, 9)
+     and ($3::uuid[] is null or c.version_id = any ($3)) and ($4::text[] is null or c.namespace = any ($4)) and c.state in (0, 1, 3, 8, 9, 10)
   union all
   select d.state, d.slot, coalesce(d.currency, ''), d.n, coalesce(d.amount, 0) from execution_deltas d
    where d.tenant_id = $1 and d.workflow_id = any ($2)
      and ($3::uuid[] is null or d.version_id = any ($3)) and ($4::text[] is null or d.namespace = any ($4))
-     and (d.state in (0, 1, 3, 8, 9) or d.hour >= $13 and d.hour < $14)) x
+     and (d.state in (0, 1, 3, 8, 9, 10) or d.hour >= $13 and d.hour < $14)) x
  group by x.state, x.slot, x.currency;
 
 -- name: counts_of_each
@@ -54,17 +54,17 @@ select x.workflow_id, x.state, x.slot, x.currency, sum(x.n)::bigint as n, sum(x.
    where c.tenant_id = $1 and c.workflow_id = any ($2) and c.created_on >= $3 and c.created_on < $4
   union all
   select c.workflow_id, c.state, c.slot, c.currency, $7 * c.n, $7 * c.amount from execution_counts c
-   where c.tenant_id = $1 and c.workflow_id = any ($2) and c.hour >= $5 and c.hour < $6 and c.state not in (0, 1, 3, 8, 9)
+   where c.tenant_id = $1 and c.workflow_id = any ($2) and c.hour >= $5 and c.hour < $6 and c.state not in (0, 1, 3, 8, 9, 10)
   union all
   select c.workflow_id, c.state, c.slot, c.currency, $10 * c.n, $10 * c.amount from execution_counts c
-   where c.tenant_id = $1 and c.workflow_id = any ($2) and c.hour >= $8 and c.hour < $9 and c.state not in (0, 1, 3, 8, 9)
+   where c.tenant_id = $1 and c.workflow_id = any ($2) and c.hour >= $8 and c.hour < $9 and c.state not in (0, 1, 3, 8, 9, 10)
   union all
   select c.workflow_id, c.state, c.slot, c.currency, c.n, c.amount from execution_counts c
-   where c.tenant_id = $1 and c.workflow_id = any ($2) and c.state in (0, 1, 3, 8, 9)
+   where c.tenant_id = $1 and c.workflow_id = any ($2) and c.state in (0, 1, 3, 8, 9, 10)
   union all
   select d.workflow_id, d.state, d.slot, coalesce(d.currency, ''), d.n, coalesce(d.amount, 0) from execution_deltas d
    where d.tenant_id = $1 and d.workflow_id = any ($2)
-     and (d.state in (0, 1, 3, 8, 9) or d.hour >= $11 and d.hour < $12)) x
+     and (d.state in (0, 1, 3, 8, 9, 10) or d.hour >= $11 and d.hour < $12)) x
  group by x.workflow_id, x.state, x.slot, x.currency;
 
 -- name: oldest_queued

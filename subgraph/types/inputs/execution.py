@@ -225,6 +225,11 @@ class CancelExecutionInput:
     idempotency_key: str | None = strawberry.field(
         default=None, description="The same key gives the first answer again."
     )
+    compensate: bool = strawberry.field(
+        default=False,
+        description="Whether what its steps have done is undone, as far as they say how (`compensate`). What failed or "
+        "timed out is undone unasked.",
+    )
 
 
 @strawberry.input(description="One execution to pause or to resume.")

@@ -137,6 +137,8 @@ def step(more, **others):
         (step("kind: waiting, for: 1h"), ["unknown-key"]),
         (step("uses: core.noop@1, on_error: continue"), []),
         (step("uses: core.noop@1, on_error: {action: continue, output: 1}"), ["not-in-this-version"]),
+        (step("uses: core.noop@1, compensate: {uses: core.noop@1, retry: {max_attempts: 2}}"), []),
+        (step("type: map, for_each: [1], task: {uses: core.noop@1}, compensate: {uses: core.noop@1}"), ["not-in-this-version"]),
         (step("type: agent_task, agent: a"), ["missing-key", "not-in-this-version"]),
         ("name: x\nsteps: []", ["empty"]),
         ("name: x", ["missing-key"]),
