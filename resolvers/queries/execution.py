@@ -20,6 +20,7 @@ from runtime.model.execution import (
     MapProgress,
     StepExecution,
     StepStatus,
+    step_of,
 )
 from runtime.model.execution_comparison import ExecutionComparison
 from runtime.model.page import Page, PageRequest
@@ -112,7 +113,8 @@ async def stack(
 ) -> str | None:
     """Where the failure of a step was raised, for who may see it."""
     found = await steps(context, execution_id=execution_id, at=at)
-    return next((s.error.stack for s in found if s.key == step_key and s.error), None)
+    step = step_of(found, step_key)
+    return None if step is None or step.error is None else step.error.stack
 
 
 async def cost(context: Context, *, execution_id: UUID, at: int | None = None) -> tuple[Money, ...]:

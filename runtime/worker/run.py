@@ -34,7 +34,7 @@ from runtime.engine.command import (
 )
 from runtime.engine.event import Event, Facts, StepError
 from runtime.engine.fan import Place, place_of
-from runtime.engine.state import ExecutionState
+from runtime.engine.state import ExecutionState, Phase
 from runtime.model.blob import INLINE_BYTES, goes_out
 from runtime.model.checkpoint import (
     Checkpoint,
@@ -341,7 +341,9 @@ class Run:
     def _seal(self) -> None:
         closing = self._closing
         # What begins to be undone is marked in its row by the database: that is locked in the order of families.
-        is_marked = any(event.kind == EventKind.EXECUTION_COMPENSATING for event in self._events)
+        is_marked = self.state.phase is Phase.UNDOING and any(
+            event.kind == EventKind.EXECUTION_COMPENSATING for event in self._events
+        )
         clears = is_marked or (self.clears_takeovers and any(map(_is_progress, self._steps)))
         checkpoint = Checkpoint(
             execution_id=self.owned.id,

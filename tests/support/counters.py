@@ -23,7 +23,7 @@ summed as (
   union all select tenant_id, '', hour, day, state, slot, currency, -n, -amount from all_of_them where namespace = ''),
 days as (
   select tenant_id, workflow_id, version_id, namespace, (hour at time zone 'UTC')::date as created_on, day, state, slot, currency, n, amount from folded
-   where state not in (0, 1, 3, 8, 9)
+   where state not in (0, 1, 3, 8, 9, 10)
   union all select tenant_id, workflow_id, version_id, namespace, created_on, day, state, slot, currency, -n, -amount from maestro.execution_day_counts)
 select 'counters' as what, state, sum(n) as n, sum(amount) as amount from known
  group by tenant_id, workflow_id, version_id, namespace, hour, day, state, slot, currency having sum(n) <> 0 or sum(amount) <> 0

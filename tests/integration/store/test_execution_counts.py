@@ -16,6 +16,7 @@ import asyncpg
 import pytest
 
 from runtime.model.checkpoint import Closing, InboxKind
+from runtime.model.event import EventKind
 from runtime.model.execution import ExecutionFilter, ExecutionState, ExecutionStatus, WaitKind
 from runtime.model.execution_stats import (
     LARGEST_ERROR,
@@ -108,7 +109,10 @@ class Program:
         ends = self.chance.choice([*(s for s in S if s is not S.RUNNING), S.COMPLETED, None])
         wait = self.chance.choice((WaitKind.SIGNAL, WaitKind.PAUSED)) if ends is S.WAITING else None
         closing = None if ends is None else Closing(one, ends, wait, None, row["inbox"])
-        return make.checkpoint(one, steps=[step], closing=closing)
+        # In the same commit it may begin to be undone, and end or be parked.
+        begun, kind = self.chance.random() < 0.3, EventKind.EXECUTION_COMPENSATING
+        events = [make.event_row(one, number + 2, kind, tenant=tenant)] if begun else []
+        return make.checkpoint(one, steps=[step], events=events, closing=closing)
 
     async def message(self) -> None:
         kind = self.chance.choice((InboxKind.CANCEL, InboxKind.SIGNAL, InboxKind.RESUME))

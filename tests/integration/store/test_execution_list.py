@@ -48,7 +48,8 @@ CASES = {
         state=(S.FAILED, S.QUEUED, S.CANCELLING), workflow_id=WORKFLOWS[:1]
     ),
     "one workflow": ExecutionFilter(workflow_id=WORKFLOWS[:1]),
-    "a state that nothing has": ExecutionFilter(state=(S.COMPENSATING,)),
+    "what is undone": ExecutionFilter(state=(S.COMPENSATING,)),
+    "what runs or is cancelled": ExecutionFilter(state=(S.RUNNING, S.QUEUED, S.CANCELLING)),
 }
 
 
@@ -71,7 +72,7 @@ async def test_alternatives_are_one_list(room, wanted: ExecutionFilter):
         await room.queue(workflow=WORKFLOWS[number % 5], namespace=NAMESPACES[number // 5 % 5])
     await room.sql.execute(
         "update workflow_executions set status = case when random() < 0.5 then $1::int::smallint else status end,"
-        " cancel_requested = random() < 0.3",
+        " cancel_requested = random() < 0.3, compensating = random() < 0.3",
         int(ExecutionStatus.FAILED),
     )
     shards = Shards.single(room.database)
