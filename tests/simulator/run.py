@@ -56,7 +56,7 @@ from tests.simulator.model import Commit
 from tests.simulator.mutants import mutated
 from tests.simulator.server import CALM, Server, SimDatabase
 from tests.simulator.tags import ALL, has_tags, tags_of
-from tests.simulator.undoing import undoes_in
+from tests.simulator.undoing import STOPS, undoes_in
 from tests.simulator.waits import NAMES, people_could
 from tests.simulator.world import REGISTRY, Current, World
 
@@ -67,11 +67,6 @@ _METRICS: Final = Metrics()
 _TRACING: Final = Tracing(service="simulator")
 _SECRETS: Final = FileSecrets(Path("/nowhere/secrets.yaml"))
 _MOST_STRIKES: Final = 8
-_STOPS: Final = {
-    EventKind.EXECUTION_CANCEL_REQUESTED,
-    EventKind.EXECUTION_DEADLINE_REACHED,
-    EventKind.EXECUTION_COMPENSATING,
-}
 _DOOR_SECONDS: Final = 12.0
 _DEFECTS: Final = frozenset({"worker_defect", "execution_stuck", "execution_defect"})
 
@@ -532,7 +527,7 @@ class Simulation:
         """One more of the worst moments: a cancel or a deadline is recorded and steps still run, or are undone."""
         e = self.model.executions[one]
         return e.status == ExecutionStatus.RUNNING and any(
-            kind in _STOPS for kind, _ in e.events.values()
+            kind in STOPS for kind, _ in e.events.values()
         )
 
     def _state(self, one: UUID) -> str:

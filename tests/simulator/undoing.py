@@ -16,6 +16,12 @@ from runtime.model.event import EventKind as Kind
 from runtime.model.execution import StepStatus
 
 _USES: Final = ("sim.inline", "sim.call", "sim.call", "sim.once", "sim.found")
+# What begins an end; while it goes on, a worker is lost at the worst moment.
+STOPS: Final = {
+    Kind.EXECUTION_CANCEL_REQUESTED,
+    Kind.EXECUTION_DEADLINE_REACHED,
+    Kind.EXECUTION_COMPENSATING,
+}
 _GOOD: Final = {StepStatus.COMPLETED, StepStatus.SKIPPED}
 
 
