@@ -23,7 +23,6 @@ from runtime.definition import apply_params
 from runtime.entropy import SeededEntropy
 from runtime.model.checkpoint import InboxKind
 from runtime.model.errors import MaestroError, Unavailable
-from runtime.model.event import EventKind
 from runtime.model.execution import ExecutionStatus, StepStatus, WaitKind
 from runtime.model.plan import Plan
 from runtime.model.shard_map import ShardMap
