@@ -310,7 +310,7 @@ class Handler(BaseGraphQLTransportWSHandler[Connection, None]):
                     if payload.is_refusal:
                         await operation.send_initial_errors(list(payload.errors))
                         return
-                    text = b"%b%b}" % (head, payload.body)
+                    text = head + payload.body + b"}"
                     # As a frame of ours where the server takes one.
                     if sockets is None:
                         await send(text.decode())
