@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from maestro_cli.errors import CliError, Place, usage
 
 _SUFFIXES: Final = {".yaml": "YAML", ".yml": "YAML", ".json": "JSON"}
 _STDIN: Final = "-"
+_SHOWN_DIGITS: Final = 20
 
 
 def looks_like_file(text: str) -> bool:
@@ -51,7 +53,10 @@ def read_input(file: str | None, pairs: Sequence[str]) -> Any:
         key, separator, text = pair.partition("=")
         if not separator or not key:
             raise usage(f"`-i {pair}` is not of the form key=value.")
-        value[key] = _value(text)
+        try:
+            value[key] = _value(text)
+        except _TooLarge as error:
+            raise usage(f"`-i {key}=...`: {error}.") from None
     return value
 
 
@@ -71,15 +76,22 @@ def parse_value(text: str, flag: str) -> Any:
         raise usage(f"{flag} is not JSON: {error}.") from error
 
 
+def read_json_file(file: str) -> Any:
+    """Any JSON in a file; raises CliError with its place."""
+    return _parse_json(file, _read(file))
+
+
 def read_text(argument: str) -> str:
     """An argument's text, or the content of the file that `@file` names."""
     return _read(argument[1:]) if argument.startswith("@") else argument
 
 
 def _value(text: str) -> Any:
-    """`3`, `true`, `["a"]` are what JSON says; anything else is a string."""
+    """`3`, `true`, `["a"]` are what JSON says; anything else is a string. Raises _TooLarge."""
     try:
         return _json(text)
+    except _TooLarge:
+        raise
     except ValueError:
         return text
 
@@ -87,13 +99,37 @@ def _value(text: str) -> Any:
 def _json(text: str) -> Any:
     """What JSON says; raises ValueError, also for what only Python takes for JSON."""
     try:
-        return json.loads(text, parse_constant=_no_number)
+        return json.loads(text, parse_constant=_no_number, parse_float=_decimal, parse_int=_whole)
     except RecursionError:
         raise ValueError("it is nested too deep") from None
 
 
+class _TooLarge(ValueError):
+    """A number that no server reads."""
+
+    def __init__(self, text: str) -> None:
+        shown = text if len(text) <= _SHOWN_DIGITS else f"{text[:_SHOWN_DIGITS]}..."
+        super().__init__(
+            f"the number {shown} is larger than any that can be held: write it as a string"
+        )
+
+
 def _no_number(word: str) -> None:
     raise ValueError(f"{word} is no number in JSON")
+
+
+def _decimal(text: str) -> float:
+    """Python reads what is too large as infinity, which is no JSON."""
+    number = float(text)
+    if math.isinf(number):
+        raise _TooLarge(text)
+    return number
+
+
+def _whole(text: str) -> int:
+    """Whole numbers that a server reads, and then says of whether it can store them."""
+    _decimal(text)
+    return int(text)
 
 
 def _read(file: str) -> str:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
 
-from maestro_cli.documents import looks_like_file, parse_value, read_definition, read_input
-from maestro_cli.errors import FAILED, CliError, usage
+from maestro_cli.documents import (
+    looks_like_file,
+    parse_value,
+    read_definition,
+    read_input,
+    read_json_file,
+)
+from maestro_cli.errors import FAILED, usage
 from maestro_cli.groups import Verb
 from maestro_cli.options import Options, imports_option, see_current_folder
 from maestro_cli.simulating import Asked, of_file, of_server, show
@@ -86,7 +90,7 @@ def _asked(flags: dict[str, Any]) -> Asked:
 
     mocks = {step: parse_value(text, f"--mock {step}") for step, text in _pairs(flags, "mocks")}
     for step, file in _pairs(flags, "pins"):
-        mocks[step] = _pinned(file)
+        mocks[step] = read_json_file(file)
     return Asked(
         input=read_input(flags["input_file"], flags["pairs"]),
         mocks=mocks,
@@ -116,15 +120,6 @@ def _read(flag: str, text: str, parse: Callable[[str], T]) -> str:
     except ValueError as error:
         raise usage(f"{flag}: {error}.") from error
     return text
-
-
-def _pinned(file: str) -> Any:
-    try:
-        return json.loads(Path(file).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CliError(f"{file} can't be read: {error.strerror}.", code="USAGE") from error
-    except ValueError as error:
-        raise usage(f"{file} is not JSON: {error}.") from error
 
 
 def _failure(text: str) -> dict[str, Any]:

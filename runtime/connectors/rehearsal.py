@@ -32,6 +32,7 @@ from runtime.engine.simulation import (
     undecided,
 )
 from runtime.engine.state import RunInfo
+from runtime.model.durable import why_not_durable
 from runtime.model.errors import BadInput, StepFailed
 from runtime.model.plan import Effect, Plan, StepKind, StepPlan
 from runtime.model.values import Json, Money
@@ -81,7 +82,10 @@ def rehearse(
 
 
 def _check_script(plan: Plan, script: Script) -> None:
-    """Raises BadInput for what is given for a step that makes no call: it would be passed over without a word."""
+    """Raises BadInput for what is given for a step that makes no call, and for a signal that nobody could send.
+
+    The first would be passed over without a word.
+    """
     told: tuple[tuple[str, Collection[str], bool], ...] = (
         ("fail", script.fails, False), ("have a mock", script.mocks, True),
         ("take a time that is given", script.durations, True), ("cost anything", script.costs, False),
@@ -102,6 +106,12 @@ def _check_script(plan: Plan, script: Script) -> None:
             raise BadInput(
                 f"At least 1 attempt of {key!r} fails, or it is not named.", reason="SCRIPT"
             )
+    for key, payload in script.mocks.items():
+        # Outputs are judged where a step ends; a signal like that is refused by whoever it is sent to.
+        if plan.steps[plan.index_of[key]].wait is not None:
+            unstorable = why_not_durable(payload, f"The signal that comes for {key!r}")
+            if unstorable is not None:
+                raise BadInput(unstorable, reason="SCRIPT")
 
 
 class Rehearsal:

@@ -36,6 +36,8 @@ def test_no_input_is_none():
         ("a.json", '{"a": 1,\n  oops}', ":2:3"),
         ("a.json", "[" * 100_000, "a.json"),
         ("a.json", '{"a": NaN}', "a.json"),
+        ("a.json", '{"a": 1e400}', "a.json"),
+        ("a.json", '{"a": %s}' % ("9" * 5_000), "a.json"),
         ("a.yaml", "a: [1,\nb: 2", ":3:1"),
         ("a.yaml", "[" * 100_000, ":1:65"),
         ("a.yaml", 'a: "\x01"', ":1:5"),
@@ -71,8 +73,8 @@ def test_an_argument_nested_too_deep_is_a_usage_error():
         parse_json("[" * 100_000, "--vars")
 
 
-@pytest.mark.parametrize("pair", ["novalue", "=x"])
-def test_a_pair_without_key_or_value_is_a_usage_error(pair):
+@pytest.mark.parametrize("pair", ["novalue", "=x", "n=1e400", "n=[-1e400]", "n=" + "9" * 310])
+def test_a_pair_without_key_or_value_or_with_a_number_that_nobody_holds_is_a_usage_error(pair):
     with pytest.raises(CliError) as caught:
         read_input(None, [pair])
 

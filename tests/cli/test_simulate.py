@@ -61,11 +61,16 @@ def test_an_execution_that_would_fail_is_exit_code_1(cli, file):
         (["--mock", "boil"], 2),
         (["--takes", "boil=soon"], 2),
         (["--pin", "boil=nowhere.json"], 2),
+        (["--pin", "boil=deep.json"], 4),
+        (["--pin", "boil=none.json"], 4),
         (["--mock", "boyl=1"], 4),
         (["-i", "cups=many"], 4),
     ],
 )
 def test_what_makes_no_sense_is_refused(cli, file, flags, code):
+    file.with_name("deep.json").write_text("[" * 100_000)
+    file.with_name("none.json").write_text("Infinity")
+
     assert cli("simulate", "tea.yaml", *flags).code == code
 
 

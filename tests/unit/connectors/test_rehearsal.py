@@ -254,6 +254,8 @@ steps:
                 {"durations": {"rest": Duration(1)}},
                 {"fails": {"go": Failing()}},
                 {"fails": {"a": Failing(0)}},
+                {"mocks": {"go": {"n": 1 << 64}}},
+                {"mocks": {"go": "\0"}},
             )
         ),
         (
