@@ -13,9 +13,12 @@ from typing import Any, Final
 from runtime.abi.surroundings import KnownWorkflow, Surroundings
 from runtime.definition.document import Document
 from runtime.definition.finding import Findings, Path
+from runtime.definition.language import NAME
 from runtime.model.plan import StepKind
 from runtime.model.values import Json, SemVer
 
+_NAME: Final = re.compile(NAME)
+_LONGEST: Final = 100  # Letters of a name.
 _RANGE: Final = re.compile(r"([\^~]?)(\d+)(?:\.(\d+))?(?:\.(\d+))?")
 
 
@@ -65,8 +68,11 @@ def _check_name(document: Document, wanted: str, findings: Findings) -> None:
     written = document.value.get("name")
     if isinstance(written, str) and written != wanted:
         place = ("metadata", "name") if document.camel else ("name",)
-        message = f"this document is named {written!r}, the workflow {wanted!r}"
-        findings.error("name-mismatch", message, place, hint=f"name it {wanted!r} here too")
+        message = f"this document is named {written!r}, the workflow {wanted[:_LONGEST]!r}"
+        # By the one that a workflow can have: what is written was judged already.
+        can_be = _NAME.fullmatch(wanted) is not None
+        hint = f"name it {wanted!r} here too" if can_be else f"save it as {written!r}"
+        findings.error("name-mismatch", message, place, hint=hint)
 
 
 def fits(version: SemVer, wanted: str) -> bool:

@@ -105,3 +105,13 @@ def test_a_document_of_another_name_is_told_at_its_name(text, place, path, check
     assert one.message == "this document is named 'tea', the workflow 'coffee'"
     assert one.hint == "name it 'coffee' here too"
     assert check(text, surroundings=Surroundings(name="tea")).ok
+
+
+@pytest.mark.parametrize("wanted", ["Tea!", "t" * 9_000], ids=["no name", "too long"])
+def test_a_name_that_no_workflow_can_have_is_not_recommended(wanted, check):
+    text = "name: tea\nsteps: [{id: a, uses: core.noop@1}]"
+
+    (one,) = check(text, surroundings=Surroundings(name=wanted)).problems
+
+    assert one.hint == "save it as 'tea'"
+    assert len(one.message) < 200
