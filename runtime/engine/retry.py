@@ -12,7 +12,7 @@ from uuid import UUID
 
 from runtime.engine.event import StepError
 from runtime.model.errors import StepErrorKind
-from runtime.model.ids import StepExecutionId
+from runtime.model.ids import step_text
 from runtime.model.plan import Backoff, Effect, Jitter, RetryPolicy
 
 MAX_RETRY_AFTER_SECONDS: Final = 86_400.0
@@ -77,7 +77,7 @@ def fraction(text: str) -> float:
 
 def idempotency_key(execution_id: UUID, step: int, item: int, generation: int) -> str:
     """The key under which a step calls the outside: equal over attempts, workers and takeovers."""
-    return f"{StepExecutionId(execution_id, step, item)}.g{generation}"
+    return f"{step_text(execution_id, step, item)}.g{generation}"
 
 
 def _names(words: tuple[str, ...], error: StepError) -> bool:

@@ -48,6 +48,11 @@ def unix_ms_of(value: UUID) -> int:
     return value.int >> 80
 
 
+def step_text(execution_id: UUID, step: int, item: int = -1) -> str:
+    """A step's id as text, for those who write one for every call and need no object for it."""
+    return f"{execution_id}.s.{step}" if item < 0 else f"{execution_id}.s.{step}.{item}"
+
+
 @dataclass(frozen=True, slots=True)
 class StepExecutionId:
     """``<execution>.s.<step>[.<item>]``: one step of one execution; `item` only inside a map."""
@@ -57,8 +62,7 @@ class StepExecutionId:
     item: int = -1
 
     def __str__(self) -> str:
-        tail = "" if self.item < 0 else f".{self.item}"
-        return f"{self.execution_id}.s.{self.step}{tail}"
+        return step_text(self.execution_id, self.step, self.item)
 
     @classmethod
     def parse(cls, text: str) -> StepExecutionId:

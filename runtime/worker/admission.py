@@ -11,7 +11,7 @@ from uuid import UUID
 import orjson
 
 from runtime.engine.advance import advance, proceed
-from runtime.engine.command import Finish, RecordEvent
+from runtime.engine.command import Finish, RecordEvent, RunStep
 from runtime.engine.event import (
     STOPPED,
     DeadlineReached,
@@ -238,7 +238,10 @@ class Admission:
         state = run.state
         is_new = state.phase is Phase.NEW
         commands = advance(state, Started(self._tools.name)) if is_new else proceed(state)
-        executor.act(run, run.take_in(commands))
+        actions = run.take_in(commands)
+        # An item may be lent; a step is begun here, so its turn comes.
+        run.awaits_start = any(isinstance(one, RunStep) and one.item < 0 for one in actions)
+        executor.act(run, actions)
 
     def _refuse(
         self,

@@ -7,7 +7,6 @@ failure of the step that made it; a flush that carries many executions should ne
 from __future__ import annotations
 
 import hashlib
-from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -37,9 +36,11 @@ def encode(value: Any, what: str, limit: int) -> Encoded:
 
     Keys are sorted for the digest's sake; jsonb does not keep their order anyway.
     """
-    # What can't be settled can't be encoded either, and the encoder says why.
-    with suppress(AttributeError, TypeError, ValueError, RecursionError):
+    # Not `suppress`: on the path of every step, where a manager costs a fifth of the whole, and this nothing.
+    try:  # noqa: SIM105
         value = settled(value)
+    except (AttributeError, TypeError, ValueError, RecursionError):
+        pass  # What can't be settled can't be encoded either, and the encoder says why.
     try:
         raw = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     except (TypeError, ValueError, RecursionError) as error:

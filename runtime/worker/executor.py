@@ -156,11 +156,6 @@ class Executor:
         )
 
     @property
-    def calls(self) -> int:
-        """How many calls are under way."""
-        return len(self._tasks)
-
-    @property
     def room(self) -> int:
         """How many more executions may be taken on, by their number and by what they may weigh."""
         free = self._settings.resident_bytes - self.weight
@@ -254,7 +249,7 @@ class Executor:
 
     def touched(self, run: Run) -> None:
         """The run has recorded something: see to it at the end of this turn."""
-        if not run.is_listed:
+        if not (run.is_listed or run.awaits_start):
             run.is_listed = True
             self._dirty.append(run)
         self._plan_turn()
@@ -327,13 +322,16 @@ class Executor:
         ready = self._ready
         while ready:
             run, action = ready.popleft()
+            if run.awaits_start:
+                run.awaits_start = False
+                self.touched(run)
             self._start_safely(run, action)
             if self._clock.monotonic() > end:
                 break
         dirty, self._dirty = self._dirty, []
         for run in dirty:
             run.is_listed = False
-            for checkpoint in run.checkpoints():
+            for checkpoint in () if run.is_over else run.checkpoints():
                 self._flusher.submit(checkpoint, run.on_flushed)
             self._park_if_idle(run)
         if ready:

@@ -143,6 +143,8 @@ class Run:
     is_parking: bool = False
     clears_takeovers: bool = False
     is_listed: bool = False
+    # Its first step is ready: what it has recorded goes out with what that step gives, in one checkpoint.
+    awaits_start: bool = False
     refusals: int = 0
     has_children: bool = False
     guest: Guest | None = None

@@ -13,7 +13,7 @@ import pytest
 from runtime.model.checkpoint import OwnedExecution
 from runtime.model.execution import ExecutionStatus
 from runtime.store.execution import ExecutionStore
-from runtime.worker import duties, signals
+from runtime.worker import duties, executor, signals
 from runtime.worker.admission import Admission
 from runtime.worker.executor import Executor
 from runtime.worker.loop import Worker
@@ -85,6 +85,56 @@ async def test_what_is_due_goes_on_as_room_is_made_and_waits_for_no_beat(room: E
     worker = room.worker(max_executions=ROOM, beat_seconds=600.0, lease_seconds=3_600.0)
 
     await worker.signals.wait(signals.CLOSED, DUE)
+
+
+@pytest.mark.interpreted
+async def test_what_begins_in_a_crowd_is_written_when_its_step_was_and_with_one_checkpoint(
+    room: EngineRoom, monkeypatch: pytest.MonkeyPatch
+):
+    """A turn has an end: of those that were admitted together some begin in a later one."""
+    monkeypatch.setattr(executor, "TURN_SECONDS", 0.0)
+    version = await room.publish([{"id": "a", "uses": "core.noop@1"}])
+    pattern = await parked(room, version, DUE)
+    worker = room.worker(beat_seconds=0.05)
+    await room.finished(pattern)
+    await worker.signals.wait(signals.CLOSED)
+    before = worker.signals.counts[signals.CHECKPOINTED]
+
+    await make_due(room, DUE)
+    await worker.signals.wait(signals.CLOSED, 1 + DUE, timeout=30)
+
+    assert worker.signals.counts[signals.CHECKPOINTED] - before == DUE
+
+
+@pytest.mark.interpreted
+async def test_what_was_dropped_before_its_turn_writes_nothing(
+    room: EngineRoom, monkeypatch: pytest.MonkeyPatch
+):
+    """Nothing that a run has recorded goes out once another worker may have its execution."""
+    begun: list[Run] = []
+    add = executor.Executor.add
+
+    def adding(self: Executor, run: Run) -> None:
+        add(self, run)
+        begun.append(run)
+        asyncio.get_running_loop().call_soon(self.forget, run)
+
+    monkeypatch.setattr(executor.Executor, "add", adding)
+    version = await room.publish([{"id": "a", "uses": "core.noop@1"}])
+    execution = await room.enqueue(version)
+    worker = room.worker()
+
+    await worker.signals.wait(signals.CLAIMED)
+    await worker.signals.wait(signals.BEAT, worker.signals.counts[signals.BEAT] + 2)
+
+    assert [run.is_over for run in begun] == [True]
+    assert worker.signals.counts[signals.CHECKPOINTED] == 0
+    assert [
+        row["kind"]
+        for row in await room.sql.fetch(
+            "select kind from execution_events where execution_id = $1", execution
+        )
+    ] == [1]
 
 
 async def watch(worker: Worker, seen: set[int]) -> None:
