@@ -97,6 +97,7 @@ ACCESS: Final[dict[str, Rule]] = {
     "Subscription.executionEvents": Rule(),
     "Subscription.executionLogs": Rule(),
     "Subscription.executions": Rule(cost=20),
+    "Blocker.holders": Rule(length=3),
     "Blocker.steps": Rule(length=3),
     "Blocker.tags": Rule(length=2),
     "DeadLetter.lostWorkers": Rule(length=3),

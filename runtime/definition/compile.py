@@ -13,6 +13,7 @@ from typing import Any, Final
 import orjson
 
 from runtime.definition.canonical import canonical_digest
+from runtime.definition.lane import read_concurrency
 from runtime.definition.outputs import parse_ref
 from runtime.definition.ways import read_routes
 from runtime.model.errors import Invalid, Problem
@@ -80,6 +81,7 @@ def _settings(definition: Mapping[str, Json]) -> dict[str, Any]:
         "max_parallel_steps": found.get("max_parallel_steps"),
         "priority": found.get("priority", 0),
         "policy": PolicyContext(**policy) if policy else NO_POLICY,
+        "concurrency": read_concurrency(found.get("concurrency")),
         "namespace": found.get("namespace"),
         "labels": dict(found.get("labels", {})),
     }

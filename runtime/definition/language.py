@@ -501,4 +501,4 @@ NOT_RUN_KINDS: Final = frozenset(StepKind) - {
     StepKind.WORKFLOW,
 }
 NOT_RUN_STEP_KEYS: Final = ("cache", "policy")
-NOT_RUN_KEYS: Final = ("concurrency", "triggers", "on_failure")
+NOT_RUN_KEYS: Final = ("triggers", "on_failure")

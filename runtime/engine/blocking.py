@@ -13,7 +13,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Final
 
-from runtime.engine.blocking_words import item_words, tags_missing
+from runtime.engine.blocking_words import item_words, lane_full, tags_missing
 from runtime.engine.breaker import OPEN_ERROR
 from runtime.engine.waiting_facts import (
     ENDS,
@@ -369,6 +369,8 @@ class Blocking:
         facts = self._facts
         if self._is_scheduled(standing.now):
             return self._scheduled(step)
+        if standing.lane is not None:
+            return lane_full(self._plan.one(step), max(since, facts.idle), standing.lane)
         if standing.losses >= _SUSPECT:
             return self._quarantined(step, max(since, facts.idle))
         missing = self._tags(step, max(since, facts.idle), standing)

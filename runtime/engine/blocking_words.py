@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from runtime.model.blocker import BlockCause, Blocker, Standing, WaitingItem
+from runtime.model.blocker import BlockCause, Blocker, Lane, Standing, WaitingItem
 from runtime.model.execution import Execution, ExecutionStatus, WaitKind
 from runtime.model.plan import StepPlan
 
@@ -48,4 +48,24 @@ def tags_missing(
         frees,
         worker=None if is_parked else standing.worker,
         tags=step.runs_on,
+    )
+
+
+def lane_full(step: StepPlan, since: datetime, lane: Lane) -> Blocker:
+    """Its execution waits for a place among those with its concurrency key."""
+    many = "execution" if lane.limit == 1 else "executions"
+    names = ", ".join(map(str, lane.holders))
+    held = f", held by {names}" if names else ", and a place is free"
+    where = "" if lane.position is None else f" It is at place {lane.position} of those that wait."
+    return Blocker(
+        BlockCause.CONCURRENCY,
+        step.key,
+        since,
+        f"At most {lane.limit} {many} with the key {lane.key!r} may run at once{held}.{where}",
+        "The end of one of these executions; then by priority and age."
+        if names
+        else "The next look of a worker, within a heartbeat.",
+        position=lane.position,
+        concurrency_key=lane.key,
+        holders=lane.holders,
     )

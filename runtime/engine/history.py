@@ -55,6 +55,7 @@ class ExecutionAt:
     `items`, so that a map over a hundred thousand is not as many objects.
     `costs` are what its attempts had cost by then, in all generations: an amount for each currency. `compensating`: its
     steps are being undone; `renewed` are those of them that a retry runs again.
+    What `has_lane` has a concurrency key: it begins by waiting for a place.
     """
 
     sequence: int = 0
@@ -69,6 +70,7 @@ class ExecutionAt:
     steps: dict[tuple[int, int], StepAt] = field(default_factory=dict)
     items: dict[int, bytearray] = field(default_factory=dict)
     renewed: set[int] = field(default_factory=set)
+    has_lane: bool = False
 
     @property
     def state(self) -> ExecutionState:
@@ -153,8 +155,17 @@ def _apply(at: ExecutionAt, event: ExecutionEvent) -> None:
     elif kind is EventKind.EXECUTION_WAITING:
         at.status, at.wait, at.worker = ExecutionStatus.WAITING, _wait(event.field("wait")), None
         _idle(at)
-    elif kind is EventKind.EXECUTION_QUEUED and event.field("wake_at") is not None:
+    elif kind is EventKind.EXECUTION_QUEUED:
+        _enter(at, event)
+
+
+def _enter(at: ExecutionAt, event: ExecutionEvent) -> None:
+    """Accepted: queued, unless it has a time or waits for a place in its lane."""
+    at.has_lane = event.field("concurrency") is not None
+    if event.field("wake_at") is not None:
         at.status, at.wait = ExecutionStatus.WAITING, WaitKind.TIMER
+    elif at.has_lane:
+        at.status, at.wait = ExecutionStatus.WAITING, WaitKind.CONCURRENCY_LIMIT
 
 
 def _apply_to_step(at: ExecutionAt, event: ExecutionEvent) -> None:
@@ -219,6 +230,8 @@ def _begin_again(at: ExecutionAt, *, is_kept: bool) -> None:
     """The next generation: what ended well still counts, unless all is to be done again."""
     at.status, at.generation = ExecutionStatus.QUEUED, at.generation + 1
     at.cancel_requested, at.error, at.wait, at.worker = False, None, None, None
+    if at.has_lane:
+        at.status, at.wait = ExecutionStatus.WAITING, WaitKind.CONCURRENCY_LIMIT
     at.compensating = False
     renewed, at.renewed = at.renewed, set()
     at.steps = {

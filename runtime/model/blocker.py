@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
+from uuid import UUID
 
 from runtime.model.identity import Actor
 from runtime.model.values import Json
@@ -33,6 +34,7 @@ class BlockCause(StrEnum):
     PAUSED = "paused"
     PARALLELISM = "parallelism"
     SCHEDULED = "scheduled"
+    CONCURRENCY = "concurrency"
     QUARANTINE = "quarantine"
     WORKER_TAGS = "worker_tags"
     WORKER = "worker"
@@ -47,7 +49,8 @@ class Blocker:
     `summary` says what is waited for and `frees` what would end that, each in a sentence. The rest are facts of some
     causes: the `steps` that are waited for (the first MOST_STEPS), the `signal`, the `attempt` that comes next, the
     `target` of a circuit breaker, who (`actor`) said so and for which `reason`, the `worker` that has it or had it, its
-    place in the tenant's queue (`position`, from 1; None beyond MOST_BEFORE), the `tags` that a worker must have.
+    place in the tenant's queue (`position`, from 1; None beyond MOST_BEFORE), the `tags` that a worker must have, the
+    `concurrency_key` that it shares with its `holders`, who have the places (the first MOST_STEPS).
     """
 
     cause: BlockCause
@@ -65,6 +68,18 @@ class Blocker:
     worker: str | None = None
     position: int | None = None
     tags: tuple[str, ...] = ()
+    concurrency_key: str | None = None
+    holders: tuple[UUID, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """What an execution waits for in its lane: `holders` have the places (the first MOST_STEPS), `position` from 1."""
+
+    key: str
+    limit: int
+    holders: tuple[UUID, ...]
+    position: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +105,7 @@ class Standing:
     when that is known). `losses` are owners lost without a checkpoint. Of one that is queued, `position` is its place
     among the tenant's (from 1, None beyond MOST_BEFORE). `told_at` is when the oldest unread message came.
     `tags` are its owner's; of one that waits for tags, `fleet` those of each worker that lives.
+    `lane` is set while it waits for a place in its lane.
     `items` are those that its maps wait for when it is parked, by the number of the step.
     """
 
@@ -103,6 +119,7 @@ class Standing:
     told_at: datetime | None = None
     tags: frozenset[str] | None = None
     fleet: tuple[frozenset[str], ...] = ()
+    lane: Lane | None = None
     items: Mapping[int, WaitingItem] = field(default_factory=dict)
 
 

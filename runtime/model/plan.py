@@ -165,6 +165,19 @@ class StepPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class ConcurrencyPlan:
+    """At most `limit` executions with the same key run at once; `key` as written.
+
+    `on_conflict` says what becomes of one more: it waits (`queue`), is refused (`reject`), or has the oldest cancelled
+    (`cancel_oldest`).
+    """
+
+    key: Json
+    limit: int
+    on_conflict: str = "queue"
+
+
+@dataclass(frozen=True, slots=True)
 class PolicyContext:
     """Why this workflow may touch what it touches; on its first event, log lines, spans."""
 
@@ -197,6 +210,7 @@ class Plan:
     max_parallel_steps: int | None = None
     priority: int = 0
     policy: PolicyContext = NO_POLICY
+    concurrency: ConcurrencyPlan | None = None
     namespace: str | None = None
     labels: dict[str, str] = field(default_factory=dict)
     routes: Routes | None = None

@@ -17,7 +17,9 @@ from uuid import UUID
 import orjson
 
 from runtime.clock import Clock
+from runtime.definition.lane import lane_of
 from runtime.entropy import Entropy
+from runtime.expression import ExpressionError
 from runtime.model.blob import goes_out
 from runtime.model.durable import about_nul, holds_nul, no_json, not_durable_input
 from runtime.model.errors import (
@@ -68,21 +70,22 @@ class Intent:
     @property
     def is_due(self) -> bool:
         """Whether it may start at once."""
-        return self.row.wake_at is None
+        return self.row.is_due
 
     def accepted(self, outcome: EnqueueOutcome) -> Execution:
         """The record as the database took it: when, and whether it runs already."""
         row, who, request, at = self.row, self.who, self.request, outcome.at
         seconds, wake_at = row.timeout_seconds, row.wake_at
         start = max(at, wake_at or at)
-        status = ExecutionStatus.QUEUED if wake_at is None else ExecutionStatus.WAITING
+        status = ExecutionStatus.QUEUED if row.is_due else ExecutionStatus.WAITING
+        wait = WaitKind.CONCURRENCY_LIMIT if wake_at is None else WaitKind.TIMER
         return Execution(
             id=row.id,
             tenant_id=row.tenant_id,
             workflow_id=row.workflow_id,
             version_id=row.version_id,
             status=ExecutionStatus.RUNNING if outcome.born else status,
-            wait=None if wake_at is None else WaitKind.TIMER,
+            wait=None if row.is_due else wait,
             namespace=row.namespace,
             generation=0,
             priority=row.priority,
@@ -174,10 +177,13 @@ class Intake:
         plan = await self._plans.get(target.version_id)
         params = await self._judges.input(who.tenant_id, plan, request.input)
         text = self._measure(params)
+        lane = _lane(request, target, plan, params)
         tenant = await self._tenants.get(who.tenant_id)
         parts = [str(who.tenant_id)]
         if tenant is not None and tenant.spread:
-            parts.append(request.idempotency_key or str(self._entropy.bits(64)))
+            # Those of one lane lie together: who counts them looks into one shard.
+            own = f"{target.workflow_id}/{lane['key']}" if lane else request.idempotency_key
+            parts.append(own or str(self._entropy.bits(64)))
         now = self._clock.now()
         execution_id = self._entropy.uuid7(int(now.timestamp() * 1000), slot_for(*parts))
         text = await self._stored(who, execution_id, params, text)
@@ -192,6 +198,7 @@ class Intake:
             trace=trace,
             input=text,
             now=now,
+            lane=lane,
         )
         return Intent(row, who, request, plan, params, target.version, trace_id_of(trace))
 
@@ -373,6 +380,19 @@ def _no_version(request: EnqueueRequest, target: Target) -> NotFound | InvalidSt
     )
 
 
+def _lane(
+    request: EnqueueRequest, target: Target, plan: Plan, params: Json
+) -> dict[str, Json] | None:
+    try:
+        return lane_of(plan, params, namespace=target.namespace, trigger=str(request.trigger))
+    except ExpressionError as problem:
+        raise BadInput(
+            f"The concurrency key of the workflow can't be rendered for this input: {problem.message}.",
+            reason="CONCURRENCY_KEY",
+            path=("input",),
+        ) from problem
+
+
 def _json(value: Json) -> str:
     return orjson.dumps(value).decode()
 
@@ -394,6 +414,7 @@ def _row(
     trace: dict[str, str],
     input: str,
     now: datetime,
+    lane: dict[str, Json] | None,
 ) -> EnqueueRow:
     """As the enqueuer takes it: with its first event and what its worker has to know."""
     wake_at = request.run_at if request.run_at and request.run_at > now else None
@@ -415,11 +436,13 @@ def _row(
         "trace": dict(trace) or None,
         "timeout_ms": timeout,
         "run_at": request.run_at.isoformat() if request.run_at else None,
+        "concurrency": lane,
     }
     event = shared | {
         "workflow_id": str(target.workflow_id),
         "version_id": str(version_id),
         "wake_at": wake_at.isoformat() if wake_at else None,
+        "concurrency": lane,
     }
     return EnqueueRow(
         id,

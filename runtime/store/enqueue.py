@@ -13,12 +13,20 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
+import orjson
 from asyncpg.pgproto import pgproto
 
-from runtime.model.errors import Invalid, Problem, Unavailable
+from runtime.model.errors import Conflict, Invalid, Problem, Unavailable
 from runtime.store.births import Births, Newborn, Offer
 from runtime.store.execution import DAYS_AHEAD
-from runtime.store.faults import never_fits, sqlstate, translated, was_refused, was_rolled_back
+from runtime.store.faults import (
+    LANE_FULL,
+    never_fits,
+    sqlstate,
+    translated,
+    was_refused,
+    was_rolled_back,
+)
 from runtime.store.group_commit import Batcher
 from runtime.store.pool import Database
 from runtime.store.shards import Shards
@@ -29,6 +37,8 @@ _ENQUEUE: Final = statements("enqueue")["enqueue"]
 _MAKE_PARTITIONS: Final = statements("execution")["make_partitions"]
 _TRIES: Final = 3
 _NO_PARTITION: Final = "23514"
+# No other object of what an acceptance says has this name: labels are texts, and quotes in texts are escaped.
+_IN_LANE: Final = '"concurrency":{'
 
 
 class EnqueueRow(NamedTuple):
@@ -57,6 +67,11 @@ class EnqueueRow(NamedTuple):
     def size(self) -> int:
         """What it weighs in a batch."""
         return len(self.input) + len(self.meta) + len(self.event) + len(self.labels or "")
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it may begin at once: it has no time and no lane."""
+        return self.wake_at is None and _IN_LANE not in self.meta
 
     def born(self, at: datetime) -> Newborn:
         """The same for the worker that owns it from its acceptance on."""
@@ -163,7 +178,7 @@ class Enqueuer:
 
     async def _call(self, rows: list[EnqueueRow]) -> list[EnqueueOutcome]:
         """Send a batch; what may start at once is born where there are places for it."""
-        ready = sum(row.wake_at is None for row in rows)
+        ready = sum(row.is_due for row in rows)
         with translated():
             await self._connected()
         offer = self._births.claim(self._shard, ready) if ready else None
@@ -225,7 +240,7 @@ def _seat(rows: list[EnqueueRow], offer: Offer | None) -> tuple[int | None, int 
         return None, None, [False] * len(rows)
     places, born = offer.places, []
     for row in rows:
-        takes = row.wake_at is None and places > 0
+        takes = row.is_due and places > 0
         places -= takes
         born.append(takes)
     return offer.me, offer.epoch, born
@@ -269,6 +284,19 @@ def _is_misdated(error: Exception) -> bool:
     return sqlstate(error) == _NO_PARTITION and "no partition" in str(error)
 
 
+def _lane_full(error: Exception) -> Conflict:
+    """Who holds the places of the lane that an execution was refused for."""
+    found = orjson.loads(getattr(error, "detail", None) or "{}")
+    holders = ", ".join(found.get("holders", ()))
+    told = Conflict(
+        f"At most {found.get('limit')} executions of this workflow with the concurrency key {found.get('key')!r} may "
+        f"be open at once, and as many are: {holders}. Wait for one to end, or cancel one.",
+        reason="CONCURRENCY_LIMIT",
+    )
+    told.__cause__ = error
+    return told
+
+
 def _fail(part: list[_Waiting], error: Exception) -> None:
     told = error
     if _is_misdated(error):
@@ -277,6 +305,8 @@ def _fail(part: list[_Waiting], error: Exception) -> None:
             "accepted: set the clock right, then try again.",
             reason="CLOCK_WRONG",
         )
+    elif sqlstate(error) == LANE_FULL:
+        told = _lane_full(error)
     elif never_fits(error):
         told = Invalid(
             [

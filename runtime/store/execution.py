@@ -282,6 +282,11 @@ class ExecutionStore:
             )
         return [QueuedExecution(*row) for row in rows]
 
+    async def trim_lanes(self, shard: int) -> list[UUID]:
+        """Cancel the oldest of lanes whose newest asks for that; those that have a message now."""
+        async with self._database.worker() as connection:
+            return list(await connection.fetchval(_SQL["trim_lanes"], shard))
+
     async def make_partitions(self, *, days_ahead: int = DAYS_AHEAD) -> int:
         """Make the daily partitions that are missing, each day in a transaction; how many."""
         made = 0

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from runtime.model.blocker import MOST_BEFORE, Standing
+from runtime.model.blocker import MOST_BEFORE, Lane, Standing
 from runtime.model.event import EventKind, ExecutionEvent
 from runtime.model.execution import (
     Execution,
@@ -183,8 +183,13 @@ def event_of(row: Any) -> ExecutionEvent:
 
 
 def _standing_of(row: Any) -> Standing:
-    before = row["before"]
+    before, lane_before = row["before"], row["lane_before"]
+    lane = None
+    if row["lane"] is not None:
+        position = lane_before + 1 if lane_before < MOST_BEFORE else None
+        lane = Lane(row["lane"], row["lane_limit"], tuple(row["lane_holders"] or ()), position)
     return Standing(
+        lane=lane,
         now=row["now"],
         workers=row["workers"],
         worker=row["worker"],

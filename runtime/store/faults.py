@@ -17,6 +17,7 @@ SHARD_CLOSED = "MC001"
 FENCED = "MC002"
 IMMUTABLE = "MC003"
 NOT_OWNED = "MC004"
+LANE_FULL = "MC006"
 
 _ROLLED_BACK = frozenset({"40001", "40P01", "55P03"})
 # Data, integrity, cardinality, program limits (a text too long for jsonb), and our own refusal.
@@ -75,7 +76,8 @@ def was_refused(error: BaseException) -> bool:
 def never_fits(error: BaseException) -> bool:
     """Whether the statement was refused for what it carries: sending it again changes nothing."""
     state = sqlstate(error)
-    return state.startswith(_NEVER_FITS) or state == NOT_OWNED or isinstance(error, UnicodeError)
+    is_ours = state in {NOT_OWNED, LANE_FULL}
+    return state.startswith(_NEVER_FITS) or is_ours or isinstance(error, UnicodeError)
 
 
 def is_gone(error: BaseException) -> bool:

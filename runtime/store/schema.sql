@@ -398,11 +398,16 @@ create table workflow_executions (
   output jsonb,
   error jsonb,
   compensating boolean not null default false,
+  lane text,
+  in_lane boolean,
   constraint workflow_executions_pkey PRIMARY KEY (id, shard),
   constraint workflow_executions_check CHECK (((owner IS NOT NULL) = (status = 1)))
 ) partition by RANGE (id);
 CREATE INDEX workflow_executions_due ON ONLY maestro.workflow_executions USING btree (shard, wake_at) WHERE (status = 3);
 CREATE INDEX workflow_executions_elsewhere ON ONLY maestro.workflow_executions USING btree (shard, priority DESC, id) WHERE ((status = 3) AND (wait = 10));
+CREATE INDEX workflow_executions_lane ON ONLY maestro.workflow_executions USING btree (shard, workflow_id, lane) WHERE (in_lane AND (status = ANY (ARRAY[0, 1, 3])));
+CREATE INDEX workflow_executions_lane_oldest ON ONLY maestro.workflow_executions USING btree (shard, workflow_id, lane, id) WHERE ((status = 3) AND (NOT in_lane) AND ((meta #>> '{concurrency,on_conflict}'::text[]) = 'cancel_oldest'::text));
+CREATE INDEX workflow_executions_lane_queue ON ONLY maestro.workflow_executions USING btree (shard, workflow_id, lane, priority DESC, id) WHERE ((status = 3) AND (NOT in_lane));
 CREATE INDEX workflow_executions_list ON ONLY maestro.workflow_executions USING btree (tenant_id, id DESC);
 CREATE INDEX workflow_executions_namespace ON ONLY maestro.workflow_executions USING btree (tenant_id, namespace, id DESC) WHERE (namespace <> 'default'::text);
 CREATE INDEX workflow_executions_owner ON ONLY maestro.workflow_executions USING btree (shard, owner) WHERE (status = 1);
@@ -415,6 +420,8 @@ CREATE TRIGGER count_deleted AFTER DELETE ON maestro.workflow_executions REFEREN
 CREATE TRIGGER count_inserted AFTER INSERT ON maestro.workflow_executions REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION mc_count_executions();
 CREATE TRIGGER count_updated AFTER UPDATE ON maestro.workflow_executions REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION mc_count_executions();
 CREATE TRIGGER family_ended AFTER UPDATE ON maestro.workflow_executions FOR EACH ROW WHEN (((old.status <> ALL (ARRAY[2, 4, 5, 6, 7])) AND (new.status = ANY (ARRAY[2, 4, 5, 6, 7])) AND ((new.meta ? 'parent'::text) OR (new.meta ? 'children'::text)))) EXECUTE FUNCTION mc_family_ended();
+CREATE TRIGGER lane_entered BEFORE INSERT ON maestro.workflow_executions FOR EACH ROW WHEN (((new.lane IS NULL) AND (new.meta ? 'concurrency'::text))) EXECUTE FUNCTION mc_lane_enter();
+CREATE TRIGGER lane_entered_again BEFORE UPDATE ON maestro.workflow_executions FOR EACH ROW WHEN (((new.lane IS NOT NULL) AND (new.status = 0) AND (old.status = ANY (ARRAY[2, 4, 5, 6, 7])))) EXECUTE FUNCTION mc_lane_enter();
 alter table workflow_executions enable row level security;
 
 create table workflow_versions (
@@ -589,7 +596,8 @@ begin
         and (w.dead or w.lease_until < pg_catalog.now() or w.late_at < pg_catalog.now())),
     (select count(*)::int from (select 1 from workflow_executions e where e.shard = p_shard and e.status = 3 and e.wake_at <= pg_catalog.now() limit 1) x)
       + case when v_tags = '{}' then 0 else (select count(*)::int from (select 1 from workflow_executions e
-          where e.shard = p_shard and e.status = 3 and e.wait = 10 limit 1) x) end,
+          where e.shard = p_shard and e.status = 3 and e.wait = 10 limit 1) x) end
+      + (select count(*)::int from (select 1 from workflow_executions e where e.shard = p_shard and e.status = 3 and not e.in_lane limit 1) x),
     (select count(*)::int from (select 1 from workflow_executions e where e.shard = p_shard and e.status = 0 limit 1) x),
     coalesce(v_inbox, '{}'),
     (select count(*)::int from (select 1 from map_chunks c where c.shard = p_shard and c.helper is null limit 1) x);
@@ -1270,17 +1278,22 @@ begin
   end if;
   select w.tags into v_tags from workers w where w.shard = p_shard and w.id = p_me;
   select array_agg(d.id) into v_ids from (select e.id from workflow_executions e
-    where e.shard = p_shard and e.status = 3 and e.wake_at <= pg_catalog.now() order by e.wake_at limit p_limit for update skip locked) d;
+    where e.shard = p_shard and e.status = 3 and e.wake_at <= pg_catalog.now() and e.in_lane is not false
+    order by e.wake_at limit p_limit for update skip locked) d;
   if v_tags <> '{}' and coalesce(cardinality(v_ids), 0) < p_limit then
     select v_ids || array_agg(d.id) into v_ids from (select e.id from workflow_executions e
       where e.shard = p_shard and e.status = 3 and e.wait = 10 and (v_ids is null or e.id <> all (v_ids))
         and mc_has_tags(e.shard, e.id, v_tags)
       order by e.priority desc, e.id limit p_limit - coalesce(cardinality(v_ids), 0) for update skip locked) d;
   end if;
+  if coalesce(cardinality(v_ids), 0) < p_limit and exists (select 1 from workflow_executions e where e.shard = p_shard and e.status = 3 and not e.in_lane) then
+    v_ids := v_ids || mc_lanes_ready(p_shard, p_limit - coalesce(cardinality(v_ids), 0));
+  end if;
   v_lo := mc_lo(v_ids);
   v_hi := mc_hi(v_ids);
   return query update workflow_executions e
-     set status = 1, owner = p_me, epoch = e.epoch + 1, started_at = least(e.started_at, pg_catalog.now()), wait = null, wake_at = null
+     set status = 1, owner = p_me, epoch = e.epoch + 1, started_at = least(e.started_at, pg_catalog.now()), wait = null, wake_at = null,
+         in_lane = case when e.lane is not null then true end
    where e.shard = p_shard and e.id between v_lo and v_hi and e.id = any (v_ids) and e.status = 3
    returning e.*;
 end $function$;
@@ -1794,6 +1807,125 @@ begin
   perform maestro.mc_count_anew();
 end $procedure$;
 
+CREATE OR REPLACE FUNCTION maestro.mc_lane_enter()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare v_open uuid[];
+begin
+  if tg_op = 'INSERT' then
+    new.lane := new.meta #>> '{concurrency,key}';
+    if new.meta #>> '{concurrency,on_conflict}' = 'reject' and new.wake_at is null and not new.meta ? 'parent' then
+      perform pg_advisory_xact_lock(mc_lane_key(new.workflow_id, new.lane));
+      select array_agg(x.id order by x.id) into v_open from (
+        select e.id from workflow_executions e where e.shard = new.shard and e.workflow_id = new.workflow_id and e.lane = new.lane
+           and e.in_lane and e.status in (0, 1, 3)
+        union all
+        select e.id from workflow_executions e where e.shard = new.shard and e.workflow_id = new.workflow_id and e.lane = new.lane
+           and e.status = 3 and not e.in_lane and (e.wake_at is null or e.wake_at <= pg_catalog.now())) x;
+      if cardinality(v_open) >= (new.meta #>> '{concurrency,limit}')::int then
+        raise exception 'the lane is full' using errcode = 'MC006', detail = jsonb_build_object('key', new.lane,
+          'limit', new.meta #> '{concurrency,limit}', 'holders', to_jsonb(v_open[1:20]))::text;
+      end if;
+    end if;
+  end if;
+  new.in_lane := false;
+  new.wait := case when new.wake_at is null then 6 else new.wait end;
+  new.status := 3;
+  new.owner := null;
+  return new;
+end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_lane_key(p_workflow uuid, p_lane text)
+ RETURNS bigint
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$ select hashtextextended(p_workflow::text || '/' || p_lane, 7263009) $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_lanes_ready(p_shard smallint, p_limit integer)
+ RETURNS uuid[]
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare v_lane record; v_one record; v_held int; v_found uuid[] := '{}';
+begin
+  for v_lane in
+    with recursive lanes as (
+      (select e.workflow_id, e.lane from workflow_executions e where e.shard = p_shard and e.status = 3 and not e.in_lane
+        order by e.workflow_id, e.lane limit 1)
+      union all
+      select n.workflow_id, n.lane from lanes l cross join lateral (
+        select e.workflow_id, e.lane from workflow_executions e where e.shard = p_shard and e.status = 3 and not e.in_lane
+           and (e.workflow_id, e.lane) > (l.workflow_id, l.lane) order by e.workflow_id, e.lane limit 1) n)
+    select l.workflow_id, l.lane from lanes l
+  loop
+    exit when cardinality(v_found) >= p_limit;
+    continue when not pg_try_advisory_xact_lock(mc_lane_key(v_lane.workflow_id, v_lane.lane));
+    select count(*) into v_held from workflow_executions e where e.shard = p_shard and e.workflow_id = v_lane.workflow_id
+       and e.lane = v_lane.lane and e.in_lane and e.status in (0, 1, 3);
+    -- A lane that is full is left without a lock on any of its rows.
+    continue when v_held >= (select (e.meta #>> '{concurrency,limit}')::int from workflow_executions e where e.shard = p_shard
+       and e.workflow_id = v_lane.workflow_id and e.lane = v_lane.lane and e.status = 3 and not e.in_lane
+       and (e.wake_at is null or e.wake_at <= pg_catalog.now()) order by e.priority desc, e.id limit 1);
+    for v_one in
+      select e.id, (e.meta #>> '{concurrency,limit}')::int as most from workflow_executions e where e.shard = p_shard
+         and e.workflow_id = v_lane.workflow_id and e.lane = v_lane.lane and e.status = 3 and not e.in_lane
+         and (e.wake_at is null or e.wake_at <= pg_catalog.now())
+       order by e.priority desc, e.id limit p_limit - cardinality(v_found) for update skip locked
+    loop
+      exit when v_held >= v_one.most;
+      v_found := v_found || v_one.id;
+      v_held := v_held + 1;
+    end loop;
+  end loop;
+  return v_found;
+end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_lanes_trim(p_shard smallint)
+ RETURNS uuid[]
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare v_lane record; v_one record; v_most int; v_open uuid[]; v_told uuid[] := '{}';
+begin
+  for v_lane in
+    with recursive lanes as (
+      (select e.workflow_id, e.lane from workflow_executions e where e.shard = p_shard and e.status = 3 and not e.in_lane and e.meta #>> '{concurrency,on_conflict}' = 'cancel_oldest'
+        order by e.workflow_id, e.lane limit 1)
+      union all
+      select n.workflow_id, n.lane from lanes l cross join lateral (
+        select e.workflow_id, e.lane from workflow_executions e where e.shard = p_shard and e.status = 3 and not e.in_lane and e.meta #>> '{concurrency,on_conflict}' = 'cancel_oldest'
+           and (e.workflow_id, e.lane) > (l.workflow_id, l.lane) order by e.workflow_id, e.lane limit 1) n)
+    select l.workflow_id, l.lane from lanes l
+  loop
+    v_most := null;
+    select (e.meta #>> '{concurrency,limit}')::int into v_most from workflow_executions e where e.shard = p_shard
+       and e.workflow_id = v_lane.workflow_id and e.lane = v_lane.lane and e.status = 3 and not e.in_lane
+       and e.meta #>> '{concurrency,on_conflict}' = 'cancel_oldest' and (e.wake_at is null or e.wake_at <= pg_catalog.now())
+     order by e.id desc limit 1;
+    continue when v_most is null or not pg_try_advisory_xact_lock(mc_lane_key(v_lane.workflow_id, v_lane.lane));
+    select array_agg(x.id order by x.id) into v_open from (
+      select e.id from workflow_executions e where e.shard = p_shard and e.workflow_id = v_lane.workflow_id and e.lane = v_lane.lane
+         and e.in_lane and e.status in (0, 1, 3) and not e.cancel_requested
+      union all
+      select e.id from workflow_executions e where e.shard = p_shard and e.workflow_id = v_lane.workflow_id and e.lane = v_lane.lane
+         and e.status = 3 and not e.in_lane and (e.wake_at is null or e.wake_at <= pg_catalog.now())) x;
+    for v_one in
+      select e.id, e.tenant_id from workflow_executions e where e.shard = p_shard
+         and e.id = any (v_open[1:cardinality(v_open) - v_most]) order by e.id
+    loop
+      perform mc_send_3(p_shard, v_one.tenant_id, v_one.id, 1::smallint, jsonb_build_object('actor',
+        jsonb_build_object('subject', 'concurrency', 'kind', 'system'), 'reason', 'a newer execution has the same concurrency key')::text, true, false);
+      v_told := v_told || v_one.id;
+    end loop;
+  end loop;
+  return v_told;
+end $function$;
+
 CREATE OR REPLACE FUNCTION maestro.mc_leave(p_shard smallint, p_me bigint, p_epoch bigint)
  RETURNS integer
  LANGUAGE plpgsql
@@ -2135,9 +2267,9 @@ AS $function$
 declare v_status smallint; v_n int;
 begin
   update workflow_executions e set inbox = e.inbox + 1, cancel_requested = e.cancel_requested or p_cancel,
-         status = case when e.status = 3 and (p_cancel or e.epoch > 0 and (e.wait is distinct from 5 or p_resumes)) then 0 else e.status end,
-         wait = case when e.status = 3 and (p_cancel or e.epoch > 0 and (e.wait is distinct from 5 or p_resumes)) then null else e.wait end,
-         wake_at = case when e.status = 3 and (p_cancel or e.epoch > 0 and (e.wait is distinct from 5 or p_resumes)) then null else e.wake_at end
+         status = case when e.status = 3 and (p_cancel or e.epoch > 0 and e.in_lane is not false and (e.wait is distinct from 5 or p_resumes)) then 0 else e.status end,
+         wait = case when e.status = 3 and (p_cancel or e.epoch > 0 and e.in_lane is not false and (e.wait is distinct from 5 or p_resumes)) then null else e.wait end,
+         wake_at = case when e.status = 3 and (p_cancel or e.epoch > 0 and e.in_lane is not false and (e.wait is distinct from 5 or p_resumes)) then null else e.wake_at end
    where e.shard = p_shard and e.id = p_exec and e.tenant_id = p_tenant and e.status in (0, 1, 3)
    returning e.status, e.inbox into v_status, v_n;
   if not found then
@@ -2592,6 +2724,10 @@ grant execute on function mc_id_day(p_id uuid) to mc_api;
 grant execute on function mc_id_day(p_id uuid) to mc_engine;
 grant execute on function mc_is_listed_apart(p_status smallint) to mc_api;
 grant execute on function mc_is_listed_apart(p_status smallint) to mc_engine;
+grant execute on function mc_lane_enter() to mc_engine;
+grant execute on function mc_lane_key(p_workflow uuid, p_lane text) to mc_engine;
+grant execute on function mc_lanes_ready(p_shard smallint, p_limit integer) to mc_engine;
+grant execute on function mc_lanes_trim(p_shard smallint) to mc_engine;
 grant execute on function mc_leave(p_shard smallint, p_me bigint, p_epoch bigint) to mc_engine;
 grant execute on function mc_leave_2(p_shard smallint, p_me bigint, p_epoch bigint) to mc_engine;
 grant execute on function mc_lo(p_ids uuid[]) to mc_engine;

@@ -109,6 +109,8 @@ workflow_executions: Final = Table(
     _column("output", JSONB, null=True),
     _column("error", JSONB, null=True),
     _column("compensating", BOOLEAN),
+    _column("lane", Text, null=True),
+    _column("in_lane", BOOLEAN, null=True),
 )
 
 execution_labels: Final = Table(

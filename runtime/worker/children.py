@@ -14,7 +14,9 @@ from uuid import UUID
 import orjson
 
 from runtime.definition.calling import fits
+from runtime.definition.lane import lane_of
 from runtime.engine.event import Child, ChildFound
+from runtime.expression import ExpressionError
 from runtime.model import errors
 from runtime.model.checkpoint import ChildRow, OwnedExecution
 from runtime.model.execution import TriggerKind
@@ -25,7 +27,7 @@ from runtime.model.workflow import VersionState
 from runtime.queue.keys import class_of
 from runtime.store.plan import PublishedVersion
 from runtime.worker.attempt import Attempt
-from runtime.worker.encode import text_of
+from runtime.worker.encode import clean, text_of
 from runtime.worker.outputs import LOAD_PAUSE, Outputs
 from runtime.worker.run import Run
 from runtime.worker.tools import Tools
@@ -69,6 +71,7 @@ class Children:
             timeout_ms=min(limits, default=None),
             depth=depth,
             trace=trace,
+            lane=_lane(plan, params, found.namespace),
         )
         started = Child(child, plan.name, str(found.version))
         return ChildFound(attempt.step, attempt.number, started)
@@ -159,6 +162,7 @@ def _row(
     timeout_ms: int | None,
     depth: int,
     trace: Mapping[str, str],
+    lane: dict[str, Json] | None,
 ) -> ChildRow:
     """As the enqueuer of people's executions makes one: who started the parent has started the child."""
     above = owned.meta
@@ -172,6 +176,7 @@ def _row(
         "authority": plan.policy.authority,
         "license": plan.policy.license,
         "parent": str(owned.id),
+        "concurrency": lane,
     }
     meta: dict[str, Json] = shared | {
         "tenant": above.get("tenant"),
@@ -199,6 +204,14 @@ def _row(
         _said(event),
         text_of(labels) if labels else None,
     )
+
+
+def _lane(plan: Plan, params: Json, namespace: str) -> dict[str, Json] | None:
+    try:
+        return lane_of(plan, params, namespace=namespace, trigger=str(TriggerKind.PARENT))
+    except ExpressionError as problem:
+        words = f"The concurrency key of {plan.name!r} can't be rendered: {problem.message}."
+        raise errors.StepFailed(clean(words), type="workflow.input") from problem
 
 
 def _said(facts: Mapping[str, Json]) -> str:

@@ -81,6 +81,18 @@ class Duties:
         if self._is_more_due and self._executor.room >= enough:
             self._something.set()
 
+    def lane_freed(self) -> None:
+        """An execution with a place in its lane has ended: the next one need not wait for a heartbeat."""
+        self._is_more_due = True
+        self._something.set()
+
+    async def _trim(self) -> None:
+        """Have the oldest cancelled where a newer one asks for that; their owners hear of it."""
+        told = await self._tools.store.trim_lanes(self._seat.shard)
+        if told:
+            self._tools.wakeup.publish_inbox(self._seat.shard, told)
+            self._tools.queue.add(self._seat.shard, [(one, 0) for one in told])
+
     def queue_spoke(self) -> None:
         """Redis has just delivered something."""
         self._spoke_at = self._tools.clock.monotonic()
@@ -131,6 +143,7 @@ class Duties:
         if answer.dead_workers:
             await self._take_over()
         if answer.due:
+            await self._trim()
             await self._wake()
         if answer.queued:
             await self._attend_suspects()

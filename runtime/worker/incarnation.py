@@ -335,6 +335,8 @@ class Incarnation:
             tools.signals.fire(signals.PARKED)
             return
         self._children.ended(run)
+        if "concurrency" in run.owned.meta:
+            self._duties.lane_freed()
         seconds = run.owned.age_seconds + tools.clock.monotonic() - run.claimed_at
         self._finished[status].inc()
         tools.metrics.execution_seconds.observe(seconds)

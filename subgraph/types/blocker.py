@@ -56,6 +56,15 @@ class Blocker:
         directives=access("Blocker.tags"),
     )
 
+    concurrency_key: str | None = record_field(
+        description="The concurrency key for which its execution waits."
+    )
+    holders: list[strawberry.ID] = record_field(
+        lambda one: list(map(str, one.holders)),
+        description="The executions that hold the places of that key; at most the first 20.",
+        directives=access("Blocker.holders"),
+    )
+
     @classmethod
     def of(cls, blocker: model.Blocker) -> Self:
         """From its record."""

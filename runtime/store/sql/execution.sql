@@ -158,6 +158,10 @@ select known, status, generation from mc_retry($1, $2, $3, $4, $5);
 -- Safe: reads; who calls it has found the execution to be the caller's.
 select c.id from mc_children_open($1, array[$2::uuid]) c limit 1;
 
+-- name: trim_lanes
+-- Safe: a lock for each lane, not waited for; messages are left as by `send`, and once: who is asked to end counts no more.
+select mc_lanes_trim($1);
+
 -- name: make_partitions
 -- Safe: an advisory lock makes it run once at a time; a day that exists is left alone; with a short lock_timeout.
 select mc_make_partitions(x.day, x.day) from (select (pg_catalog.now() at time zone 'UTC')::date + $1::int as day) x;

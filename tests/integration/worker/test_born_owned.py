@@ -120,6 +120,29 @@ async def test_what_may_start_later_is_not_born(room: EngineRoom, door: Door):
     assert (await room.row(outcome.id))["status"] == ExecutionStatus.WAITING
 
 
+async def test_what_has_a_concurrency_key_waits_for_its_place_and_is_not_born(
+    room: EngineRoom, door: Door
+):
+    offered, offer = offering(1)
+    await room.store.register(0, 77, "test:77", 60.0)
+    door.births.join(0, offer)
+    lane = {"concurrency": {"key": "k", "limit": 1, "on_conflict": "queue"}}
+    row = await door.row()
+    row = row._replace(meta=json.dumps({**json.loads(row.meta), **lane}, separators=(",", ":")))
+
+    outcome = await door.enqueuer.enqueue(row)
+
+    found = await room.row(outcome.id)
+    assert (outcome.born, found["status"], found["wait"], found["lane"], found["in_lane"]) == (
+        False,
+        3,
+        6,
+        "k",
+        False,
+    )
+    assert offered == []
+
+
 async def test_a_known_key_is_not_born_again(room: EngineRoom, door: Door):
     await door.worker()
     row = await door.row(HELD, key="k")

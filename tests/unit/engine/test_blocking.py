@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from runtime.engine.blocking import Blocking
-from runtime.model.blocker import BlockCause, Blocker, Standing, foremost
+from runtime.model.blocker import BlockCause, Blocker, Lane, Standing, foremost
 from runtime.model.event import EventKind as K
 from runtime.model.event import ExecutionEvent
 from runtime.model.execution import (
@@ -193,6 +193,18 @@ FIXTURES: dict[str, Any] = {
         [STARTED, BEGUN, (K.EXECUTION_TAKEN_OVER, {"worker": None, "losses": 2})],
         {"execution": {"status": E.QUEUED}, "standing": Standing(second(60), losses=2)},
         (C.QUARANTINE, 3, None, NONE),
+    ),
+    "concurrency": (
+        [],
+        {"execution": {"status": E.WAITING, "wait": WaitKind.CONCURRENCY_LIMIT},
+         "standing": Standing(second(60), lane=Lane("k", 1, (EXECUTION,), 3))},
+        (C.CONCURRENCY, 0, None, {"concurrency_key": "k", "holders": (EXECUTION,), "position": 3}),
+    ),
+    "concurrency, a place is free": (
+        [],
+        {"execution": {"status": E.WAITING, "wait": WaitKind.CONCURRENCY_LIMIT},
+         "standing": Standing(second(60), workers=0, lane=Lane("k", 2, (), None))},
+        (C.CONCURRENCY, 0, None, {"holders": (), "position": None}),
     ),
     "worker tags": (
         [STARTED, (K.EXECUTION_WAITING, {"wait": "worker_tags", "tags": [["eu", "gpu"]]})],
