@@ -32,6 +32,8 @@ NODE = "query ($id: ID!) { node(id: $id) { ... on StepExecution { stepKey output
 EVENTS = "query ($id: ID!) { execution(id: $id) { events(first: 100) { edges { node { type sequence stepKey data } } } } }"
 LISTED = """query { executions(filter: {status: [COMPENSATING]}) { totalCount edges { node { id status } } }
   executionStats { compensating running failed } }"""
+REPLAY = """query ($id: ID!) { replayExecution(id: $id, execute: true) {
+  isEqual executed divergence { kind stepKey expected found } } }"""
 CANCEL = """mutation ($input: CancelExecutionInput!) { cancelExecution(input: $input) {
   execution { status } errors { code message } } }"""
 RETRY = """mutation ($input: RetryExecutionInput!) { retryExecution(input: $input) {
@@ -141,6 +143,9 @@ async def test_a_retry_runs_again_what_was_undone_and_what_rests_on_it(
     over = await shown(server, one)
     assert (over["status"], over["generation"]) == ("FAILED", 1)
     assert over["steps"][0]["compensation"]["attempts"] == [{"status": "COMPLETED"}]
+    proof = (await server.ask(REPLAY, {"id": one})).body["data"]["replayExecution"]
+    assert (proof["isEqual"], proof["divergence"]) == (True, None)
+    assert proof["executed"] > 0
 
 
 WAITS = """
@@ -168,3 +173,67 @@ async def test_a_cancel_undoes_when_it_is_asked_to(server: Served, worker: None)
         await ended(server, one)
         over = await shown(server, one)
         assert (over["status"], over["steps"][0]["status"]) == ("CANCELLED", status)
+
+
+BELOW = """
+name: below
+version: 1.0.0
+steps:
+  - {id: a, uses: core.noop@1, compensate: {uses: core.noop@1}}
+  - {id: b, type: wait, depends_on: [a], signal: never}
+"""
+DONE = """
+name: done
+version: 1.0.0
+steps: [{id: a, uses: core.set@1, with: {number: 7}}]
+outputs: {number: "{{ steps.a.output.number }}"}
+"""
+ABOVE = """
+name: above
+version: 1.0.0
+steps:
+  - id: ended
+    type: workflow
+    workflow: "done@1"
+    compensate: {uses: core.set@1, with: {undone: "{{ steps.ended.output.number }}"}}
+  - {id: going, type: workflow, workflow: "below@1", depends_on: [ended]}
+  - {id: go, type: wait, signal: go}
+  - {id: boom, uses: core.fail@1, depends_on: [go]}
+"""
+FAMILY = """query ($id: ID!) { execution(id: $id) { status steps { stepKey status
+  compensation { output } childExecution { id status steps { stepKey status } } } } }"""
+
+
+async def test_a_parent_asks_children_that_run_to_undo_and_undoes_those_that_ended_itself(
+    server: Served, worker: None
+) -> None:
+    for text, name in ((BELOW, "below"), (DONE, "done"), (ABOVE, "above")):
+        await server.publish(text, name)
+    who = await server.rt.authenticator.principal(server.bearer()["Authorization"], None)
+    executions = server.rt.services.executions
+    async with server.client() as session:
+        one = str(await server.enqueue(session, workflowName="above"))
+
+    async def child() -> str | None:
+        found = (await server.ask(FAMILY, {"id": one})).body["data"]["execution"]["steps"][1]
+        return found["childExecution"] and str(found["childExecution"]["id"])
+
+    async with asyncio.timeout(20):
+        async for event in executions.watch(who, UUID(one)):
+            if event.kind.word == "child_started" and event.field("key") == "going":
+                break
+        below = await child()
+        assert below is not None
+        async for event in executions.watch(who, UUID(below)):
+            if event.kind.word == "execution_waiting":
+                break
+    await executions.messages.signal(who, UUID(one), "go")
+    await ended(server, one)
+
+    found = (await server.ask(FAMILY, {"id": one})).body["data"]["execution"]
+    first, going, *_ = found["steps"]
+    assert found["status"] == "FAILED"
+    assert (first["status"], first["compensation"]) == ("COMPENSATED", {"output": {"undone": 7}})
+    assert first["childExecution"]["status"] == "COMPLETED"
+    assert going["childExecution"]["status"] == "CANCELLED"
+    assert going["childExecution"]["steps"][0]["status"] == "COMPENSATED"
