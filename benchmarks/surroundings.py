@@ -95,9 +95,11 @@ async def database_work(url: str) -> DatabaseWork:
     return DatabaseWork(commits, wal_syncs, wal_bytes)
 
 
-async def publish(runtime: Runtime, name: str, source: str) -> tuple[Principal, str]:
+async def publish(
+    runtime: Runtime, name: str, source: str, *, tenant: str = "bench"
+) -> tuple[Principal, str]:
     """Publish a definition as an administrator of a tenant of its own; who that is, and the workflow's name."""
-    token = runtime.dev_token(tenant="bench", subject="bench", roles=["admin"])
+    token = runtime.dev_token(tenant=tenant, subject="bench", roles=["admin"])
     who = await runtime.authenticator.principal(f"Bearer {token}")
     made = await runtime.services.workflows.create(
         who, name=name, source=source, format=DefinitionFormat.YAML
