@@ -80,12 +80,17 @@ def facts(row: StepRecord | None) -> dict[str, Json]:
     return row.result if row is not None and isinstance(row.result, dict) else {}
 
 
+def _age(row: StepRecord) -> tuple[int, int]:
+    return row.generation, row.attempt
+
+
 @dataclass(slots=True)
 class Ledger:
     """The stored rows, and those of them that the replay has written."""
 
     stored: dict[RowKey, StepRecord]
     made: dict[RowKey, StepRecord] = field(default_factory=dict)
+    writes: int = 0
 
     @classmethod
     def of(cls, rows: Iterable[StepRecord]) -> Ledger:
@@ -95,7 +100,23 @@ class Ledger:
     def write(self, key: RowKey, record: StepRecord) -> None:
         """This row is there from now on; the order of ends is that of these calls."""
         self.made.pop(key, None)
-        self.made[key] = record._replace(ended_ago=-float(len(self.made)))
+        self.writes += 1
+        self.made[key] = record._replace(ended_ago=-float(self.writes))
+
+    def order_of(self, steps: Sequence[int], generation: int) -> dict[int, int] | None:
+        """The places of these steps among the ends, if their rows allow that they are told from the newest end on.
+
+        Of ends in one commit the rows say no order: it is that of whoever owned the execution then.
+        """
+        ends: dict[int, StepRecord] = {}
+        for key, row in self.stored.items():
+            if key.item < 0 and key.generation <= generation and row.status == StepStatus.COMPLETED:
+                known = ends.get(key.step)
+                ends[key.step] = row if known is None else max(known, row, key=_age)
+        ago = [ends[step].ended_ago for step in steps if step in ends]
+        if len(ago) < len(steps) or ago != sorted(ago):
+            return None
+        return {step: place for place, step in enumerate(reversed(steps))}
 
     def announced(self, key: RowKey, *, is_withdrawn: bool = False) -> None:
         """A call was about to be made, or was not made after all."""

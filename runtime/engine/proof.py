@@ -111,6 +111,7 @@ class Proof:
         self.outputs = 0
         self._causes = Causes(self._ledger, self._events)
         self._state.here = self._causes.tags(program, 0)
+        self._undone = self._orders()
 
     def prove(self) -> Generator[BlobRef, BlobLoaded, ExecutionReplay]:
         """Walk through the record to its end, or to where it does not follow; asks for large values."""
@@ -205,6 +206,7 @@ class Proof:
         """Find what this event came from, and let it happen again."""
         at, is_reloaded = self._at, False
         while self._at == at:
+            self._order_ends()
             if self._is_to_proceed and not self._causes.is_message(self._state, event):
                 self._is_to_proceed = False
                 yield from self._take(proceed(self._state))
@@ -232,6 +234,23 @@ class Proof:
                 is_reloaded = True
                 self._reload()
                 self._know_calls()
+
+    def _order_ends(self) -> None:
+        """Of ends in one commit only the event that begins to undo them says in which order their owner knew them."""
+        places = self._undone.get(self._generation)
+        if places:
+            self._state.completed.sort(key=lambda step: places.get(step, len(places)))
+
+    def _orders(self) -> dict[int, dict[int, int]]:
+        found: dict[int, dict[int, int]] = {}
+        generation = 0
+        for event in self._events:
+            generation += event.kind is EventKind.EXECUTION_RETRIED
+            steps = event.field("steps")
+            if event.kind is EventKind.EXECUTION_COMPENSATING and isinstance(steps, list):
+                told = [one for one in steps if isinstance(one, int)]
+                found[generation] = self._ledger.order_of(told, generation) or {}
+        return found
 
     def _know_calls(self) -> None:
         """An owner whose checkpoint was refused reads the rows again, and still knows of its own calls."""

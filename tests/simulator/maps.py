@@ -143,13 +143,18 @@ class MapJudge:
         under_way: set[tuple[int, int]] = set()
         faulty: set[int] = set()
         ended: set[tuple[int, int]] = set()
+        renewed: set[int] = set()
         for n, (number, said) in sorted(self._e.events.items()):
             kind, data = Kind(number), said or {}
             if kind in _UNOWNED:
                 under_way.clear()
             if kind is Kind.EXECUTION_RETRIED:
                 faulty.clear()
+                ended = {one for one in ended if one[0] not in renewed}
                 ended = ended if data.get("from_failed_step", True) else set()
+                renewed = set()
+            # What rests on what was undone is done again.
+            renewed.update(data.get("again", ()))
             step, item = data.get("step", -1), data.get("item", -1)
             if step not in self._maps or item < 0:
                 continue
