@@ -51,6 +51,7 @@ _STEP_COLUMNS: Final = (
 _ITEM_COLUMNS: Final = (Column("ITEM", "mapIndex"), *_STEP_COLUMNS[1:])
 _ITEMS: Final = Column("ITEMS", "items")
 _CHILD: Final = Column("CHILD", "child")
+_CACHED: Final = Column("CACHED FROM", "cached")
 _COST: Final = Column("COST", "cost", "money")
 
 
@@ -310,6 +311,7 @@ def _draw(options: Options, found: dict[str, Any]) -> None:
     # Few workflows have steps that cost something; others are spared the empty column.
     more = [_ITEMS] if any(step["progress"] for step in found["steps"]) else []
     more += [_CHILD] if any(step["childExecution"] for step in found["steps"]) else []
+    more += [_CACHED] if any(step["cachedFrom"] for step in found["steps"]) else []
     more += [_COST] if found["cost"] else []
     columns = (*_STEP_COLUMNS[:4], *more, *_STEP_COLUMNS[4:])
     steps = [*_with_what_undoes(found["steps"])]
@@ -318,6 +320,7 @@ def _draw(options: Options, found: dict[str, Any]) -> None:
             **step,
             "items": _items(step.get("progress")),
             "child": (step.get("childExecution") or {}).get("id"),
+            "cached": (step.get("cachedFrom") or {}).get("executionId"),
         }
         for step in steps
     ]

@@ -22,6 +22,7 @@ from runtime.model.plan import (
     NO_POLICY,
     NO_RETRY,
     Backoff,
+    CachePlan,
     Effect,
     InDoubt,
     Jitter,
@@ -116,6 +117,7 @@ def _step(
         effect=Effect(effect) if effect else None,
         wait=_wait(step) if is_wait else None,
         workflow=get("workflow"),
+        cache=_cache(step),
         runs_on=_tags(step),
         in_doubt=InDoubt(step["in_doubt"]) if "in_doubt" in step else InDoubt.FAIL,
         canonical=step,
@@ -182,7 +184,15 @@ def _map(step: dict[str, Any], index: int, needs: tuple[int, ...], retry: RetryP
         ),
         in_doubt=InDoubt(task["in_doubt"]) if "in_doubt" in task else InDoubt.FAIL,
         runs_on=_tags(step),
+        cache=_cache(step),
         canonical=step,
+    )
+
+
+def _cache(step: dict[str, Any]) -> CachePlan | None:
+    written = step.get("cache")
+    return (
+        None if written is None else CachePlan(Duration.parse(written["ttl"]), written.get("key"))
     )
 
 

@@ -500,5 +500,5 @@ NOT_RUN_KINDS: Final = frozenset(StepKind) - {
     StepKind.MAP,
     StepKind.WORKFLOW,
 }
-NOT_RUN_STEP_KEYS: Final = ("cache", "policy")
+NOT_RUN_STEP_KEYS: Final = ("policy",)
 NOT_RUN_KEYS: Final = ("triggers", "on_failure")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from runtime.definition.caching import check_cache, secrets_by_step
 from runtime.definition.document import Document, Step
 from runtime.definition.finding import Findings, Path
 from runtime.definition.graph import Graph
@@ -35,6 +36,7 @@ _CHECKED: Final = frozenset(
         "when",
         "retry",
         "in_doubt",
+        "cache",
         "sla",
         "on_expiry",
         "cases",
@@ -50,6 +52,7 @@ def check_meaning(
     """All checks that need neither references nor connectors."""
     _check_top(document, findings, publishing=publishing)
     is_timed = "timeout" in document.value
+    hidden: dict[int, str] | None = None
     for position, step in enumerate(graph.steps):
         if step.kind is StepKind.TASK and _CHECKED.isdisjoint(step.value) and not is_timed:
             continue
@@ -59,6 +62,9 @@ def check_meaning(
         _check_times(document, step, findings)
         check_gotos(graph, position, step, findings)
         check_join(graph, position, step, findings)
+        if "cache" in step.value:
+            hidden = secrets_by_step(document) if hidden is None else hidden
+            check_cache(step, hidden.get(step.index), findings)
         match step.kind:
             case StepKind.GATEWAY:
                 check_gateway(graph, position, step, findings)

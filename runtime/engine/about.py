@@ -21,6 +21,8 @@ def about(state: ExecutionState, step: int, facts: Facts = NO_FACTS) -> dict[str
     }
     if facts.cost is not None:
         said["cost"] = facts.cost
+    if facts.more is not None:
+        said.update(facts.more)
     return said
 
 
@@ -36,6 +38,8 @@ def about_item(
     }
     if facts.cost is not None:
         said["cost"] = facts.cost
+    if facts.more is not None:
+        said.update(facts.more)
     return said
 
 

@@ -323,7 +323,9 @@ def _deferrals(state: ExecutionState, key: RowKey) -> int:
 def _facts(event: ExecutionEvent, said: dict[str, Json]) -> Facts:
     cost = event.field("cost")
     tail = ',"stopped":true' if said.get("stopped") is True else ""
-    return Facts(0.0, tail=tail, cost=cost if isinstance(cost, str) else None)
+    source = said.get("cached_from")
+    more: dict[str, Json] | None = None if source is None else {"cached_from": source}
+    return Facts(0.0, tail=tail, cost=cost if isinstance(cost, str) else None, more=more)
 
 
 def _number(value: Json, default: int) -> int:

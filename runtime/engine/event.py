@@ -21,14 +21,15 @@ class Facts(NamedTuple):
     """What the row of an attempt says beside the decision.
 
     `output` is the output as JSON text; `tail` are further members of the row's result as JSON
-    text, beginning with a comma, or nothing. `cost` is what the attempt cost: the tail says it too, this is
-    for the event of its end.
+    text, beginning with a comma, or nothing. `cost` is what the attempt cost, `more` where an output was given
+    before: the tail says it too, this is for the event of its end.
     """
 
     age_seconds: float = 0.0
     output: str = "null"
     tail: str = ""
     cost: str | None = None
+    more: dict[str, Json] | None = None
 
 
 NO_FACTS: Final = Facts()

@@ -15,6 +15,7 @@ from runtime.model.values import Digest
 class StepProgram:
     """One step, ready to run: its plan, its parsed `with` and `when`; of a gateway its conditions, None: else.
 
+    `cache_key` is what makes two calls the same, where that is written.
     Of a map `for_each` is its list, and whether the input of an item `names_item`.
     """
 
@@ -25,6 +26,7 @@ class StepProgram:
     wait: WaitPlan | None = None
     cases: tuple[Template | None, ...] = ()
     for_each: Template | None = None
+    cache_key: Template | None = None
     names_item: bool = False
 
 
@@ -82,6 +84,9 @@ def _step(plan: StepPlan, gateway: Gateway | None) -> StepProgram:
         uses_secrets=any(reference.path[:1] == ("secrets",) for reference in config.references),
         wait=plan.wait,
         cases=() if gateway is None else tuple(map(_condition, gateway.cases)),
+        cache_key=None
+        if plan.cache is None or plan.cache.key is None
+        else parse_template(plan.cache.key),
         for_each=None if plan.map is None else parse_template(plan.map.for_each),
         names_item=plan.map is not None
         and any(reference.path[:1] == ("item",) for reference in config.references),

@@ -271,6 +271,24 @@ class StepAttempt(NamedTuple):
     cost: Money | None = None
 
 
+class CachedFrom(NamedTuple):
+    """The attempt that gave an output which a later one was given again, without a call: step, or item of a map."""
+
+    execution_id: UUID
+    step: str
+    item: int | None = None
+
+    @classmethod
+    def of(cls, value: Json) -> CachedFrom | None:
+        """As a row says it."""
+        said = value if isinstance(value, dict) else {}
+        item = said.get("item")
+        if "execution" not in said:
+            return None
+        number = item if isinstance(item, int) else None
+        return cls(UUID(str(said["execution"])), str(said.get("step", "")), number)
+
+
 def no_input() -> tuple[Json, BlobRef | None]:
     """The input of a step that was not reached."""
     return None, None
@@ -289,7 +307,8 @@ class StepExecution:
     (`blocked`), from the same events as its status and from where its execution stands.
     `costs` are what all its attempts cost, those of earlier generations too: an amount for each currency; not what the
     items of a map cost. Of a map `items` is how many it goes over, once that is known. `child_id` is the execution that
-    its newest attempt has started. `compensation` is what undoes it, from the moment at which that was decided.
+    its newest attempt has started. `cached_from` says whose output it was given.
+    `compensation` is what undoes it, from the moment at which that was decided.
     With `at` it is shown as it was when that event was the newest.
     """
 
@@ -324,6 +343,7 @@ class StepExecution:
     is_map: bool = False
     items: int | None = None
     child_id: UUID | None = None
+    cached_from: CachedFrom | None = None
     compensation: StepExecution | None = None
     at: int | None = None
 

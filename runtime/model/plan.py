@@ -133,6 +133,14 @@ class MapPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class CachePlan:
+    """For how long an output may be given again, and what makes two calls the same (their input, if None)."""
+
+    ttl: Duration
+    key: Json = None
+
+
+@dataclass(frozen=True, slots=True)
 class StepPlan:
     """One step of a plan.
 
@@ -156,6 +164,7 @@ class StepPlan:
     wait: WaitPlan | None = None
     map: MapPlan | None = None
     workflow: str | None = None
+    cache: CachePlan | None = None
     compensation: int | None = None
     undoes: int | None = None
     in_doubt: InDoubt = InDoubt.FAIL

@@ -22,6 +22,7 @@ from runtime.scheduler.days import DEFAULT_DAYS, Days
 from runtime.scheduler.feed import Feed
 from runtime.scheduler.partitions import Partitions
 from runtime.scheduler.retention import Retention
+from runtime.scheduler.step_cache import CacheSweep
 from runtime.scheduler.sweep import Sweep
 from runtime.store.blob import BlobRetention
 from runtime.store.catalog_copy import CatalogCopies
@@ -31,6 +32,7 @@ from runtime.store.execution_stats import CounterFolds
 from runtime.store.leadership import Leadership
 from runtime.store.pool import Database
 from runtime.store.retention import RetentionStore
+from runtime.store.step_cache import StepCache
 from runtime.telemetry.log import get_logger
 from runtime.telemetry.metrics import Metrics
 
@@ -83,6 +85,7 @@ class Scheduler:
             ),
             BlobRelease(BlobRetention(database, blobs), metrics),
             Counters(CounterFolds(database)),
+            CacheSweep(StepCache(database)),
             *((Copies(copies),) if copies else ()),
         )
         self._stopping = asyncio.Event()

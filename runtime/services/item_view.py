@@ -17,7 +17,13 @@ from runtime.expression import ExpressionError
 from runtime.model.blob import BlobRef, NotLoaded, stored
 from runtime.model.blocker import WaitingItem
 from runtime.model.event import ExecutionEvent
-from runtime.model.execution import ExecutionStatus, StepExecution, StepStatus, no_input
+from runtime.model.execution import (
+    CachedFrom,
+    ExecutionStatus,
+    StepExecution,
+    StepStatus,
+    no_input,
+)
 from runtime.model.values import Json, total
 from runtime.services.step_view import (
     StepView,
@@ -138,6 +144,7 @@ class MapView:
             started_at=attempts[0].started_at if attempts else None,
             finished_at=last.finished_at if last and status not in _STILL_GOING else None,
             skip_reason=None,
+            cached_from=CachedFrom.of(result.get("cached_from")),
             derived=no_input if status in _NOT_BEGUN else _ItemInput(self, item),
             blocked=partial(self._view.blocking.of_item, self._at(item, status, last, begun)),
             is_map=False,

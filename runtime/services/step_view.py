@@ -26,6 +26,7 @@ from runtime.model.blocker import Blocker, Standing
 from runtime.model.checkpoint import Mark, StepRecord
 from runtime.model.event import EventKind, ExecutionEvent
 from runtime.model.execution import (
+    CachedFrom,
     Execution,
     ExecutionError,
     ExecutionStatus,
@@ -418,6 +419,7 @@ def _step(
         is_map=plan.map is not None,
         items=items,
         child_id=child,
+        cached_from=CachedFrom.of(result.get("cached_from")),
         compensation=compensation,
     )
 

@@ -287,6 +287,20 @@ create table shards (
   constraint shards_pkey PRIMARY KEY (shard)
 );
 
+create table step_cache (
+  tenant_id uuid not null,
+  key bytea not null,
+  expires_at timestamp with time zone not null,
+  execution_id uuid not null,
+  step text not null,
+  item integer not null,
+  digest text not null,
+  output jsonb,
+  constraint step_cache_pkey PRIMARY KEY (tenant_id, key)
+);
+CREATE INDEX step_cache_expires ON maestro.step_cache USING btree (expires_at);
+alter table step_cache enable row level security;
+
 create table step_executions (
   shard smallint not null,
   status smallint not null,
@@ -2638,6 +2652,7 @@ create policy tenant on legal_holds to mc_api using ((tenant_id = (NULLIF(curren
 create policy engine on map_chunks to mc_engine using (true) with check (true);
 create policy engine on outbox to mc_engine using (true) with check (true);
 create policy tenant on outbox to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
+create policy engine on step_cache to mc_engine using (true) with check (true);
 create policy engine on step_executions to mc_engine using (true) with check (true);
 create policy tenant on step_executions to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
 create policy engine on step_logs to mc_engine using (true) with check (true);
@@ -2773,6 +2788,7 @@ grant select on migrations to mc_engine;
 grant delete, insert, select, update on outbox to mc_engine;
 grant select on retention_days to mc_engine;
 grant delete, insert, select, update on shards to mc_engine;
+grant delete, insert, select, update on step_cache to mc_engine;
 grant select on step_executions to mc_api;
 grant delete, insert, select, update on step_executions to mc_engine;
 grant select on step_logs to mc_api;

@@ -27,7 +27,7 @@ class Metrics:
     Names and meanings: `names.METRICS`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self) -> None:  # noqa: PLR0915 - a line for each
         self.registry = CollectorRegistry()
         self.http_requests = self._counter("maestro_http_requests_total", "route", "status")
         self.http_seconds = self._histogram("maestro_http_request_seconds", _FAST, "route")
@@ -76,6 +76,7 @@ class Metrics:
         self.blobs_read = self._counter("maestro_blobs_read_total")
         self.blobs_damaged = self._counter("maestro_blobs_damaged_total")
         self.blobs_released = self._counter("maestro_blobs_released_total")
+        self.step_cache = self._counter("maestro_step_cache_total", "outcome")
         self.replays = self._counter("maestro_replays_total", "outcome")
         self.simulations = self._counter("maestro_simulations_total", "outcome")
         self.subscribers = self._gauge("maestro_subscribers")

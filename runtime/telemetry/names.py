@@ -79,6 +79,7 @@ METRICS: Final[dict[str, str]] = {
     "maestro_blobs_read_total": "Large values loaded from the blob store for expressions.",
     "maestro_blobs_damaged_total": "Blobs found whose content does not give their digest.",
     "maestro_blobs_released_total": "Blobs deleted because no execution refers to them any more.",
+    "maestro_step_cache_total": "Look-ups of steps with `cache`, by outcome: `hit`, `miss`, or `error` (called).",
     "maestro_replays_total": "Replays of executions made at the API, by what they found: `equal` or `diverged`.",
     "maestro_simulations_total": "Simulations made at the API, by how they ended; `stopped`: broken off.",
     "maestro_subscribers": "Open subscriptions.",

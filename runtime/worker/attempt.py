@@ -6,6 +6,7 @@ whatever comes back has gone through the mask.
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from asyncio import Task, TimerHandle
 from collections.abc import Callable, Mapping
@@ -44,6 +45,8 @@ from runtime.worker.outputs import Keep
 from runtime.worker.prepared import PreparedStep
 
 _CHARGING: Final = threading.Lock()
+# Another form of keys is another number: what was kept under the old one is not found.
+_CACHE_FORM: Final = 1
 
 
 @dataclass(slots=True)
@@ -74,6 +77,7 @@ class Attempt:
     target: str | None = None
     cost: Money | None = None
     room: Keep | None = None
+    cache_key: bytes | None = None
 
     @property
     def place(self) -> Place:
@@ -96,6 +100,15 @@ class Attempt:
         value = output.value if ref is None else ref
         facts = Facts(age, text, tail, self._paid)
         return StepSucceeded(self.step, self.number, value, facts, self.item)
+
+    def reused(self, output: Encoded, source: dict[str, Json], now: float) -> StepSucceeded:
+        """No call was made: an earlier one with the same input gave this, recorded where `source` says."""
+        age = now - self.started_at
+        self.prepared.completed.inc()
+        more: dict[str, Json] = {"cached_from": source}
+        tail = f',"out":"{output.digest}"{self.known()},{text_of(more)[1:-1]}'
+        facts = Facts(age, output.raw.decode(), tail, None, more)
+        return StepSucceeded(self.step, self.number, output.value, facts, self.item)
 
     def failed(self, failed: errors.StepFailed, now: float) -> StepFailed:
         """The attempt raised. Its stack stands in its row alone: no event, expression or handler has it."""
@@ -163,6 +176,9 @@ def begin(
             type="connector.missing",
         )
     rendered, input_digest = _render(prepared, state, secrets, mask, resolve, names)
+    cache_key = None
+    if step.plan.cache is not None:
+        cache_key = _cache_key(prepared, state, input_digest, mask, resolve)
     return Attempt(
         step=command.step,
         item=command.item,
@@ -174,7 +190,37 @@ def begin(
         cancel=cancel,
         started_at=now,
         target=target_of(connector, rendered, mask),
+        cache_key=cache_key,
     )
+
+
+def _cache_key(
+    prepared: PreparedStep,
+    state: ExecutionState,
+    input_digest: str,
+    mask: Callable[[Any], Any],
+    resolve: Resolve,
+) -> bytes | None:
+    """What an output of this call is found by; None when nobody can say which code gives it. Raises as `begin` does.
+
+    A written key is that of its step alone; without one all steps of a tenant with this input are the same.
+    """
+    step, said = prepared.program, orjson.loads("{" + prepared.tail[1:] + "}")
+    if "code_digest" not in said:
+        return None
+    parts: list[Json] = [_CACHE_FORM, said["code"], said["code_digest"]]
+    if step.cache_key is None:
+        parts.append(input_digest)
+    else:
+        try:
+            rendered = step.cache_key.render(scope_of(state, None, resolve, step=step.plan.index))
+            parts += ["key", state.program.plan.name, step.plan.key, digest(rendered)]
+        except (ExpressionError, TypeError) as problem:
+            words = problem.message if isinstance(problem, ExpressionError) else str(problem)
+            raise errors.StepFailed(
+                clean(mask(f"`cache.key` of step {step.plan.key!r}: {words}")), type="expression"
+            ) from None
+    return hashlib.sha256(orjson.dumps(parts)).digest()
 
 
 def _render(

@@ -55,9 +55,11 @@ from runtime.store.flush import Flusher
 from runtime.telemetry.log import get_logger
 from runtime.telemetry.metrics import Metrics
 from runtime.worker import signals
-from runtime.worker.attempt import Attempt, begin, context_of, not_made
+from runtime.worker.attempt import Attempt, begin, not_made
 from runtime.worker.breaker import Breakers, key_of
+from runtime.worker.caching import Caching
 from runtime.worker.children import Children
+from runtime.worker.contexts import Contexts
 from runtime.worker.doubt import STOPPING_SECONDS, Doubts
 from runtime.worker.encode import clean, error_of, stopped
 from runtime.worker.intents import Intents
@@ -104,6 +106,7 @@ class Executor:
         breakers: Breakers,
         read_items: ReadItems,
         children: Children,
+        cache: Callable[..., Caching],
         lend: Callable[..., Lending],
         on_closed: Callable[[Run, Closing], None],
         on_refused: Callable[[Run, FlushResult], None],
@@ -114,9 +117,8 @@ class Executor:
         self.weight = 0  # About how many bytes its runs hold: weighed at each beat.
         self._flusher = flusher
         self._lease = lease
-        self._registry = registry
         self._secrets = secrets
-        self._logs = logs
+        self._context = Contexts(logs, registry, secrets, traces)
         self._outputs = outputs
         self._stopping = Stopping(report=self._report, traces=traces, clock=clock)
         self._large = Large(outputs, start=self._start_safely, tell=self.tell)
@@ -125,6 +127,7 @@ class Executor:
         )
         self.lending = lend(begin=self.begin, tell=self.tell)
         self._joins = Joins(outputs, read=read_items, tell=self.tell, defect=self._defect)
+        self._caching = cache(begin=self.begin, tell=self.tell)
         self._traces = traces
         self._settings = settings
         self._metrics = metrics
@@ -288,6 +291,7 @@ class Executor:
             self._traces.end_run(run, None)
         self.doubts.drop()
         self._joins.drop()
+        self._caching.drop()
         self.lending.drop()
         for entries in (self._ready, self._blocked, self._dirty):
             entries.clear()
@@ -346,6 +350,8 @@ class Executor:
             self._on_refused(run, result)
             return
         run.committed(waiting)
+        if waiting.to_keep:
+            self._caching.keep(waiting.to_keep)
         self._signals.fire(signals.CHECKPOINTED)
         self._on_news(run.owned.id, is_end=waiting.closing is not None)
         if waiting.children:
@@ -401,7 +407,7 @@ class Executor:
     def _words(self, error: Exception) -> str:
         return clean(self._secrets.mask(f"{type(error).__name__}: {error}"))
 
-    def _start(self, run: Run, action: RunStep | Attempt, held: Held | None) -> None:
+    def _start(self, run: Run, action: Any, held: Held | None) -> None:  # noqa: C901, PLR0912
         if run.is_over or (run.guest is not None and action.item not in run.guest.wanted):
             return
         if not run.state.goes_on(action.step) or (action.item >= 0 and is_called_off(run, action)):
@@ -426,6 +432,8 @@ class Executor:
             return
         if held is not None:
             attempt.room = held.kept()
+        if prepared.program.plan.cache is not None and self._caching.asks(run, action, attempt):
+            return
         refusal = self._refusal(run, attempt)
         if refusal is not None:
             self.tell(run, StepDeferred(action.step, action.attempt, refusal, action.item))
@@ -568,6 +576,8 @@ class Executor:
         if attempt.stop_timer is not None:
             attempt.stop_timer.cancel()
         run.attempts.pop(attempt.place, None)
+        if attempt.cache_key is not None:
+            self._caching.note(run, attempt, event)
         if (key := key_of(run, attempt)) is not None:
             self._breakers.ended(key, getattr(event, "error", None), attempt.started_at)
         if isinstance(event, StepFailed):
@@ -578,17 +588,6 @@ class Executor:
     def _count(self, run: Run, step: int, status: str) -> None:
         name = run.prepared.steps[step].connector_name
         self._metrics.steps.labels(name, status).inc()
-
-    def _context(self, run: Run, attempt: Attempt) -> Any:
-        return context_of(
-            attempt,
-            run.owned,
-            run.prepared.program.plan,
-            log=self._logs.of(run.owned, attempt),
-            services=self._registry.services,
-            mask=self._secrets.mask,
-            trace=self._traces.headers(run, attempt),
-        )
 
     def _park_if_idle(self, run: Run) -> None:
         """Only long waits are left: give the execution up until the first of them is over."""

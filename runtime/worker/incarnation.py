@@ -20,9 +20,11 @@ from runtime.model.errors import MaestroError
 from runtime.model.execution import TERMINAL, ExecutionStatus
 from runtime.store.births import Newborn, Offer
 from runtime.store.flush import Flusher
+from runtime.store.step_cache import StepCache
 from runtime.telemetry.log import get_logger
 from runtime.worker import signals
 from runtime.worker.admission import Admission, owned_of
+from runtime.worker.caching import Caching
 from runtime.worker.children import Children
 from runtime.worker.duties import Duties
 from runtime.worker.executor import Executor
@@ -72,6 +74,9 @@ class Incarnation:
             logs=StepLogs(tools.logs, tools.secrets.mask, tools.clock),
             outputs=outputs,
             children=self._children,
+            cache=partial(
+                Caching, StepCache(tools.database), metrics=tools.metrics, clock=tools.clock
+            ),
             traces=tools.traces,
             settings=tools.settings,
             metrics=tools.metrics,

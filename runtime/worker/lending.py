@@ -362,8 +362,8 @@ def _may_be_lent(run: Run, step: int) -> bool:
     """Whether a second call of its items would do no harm, as far as that is known before one is rendered."""
     prepared = run.prepared.steps[step]
     plan, connector = prepared.program.plan, prepared.connector
-    if connector is None or connector.inline or plan.map is None or plan.runs_on:
-        return False  # Or its helpers would have to have its tags.
+    if connector is None or connector.inline or plan.map is None or plan.runs_on or plan.cache:
+        return False  # Its helpers would have to have its tags; and who looks up an output also keeps it.
     return (plan.effect or connector.effect_class) is not Effect.AT_MOST_ONCE
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from asyncio import TimerHandle
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 from uuid import UUID
@@ -50,6 +50,7 @@ from runtime.model.errors import StepErrorKind, StepFailed
 from runtime.model.event import EventKind
 from runtime.model.execution import ExecutionError, ExecutionStatus, StepStatus
 from runtime.model.values import Json
+from runtime.store.step_cache import CacheEntry
 from runtime.worker.attempt import Attempt
 from runtime.worker.encode import TOO_LARGE, encode, is_bulky, text_of
 from runtime.worker.item_list import ItemList
@@ -99,6 +100,7 @@ class InFlight:
     closing: Closing | None
     ended: list[Place]
     children: tuple[tuple[UUID, int], ...] = ()
+    to_keep: Sequence[CacheEntry] = ()
 
 
 @dataclass(slots=True)
@@ -135,6 +137,10 @@ class Run:
     found: dict[int, ChildRow] = field(default_factory=dict)
     # What had ended when the database refused a checkpoint: it does not begin again, and fails with these words.
     lost: dict[Place, StepError] = field(default_factory=dict)
+    # Steps and items that the step cache was asked for without a find, until they begin.
+    missed: set[Place] = field(default_factory=set)
+    # Outputs for the step cache, until their rows are committed.
+    to_keep: list[CacheEntry] = field(default_factory=list)
     deadline: TimerHandle | None = None
     span: Span | None = None
     trace: dict[str, str] = field(default_factory=dict)
@@ -369,6 +375,8 @@ class Run:
         self._steps, self._events, self._after, self._ended = [], [], [], []
         if touched:
             self._children, self._words = [], []
+        if self.to_keep:
+            self._in_flight[-1].to_keep, self.to_keep = self.to_keep, []
         self._closing, self._size = None, 0
         if self.inbox_read:
             self.inbox_read = []

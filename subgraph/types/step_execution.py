@@ -135,6 +135,28 @@ class MapProgress:
         )
 
 
+@strawberry.type(description="The attempt whose recorded output was given again, without a call.")
+class CachedFrom:
+    """Where an output was recorded."""
+
+    execution_id: strawberry.ID = strawberry.field(
+        description="The execution; it may be gone by now."
+    )
+    step_key: str = strawberry.field(description="The step's id within its definition.")
+    item: int | None = strawberry.field(description="Which item of a map, from 0; null of a step.")
+
+    @classmethod
+    def of(cls, source: model.CachedFrom | None) -> Self | None:
+        """From its record."""
+        if source is None:
+            return None
+        return cls(
+            execution_id=strawberry.ID(str(source.execution_id)),
+            step_key=source.step,
+            item=source.item,
+        )
+
+
 @face(model.StepExecution)
 @strawberry.federation.type(
     keys=["id"],
@@ -196,6 +218,11 @@ class StepExecution(Node):
         lambda step: _digest(step.code_hash),
         description="Digest of the files that this connector's package was imported from.",
         column=step_columns.CODE_HASH,
+    )
+    cached_from: CachedFrom | None = record_field(
+        lambda step: CachedFrom.of(step.cached_from),
+        description="Where its output was recorded, when no call was made because an earlier one had the same input "
+        "(`cache`); null when it called.",
     )
     started_at: datetime | None = record_field(
         description="When the first of its attempts started.", column=step_columns.STARTED_AT

@@ -55,6 +55,8 @@ COMMON: dict[str, st.SearchStrategy[Any]] = {
 WORK: dict[str, st.SearchStrategy[Any]] = {
     "runs_on": st.just(["gpu"]), "retry": st.just({"max_attempts": 2}), "cache": st.just({"ttl": "1h", "key": "{{ params.x }}"}), "compensate": st.just({**NOOP}),
 }  # fmt: skip
+# What only a step that makes calls can say: a workflow's own steps do.
+OF_CALLS = {"runs_on", "cache"}
 TOP: dict[str, st.SearchStrategy[Any]] = {
     "version": st.just("1.2.3"), "timeout": st.just("P5D"), "concurrency": st.just({"key": "{{ params.x }}", "limit": 1, "on_conflict": "cancel_oldest"}),
     "triggers": st.just([{"type": "schedule", "cron": "0 3 * * sun"}, {"type": "webhook", "path": "p"}]),
@@ -72,7 +74,9 @@ def documents(draw: Any) -> dict[str, Any]:
         step: dict[str, Any] = {"id": f"s{index}", **copy.deepcopy(needed)}
         if kind != "task" or draw(st.booleans()):
             step["type"] = kind
-        work = {key: one for key, one in WORK.items() if (kind, key) != ("workflow", "runs_on")}
+        work = {key: one for key, one in WORK.items() if kind != "workflow" or key not in OF_CALLS}
+        if kind == "map":
+            work["cache"] = st.just({"ttl": "1h"})
         own = {**optional, **COMMON, **({} if kind == "wait" else work)}
         for key in draw(st.sets(st.sampled_from(sorted(own)), max_size=6)):
             step[key] = draw(own[key])

@@ -17,6 +17,7 @@ ENGINE = {
     "execution",
     "map_chunk",
     "retention",
+    "step_cache",
     "tenant",
 }
 ENGINE_STATEMENTS = {("workflow", "plan"), ("log", "write")}

@@ -131,6 +131,27 @@ async def tags(room: EngineRoom) -> list[UUID]:
     return [execution]
 
 
+async def caches(room: EngineRoom) -> list[UUID]:
+    """A step and items that call, and the same ones given what was kept."""
+    room.worker()
+    each = {"uses": "probe.echo@1", "with": {"n": "{{ item }}"}}
+    steps: list[Any] = [
+        echo("a", cache={"ttl": "1h"}),
+        {"id": "each", "type": "map", "for_each": [1, 2], "task": each, "cache": {"ttl": "1h"}},
+    ]
+    version = await room.publish(steps)
+    first = await room.enqueue(version)
+    assert await room.finished(first) is ENDED
+
+    async def kept() -> bool:
+        return int(await room.sql.fetchval("select count(*) from step_cache")) == 3
+
+    await room.until(first, kept)
+    second = await room.enqueue(version)
+    assert await room.finished(second) is ENDED
+    return [first, second]
+
+
 async def generations(room: EngineRoom) -> list[UUID]:
     """A failure that stops what runs beside it, retried from the failed step and from the start."""
     room.worker()
@@ -292,6 +313,7 @@ SCENARIOS: tuple[Callable[[EngineRoom], Awaitable[list[UUID]]], ...] = (
     ways,
     joins,
     tags,
+    caches,
     generations,
     maps,
     waits,
