@@ -53,6 +53,7 @@ FOUND_AT = {
     "silent_retry": 2,
     "silent_second_call": 15,
     "tags_ignored": 24,
+    "tags_of_items_ignored": 1242,
     "tags_unsaid": 24,
     "takeover_at_once": 1,
     "timer_restarted": 1,

@@ -338,6 +338,12 @@ IN_CODE: Final[dict[str, tuple[str, Any, str, Any]]] = {
         "is_here",
         _anywhere,
     ),
+    "tags_of_items_ignored": (
+        "an open map goes on with whoever has its execution, whatever its tags",
+        items,
+        "is_here",
+        _anywhere,
+    ),
     "tags_unsaid": (
         "parking for tags does not say which ones: nobody comes for it",
         waiting,
