@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,6 +40,19 @@ def read_document(file: str) -> tuple[str | bytes, str]:
         if file == _STDIN or not isinstance(error.__cause__, UnicodeDecodeError):
             raise
     return Path(file).read_bytes(), _SUFFIXES.get(Path(file).suffix.lower(), "YAML")
+
+
+def write_whole(file: str, text: str) -> None:
+    """Replace a file's text; whatever happens in between, it is the old one or the new one."""
+    path = Path(file).resolve()  # A link stays one.
+    fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        fresh.write_text(text, encoding="utf-8")
+        shutil.copymode(path, fresh)
+        fresh.replace(path)
+    except OSError as error:
+        fresh.unlink(missing_ok=True)
+        raise CliError(f"{file} can't be written: {error.strerror}.") from error
 
 
 def read_input(file: str | None, pairs: Sequence[str]) -> Any:

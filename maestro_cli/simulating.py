@@ -73,6 +73,7 @@ def of_file(file: str, asked: Asked, imports: Sequence[str]) -> dict[str, Any]:
     from runtime.clock import SystemClock
     from runtime.connectors.registry import Registry
     from runtime.connectors.rehearsal import rehearse
+    from runtime.deep import deeply
     from runtime.definition import apply_params, validate
     from runtime.engine.simulation import Failing, Script
     from runtime.model.durable import check_durable_input
@@ -82,7 +83,8 @@ def of_file(file: str, asked: Asked, imports: Sequence[str]) -> dict[str, Any]:
 
     source, form = read_definition(file)
     registry = Registry.load(imports)
-    found = validate(source, DefinitionFormat(form.lower()), registry.catalog())
+    catalog = registry.catalog()
+    found = deeply(lambda: validate(source, DefinitionFormat(form.lower()), catalog))
     if found.plan is None:
         raise refused(file, found.problems)
     script = Script(
@@ -95,7 +97,8 @@ def of_file(file: str, asked: Asked, imports: Sequence[str]) -> dict[str, Any]:
         costs={key: Money.parse(text) for key, text in asked.costs.items()},
     )
     check_durable_input(asked.input)
-    params = apply_params(found.plan, asked.input)
+    plan = found.plan
+    params = deeply(lambda: apply_params(plan, asked.input))
     check_durable_input(params)
     simulation = rehearse(found.plan, registry, params, script, now=SystemClock().now())
     return _as_graph(simulation)

@@ -14,12 +14,12 @@ from contextlib import suppress
 from typing import Any, BinaryIO, Final
 
 from runtime.abi.catalog import Catalog
+from runtime.deep import deeply
 from runtime.model.errors import Invalid
 from runtime.services.judges import framed, read_framed
 
 MEMORY_BYTES: Final = 1 << 30
 _MARGIN_SECONDS: Final = 1.0
-_LEVELS: Final = 4_000  # The library takes several of Python's for each level of a schema.
 _BYTES_OF_MAXRSS: Final = 1 if sys.platform == "darwin" else 1_024
 
 
@@ -69,13 +69,12 @@ def _write(answers: BinaryIO, answer: bytes, *, is_last: bool) -> None:
 
 def main() -> int:
     """Serve; the exit code."""
-    sys.setrecursionlimit(_LEVELS)
     with suppress(
         ValueError, OSError
     ):  # Where a lower bound holds already, or the system has none.
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     with suppress(BrokenPipeError):
-        serve(sys.stdin.buffer, sys.stdout.buffer)
+        deeply(lambda: serve(sys.stdin.buffer, sys.stdout.buffer))
     return 0
 
 

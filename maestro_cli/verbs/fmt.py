@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import difflib
 import sys
-from pathlib import Path
 from typing import Any
 
 import click
 
-from maestro_cli.documents import read_definition
+from maestro_cli.documents import read_definition, write_whole
 from maestro_cli.errors import FAILED, CliError, Place, refused
 from maestro_cli.groups import Verb
 from maestro_cli.options import Options
@@ -39,7 +38,7 @@ def fmt(options: Options, files: tuple[str, ...], check: bool, diff: bool) -> in
         elif check:
             options.say(f"{file}: would be changed")
         else:
-            Path(file).write_text(text, encoding="utf-8")
+            write_whole(file, text)
             options.say(f"{file}: changed")
     if not changed:
         options.say(f"{len(files)} as they should be" if len(files) > 1 else "as it should be")
@@ -65,7 +64,7 @@ def convert(options: Options, file: str, spelling: str, write: bool) -> int:
     if not write or file == _STDIN:
         print(text, end="")
         return 0
-    Path(file).write_text(text, encoding="utf-8")
+    write_whole(file, text)
     options.say(f"{file}: {spelling}")
     return 0
 

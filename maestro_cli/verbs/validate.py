@@ -80,14 +80,14 @@ def _show(options: Options, form: str, reports: Sequence[Report]) -> None:
 
 def _check(file: str, catalog: Any) -> Report:
     from runtime.abi.surroundings import Surroundings
+    from runtime.deep import deeply
     from runtime.definition import validate as validate_definition
     from runtime.model.workflow import DefinitionFormat
 
     source, form = read_document(file)
     known = Surroundings(agents=frozenset())
-    result = validate_definition(
-        source, DefinitionFormat(form.lower()), catalog, surroundings=known
-    )
+    spelling = DefinitionFormat(form.lower())
+    result = deeply(lambda: validate_definition(source, spelling, catalog, surroundings=known))
     findings = tuple(
         finding_in(file, problem)._replace(hint=_hint(problem.rule, problem.hint))
         for problem in result.problems

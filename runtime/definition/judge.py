@@ -7,6 +7,7 @@ multiples), for their words, or because the library's take the square of an ordi
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from fractions import Fraction
@@ -27,14 +28,15 @@ from runtime.definition.pattern import BadPattern, linear_pattern
 from runtime.definition.unevaluated import unevaluated_items, unevaluated_properties
 from runtime.model.values import Json
 
-_MOST_LEVELS: Final = 150
+_FEWEST_LEVELS: Final = 150
+_FRAMES: Final = 10  # Of Python's, for each level.
 _NAMED: Final = 10
 _LONG: Final = 50
 _ITEMS: Final = Draft202012Validator.VALIDATORS["items"]
 _SHOWN: Final = 100
 _MESSAGE: Final = 300
 
-_level: ContextVar[list[int] | None] = ContextVar("level_of_the_judge", default=None)
+_level: ContextVar[list[int] | None] = ContextVar("levels_left_of_the_judge", default=None)
 
 
 def judge(schema: Json) -> Validator:
@@ -50,7 +52,7 @@ def misfits(validator: Validator, value: Json, most: int) -> list[ValidationErro
 
     None quotes a value that a schema calls `writeOnly`, nor one that holds or is part of such a value.
     """
-    token = _level.set([0])
+    token = _level.set([max(_FEWEST_LEVELS, sys.getrecursionlimit() // _FRAMES)])
     try:
         found = list(islice(validator.iter_errors(value), most))
     finally:
@@ -77,10 +79,10 @@ def _leveled(check: Callable[..., Any]) -> Callable[..., Any]:
     """Raises RecursionError beyond so many levels: the library's own end to that is not an orderly one."""
 
     def run(validator: Any, expected: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
-        level = _level.get() or [0]
-        level[0] += 1
+        left = _level.get() or [_FEWEST_LEVELS]
+        left[0] -= 1
         try:
-            if level[0] > _MOST_LEVELS:
+            if left[0] < 0:
                 raise RecursionError
             for error in check(validator, expected, instance, schema) or ():
                 # Before the next one quotes the same value; an exception also keeps what it was made of.
@@ -89,7 +91,7 @@ def _leveled(check: Callable[..., Any]) -> Callable[..., Any]:
                 note_schema(error, schema)
                 yield error
         finally:
-            level[0] -= 1
+            left[0] += 1
 
     return run
 

@@ -152,10 +152,12 @@ def _runs(workflow: Mapping[str, Any], reading: _Reading) -> dict[str, dict[str,
     listed = execution.get("tasks")
     found: dict[str, dict[str, Any]] = {}
     for one in listed if isinstance(listed, list) else []:
-        if isinstance(one, dict) and isinstance(one.get("id"), str):
-            found[one["id"]] = one
-        else:
+        if not isinstance(one, dict) or not isinstance(one.get("id"), str):
             reading.lose("workflow.execution.tasks[]", "has no id")
+            continue
+        if one["id"] in found:
+            reading.lose("workflow.execution.tasks[]", "is told of once more: the last is taken")
+        found[one["id"]] = one
     return found
 
 

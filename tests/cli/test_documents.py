@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from maestro_cli.documents import looks_like_file, parse_json, read_definition, read_input
+from maestro_cli.documents import (
+    looks_like_file,
+    parse_json,
+    read_definition,
+    read_input,
+    write_whole,
+)
 from maestro_cli.errors import CliError
 
 
@@ -119,3 +127,18 @@ def test_variables_come_from_a_file_too(tmp_path):
     assert parse_json(f"@{tmp_path / 'v.json'}", "--vars") == {"id": 1}
     with pytest.raises(CliError, match="must be a JSON object"):
         parse_json("[]", "--vars")
+
+
+def test_a_file_is_replaced_as_a_whole_and_stays_what_it_was(tmp_path, monkeypatch):
+    file, link = tmp_path / "tea.yaml", tmp_path / "link.yaml"
+    file.write_text("old")
+    file.chmod(0o640)
+    link.symlink_to(file)
+
+    write_whole(str(link), "new")
+    monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space")))
+    with pytest.raises(CliError, match="can't be written: No space"):
+        write_whole(str(link), "newer")
+
+    assert (file.read_text(), file.stat().st_mode & 0o777) == ("new", 0o640)
+    assert sorted(tmp_path.iterdir()) == [link, file]

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from runtime.deep import deeply
 from runtime.definition import QUICK, TooCostly, apply_params, budget
 from runtime.definition.judge import FORMATS
 from runtime.definition.params import MAX_SCHEMA_BYTES, apply_schema
@@ -151,6 +152,28 @@ def test_a_row_of_references_that_is_too_long_to_judge_by_is_refused(link, check
             "refer to the last of them",
         )
     ]
+
+
+def test_levels_with_a_row_of_references_each_are_judged_where_there_is_room(check):
+    """A judge's process, and `mc`, have it; without it nothing but that is said."""
+    links, levels = 60, 100
+    defs: dict[str, Any] = {f"a{i}": {"$ref": f"#/$defs/a{i + 1}"} for i in range(links)}
+    tree = {"type": ["object", "integer"], "properties": {"v": {"$ref": "#/$defs/a0"}}}
+    params = {"$defs": {**defs, f"a{links}": tree}, **tree, "type": "object"}
+    plan = check(
+        json.dumps({"name": "x", "params": params, "steps": [{"id": "a", "uses": "core.noop@1"}]})
+    ).plan
+
+    def of(leaf: Any) -> Any:
+        for _ in range(levels):
+            leaf = {"v": leaf}
+        return leaf
+
+    assert deeply(lambda: apply_params(plan, of(1))) == of(1)
+    with pytest.raises(Invalid, match="'x' is not of type"):
+        deeply(lambda: apply_params(plan, of("x")))
+    with pytest.raises(Invalid, match="nested too deeply"):
+        apply_params(plan, of("x"))
 
 
 @pytest.mark.parametrize("frames", range(0, 60, 7))

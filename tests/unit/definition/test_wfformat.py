@@ -78,6 +78,18 @@ def test_the_graph_of_a_public_sample_is_imported_validated_and_simulated(name):
     assert taken.duration_ms == shortened.duration_ms * 1_000 > 0
 
 
+def test_of_two_runs_of_one_task_it_is_said_which_is_taken():
+    runs = [{"id": "a", "runtimeInSeconds": seconds} for seconds in (1, 2)]
+    workflow = {"specification": {"tasks": [{"id": "a"}]}, "execution": {"tasks": runs}}
+
+    found = import_wfformat(json.dumps({"schemaVersion": "1.5", "workflow": workflow}))
+
+    assert [(one.path, one.count, one.why) for one in found.unmapped] == [
+        ("workflow.execution.tasks[]", 1, "is told of once more: the last is taken")
+    ]
+    assert "2000ms" in found.source
+
+
 def test_what_is_not_carried_over_is_named_and_counted():
     lost = {(one.path, one.count) for one in import_wfformat(SURVEY).unmapped}
 
