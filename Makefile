@@ -19,7 +19,7 @@ COMPILED_TESTS = tests/unit/test_compiled.py tests/unit/connectors tests/unit/en
 	tests/unit/worker tests/property/test_simulator.py tests/integration/worker \
 	tests/cli/test_processes.py
 
-.PHONY: help run test test-long compiled test-compiled simulate fuzz bench histories soak check schema docs verify lock clean runtime-set test-set
+.PHONY: help run test test-long compiled test-compiled simulate fuzz samples bench histories soak check schema docs verify lock clean runtime-set test-set
 
 help:  ## List these targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -44,6 +44,9 @@ simulate: test-set  ## Run the simulator: make simulate SEEDS=400000
 
 fuzz: test-set  ## Throw documents and expressions at the language: make fuzz SECONDS=3600
 	@exec $(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60) --keep
+
+samples: test-set  ## Import, validate and simulate public samples: make samples IN=FOLDER (a clone of WfInstances)
+	@exec $(BIN)/python -m tests.samples --keep $(IN)
 
 bench: $(if $(COMPILED),compiled,test-set)  ## Run the benchmarks and keep their results, or one: make bench BENCH=name (COMPILED=1: on that tree)
 	@exec env $(if $(COMPILED),$(ON_TREE)) $(BIN)/python -m benchmarks --keep $(BENCH)

@@ -16,6 +16,7 @@ from runtime.engine.simulation import Script
 from runtime.model.errors import Invalid
 from runtime.model.execution import ExecutionStatus
 from runtime.model.values import Duration
+from tests.samples.__main__ import outcome
 from tests.support.effort import effort
 from tests.support.processes import ROOT
 
@@ -76,6 +77,11 @@ def test_the_graph_of_a_public_sample_is_imported_validated_and_simulated(name):
     )
     assert {one.status for one in (taken, shortened)} == {ExecutionStatus.COMPLETED}
     assert taken.duration_ms == shortened.duration_ms * 1_000 > 0
+
+
+def test_the_command_for_public_samples_says_what_became_of_each():
+    assert outcome(SURVEY, REGISTRY) == ("completed", 4, 12)
+    assert outcome("{}", REGISTRY) == ("refused: schemaVersion must be 1.5, not None", 0, 0)
 
 
 def test_of_two_runs_of_one_task_it_is_said_which_is_taken():
