@@ -267,7 +267,7 @@ class Proof:
             is_open = doubt.is_told and not doubt.asks and plan.in_doubt is InDoubt.ASK
             if not is_open or not self._state.goes_on(step):
                 continue
-            if self._causes.settled_by(step, item, self._at) in {"stop", "person"}:
+            if self._causes.settled_by(step, item, self._at) == "stop":
                 attempt = self._causes.attempt_of(self._state, step, item)
                 told = DoubtJudged(step, attempt, Verdict.UNKNOWN, item=item)
                 yield from self._take(advance(self._state, told))

@@ -74,14 +74,15 @@ def test_every_status_of_a_step_says_what_may_follow():
 @pytest.mark.parametrize("status", ExecutionStatus)
 @pytest.mark.parametrize("wait", [None, WaitKind.TIMER, WaitKind.PAUSED])
 @pytest.mark.parametrize("cancelling", [False, True])
+@pytest.mark.parametrize("undoing", [False, True])
 @pytest.mark.parametrize("generation", [0, 1])
 def test_a_row_says_the_state_that_its_execution_has(
-    status: ExecutionStatus, wait: WaitKind | None, cancelling: bool, generation: int
+    status: ExecutionStatus, wait: WaitKind | None, cancelling: bool, undoing: bool, generation: int
 ) -> None:
     columns = {
-        "status": int(status), "wait": wait, "cancel_requested": cancelling, "generation": generation
+        "status": int(status), "wait": wait, "cancel_requested": cancelling, "compensating": undoing, "generation": generation
     }  # fmt: skip
-    made = an_execution(status, wait=wait, cancel_requested=cancelling)
+    made = an_execution(status, wait=wait, cancel_requested=cancelling, compensating=undoing)
     execution = replace(made, generation=generation)
     row = ExecutionRow(columns)
 

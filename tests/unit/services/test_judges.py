@@ -232,6 +232,22 @@ async def test_a_judge_is_replaced_before_the_next_one_asks():
         await asked
 
 
+def test_what_a_large_server_has_had_is_not_what_its_judge_has():
+    """Of a child that has only become another program, Linux says as its peak what its parent had."""
+    program = """
+import subprocess, sys
+much = bytearray(700 << 20)
+for at in range(0, len(much), 4096): much[at] = 1
+print(subprocess.run([sys.executable, "-c", "import runtime.judge; print(runtime.judge.peak_bytes())"],
+      capture_output=True, text=True, check=True, close_fds=False).stdout)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+
+    assert 10 << 20 < int(done.stdout) < 400 << 20
+
+
 async def test_a_judge_that_was_ended_from_outside_says_nothing_about_the_question(judges):
     plan = plan_of({"enum": [[1]]})
     assert await judges.input(ONE, plan, {"v": [1]}) == {"v": [1]}
