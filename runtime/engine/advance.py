@@ -302,6 +302,9 @@ def _retry_due(state: ExecutionState, event: RetryDue, out: list[Command]) -> No
         return
     state.busy -= 1
     _run(state, event.step, out)
+    if state.status[event.step] == PENDING:
+        # Another worker has its tags. What waited for its place begins here.
+        _go_on(state, out)
 
 
 def _is_due(state: ExecutionState, due: RetryDue | TimerDue, status: int) -> bool:

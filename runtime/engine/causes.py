@@ -38,6 +38,7 @@ from runtime.engine.ledger import Ledger, RowKey, facts
 from runtime.engine.program import Program
 from runtime.engine.retry import MAX_DEFERRALS
 from runtime.engine.state import PENDING, RETRYING, WAITING, ExecutionState
+from runtime.engine.tags import is_here
 from runtime.engine.waiting import timed_out
 from runtime.model.blob import stored
 from runtime.model.checkpoint import StepRecord
@@ -101,13 +102,16 @@ class Causes:
         return self._ledger.stored.get(RowKey(generation, cause.step, -1, cause.attempt))
 
     def tags(self, program: Program, at: int) -> frozenset[str] | None:
-        """Tags that whoever owns the execution from an event on has: those of all that begins before the next owner."""
+        """Tags that whoever owns the execution from an event on has: those of all that begins before the next owner.
+
+        A retry of what has ended has another one.
+        """
         steps = program.steps
         if not any(step.plan.runs_on for step in steps):
             return None
         found: set[str] = set()
         for event in self._events[at:]:
-            if event.kind in CHANGES_OWNER:
+            if event.kind in CHANGES_OWNER or event.kind is EventKind.EXECUTION_RETRIED:
                 break
             step, _ = self.place_in(event.data)
             if event.kind is EventKind.STEP_STARTED and 0 <= step < len(steps):
@@ -128,6 +132,23 @@ class Causes:
     def attempt_of(state: ExecutionState, step: int, item: int) -> int:
         """The newest attempt of a step or of an item under way."""
         return state.attempt[step] if item < 0 else state.fans[step].live[item].attempt
+
+    @staticmethod
+    def given_back(state: ExecutionState) -> list[RetryDue]:
+        """Delays, which may be over, of what this owner lacks the tags for: it gives their places back untold."""
+        found = [
+            RetryDue(step, state.attempt[step])
+            for step, status in enumerate(state.status)
+            if status == RETRYING and not is_here(state, step)
+        ]
+        for step, fan in state.fans.items():
+            if not is_here(state, step):
+                found += [
+                    RetryDue(step, one.attempt, item)
+                    for item, one in fan.live.items()
+                    if one.status == StepStatus.RETRYING
+                ]
+        return found
 
     def waits_for_value(self, state: ExecutionState, event: ExecutionEvent) -> bool:
         """Whether this follows from a large value that was loaded: it is about what has not begun, or about the end."""

@@ -226,6 +226,8 @@ class Proof:
                 () if cause is None else self._causes.with_overdue(self._state, cause, self._at)
             ):
                 yield from self._take(advance(self._state, one))
+            for one in self._causes.given_back(self._state) if self._at == at else ():
+                yield from self._take(advance(self._state, one))
             if self._at == at:
                 if is_reloaded or (cause is not None and self._state.awaits is not None):
                     kind = EventKind.EXECUTION_COMPLETED.word

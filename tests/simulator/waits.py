@@ -66,7 +66,14 @@ def draw_wait(random: Random) -> Wait | None:
     return Wait(ms=timeout, signal=random.choice(NAMES), default=default)
 
 
-_CAUSES: Final = frozenset((Kind.EXECUTION_CANCEL_REQUESTED, Kind.STEP_FAILED, Kind.STEP_TIMED_OUT))
+_CAUSES: Final = frozenset(
+    (
+        Kind.EXECUTION_CANCEL_REQUESTED,
+        Kind.EXECUTION_DEADLINE_REACHED,
+        Kind.STEP_FAILED,
+        Kind.STEP_TIMED_OUT,
+    )
+)
 
 
 class WaitJudge:

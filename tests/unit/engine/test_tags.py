@@ -97,6 +97,18 @@ def test_a_retry_that_comes_due_with_a_worker_without_the_tags_waits_for_another
     assert rebuilt.attempt[0] == 2
 
 
+def test_the_place_of_a_retry_that_goes_elsewhere_is_taken_at_once():
+    """Nothing else may ever happen here: whoever has its tags need not be there."""
+    plan = plan_of({"a": [], "b": []}, steps={"a": GPU}, retry={"a": TWICE}, max_parallel_steps=1)
+    state, commands = begun(plan, "gpu")
+    assert runs(commands) == [0]
+    assert runs(advance(state, StepFailed(0, 1, TRANSIENT))) == []
+
+    state.here = frozenset()
+    assert runs(advance(state, RetryDue(0, 1))) == [1]
+    assert state.status[0] == StepStatus.PENDING
+
+
 def test_paused_or_stopping_it_asks_for_nobody():
     state, _ = begun(plan_of({"a": []}, steps={"a": GPU}))
 
