@@ -30,6 +30,7 @@ from runtime.definition.spelling import Spelling, convert
 from runtime.engine.simulation import Failing, Script, undecided
 from runtime.expression import ExpressionError, parse_template
 from runtime.model.errors import Invalid
+from runtime.model.execution import StepStatus
 from runtime.model.plan import Plan, StepKind
 from runtime.model.values import Json
 from tests.fuzz.expressions import SCOPE, expression
@@ -158,7 +159,15 @@ class _Harness:
             )  # fmt: skip
         except Invalid:
             return  # The params of this document want something else.
-        assert sorted(one.order for one in shown.steps) == list(range(1, len(plan.steps) + 1))
+        assert sorted(one.order for one in shown.steps) == list(range(1, len(shown.steps) + 1))
+        own, undone = shown.steps[: len(plan.steps)], shown.steps[len(plan.steps) :]
+        assert [one.key for one in own] == [one.key for one in plan.steps]
+        undoing = {
+            plan.one(step.compensation).key: step.key for step in plan.steps if step.compensation
+        }
+        assert {undoing[one.key] for one in undone if one.status is StepStatus.COMPLETED} == {
+            one.key for one in own if one.status is StepStatus.COMPENSATED
+        }
         order = {one.key: one.order for one in shown.steps if one.is_taken}
         for step in plan.steps:
             if step.key in order and plan.routes is None:

@@ -30,6 +30,11 @@ def test_a_few_documents_broken_and_whole():
     assert score.rendered > 30
 
 
+@pytest.mark.parametrize("seed", [1_000_111, 1_000_837, 1_001_599])
+def test_what_undoes_steps_stands_behind_them(seed: int):
+    assert fuzz(seed=seed, documents=1).failures == []
+
+
 def test_expressions_of_every_filter_test_and_method_are_tried():
     made = " ".join(expression(random.Random(seed)) for seed in range(6_000))
 
