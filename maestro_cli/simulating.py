@@ -76,7 +76,7 @@ def of_file(file: str, asked: Asked, imports: Sequence[str]) -> dict[str, Any]:
     from runtime.deep import deeply
     from runtime.definition import apply_params, validate
     from runtime.engine.simulation import Failing, Script
-    from runtime.model.durable import check_durable_input
+    from runtime.model.durable import durable_input
     from runtime.model.errors import StepErrorKind
     from runtime.model.values import Duration, Money
     from runtime.model.workflow import DefinitionFormat
@@ -96,10 +96,10 @@ def of_file(file: str, asked: Asked, imports: Sequence[str]) -> dict[str, Any]:
         durations={key: Duration.parse(text) for key, text in asked.durations.items()},
         costs={key: Money.parse(text) for key, text in asked.costs.items()},
     )
-    check_durable_input(asked.input)
+    durable_input(asked.input)
     plan = found.plan
     params = deeply(lambda: apply_params(plan, asked.input))
-    check_durable_input(params)
+    durable_input(params)
     simulation = rehearse(found.plan, registry, params, script, now=SystemClock().now())
     return _as_graph(simulation)
 

@@ -435,6 +435,7 @@ def _services(
             judges=judges,
             clock=clock,
             metrics=metrics,
+            max_input_bytes=settings.api.max_input_bytes,
         ),
         replays=ReplayService(
             shards=shards, plans=plans, blobs=blobs, registry=registry, clock=clock, metrics=metrics

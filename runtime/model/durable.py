@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import orjson
 
-from runtime.model.errors import Invalid, Problem
+from runtime.model.errors import Invalid, PayloadTooLarge, Problem
 from runtime.model.values import Json
 
 NOT_STORABLE: Final = "output_not_storable"
@@ -25,10 +25,24 @@ def why_not_durable(value: Any, what: str) -> str | None:
     return about_nul(what) if holds_nul(raw, value) else None
 
 
-def check_durable_input(value: Json) -> None:
-    """Raise Invalid for an input of an execution that can't be stored."""
-    if (why := why_not_durable(value, "The input")) is not None:
-        raise not_durable_input(why)
+def durable_input(value: Json, *, most: int | None = None) -> str:
+    """The JSON text of an input of an execution.
+
+    Raises Invalid when it can't be stored, PayloadTooLarge when it has more than `most` bytes.
+    """
+    try:
+        raw = orjson.dumps(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise not_durable_input(no_json("The input", error)) from error
+    if most is not None and len(raw) > most:
+        raise PayloadTooLarge(
+            f"The input is {len(raw)} bytes long; at most {most} are taken. Pass a reference to where the data lies.",
+            reason="INPUT_TOO_LARGE",
+            path=("input",),
+        )
+    if holds_nul(raw, value):
+        raise not_durable_input(about_nul("The input"))
+    return raw.decode()
 
 
 def not_durable_input(why: str) -> Invalid:

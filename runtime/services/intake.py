@@ -21,12 +21,11 @@ from runtime.definition.lane import lane_of
 from runtime.entropy import Entropy
 from runtime.expression import ExpressionError
 from runtime.model.blob import goes_out
-from runtime.model.durable import about_nul, holds_nul, no_json, not_durable_input
+from runtime.model.durable import durable_input, no_json, not_durable_input
 from runtime.model.errors import (
     BadInput,
     InvalidState,
     NotFound,
-    PayloadTooLarge,
     Unavailable,
 )
 from runtime.model.execution import EnqueueRequest, Execution, ExecutionStatus, WaitKind
@@ -158,7 +157,7 @@ class Intake:
         try:
             return body_digest(body)
         except (TypeError, ValueError, RecursionError) as error:
-            self._measure(request.input)
+            durable_input(request.input, most=self._max_input_bytes)
             raise not_durable_input(no_json("The request", error)) from error
 
     async def prepare(
@@ -169,14 +168,14 @@ class Intake:
         trace: dict[str, str],
     ) -> Intent:
         """The row of a request; raises what is wrong with it, field by field."""
-        self._measure(request.input)
+        durable_input(request.input, most=self._max_input_bytes)
         _check(request, self._clock.now())
         target = await self._target(who, request)
         if target.version_id is None:
             raise _no_version(request, target)
         plan = await self._plans.get(target.version_id)
         params = await self._judges.input(who.tenant_id, plan, request.input)
-        text = self._measure(params)
+        text = durable_input(params, most=self._max_input_bytes)
         lane = _lane(request, target, plan, params)
         tenant = await self._tenants.get(who.tenant_id)
         parts = [str(who.tenant_id)]
@@ -279,24 +278,6 @@ class Intake:
             del self._looks[key]
         if not look.cancelled():
             look.exception()  # Told to all who still wait, and to nobody else.
-
-    def _measure(self, value: Json) -> str:
-        """The JSON text of an input that can be stored."""
-        try:
-            raw = orjson.dumps(value)
-        except (TypeError, ValueError, RecursionError) as error:
-            raise not_durable_input(no_json("The input", error)) from error
-        if len(raw) > self._max_input_bytes:
-            raise PayloadTooLarge(
-                f"The input is {len(raw)} bytes long; at most {self._max_input_bytes} are taken. "
-                "Pass a reference to where the data lies.",
-                reason="INPUT_TOO_LARGE",
-                path=("input",),
-            )
-        text = raw.decode()
-        if holds_nul(raw, value):
-            raise not_durable_input(about_nul("The input"))
-        return text
 
 
 def _check(request: EnqueueRequest, now: datetime) -> None:

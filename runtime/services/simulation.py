@@ -15,7 +15,7 @@ from runtime.connectors.rehearsal import rehearse
 from runtime.definition import compile_plan
 from runtime.engine.simulation import PastStep, Script, Simulation
 from runtime.model.blob import BlobRef
-from runtime.model.durable import check_durable_input
+from runtime.model.durable import durable_input
 from runtime.model.errors import BadInput, Invalid, NotFound, Problem
 from runtime.model.execution import StepExecution, StepStatus
 from runtime.model.identity import Principal
@@ -86,6 +86,7 @@ class SimulationService:
         judges: Judges,
         clock: Clock,
         metrics: Metrics,
+        max_input_bytes: int,
     ) -> None:
         self._workflows = workflows
         self._executions = executions
@@ -94,6 +95,7 @@ class SimulationService:
         self._judges = judges
         self._clock = clock
         self._metrics = metrics
+        self._max_input_bytes = max_input_bytes
         self._places = asyncio.Semaphore(_AT_ONCE)
 
     async def simulate(
@@ -123,9 +125,9 @@ class SimulationService:
             if asked.from_execution is not None:
                 script = replace(script, past=await self._past(who, asked.from_execution))
             # As when it is enqueued: first what was sent, then what the defaults made of it.
-            check_durable_input(asked.input)
+            durable_input(asked.input, most=self._max_input_bytes)
             params = await self._judges.input(who.tenant_id, plan, asked.input)
-            check_durable_input(params)
+            durable_input(params, most=self._max_input_bytes)
         async with self._places:
             ends = self._clock.monotonic() + LONGEST_SECONDS - turn.seconds
             with turn.taking(self._clock):

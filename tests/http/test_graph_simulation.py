@@ -144,6 +144,17 @@ async def test_an_input_is_refused_as_it_would_be_when_it_is_enqueued(
     assert why in refused["message"]
 
 
+async def test_an_input_is_as_large_as_one_may_be(
+    server: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server.rt.services.simulations, "_max_input_bytes", 20)
+
+    assert (await simulated(server, source=SOURCE, input={"name": "x" * 9}))["errors"] == []
+    (refused,) = (await simulated(server, source=SOURCE, input={"name": "x" * 10}))["errors"]
+    assert (refused["code"], refused["path"]) == ("PAYLOAD_TOO_LARGE", ["input", "input"])
+    assert "21 bytes long; at most 20" in refused["message"]
+
+
 async def test_the_simulations_of_a_request_take_no_longer_than_one_may(
     server: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
