@@ -60,6 +60,10 @@ _MARKS: Final = frozenset(MARKS)
 # Ends that the worker or the database decided, because the core could not go on, or the output can't be stored.
 _BROKEN: Final = frozenset({"engine.defect", "version.unusable", "checkpoint_rejected"})
 _NOT_STORED: Final = frozenset({"output_too_large", "output_not_storable", "blob.unavailable"})
+# What a new owner is told before it goes on, by its rows: no look-up is answered before that.
+_BEFORE_GOING_ON: Final = frozenset(
+    {EventKind.STEP_IN_DOUBT, EventKind.STEP_STARTED, EventKind.TIMER_FIRED}
+)
 _TOLD: Final = CHANGES_OWNER | {
     EventKind.EXECUTION_QUEUED,
     EventKind.EXECUTION_RETRIED,
@@ -211,7 +215,8 @@ class Proof:
                 self._is_to_proceed = False
                 yield from self._take(proceed(self._state))
                 continue
-            yield from self._leave_doubts()
+            if not (self._is_to_proceed and event.kind in _BEFORE_GOING_ON):
+                yield from self._leave_doubts()
             if self._at != at:
                 return
             awaited = self._state.awaits

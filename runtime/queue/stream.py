@@ -73,16 +73,11 @@ class RedisQueue:
     def add(self, shard: int, entries: Iterable[tuple[UUID, int]]) -> None:
         """Hint that these executions are queued: pairs of id and priority class; never blocks."""
         for execution_id, priority_class in entries:
-            self._link.later(
-                "XADD",
-                keys.stream(shard, priority_class),
-                "MAXLEN",
-                "~",
-                _MOST_ENTRIES,
-                "*",
-                _FIELD,
-                str(execution_id),
-            )
+            self._add(keys.stream(shard, priority_class), execution_id)
+
+    def _add(self, stream: str, execution_id: UUID) -> None:
+        bound = ("MAXLEN", "~", _MOST_ENTRIES)
+        self._link.later("XADD", stream, *bound, "*", _FIELD, str(execution_id))
 
     async def read(self, shard: int, consumer: str, count: int, block_ms: int) -> list[QueueEntry]:
         """At most `count` entries, the highest class first; waits up to `block_ms` for the first."""
@@ -106,6 +101,12 @@ class RedisQueue:
         for stream, ids in by_stream.items():
             self._link.later("XACK", stream, keys.GROUP, *ids)
             self._link.later("XDEL", stream, *ids)
+
+    def give_back(self, entries: Sequence[QueueEntry]) -> None:
+        """Let others have these deliveries at once: whoever read them could claim nothing; never blocks."""
+        for entry in entries:
+            self._add(entry.stream, entry.execution_id)
+        self.ack(entries)
 
     async def depth(self, shard: int) -> int | None:
         """How many entries the shard's streams hold, delivered ones included; None when Redis is away."""

@@ -280,7 +280,12 @@ class Incarnation:
             self._duties.queue_spoke()
             ids = list({entry.execution_id for entry in entries})
             async with self._owning:
-                owned = await tools.store.claim(seat.shard, seat.me, seat.epoch, ids)
+                try:
+                    owned = await tools.store.claim(seat.shard, seat.me, seat.epoch, ids)
+                except MaestroError:
+                    # Whoever was taken for lost may still read hints: others need not wait for what it read.
+                    tools.queue.give_back(entries)
+                    raise
                 tools.queue.ack(entries)
                 await self._admission.admit(owned)
 

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # the product; a rare defect that is not met again so soon is looked for by hand: python -m tests.simulator --mutant NAME.
 FOUND_AT = {
     "born_overtakes": 6,
-    "born_unfenced": 12,
+    "born_unfenced": 355,
     "born_unknown": 80,
     "child_forgotten": 19,
     "children_unstopped": 89,
@@ -63,6 +63,8 @@ FOUND_AT = {
     "unread_untold": 13,
 }
 SEARCHED = 300
+# What one test of the long stage tries.
+BLOCK = 325
 REST = {"max_bytes": MAX_BYTES, "name": "batcher"}
 
 
@@ -95,15 +97,17 @@ def test_what_goes_in_parts_is_torn_apart_nowhere(monkeypatch: pytest.MonkeyPatc
 # 998: a worker that parked an execution, and whose commit hung, owned it again before it heard of that.
 # 6317: a process stood still between the turn that let a call begin and the call; its lease was over by then.
 # 4100, 8042: a person's word on a doubt was read before the rows told of that doubt, and it was asked about again.
-@pytest.mark.parametrize("seed", [998, 4100, 6317, 8042])
+# 2287: a replay had a look-up answered before its new owner had told of all its doubts and gone on.
+@pytest.mark.parametrize("seed", [998, 2287, 4100, 6317, 8042])
 def test_what_was_mended_stays_so(seed: int):
     assert simulate(seed).violations == ()
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("first", range(100, 10_000, 330))
+@pytest.mark.parametrize("first", range(100, 4_000, BLOCK))
 def test_no_further_seed_breaks_a_promise(first: int):
-    assert list(broken(range(first, first + 330))) == []
+    """Thousands of seeds for every change; the long run, of ten thousand and more, is `make simulate`."""
+    assert list(broken(range(first, first + BLOCK))) == []
 
 
 @pytest.mark.parametrize(

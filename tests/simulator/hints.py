@@ -65,6 +65,9 @@ class SimQueue:
     def ack(self, entries: Sequence[QueueEntry]) -> None:
         """Entries went with their delivery."""
 
+    def give_back(self, entries: Sequence[QueueEntry]) -> None:
+        """Here they are lost: nothing that is promised rests on a hint."""
+
     async def depth(self, shard: int) -> int | None:
         await asyncio.sleep(self._redis.server.delay())
         return len(self._redis.entries)

@@ -76,6 +76,18 @@ async def test_acknowledged_entries_are_gone(room, groups):
     assert (len(found), await room.queue.depth(0)) == (5, 0)
 
 
+async def test_what_was_given_back_is_delivered_to_another_in_its_class(room, groups):
+    important, usual = make.new_id(), make.new_id()
+    room.queue.add(0, [(usual, 1), (important, 0)])
+    await room.link.drained()
+
+    room.queue.give_back(await room.queue.read(0, "lost", 10, 1_000))
+    await room.link.drained()
+
+    assert await room.queue.depth(0) == 2
+    assert _ids(await room.queue.read(0, "living", 10, 0)) == [important, usual]
+
+
 async def test_an_empty_queue_waits_no_longer_than_told(room, groups):
     loop = asyncio.get_running_loop()
     begun = loop.time()

@@ -482,6 +482,22 @@ async def _blocked(room: EngineRoom, kind: str) -> None:
             await asyncio.sleep(0.01)
 
 
+async def test_hints_that_a_lost_worker_reads_are_for_whoever_may_claim(room: EngineRoom):
+    """It does not know yet that it was taken for lost; no heartbeat, scan or scheduler is near to find what it read."""
+    lost = room.worker(beat_seconds=60.0, lease_seconds=600.0)
+    await lost.signals.wait(signals.BEAT)
+    await room.expire("test:1")
+    await room.store.bury(0, 12)
+    version = await room.publish([{"id": "a", "uses": "probe.echo@1", "with": {"n": 1}}])
+
+    execution = await room.enqueue(version)
+
+    assert await room.finished(execution) is ExecutionStatus.COMPLETED
+    assert lost.signals.counts[signals.REGISTERED] == 2
+    await room.link.drained()
+    assert await room.queue.depth(0) == 0
+
+
 async def test_a_flush_after_the_takeover_is_fenced(room: EngineRoom):
     execution = await room.enqueue(await room.publish(TWO), hint=False)
     epoch = await room.store.register(0, 11, "old", 4.0)
