@@ -414,20 +414,22 @@ create table workflow_executions (
   compensating boolean not null default false,
   lane text,
   in_lane boolean,
+  wanted_tags text,
   constraint workflow_executions_pkey PRIMARY KEY (id, shard),
   constraint workflow_executions_check CHECK (((owner IS NOT NULL) = (status = 1)))
 ) partition by RANGE (id);
 CREATE INDEX workflow_executions_due ON ONLY maestro.workflow_executions USING btree (shard, wake_at) WHERE (status = 3);
-CREATE INDEX workflow_executions_elsewhere ON ONLY maestro.workflow_executions USING btree (shard, priority DESC, id) WHERE ((status = 3) AND (wait = 10));
 CREATE INDEX workflow_executions_lane ON ONLY maestro.workflow_executions USING btree (shard, workflow_id, lane) WHERE (in_lane AND (status = ANY (ARRAY[0, 1, 3])));
 CREATE INDEX workflow_executions_lane_oldest ON ONLY maestro.workflow_executions USING btree (shard, workflow_id, lane, id) WHERE ((status = 3) AND (NOT in_lane) AND ((meta #>> '{concurrency,on_conflict}'::text[]) = 'cancel_oldest'::text));
 CREATE INDEX workflow_executions_lane_queue ON ONLY maestro.workflow_executions USING btree (shard, workflow_id, lane, priority DESC, id) WHERE ((status = 3) AND (NOT in_lane));
+CREATE INDEX workflow_executions_late ON ONLY maestro.workflow_executions USING btree (shard, deadline) WHERE ((status = 3) AND (NOT in_lane) AND (deadline IS NOT NULL));
 CREATE INDEX workflow_executions_list ON ONLY maestro.workflow_executions USING btree (tenant_id, id DESC);
 CREATE INDEX workflow_executions_namespace ON ONLY maestro.workflow_executions USING btree (tenant_id, namespace, id DESC) WHERE (namespace <> 'default'::text);
 CREATE INDEX workflow_executions_owner ON ONLY maestro.workflow_executions USING btree (shard, owner) WHERE (status = 1);
 CREATE INDEX workflow_executions_queue ON ONLY maestro.workflow_executions USING btree (shard, tenant_id, priority DESC, id) WHERE (status = 0);
 CREATE INDEX workflow_executions_state ON ONLY maestro.workflow_executions USING btree (tenant_id, status, id DESC) WHERE (status <> 2);
 CREATE INDEX workflow_executions_suspects ON ONLY maestro.workflow_executions USING btree (shard, id) WHERE ((status = 0) AND (takeovers >= 2));
+CREATE INDEX workflow_executions_tags ON ONLY maestro.workflow_executions USING btree (shard, wanted_tags, priority DESC, id) WHERE (wanted_tags IS NOT NULL);
 CREATE INDEX workflow_executions_workflow ON ONLY maestro.workflow_executions USING btree (tenant_id, workflow_id, id DESC);
 CREATE INDEX workflow_executions_workflow_apart ON ONLY maestro.workflow_executions USING btree (tenant_id, workflow_id, status, id DESC) WHERE mc_is_listed_apart(status);
 CREATE TRIGGER count_deleted AFTER DELETE ON maestro.workflow_executions REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION mc_count_executions();
@@ -436,6 +438,7 @@ CREATE TRIGGER count_updated AFTER UPDATE ON maestro.workflow_executions REFEREN
 CREATE TRIGGER family_ended AFTER UPDATE ON maestro.workflow_executions FOR EACH ROW WHEN (((old.status <> ALL (ARRAY[2, 4, 5, 6, 7])) AND (new.status = ANY (ARRAY[2, 4, 5, 6, 7])) AND ((new.meta ? 'parent'::text) OR (new.meta ? 'children'::text)))) EXECUTE FUNCTION mc_family_ended();
 CREATE TRIGGER lane_entered BEFORE INSERT ON maestro.workflow_executions FOR EACH ROW WHEN (((new.lane IS NULL) AND (new.meta ? 'concurrency'::text))) EXECUTE FUNCTION mc_lane_enter();
 CREATE TRIGGER lane_entered_again BEFORE UPDATE ON maestro.workflow_executions FOR EACH ROW WHEN (((new.lane IS NOT NULL) AND (new.status = 0) AND (old.status = ANY (ARRAY[2, 4, 5, 6, 7])))) EXECUTE FUNCTION mc_lane_enter();
+CREATE TRIGGER tags_noted BEFORE UPDATE ON maestro.workflow_executions FOR EACH ROW WHEN (((new.wait = 10) OR (old.wanted_tags IS NOT NULL))) EXECUTE FUNCTION mc_note_tags();
 alter table workflow_executions enable row level security;
 
 create table workflow_versions (
@@ -610,7 +613,7 @@ begin
         and (w.dead or w.lease_until < pg_catalog.now() or w.late_at < pg_catalog.now())),
     (select count(*)::int from (select 1 from workflow_executions e where e.shard = p_shard and e.status = 3 and e.wake_at <= pg_catalog.now() limit 1) x)
       + case when v_tags = '{}' then 0 else (select count(*)::int from (select 1 from workflow_executions e
-          where e.shard = p_shard and e.status = 3 and e.wait = 10 limit 1) x) end
+          where e.shard = p_shard and e.wanted_tags is not null limit 1) x) end
       + (select count(*)::int from (select 1 from workflow_executions e where e.shard = p_shard and e.status = 3 and not e.in_lane limit 1) x),
     (select count(*)::int from (select 1 from workflow_executions e where e.shard = p_shard and e.status = 0 limit 1) x),
     coalesce(v_inbox, '{}'),
@@ -1284,7 +1287,7 @@ CREATE OR REPLACE FUNCTION maestro.mc_due(p_shard smallint, p_me bigint, p_epoch
  SET search_path TO 'maestro'
  SET enable_seqscan TO 'off'
 AS $function$
-declare v_ids uuid[]; v_lo uuid; v_hi uuid; v_tags text[];
+declare v_ids uuid[]; v_late uuid[]; v_lo uuid; v_hi uuid; v_tags text[]; v_sets text[]; v_set text;
 begin
   perform 1 from workers w where w.shard = p_shard and w.id = p_me and w.epoch = p_epoch for key share;
   if not found then
@@ -1292,23 +1295,40 @@ begin
   end if;
   select w.tags into v_tags from workers w where w.shard = p_shard and w.id = p_me;
   select array_agg(d.id) into v_ids from (select e.id from workflow_executions e
-    where e.shard = p_shard and e.status = 3 and e.wake_at <= pg_catalog.now() and e.in_lane is not false
+    where e.shard = p_shard and e.status = 3 and e.wake_at <= pg_catalog.now() and (e.in_lane is not false or e.compensating)
     order by e.wake_at limit p_limit for update skip locked) d;
   if v_tags <> '{}' and coalesce(cardinality(v_ids), 0) < p_limit then
-    select v_ids || array_agg(d.id) into v_ids from (select e.id from workflow_executions e
-      where e.shard = p_shard and e.status = 3 and e.wait = 10 and (v_ids is null or e.id <> all (v_ids))
-        and mc_has_tags(e.shard, e.id, v_tags)
-      order by e.priority desc, e.id limit p_limit - coalesce(cardinality(v_ids), 0) for update skip locked) d;
+    select array_agg(x.t order by random()) into v_sets from (
+      with recursive sets as (
+        (select e.wanted_tags as t from workflow_executions e where e.shard = p_shard and e.wanted_tags is not null order by e.wanted_tags limit 1)
+        union all
+        select n.t from sets s cross join lateral (
+          select e.wanted_tags as t from workflow_executions e where e.shard = p_shard and e.wanted_tags > s.t order by e.wanted_tags limit 1) n)
+      select s.t from sets s) x
+     where exists (select 1 from jsonb_array_elements(x.t::jsonb) a where a.value <@ to_jsonb(v_tags));
+    foreach v_set in array coalesce(v_sets, '{}') loop
+      exit when coalesce(cardinality(v_ids), 0) >= p_limit;
+      v_ids := v_ids || array(select d.id from (select e.id from workflow_executions e
+        where e.shard = p_shard and e.wanted_tags = v_set and (v_ids is null or e.id <> all (v_ids))
+        order by e.priority desc, e.id limit p_limit - coalesce(cardinality(v_ids), 0) for update skip locked) d);
+    end loop;
   end if;
   if coalesce(cardinality(v_ids), 0) < p_limit and exists (select 1 from workflow_executions e where e.shard = p_shard and e.status = 3 and not e.in_lane) then
-    v_ids := v_ids || mc_lanes_ready(p_shard, p_limit - coalesce(cardinality(v_ids), 0));
+    select array_agg(d.id) into v_late from (select e.id from workflow_executions e
+      where e.shard = p_shard and e.status = 3 and not e.in_lane and not e.compensating and e.deadline <= pg_catalog.now()
+      order by e.deadline limit p_limit - coalesce(cardinality(v_ids), 0) for update skip locked) d;
+    v_ids := v_ids || v_late;
+    if coalesce(cardinality(v_ids), 0) < p_limit then
+      v_ids := v_ids || mc_lanes_ready(p_shard, p_limit - coalesce(cardinality(v_ids), 0));
+    end if;
   end if;
   v_lo := mc_lo(v_ids);
   v_hi := mc_hi(v_ids);
   return query update workflow_executions e
      set status = 1, owner = p_me, epoch = e.epoch + 1, started_at = least(e.started_at, pg_catalog.now()), wait = null, wake_at = null,
-         in_lane = case when e.lane is not null then true end
-   where e.shard = p_shard and e.id between v_lo and v_hi and e.id = any (v_ids) and e.status = 3
+         in_lane = case when e.lane is not null then e.in_lane or not (e.compensating or coalesce(e.id = any (v_late), false)) end
+   -- By their ids: an index of what is parked would be read as a whole, whenever the statistics are of a moment when nothing was.
+   where e.shard = p_shard and e.id between v_lo and v_hi and e.id = any (v_ids) and coalesce(e.status = 3, false)
    returning e.*;
 end $function$;
 
@@ -1769,20 +1789,6 @@ begin
         and ((l.classid::bigint << 32) | l.objid::bigint) = x.id));
 end $function$;
 
-CREATE OR REPLACE FUNCTION maestro.mc_has_tags(p_shard smallint, p_exec uuid, p_tags text[])
- RETURNS boolean
- LANGUAGE plpgsql
- STABLE
- SET search_path TO 'maestro'
- SET enable_seqscan TO 'off'
-AS $function$
-declare v_wanted jsonb;
-begin
-  select v.data -> 'tags' into v_wanted from execution_events v
-   where v.shard = p_shard and v.execution_id = p_exec and v.kind = 5 order by v.seq desc limit 1;
-  return exists (select 1 from jsonb_array_elements(v_wanted) a where a.value <@ to_jsonb(p_tags));
-end $function$;
-
 CREATE OR REPLACE FUNCTION maestro.mc_hi(p_ids uuid[])
  RETURNS uuid
  LANGUAGE sql
@@ -1854,6 +1860,29 @@ begin
   return new;
 end $function$;
 
+CREATE OR REPLACE FUNCTION maestro.mc_lane_keeps(p_shard smallint, p_workflow uuid, p_lane text)
+ RETURNS uuid
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare v_most int;
+begin
+  select (e.meta #>> '{concurrency,limit}')::int into v_most from workflow_executions e where e.shard = p_shard and e.workflow_id = p_workflow
+     and e.lane = p_lane and e.status = 3 and not e.in_lane and e.meta #>> '{concurrency,on_conflict}' = 'cancel_oldest'
+     and (e.wake_at is null or e.wake_at <= pg_catalog.now()) order by e.id desc limit 1;
+  if v_most is null then
+    return null;
+  end if;
+  return (select x.id from (
+    select e.id from workflow_executions e where e.shard = p_shard and e.workflow_id = p_workflow and e.lane = p_lane
+       and e.in_lane and e.status in (0, 1, 3) and not e.cancel_requested
+    union all
+    select e.id from workflow_executions e where e.shard = p_shard and e.workflow_id = p_workflow and e.lane = p_lane
+       and e.status = 3 and not e.in_lane and not e.compensating and (e.wake_at is null or e.wake_at <= pg_catalog.now())) x
+   order by x.id desc offset v_most - 1 limit 1);
+end $function$;
+
 CREATE OR REPLACE FUNCTION maestro.mc_lane_key(p_workflow uuid, p_lane text)
  RETURNS bigint
  LANGUAGE sql
@@ -1866,7 +1895,7 @@ CREATE OR REPLACE FUNCTION maestro.mc_lanes_ready(p_shard smallint, p_limit inte
  SET search_path TO 'maestro'
  SET enable_seqscan TO 'off'
 AS $function$
-declare v_lane record; v_one record; v_held int; v_found uuid[] := '{}';
+declare v_lane record; v_one record; v_held int; v_turn int; v_keeps uuid; v_found uuid[] := '{}'; v_turns int[] := '{}';
 begin
   for v_lane in
     with recursive lanes as (
@@ -1877,27 +1906,33 @@ begin
         select e.workflow_id, e.lane from workflow_executions e where e.shard = p_shard and e.status = 3 and not e.in_lane
            and (e.workflow_id, e.lane) > (l.workflow_id, l.lane) order by e.workflow_id, e.lane limit 1) n)
     select l.workflow_id, l.lane from lanes l
+     order by row_number() over (partition by l.workflow_id order by random()), random()
   loop
-    exit when cardinality(v_found) >= p_limit;
+    exit when cardinality(v_found) >= 4 * p_limit;
     continue when not pg_try_advisory_xact_lock(mc_lane_key(v_lane.workflow_id, v_lane.lane));
     select count(*) into v_held from workflow_executions e where e.shard = p_shard and e.workflow_id = v_lane.workflow_id
        and e.lane = v_lane.lane and e.in_lane and e.status in (0, 1, 3);
     -- A lane that is full is left without a lock on any of its rows.
     continue when v_held >= (select (e.meta #>> '{concurrency,limit}')::int from workflow_executions e where e.shard = p_shard
-       and e.workflow_id = v_lane.workflow_id and e.lane = v_lane.lane and e.status = 3 and not e.in_lane
+       and e.workflow_id = v_lane.workflow_id and e.lane = v_lane.lane and e.status = 3 and not e.in_lane and not e.compensating
        and (e.wake_at is null or e.wake_at <= pg_catalog.now()) order by e.priority desc, e.id limit 1);
+    v_keeps := mc_lane_keeps(p_shard, v_lane.workflow_id, v_lane.lane);
+    v_turn := 0;
     for v_one in
       select e.id, (e.meta #>> '{concurrency,limit}')::int as most from workflow_executions e where e.shard = p_shard
-         and e.workflow_id = v_lane.workflow_id and e.lane = v_lane.lane and e.status = 3 and not e.in_lane
-         and (e.wake_at is null or e.wake_at <= pg_catalog.now())
-       order by e.priority desc, e.id limit p_limit - cardinality(v_found) for update skip locked
+         and e.workflow_id = v_lane.workflow_id and e.lane = v_lane.lane and e.status = 3 and not e.in_lane and not e.compensating
+         and (e.wake_at is null or e.wake_at <= pg_catalog.now()) and (e.deadline is null or e.deadline > pg_catalog.now())
+         and (v_keeps is null or e.id >= v_keeps)
+       order by e.priority desc, e.id limit p_limit for update skip locked
     loop
       exit when v_held >= v_one.most;
-      v_found := v_found || v_one.id;
       v_held := v_held + 1;
+      v_turn := v_turn + 1;
+      v_found := v_found || v_one.id;
+      v_turns := v_turns || v_turn;
     end loop;
   end loop;
-  return v_found;
+  return array(select x.id from unnest(v_found, v_turns) with ordinality x (id, turn, place) order by x.turn, x.place limit p_limit);
 end $function$;
 
 CREATE OR REPLACE FUNCTION maestro.mc_lanes_trim(p_shard smallint)
@@ -1906,7 +1941,7 @@ CREATE OR REPLACE FUNCTION maestro.mc_lanes_trim(p_shard smallint)
  SET search_path TO 'maestro'
  SET enable_seqscan TO 'off'
 AS $function$
-declare v_lane record; v_one record; v_most int; v_open uuid[]; v_told uuid[] := '{}';
+declare v_lane record; v_one record; v_keeps uuid; v_old uuid[] := '{}'; v_told uuid[] := '{}';
 begin
   for v_lane in
     with recursive lanes as (
@@ -1918,26 +1953,25 @@ begin
            and (e.workflow_id, e.lane) > (l.workflow_id, l.lane) order by e.workflow_id, e.lane limit 1) n)
     select l.workflow_id, l.lane from lanes l
   loop
-    v_most := null;
-    select (e.meta #>> '{concurrency,limit}')::int into v_most from workflow_executions e where e.shard = p_shard
-       and e.workflow_id = v_lane.workflow_id and e.lane = v_lane.lane and e.status = 3 and not e.in_lane
-       and e.meta #>> '{concurrency,on_conflict}' = 'cancel_oldest' and (e.wake_at is null or e.wake_at <= pg_catalog.now())
-     order by e.id desc limit 1;
-    continue when v_most is null or not pg_try_advisory_xact_lock(mc_lane_key(v_lane.workflow_id, v_lane.lane));
-    select array_agg(x.id order by x.id) into v_open from (
+    exit when cardinality(v_old) >= 500;
+    continue when not pg_try_advisory_xact_lock(mc_lane_key(v_lane.workflow_id, v_lane.lane));
+    v_keeps := mc_lane_keeps(p_shard, v_lane.workflow_id, v_lane.lane);
+    continue when v_keeps is null;
+    v_old := v_old || array(select x.id from (
       select e.id from workflow_executions e where e.shard = p_shard and e.workflow_id = v_lane.workflow_id and e.lane = v_lane.lane
-         and e.in_lane and e.status in (0, 1, 3) and not e.cancel_requested
+         and e.in_lane and e.status in (0, 1, 3) and not e.cancel_requested and e.id < v_keeps
       union all
       select e.id from workflow_executions e where e.shard = p_shard and e.workflow_id = v_lane.workflow_id and e.lane = v_lane.lane
-         and e.status = 3 and not e.in_lane and (e.wake_at is null or e.wake_at <= pg_catalog.now())) x;
-    for v_one in
-      select e.id, e.tenant_id from workflow_executions e where e.shard = p_shard
-         and e.id = any (v_open[1:cardinality(v_open) - v_most]) order by e.id
-    loop
-      perform mc_send_3(p_shard, v_one.tenant_id, v_one.id, 1::smallint, jsonb_build_object('actor',
-        jsonb_build_object('subject', 'concurrency', 'kind', 'system'), 'reason', 'a newer execution has the same concurrency key')::text, true, false);
-      v_told := v_told || v_one.id;
-    end loop;
+         and e.status = 3 and not e.in_lane and not e.compensating and (e.wake_at is null or e.wake_at <= pg_catalog.now()) and e.id < v_keeps) x
+     order by x.id limit 500 - cardinality(v_old));
+  end loop;
+  for v_one in
+    select e.id, e.tenant_id from workflow_executions e where e.shard = p_shard and e.id between mc_lo(v_old) and mc_hi(v_old)
+       and e.id = any (v_old) and e.status in (0, 1, 3) and not e.cancel_requested order by e.id for update skip locked
+  loop
+    perform mc_send_3(p_shard, v_one.tenant_id, v_one.id, 1::smallint, jsonb_build_object('actor',
+      jsonb_build_object('subject', 'concurrency', 'kind', 'system'), 'reason', 'a newer execution has the same concurrency key')::text, true, false);
+    v_told := v_told || v_one.id;
   end loop;
   return v_told;
 end $function$;
@@ -2047,6 +2081,22 @@ begin
   update maestro.workflow_executions e set compensating = (new.kind = 17)
    where e.shard = new.shard and e.id = new.execution_id and e.compensating is distinct from (new.kind = 17);
   return null;
+end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_note_tags()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
+AS $function$
+begin
+  if new.status <> 3 or new.wait is distinct from 10 then
+    new.wanted_tags := null;
+  elsif old.wanted_tags is null then
+    select (v.data -> 'tags')::text into new.wanted_tags from execution_events v
+     where v.shard = new.shard and v.execution_id = new.id and v.kind = 5 order by v.seq desc limit 1;
+  end if;
+  return new;
 end $function$;
 
 CREATE OR REPLACE FUNCTION maestro.mc_provenance_is_immutable()
@@ -2283,9 +2333,9 @@ AS $function$
 declare v_status smallint; v_n int;
 begin
   update workflow_executions e set inbox = e.inbox + 1, cancel_requested = e.cancel_requested or p_cancel,
-         status = case when e.status = 3 and (p_cancel or e.epoch > 0 and e.in_lane is not false and (e.wait is distinct from 5 or p_resumes)) then 0 else e.status end,
-         wait = case when e.status = 3 and (p_cancel or e.epoch > 0 and e.in_lane is not false and (e.wait is distinct from 5 or p_resumes)) then null else e.wait end,
-         wake_at = case when e.status = 3 and (p_cancel or e.epoch > 0 and e.in_lane is not false and (e.wait is distinct from 5 or p_resumes)) then null else e.wake_at end
+         status = case when e.status = 3 and (p_cancel or e.epoch > 0 and (e.in_lane is not false or e.compensating) and (e.wait is distinct from 5 or p_resumes)) then 0 else e.status end,
+         wait = case when e.status = 3 and (p_cancel or e.epoch > 0 and (e.in_lane is not false or e.compensating) and (e.wait is distinct from 5 or p_resumes)) then null else e.wait end,
+         wake_at = case when e.status = 3 and (p_cancel or e.epoch > 0 and (e.in_lane is not false or e.compensating) and (e.wait is distinct from 5 or p_resumes)) then null else e.wake_at end
    where e.shard = p_shard and e.id = p_exec and e.tenant_id = p_tenant and e.status in (0, 1, 3)
    returning e.status, e.inbox into v_status, v_n;
   if not found then
@@ -2735,13 +2785,13 @@ grant execute on function mc_fold_counts(p_limit integer) to mc_engine;
 grant execute on function mc_forget_keys(p_shard smallint, p_age interval, p_limit integer) to mc_engine;
 grant execute on function mc_give_up(p_shard smallint, p_me bigint, p_epoch bigint, p_exec uuid, p_error text) to mc_engine;
 grant execute on function mc_gone(p_shard smallint, p_me bigint) to mc_engine;
-grant execute on function mc_has_tags(p_shard smallint, p_exec uuid, p_tags text[]) to mc_engine;
 grant execute on function mc_hi(p_ids uuid[]) to mc_engine;
 grant execute on function mc_id_day(p_id uuid) to mc_api;
 grant execute on function mc_id_day(p_id uuid) to mc_engine;
 grant execute on function mc_is_listed_apart(p_status smallint) to mc_api;
 grant execute on function mc_is_listed_apart(p_status smallint) to mc_engine;
 grant execute on function mc_lane_enter() to mc_engine;
+grant execute on function mc_lane_keeps(p_shard smallint, p_workflow uuid, p_lane text) to mc_engine;
 grant execute on function mc_lane_key(p_workflow uuid, p_lane text) to mc_engine;
 grant execute on function mc_lanes_ready(p_shard smallint, p_limit integer) to mc_engine;
 grant execute on function mc_lanes_trim(p_shard smallint) to mc_engine;
@@ -2750,6 +2800,7 @@ grant execute on function mc_leave_2(p_shard smallint, p_me bigint, p_epoch bigi
 grant execute on function mc_lo(p_ids uuid[]) to mc_engine;
 grant execute on function mc_log(p_shard smallint, l_tenant uuid[], l_exec uuid[], l_step integer[], l_item integer[], l_gen smallint[], l_attempt integer[], l_age double precision[], l_level text[], l_message text[], l_fields text[]) to mc_engine;
 grant execute on function mc_make_partitions(p_from date, p_to date) to mc_engine;
+grant execute on function mc_note_tags() to mc_engine;
 grant execute on function mc_redrive(p_shard smallint, p_tenant uuid, p_exec uuid, p_generation smallint, p_actor text, p_reason text, p_event text) to mc_engine;
 grant execute on function mc_redrive_2(p_shard smallint, p_tenant uuid, p_exec uuid, p_generation smallint, p_message integer, p_actor text, p_reason text, p_event text) to mc_engine;
 grant execute on function mc_register(p_shard smallint, p_me bigint, p_host text, p_lease interval) to mc_engine;

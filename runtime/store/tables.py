@@ -111,6 +111,7 @@ workflow_executions: Final = Table(
     _column("compensating", BOOLEAN),
     _column("lane", Text, null=True),
     _column("in_lane", BOOLEAN, null=True),
+    _column("wanted_tags", Text, null=True),
 )
 
 execution_labels: Final = Table(

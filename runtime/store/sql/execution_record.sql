@@ -51,7 +51,7 @@ select e.id, pg_catalog.now() as now, e.takeovers, w.host as worker, w.left_at,
            and l.host not like '%:alone') as workers, w.tags,
        case when e.status = 3 and e.wait = 10 then (select array_agg(distinct array_to_string(l.tags, ',')) from workers l
            where l.shard = e.shard and not l.dead and l.lease_until >= pg_catalog.now() and l.host not like '%:alone') end as fleet,
-       case when e.status = 3 and not e.in_lane then e.lane end as lane, (e.meta #>> '{concurrency,limit}')::int as lane_limit,
+       case when e.status = 3 and not e.in_lane and not e.compensating then e.lane end as lane, (e.meta #>> '{concurrency,limit}')::int as lane_limit,
        case when e.status = 3 and not e.in_lane then (select array_agg(h.id) from (select h.id from workflow_executions h
            where h.shard = e.shard and h.workflow_id = e.workflow_id and h.lane = e.lane and h.in_lane and h.status in (0, 1, 3)
            order by h.id limit 20) h) end as lane_holders,

@@ -273,6 +273,19 @@ async def test_a_child_waits_for_its_place(room: ServiceRoom):
     assert await room.engine.finished(parent.id) is S.COMPLETED
 
 
+async def test_what_waits_too_long_times_out_while_the_holder_goes_on(room: ServiceRoom):
+    await limited(room)
+    room.engine.worker(beat_seconds=0.05)
+    holder = await ask(room, "a")
+    await begun("a")
+
+    late = await ask(room, "b", timeout_ms=100)
+
+    assert await room.engine.finished(late.id) is S.TIMED_OUT
+    assert CALLS.attempts.keys() == {"a"}
+    assert await end(room, holder.id, "a") is S.COMPLETED
+
+
 async def test_a_key_that_can_not_be_rendered_is_refused(room: ServiceRoom):
     await room.publish(**LIMITED, concurrency={"key": "{{ params.k / 2 }}", "limit": 1})
 
