@@ -51,9 +51,20 @@ COLORS: Final = {
 _GAP: Final = 2
 
 _WORDS: Final = frozenset(
-    {"status", "state", "kind", "cause", "differences", "compatibility", "suggestedBump"}
+    {
+        "status",
+        "state",
+        "kind",
+        "cause",
+        "action",
+        "effect",
+        "outcome",
+        "differences",
+        "compatibility",
+        "suggestedBump",
+    }
 )
-_CONTENT: Final = frozenset({"input", "output", "fields", "data", "error"})
+_CONTENT: Final = frozenset({"input", "output", "fields", "data", "error", "details"})
 
 
 @dataclass(frozen=True, slots=True)

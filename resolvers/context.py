@@ -13,6 +13,7 @@ from resolvers.room import Room
 from runtime.model.identity import Principal
 from runtime.services.artifact import ArtifactService
 from runtime.services.breaker import BreakerService
+from runtime.services.bulk import BulkService
 from runtime.services.dead_letter import DeadLetterService
 from runtime.services.doubt import DoubtService
 from runtime.services.event_handler import EventHandlerService
@@ -49,6 +50,7 @@ class Context:
     simulations: SimulationService
     replays: ReplayService
     handlers: EventHandlerService
+    bulk: BulkService
     loaders: Loaders
     resume: Resume = field(default_factory=Resume)
     # Bytes of large values; and cost, of which the operation's estimate is taken from the beginning.

@@ -15,6 +15,7 @@ from uuid import UUID
 from resolvers.batch import Batch
 from runtime.definition import Validation, compile_plan
 from runtime.model.blocker import Standing
+from runtime.model.bulk import BulkOperation
 from runtime.model.dead_letter import DeadLetter, DeadLetterId
 from runtime.model.errors import MaestroError
 from runtime.model.execution import Execution, MapProgress, StepExecution
@@ -25,6 +26,7 @@ from runtime.model.step_table import StepColumn, StepTable
 from runtime.model.values import Duration, Json, Money, SemVer
 from runtime.model.workflow import DefinitionFormat, Workflow, WorkflowDiff, WorkflowVersion
 from runtime.services.artifact import ArtifactService
+from runtime.services.bulk import BulkService
 from runtime.services.dead_letter import DeadLetterService
 from runtime.services.derived_input import Allowance, InputKey
 from runtime.services.execution import ExecutionService
@@ -51,6 +53,7 @@ class Loaders:
         executions: ExecutionService,
         artifacts: ArtifactService,
         dead_letters: DeadLetterService,
+        bulk: BulkService,
         stats: ExecutionStatsService,
     ) -> None:
         self._who = who
@@ -58,6 +61,7 @@ class Loaders:
         self._executions = executions
         self._artifacts = artifacts
         self._dead_letters = dead_letters
+        self._bulk = bulk
         self._numbers = stats
         self._allowance = Allowance()
 
@@ -258,6 +262,11 @@ class Loaders:
             else:
                 found |= {(workflow, window): one for workflow, one in numbers.items()}
         return [found[key] for key in keys]
+
+    @cached_property
+    def bulk_operation(self) -> Batch[UUID, BulkOperation | None]:
+        """Bulk operations by id."""
+        return _by(lambda keys: self._bulk.get_many(self._who, keys))
 
     @cached_property
     def dead_letter(self) -> Batch[DeadLetterId, DeadLetter | None]:

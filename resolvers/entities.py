@@ -10,15 +10,18 @@ from uuid import UUID
 from resolvers.context import Context
 from resolvers.ids import (
     AnyId,
+    BulkOperationId,
     ExecutionId,
     VersionId,
     WorkflowId,
+    bulk_operation_uuid,
     dead_letter_id,
     parse_id,
     version_uuid,
     workflow_uuid,
 )
 from resolvers.words import is_storable
+from runtime.model.bulk import BulkOperation
 from runtime.model.dead_letter import DeadLetter, DeadLetterId
 from runtime.model.errors import MaestroError, NotFound
 from runtime.model.execution import Execution, StepExecution, step_at
@@ -26,7 +29,7 @@ from runtime.model.ids import StepExecutionId
 from runtime.model.workflow import Workflow, WorkflowVersion
 
 T = TypeVar("T", Workflow, WorkflowVersion)
-Record = Workflow | WorkflowVersion | Execution | StepExecution | DeadLetter
+Record = Workflow | WorkflowVersion | Execution | StepExecution | DeadLetter | BulkOperation
 
 
 async def workflow(context: Context, *, id: str | None, name: str | None) -> Workflow | None:
@@ -55,6 +58,12 @@ async def dead_letter(context: Context, *, id: str) -> DeadLetter | None:
     """The dead letter behind a reference."""
     key = dead_letter_id(id)
     return await context.loaders.dead_letter.load(key) if key else None
+
+
+async def bulk_operation(context: Context, *, id: str) -> BulkOperation | None:
+    """The bulk operation behind a reference."""
+    key = bulk_operation_uuid(id)
+    return await context.loaders.bulk_operation.load(key) if key else None
 
 
 async def node(context: Context, *, id: str) -> Record | None:
@@ -93,6 +102,8 @@ async def _record(context: Context, id: AnyId | None) -> Record | None:
             return await _step(context, id)
         case DeadLetterId():
             return await context.loaders.dead_letter.load(id)
+        case BulkOperationId(key):
+            return await context.loaders.bulk_operation.load(key)
         case None:
             return None
 

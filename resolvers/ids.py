@@ -16,6 +16,7 @@ from runtime.model.ids import StepExecutionId
 
 WORKFLOW: Final = "wf_"
 VERSION: Final = "wfv_"
+BULK: Final = "blk_"
 _CANONICAL: Final = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
@@ -49,7 +50,17 @@ class ExecutionId:
         return str(self.id)
 
 
-AnyId = WorkflowId | VersionId | ExecutionId | StepExecutionId | DeadLetterId
+@dataclass(frozen=True, slots=True)
+class BulkOperationId:
+    """The id of a bulk operation."""
+
+    id: UUID
+
+    def __str__(self) -> str:
+        return f"{BULK}{self.id}"
+
+
+AnyId = WorkflowId | VersionId | ExecutionId | StepExecutionId | DeadLetterId | BulkOperationId
 
 
 def parse_id(text: str) -> AnyId | None:
@@ -60,6 +71,9 @@ def parse_id(text: str) -> AnyId | None:
     if text.startswith(WORKFLOW):
         found = _uuid(text.removeprefix(WORKFLOW))
         return WorkflowId(found) if found else None
+    if text.startswith(BULK):
+        found = bulk_operation_uuid(text)
+        return BulkOperationId(found) if found else None
     if "." in text:
         return _step(text) or dead_letter_id(text)
     found = _uuid(text)
@@ -79,6 +93,11 @@ def version_uuid(text: str) -> UUID | None:
 def execution_uuid(text: str) -> UUID | None:
     """The key of an execution from its id."""
     return _uuid(text)
+
+
+def bulk_operation_uuid(text: str) -> UUID | None:
+    """The key of a bulk operation from its id, which is also its preview's token."""
+    return _uuid(text.removeprefix(BULK)) if text.startswith(BULK) else None
 
 
 def dead_letter_id(text: str) -> DeadLetterId | None:

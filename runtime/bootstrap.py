@@ -41,6 +41,8 @@ from runtime.scheduler.loop import Scheduler
 from runtime.secrets.file import FileSecrets
 from runtime.services.artifact import ArtifactService
 from runtime.services.breaker import BreakerService
+from runtime.services.bulk import BulkService
+from runtime.services.bulk_runner import BulkRunner
 from runtime.services.changes import Changes
 from runtime.services.dead_letter import DeadLetterService
 from runtime.services.doubt import DoubtService
@@ -56,6 +58,7 @@ from runtime.services.workflow import WorkflowService
 from runtime.settings import BlobSettings, Settings
 from runtime.store.births import Births
 from runtime.store.blob import Blobs
+from runtime.store.bulk import BulkStore
 from runtime.store.change_feed import ChangeFeed
 from runtime.store.enqueue import Enqueuer, Enqueuers
 from runtime.store.event_bus import EventBusStore
@@ -90,6 +93,7 @@ class Services:
     simulations: SimulationService
     replays: ReplayService
     handlers: EventHandlerService
+    bulk: BulkService
     rates: RateService
     health: HealthService
 
@@ -116,6 +120,7 @@ class Runtime:
     judges: Judges
     authenticator: Authenticator
     services: Services
+    bulk_runner: BulkRunner
 
     @property
     def database(self) -> Database:
@@ -192,6 +197,7 @@ class Runtime:
                     clock=self.clock,
                     shards=place.shards,
                     catalog=None if database is self.shards.catalog else self.shards.catalog,
+                    others=(self.bulk_runner,) if database is self.shards.catalog else (),
                 )
                 for place, database in zip(
                     self.shards.map.places, self.shards.databases, strict=True
@@ -278,9 +284,14 @@ async def open_runtime(
             judges=judges,
             max_input_bytes=settings.api.max_input_bytes,
         )
+        bulk_runner = BulkRunner(
+            BulkStore(shards.catalog), executions, entropy=entropy, metrics=metrics
+        )
+        stack.push_async_callback(bulk_runner.close)
         services = _services(
             settings,
             executions,
+            bulk_runner,
             shards=shards,
             link=link,
             tenants=tenants,
@@ -313,6 +324,7 @@ async def open_runtime(
             judges=judges,
             authenticator=_authenticator(settings, tenants, clock),
             services=services,
+            bulk_runner=bulk_runner,
         )
 
 
@@ -386,6 +398,7 @@ def _workflows(
 def _services(
     settings: Settings,
     executions: ExecutionService,
+    bulk_runner: BulkRunner,
     *,
     shards: Shards,
     link: RedisLink,
@@ -441,6 +454,9 @@ def _services(
             shards=shards, plans=plans, blobs=blobs, registry=registry, clock=clock, metrics=metrics
         ),
         handlers=EventHandlerService(shards),
+        bulk=BulkService(
+            BulkStore(shards.catalog), executions, bulk_runner, clock=clock, entropy=entropy
+        ),
         rates=RateService(
             tenants,
             Buckets(link, clock),

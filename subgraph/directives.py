@@ -54,6 +54,7 @@ class Rule:
 
 
 ACCESS: Final[dict[str, Rule]] = {
+    "BulkOperation": Rule(),
     "DeadLetter": Rule(),
     "Execution": Rule(),
     "ExecutionEvent": Rule(),
@@ -75,6 +76,9 @@ ACCESS: Final[dict[str, Rule]] = {
     "Query.executions": Rule(slices=_BOTH),
     "Query.executionStats": Rule(cost=5),
     "Query.circuitBreakers": Rule(length=10),
+    "Query.bulkOperation": Rule(),
+    "Query.bulkOperationPreview": Rule("executions:write", cost=100),
+    "Query.bulkOperations": Rule(slices=_FIRST),
     "Query.deadLetters": Rule("executions:admin", slices=_FIRST),
     "Query.eventHandlers": Rule("executions:admin", length=10),
     "Mutation.createWorkflow": Rule("workflows:write", cost=10),
@@ -92,6 +96,8 @@ ACCESS: Final[dict[str, Rule]] = {
     "Mutation.signalExecution": Rule("executions:write", cost=10),
     "Mutation.retryExecution": Rule("executions:write", cost=10),
     "Mutation.resolveInDoubt": Rule("executions:write", cost=10),
+    "Mutation.startBulkOperation": Rule("executions:write", cost=20),
+    "Mutation.stopBulkOperation": Rule("executions:write", cost=10),
     "Mutation.redriveDeadLetters": Rule("executions:admin", cost=20),
     "Mutation.discardDeadLetters": Rule("executions:admin", cost=20),
     "Subscription.executionEvents": Rule(),
@@ -100,6 +106,11 @@ ACCESS: Final[dict[str, Rule]] = {
     "Blocker.holders": Rule(length=3),
     "Blocker.steps": Rule(length=3),
     "Blocker.tags": Rule(length=2),
+    "BulkOperation.results": Rule(slices=_FIRST),
+    "BulkOperationPayload.errors": Rule(length=5),
+    "BulkOperationPreview.sample": Rule(cost=2, length=10),
+    "BulkOperationPreview.shares": Rule(length=5),
+    "BulkResult.execution": Rule(cost=2),
     "DeadLetter.lostWorkers": Rule(length=3),
     "DeadLetterConnection.totalCount": Rule(cost=5),
     "DeadLettersPayload.deadLetters": Rule(length=100),

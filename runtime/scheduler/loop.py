@@ -67,6 +67,7 @@ class Scheduler:
         clock: Clock,
         shards: Sequence[int] = (0,),
         catalog: Database | None = None,
+        others: Sequence[Duty] = (),
     ) -> None:
         """`shards` are those of the database; `catalog` is another one that holds the catalog."""
         self.is_leader = asyncio.Event()
@@ -87,6 +88,7 @@ class Scheduler:
             Counters(CounterFolds(database)),
             CacheSweep(StepCache(database)),
             *((Copies(copies),) if copies else ()),
+            *others,
         )
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []

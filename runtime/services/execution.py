@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
+from itertools import chain
+from operator import attrgetter
 from typing import Any, Final
 from uuid import UUID
 
@@ -26,6 +28,7 @@ from runtime.model.errors import (
     InvalidState,
     MaestroError,
     NotFound,
+    Unavailable,
 )
 from runtime.model.event import EventKind, ExecutionEvent, LogLine
 from runtime.model.execution import (
@@ -328,6 +331,24 @@ class ExecutionService:
         homes = self._shards.of_tenant(who.tenant_id, spread=await self._is_spread(who))
         async with self._place(who, filter, NEWEST):
             return await self._list.count(who.tenant_id, filter, cap, homes)
+
+    async def selected(
+        self, who: Principal, filter: ExecutionFilter, most: int
+    ) -> builtins.list[Execution]:
+        """Ids and states of all that the filter lets through, by id; of more than `most`, `most + 1` or more.
+
+        Raises Unavailable when a database is away: what lies there would be missing without a word.
+        """
+        require(who, READ_EXECUTIONS)
+        refuse_unbounded(filter, NEWEST, self._clock.now())
+        homes = self._shards.of_tenant(who.tenant_id, spread=await self._is_spread(who))
+        async with self._place(who, filter, NEWEST):
+            found = await self._list.selected(who.tenant_id, filter, most, homes)
+        if found.silent:
+            raise Unavailable(
+                f"The database {', '.join(found.silent)} does not answer, and some of the executions may lie there."
+            )
+        return sorted(chain.from_iterable(found.answers), key=attrgetter("id"))
 
     def _place(
         self, who: Principal, filter: ExecutionFilter, order: ExecutionOrder

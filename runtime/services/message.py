@@ -87,7 +87,7 @@ class Messenger:
     ) -> Execution:
         """Send a signal; a step that waits for it, now or later, ends with the payload."""
         require(who, WRITE_EXECUTIONS)
-        _check_signal(name, payload)
+        check_signal(name, payload)
         said: dict[str, Json] = {"name": name, "payload": payload}
         return await self._ask(who, id, InboxKind.SIGNAL, said, key=key)
 
@@ -154,7 +154,8 @@ def _rests(execution: Execution) -> bool:
     return execution.status is ExecutionStatus.WAITING and execution.wait is WaitKind.PAUSED
 
 
-def _check_signal(name: str, payload: Json) -> None:
+def check_signal(name: str, payload: Json) -> None:
+    """Raise for a signal that no execution takes: by its name, or by its payload."""
     if not name.strip() or len(name) > MAX_NAME:
         raise BadInput(
             f"The name of a signal has 1 to {MAX_NAME} characters.",

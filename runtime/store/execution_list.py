@@ -71,6 +71,8 @@ _CATALOG: Final = statements("workflow")
 _E: Final = workflow_executions.c
 _LEFT_OUT: Final = frozenset({"shard", "inbox", "epoch", "takeovers"})
 _COLUMNS: Final = tuple(column for column in _E if column.name not in _LEFT_OUT)
+# What is enough to say where an execution stands.
+_STANDING: Final = (_E.id, _E.status, _E.wait, _E.cancel_requested, _E.compensating)
 # Ids carry the clock of the API that made them, created_at that of the database: they may differ.
 _SKEW: Final = timedelta(hours=1)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -171,6 +173,29 @@ class ExecutionList:
         found = await self._counted(tenant, branches, cap, homes, seconds)
         total = sum(found.answers)
         return min(total, cap), total > cap or bool(found.silent)
+
+    async def selected(
+        self, tenant: UUID, wanted: ExecutionFilter, most: int, homes: Sequence[Database]
+    ) -> Gathered[list[Execution]]:
+        """Ids and states of what the filter lets through, at most `most + 1` of each database."""
+        seconds = await self._refuse_many(tenant, wanted, NEWEST, homes)
+        branches = await self._branches(tenant, wanted)
+        values: dict[str, Any] = {"tenant": tenant, "limit": most + 1}
+        shape = ("selected", _shape(branches, values))
+
+        def build() -> Select[Any]:
+            parts = [_restricted(select(*_STANDING), one) for one in branches]
+            inner = union_all(*(select(part.subquery()) for part in parts)).subquery()
+            return select(inner).limit(bindparam("limit"))
+
+        text, arguments = self._composer.statement(shape, build, values)
+
+        async def ask(database: Database) -> list[Execution]:
+            async with database.tenant(tenant) as connection, _in_time(seconds):
+                rows = await connection.fetch(text, *arguments, timeout=seconds)
+                return list(map(ExecutionRow, rows))
+
+        return await self._shards.gather(homes, ask)
 
     async def _refuse_many(
         self,

@@ -12,6 +12,51 @@ create table blob_refs (
 CREATE INDEX blob_refs_digest ON maestro.blob_refs USING btree (tenant_id, digest);
 alter table blob_refs enable row level security;
 
+create table bulk_operations (
+  id uuid not null,
+  tenant_id uuid not null,
+  state smallint not null default 0,
+  deed jsonb not null,
+  filter jsonb not null,
+  digest bytea not null,
+  selected uuid[] not null,
+  total integer not null,
+  position integer not null default 0,
+  done integer not null default 0,
+  refused integer not null default 0,
+  actor jsonb not null,
+  reason text,
+  created_at timestamp with time zone not null default now(),
+  expires_at timestamp with time zone not null,
+  started_at timestamp with time zone,
+  finished_at timestamp with time zone,
+  stopped_by jsonb,
+  stop_reason text,
+  runner uuid,
+  lease_until timestamp with time zone,
+  constraint bulk_operations_pkey PRIMARY KEY (id),
+  constraint bulk_operations_check CHECK (((state >= 2) = (finished_at IS NOT NULL)))
+);
+CREATE INDEX bulk_operations_expired ON maestro.bulk_operations USING btree (expires_at) WHERE (state <> 1);
+CREATE INDEX bulk_operations_list ON maestro.bulk_operations USING btree (tenant_id, id DESC);
+CREATE INDEX bulk_operations_open ON maestro.bulk_operations USING btree (id) WHERE (state = 1);
+alter table bulk_operations enable row level security;
+
+create table bulk_results (
+  operation_id uuid not null,
+  position integer not null,
+  tenant_id uuid not null,
+  execution_id uuid not null,
+  outcome smallint not null,
+  code text,
+  message text,
+  at timestamp with time zone not null default now(),
+  constraint bulk_results_pkey PRIMARY KEY (operation_id, "position"),
+  constraint bulk_results_operation_id_fkey FOREIGN KEY (operation_id) REFERENCES bulk_operations(id) ON DELETE CASCADE
+);
+CREATE INDEX bulk_results_refused ON maestro.bulk_results USING btree (operation_id, "position") WHERE (outcome = 1);
+alter table bulk_results enable row level security;
+
 create table dead_letters (
   execution_id uuid not null,
   generation smallint not null,
@@ -2679,6 +2724,10 @@ AS $function$ select coalesce(nullif(current_setting('mc.now', true), '')::times
 
 create policy engine on blob_refs to mc_engine using (true) with check (true);
 create policy tenant on blob_refs to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
+create policy engine on bulk_operations to mc_engine using (true) with check (true);
+create policy tenant on bulk_operations to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
+create policy engine on bulk_results to mc_engine using (true) with check (true);
+create policy tenant on bulk_results to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
 create policy engine on dead_letters to mc_engine using (true) with check (true);
 create policy tenant on dead_letters to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
 create policy engine on domain_events to mc_engine using (true) with check (true);
@@ -2721,6 +2770,10 @@ create policy engine on workflows to mc_engine using (true) with check (true);
 create policy tenant on workflows to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
 
 grant delete, insert, select, update on blob_refs to mc_engine;
+grant select on bulk_operations to mc_api;
+grant delete, insert, select, update on bulk_operations to mc_engine;
+grant select on bulk_results to mc_api;
+grant delete, insert, select, update on bulk_results to mc_engine;
 grant select on dead_letters to mc_api;
 grant delete, insert, select, update on dead_letters to mc_engine;
 grant insert, select on domain_events to mc_api;

@@ -79,6 +79,7 @@ class Metrics:
         self.step_cache = self._counter("maestro_step_cache_total", "outcome")
         self.replays = self._counter("maestro_replays_total", "outcome")
         self.simulations = self._counter("maestro_simulations_total", "outcome")
+        self.bulk_results = self._counter("maestro_bulk_results_total", "outcome")
         self.subscribers = self._gauge("maestro_subscribers")
         self.dependency_up = self._gauge("maestro_dependency_up", "dependency")
 

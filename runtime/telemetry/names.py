@@ -82,6 +82,7 @@ METRICS: Final[dict[str, str]] = {
     "maestro_step_cache_total": "Look-ups of steps with `cache`, by outcome: `hit`, `miss`, or `error` (called).",
     "maestro_replays_total": "Replays of executions made at the API, by what they found: `equal` or `diverged`.",
     "maestro_simulations_total": "Simulations made at the API, by how they ended; `stopped`: broken off.",
+    "maestro_bulk_results_total": "Executions that bulk operations have acted on, by outcome: `done` or `refused`.",
     "maestro_subscribers": "Open subscriptions.",
     "maestro_dependency_up": "Whether PostgreSQL and Redis answer.",
 }

@@ -13,6 +13,7 @@ from resolvers.context import Info
 from resolvers.ids import execution_uuid
 from runtime.model.errors import BadInput, MaestroError, NotFound
 from subgraph.compiled.declare import later
+from subgraph.types.bulk_operation import BulkOperation
 from subgraph.types.dead_letter import DeadLetter
 from subgraph.types.execution import Execution
 from subgraph.types.step_execution import StepExecution
@@ -21,7 +22,8 @@ from subgraph.types.workflow_version import WorkflowVersion
 
 MOST: Final = 1000
 ENTITIES: Final[dict[str, Any]] = {
-    cls.__name__: cls for cls in (Workflow, WorkflowVersion, Execution, StepExecution, DeadLetter)
+    cls.__name__: cls
+    for cls in (Workflow, WorkflowVersion, Execution, StepExecution, DeadLetter, BulkOperation)
 }
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, cast
 import strawberry
 
 from resolvers.context import Info
+from resolvers.mutations import bulk as bulk_of
 from resolvers.mutations import dead_letter as dead_letters_of
 from resolvers.mutations import execution as executions_of
 from resolvers.mutations import workflow as workflows_of
@@ -12,17 +13,20 @@ from runtime.model.errors import BadInput, MaestroError
 from runtime.model.execution import Enqueued, EnqueueRequest
 from runtime.model.values import Json
 from subgraph.directives import access
+from subgraph.types.bulk_operation import BulkOperationPayload
 from subgraph.types.dead_letter_payload import DeadLettersPayload
 from subgraph.types.execution_payload import (
     EnqueueExecutionPayload,
     EnqueueExecutionsPayload,
     ExecutionPayload,
 )
+from subgraph.types.inputs.bulk import StartBulkOperationInput, StopBulkOperationInput
 from subgraph.types.inputs.dead_letter import DeadLetterActionInput, DeadLetterFilter
 from subgraph.types.inputs.execution import (
     CancelExecutionInput,
     EnqueueExecutionInput,
     ExecutionActionInput,
+    ExecutionFilter,
     ResolveInDoubtInput,
     RetryExecutionInput,
     SignalExecutionInput,
@@ -335,6 +339,43 @@ class Mutation:
         """Say of a step in doubt whether its call was made."""
         return await ExecutionPayload.answer(
             executions_of.resolve_in_doubt(info.context, id=input.execution_id, said=input.said())
+        )
+
+    @strawberry.mutation(
+        description="Start what was previewed: the action is done to the executions that the preview has frozen. "
+        "Filter and action must be those of the token. Started twice it is the same operation.",
+        directives=access("Mutation.startBulkOperation"),
+    )
+    async def start_bulk_operation(
+        self,
+        info: Info,
+        input: Annotated[
+            StartBulkOperationInput, strawberry.argument(description="What was previewed.")
+        ],
+    ) -> BulkOperationPayload:
+        """Start what was previewed."""
+        return await BulkOperationPayload.answer(
+            bulk_of.start(
+                info.context,
+                token=input.token,
+                filter=ExecutionFilter.record(input.filter),
+                deed=input.action.deed(),
+                reason=input.reason,
+            )
+        )
+
+    @strawberry.mutation(
+        description="Let a bulk operation end before its next executions; what was done stays done.",
+        directives=access("Mutation.stopBulkOperation"),
+    )
+    async def stop_bulk_operation(
+        self,
+        info: Info,
+        input: Annotated[StopBulkOperationInput, strawberry.argument(description="Which one.")],
+    ) -> BulkOperationPayload:
+        """Let a bulk operation end."""
+        return await BulkOperationPayload.answer(
+            bulk_of.stop(info.context, id=input.bulk_operation_id, reason=input.reason)
         )
 
     @strawberry.mutation(

@@ -7,6 +7,7 @@ import strawberry
 from resolvers import entities
 from resolvers.context import Info
 from resolvers.queries import breaker as breakers_of
+from resolvers.queries import bulk as bulk_of
 from resolvers.queries import dead_letter as dead_letters_of
 from resolvers.queries import event_handler as handlers_of
 from resolvers.queries import execution as executions_of
@@ -18,6 +19,11 @@ from runtime.model.errors import BadInput, MaestroError
 from runtime.model.values import SemVer
 from subgraph.directives import access
 from subgraph.faces import show
+from subgraph.types.bulk_operation import (
+    BulkOperation,
+    BulkOperationConnection,
+    BulkOperationPreview,
+)
 from subgraph.types.circuit_breaker import CircuitBreaker
 from subgraph.types.dead_letter import DeadLetterConnection
 from subgraph.types.event_handler import EventHandler
@@ -25,6 +31,7 @@ from subgraph.types.execution import Execution, ExecutionConnection
 from subgraph.types.execution_comparison import ExecutionComparison
 from subgraph.types.execution_replay import ExecutionReplay
 from subgraph.types.execution_stats import ExecutionStats
+from subgraph.types.inputs.bulk import BulkActionInput
 from subgraph.types.inputs.dead_letter import DeadLetterFilter
 from subgraph.types.inputs.execution import ExecutionFilter, ExecutionOrder
 from subgraph.types.inputs.execution_stats import DAY, WINDOW, ExecutionStatsFilter
@@ -345,3 +352,45 @@ class Query:
         return DeadLetterConnection.of(
             page, count=lambda: dead_letters_of.count_dead_letters(info.context, filter=wanted)
         )
+
+    @strawberry.field(
+        description="Freeze the executions of a filter, at most 100,000, and say what an action would do to them. "
+        "Nothing is done before it is started; a tenant's twenty newest previews are kept, for a quarter of an hour.",
+        directives=access("Query.bulkOperationPreview"),
+    )
+    async def bulk_operation_preview(
+        self,
+        info: Info,
+        filter: Annotated[ExecutionFilter, strawberry.argument(description="Which executions.")],
+        action: Annotated[BulkActionInput, strawberry.argument(description="What is done.")],
+    ) -> BulkOperationPreview:
+        """What an action would do to the executions of a filter."""
+        return BulkOperationPreview.of(
+            await bulk_of.preview(
+                info.context, filter=ExecutionFilter.record(filter), deed=action.deed()
+            )
+        )
+
+    @strawberry.field(
+        description="A bulk operation that was started; null when there is none for this caller.",
+        directives=access("Query.bulkOperation"),
+    )
+    async def bulk_operation(
+        self,
+        info: Info,
+        id: Annotated[strawberry.ID, strawberry.argument(description="Its id.")],
+    ) -> BulkOperation | None:
+        """A bulk operation."""
+        found = await bulk_of.bulk_operation(info.context, id=id)
+        return BulkOperation.of(found) if found else None
+
+    @strawberry.field(
+        description="Bulk operations, the newest first.",
+        directives=access("Query.bulkOperations"),
+    )
+    async def bulk_operations(
+        self, info: Info, first: FIRST = 20, after: AFTER = None
+    ) -> BulkOperationConnection:
+        """Bulk operations."""
+        page = await bulk_of.bulk_operations(info.context, page=page_request(first, after))
+        return BulkOperationConnection.of(page)

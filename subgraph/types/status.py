@@ -10,6 +10,7 @@ import strawberry
 from runtime.model import (
     blocker,
     breaker,
+    bulk,
     change,
     dead_letter,
     errors,
@@ -28,6 +29,10 @@ ActorKind: TypeAlias = identity.ActorKind
 BlockCause: TypeAlias = blocker.BlockCause
 BreakerState: TypeAlias = breaker.BreakerState
 Backoff: TypeAlias = plan.Backoff
+BulkAction: TypeAlias = bulk.BulkAction
+BulkEffect: TypeAlias = bulk.BulkEffect
+BulkOperationStatus: TypeAlias = bulk.BulkState
+BulkOutcome: TypeAlias = bulk.BulkOutcome
 ChangeKind: TypeAlias = workflow_diff.ChangeKind
 Compatibility: TypeAlias = workflow_diff.Compatibility
 DeadLetterStatus: TypeAlias = dead_letter.DeadLetterStatus
@@ -63,6 +68,14 @@ strawberry.enum(
     Compatibility,
     description="Whether those who start the workflow, send it signals or read its outputs notice.",
 )
+strawberry.enum(BulkAction, description="What can be done to many executions.")
+strawberry.enum(BulkEffect, description="What an action does to an execution in a status.")
+strawberry.enum(
+    BulkOperationStatus,
+    name="BulkOperationStatus",
+    description="Whether a bulk operation runs, and how it ended.",
+)
+strawberry.enum(BulkOutcome, description="What became of one execution of a bulk operation.")
 strawberry.enum(DeadLetterStatus, description="What was decided about a dead letter.")
 strawberry.enum(
     DivergenceKind,

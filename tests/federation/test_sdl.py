@@ -107,6 +107,7 @@ def test_it_is_federation_2_9() -> None:
         ("Execution", ["id"]),
         ("StepExecution", ["id"]),
         ("DeadLetter", ["id"]),
+        ("BulkOperation", ["id"]),
     ],
 )
 def test_entities_have_their_keys(entity: str, keys: list[str]) -> None:

@@ -181,6 +181,7 @@ async def test_references_of_a_gateway_are_one_statement_of_each_kind(
         "Execution": [{"id": key} for key in ids],
         "StepExecution": [{"id": f"{key}.s.{n}"} for key in ids for n in (0, 1)],
         "DeadLetter": [{"id": f"{key}.d.0"} for key in ids],
+        "BulkOperation": [{"id": f"blk_{key}"} for key in ids],
     }
     query = "query($r: [_Any!]!) { _entities(representations: $r) { __typename } }"
 

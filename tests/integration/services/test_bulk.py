@@ -1,0 +1,288 @@
+"""Bulk operations on real PostgreSQL: frozen, previewed, done once, gone on with after a loss, stopped."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from runtime.entropy import SystemEntropy
+from runtime.model.bulk import (
+    BulkAction,
+    BulkDeed,
+    BulkEffect,
+    BulkOperation,
+    BulkOutcome,
+    BulkState,
+)
+from runtime.model.errors import BadInput, Denied, InvalidState, NotFound
+from runtime.model.execution import ExecutionFilter, ExecutionState, ExecutionStatus, WaitKind
+from runtime.model.page import PageRequest
+from runtime.services import bulk, bulk_runner
+from runtime.services.bulk import BulkService
+from runtime.services.bulk_runner import BulkRunner
+from runtime.store.bulk import BulkStore
+from tests import make
+from tests.integration.services.conftest import ServiceRoom
+
+S, E = ExecutionState, BulkEffect
+ALL = ExecutionFilter()
+CANCEL = BulkDeed(BulkAction.CANCEL)
+WAIT = {"id": "bell", "type": "wait", "signal": "go"}
+EVERYTHING = PageRequest(1_000)
+
+
+class Bulk:
+    """The service, a runner, and as many more as a test asks for."""
+
+    def __init__(self, room: ServiceRoom) -> None:
+        self.room = room
+        self.store = BulkStore(room.engine.database)
+        self.runner = self.another()
+        self.service = BulkService(
+            self.store,
+            room.executions,
+            self.runner,
+            clock=room.engine.clock,
+            entropy=SystemEntropy(),
+        )
+
+    def another(self) -> BulkRunner:
+        return BulkRunner(
+            self.store,
+            self.room.executions,
+            entropy=SystemEntropy(),
+            metrics=self.room.engine.metrics,
+        )
+
+    async def started(
+        self, deed: BulkDeed = CANCEL, wanted: ExecutionFilter = ALL, **more: Any
+    ) -> UUID:
+        found = await self.service.preview(self.room.who, wanted, deed)
+        return (await self.service.start(self.room.who, found.id, wanted, deed, **more)).id
+
+    async def ended(self, operation: UUID) -> BulkOperation:
+        while self.runner._tasks:
+            await next(iter(self.runner._tasks))
+        return await self.service.get(self.room.who, operation)
+
+    async def verdicts(self, operation: UUID, **more: Any) -> list[tuple[UUID, BulkOutcome, Any]]:
+        page = await self.service.results(self.room.who, operation, EVERYTHING, **more)
+        return [(one.execution_id, one.outcome, one.code) for one in page.items]
+
+    async def expire(self) -> None:
+        await self.room.engine.sql.execute(
+            "update bulk_operations set lease_until = now() - interval '1 second' where state = 1"
+        )
+
+
+@pytest.fixture
+def many(room: ServiceRoom) -> Bulk:
+    return Bulk(room)
+
+
+async def waiting(room: ServiceRoom, count: int) -> list[UUID]:
+    """So many that wait for a signal, in the order of their ids."""
+    await room.publish(steps=[WAIT])
+    ids = [(await room.enqueue()).id for _ in range(count)]
+    room.engine.worker()
+    for one in ids:
+        await room.engine.reached(one, lambda row: row["status"] == ExecutionStatus.WAITING)
+    return sorted(ids)
+
+
+async def test_what_was_previewed_is_done_to_what_was_frozen(room: ServiceRoom, many: Bulk):
+    ids = await waiting(room, 3)
+    seen = await many.service.preview(room.who, ALL, CANCEL)
+    late = (await room.enqueue()).id
+
+    assert [(one.state, one.count, one.effect) for one in seen.shares] == [
+        (S.WAITING, 3, E.APPLIES)
+    ]
+    assert (seen.total, seen.sample) == (3, tuple(reversed(ids)))
+    assert await many.service.get_many(room.who, [seen.id]) == {}
+
+    started = await many.service.start(room.who, seen.id, ALL, CANCEL, reason="too many")
+    again = await many.service.start(room.who, seen.id, ALL, CANCEL)
+    done = await many.ended(started.id)
+
+    assert again.id == started.id
+    assert (done.state, done.done, done.refused, done.total) == (BulkState.COMPLETED, 3, 0, 3)
+    assert await many.verdicts(done.id) == [(one, BulkOutcome.DONE, None) for one in ids]
+    for one in ids:
+        assert await room.engine.finished(one) is ExecutionStatus.CANCELLED
+        asked = await room.executions.events(room.who, one, limit=100)
+        assert "too many" in str([event.data for event in asked])
+    assert (await room.engine.row(late))["cancel_requested"] is False
+    listed = await many.service.list(room.who, PageRequest(10))
+    assert [one.id for one in listed.items] == [done.id]
+
+
+async def test_what_changed_since_is_told_and_stops_nothing(room: ServiceRoom, many: Bulk):
+    ids = await waiting(room, 3)
+    seen = await many.service.preview(room.who, ALL, CANCEL)
+    await room.executions.messages.signal(room.who, ids[1], "go")
+    await room.engine.finished(ids[1])
+
+    await many.service.start(room.who, seen.id, ALL, CANCEL)
+    done = await many.ended(seen.id)
+
+    assert (done.done, done.refused) == (2, 1)
+    refused = await many.verdicts(seen.id, only_refused=True)
+    assert refused == [(ids[1], BulkOutcome.REFUSED, "EXECUTION_FINISHED")]
+
+
+@pytest.mark.parametrize("action", BulkAction)
+async def test_the_preview_says_of_each_state_what_doing_it_comes_to(
+    room: ServiceRoom, many: Bulk, action: BulkAction
+):
+    (paused, _, cancelled) = ids = await waiting(room, 3)
+    await room.executions.messages.pause(room.who, paused)
+    await room.engine.reached(paused, lambda row: row["wait"] == WaitKind.PAUSED)
+    await room.executions.messages.cancel(room.who, cancelled)
+    await room.engine.finished(cancelled)
+    await room.publish("fine")
+    completed = (await room.enqueue("fine")).id
+    await room.engine.finished(completed)
+    deed = BulkDeed(action, signal="go" if action is BulkAction.SIGNAL else None)
+
+    states = {
+        one: found.state
+        for one, found in (await room.executions.get_many(room.who, [*ids, completed])).items()
+    }
+    seen = await many.service.preview(room.who, ALL, deed)
+    await many.service.start(room.who, seen.id, ALL, deed)
+    await many.ended(seen.id)
+
+    effects = {share.state: share.effect for share in seen.shares}
+    outcomes = {one: outcome for one, outcome, _ in await many.verdicts(seen.id)}
+    assert set(states.values()) == {S.PAUSED, S.WAITING, S.CANCELLED, S.COMPLETED}
+    assert {one: effects[state] is E.REFUSED for one, state in states.items()} == {
+        one: outcome is BulkOutcome.REFUSED for one, outcome in outcomes.items()
+    }
+
+
+@pytest.mark.parametrize("is_recorded", [False, True])
+async def test_a_lost_runner_is_gone_on_with_and_nothing_happens_twice(
+    room: ServiceRoom, many: Bulk, monkeypatch: pytest.MonkeyPatch, is_recorded: bool
+):
+    ids = await waiting(room, 4)
+    monkeypatch.setattr(bulk_runner, "PART", 2)
+    deed = BulkDeed(BulkAction.SIGNAL, signal="other", payload=7)
+    record, died = many.store.record, []
+
+    async def dies(*given: Any) -> bool:
+        if is_recorded:
+            await record(*given)
+        died.append(True)
+        raise ConnectionError("the process is gone")
+
+    many.store.record = dies  # type: ignore[method-assign]
+    leave, many.store.leave = many.store.leave, _nothing  # type: ignore[method-assign]
+    operation = await many.started(deed)
+    with pytest.raises(ConnectionError):
+        await many.ended(operation)
+    many.store.record, many.store.leave = record, leave  # type: ignore[method-assign]
+    assert died == [True]
+
+    other = many.another()
+    assert await other.run() == 0
+    await many.expire()
+    assert await other.run() == 1
+
+    done = await many.service.get(room.who, operation)
+    assert (done.state, done.done) == (BulkState.COMPLETED, 4)
+    assert [one for one, _, _ in await many.verdicts(operation)] == ids
+    sent = await room.engine.sql.fetch(
+        "select execution_id, count(*) as n from execution_inbox group by 1"
+    )
+    events = [(await room.engine.events(one)).count("signal_received") for one in ids]
+    assert [row["n"] for row in sent] + [n for n in events if n] == [1] * 4
+
+
+async def _nothing(*_: Any) -> None:
+    return None
+
+
+async def test_one_who_was_lost_and_comes_back_writes_nothing(
+    room: ServiceRoom, many: Bulk, monkeypatch: pytest.MonkeyPatch
+):
+    await waiting(room, 2)
+    seen = await many.service.preview(room.who, ALL, CANCEL)
+    monkeypatch.setattr(many.runner, "begin", lambda _id: None)
+    await many.service.start(room.who, seen.id, ALL, CANCEL)
+    part = await many.store.part(seen.id, many.runner.id, 10)
+    assert part is not None
+    await many.expire()
+    other = many.another()
+
+    assert await other.run() == 1
+    late = [bulk_runner.Verdict(one, BulkOutcome.DONE) for one in part.ids]
+    assert await many.store.record(part, many.runner.id, late) is False
+    assert await many.store.part(seen.id, many.runner.id, 10) is None
+    assert len(await many.verdicts(seen.id)) == 2
+
+
+async def test_a_stop_ends_it_before_its_next_part(
+    room: ServiceRoom, many: Bulk, monkeypatch: pytest.MonkeyPatch
+):
+    ids = await waiting(room, 3)
+    monkeypatch.setattr(bulk_runner, "PART", 1)
+    record = many.store.record
+
+    async def stopped(*given: Any) -> bool:
+        await many.service.stop(room.who, given[0].operation_id, reason="wrong filter")
+        return await record(*given)
+
+    monkeypatch.setattr(many.store, "record", stopped)
+    done = await many.ended(await many.started())
+
+    assert (done.state, done.done, done.total) == (BulkState.STOPPED, 1, 3)
+    assert (done.stopped_by, done.stop_reason) == (room.who.actor, "wrong filter")
+    assert [(await room.engine.row(one))["cancel_requested"] for one in ids[1:]] == [False, False]
+    assert (await many.service.stop(room.who, done.id)).stop_reason == "wrong filter"
+
+
+async def test_refusals(room: ServiceRoom, many: Bulk, monkeypatch: pytest.MonkeyPatch):
+    await waiting(room, 2)
+    seen = await many.service.preview(room.who, ALL, CANCEL)
+    narrower = ExecutionFilter(workflow_name=("w",))
+    other = make.principal(UUID(int=5))
+
+    for wanted, deed in ((narrower, CANCEL), (ALL, BulkDeed(BulkAction.CANCEL, compensate=True))):
+        with pytest.raises(BadInput, match="another filter or another action"):
+            await many.service.start(room.who, seen.id, wanted, deed)
+    with pytest.raises(NotFound):
+        await many.service.start(other, seen.id, ALL, CANCEL)
+    with pytest.raises(NotFound):
+        await many.service.get(other, await many.started())
+    with pytest.raises(Denied):
+        await many.service.preview(
+            make.principal(scopes=frozenset({"executions:read"})), ALL, CANCEL
+        )
+    with pytest.raises(BadInput, match="A signal has a name"):
+        await many.service.preview(room.who, ALL, BulkDeed(BulkAction.SIGNAL))
+    monkeypatch.setattr(bulk, "MOST", 1)
+    with pytest.raises(BadInput, match="more than 1 executions"):
+        await many.service.preview(room.who, ALL, CANCEL)
+    await room.engine.sql.execute("update bulk_operations set expires_at = now() where state = 0")
+    with pytest.raises(NotFound, match="preview again"):
+        await many.service.start(room.who, seen.id, ALL, CANCEL)
+    assert await many.another().run() == 1
+
+
+async def test_a_tenant_has_few_previews_and_few_that_run(
+    room: ServiceRoom, many: Bulk, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(many.runner, "begin", lambda _id: None)
+    monkeypatch.setattr("runtime.store.bulk.MOST_PREVIEWS", 2)
+    monkeypatch.setattr("runtime.store.bulk.MOST_RUNNING", 1)
+    first = await many.service.preview(room.who, ALL, CANCEL)
+    second = await many.service.preview(room.who, ALL, CANCEL)
+    await many.started()
+
+    with pytest.raises(NotFound):
+        await many.service.start(room.who, first.id, ALL, CANCEL)
+    with pytest.raises(InvalidState, match="1 bulk operations run already"):
+        await many.service.start(room.who, second.id, ALL, CANCEL)
