@@ -120,7 +120,6 @@ class Runtime:
     judges: Judges
     authenticator: Authenticator
     services: Services
-    bulk_runner: BulkRunner
 
     @property
     def database(self) -> Database:
@@ -197,7 +196,7 @@ class Runtime:
                     clock=self.clock,
                     shards=place.shards,
                     catalog=None if database is self.shards.catalog else self.shards.catalog,
-                    others=(self.bulk_runner,) if database is self.shards.catalog else (),
+                    others=(self.services.bulk.runner,) if database is self.shards.catalog else (),
                 )
                 for place, database in zip(
                     self.shards.map.places, self.shards.databases, strict=True
@@ -262,8 +261,7 @@ async def open_runtime(
         logs = _log_writers(shards, wakeup)
         stack.push_async_callback(_close_all, logs)
         blobs = _blobs(settings.blob, shards, metrics, stack)
-        enqueuer = _enqueuer(shards, metrics, births := Births())
-        stack.push_async_callback(enqueuer.close)
+        enqueuer = _enqueuer(shards, metrics, births := Births(), stack)
         judges, queue = _judges(registry, stack), RedisQueue(link)
         tenants = TenantStore(shards.catalog)
         plans = PlanStore(shards.catalog, copies=shards.databases[1:])
@@ -284,14 +282,9 @@ async def open_runtime(
             judges=judges,
             max_input_bytes=settings.api.max_input_bytes,
         )
-        bulk_runner = BulkRunner(
-            BulkStore(shards.catalog), executions, entropy=entropy, metrics=metrics
-        )
-        stack.push_async_callback(bulk_runner.close)
         services = _services(
             settings,
             executions,
-            bulk_runner,
             shards=shards,
             link=link,
             tenants=tenants,
@@ -305,6 +298,7 @@ async def open_runtime(
             entropy=entropy,
             metrics=metrics,
         )
+        stack.push_async_callback(services.bulk.runner.close)
         yield Runtime(
             settings=settings,
             clock=clock,
@@ -324,7 +318,6 @@ async def open_runtime(
             judges=judges,
             authenticator=_authenticator(settings, tenants, clock),
             services=services,
-            bulk_runner=bulk_runner,
         )
 
 
@@ -398,7 +391,6 @@ def _workflows(
 def _services(
     settings: Settings,
     executions: ExecutionService,
-    bulk_runner: BulkRunner,
     *,
     shards: Shards,
     link: RedisLink,
@@ -425,6 +417,7 @@ def _services(
         entropy=entropy,
     )
     artifacts = ArtifactService(shards=shards, blobs=blobs, plans=plans)
+    bulk = BulkStore(shards.catalog)
     return Services(
         workflows=workflows,
         executions=executions,
@@ -455,7 +448,11 @@ def _services(
         ),
         handlers=EventHandlerService(shards),
         bulk=BulkService(
-            BulkStore(shards.catalog), executions, bulk_runner, clock=clock, entropy=entropy
+            bulk,
+            executions,
+            BulkRunner(bulk, executions, entropy=entropy, metrics=metrics),
+            clock=clock,
+            entropy=entropy,
         ),
         rates=RateService(
             tenants,
@@ -504,10 +501,16 @@ def _of_shard(settings: Settings, shard: int) -> Settings:
     return replace(settings, worker=replace(settings.worker, shards=(shard,)))
 
 
-def _enqueuer(shards: Shards, metrics: Metrics, births: Births) -> Enqueuer | Enqueuers:
-    if shards.count == 1:
-        return Enqueuer(shards.catalog, 0, metrics=metrics, births=births)
-    return Enqueuers(shards, metrics=metrics, births=births)
+def _enqueuer(
+    shards: Shards, metrics: Metrics, births: Births, stack: contextlib.AsyncExitStack
+) -> Enqueuer | Enqueuers:
+    made = (
+        Enqueuer(shards.catalog, 0, metrics=metrics, births=births)
+        if shards.count == 1
+        else Enqueuers(shards, metrics=metrics, births=births)
+    )
+    stack.push_async_callback(made.close)
+    return made
 
 
 def _log_writers(shards: Shards, wakeup: Wakeup) -> tuple[LogWriter, ...]:

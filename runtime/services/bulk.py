@@ -41,7 +41,7 @@ _SAMPLE: Final = 10
 
 
 class BulkService:
-    """What callers may do with many executions at once."""
+    """What callers may do with many executions at once; `runner` does it."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class BulkService:
     ) -> None:
         self._store = store
         self._executions = executions
-        self._runner = runner
+        self.runner = runner
         self._clock = clock
         self._entropy = entropy
 
@@ -108,10 +108,10 @@ class BulkService:
             digest_of(_as_json(filter), deed),
             actor=who.actor,
             reason=reason,
-            runner=self._runner.id,
+            runner=self.runner.id,
         )
         if started:
-            self._runner.begin(id)
+            self.runner.begin(id)
         return await self.get(who, id)
 
     async def stop(self, who: Principal, id: UUID, *, reason: str | None = None) -> BulkOperation:

@@ -14,6 +14,7 @@ from graphql import (
     is_enum_type,
     is_input_object_type,
     is_list_type,
+    is_required_argument,
     is_required_input_field,
 )
 
@@ -162,8 +163,12 @@ async def test_the_access_table_names_what_services_ask_for(server: Served, plac
         answer = await server.ask(query, {"i": given}, **server.bearer("viewer"))
         said = answer.body["data"][name]["errors"][0]["message"]
     else:
-        query = f"{{ {name} {{ __typename }} }}"
-        answer = await server.ask(query, **server.bearer("viewer"))
+        needed = {n: a.type for n, a in field.args.items() if is_required_argument(a)}
+        given = {n: some(shape) for n, shape in needed.items()}
+        words = ", ".join(f"{n}: ${n}" for n in needed)
+        head = ", ".join(f"${n}: {shape}" for n, shape in needed.items())
+        query = f"query{f'({head})' if head else ''} {{ {name}{f'({words})' if words else ''} {{ __typename }} }}"
+        answer = await server.ask(query, given, **server.bearer("viewer"))
         said = answer.body["errors"][0]["message"]
 
     assert f"`{ACCESS[place].scope}`" in said

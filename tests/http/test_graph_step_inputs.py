@@ -148,6 +148,7 @@ async def test_all_inputs_of_an_answer_share_the_allowance(
         services.executions,
         services.artifacts,
         services.dead_letters,
+        services.bulk,
         services.stats,
     )
 
