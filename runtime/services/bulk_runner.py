@@ -42,6 +42,8 @@ class BulkRunner:
         self._executions = executions
         self._metrics = metrics
         self._tasks: set[asyncio.Task[None]] = set()
+        # All operations of this process together leave most connections to everybody else.
+        self._places = asyncio.Semaphore(_AT_ONCE)
         self.id = UUID(int=entropy.bits(128))
 
     def begin(self, id: UUID) -> None:
@@ -84,10 +86,7 @@ class BulkRunner:
                 await self._store.finish(id, self.id, state)
                 _log.info("bulk_operation_ended", operation=str(id), state=state.name.lower())
                 return
-            verdicts: list[Verdict] = []
-            for place in range(0, len(part.ids), _AT_ONCE):
-                some = part.ids[place : place + _AT_ONCE]
-                verdicts += await asyncio.gather(*(self._act(part, one) for one in some))
+            verdicts = await asyncio.gather(*(self._act(part, one) for one in part.ids))
             if not await self._store.record(part, self.id, verdicts):
                 return
             for verdict in verdicts:
@@ -95,7 +94,8 @@ class BulkRunner:
 
     async def _act(self, part: Part, execution: UUID) -> Verdict:
         try:
-            await self._do(part, execution)
+            async with self._places:
+                await self._do(part, execution)
         except Unavailable:
             raise
         except MaestroError as refusal:

@@ -104,6 +104,7 @@ class BulkStore:
         Raises NotFound for a preview that is not there (any more), BadInput when it was made for something else.
         """
         async with self._catalog.engine() as connection, connection.transaction():
+            await connection.execute(_SQL["alone"], str(tenant))
             row = await connection.fetchrow(_SQL["lock"], tenant, id)
             if row is None or (row["state"] == _PREVIEWED and not row["is_valid"]):
                 raise _no_preview()

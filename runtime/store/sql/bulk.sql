@@ -35,12 +35,16 @@ delete from bulk_operations o using (
   select id from bulk_operations where tenant_id = $1 and state = 0 order by id desc offset $2 for update skip locked) x
  where o.id = x.id;
 
+-- name: alone
+-- Safe: until the end of the transaction, starts of one tenant follow each other, so what is counted then holds.
+select pg_advisory_xact_lock(hashtextextended('bulk_operations ' || $1::text, 0));
+
 -- name: lock
 -- Safe: locks one row by its key until the end of the transaction.
 select state, digest, expires_at > pg_catalog.now() as is_valid from bulk_operations where tenant_id = $1 and id = $2 for update;
 
 -- name: running
--- Safe: few rows of a partial index; the tenant's start lock makes the number hold.
+-- Safe: few rows of a partial index; asked under the tenant's lock.
 select count(*)::int from bulk_operations where tenant_id = $1 and state = 1;
 
 -- name: start

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 from uuid import UUID
 
@@ -283,3 +284,18 @@ async def test_a_tenant_has_few_previews_and_few_that_run(
         await many.service.start(room.who, first.id, ALL, CANCEL)
     with pytest.raises(InvalidState, match="1 bulk operations run already"):
         await many.service.start(room.who, second.id, ALL, CANCEL)
+
+
+async def test_of_two_starts_at_once_only_as_many_run_as_may(
+    room: ServiceRoom, many: Bulk, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(many.runner, "begin", lambda _id: None)
+    monkeypatch.setattr("runtime.store.bulk.MOST_RUNNING", 1)
+    tokens = [(await many.service.preview(room.who, ALL, CANCEL)).id for _ in range(2)]
+
+    found = await asyncio.gather(
+        *(many.service.start(room.who, token, ALL, CANCEL) for token in tokens),
+        return_exceptions=True,
+    )
+
+    assert {type(one) for one in found} == {BulkOperation, InvalidState}
