@@ -19,6 +19,7 @@ from runtime.services.doubt import DoubtService
 from runtime.services.event_handler import EventHandlerService
 from runtime.services.execution import ExecutionService
 from runtime.services.execution_stats import ExecutionStatsService
+from runtime.services.generation_preview import GenerationPreviewService
 from runtime.services.replay import ReplayService
 from runtime.services.simulation import SimulationService
 from runtime.services.workflow import WorkflowService
@@ -49,6 +50,7 @@ class Context:
     breakers: BreakerService
     simulations: SimulationService
     replays: ReplayService
+    previews: GenerationPreviewService
     handlers: EventHandlerService
     bulk: BulkService
     loaders: Loaders

@@ -49,6 +49,7 @@ from runtime.services.doubt import DoubtService
 from runtime.services.event_handler import EventHandlerService
 from runtime.services.execution import ExecutionService
 from runtime.services.execution_stats import ExecutionStatsService
+from runtime.services.generation_preview import GenerationPreviewService
 from runtime.services.health import HealthService
 from runtime.services.judges import Judges
 from runtime.services.rate import RateService
@@ -92,6 +93,7 @@ class Services:
     breakers: BreakerService
     simulations: SimulationService
     replays: ReplayService
+    previews: GenerationPreviewService
     handlers: EventHandlerService
     bulk: BulkService
     rates: RateService
@@ -446,6 +448,7 @@ def _services(
         replays=ReplayService(
             shards=shards, plans=plans, blobs=blobs, registry=registry, clock=clock, metrics=metrics
         ),
+        previews=GenerationPreviewService(shards=shards, plans=plans, registry=registry),
         handlers=EventHandlerService(shards),
         bulk=BulkService(
             bulk,

@@ -133,6 +133,7 @@ class Door:
             breakers=services.breakers,
             simulations=services.simulations,
             replays=services.replays,
+            previews=services.previews,
             handlers=services.handlers,
             bulk=services.bulk,
             loaders=Loaders(

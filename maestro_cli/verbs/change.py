@@ -12,6 +12,7 @@ from maestro_cli.documents import parse_value
 from maestro_cli.groups import Verb
 from maestro_cli.options import Options
 from maestro_cli.output import Column, show_rows, word
+from maestro_cli.previewing import show_previews
 
 _COLUMNS = (Column("ID", "id"), Column("STATUS", "status", "status"))
 
@@ -74,12 +75,21 @@ def signal(
     "--from", "start", type=click.Choice(["failure", "start"]), default="failure", show_default=True
 )
 @click.option("--reason", metavar="TEXT", help="Why; stands on the event.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Change nothing; say which steps would run again and which calls be repeated.",
+)
 @click.pass_obj
-def retry(options: Options, ids: tuple[str, ...], start: str, reason: str | None) -> None:
+def retry(
+    options: Options, ids: tuple[str, ...], start: str, reason: str | None, *, dry_run: bool
+) -> None:
     """Run executions again as their next generation: from what failed, or from the start."""
-    inputs = [
-        {"executionId": one, "fromFailedStep": start == "failure", "reason": reason} for one in ids
-    ]
+    is_kept = start == "failure"
+    if dry_run:
+        show_previews(options, ids, is_kept=is_kept)
+        return
+    inputs = [{"executionId": one, "fromFailedStep": is_kept, "reason": reason} for one in ids]
     _change(options, "retry_execution", "retryExecution", inputs)
 
 

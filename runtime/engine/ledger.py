@@ -62,6 +62,8 @@ def decided(command: RecordStep) -> dict[str, Json]:
         said["late"] = True
     if command.is_handled:
         said["handled"] = True
+    if command.status is StepStatus.SKIPPED:
+        said |= orjson.loads("{" + command.facts.tail[1:] + "}")
     return said
 
 
@@ -69,7 +71,8 @@ def recorded(row: StepRecord) -> dict[str, Json]:
     """The same of a stored row."""
     result = facts(row)
     said: dict[str, Json] = {"status": StepStatus(row.status).name.lower()}
-    for name in ("error", "retry_in_ms", "late", "handled"):
+    names = ("reason",) if row.status == StepStatus.SKIPPED else ()
+    for name in ("error", "retry_in_ms", "late", "handled", *names):
         if result.get(name) is not None:
             said[name] = settled(result[name])
     return said

@@ -12,7 +12,7 @@ a look-up that leaves a doubt to a person. They are found by what they lead to.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -38,7 +38,7 @@ from runtime.engine.scope import MASKED, scope_of
 from runtime.engine.state import ExecutionState, Phase, RunInfo
 from runtime.expression import ExpressionError
 from runtime.model.blob import BlobRef, NotLoaded, Stored, stored
-from runtime.model.checkpoint import ItemResult, Mark
+from runtime.model.checkpoint import ItemResult, Mark, StepRecord
 from runtime.model.event import MARKS, EventKind, ExecutionEvent
 from runtime.model.execution import TERMINAL, ExecutionStatus, StepStatus, Verdict
 from runtime.model.execution_replay import (
@@ -51,7 +51,8 @@ from runtime.model.plan import InDoubt
 from runtime.model.settled import settled
 from runtime.model.values import Json
 
-# Asks for a large value, and is sent it; with a problem when it is not there or not what its digest says.
+# Asks for a large value, and is sent it; with a problem when it is not there or not what its digest says. While a proof
+# `only_hashes`, nobody looks at the value.
 Asking: TypeAlias = Generator[BlobRef, BlobLoaded, None]
 
 # Of the inputs of calls that are made again, so much is kept.
@@ -73,6 +74,14 @@ _TOLD: Final = CHANGES_OWNER | {
     EventKind.STEP_CALL_ANNOUNCED,
     EventKind.STEP_CALL_WITHDRAWN,
 }
+# What others may tell of a generation that has ended.
+_AFTER_END: Final = frozenset(
+    {
+        EventKind.EXECUTION_RETRIED,
+        EventKind.DEAD_LETTER_DISCARDED,
+        EventKind.MESSAGE_UNREAD,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +96,24 @@ class Redone:
     config: bytes | None
 
 
+def _unbounded() -> None:
+    """Whoever replays waits for as long as it takes."""
+
+
 class Proof:
-    """One replay. `calls` are the attempts that could be made again, when they are asked for."""
+    """One replay. `calls` are the attempts that could be made again, when they are asked for.
+
+    `go_on` is called before each event: what it raises ends the replay there.
+    """
 
     def __init__(
-        self, program: Program, run: RunInfo, record: ExecutionRecord, *, keeps_calls: bool = False
+        self,
+        program: Program,
+        run: RunInfo,
+        record: ExecutionRecord,
+        *,
+        keeps_calls: bool = False,
+        go_on: Callable[[], None] = _unbounded,
     ) -> None:
         self._program = program
         self._run = run
@@ -105,7 +127,11 @@ class Proof:
         self._finish: Finish | None = None
         self._end_is_due = False
         self._is_to_proceed = False
-        self._is_broken = False
+        # Whether the present generation has ended.
+        self._is_over = False
+        self._broken: tuple[ExecutionStatus, Json] | None = None
+        self._go_on = go_on
+        self.only_hashes = False
         self._room = _KEPT_BYTES if keeps_calls else 0
         self._rendered: dict[RowKey, tuple[int, bytes | None]] = {}
         # The list of the map of which an item began last.
@@ -141,8 +167,15 @@ class Proof:
             if event.sequence != number:
                 what = f"event {number}", f"event {event.sequence}"
                 raise Diverged(ReplayDivergence(DivergenceKind.EVENT, *what, number))
+            if (number == 1) is not (event.kind is EventKind.EXECUTION_QUEUED):
+                due = EventKind.EXECUTION_QUEUED.word if number == 1 else "no such event"
+                words = due, _told(event)
+                raise Diverged(ReplayDivergence(DivergenceKind.EVENT, *words, number))
         while self._at < len(self._events):
+            self._go_on()
             event = self._events[self._at]
+            if self._is_over and event.kind not in _AFTER_END:
+                raise Diverged(self._here(DivergenceKind.EVENT, "no such event", _told(event)))
             if event.kind in _TOLD:
                 self._consume()
                 yield from self._told(event)
@@ -152,6 +185,7 @@ class Proof:
     def _consume(self) -> None:
         event = self._events[self._at]
         self._at += 1
+        self._is_over = self._is_over or event.kind.ends_execution
         if event.kind in _MARKS:
             self._marks.append(Mark(event.kind, event.data))
 
@@ -159,12 +193,12 @@ class Proof:
         """What others than the core have told: owners, people, the database."""
         if event.kind is EventKind.EXECUTION_RETRIED:
             self._generation += 1
-            self._finish, self._is_broken = None, False
+            self._is_over, self._broken = False, None
             self._reload()
         elif event.kind in CHANGES_OWNER:
             self._reload()
         elif event.kind is EventKind.DEAD_LETTERED:
-            self._is_broken = True
+            self._broken = ExecutionStatus.DEAD_LETTERED, None
         elif event.kind in {EventKind.STEP_CALL_ANNOUNCED, EventKind.STEP_CALL_WITHDRAWN}:
             key = self._causes.key_of(event, self._generation)
             is_withdrawn = event.kind is EventKind.STEP_CALL_WITHDRAWN
@@ -181,7 +215,8 @@ class Proof:
         elif event.kind is EventKind.EXECUTION_FAILED and (
             kind in _BROKEN or (self._end_is_due and kind in _NOT_STORED)
         ):
-            self._end_is_due, self._finish, self._is_broken = False, None, True
+            self._end_is_due, self._finish = False, None
+            self._broken = ExecutionStatus.FAILED, kind
             self._state.phase = Phase.CLOSED
         else:
             return False
@@ -190,7 +225,7 @@ class Proof:
 
     def _reload(self) -> None:
         """Go on as whoever owns the execution next does."""
-        self._end_is_due = False
+        self._end_is_due, self._finish = False, None
         run = self._run._replace(generation=self._generation)
         kinds = [mark.kind for mark in self._marks]
         retries = [mark.data for mark in self._marks if mark.kind == EventKind.EXECUTION_RETRIED]
@@ -333,6 +368,7 @@ class Proof:
         row = self._ledger.check(key, command, here)
         if command.status is not StepStatus.COMPLETED:
             return
+        self._check_digests(row, here)
         output = stored(facts(row).get("output"))
         if command.item < 0 and command.step in self._state.outputs:
             kept = self._state.outputs[command.step]
@@ -342,15 +378,24 @@ class Proof:
         if known is not None and known != found:
             raise Diverged(here(DivergenceKind.OUTPUT, known, found))
         if isinstance(output, BlobRef):
-            loaded = yield output
-            if loaded.problem is not None:
-                raise Diverged(here(DivergenceKind.OUTPUT, output.digest, loaded.problem))
+            problem = yield from self._hashed(output)
+            if problem is not None:
+                raise Diverged(here(DivergenceKind.OUTPUT, output.digest, problem))
         self.outputs += known is not None or isinstance(output, BlobRef)
         if key in self._rendered:
             sequence, config = self._rendered.pop(key)
             self.calls.append(
                 Redone(key.step, key.item, key.attempt, key.generation, sequence, config)
             )
+
+    def _check_digests(self, row: StepRecord, here: Callable[..., ReplayDivergence]) -> None:
+        """What completed has the digest of its output; and that of its input, where a call was made."""
+        said, plan = facts(row), self._program.steps[row.step].plan
+        if not isinstance(said.get("out"), str):
+            raise Diverged(here(DivergenceKind.OUTPUT, "a digest", "none"))
+        is_called = plan.uses is not None and (plan.map is None or row.item >= 0)
+        if is_called and not isinstance(said.get("in"), str):
+            raise Diverged(here(DivergenceKind.INPUT, "a digest", "none"))
 
     def _begin(self, command: RunStep) -> Asking:
         key = RowKey(self._generation, command.step, command.item, command.attempt)
@@ -370,8 +415,10 @@ class Proof:
             except NotLoaded as missing:
                 value = yield missing.ref
                 loaded[missing.ref], found = value.value, value.problem
-            except (ExpressionError, TypeError, LookupError) as problem:
-                found = f"it can't be rendered: {problem}"
+            except ExpressionError as problem:
+                found = f"it can't be rendered: {problem.message}"
+            except (TypeError, LookupError):
+                found = "it can't be rendered from what is recorded"
         if found != digest:
             about: Json = {"step": key.step, "item": key.item}
             raise Diverged(self._here(DivergenceKind.INPUT, found, digest, about, back=1))
@@ -446,30 +493,54 @@ class Proof:
             about: Json = {"step": unexplained.step, "item": unexplained.item}
             words = shown(recorded(self._ledger.stored[unexplained]))
             raise Diverged(self._here(DivergenceKind.ROW, "no such row", words, about))
-        if self._is_broken:
+        if self._is_over is not (end.status in TERMINAL):
+            words = (
+                "its end is an event" if self._end_is_due or not self._is_over else "it has ended"
+            )
+            raise Diverged(self._here(DivergenceKind.RESULT, words, end.status.name.lower()))
+        if self._broken is not None:
+            self._check_broken(*self._broken)
             return
         finish = None if self._end_is_due else self._finish
         status = None if finish is None else finish.status
-        if status is None and end.status in TERMINAL:
-            words = "it goes on" if not self._end_is_due else "its end is an event"
-            raise Diverged(self._here(DivergenceKind.RESULT, words, end.status.name.lower()))
         if finish is None or status is None:
             return
         if status is not end.status:
             due, found = status.name.lower(), end.status.name.lower()
             raise Diverged(self._here(DivergenceKind.RESULT, due, found))
+        error = None if finish.error is None else settled(finish.error.as_json())
+        if error != settled(end.error):
+            raise Diverged(self._here(DivergenceKind.RESULT, shown(error), shown(end.error)))
         if status is ExecutionStatus.COMPLETED:
             yield from self._check_output(settled(finish.output), end.output)
+
+    def _check_broken(self, status: ExecutionStatus, kind: Json) -> None:
+        """The row of what ended as its worker or the database said; `kind` is the type of its error, if known."""
+        end = self._record.end
+        error = end.error if isinstance(end.error, dict) else {}
+        due, found = [status.name.lower()], [end.status.name.lower()]
+        if kind is not None:
+            due, found = [*due, str(kind)], [*found, str(error.get("type"))]
+        if due != found:
+            words = " ".join(due), " ".join(found)
+            raise Diverged(self._here(DivergenceKind.RESULT, *words))
 
     def _check_output(self, decided: Json, output: Stored) -> Asking:
         found = _identity(output)
         if _identity(decided) != found:
             raise Diverged(self._here(DivergenceKind.RESULT, _identity(decided), found))
         if isinstance(output, BlobRef):
-            loaded = yield output
-            if loaded.problem is not None:
-                raise Diverged(self._here(DivergenceKind.RESULT, output.digest, loaded.problem))
+            problem = yield from self._hashed(output)
+            if problem is not None:
+                raise Diverged(self._here(DivergenceKind.RESULT, output.digest, problem))
         self.outputs += 1
+
+    def _hashed(self, ref: BlobRef) -> Generator[BlobRef, BlobLoaded, str | None]:
+        """What is wrong with a large value, of whatever size; None: it is what its digest says."""
+        self.only_hashes = True
+        loaded = yield ref
+        self.only_hashes = False
+        return loaded.problem
 
     # --- words -----------------------------------------------------------------------------------
 

@@ -203,6 +203,19 @@ class ExecutionError:
     details: Json = None
     stack: str | None = None
 
+    def as_json(self) -> dict[str, Json]:
+        """As the row of an execution has it."""
+        out: dict[str, Json] = {
+            "type": self.type,
+            "message": self.message,
+            "retryable": self.retryable,
+        }
+        if self.step_key is not None:
+            out["step_key"] = self.step_key
+        if self.details is not None:
+            out["details"] = self.details
+        return out
+
 
 @dataclass(frozen=True, slots=True)
 class Execution:

@@ -25,7 +25,6 @@ from runtime.model.change import Change
 from runtime.model.errors import (
     BadInput,
     IdempotencyConflict,
-    InvalidState,
     MaestroError,
     NotFound,
     Unavailable,
@@ -47,7 +46,6 @@ from runtime.model.identity import Principal
 from runtime.model.page import Page, PageRequest
 from runtime.model.plan import Plan
 from runtime.model.step_table import StepColumn, StepTable
-from runtime.model.values import Json
 from runtime.queue.keys import class_of
 from runtime.queue.stream import RedisQueue
 from runtime.queue.wakeup import Wakeup
@@ -64,6 +62,7 @@ from runtime.services.live import LiveList
 from runtime.services.live_execution import LiveExecutions
 from runtime.services.message import Messenger
 from runtime.services.past import Past, PastExecution, past_of
+from runtime.services.retrying import not_retryable, told_by_retry
 from runtime.services.settled import SettledSteps
 from runtime.services.step_view import StepView, steps_by_rows
 from runtime.services.watch import Watcher, unknown
@@ -80,7 +79,7 @@ from runtime.store.log import LogStore
 from runtime.store.plan import PlanStore
 from runtime.store.shards import Shards
 from runtime.store.tenant import TenantStore
-from runtime.store.workflow import WorkflowStore, actor_json
+from runtime.store.workflow import WorkflowStore
 from runtime.telemetry.metrics import Metrics
 from runtime.telemetry.tracing import Tracing
 
@@ -258,11 +257,7 @@ class ExecutionService:
         require(who, WRITE_EXECUTIONS)
         before = await self._get(who, id)
         shard = self._shards.shard_of(id)
-        data: Json = {
-            "actor": actor_json(who.actor),
-            "reason": reason,
-            "from_failed_step": from_failed_step,
-        }
+        data = told_by_retry(who, reason, from_failed_step=from_failed_step)
         body = [str(id), reason, from_failed_step]
         async with self._shards.database(shard).engine() as connection, connection.transaction():
             if await self._is_known(connection, who, _RETRY, key, body, id):
@@ -271,7 +266,7 @@ class ExecutionService:
             if generation is None:
                 if status in RETRYABLE:
                     raise child_in_the_way(id, await open_child(connection, shard, id))
-                raise _not_retryable(id, status)
+                raise not_retryable(id, status)
         self._wakeup.publish_events(shard, [id])
         self._hint(before.id, before.priority)
         return await self._get(who, id)
@@ -559,14 +554,3 @@ def _seen(who: Principal, line: LogLine) -> LogLine:
 def _known_as(execution: Execution) -> Enqueued:
     """The answer to a key that was known."""
     return Enqueued(lambda: execution, created=False)
-
-
-def _not_retryable(id: UUID, status: ExecutionStatus | None) -> MaestroError:
-    if status is None:
-        return unknown(id)
-    word = status.name.lower().replace("_", " ")
-    return InvalidState(
-        f"The execution {id} is {word}; only what failed, was cancelled or timed out can be retried, "
-        "and a dead letter is redriven.",
-        reason="NOT_RETRYABLE",
-    )

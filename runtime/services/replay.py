@@ -7,7 +7,7 @@ in rows and in the blob store.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
@@ -59,6 +59,7 @@ class ReplayService:
         self._clock = clock
         self._metrics = metrics
         self._places = asyncio.Semaphore(_AT_ONCE)
+        self._under_way: set[asyncio.Task[ExecutionReplay]] = set()
 
     async def replay(
         self, who: Principal, execution: UUID, *, executes: bool = False
@@ -70,11 +71,26 @@ class ReplayService:
         require(who, READ_EXECUTIONS)
         if executes:
             require(who, DEBUG_EXECUTIONS)
-        async with self._places:
-            found = await self._records.read(who.tenant_id, execution)
-            if found is None:
-                raise unknown(execution)
-            replayed = await self._replayed(who, found, executes=executes)
+        await self._places.acquire()
+        # Whoever goes away leaves a thread behind that can't be ended: it keeps its place for as long.
+        work = asyncio.create_task(self._read_and_replay(who, execution, executes=executes))
+        self._under_way.add(work)
+        work.add_done_callback(self._leave)
+        return await asyncio.shield(work)
+
+    def _leave(self, work: asyncio.Task[ExecutionReplay]) -> None:
+        self._under_way.discard(work)
+        self._places.release()
+        if not work.cancelled():
+            work.exception()  # Looked at, whether anybody still waits for it or not.
+
+    async def _read_and_replay(
+        self, who: Principal, execution: UUID, *, executes: bool
+    ) -> ExecutionReplay:
+        found = await self._records.read(who.tenant_id, execution)
+        if found is None:
+            raise unknown(execution)
+        replayed = await self._replayed(who, found, executes=executes)
         self._metrics.replays.labels("equal" if replayed.is_equal else "diverged").inc()
         return replayed
 
@@ -93,9 +109,14 @@ class ReplayService:
         plan = await asyncio.to_thread(compile_plan, definition, digest)
         program = await asyncio.to_thread(Program.of, plan)
         run = run_of(owned, plan)._replace(generation=0)
-        proof = Proof(program, run, record, keeps_calls=executes)
-        proving = proof.prove()
-        replayed = await self._driven(who, owned.id, proving, ends)
+        proof = Proof(
+            program,
+            run,
+            record,
+            keeps_calls=executes,
+            go_on=partial(self._go_on, owned.id, ends),
+        )
+        replayed = await self._driven(who, owned.id, proof)
         if not executes or not replayed.is_equal:
             return replayed
         again = partial(run_again, program, owned, proof.calls, found.record.rows, self._registry)
@@ -108,29 +129,31 @@ class ReplayService:
             divergence=told.divergence,
         )
 
-    async def _driven(
-        self,
-        who: Principal,
-        execution: UUID,
-        proving: Generator[BlobRef, BlobLoaded, ExecutionReplay],
-        ends: float,
-    ) -> ExecutionReplay:
+    def _go_on(self, execution: UUID, ends: float) -> None:
+        if self._clock.monotonic() > ends:
+            raise BadInput(
+                f"The replay of {execution} takes more than {LONGEST_SECONDS:g} seconds.",
+                reason="REPLAY_TOO_LONG",
+            )
+
+    async def _driven(self, who: Principal, execution: UUID, proof: Proof) -> ExecutionReplay:
         """Let it go through the record, in threads of their own; load here what it asks for."""
+        proving = proof.prove()
         step: Callable[[], Any] = partial(next, proving)
         while True:
             found = await asyncio.to_thread(_advanced, step)
             if isinstance(found, ExecutionReplay):
                 return found
-            if self._clock.monotonic() > ends:
-                proving.close()
-                raise BadInput(
-                    f"The replay of {execution} takes more than {LONGEST_SECONDS:g} seconds.",
-                    reason="REPLAY_TOO_LONG",
-                )
-            step = partial(proving.send, await self._loaded(who, execution, found))
+            loaded = await self._loaded(who, execution, found, is_hashed=proof.only_hashes)
+            step = partial(proving.send, loaded)
 
-    async def _loaded(self, who: Principal, execution: UUID, ref: BlobRef) -> BlobLoaded:
+    async def _loaded(
+        self, who: Principal, execution: UUID, ref: BlobRef, *, is_hashed: bool
+    ) -> BlobLoaded:
         try:
+            if is_hashed:
+                await self._blobs.prove(who.tenant_id, execution, ref)
+                return BlobLoaded(ref)
             # From the store each time: a value in memory proves nothing.
             value = await self._blobs.load_again(who.tenant_id, execution, ref)
         except DataDamaged as damaged:

@@ -100,6 +100,11 @@ class Blobs:
         """The same, read from the store and its digest proven whatever is in memory."""
         return await self._load(BlobKey.of(tenant, execution, ref.digest), ref)
 
+    async def prove(self, tenant: UUID, execution: UUID, ref: BlobRef) -> None:
+        """Read the value from the store and prove its digest, piece by piece, whatever its size; raises as `load`."""
+        async for _ in self.stream(tenant, execution, ref):
+            continue
+
     async def read(self, tenant: UUID, execution: UUID, ref: BlobRef) -> bytes:
         """The JSON text of the value."""
         return b"".join([piece async for piece in self.stream(tenant, execution, ref)])

@@ -419,7 +419,7 @@ class Run:
         """The end of an execution whose output can't be stored."""
         retryable = failed.kind is StepErrorKind.TRANSIENT
         error = ExecutionError(failed.type, failed.message, retryable)
-        self.record_event(EventKind.EXECUTION_FAILED, {"error": _error_json(error)})
+        self.record_event(EventKind.EXECUTION_FAILED, {"error": error.as_json()})
         self._close(ExecutionStatus.FAILED, None, error)
 
     def _finish(self, command: Finish) -> list[Action]:
@@ -453,7 +453,7 @@ class Run:
         self, status: ExecutionStatus, output: str | None, error: ExecutionError | None
     ) -> None:
         self.error = error
-        text = None if error is None else text_of(_error_json(error))
+        text = None if error is None else text_of(error.as_json())
         self._size += len(output or "") + len(text or "")
         self._closing = Closing(
             self.owned.id, status, inbox_seen=self.inbox_seen, output=output, error=text
@@ -477,16 +477,3 @@ def _result(command: RecordStep, facts: Facts) -> str:
     return (
         '{"error":' + text_of(command.error.as_json()) + retry + late + handled + facts.tail + "}"
     )
-
-
-def _error_json(error: ExecutionError) -> dict[str, Json]:
-    out: dict[str, Json] = {
-        "type": error.type,
-        "message": error.message,
-        "retryable": error.retryable,
-    }
-    if error.step_key is not None:
-        out["step_key"] = error.step_key
-    if error.details is not None:
-        out["details"] = error.details
-    return out

@@ -12,6 +12,7 @@ from resolvers.queries import dead_letter as dead_letters_of
 from resolvers.queries import event_handler as handlers_of
 from resolvers.queries import execution as executions_of
 from resolvers.queries import execution_stats as stats_of
+from resolvers.queries import generation_preview as previews_of
 from resolvers.queries import replay as replays_of
 from resolvers.queries import simulation as simulations_of
 from resolvers.queries import workflow as workflows_of
@@ -31,6 +32,7 @@ from subgraph.types.execution import Execution, ExecutionConnection
 from subgraph.types.execution_comparison import ExecutionComparison
 from subgraph.types.execution_replay import ExecutionReplay
 from subgraph.types.execution_stats import ExecutionStats
+from subgraph.types.generation_preview import GenerationPreview
 from subgraph.types.inputs.bulk import BulkActionInput
 from subgraph.types.inputs.dead_letter import DeadLetterFilter
 from subgraph.types.inputs.execution import ExecutionFilter, ExecutionOrder
@@ -264,6 +266,27 @@ class Query:
     ) -> ExecutionReplay:
         """An execution's decisions, made once more."""
         return ExecutionReplay.of(await replays_of.replay(info.context, id=id, execute=execute))
+
+    @strawberry.field(
+        description="What `retryExecution` would do with an execution now, before anything happens: which steps run "
+        "again, which are kept, and which calls would be made again. Refused where the retry would be.",
+        directives=access("Query.retryPreview"),
+    )
+    async def retry_preview(
+        self,
+        info: Info,
+        id: Annotated[strawberry.ID, strawberry.argument(description="The execution's id.")],
+        from_failed_step: Annotated[
+            bool,
+            strawberry.argument(
+                description="Keep what completed and repeat the rest; false repeats everything."
+            ),
+        ] = True,
+    ) -> GenerationPreview:
+        """What a retry would do."""
+        return GenerationPreview.of(
+            await previews_of.retry_preview(info.context, id=id, from_failed_step=from_failed_step)
+        )
 
     @strawberry.field(
         description="The tenant's executions.",

@@ -19,6 +19,7 @@ from runtime.model import (
     execution,
     execution_comparison,
     execution_replay,
+    generation_preview,
     identity,
     plan,
     workflow,
@@ -45,6 +46,7 @@ ExecutionDifference: TypeAlias = execution_comparison.ExecutionDifference
 ExecutionEventType: TypeAlias = event.EventKind
 ExecutionOrderField: TypeAlias = execution.ExecutionOrderField
 ExecutionStatus: TypeAlias = execution.ExecutionState
+PreviewAction: TypeAlias = generation_preview.PreviewAction
 Severity: TypeAlias = errors.Severity
 StepDifference: TypeAlias = execution_comparison.StepDifference
 StepStatus: TypeAlias = execution.StepStatus
@@ -96,6 +98,11 @@ strawberry.enum(
 )
 strawberry.enum(ExecutionOrderField, description="What a list of executions can be sorted by.")
 strawberry.enum(ExecutionStatus, name="ExecutionStatus", description="Where an execution is.")
+strawberry.enum(
+    PreviewAction,
+    description="What becomes of a step in the next generation. RUN: it runs again when its turn comes, unless a "
+    "condition, a gateway or a failure of that generation leaves it out. REUSE: how it ended, and its output, is kept.",
+)
 strawberry.enum(Severity, description="How bad a finding is: an error refuses, a warning does not.")
 strawberry.enum(
     ExecutionDifference,

@@ -290,6 +290,27 @@ async def test_waiting_ends_with_the_timeout_and_the_execution_goes_on(dev, publ
     assert (await dev.run("cancel", key)).code == 0
 
 
+async def test_a_retry_is_shown_before_it_happens(dev, publish):
+    one = (await dev.run("execute", await publish(FAIL), "--wait")).stdout.split()[0]
+
+    drawn = await dev.run("retry", one, "--dry-run")
+    told = json.loads((await dev.run("retry", one, "--dry-run", "-o", "json")).stdout)
+    names = await dev.run("retry", one, "--dry-run", "-o", "name")
+    shown = await dev.run("executions", "get", one, "-o", "json")
+    absent = await dev.run("retry", "01930000-0000-7000-8000-00000000ffff", "--dry-run")
+
+    head, *rows = drawn.stdout.splitlines()
+    assert head == (
+        f"{one} generation 1: 1 step runs again, 0 kept, 0 with calls that are repeated"
+    )
+    assert rows[-1].split() == ["break", "run", "-", "-"]
+    assert (told[0]["executionId"], told[0]["generation"]) == (one, 1)
+    assert [(step["stepKey"], step["action"]) for step in told[0]["steps"]] == [("break", "run")]
+    assert names.stdout.split() == ["break"]
+    assert json.loads(shown.stdout)["generation"] == 0
+    assert absent.code == 3
+
+
 async def test_a_cancel_that_is_asked_to_undoes_what_was_done(dev, publish):
     name = await publish(
         "name: {name}\nversion: 1.0.0\nsteps: [{{id: a, uses: core.noop@1, compensate: {{uses: core.noop@1}}}},"

@@ -21,6 +21,7 @@ from runtime.model.execution import ExecutionStatus as Status
 from runtime.worker.run import Run
 from tests.simulator.blobs import SimBlobs
 from tests.simulator.children import ChildEnd, FamilyJudge, started
+from tests.simulator.foreseen import Foreseen
 from tests.simulator.maps import MapJudge, key_of, records_of, shown
 from tests.simulator.model import Commit, Execution, Model
 from tests.simulator.past import differences, view
@@ -69,6 +70,7 @@ class Judge:
         self.ends: dict[UUID, ChildEnd] = {}
         # Owners that each execution has lost to a kill or a pause, as the seats tell it.
         self.lost: Counter[UUID] = Counter()
+        self.foreseen = Foreseen(self.say)
         model.on_commit = self.committed
 
     def say(self, words: str) -> None:
@@ -217,6 +219,8 @@ class Judge:
             return
         if e.version not in self._programs:
             self._programs[e.version] = Compiled.of(self.programs[e.version].plan)
+        if commit.name == "retry":
+            self.foreseen.foresee(e, self._programs[e.version], records(e), marks(e))
         if not (e.status == Status.QUEUED and e.messages):
             # What parks with an unread message is queued at once, which no event tells.
             self._shown[e.id, max(e.events)] = view(e, self._programs[e.version])
@@ -298,6 +302,7 @@ class Judge:
             ).divergence
             if found is not None:
                 self.say(f"replay: {one} diverges: {found}")
+            self.foreseen.compare(e, len(self._programs[e.version].plan.steps))
             if e.status not in FINAL:
                 self.say(f"I7: {one} is {Status(e.status).name} for ever")
             else:

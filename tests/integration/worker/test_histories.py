@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
@@ -18,6 +19,7 @@ from runtime.model.errors import BadInput, Denied, NotFound
 from runtime.model.execution import ExecutionStatus
 from runtime.model.identity import Principal
 from runtime.settings import WorkerSettings
+from runtime.store.blob import Blobs
 from runtime.store.execution_replay import ReplayRecords
 from runtime.store.plan import PlanStore
 from tests.support.engine_room import TENANT, EngineRoom
@@ -459,3 +461,84 @@ async def test_what_is_too_large_is_refused_in_words(
         await replayed(room, execution)
 
     assert refused.value.reason == "REPLAY_TOO_LARGE"
+
+
+async def test_a_replay_ends_in_time_without_large_values_too(
+    room: EngineRoom, monkeypatch: pytest.MonkeyPatch
+):
+    execution = await a_run(room)
+    monkeypatch.setattr("runtime.services.replay.LONGEST_SECONDS", -1.0)
+
+    with pytest.raises(BadInput, match="takes more than") as refused:
+        await replayed(room, execution)
+
+    assert refused.value.reason == "REPLAY_TOO_LONG"
+
+
+async def test_what_is_compressed_counts_as_what_it_is(
+    room: EngineRoom, monkeypatch: pytest.MonkeyPatch
+):
+    room.worker()
+    execution = await room.run([echo("a", given={"bytes": 30_000})])
+    stored = await room.sql.fetchval(
+        "select sum(pg_column_size(result)) from step_executions where execution_id = $1", execution
+    )
+    monkeypatch.setattr("runtime.store.execution_replay.MOST_BYTES", 20_000)
+
+    with pytest.raises(BadInput, match="too large to be replayed"):
+        await replayed(room, execution)
+
+    assert stored < 5_000
+
+
+async def test_a_large_output_is_hashed_and_not_read_whole(
+    room: EngineRoom, monkeypatch: pytest.MonkeyPatch
+):
+    room.worker()
+    steps = [echo("a", given={"bytes": 50_000})]
+    execution = await room.enqueue(await room.publish(steps))
+    assert await room.finished(execution) is ENDED
+    load_again = Blobs.load_again
+    whole: list[Any] = []
+
+    async def loaded(self: Blobs, tenant: UUID, one: UUID, ref: Any) -> Any:
+        whole.append(ref)
+        return await load_again(self, tenant, one, ref)
+
+    monkeypatch.setattr(Blobs, "load_again", loaded)
+
+    found = await replayed(room, execution)
+
+    assert (found.divergence, found.outputs, whole) == (None, 2, [])
+
+
+async def test_who_goes_away_frees_no_place_before_the_work_has_ended(
+    room: EngineRoom, monkeypatch: pytest.MonkeyPatch
+):
+    execution = await a_run(room)
+    begun, gate = threading.Semaphore(0), threading.Event()
+
+    def held(*_: Any) -> Any:
+        begun.release()
+        gate.wait(20)
+        return {"n": 1}
+
+    monkeypatch.setattr(Echo, "answer", held)
+    service = replays_of(room)
+    gone = [
+        asyncio.create_task(service.replay(DEBUGGER, execution, executes=True)) for _ in range(2)
+    ]
+    try:
+        for _ in gone:
+            assert await asyncio.to_thread(begun.acquire, timeout=10)
+        for one in gone:
+            one.cancel()
+        await asyncio.gather(*gone, return_exceptions=True)
+        next_one = asyncio.create_task(service.replay(DEBUGGER, execution))
+        await asyncio.sleep(0)
+        assert service._places.locked()
+        assert not next_one.done()
+    finally:
+        gate.set()
+
+    assert (await next_one).is_equal

@@ -232,3 +232,36 @@ def test_what_still_runs_follows_as_far_as_it_is():
         ]  # fmt: skip
         replayed = so_far.replay()
         assert replayed.is_equal, replayed.divergence
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_another_error_of_the_execution_is_found(path: Path):
+    other = changed(History.read(path))
+    other.data["end"]["error"] = {"type": "another", "message": "no", "retryable": False}
+
+    assert found(other).kind is DivergenceKind.RESULT
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "is_equal"),
+    [
+        ("EXECUTION_FAILED", "FAILED", True),
+        ("EXECUTION_FAILED", "COMPLETED", False),
+        ("EXECUTION_FAILED", "CANCELLED", False),
+        ("DEAD_LETTERED", "DEAD_LETTERED", True),
+        ("DEAD_LETTERED", "COMPLETED", False),
+    ],
+)
+def test_an_end_that_the_core_did_not_decide_is_that_of_its_event(
+    kind: str, status: str, is_equal: bool
+):
+    history = read("ways-1")
+    error = {"type": "engine.defect", "message": "it broke", "retryable": False}
+    history.data["events"][-1] |= {"kind": kind, "data": {"error": error}}
+    history.data["end"] |= {"status": status, "output": None, "error": error}
+
+    replayed = history.replay()
+
+    assert replayed.is_equal is is_equal
+    if not is_equal:
+        assert found(history).kind is DivergenceKind.RESULT

@@ -1,0 +1,16 @@
+"""Previews of the next generation of an execution."""
+
+from __future__ import annotations
+
+from resolvers.context import Context
+from resolvers.ids import execution_uuid
+from runtime.model.errors import NotFound
+from runtime.model.generation_preview import GenerationPreview
+
+
+async def retry_preview(context: Context, *, id: str, from_failed_step: bool) -> GenerationPreview:
+    """What a retry of an execution would do now."""
+    key = execution_uuid(id)
+    if key is None:
+        raise NotFound("There is no such execution.", reason="EXECUTION_NOT_FOUND")
+    return await context.previews.retry(context.who, key, from_failed_step=from_failed_step)

@@ -1,0 +1,78 @@
+"""GenerationPreviewService: what the next generation of an execution would do. Reads, changes nothing."""
+
+from __future__ import annotations
+
+from functools import partial
+from uuid import UUID
+
+from runtime.connectors.registry import Registry
+from runtime.engine.generation_preview import preview
+from runtime.engine.program import Program
+from runtime.engine.state import RunInfo
+from runtime.model.checkpoint import Mark
+from runtime.model.event import EventKind
+from runtime.model.generation_preview import GenerationPreview
+from runtime.model.identity import Principal
+from runtime.model.plan import Effect, Plan, StepKind, StepPlan
+from runtime.services.access import READ_EXECUTIONS, require
+from runtime.services.aside import aside
+from runtime.services.family import child_in_the_way
+from runtime.services.retrying import not_retryable, told_by_retry
+from runtime.services.watch import unknown
+from runtime.store.execution import RETRYABLE
+from runtime.store.generation_preview import GenerationPreviewRecords, PreviewedExecution
+from runtime.store.plan import PlanStore
+from runtime.store.shards import Shards
+
+
+class GenerationPreviewService:
+    """What callers may ask before they begin another generation."""
+
+    def __init__(self, *, shards: Shards, plans: PlanStore, registry: Registry) -> None:
+        self._records = GenerationPreviewRecords(shards)
+        self._plans = plans
+        self._registry = registry
+
+    async def retry(
+        self, who: Principal, id: UUID, *, from_failed_step: bool = True
+    ) -> GenerationPreview:
+        """What `ExecutionService.retry` would do now; raises what that raises."""
+        require(who, READ_EXECUTIONS)
+        version = await self._records.version(who.tenant_id, id)
+        if version is None:
+            raise unknown(id)
+        plan = await self._plans.get(version)
+        gateways = [step.index for step in plan.steps if step.kind is StepKind.GATEWAY]
+        found = await self._records.read(who.tenant_id, id, gateways)
+        if found is None or found.status not in RETRYABLE:
+            raise not_retryable(id, None if found is None else found.status)
+        child = await self._records.open_child(id)
+        if child is not None:
+            raise child_in_the_way(id, child)
+        said = told_by_retry(who, None, from_failed_step=from_failed_step)
+        told = Mark(EventKind.EXECUTION_RETRIED, said)
+        size = len(plan.steps) + len(found.history.steps)
+        return await aside(size, partial(self._preview, id, plan, found, told))
+
+    def _preview(
+        self, id: UUID, plan: Plan, found: PreviewedExecution, told: Mark
+    ) -> GenerationPreview:
+        run = RunInfo(id, None, found.generation)
+        return preview(
+            Program.of(plan),
+            run,
+            found.history,
+            told,
+            announced=found.announced,
+            effect_of=self._effect_of,
+        )
+
+    def _effect_of(self, step: StepPlan) -> Effect | None:
+        """What a call of this step does to the outside, if none of its calls was announced.
+
+        Where that depends on the input, a call that was not announced was at most idempotent.
+        """
+        if step.effect is not None or step.uses is None:
+            return step.effect
+        connector = self._registry.resolve(step.uses)
+        return None if connector is None else connector.effect_class or Effect.IDEMPOTENT

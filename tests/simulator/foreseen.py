@@ -1,0 +1,51 @@
+"""What a preview says of each retry of a seed, and whether the generation that followed did so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from uuid import UUID
+
+from runtime.engine.generation_preview import preview
+from runtime.engine.program import Program
+from runtime.engine.state import RunInfo
+from runtime.model.checkpoint import ExecutionHistory, Mark, StepRecord
+from runtime.model.event import EventKind as Kind
+from runtime.model.generation_preview import PreviewAction
+from tests.simulator.model import Execution
+from tests.simulator.undoing import generations
+
+
+class Foreseen:
+    """The steps that were said to run again, by execution and generation."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._runs: dict[tuple[UUID, int], set[int]] = {}
+
+    def foresee(
+        self, e: Execution, program: Program, rows: list[StepRecord], marks: list[Mark]
+    ) -> None:
+        """Look at an execution whose next generation has just begun, as it was before: the last mark told of that."""
+        before = ExecutionHistory(tuple(rows), marks=tuple(marks[:-1]))
+        run = RunInfo(e.id, None, e.generation - 1)
+        found = preview(program, run, before, marks[-1], effect_of=lambda _step: None)
+        self._runs[e.id, found.generation] = {
+            number for number, step in enumerate(found.steps) if step.action is PreviewAction.RUN
+        }
+
+    def compare(self, e: Execution, steps: int) -> None:
+        """Nothing else has begun; and where the generation completed, nothing of it has no end."""
+        for number, told in enumerate(generations(e)):
+            runs = self._runs.get((e.id, number))
+            if runs is None:
+                continue
+            begun = {data["step"] for data in told.of(Kind.STEP_STARTED)}
+            ended = {step for step, item, at, _ in e.steps if at == number and item < 0}
+            others = {step for step in begun | ended if step < steps} - runs
+            if others:
+                self._say(
+                    f"preview: {e.id} generation {number} ran {others}, which were to be kept"
+                )
+            left = runs - ended
+            if left and told.of(Kind.EXECUTION_COMPLETED):
+                self._say(f"preview: {e.id} generation {number} completed without {left}")
