@@ -212,12 +212,16 @@ class Mark(NamedTuple):
 
 
 class QueuedExecution(NamedTuple):
-    """An execution that waits for a worker, and for how long by the database's clock."""
+    """An execution that waits for a worker, and for how long by the database's clock.
+
+    `fills_share`: it is the last that its tenant may have in this answer, so there may be more.
+    """
 
     id: UUID
     priority: int
     tenant_id: UUID
     age_seconds: float
+    fills_share: bool = False
 
 
 class OwnedExecution(NamedTuple):

@@ -24,6 +24,11 @@ def class_of(priority: int) -> int:
     return 0 if priority > 0 else 1 if priority == 0 else 2
 
 
+def turns(shard: int) -> str:
+    """The tenants of a shard that take turns: the bytes of their ids, one behind the other."""
+    return f"mc:{{{shard}}}:turns"
+
+
 def channel(shard: int, topic: str) -> str:
     """The channel on which a shard's bells are rung: topic is `events`, `inbox` or `logs`."""
     return f"mc:{{{shard}}}:{topic}"

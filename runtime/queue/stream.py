@@ -8,8 +8,8 @@ to another one after half a minute.
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -20,8 +20,18 @@ from runtime.queue import keys
 from runtime.queue.link import AWAY, RedisLink
 from runtime.telemetry.log import get_logger
 
-# From here on hints stop: the dispatcher chooses what comes next, in turns of the tenants.
+# From here on hints stop, whosesoever they are: the dispatcher chooses what comes next, in turns of the tenants.
 ENOUGH_WAITING: Final = 1_000
+# From so many entries on, what comes waits behind others. So many hints a tenant gives then before the next look,
+# and so many else; what it has more waits for that look, which comes soon.
+CROWD: Final = 64
+HINTS_IN_A_CROWD: Final = 16
+HINTS_AT_ONCE: Final = 256
+_SOON_SECONDS: Final = 0.02
+_LOOKS: Final = 15
+# So long counts what the dispatcher said of who takes turns; then it may be gone.
+_TURNS_MS: Final = 3_000
+_ID_BYTES: Final = 16
 _LOOK_SECONDS: Final = 0.1
 _MOST_ENTRIES: Final = 100_000
 _ABANDONED_MS: Final = 30_000
@@ -48,27 +58,84 @@ class RedisQueue:
         self._next_recovery: dict[int, float] = {}
         # Per shard: entries when last looked at, and hints since then; when to look again.
         self._waiting: dict[int, int] = {}
+        self._turns: dict[int, frozenset[UUID]] = {}
+        self._given: defaultdict[int, Counter[UUID]] = defaultdict(Counter)
+        self._crowded: set[int] = set()
+        self._later: defaultdict[int, list[tuple[UUID, int]]] = defaultdict(list)
+        self._has_turns: set[int] = set()
         self._next_look: dict[int, float] = {}
         self._looks: set[asyncio.Task[None]] = set()
 
-    def hint(self, shard: int, execution_id: UUID, priority_class: int) -> None:
-        """Tell of an execution that was queued just now, unless so much waits that it has to have its turn.
+    def hint(self, shard: int, tenant: UUID, execution_id: UUID, priority_class: int) -> None:
+        """Tell of an execution that was queued just now, unless its tenant takes turns, or so much waits that all do.
 
         Else a caller who enqueues many would stand before everybody who comes after. Never blocks.
         """
+        self._see(shard)
+        waiting = self._waiting.get(shard, 0)
+        if waiting >= ENOUGH_WAITING or tenant in self._turns.get(shard, ()):
+            return
+        given, is_crowded = self._given[shard], shard in self._crowded
+        given[tenant] += 1
+        if given[tenant] <= (HINTS_IN_A_CROWD if is_crowded else HINTS_AT_ONCE):
+            self._waiting[shard] = waiting + 1
+            self.add(shard, [(execution_id, priority_class)])
+        elif not is_crowded and len(self._later[shard]) < ENOUGH_WAITING:
+            self._later[shard].append((execution_id, priority_class))
+
+    def _see(self, shard: int) -> None:
+        """Look, unless that was less long ago."""
         now = asyncio.get_running_loop().time()
         if now >= self._next_look.get(shard, 0.0):
             self._next_look[shard] = now + _LOOK_SECONDS
             look = asyncio.get_running_loop().create_task(self._look(shard))
             self._looks.add(look)
             look.add_done_callback(self._looks.discard)
-        waiting = self._waiting.get(shard, 0)
-        if waiting < ENOUGH_WAITING:
-            self._waiting[shard] = waiting + 1
-            self.add(shard, [(execution_id, priority_class)])
 
     async def _look(self, shard: int) -> None:
-        self._waiting[shard] = await self.depth(shard) or 0
+        """See how much waits, and again while hints wait for that; in a crowd that stays the dispatcher has them."""
+        for _ in range(_LOOKS):
+            if not await self._seen(shard):
+                return
+            await asyncio.sleep(_SOON_SECONDS)
+        self._later[shard].clear()
+
+    async def _seen(self, shard: int) -> bool:
+        """One look; whether hints wait for another one."""
+        waiting = await self.depth(shard) or 0
+        self._turns[shard] = await self.turns(shard)
+        self._given[shard].clear()
+        if waiting >= CROWD:
+            self._crowded.add(shard)
+        else:
+            self._crowded.discard(shard)
+            now, self._later[shard] = (
+                self._later[shard][:HINTS_AT_ONCE],
+                self._later[shard][HINTS_AT_ONCE:],
+            )
+            self.add(shard, now)
+            waiting += len(now)
+        self._waiting[shard] = waiting
+        return bool(self._later[shard])
+
+    def take_turns(self, shard: int, tenants: Collection[UUID]) -> None:
+        """The dispatcher's word: hints of these tenants are not to be given for now; never blocks."""
+        if tenants:
+            names = b"".join(one.bytes for one in tenants)
+            self._link.later("SET", keys.turns(shard), names, "PX", _TURNS_MS)
+            self._has_turns.add(shard)
+        elif shard in self._has_turns:
+            self._link.later("DEL", keys.turns(shard))
+            self._has_turns.discard(shard)
+
+    async def turns(self, shard: int) -> frozenset[UUID]:
+        """The tenants that take turns now; none when Redis is away."""
+        try:
+            found: bytes = await self._link.ask(lambda client: client.get(keys.turns(shard))) or b""
+        except AWAY:
+            return frozenset()
+        ends = range(_ID_BYTES, len(found) + 1, _ID_BYTES)
+        return frozenset(UUID(bytes=found[end - _ID_BYTES : end]) for end in ends)
 
     def add(self, shard: int, entries: Iterable[tuple[UUID, int]]) -> None:
         """Hint that these executions are queued: pairs of id and priority class; never blocks."""

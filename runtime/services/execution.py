@@ -229,7 +229,7 @@ class ExecutionService:
         if not outcome.fresh:
             return _known_as(await self._get(who, outcome.id))
         if intent.is_due and not outcome.born:
-            self._hint(intent.row.id, intent.row.priority)
+            self._hint(who.tenant_id, intent.row.id, intent.row.priority)
         return Enqueued(partial(intent.accepted, outcome), created=True)
 
     # --- commands ----------------------------------------------------------------------------------
@@ -238,7 +238,7 @@ class ExecutionService:
         """A message was left for it, and this is its status since: ring its owner, or offer it to one."""
         self._wakeup.publish_inbox(self._shards.shard_of(execution.id), [execution.id])
         if status is ExecutionStatus.QUEUED:
-            self._hint(execution.id, execution.priority)
+            self._hint(execution.tenant_id, execution.id, execution.priority)
 
     async def plan(self, execution: Execution) -> Plan:
         """The plan that it runs by."""
@@ -268,7 +268,7 @@ class ExecutionService:
                     raise child_in_the_way(id, await open_child(connection, shard, id))
                 raise not_retryable(id, status)
         self._wakeup.publish_events(shard, [id])
-        self._hint(before.id, before.priority)
+        self._hint(who.tenant_id, before.id, before.priority)
         return await self._get(who, id)
 
     async def _is_known(
@@ -281,8 +281,8 @@ class ExecutionService:
         first = await claim_key(connection, who.tenant_id, operation, key, digest, id, shard=shard)
         return first is not None
 
-    def _hint(self, id: UUID, priority: int) -> None:
-        self._queue.hint(self._shards.shard_of(id), id, class_of(priority))
+    def _hint(self, tenant: UUID, id: UUID, priority: int) -> None:
+        self._queue.hint(self._shards.shard_of(id), tenant, id, class_of(priority))
 
     # --- reads -------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from uuid import UUID
 
@@ -67,6 +67,9 @@ class SimQueue:
 
     def give_back(self, entries: Sequence[QueueEntry]) -> None:
         """Here they are lost: nothing that is promised rests on a hint."""
+
+    def take_turns(self, shard: int, tenants: Collection[UUID]) -> None:
+        """Nobody gives hints for tenants here."""
 
     async def depth(self, shard: int) -> int | None:
         await asyncio.sleep(self._redis.server.delay())

@@ -131,19 +131,19 @@ with recursive ring as (
            where e.shard = $1 and e.status = 0 and e.tenant_id > ring.tenant_id order by e.tenant_id limit 1)
     from ring where ring.tenant_id is not null
 ), weighed as (
+  select x.tenant_id, x.weight, least($3::bigint * x.weight, greatest(x.weight, floor($4::bigint * x.weight / x.total)::bigint)) as most from (
   select ring.tenant_id, w.weight, sum(w.weight) over () as total
     from ring left join tenants t on t.id = ring.tenant_id cross join lateral
       (select case when jsonb_typeof(t.settings -> 'dispatch_weight') = 'number'
                    then least(100, greatest(1, (t.settings ->> 'dispatch_weight')::numeric))::bigint else 1 end as weight) w
-   where ring.tenant_id is not null
+   where ring.tenant_id is not null) x
 )
-select p.id, p.priority, g.tenant_id, p.age from weighed g cross join lateral (
+select p.id, p.priority, g.tenant_id, p.age, p.place >= g.most as fills_share from weighed g cross join lateral (
   select e.id, e.priority, extract(epoch from pg_catalog.now() - e.created_at)::float8 as age,
          row_number() over (order by e.priority desc, e.id) as place from workflow_executions e
    where e.shard = $1 and e.status = 0 and e.takeovers < 2 and e.tenant_id = g.tenant_id
      and e.created_at < pg_catalog.now() - make_interval(secs => $2::float8)
-   order by e.priority desc, e.id
-   limit least($3::bigint * g.weight, greatest(g.weight, floor($4::bigint * g.weight / g.total)::bigint))
+   order by e.priority desc, e.id limit g.most
 ) p order by (p.place - 1) / g.weight, g.tenant_id <= $5::uuid, g.tenant_id, p.place limit $4;
 
 -- name: send

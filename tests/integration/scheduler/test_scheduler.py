@@ -6,13 +6,14 @@ import asyncio
 import itertools
 import json
 from contextlib import asynccontextmanager
+from typing import Any
 from uuid import UUID
 
 import pytest
 
 from runtime.clock import ManualClock
 from runtime.model.execution import ExecutionStatus
-from runtime.queue.stream import ENOUGH_WAITING
+from runtime.queue.stream import CROWD, ENOUGH_WAITING, HINTS_AT_ONCE, HINTS_IN_A_CROWD, RedisQueue
 from runtime.scheduler.loop import Scheduler
 from runtime.scheduler.partitions import DAYS_AHEAD, Partitions
 from runtime.scheduler.retention import Retention
@@ -20,7 +21,7 @@ from runtime.scheduler.sweep import (
     AGAIN_SECONDS,
     BUSY_SECONDS,
     IDLE_SECONDS,
-    PER_TENANT_WHEN_DEEP,
+    LEAST_WINDOW,
     Sweep,
 )
 from tests import make
@@ -97,21 +98,69 @@ async def test_the_backlog_of_one_tenant_does_not_hide_another(room: EngineRoom)
 
 
 async def test_a_backlog_is_told_of_as_fast_as_it_is_taken(room: EngineRoom):
+    await backlog(room, 1_000)
+    duty = sweep(room)
+    room.worker(beat_seconds=60.0, lease_seconds=600.0)
+
+    assert await duty.run() == 1_001
+
+    value = room.metrics.registry.get_sample_value
+    assert value("maestro_swept_total") == 1_001
+
+
+async def test_what_nobody_takes_stands_before_nobody(room: EngineRoom):
+    """However much waits, the streams hold a window of it."""
     await backlog(room, 300)
 
-    assert await sweep(room).run() == 301
+    assert await sweep(room).run() == LEAST_WINDOW // 2 + 1, "a half for each of two tenants"
 
 
 async def test_full_streams_do_not_silence_who_is_not_in_them(room: EngineRoom):
-    await backlog(room, PER_TENANT_WHEN_DEEP + 10)
-    room.queue.add(0, [(TENANT, 1)] * (ENOUGH_WAITING + 1))
-    await until(lambda: _is_deep(room))
+    await backlog(room, LEAST_WINDOW + 10)
+    await filled(room, ENOUGH_WAITING + 1)
 
-    assert await sweep(room).run() == PER_TENANT_WHEN_DEEP + 1
+    assert await sweep(room).run() == 2, "one of each tenant"
 
 
-async def _is_deep(room: EngineRoom) -> bool:
-    return (await room.queue.depth(0) or 0) > ENOUGH_WAITING
+async def filled(room: EngineRoom, count: int) -> None:
+    """Streams that are full of what is somewhere else by now."""
+    room.queue.add(0, [(TENANT, 1)] * count)
+
+    async def is_deep() -> bool:
+        return (await room.queue.depth(0) or 0) >= count
+
+    await until(is_deep)
+
+
+async def test_a_tenant_with_more_than_its_share_gives_no_hints_while_others_wait(
+    room: EngineRoom,
+):
+    await backlog(room, LEAST_WINDOW + 10)
+    await filled(room, CROWD)
+    clock = ManualClock()
+    duty, queue, small = sweep(room, clock), RedisQueue(room.link), UUID(int=7)
+
+    await duty.run()
+
+    assert await queue.turns(0) == {TENANT}
+
+    async def is_held_back() -> bool:
+        before = await queue.depth(0)
+        queue.hint(0, TENANT, TENANT, 1)
+        await room.link.drained()
+        return await queue.depth(0) == before
+
+    await until(is_held_back)
+    before = await queue.depth(0) or 0
+    queue.hint(0, small, small, 1)
+    await room.link.drained()
+    assert await queue.depth(0) == before + 1
+
+    await room.link.client.flushdb()
+    await room.sql.execute("delete from workflow_executions")
+    clock.move(IDLE_SECONDS + BUSY_SECONDS)
+    await duty.run()
+    assert await queue.turns(0) == frozenset()
 
 
 async def crowd(room: EngineRoom, backlogs: dict[int, tuple[int, int]]) -> dict[UUID, int]:
@@ -183,7 +232,8 @@ async def test_the_ring_goes_on_where_the_last_pass_ended(room: EngineRoom):
 
 async def test_the_dispatcher_shows_how_far_it_is_behind(room: EngineRoom):
     await backlog(room, 3)
-    duty = sweep(room)
+    clock = ManualClock()
+    duty = sweep(room, clock)
 
     await duty.run()
 
@@ -191,26 +241,73 @@ async def test_the_dispatcher_shows_how_far_it_is_behind(room: EngineRoom):
     assert (value("maestro_dispatch_lag_seconds") or 0) >= 60
     assert value("maestro_dispatch_tenants") == 2
     await room.sql.execute("delete from workflow_executions")
+    clock.move(BUSY_SECONDS)
     await duty.run()
     assert value("maestro_dispatch_lag_seconds") == 0
 
 
 async def test_an_idle_sweep_asks_less_often(room: EngineRoom):
-    duty = sweep(room)
+    clock, asked = ManualClock(), []
+    duty = sweep(room, clock)
+    ask = room.store.queued
 
+    async def counted(*arguments: Any, **more: Any) -> Any:
+        asked.append(clock.monotonic())
+        return await ask(*arguments, **more)
+
+    room.store.queued = counted  # type: ignore[method-assign]
     await duty.run()
-    assert duty.every_seconds == IDLE_SECONDS
+    clock.move(IDLE_SECONDS - 0.1)
+    await duty.run()
+    assert len(asked) == 1
+    clock.move(0.2)
     await backlog(room, 1)
     await duty.run()
-    assert duty.every_seconds == BUSY_SECONDS
+    assert len(asked) == 3, "the second finds nothing more"
+    clock.move(BUSY_SECONDS + 0.1)
+    await duty.run()
+    assert len(asked) == 4
 
 
 async def test_hints_stop_when_much_waits_and_the_dispatcher_chooses(room: EngineRoom):
-    for _ in range(ENOUGH_WAITING + 50):
-        room.queue.hint(0, TENANT, 1)
+    for number in range(ENOUGH_WAITING + 50):
+        room.queue.hint(0, UUID(int=number % 10), TENANT, 1)
     await room.link.drained()
 
     assert await room.queue.depth(0) == ENOUGH_WAITING
+
+
+async def test_many_hints_of_one_tenant_are_given_as_fast_as_they_are_taken(room: EngineRoom):
+    """A burst on an idle machine does not wait for the dispatcher."""
+    for _ in range(2 * HINTS_AT_ONCE):
+        room.queue.hint(0, TENANT, TENANT, 1)
+    taken = 0
+    async with asyncio.timeout(10):
+        while taken < 2 * HINTS_AT_ONCE:
+            entries = await room.queue.read(0, "c", 500, 100)
+            room.queue.ack(entries)
+            taken += len(entries)
+
+
+async def test_in_a_crowd_a_tenant_gives_few_hints_before_the_next_look(room: EngineRoom):
+    """Who enqueues thousands at once would stand before everybody until the dispatcher looks."""
+    await filled(room, CROWD)
+    queue, small = RedisQueue(room.link), UUID(int=7)
+
+    async def hinted(tenant: UUID, count: int) -> int:
+        before = await queue.depth(0) or 0
+        for _ in range(count):
+            queue.hint(0, tenant, tenant, 1)
+        await room.link.drained()
+        return (await queue.depth(0) or 0) - before
+
+    async def is_few() -> bool:
+        return await hinted(TENANT, 200) < 200
+
+    await until(is_few)
+
+    assert await hinted(TENANT, 200) <= 2 * HINTS_IN_A_CROWD
+    assert await hinted(small, 3) == 3
 
 
 async def test_partitions_are_made_ahead(room: EngineRoom):
