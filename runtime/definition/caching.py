@@ -21,7 +21,7 @@ def secrets_by_step(document: Document) -> dict[int, str]:
 
 
 def check_cache(step: Step, secret: str | None, findings: Findings) -> None:
-    """No child, no secret in the input, and no key for the items of a map."""
+    """No child, no secret in the input, no key for the items of a map, and nothing that can be undone."""
     cache = step.value.get("cache")
     if step.kind is StepKind.WORKFLOW:
         findings.error(
@@ -32,6 +32,11 @@ def check_cache(step: Step, secret: str | None, findings: Findings) -> None:
         findings.error(
             "cache", "a key would be the same for all items of the map", step.place("cache", "key"),
             on_key=True, hint="leave it out: each item is known by its input",
+        )  # fmt: skip
+    if "compensate" in step.value:
+        findings.error(
+            "cache", "what undoes it would undo the call of another execution, or give again what was undone",
+            step.place("cache"), on_key=True, hint="leave out cache, or compensate",
         )  # fmt: skip
     if secret is not None:
         findings.error(

@@ -190,10 +190,11 @@ def _map(step: dict[str, Any], index: int, needs: tuple[int, ...], retry: RetryP
 
 
 def _cache(step: dict[str, Any]) -> CachePlan | None:
+    """Not of a step that says how it is undone: its output stands for a call, which is undone once (ADR-086)."""
     written = step.get("cache")
-    return (
-        None if written is None else CachePlan(Duration.parse(written["ttl"]), written.get("key"))
-    )
+    if written is None or "compensate" in step:
+        return None
+    return CachePlan(Duration.parse(written["ttl"]), written.get("key"))
 
 
 def _tags(step: dict[str, Any]) -> tuple[str, ...]:

@@ -188,7 +188,7 @@ COMPENSATE = Record(
 CACHE = Record(
     "cache",
     {
-        "ttl": Field(DurationText(), "How long a result stays good.", required=True),
+        "ttl": Field(DurationText(positive=True), "How long a result stays good.", required=True),
         "key": Field(Template("text"), "What makes two calls the same; the input if absent."),
     },
 )

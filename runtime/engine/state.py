@@ -45,7 +45,7 @@ class Phase(Enum):
 
 
 class RunInfo(NamedTuple):
-    """What is fixed for one generation of an execution, and what expressions see of it."""
+    """What is fixed for one generation of an execution, and what expressions see of it; not of its `purpose`."""
 
     id: UUID
     params: Stored
@@ -55,12 +55,13 @@ class RunInfo(NamedTuple):
     namespace: str = "default"
     created_at: str | None = None
     identity: str | None = None
+    purpose: str | None = None
 
 
 def run_of(owned: OwnedExecution, plan: Plan) -> RunInfo:
     """What is fixed for the generation of an execution that a worker has come to own."""
     meta = owned.meta
-    version = meta.get("version") or plan.version
+    version, purpose = meta.get("version") or plan.version, meta.get("purpose")
     return RunInfo(
         id=owned.id,
         params=stored(owned.input),
@@ -70,6 +71,7 @@ def run_of(owned: OwnedExecution, plan: Plan) -> RunInfo:
         namespace=owned.namespace,
         created_at=owned.created_at.isoformat(),
         identity=f"{meta.get('tenant', owned.tenant_id)}/{owned.namespace}/{plan.name}",
+        purpose=purpose if isinstance(purpose, str) else None,
     )
 
 

@@ -28,6 +28,8 @@ from runtime.model.event import EventKind
 from runtime.model.execution import ExecutionError, ExecutionStatus
 from runtime.model.values import Json
 
+# So many failures are told with their errors.
+MOST_ERRORS: Final = 100
 _ENDS: Final = {
     ExecutionStatus.FAILED: EventKind.EXECUTION_FAILED,
     ExecutionStatus.TIMED_OUT: EventKind.EXECUTION_TIMED_OUT,
@@ -91,7 +93,10 @@ def _behind(state: ExecutionState, step: int) -> list[int]:
 
 
 def outcome_of(state: ExecutionState) -> dict[str, Json]:
-    """What the event of the end says of it: which steps were undone, which were not, and why."""
+    """What the event of the end says of it: which steps were undone, which were not, and why the first of these.
+
+    The errors of all are in their rows: thousands, each with what its connector said, are too much for an event.
+    """
     undone: list[Json] = []
     failed: list[Json] = []
     for step in reversed(state.completed):
@@ -99,7 +104,7 @@ def outcome_of(state: ExecutionState) -> dict[str, Json]:
         if compensation is None or state.status[compensation] == COMPLETED:
             undone.append(state.key(step))
         else:
-            error = state.errors.get(compensation)
+            error = state.errors.get(compensation) if len(failed) < MOST_ERRORS else None
             failed.append(
                 {"step": state.key(step), "error": None if error is None else error.as_json()}
             )

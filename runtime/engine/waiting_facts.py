@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from runtime.engine.history import ExecutionAt, fold
 from runtime.model.blocker import BlockCause, Blocker
@@ -39,6 +39,14 @@ _STOPS: Final = frozenset(
 _IDLE: Final = frozenset({EventKind.EXECUTION_QUEUED, EventKind.EXECUTION_WAITING})
 
 
+class Turns(NamedTuple):
+    """What undoes steps, by its place in the order; and the place of the first that has not had its turn."""
+
+    order: tuple[int, ...]
+    places: Mapping[int, int]
+    now: int
+
+
 @dataclass(slots=True)
 class Facts:
     """What the events of the present generation say: since when, who, and of each step its newest of each kind."""
@@ -50,6 +58,7 @@ class Facts:
     paused: ExecutionEvent | None = None
     stop: ExecutionEvent | None = None
     undoing: ExecutionEvent | None = None
+    turns: Turns | None = None
     newest: dict[tuple[int, EventKind], ExecutionEvent] = field(default_factory=dict)
     signals: dict[int, tuple[str, datetime]] = field(default_factory=dict)
 
@@ -103,25 +112,30 @@ def _begins_end(event: ExecutionEvent) -> bool:
 
 
 def before_it(plan: Plan, facts: Facts, compensation: int) -> Blocker | None:
-    """What undoes another step first; None when it is this one's turn."""
-    told = facts.undoing
-    steps = None if told is None else told.field("steps")
-    if told is None or not isinstance(steps, list):
+    """What undoes another step first; None when it is this one's turn. Worked out once for all who ask."""
+    if facts.turns is None:
+        facts.turns = _turns_of(plan, facts)
+    turns = facts.turns
+    if facts.undoing is None or turns.places.get(compensation, 0) <= turns.now:
         return None
-    for step in steps:
-        other = plan.steps[number_of(step)].compensation
-        if other is None or other == compensation:
-            return None
-        if _is_open(facts, other):
-            return Blocker(
-                BlockCause.DEPENDENCY,
-                plan.one(compensation).key,
-                told.at,
-                f"Steps are undone one after another: it waits for {plan.one(other).key}.",
-                "The end of that.",
-                steps=(plan.one(other).key,),
-            )
-    return None
+    other = plan.one(turns.order[turns.now]).key
+    return Blocker(
+        BlockCause.DEPENDENCY,
+        plan.one(compensation).key,
+        facts.undoing.at,
+        f"Steps are undone one after another: it waits for {other}.",
+        "The end of that.",
+        steps=(other,),
+    )
+
+
+def _turns_of(plan: Plan, facts: Facts) -> Turns:
+    steps = None if facts.undoing is None else facts.undoing.field("steps")
+    told = steps if isinstance(steps, list) else ()
+    found = (plan.steps[number_of(step)].compensation for step in told)
+    order = tuple(one for one in found if one is not None)
+    now = next((at for at, one in enumerate(order) if _is_open(facts, one)), len(order))
+    return Turns(order, {one: at for at, one in enumerate(order)}, now)
 
 
 def _is_open(facts: Facts, step: int) -> bool:

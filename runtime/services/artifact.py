@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
 
 import orjson
@@ -25,6 +26,9 @@ from runtime.store.blob import Blobs
 from runtime.store.execution_record import ExecutionRecords
 from runtime.store.plan import PlanStore
 from runtime.store.shards import Shards
+
+# What was undone keeps what it gave.
+_HAS_OUTPUT: Final = frozenset({StepStatus.COMPLETED, StepStatus.COMPENSATED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,7 @@ class ArtifactService:
         """
         if key is not None:
             step = await self._step(who, id, key, item, at=at)
-            if step.status is not StepStatus.COMPLETED:
+            if step.status not in _HAS_OUTPUT:
                 what = f"item {item} of the step" if item >= 0 else "step"
                 raise NotFound(
                     f"The {what} {key!r} of the execution {id} has no output: it is "

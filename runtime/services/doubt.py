@@ -158,7 +158,7 @@ class DoubtService:
         """The output as the connector would have given it; raises Invalid that names what does not fit."""
         if said.decision is not DoubtDecision.MADE:
             return None
-        uses = (await self._executions.plan(execution)).steps[step.index].uses
+        uses = (await self._executions.plan(execution)).one(step.index).uses
         connector = None if uses is None else self._registry.resolve(uses)
         if connector is None:
             raise InvalidState(

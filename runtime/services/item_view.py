@@ -25,6 +25,7 @@ from runtime.model.execution import (
     no_input,
 )
 from runtime.model.values import Json, total
+from runtime.services.opening import Opening
 from runtime.services.step_view import (
     StepView,
     attempts_of,
@@ -57,7 +58,7 @@ _STILL_GOING: Final = _NOT_BEGUN | {StepStatus.RUNNING, StepStatus.RETRYING}
 class MapView:
     """One open or ended map of an execution, of which items are asked for."""
 
-    def __init__(self, view: StepView, step: int, opened: ExecutionEvent) -> None:
+    def __init__(self, view: StepView, step: int, opened: Opening) -> None:
         self._view = view
         self._step = step
         self._opened = opened
@@ -112,9 +113,8 @@ class MapView:
     @property
     def key(self) -> OpenedMap:
         """What its items are looked up by."""
-        first, generation = self._view.generations(self._opened)
-        one = self._view.execution.id
-        return OpenedMap(one, self._step, self._opened.sequence, generation, first)
+        one, (event, generation, first) = self._view.execution.id, self._opened
+        return OpenedMap(one, self._step, event.sequence, generation, first)
 
     def item(
         self, item: int, rows: Sequence[AttemptRow], begun: ExecutionEvent | None
@@ -153,7 +153,7 @@ class MapView:
 
     def _counting(self, rows: list[AttemptRow]) -> list[AttemptRow]:
         """The attempts of the generation in which it completed, else those of the map's own."""
-        first, generation = self._view.generations(self._opened)
+        _, generation, first = self._opened
         done = [
             row.generation
             for row in rows
@@ -196,7 +196,7 @@ class MapView:
         begun: ExecutionEvent | None,
     ) -> ItemAt:
         """What is said of its waiting."""
-        since, until, error, attempt = self._opened.at, None, None, 0
+        since, until, error, attempt = self._opened.event.at, None, None, 0
         if last is not None:
             attempt, error = last.attempt, last.result.get("error")
             since = last.started_at if last.finished_at is None else last.finished_at

@@ -38,6 +38,7 @@ from runtime.model.execution import (
 )
 from runtime.model.plan import Plan, StepPlan
 from runtime.model.values import Json, Money, total
+from runtime.services.opening import Opening, openings
 from runtime.store.execution_record import AttemptRow
 from runtime.store.execution_row import error_of
 
@@ -140,7 +141,7 @@ def steps_of(
 class StepView:
     """What rows and events say of an execution, read once; its steps, and the items of its maps, are derived from it.
 
-    `opened` are the newest MAP_OPENED events that still count, `started` the newest begins of this generation,
+    `opened` are the newest openings of maps that still count, `started` the newest begins of this generation,
     `children` the newest starts of children, `undoing` the steps that are undone, or are to be.
     """
 
@@ -153,7 +154,7 @@ class StepView:
     rows: Mapping[int, list[AttemptRow]]
     started: Mapping[Json, ExecutionEvent]
     retried: Sequence[ExecutionEvent]
-    opened: Mapping[Json, ExecutionEvent]
+    opened: Mapping[int, Opening]
     children: Mapping[Json, ExecutionEvent]
     undoing: frozenset[int]
     stacks: bool
@@ -189,7 +190,7 @@ class StepView:
             _by_step(rows),
             {e.field("step"): e for e in now if e.kind is EventKind.STEP_STARTED},
             retried,
-            _opened(events),
+            openings(events),
             {e.field("step"): e for e in events if e.kind is EventKind.CHILD_STARTED},
             frozenset(state.completed if state.phase is Phase.UNDOING else ()),
             stacks,
@@ -226,7 +227,7 @@ class StepView:
             blocked=partial(self.blocking.of, index, status),
             costs=_costs(rows),
             stacks=self.stacks,
-            items=None if opened is None else number_of(opened.field("items")),
+            items=None if opened is None else opened.items,
             child=child_id(self.children.get(index), counting, begun, self.generations),
             compensation=self._compensation(index),
         )
@@ -235,18 +236,6 @@ class StepView:
         """What undoes a step of this generation, once that is decided."""
         number = self.program.steps[index].plan.compensation
         return None if number is None or index not in self.undoing else self.step(number)
-
-
-def _opened(events: Sequence[ExecutionEvent]) -> dict[Json, ExecutionEvent]:
-    """The newest opening of each map, unless all was to be done again since."""
-    found: dict[Json, ExecutionEvent] = {}
-    for event in events:
-        if event.kind is EventKind.MAP_OPENED:
-            found[event.field("step")] = event
-        elif event.kind is EventKind.EXECUTION_RETRIED:
-            # All is done again: nothing of it counts any more.
-            found = found if event.field("from_failed_step") is not False else {}
-    return found
 
 
 def steps_by_rows(

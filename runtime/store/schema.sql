@@ -164,7 +164,6 @@ create table execution_counts (
   constraint execution_counts_pkey PRIMARY KEY (tenant_id, workflow_id, namespace, hour, state, slot, version_id, day, currency) INCLUDE (n, amount)
 ) with (fillfactor=70, autovacuum_vacuum_scale_factor=0.05, autovacuum_vacuum_insert_scale_factor=0.05);
 CREATE INDEX execution_counts_day ON maestro.execution_counts USING btree (day);
-CREATE INDEX execution_counts_open ON maestro.execution_counts USING btree (tenant_id, workflow_id) WHERE (state = ANY (ARRAY[0, 1, 3, 8, 9]));
 CREATE INDEX execution_counts_unended ON maestro.execution_counts USING btree (tenant_id, workflow_id) WHERE (state = ANY (ARRAY[0, 1, 3, 8, 9, 10]));
 alter table execution_counts enable row level security;
 

@@ -10,7 +10,7 @@ import hashlib
 import threading
 from asyncio import Task, TimerHandle
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from typing import Any, Final
 
 import orjson
@@ -46,7 +46,7 @@ from runtime.worker.prepared import PreparedStep
 
 _CHARGING: Final = threading.Lock()
 # Another form of keys is another number: what was kept under the old one is not found.
-_CACHE_FORM: Final = 1
+_CACHE_FORM: Final = 2
 
 
 @dataclass(slots=True)
@@ -203,18 +203,22 @@ def _cache_key(
 ) -> bytes | None:
     """What an output of this call is found by; None when nobody can say which code gives it. Raises as `begin` does.
 
-    A written key is that of its step alone; without one all steps of a tenant with this input are the same.
+    A written key is that of its step alone, as long as `with` is written the same; without one all steps of a tenant
+    with this input are the same. What the connector may decide by beside its input is part of both: for whom and why.
     """
     step, said = prepared.program, orjson.loads("{" + prepared.tail[1:] + "}")
     if "code_digest" not in said:
         return None
-    parts: list[Json] = [_CACHE_FORM, said["code"], said["code_digest"]]
+    run, policy = state.run, state.program.plan.policy
+    whose: list[Json] = [run.namespace, run.purpose, *astuple(policy)]
+    parts: list[Json] = [_CACHE_FORM, said["code"], said["code_digest"], whose]
     if step.cache_key is None:
         parts.append(input_digest)
     else:
         try:
             rendered = step.cache_key.render(scope_of(state, None, resolve, step=step.plan.index))
-            parts += ["key", state.program.plan.name, step.plan.key, digest(rendered)]
+            written = digest(step.config.source)
+            parts += ["key", state.program.plan.name, step.plan.key, written, digest(rendered)]
         except (ExpressionError, TypeError) as problem:
             words = problem.message if isinstance(problem, ExpressionError) else str(problem)
             raise errors.StepFailed(

@@ -125,21 +125,17 @@ def parking_of(run: Run, now: float) -> Parking | None:
     is_undoing = run.state.phase is Phase.UNDOING
     if run.state.is_paused and not is_undoing:
         return _until(run, WaitKind.PAUSED, None, now)
-    steps = run.prepared.program.steps
-    timers = [(when, WaitKind.RETRY_BACKOFF) for when, _ in run.retries.values()]
-    for step, (when, _) in run.timers.items():
-        wait = steps[step].wait
-        is_signal = wait is not None and wait.signal is not None
-        timers.append((when, WaitKind.SIGNAL if is_signal else WaitKind.TIMER))
+    timers = _timers(run)
     if wanted := wanted_tags(run.state):
         # At once: a worker that has them need not wait, and any other one takes it up again when a time has come.
         first = min((when for when, _ in timers), default=None)
         found = _until(run, WaitKind.WORKER_TAGS, first, now, ends=not is_undoing)
         return found._replace(tags=wanted)
-    others = run.state.listening or run.state.doubts or run.state.children
-    if not timers and not others:
+    # What waited when an undoing began is not waited for any more.
+    listening = not is_undoing and run.state.listening
+    if not (timers or listening or run.state.doubts or run.state.children):
         return None
-    other = WaitKind.SIGNAL if run.state.listening else WaitKind.CHILD_EXECUTION
+    other = WaitKind.SIGNAL if listening else WaitKind.CHILD_EXECUTION
     first, kind = min(timers, default=(None, other))
     if run.state.doubts:
         # A person must act, whatever else it waits for.
@@ -147,6 +143,22 @@ def parking_of(run: Run, now: float) -> Parking | None:
     if first is not None and first - now <= PARK_SECONDS:
         return None
     return _until(run, kind, first, now, ends=not is_undoing)
+
+
+def _timers(run: Run) -> list[tuple[float, WaitKind]]:
+    """When which waits are over, of the steps that go on then."""
+    steps, goes_on = run.prepared.program.steps, run.state.goes_on
+    timers = [
+        (when, WaitKind.RETRY_BACKOFF)
+        for place, (when, _) in run.retries.items()
+        if goes_on(place if isinstance(place, int) else place[0])
+    ]
+    for step, (when, _) in run.timers.items():
+        wait = steps[step].wait
+        is_signal = wait is not None and wait.signal is not None
+        if goes_on(step):
+            timers.append((when, WaitKind.SIGNAL if is_signal else WaitKind.TIMER))
+    return timers
 
 
 def _until(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 from typing import Any
@@ -16,6 +17,16 @@ from tests.support.processes import eventually
 from tests.support.stack import Service, Stack
 
 COUNT = 50
+_UNDO = "compensate: {uses: core.sleep@1, with: {duration: 1s}}"
+SAGA = f"""
+name: saga
+version: 1.0.0
+steps:
+  - {{id: a, uses: core.noop@1, {_UNDO}}}
+  - {{id: b, uses: core.noop@1, depends_on: [a], {_UNDO}}}
+  - {{id: c, uses: core.noop@1, depends_on: [b], {_UNDO}}}
+  - {{id: d, uses: core.fail@1, depends_on: [c]}}
+"""
 pytestmark = pytest.mark.chaos
 
 
@@ -80,6 +91,31 @@ async def test_a_killed_server_is_named_comes_back_and_nothing_is_lost(dev, prog
     assert codes <= {"UNAVAILABLE"}
     assert statuses[-1] == 200
     await all_end_rightly(dev, ids + more)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("program", ["postgres", "valkey"])
+async def test_a_server_killed_while_steps_are_undone_changes_neither_order_nor_number(
+    dev, program
+):
+    name = await dev.publish(SAGA)
+    ids = [await dev.enqueue(name) for _ in range(COUNT)]
+    await dev.until(ids[-1], "STEP_COMPENSATED", "c")
+    killed = server(dev, program)
+    killed.kill()
+    await eventually(lambda: not killed.is_running() or killed.status() == psutil.STATUS_ZOMBIE)
+
+    async def is_back() -> bool:
+        return (await ready(dev))[0] == 200
+
+    await eventually(is_back, seconds=30)
+    for one in await asyncio.gather(*(dev.finished(one) for one in ids)):
+        told = [(edge["node"]["type"], edge["node"]["stepKey"]) for edge in one["events"]["edges"]]
+        assert one["status"] == "FAILED"
+        assert [key for kind, key in told if kind == "STEP_COMPENSATED"] == ["c", "b", "a"]
+        assert [kind for kind, _ in told].count("EXECUTION_COMPENSATING") == 1
+        completed = [key for kind, key in told if kind == "STEP_COMPLETED"]
+        assert completed[3:] == ["c:compensate", "b:compensate", "a:compensate"]
 
 
 @pytest.mark.long

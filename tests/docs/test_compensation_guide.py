@@ -15,8 +15,11 @@ from runtime.model.execution import ExecutionStatus, StepStatus
 from tests.support.processes import Mc
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/guides/compensation.md"
-[SAGA] = re.findall(
-    r"^```yaml workflow saga\n(.*?)^```", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL
+SAGA, MAPS = (
+    re.findall(
+        rf"^```yaml workflow {name}\n(.*?)^```", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL
+    )[0]
+    for name in ("saga", "maps")
 )
 REGISTRY = Registry.load()
 STEPS = ["hotel", "hotel:compensate", "flight", "flight:compensate", "pay"]
@@ -47,6 +50,19 @@ def test_a_simulation_says_what_would_be_undone():
     assert steps["hotel"].status is StepStatus.COMPLETED
     assert steps["hotel:compensate"].status is StepStatus.FAILED
     assert steps["flight"].status is StepStatus.COMPENSATED
+
+
+def test_a_step_behind_a_map_undoes_what_its_items_have_done():
+    plan = validate(MAPS, None, REGISTRY.catalog(), publishing=True).plan
+    assert plan is not None
+
+    found = rehearse(plan, REGISTRY, apply_params(plan, {}), Script(), now=datetime.now(UTC))
+
+    steps = {one.key: one for one in found.steps}
+    assert steps["booked"].status is StepStatus.COMPENSATED
+    assert steps["booked:compensate"].rendered_input == {
+        "freed": [{"status": "completed", "output": {"seat": seat}} for seat in ("A1", "B2")]
+    }
 
 
 async def test_the_example_runs_and_the_command_line_shows_what_became_of_it(mc: Mc):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 from uuid import UUID
 
 from tests.http.serving import Served
+from tests.http.test_downloads import got
 from tests.support.steps import CALLS
 
 SAGA = """
@@ -114,6 +116,10 @@ async def test_steps_are_undone_from_the_newest_on_and_all_of_it_is_shown(
     found = (await server.ask(LISTED)).body["data"]
     assert found["executions"]["edges"] == []
     assert found["executionStats"] == {"compensating": 0, "running": 0, "failed": 1}
+
+    for step, output in (("reserve", {"id": "r1"}), ("reserve:compensate", {"released": "r1"})):
+        status, _, body = await got(server, f"/api/executions/{one}/steps/{step}/output")
+        assert (status, json.loads(body)) == (200, output)
 
     told = await events(server, one)
     undone = [event["stepKey"] for event in told if event["type"] == "STEP_COMPENSATED"]

@@ -111,6 +111,7 @@ class EngineRoom:
         hint: bool = True,
         timeout_seconds: float | None = None,
         meta: Mapping[str, Any] | None = None,
+        namespace: str = "default",
     ) -> UUID:
         """A queued execution; without `hint` Redis is not told."""
         row = EnqueueRow(
@@ -118,7 +119,7 @@ class EngineRoom:
             tenant_id=TENANT,
             workflow_id=version,
             version_id=version,
-            namespace="default",
+            namespace=namespace,
             region=None,
             priority=0,
             timeout_seconds=timeout_seconds,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +18,7 @@ from runtime.model.execution import (
     StepStatus,
     WaitKind,
 )
+from runtime.settings import WorkerSettings
 from tests.integration.services.conftest import ServiceRoom
 from tests.support.steps import CALLS
 
@@ -153,3 +155,37 @@ async def test_readers_and_strangers_may_not_say_anything(room: ServiceRoom):
     stranger = replace(room.who, tenant_id=execution)
     with pytest.raises(NotFound):
         await room.doubts.resolve(stranger, execution, Resolution("pay", FAIL))
+
+
+async def test_a_person_settles_the_doubt_about_what_undoes_a_step(
+    room: ServiceRoom, monkeypatch: pytest.MonkeyPatch
+):
+    """While its look-up waits until the lost worker has surely given the call up."""
+    CALLS.clear()
+    undo = {"uses": "probe.findable@1", "with": {"marker": "undo"}}
+    steps: list[Any] = [
+        {"id": "a", "uses": "core.noop@1", "compensate": undo},
+        {"id": "b", "uses": "core.fail@1", "depends_on": ["a"]},
+    ]
+    room.engine.worker(beat_seconds=60.0, lease_seconds=600.0)
+    execution = await room.engine.enqueue(await room.engine.publish(steps))
+    await asyncio.wait_for(CALLS.begun["undo"].wait(), 10)
+    monkeypatch.setattr(WorkerSettings, "overlap_seconds", 600.0)
+    room.engine.worker()
+    await room.engine.expire("test:1")
+
+    async def is_doubtful() -> bool:
+        step = await room.executions.step(room.who, execution, "a:compensate")
+        return step is not None and step.status is StepStatus.IN_DOUBT
+
+    await room.engine.until(execution, is_doubtful)
+    said = Resolution("a:compensate", MADE, {"refund": 7}, "seen there")
+    await room.doubts.resolve(room.who, execution, said)
+
+    assert await room.engine.finished(execution) is ExecutionStatus.FAILED
+    undone = await room.executions.step(room.who, execution, "a")
+    assert undone is not None
+    assert undone.status is StepStatus.COMPENSATED
+    assert undone.compensation is not None
+    assert undone.compensation.output == {"refund": 7}
+    assert CALLS.attempts["undo"] == [1]

@@ -14,6 +14,7 @@ from runtime.engine.advance import advance
 from runtime.engine.event import StepSucceeded
 from runtime.model.blocker import BlockCause, Blocker
 from runtime.model.errors import Denied, InvalidState, NotFound
+from runtime.model.event import EventKind, ExecutionEvent
 from runtime.model.execution import (
     DoubtDecision,
     ExecutionStatus,
@@ -23,10 +24,12 @@ from runtime.model.execution import (
     StepStatus,
 )
 from runtime.model.values import Money
+from runtime.services.opening import openings
 from runtime.services.step_view import StepView
 from runtime.store.execution_item import ItemRecords
 from tests.integration.services.conftest import ServiceRoom
 from tests.support.steps import CALLS
+from tests.unit.engine.test_history import AT
 
 COMPLETED, FAILED, CANCELLED = StepStatus.COMPLETED, StepStatus.FAILED, StepStatus.CANCELLED
 RUNNING, READY, RETRYING = StepStatus.RUNNING, StepStatus.READY, StepStatus.RETRYING
@@ -435,3 +438,71 @@ async def test_events_are_read_for_those_items_alone_whose_rows_do_not_say_all(
     await room.executions.items.find(room.who, view, 0, [0, 1])
     await page(room, execution, COMPLETED, FAILED)
     assert [one[2] for one in asked if one[0] == "under_way"] == [[1]]
+
+
+async def test_items_that_rest_on_what_was_undone_begin_anew_with_a_retry(room: ServiceRoom):
+    CALLS.clear()
+    task = {"uses": "probe.gate@1", "with": GATED}
+    each = {"id": "each", "type": "map", "for_each": [7, 8, 9], "task": task}
+    steps: list[Any] = [
+        {"id": "a", "uses": "core.noop@1", "compensate": {"uses": "core.noop@1"}},
+        {**each, "depends_on": ["a"], "max_concurrency": 1},
+        {"id": "bad", "uses": "core.fail@1", "depends_on": ["each"]},
+    ]
+    room.engine.worker()
+    execution = await room.engine.enqueue(await room.engine.publish(steps))
+    for marker in ("m0", "m1", "m2"):
+        CALLS.gates[marker].set()
+    assert await room.engine.finished(execution) is ExecutionStatus.FAILED
+    CALLS.gates["m1"].clear()
+    CALLS.begun["m1"].clear()
+
+    await room.engine.retry(execution)
+    await asyncio.wait_for(CALLS.begun["m1"].wait(), 10)
+
+    async def progress() -> MapProgress | None:
+        view = await view_of(room, execution)
+        return await room.executions.items.progress(room.who, view, 1)
+
+    async def statuses() -> list[StepStatus]:
+        view = await view_of(room, execution)
+        found = await room.executions.items.page(room.who, view, 1, after=-1, limit=9)
+        assert found is not None
+        return [one.status for one in found[0].items]
+
+    assert await statuses() == [COMPLETED, RUNNING, READY]
+    assert await progress() == MapProgress(3, 1, 0, 1)
+    CALLS.gates["m1"].set()
+    assert await room.engine.finished(execution) is ExecutionStatus.FAILED
+    assert await progress() == MapProgress(3, 3, 0, 0)
+    assert await statuses() == [COMPLETED] * 3
+
+
+def test_a_map_that_is_to_begin_anew_is_not_open():
+    """Between the retry and its new beginning nothing of what its items did before counts."""
+    told: list[tuple[EventKind, dict[str, Any]]] = [
+        (EventKind.MAP_OPENED, {"step": 1, "items": 3}),
+        (EventKind.MAP_OPENED, {"step": 2, "items": 5}),
+        (EventKind.STEP_COMPENSATED, {"step": 0, "by": 4, "again": [1]}),
+        (EventKind.EXECUTION_RETRIED, {"from_failed_step": True}),
+        (EventKind.MAP_OPENED, {"step": 1, "items": 4}),
+        (EventKind.EXECUTION_RETRIED, {"from_failed_step": False}),
+    ]
+    one = UUID(int=1)
+    events = [
+        ExecutionEvent(one, one, number, kind, AT, data)
+        for number, (kind, data) in enumerate(told, 1)
+    ]
+    shown = [
+        {
+            step: (found.items, found.generation, found.first)
+            for step, found in openings(events[:n]).items()
+        }
+        for n in (3, 4, 5, 6)
+    ]
+    assert shown == [
+        {1: (3, 0, 0), 2: (5, 0, 0)},
+        {2: (5, 0, 0)},
+        {2: (5, 0, 0), 1: (4, 1, 1)},
+        {},
+    ]

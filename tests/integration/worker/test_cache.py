@@ -125,6 +125,46 @@ async def test_a_key_says_what_is_the_same_and_belongs_to_its_step(room: EngineR
     assert "cached_from" not in elsewhere[-1]
 
 
+@pytest.mark.parametrize("cache", [HOUR, {"ttl": "1h", "key": "same"}], ids=["input", "key"])
+async def test_for_whom_and_why_is_a_part_of_what_is_the_same(room: EngineRoom, cache: Any):
+    """A connector is told of all of these, and may refuse by them."""
+    room.worker()
+    version = await published(room, flaky(cache), name="one")
+    policy = {"policy": {"purpose": "billing"}}
+    other = await published(room, flaky(cache), name="one", **policy, version="1.1.0")
+    await runs(room, version)
+    await kept(room)
+
+    others: list[tuple[dict[str, Any], UUID]] = [
+        ({"namespace": "other"}, version),
+        ({"meta": {"purpose": "marketing"}}, version),
+        ({}, other),
+    ]
+    for number, (given, of) in enumerate(others, 2):
+        for is_given in (False, True):
+            execution = await room.enqueue(of, {"n": 0}, **given)
+            assert await room.finished(execution) is COMPLETED
+            [row] = await room.results(execution)
+            assert ("cached_from" in row) is is_given, given
+            await kept(room, number)
+
+
+async def test_a_key_does_not_outlive_what_is_written_in_its_step(room: EngineRoom):
+    room.worker()
+    keyed = {"ttl": "1h", "key": "same"}
+    first = await published(room, flaky(keyed), name="one")
+    mended = await published(
+        room, flaky(keyed, given={"marker": "mended"}), name="one", version="1.0.1"
+    )
+    await runs(room, first)
+    await kept(room)
+
+    _, [row] = await runs(room, mended)
+
+    assert "cached_from" not in row
+    assert len(CALLS.attempts["mended"]) == 1
+
+
 async def test_a_key_that_fails_fails_its_step(room: EngineRoom):
     room.worker()
     version = await published(room, flaky({"ttl": "1h", "key": "{{ 1 / params.n }}"}))

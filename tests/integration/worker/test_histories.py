@@ -171,6 +171,35 @@ async def generations(room: EngineRoom) -> list[UUID]:
     return [execution]
 
 
+async def compensation(room: EngineRoom) -> list[UUID]:
+    """What completed is undone, one of it with a second attempt, one not; retried; and a cancel that undoes."""
+    room.worker()
+    freed = {"uses": "probe.echo@1", "with": {"freed": "{{ steps.a.output.id }}"}}
+    again = {"max_attempts": 2, "initial": "10ms"}
+    twice = {"uses": "probe.flaky@1", "with": {"marker": "undo", "failures": 1}, "retry": again}
+    steps: list[Any] = [
+        echo("a", compensate=freed),
+        echo("b", "a", compensate=twice),
+        echo("c", "b", compensate={"uses": "core.fail@1", "with": {"message": "stays"}}),
+        echo("d", "c", given={"of": "{{ steps.b.output.id }}"}),
+        flaky("bad", 99, "d", given={"kind": "permanent"}),
+    ]
+    failed = await room.enqueue(await room.publish(steps))
+    assert await room.finished(failed) is ExecutionStatus.FAILED
+    await room.retry(failed)
+    await room.reached(failed, lambda row: row["status"] != ExecutionStatus.FAILED)
+    assert await room.finished(failed) is ExecutionStatus.FAILED
+    held = [
+        echo("a", compensate=freed),
+        {"id": "b", "type": "wait", "signal": "never", "depends_on": ["a"]},
+    ]
+    cancelled = await room.enqueue(await room.publish(held))
+    await parked(room, cancelled)
+    await room.tell(cancelled, InboxKind.CANCEL, reason="enough", compensate=True)
+    assert await room.finished(cancelled) is ExecutionStatus.CANCELLED
+    return [failed, cancelled]
+
+
 async def maps(room: EngineRoom) -> list[UUID]:
     """Maps: retried items, one that collects, one that fails with its first failure and is retried."""
     room.worker()
@@ -317,6 +346,7 @@ SCENARIOS: tuple[Callable[[EngineRoom], Awaitable[list[UUID]]], ...] = (
     tags,
     caches,
     generations,
+    compensation,
     maps,
     waits,
     children,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import timedelta
 from typing import Any
@@ -240,3 +241,30 @@ async def test_a_retried_execution_waits_again(room: EngineRoom):
     await room.reached(execution, lambda row: row["generation"] == 1 and row["owner"] is None)
     assert await room.finished(execution) is ExecutionStatus.FAILED
     assert (await room.events(execution)).count("timer_set") == 2
+
+
+async def test_what_is_undone_waits_for_its_own_times_and_for_no_other(room: EngineRoom):
+    """A wait and a retry that were under way when a step failed are over, however soon their times would come."""
+    room.worker()
+    late = {"max_attempts": 9, "initial": "3h", "max": "3h", "jitter": "none"}
+    soon = {"max_attempts": 9, "initial": "1h", "max": "1h", "jitter": "none"}
+    undo = {"uses": "probe.flaky@1", "with": {"marker": "u", "failures": 9}, "retry": late}
+    busy = {"uses": "probe.flaky@1", "with": {"marker": "r", "failures": 9}, "retry": soon}
+    steps = [
+        {"id": "a", "uses": "core.noop@1", "compensate": undo},
+        {"id": "retrying", **busy},
+        wait("nap", **{"for": "2h"}),
+        wait("bell", signal="go"),
+        {"id": "gate", "uses": "probe.gate@1", "with": {"marker": "g"}, "depends_on": ["a"]},
+        {"id": "bad", "uses": "core.fail@1", "depends_on": ["gate"]},
+    ]
+    execution = await room.enqueue(await room.publish(steps))
+    await asyncio.wait_for(CALLS.begun["r"].wait(), 10)
+    CALLS.gates["g"].set()
+
+    await room.reached(execution, lambda row: row["compensating"] and is_parked(row))
+
+    row = await room.row(execution)
+    assert row["wait"] == WaitKind.RETRY_BACKOFF
+    hours = (row["wake_at"] - row["created_at"]).total_seconds() / 3600
+    assert 2.9 < hours < 3.1

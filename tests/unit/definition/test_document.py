@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import yaml
 
 from runtime.definition import compile_plan, config_hash
 from runtime.model.errors import Severity
 from runtime.model.plan import Backoff, ConnectorRef, Effect, Jitter
-from runtime.model.values import Duration, SemVer
+from runtime.model.values import Digest, Duration, SemVer
 
 FLAT = """
 name: both
@@ -135,6 +137,8 @@ def step(more, **others):
         (step("type: gateway, cases: [{else: a}], cache: {ttl: 1s}, compensate: {uses: core.noop@1}, runs_on: gpu", a=", depends_on: [s]"), ["gateway"] * 3),
         (step("uses: core.noop@1, cache: {ttl: 1h, key: '{{ execution.workflow }}'}"), []),
         (step("uses: core.noop@1, cache: {}"), ["missing-key"]),
+        (step("uses: core.noop@1, cache: {ttl: 0s}"), ["bad-duration"]),
+        (step("uses: core.noop@1, cache: {ttl: 1h}, compensate: {uses: core.noop@1}"), ["cache"]),
         (step("uses: core.noop@1, cache: {ttl: 1h, key: '{{ secrets.S }}'}"), ["secret-outside-with"]),
         (step("uses: core.set@1, with: {v: '{{ secrets.S }}'}, cache: {ttl: 1h}"), ["cache"]),
         (step("type: workflow, workflow: y, cache: {ttl: 1h}"), ["cache"]),
@@ -382,3 +386,12 @@ def test_an_else_beside_the_cases_is_told_where_it_belongs(check):
     text = "name: x\nsteps: [{id: a, type: gateway, cases: [{when: '{{ 1 == 1 }}', then: b}], else: b}, {id: b, uses: core.noop@1, depends_on: [a]}]"
 
     assert "is one of its cases" in check(text).problems[0].message
+
+
+def test_a_step_that_can_be_undone_is_called_each_time_whatever_an_old_version_says():
+    """What undoes it would undo what another execution did; such a version can't be published any more."""
+    step: dict[str, Any] = {"id": "a", "uses": "core.noop@1", "cache": {"ttl": "1h"}}
+    undo: Any = {"uses": "core.noop@1"}
+    plan = compile_plan({"name": "x", "steps": [{**step, "compensate": undo}]}, Digest.of(b"x"))
+    assert (plan.steps[0].cache, plan.compensations[0].cache) == (None, None)
+    assert compile_plan({"name": "x", "steps": [step]}, Digest.of(b"y")).steps[0].cache is not None

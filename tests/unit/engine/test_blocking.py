@@ -354,6 +354,37 @@ def test_causes_of_all_steps_take_linear_effort():
         assert spent.seconds < 2
 
 
+def test_causes_of_all_that_undoes_steps_take_linear_effort():
+    """As they are asked for in the middle of it: half of the steps have been undone."""
+    count = 6_000
+    keys = [f"s{one}" for one in range(count)]
+    plan = plan_of({key: [] for key in keys}, compensate={key: {} for key in keys})
+    known = Execution(
+        EXECUTION, EXECUTION, EXECUTION, EXECUTION, E.RUNNING, "default", 0, 0, BEGIN, SYSTEM, TriggerKind.API,
+    )  # fmt: skip
+    order = [*reversed(range(count))]
+    told: list[tuple[K, Any]] = [
+        (K.EXECUTION_COMPENSATING, {"status": "failed", "steps": order, "keys": []})
+    ]
+    told += [
+        (K.STEP_COMPLETED, {"step": count + one, "item": -1, "attempt": 1})
+        for one in order[: count // 2]
+    ]
+    events = [
+        ExecutionEvent(EXECUTION, EXECUTION, number, kind, second(1), data)
+        for number, (kind, data) in enumerate([(K.EXECUTION_QUEUED, {}), *told], 1)
+    ]
+    blocking, now = Blocking(plan, known, events), order[count // 2]
+    with effort() as spent:
+        found = [
+            blocking.of(count + one, S.PENDING, Standing(second(60), worker="w1"))
+            for one in range(now + 1)
+        ]
+    assert [one.cause if one else None for one in found] == [C.DEPENDENCY] * now + [C.STARTING]
+    assert {one.steps for one in found[:now] if one} == {(f"s{now}:compensate",)}
+    assert spent.seconds < 2
+
+
 @pytest.mark.parametrize(
     ("fleet", "words"),
     [

@@ -38,6 +38,7 @@ from runtime.engine.replay import rebuild
 from runtime.engine.retry import idempotency_key
 from runtime.engine.scope import MASKED, scope_of
 from runtime.engine.state import ExecutionState, Phase, RunInfo
+from runtime.engine.undoing import MOST_ERRORS
 from runtime.model.checkpoint import Mark, StepRecord
 from runtime.model.errors import StepErrorKind
 from runtime.model.event import MARKS, EventKind, ExecutionEvent
@@ -252,6 +253,19 @@ def test_a_failed_compensation_keeps_none_of_the_others_from_theirs_and_the_end_
     assert one.finish.error is not None
     assert one.finish.error.step_key == "d"
     assert one.past.steps[1, -1].status is StepStatus.COMPLETED
+
+
+def test_the_end_names_all_that_could_not_be_undone_and_tells_why_of_the_first_hundred():
+    keys = [f"s{number}" for number in range(MOST_ERRORS + 3)]
+    one = Played(
+        plan_of({**{key: [] for key in keys}, "bad": []}, compensate={k: {} for k in keys})
+    )
+    one.ok(*keys).bad("bad")
+    for key in reversed(keys):
+        one.bad(f"{key}:compensate")
+    failed = one.end["failed"]
+    assert [entry["step"] for entry in failed] == keys[::-1]
+    assert [entry["error"] is not None for entry in failed] == [True] * MOST_ERRORS + [False] * 3
 
 
 def test_a_compensation_is_repeated_by_its_own_policy():
