@@ -269,7 +269,8 @@ class Query:
 
     @strawberry.field(
         description="What `retryExecution` would do with an execution now, before anything happens: which steps run "
-        "again, which are kept, and which calls would be made again. Refused where the retry would be.",
+        "again, which are kept, and which calls would be made again. Null, with an error, where the retry would be "
+        "refused.",
         directives=access("Query.retryPreview"),
     )
     async def retry_preview(
@@ -282,7 +283,7 @@ class Query:
                 description="Keep what completed and repeat the rest; false repeats everything."
             ),
         ] = True,
-    ) -> GenerationPreview:
+    ) -> GenerationPreview | None:
         """What a retry would do."""
         return GenerationPreview.of(
             await previews_of.retry_preview(info.context, id=id, from_failed_step=from_failed_step)
