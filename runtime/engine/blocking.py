@@ -13,7 +13,13 @@ from datetime import datetime
 from functools import cached_property
 from typing import Final
 
-from runtime.engine.blocking_words import item_words, lane_full, tags_missing
+from runtime.engine.blocking_words import (
+    item_words,
+    lane_full,
+    limit_reached,
+    quarantined,
+    tags_missing,
+)
 from runtime.engine.breaker import OPEN_ERROR
 from runtime.engine.waiting_facts import (
     ENDS,
@@ -372,12 +378,15 @@ class Blocking:
         if standing.lane is not None:
             return lane_full(self._plan.one(step), max(since, facts.idle), standing.lane)
         if standing.losses >= _SUSPECT:
-            return self._quarantined(step, max(since, facts.idle))
+            return quarantined(self._plan.one(step), max(since, facts.idle))
         missing = self._tags(step, max(since, facts.idle), standing)
         if missing is not None:
             return missing
         if not standing.workers:
             return self._without_worker(step, max(since, facts.idle), standing)
+        if standing.limit is not None:
+            begun = max(since, facts.idle, standing.told_at or facts.idle)
+            return limit_reached(self._plan.one(step), begun, standing.limit, standing.position)
         return self._queued(step, since, standing)
 
     def _tags(self, step: int, since: datetime, standing: Standing) -> Blocker | None:
@@ -440,15 +449,6 @@ class Blocking:
             "The execution was asked for at a later time.",
             "That time.",
             until=self._facts.wake,
-        )
-
-    def _quarantined(self, step: int, since: datetime) -> Blocker:
-        return Blocker(
-            BlockCause.QUARANTINE,
-            self._key(step),
-            since,
-            "The execution lost two workers in a row, so it runs alone, in a process of its own, and waits for that.",
-            "A worker that begins a process for it.",
         )
 
     def _without_worker(self, step: int, since: datetime, standing: Standing) -> Blocker:

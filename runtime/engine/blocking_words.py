@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from runtime.model.blocker import BlockCause, Blocker, Lane, Standing, WaitingItem
+from runtime.model.blocker import (
+    BlockCause,
+    Blocker,
+    Lane,
+    RunningLimit,
+    Standing,
+    WaitingItem,
+)
 from runtime.model.execution import Execution, ExecutionStatus, WaitKind
 from runtime.model.plan import StepPlan
 
@@ -68,4 +75,33 @@ def lane_full(step: StepPlan, since: datetime, lane: Lane) -> Blocker:
         position=lane.position,
         concurrency_key=lane.key,
         holders=lane.holders,
+        limit=lane.limit,
+    )
+
+
+def limit_reached(
+    step: StepPlan, since: datetime, limit: RunningLimit, position: int | None
+) -> Blocker:
+    """As many executions of its tenant or its workflow run as may."""
+    whose = "this workflow" if limit.is_of_workflow else "this tenant"
+    return Blocker(
+        BlockCause.RUNNING_LIMIT,
+        step.key,
+        since,
+        f"At most {limit.most} executions of {whose} may run at once, and {limit.running} do.",
+        "One of these that ends or is parked; then by priority and age.",
+        position=position,
+        limit=limit.most,
+        running=limit.running,
+    )
+
+
+def quarantined(step: StepPlan, since: datetime) -> Blocker:
+    """Its execution is to run alone."""
+    return Blocker(
+        BlockCause.QUARANTINE,
+        step.key,
+        since,
+        "The execution lost two workers in a row, so it runs alone, in a process of its own, and waits for that.",
+        "A worker that begins a process for it.",
     )

@@ -35,6 +35,7 @@ class BlockCause(StrEnum):
     PARALLELISM = "parallelism"
     SCHEDULED = "scheduled"
     CONCURRENCY = "concurrency"
+    RUNNING_LIMIT = "running_limit"
     QUARANTINE = "quarantine"
     WORKER_TAGS = "worker_tags"
     WORKER = "worker"
@@ -50,7 +51,8 @@ class Blocker:
     causes: the `steps` that are waited for (the first MOST_STEPS), the `signal`, the `attempt` that comes next, the
     `target` of a circuit breaker, who (`actor`) said so and for which `reason`, the `worker` that has it or had it, its
     place in the tenant's queue (`position`, from 1; None beyond MOST_BEFORE), the `tags` that a worker must have, the
-    `concurrency_key` that it shares with its `holders`, who have the places (the first MOST_STEPS).
+    `concurrency_key` that it shares with its `holders`, who have the places (the first MOST_STEPS); how many may be at
+    once (`limit`), and how many run (`running`).
     """
 
     cause: BlockCause
@@ -70,6 +72,17 @@ class Blocker:
     tags: tuple[str, ...] = ()
     concurrency_key: str | None = None
     holders: tuple[UUID, ...] = ()
+    limit: int | None = None
+    running: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunningLimit:
+    """A limit on running executions that is reached: of the workflow, or of the tenant."""
+
+    most: int
+    running: int
+    is_of_workflow: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +118,7 @@ class Standing:
     when that is known). `losses` are owners lost without a checkpoint. Of one that is queued, `position` is its place
     among the tenant's (from 1, None beyond MOST_BEFORE). `told_at` is when the oldest unread message came.
     `tags` are its owner's; of one that waits for tags, `fleet` those of each worker that lives.
-    `lane` is set while it waits for a place in its lane.
+    `lane` is set while it waits for a place in its lane, `limit` while it is queued and a limit on running is reached.
     `items` are those that its maps wait for when it is parked, by the number of the step.
     """
 
@@ -120,6 +133,7 @@ class Standing:
     tags: frozenset[str] | None = None
     fleet: tuple[frozenset[str], ...] = ()
     lane: Lane | None = None
+    limit: RunningLimit | None = None
     items: Mapping[int, WaitingItem] = field(default_factory=dict)
 
 

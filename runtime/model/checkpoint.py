@@ -214,7 +214,8 @@ class Mark(NamedTuple):
 class QueuedExecution(NamedTuple):
     """An execution that waits for a worker, and for how long by the database's clock.
 
-    `fills_share`: it is the last that its tenant may have in this answer, so there may be more.
+    `fills_share`: it is the last that its tenant may have in this answer, so there may be more. `is_limited`: its
+    tenant, or one of the tenant's workflows, has a limit on running executions.
     """
 
     id: UUID
@@ -222,6 +223,7 @@ class QueuedExecution(NamedTuple):
     tenant_id: UUID
     age_seconds: float
     fills_share: bool = False
+    is_limited: bool = False
 
 
 class OwnedExecution(NamedTuple):

@@ -34,6 +34,8 @@ LOOK_SECONDS: Final = 0.25
 BUSY_SECONDS: Final = 1.0
 IDLE_SECONDS: Final = 2.0
 AGAIN_SECONDS: Final = 10.0
+# What has a limit may be turned away by the claim that counts: it is handed out again sooner.
+LIMITED_AGAIN_SECONDS: Final = 0.5
 
 
 class Sweep:
@@ -59,6 +61,7 @@ class Sweep:
         self._last: UUID | None = None
         self._window = LEAST_WINDOW
         self._is_cut = False
+        self._is_held = False
         self._depth = 0
         self._crowded_until = float("-inf")
         self._due_at = float("-inf")
@@ -78,7 +81,8 @@ class Sweep:
             was_crowded, is_crowded = now < self._crowded_until, depth >= CROWD
             if is_crowded:
                 self._crowded_until = now + BUSY_SECONDS
-            is_busy = has_moved and (was_crowded or is_crowded)
+            # Nobody is told when somebody with a limit has ended: it is looked for while others wait for that.
+            is_busy = self._is_held or (has_moved and (was_crowded or is_crowded))
             if not is_busy and now < self._due_at:
                 break
             fresh = await self._pass(depth, now, takes_turns=was_crowded and is_crowded)
@@ -108,13 +112,19 @@ class Sweep:
         self._forget(found, depth, now)
         fresh = self._chosen(found, self._window - depth)
         self._queue.add(self._shard, [(one.id, class_of(one.priority)) for one in fresh])
-        self._added.update((one.id, now) for one in fresh)
+        sooner = AGAIN_SECONDS - LIMITED_AGAIN_SECONDS
+        self._added.update((one.id, now - sooner * one.is_limited) for one in fresh)
+        held = 0
+        if self._is_held or any(one.is_limited for one in found):
+            held = await self._store.held_back(self._shard)
+            self._is_held = held > 0 or any(one.is_limited for one in found)
         full = {one.tenant_id for one in found if one.fills_share}
         self._queue.take_turns(self._shard, full if takes_turns else ())
         metrics = self._metrics
         metrics.swept.inc(len(fresh))
         metrics.stream_entries.set(depth)
         metrics.dispatch_tenants.set(len({one.tenant_id for one in found}))
+        metrics.dispatch_held.set(held)
         metrics.dispatch_lag.set(max((one.age_seconds for one in found), default=0.0))
         return len(fresh)
 

@@ -76,7 +76,7 @@ class CatalogCopies:
         async with self._target.worker() as target, target.transaction():
             await target.execute(_SQL["put_tenants"], *_columns(tenants, 4))
             await target.execute(_SQL["drop_workflows"], [row["id"] for row in workflows])
-            await target.execute(_SQL["put_workflows"], *_columns(workflows, 5))
+            await target.execute(_SQL["put_workflows"], *_columns(workflows, 6))
             await target.execute(_SQL["copy_holds"], *_columns(holds, 5))
         return len(tenants) + len(workflows) + len(holds)
 

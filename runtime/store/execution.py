@@ -282,6 +282,10 @@ class ExecutionStore:
             )
         return [QueuedExecution(*row) for row in rows]
 
+    async def held_back(self, shard: int) -> int:
+        """How many tenants have a backlog and a limit on running executions that is reached."""
+        return await self._own_value("held_back", shard)
+
     async def trim_lanes(self, shard: int) -> list[UUID]:
         """Cancel the oldest of lanes whose newest asks for that; those that have a message now."""
         async with self._database.worker() as connection:

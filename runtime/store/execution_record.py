@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from runtime.model.blocker import MOST_BEFORE, Lane, Standing
+from runtime.model.blocker import MOST_BEFORE, Lane, RunningLimit, Standing
 from runtime.model.event import EventKind, ExecutionEvent
 from runtime.model.execution import (
     Execution,
@@ -188,8 +188,10 @@ def _standing_of(row: Any) -> Standing:
     if row["lane"] is not None:
         position = lane_before + 1 if lane_before < MOST_BEFORE else None
         lane = Lane(row["lane"], row["lane_limit"], tuple(row["lane_holders"] or ()), position)
+    reached = row["running_limit"]
     return Standing(
         lane=lane,
+        limit=RunningLimit(reached[0], reached[1], bool(reached[2])) if reached else None,
         now=row["now"],
         workers=row["workers"],
         worker=row["worker"],

@@ -395,6 +395,7 @@ CASE
     ELSE (((((settings ->> 'retention_days'::text))::numeric >= (1)::numeric) AND (((settings ->> 'retention_days'::text))::numeric <= (36500)::numeric)) AND (((settings ->> 'retention_days'::text))::numeric = trunc(((settings ->> 'retention_days'::text))::numeric)))
 END)
 );
+CREATE INDEX tenants_limited ON maestro.tenants USING btree (id) WHERE (settings ? 'max_running'::text);
 CREATE TRIGGER retention BEFORE UPDATE ON maestro.tenants FOR EACH ROW WHEN (((new.settings -> 'retention_days'::text) IS DISTINCT FROM (old.settings -> 'retention_days'::text))) EXECUTE FUNCTION mc_retention_settings();
 alter table tenants enable row level security;
 
@@ -527,10 +528,13 @@ create table workflows (
   created_by jsonb not null,
   updated_at timestamp with time zone not null default now(),
   retention_days integer,
+  max_running integer,
   constraint workflows_tenant_id_namespace_name_key UNIQUE (tenant_id, namespace, name),
   constraint workflows_pkey PRIMARY KEY (id),
+  constraint workflows_max_running_check CHECK ((max_running > 0)),
   constraint workflows_retention_days CHECK (((retention_days >= 1) AND (retention_days <= 36500)))
 );
+CREATE INDEX workflows_limited ON maestro.workflows USING btree (tenant_id, id) WHERE (max_running IS NOT NULL);
 CREATE INDEX workflows_updated ON maestro.workflows USING btree (tenant_id, updated_at DESC, id DESC);
 CREATE TRIGGER archived BEFORE UPDATE ON maestro.workflows FOR EACH ROW WHEN (((old.status = 2) AND (new.status <> 2))) EXECUTE FUNCTION mc_archived_stays();
 CREATE TRIGGER retention BEFORE UPDATE ON maestro.workflows FOR EACH ROW WHEN ((new.retention_days IS DISTINCT FROM old.retention_days)) EXECUTE FUNCTION mc_retention_settings();
@@ -912,6 +916,7 @@ begin
   end if;
   select array_agg(d.id) into v_ids from (select e.id from workflow_executions e where e.shard = p_shard
     and e.id between v_lo and v_hi and e.id = any (p_ids) and e.status = 0 and e.takeovers < 2 for update skip locked) d;
+  v_ids := mc_within_limits(p_shard, v_ids);
   return query update workflow_executions e
      set status = 1, owner = p_me, epoch = e.epoch + 1, started_at = least(e.started_at, pg_catalog.now()), wait = null, wake_at = null
    where e.shard = p_shard and e.id between v_lo and v_hi and e.id = any (v_ids) and e.status = 0 and e.takeovers < 2
@@ -930,8 +935,12 @@ begin
   if not found then
     raise exception 'this worker was fenced off' using errcode = 'MC002';
   end if;
-  select e.id into v_id from workflow_executions e
-   where e.shard = p_shard and e.status = 0 and e.takeovers >= 2 order by e.id limit 1 for update skip locked;
+  for v_id in select e.id from workflow_executions e
+    where e.shard = p_shard and e.status = 0 and e.takeovers >= 2 order by e.id limit 20 for update skip locked
+  loop
+    exit when cardinality(mc_within_limits(p_shard, array[v_id])) = 1;
+    v_id := null;
+  end loop;
   return query update workflow_executions e
      set status = 1, owner = p_me, epoch = e.epoch + 1, started_at = least(e.started_at, pg_catalog.now())
    where e.shard = p_shard and e.id = v_id
@@ -1331,7 +1340,7 @@ CREATE OR REPLACE FUNCTION maestro.mc_due(p_shard smallint, p_me bigint, p_epoch
  SET search_path TO 'maestro'
  SET enable_seqscan TO 'off'
 AS $function$
-declare v_ids uuid[]; v_late uuid[]; v_lo uuid; v_hi uuid; v_tags text[]; v_sets text[]; v_set text;
+declare v_ids uuid[]; v_late uuid[]; v_timed uuid[]; v_fit uuid[]; v_lo uuid; v_hi uuid; v_tags text[]; v_sets text[]; v_set text;
 begin
   perform 1 from workers w where w.shard = p_shard and w.id = p_me and w.epoch = p_epoch for key share;
   if not found then
@@ -1341,6 +1350,7 @@ begin
   select array_agg(d.id) into v_ids from (select e.id from workflow_executions e
     where e.shard = p_shard and e.status = 3 and e.wake_at <= pg_catalog.now() and (e.in_lane is not false or e.compensating)
     order by e.wake_at limit p_limit for update skip locked) d;
+  v_timed := v_ids;
   if v_tags <> '{}' and coalesce(cardinality(v_ids), 0) < p_limit then
     select array_agg(x.t order by random()) into v_sets from (
       with recursive sets as (
@@ -1365,6 +1375,13 @@ begin
     if coalesce(cardinality(v_ids), 0) < p_limit then
       v_ids := v_ids || mc_lanes_ready(p_shard, p_limit - coalesce(cardinality(v_ids), 0));
     end if;
+  end if;
+  v_fit := mc_within_limits(p_shard, v_ids);
+  if cardinality(v_fit) < cardinality(v_ids) then
+    -- A time that has come is no place: it waits for one in the queue. Who waits for tags or in a lane goes on waiting.
+    update workflow_executions e set status = 0, wait = null, wake_at = null
+     where e.shard = p_shard and e.id between mc_lo(v_timed) and mc_hi(v_timed) and e.id = any (v_timed) and e.id <> all (v_fit) and e.status = 3;
+    v_ids := v_fit;
   end if;
   v_lo := mc_lo(v_ids);
   v_hi := mc_hi(v_ids);
@@ -1440,7 +1457,7 @@ CREATE OR REPLACE FUNCTION maestro.mc_enqueue_2(p_shard smallint, p_me bigint, p
  SET search_path TO 'maestro'
  SET enable_seqscan TO 'off'
 AS $function$
-declare v_born boolean := false;
+declare v_born boolean := false; v_tenants uuid[]; v_workflows uuid[];
 begin
   -- Whoever closes a shard takes its row `for update` before he sets `open`: a plain update of that column would pass
   -- beside this `for key share`, and an enqueue under way would commit after the shard was thought to be still.
@@ -1453,6 +1470,12 @@ begin
     perform 1 from workers w where w.shard = p_shard and w.id = p_me and w.epoch = p_epoch for key share;
     v_born := found and not exists
       (select 1 from workflow_executions e where e.shard = p_shard and e.status = 0 and e.takeovers < 2);
+    if v_born and mc_has_limits() then
+      select array_agg(l.tenant) filter (where l.workflow is null), array_agg(l.workflow) into v_tenants, v_workflows
+        from mc_limits_of(p_shard, p_tenant, p_workflow) l;
+      p_born := array(select x.b and not (coalesce(x.t = any (v_tenants), false) or coalesce(x.w = any (v_workflows), false))
+        from unnest(p_born, p_tenant, p_workflow) with ordinality x (b, t, w, o) order by x.o);
+    end if;
   end if;
   insert into idempotency_keys as k (tenant_id, operation, key, shard, body_digest, result_id)
     select x.t, 'enqueue_execution', x.k, s.shard, x.d, x.i
@@ -1833,6 +1856,17 @@ begin
         and ((l.classid::bigint << 32) | l.objid::bigint) = x.id));
 end $function$;
 
+CREATE OR REPLACE FUNCTION maestro.mc_has_limits()
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
+AS $function$
+begin
+  return exists (select 1 from tenants t where t.settings ? 'max_running')
+      or exists (select 1 from workflows w where w.max_running is not null);
+end $function$;
+
 CREATE OR REPLACE FUNCTION maestro.mc_hi(p_ids uuid[])
  RETURNS uuid
  LANGUAGE sql
@@ -2046,6 +2080,39 @@ begin
   update workers w set dead = true, lease_until = 'infinity', epoch = w.epoch + 1, left_at = pg_catalog.now()
    where w.shard = p_shard and w.id = p_me and w.epoch = p_epoch;
   return (select count(*)::int from workflow_executions e where e.shard = p_shard and e.owner = p_me and e.status = 1);
+end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_limit_reached(p_in smallint, p_tenant uuid, p_workflow uuid)
+ RETURNS TABLE(most integer, running integer, of_workflow boolean)
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'maestro', 'pg_temp'
+ SET enable_seqscan TO 'off'
+AS $function$
+begin
+  if p_tenant is distinct from mc_tenant() or not mc_has_limits() then
+    return;
+  end if;
+  return query select l.most, r.n, l.workflow is not null from mc_limits_of(p_in, array[p_tenant], array[p_workflow]) l
+    cross join lateral (select mc_running(p_in, l.tenant, l.workflow, l.most) as n) r where r.n >= l.most order by l.workflow is null limit 1;
+end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_limits_of(p_shard smallint, p_tenants uuid[], p_workflows uuid[])
+ RETURNS TABLE(tenant uuid, workflow uuid, most integer)
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare v_total int;
+begin
+  select s.total into v_total from shards s where s.shard = p_shard;
+  return query select x.t, x.w, greatest(1, least(x.most, 1000000000) / case when x.spread then v_total else 1 end)::int from (
+      select t.id as t, null::uuid as w, floor((t.settings ->> 'max_running')::numeric) as most, t.spread from tenants t
+       where t.settings ? 'max_running' and t.id = any (p_tenants) and jsonb_typeof(t.settings -> 'max_running') = 'number'
+         and (t.settings ->> 'max_running')::numeric >= 1
+      union all
+      select w.tenant_id, w.id, w.max_running, coalesce((select t.spread from tenants t where t.id = w.tenant_id), false) from workflows w
+       where w.max_running is not null and w.tenant_id = any (p_tenants) and w.id = any (p_workflows)) x;
 end $function$;
 
 CREATE OR REPLACE FUNCTION maestro.mc_lo(p_ids uuid[])
@@ -2318,6 +2385,20 @@ begin
   perform mc_feed(p_shard, array[p_exec], array[(select max(p.seq) from execution_events p where p.shard = p_shard and p.execution_id = p_exec)],
     array[11]::smallint[], true);
   return query select true, 0::smallint, v_generation;
+end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_running(p_shard smallint, p_tenant uuid, p_workflow uuid, p_most integer)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
+AS $function$
+begin
+  if p_workflow is null then
+    return (select count(*) from (select 1 from workflow_executions e where e.shard = p_shard and e.tenant_id = p_tenant and e.status = 1 limit p_most) x);
+  end if;
+  return (select count(*) from (select 1 from workflow_executions e where e.shard = p_shard and e.tenant_id = p_tenant
+     and e.workflow_id = p_workflow and e.status = 1 and mc_is_listed_apart(e.status) limit p_most) x);
 end $function$;
 
 CREATE OR REPLACE FUNCTION maestro.mc_send(p_shard smallint, p_tenant uuid, p_exec uuid, p_kind smallint, p_data text, p_cancel boolean)
@@ -2715,6 +2796,48 @@ begin
   raise exception 'published versions are never deleted' using errcode = 'MC003';
 end $function$;
 
+CREATE OR REPLACE FUNCTION maestro.mc_within_limits(p_shard smallint, p_ids uuid[])
+ RETURNS uuid[]
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare v_limit record; v_one record; v_room jsonb := '{}'; v_fit uuid[] := '{}'; v_tenants uuid[]; v_workflows uuid[]; v_lo uuid; v_hi uuid;
+begin
+  if p_ids is null or not mc_has_limits() then
+    return p_ids;
+  end if;
+  v_lo := mc_lo(p_ids);
+  v_hi := mc_hi(p_ids);
+  select array_agg(distinct e.tenant_id), array_agg(distinct e.workflow_id) into v_tenants, v_workflows from workflow_executions e
+   where e.shard = p_shard and e.id between v_lo and v_hi and e.id = any (p_ids);
+  -- Everybody locks in this order. What was counted before a lock was had would be out of date.
+  for v_limit in select l.tenant, l.workflow, l.most from mc_limits_of(p_shard, v_tenants, v_workflows) l order by coalesce(l.workflow, l.tenant) loop
+    perform pg_advisory_xact_lock(hashtextextended(p_shard || '/' || coalesce(v_limit.workflow, v_limit.tenant), 7263010));
+    v_room := v_room || jsonb_build_object(coalesce(v_limit.workflow, v_limit.tenant),
+      v_limit.most - mc_running(p_shard, v_limit.tenant, v_limit.workflow, v_limit.most));
+  end loop;
+  if v_room = '{}' then
+    return p_ids;
+  end if;
+  for v_one in
+    select e.id, e.tenant_id::text as t, e.workflow_id::text as w, e.cancel_requested or coalesce(e.deadline <= pg_catalog.now(), false) as ends
+      from workflow_executions e where e.shard = p_shard and e.id between v_lo and v_hi and e.id = any (p_ids) order by e.priority desc, e.id
+  loop
+    if not v_one.ends then
+      continue when (v_room ->> v_one.t)::int <= 0 or (v_room ->> v_one.w)::int <= 0;
+      if v_room ? v_one.t then
+        v_room := v_room || jsonb_build_object(v_one.t, (v_room ->> v_one.t)::int - 1);
+      end if;
+      if v_room ? v_one.w then
+        v_room := v_room || jsonb_build_object(v_one.w, (v_room ->> v_one.w)::int - 1);
+      end if;
+    end if;
+    v_fit := v_fit || v_one.id;
+  end loop;
+  return v_fit;
+end $function$;
+
 CREATE OR REPLACE FUNCTION maestro.now()
  RETURNS timestamp with time zone
  LANGUAGE sql
@@ -2837,6 +2960,7 @@ grant execute on function mc_fold_counts(p_limit integer) to mc_engine;
 grant execute on function mc_forget_keys(p_shard smallint, p_age interval, p_limit integer) to mc_engine;
 grant execute on function mc_give_up(p_shard smallint, p_me bigint, p_epoch bigint, p_exec uuid, p_error text) to mc_engine;
 grant execute on function mc_gone(p_shard smallint, p_me bigint) to mc_engine;
+grant execute on function mc_has_limits() to mc_engine;
 grant execute on function mc_hi(p_ids uuid[]) to mc_engine;
 grant execute on function mc_id_day(p_id uuid) to mc_api;
 grant execute on function mc_id_day(p_id uuid) to mc_engine;
@@ -2849,6 +2973,8 @@ grant execute on function mc_lanes_ready(p_shard smallint, p_limit integer) to m
 grant execute on function mc_lanes_trim(p_shard smallint) to mc_engine;
 grant execute on function mc_leave(p_shard smallint, p_me bigint, p_epoch bigint) to mc_engine;
 grant execute on function mc_leave_2(p_shard smallint, p_me bigint, p_epoch bigint) to mc_engine;
+grant execute on function mc_limit_reached(p_in smallint, p_tenant uuid, p_workflow uuid) to mc_api;
+grant execute on function mc_limits_of(p_shard smallint, p_tenants uuid[], p_workflows uuid[]) to mc_engine;
 grant execute on function mc_lo(p_ids uuid[]) to mc_engine;
 grant execute on function mc_log(p_shard smallint, l_tenant uuid[], l_exec uuid[], l_step integer[], l_item integer[], l_gen smallint[], l_attempt integer[], l_age double precision[], l_level text[], l_message text[], l_fields text[]) to mc_engine;
 grant execute on function mc_make_partitions(p_from date, p_to date) to mc_engine;
@@ -2858,6 +2984,7 @@ grant execute on function mc_redrive_2(p_shard smallint, p_tenant uuid, p_exec u
 grant execute on function mc_register(p_shard smallint, p_me bigint, p_host text, p_lease interval) to mc_engine;
 grant execute on function mc_register_2(p_shard smallint, p_me bigint, p_host text, p_lease interval, p_tags text[]) to mc_engine;
 grant execute on function mc_retry(p_shard smallint, p_tenant uuid, p_exec uuid, p_statuses smallint[], p_event text) to mc_engine;
+grant execute on function mc_running(p_shard smallint, p_tenant uuid, p_workflow uuid, p_most integer) to mc_engine;
 grant execute on function mc_send(p_shard smallint, p_tenant uuid, p_exec uuid, p_kind smallint, p_data text, p_cancel boolean) to mc_engine;
 grant execute on function mc_send_2(p_shard smallint, p_tenant uuid, p_exec uuid, p_kind smallint, p_data text, p_cancel boolean, p_resumes boolean) to mc_engine;
 grant execute on function mc_send_3(p_shard smallint, p_tenant uuid, p_exec uuid, p_kind smallint, p_data text, p_cancel boolean, p_resumes boolean) to mc_engine;
@@ -2881,6 +3008,7 @@ grant execute on function mc_unread(p_shard smallint, p_exec uuid[]) to mc_engin
 grant execute on function mc_uuid_floor(p_at timestamp with time zone) to mc_api;
 grant execute on function mc_uuid_floor(p_at timestamp with time zone) to mc_engine;
 grant execute on function mc_version_is_immutable() to mc_engine;
+grant execute on function mc_within_limits(p_shard smallint, p_ids uuid[]) to mc_engine;
 grant execute on function now() to mc_api;
 grant execute on function now() to mc_engine;
 grant insert, select on idempotency_keys to mc_api;

@@ -40,6 +40,7 @@ workflows: Final = Table(
     _column("created_by", JSONB),
     _column("updated_at", _AT),
     _column("retention_days", Integer, null=True),
+    _column("max_running", Integer, null=True),
 )
 
 workflow_records: Final = Table(

@@ -63,6 +63,7 @@ class Metrics:
         self.swept = self._counter("maestro_swept_total")
         self.dispatch_lag = self._gauge("maestro_dispatch_lag_seconds")
         self.dispatch_tenants = self._gauge("maestro_dispatch_tenants")
+        self.dispatch_held = self._gauge("maestro_dispatch_held_tenants")
         self.stream_entries = self._gauge("maestro_stream_entries")
         self.days_dropped = self._counter("maestro_days_dropped_total")
         self.executions_dropped = self._counter("maestro_executions_dropped_total")

@@ -66,6 +66,7 @@ METRICS: Final[dict[str, str]] = {
     "maestro_swept_total": "Queued executions that the sweeper handed out again.",
     "maestro_dispatch_lag_seconds": "Age of the oldest queued execution that the dispatcher saw; 0: nothing waits.",
     "maestro_dispatch_tenants": "Tenants with backlog in the dispatcher's last pass.",
+    "maestro_dispatch_held_tenants": "Tenants with backlog of which a limit on running executions is reached.",
     "maestro_stream_entries": "Entries in the streams of queued executions, delivered ones included.",
     "maestro_days_dropped_total": "Days of executions that retention replaced by what is kept of them.",
     "maestro_executions_dropped_total": "Executions that retention dropped.",

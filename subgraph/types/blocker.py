@@ -65,6 +65,13 @@ class Blocker:
         directives=access("Blocker.holders"),
     )
 
+    limit: int | None = record_field(
+        description="How many executions may run at once: with its concurrency key, or of its workflow or tenant."
+    )
+    running: int | None = record_field(
+        description="How many executions of its workflow or tenant run, while that is the cause."
+    )
+
     @classmethod
     def of(cls, blocker: model.Blocker) -> Self:
         """From its record."""

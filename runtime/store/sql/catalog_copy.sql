@@ -5,7 +5,7 @@
 -- Safe: reads only. Equal on both sides when there is nothing to bring.
 select md5(concat_ws(';',
   (select string_agg(concat_ws(':', t.id, t.name, t.spread, t.settings), ',' order by t.id) from tenants t),
-  (select string_agg(concat_ws(':', w.id, w.namespace, w.name, coalesce(w.retention_days, 0)), ',' order by w.id) from workflows w),
+  (select string_agg(concat_ws(':', w.id, w.namespace, w.name, coalesce(w.retention_days, 0), coalesce(w.max_running, 0)), ',' order by w.id) from workflows w),
   (select string_agg(concat_ws(':', h.tenant_id, h.id), ',' order by h.tenant_id, h.id) from legal_holds h where h.scope = 'workflow')));
 
 -- name: impatient
@@ -21,8 +21,8 @@ select pg_advisory_xact_lock(7263003);
 select id, name, spread, settings::text as settings from tenants;
 
 -- name: workflows
--- Safe: reads what a workflow is called and how long its executions are kept, no definition.
-select id, tenant_id, namespace, name, retention_days from workflows;
+-- Safe: reads what a workflow is called, how long its executions are kept and how many may run, no definition.
+select id, tenant_id, namespace, name, retention_days, max_running from workflows;
 
 -- name: holds
 -- Safe: reads a small table. Holds on executions lie beside the executions and are not copied.
@@ -41,10 +41,11 @@ delete from workflows w where not exists (select 1 from unnest($1::uuid[]) x (i)
 
 -- name: put_workflows
 -- Safe: as tenants; a change of retention_days waits for an exchange under way, by its trigger.
-insert into workflows as w (id, tenant_id, namespace, name, retention_days, created_by)
-  select x.i, x.t, x.ns, x.n, x.r, '{"subject": "catalog"}'
-    from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::int[]) x (i, t, ns, n, r)
-  on conflict (id) do update set namespace = excluded.namespace, name = excluded.name, retention_days = excluded.retention_days;
+insert into workflows as w (id, tenant_id, namespace, name, retention_days, max_running, created_by)
+  select x.i, x.t, x.ns, x.n, x.r, x.m, '{"subject": "catalog"}'
+    from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::int[], $6::int[]) x (i, t, ns, n, r, m)
+  on conflict (id) do update set namespace = excluded.namespace, name = excluded.name, retention_days = excluded.retention_days,
+    max_running = excluded.max_running;
 
 -- name: copy_holds
 -- Safe: a hold waits for an exchange under way, by its trigger, and counts in every later one; the catalog's own are left alone.

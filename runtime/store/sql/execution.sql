@@ -123,8 +123,9 @@ select mc_give_up($1, $2, $3, $4, $5);
 -- Safe: reads only. A loose index scan finds the ring of tenants with backlog, and one index probe each gives the first rows
 -- of every one: at most $3 times its weight, and its share of $4; so the cost does not grow with the backlog, and no tenant
 -- hides behind another. Turn by turn of the ring, beginning after tenant $5: whoever waits gets its next picks within one
--- turn, the sum of the weights. A weight is `dispatch_weight` in the tenant's settings, 1 unless told otherwise.
-with recursive ring as (
+-- turn, the sum of the weights. A weight is `dispatch_weight` in the tenant's settings, 1 unless told otherwise. Of a tenant or
+-- workflow with a limit (`max_running`) as many as may run beside those that do; the claim counts exactly.
+with recursive has as (select mc_has_limits() as limits), ring as (
   (select e.tenant_id from workflow_executions e where e.shard = $1 and e.status = 0 order by e.tenant_id limit 1)
   union all
   select (select e.tenant_id from workflow_executions e
@@ -137,14 +138,36 @@ with recursive ring as (
       (select case when jsonb_typeof(t.settings -> 'dispatch_weight') = 'number'
                    then least(100, greatest(1, (t.settings ->> 'dispatch_weight')::numeric))::bigint else 1 end as weight) w
    where ring.tenant_id is not null) x
+), bounded as (
+  select x.tenant_id, x.weight, least(x.most, b.room) as most, b.full_ones, b.bounds > 0 as is_limited from weighed x cross join lateral (
+    select count(*) as bounds, min(case when l.workflow is null then greatest(0, l.most - mc_running($1, l.tenant, null, l.most)) end) as room,
+           array_agg(l.workflow) filter (where l.workflow is not null and mc_running($1, l.tenant, l.workflow, l.most) >= l.most) as full_ones
+      from mc_limits_of($1, array[x.tenant_id], array(select w.id from workflows w where w.tenant_id = x.tenant_id and w.max_running is not null)) l
+     where (select has.limits from has) and (exists (select 1 from tenants o where o.id = x.tenant_id and o.settings ? 'max_running')
+        or exists (select 1 from workflows o where o.tenant_id = x.tenant_id and o.max_running is not null))) b
 )
-select p.id, p.priority, g.tenant_id, p.age, p.place >= g.most as fills_share from weighed g cross join lateral (
+select p.id, p.priority, g.tenant_id, p.age, p.place >= g.most as fills_share, g.is_limited from bounded g cross join lateral (
   select e.id, e.priority, extract(epoch from pg_catalog.now() - e.created_at)::float8 as age,
          row_number() over (order by e.priority desc, e.id) as place from workflow_executions e
    where e.shard = $1 and e.status = 0 and e.takeovers < 2 and e.tenant_id = g.tenant_id
      and e.created_at < pg_catalog.now() - make_interval(secs => $2::float8)
+     and (g.full_ones is null or e.workflow_id <> all (g.full_ones))
    order by e.priority desc, e.id limit g.most
 ) p order by (p.place - 1) / g.weight, g.tenant_id <= $5::uuid, g.tenant_id, p.place limit $4;
+
+-- name: held_back
+-- Safe: reads only, by the ring as above; asked only while somebody has a limit and a backlog.
+with recursive ring as (
+  (select e.tenant_id from workflow_executions e where e.shard = $1 and e.status = 0 order by e.tenant_id limit 1)
+  union all
+  select (select e.tenant_id from workflow_executions e
+           where e.shard = $1 and e.status = 0 and e.tenant_id > ring.tenant_id order by e.tenant_id limit 1)
+    from ring where ring.tenant_id is not null
+)
+select count(*)::int from ring where ring.tenant_id is not null and (exists (select 1 from tenants o where o.id = ring.tenant_id and o.settings ? 'max_running')
+        or exists (select 1 from workflows o where o.tenant_id = ring.tenant_id and o.max_running is not null)) and exists (
+  select 1 from mc_limits_of($1, array[ring.tenant_id], array(select w.id from workflows w where w.tenant_id = ring.tenant_id and w.max_running is not null)) l
+   where mc_running($1, l.tenant, l.workflow, l.most) >= l.most);
 
 -- name: send
 -- Safe: one row by its key, and a message beside it; the owner alone changes the state of what runs.

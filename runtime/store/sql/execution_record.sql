@@ -60,6 +60,8 @@ select e.id, pg_catalog.now() as now, e.takeovers, w.host as worker, w.left_at,
              and q.lane = e.lane and q.status = 3 and not q.in_lane and q.priority > e.priority limit $5) x)
          + (select count(*)::int from (select 1 from workflow_executions q where q.shard = e.shard and q.workflow_id = e.workflow_id
              and q.lane = e.lane and q.status = 3 and not q.in_lane and q.priority = e.priority and q.id < e.id limit $5) x) end as lane_before,
+       case when e.status = 0 then (select array[l.most, l.running, l.of_workflow::int]
+           from mc_limit_reached(e.shard, e.tenant_id, e.workflow_id) l) end as running_limit,
        case when e.status = 0 then
          (select count(*)::int from (select 1 from workflow_executions q where q.shard = e.shard and q.tenant_id = e.tenant_id
              and q.status = 0 and q.priority > e.priority limit $5) x)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from runtime.engine.blocking import Blocking
-from runtime.model.blocker import BlockCause, Blocker, Lane, Standing, foremost
+from runtime.model.blocker import BlockCause, Blocker, Lane, RunningLimit, Standing, foremost
 from runtime.model.event import EventKind as K
 from runtime.model.event import ExecutionEvent
 from runtime.model.execution import (
@@ -205,6 +205,12 @@ FIXTURES: dict[str, Any] = {
         {"execution": {"status": E.WAITING, "wait": WaitKind.CONCURRENCY_LIMIT},
          "standing": Standing(second(60), workers=0, lane=Lane("k", 2, (), None))},
         (C.CONCURRENCY, 0, None, {"holders": (), "position": None}),
+    ),
+    "running limit": (
+        [],
+        {"execution": {"status": E.QUEUED},
+         "standing": Standing(second(60), position=4, limit=RunningLimit(2, 2, is_of_workflow=True))},
+        (C.RUNNING_LIMIT, 0, None, {"limit": 2, "running": 2, "position": 4}),
     ),
     "worker tags": (
         [STARTED, (K.EXECUTION_WAITING, {"wait": "worker_tags", "tags": [["eu", "gpu"]]})],
