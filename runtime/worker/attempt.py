@@ -10,7 +10,7 @@ import hashlib
 import threading
 from asyncio import Task, TimerHandle
 from collections.abc import Callable, Mapping
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import orjson
@@ -210,7 +210,8 @@ def _cache_key(
     if "code_digest" not in said:
         return None
     run, policy = state.run, state.program.plan.policy
-    whose: list[Json] = [run.namespace, run.purpose, *astuple(policy)]
+    why: list[Json] = [policy.purpose, policy.authority, policy.license, policy.region]
+    whose: list[Json] = [run.namespace, run.purpose, *why]
     parts: list[Json] = [_CACHE_FORM, said["code"], said["code_digest"], whose]
     if step.cache_key is None:
         parts.append(input_digest)

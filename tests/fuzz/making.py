@@ -112,7 +112,10 @@ class _Making:
             common["on_error"] = chance.choice(
                 ("continue", {"action": "continue", "output": {"v": self._text()}})
             )
-        return step | {key: one for key, one in common.items() if chance.random() < 0.25}
+        step |= {key: one for key, one in common.items() if chance.random() < 0.25}
+        if step.keys() >= {"cache", "compensate"}:
+            del step[chance.choice(("cache", "compensate"))]  # Both are refused.
+        return step
 
     def _choose(self) -> None:
         """Cases of gateways and gotos name steps that come right after; who has none gets one."""

@@ -80,6 +80,8 @@ def documents(draw: Any) -> dict[str, Any]:
         own = {**optional, **COMMON, **({} if kind == "wait" else work)}
         for key in draw(st.sets(st.sampled_from(sorted(own)), max_size=6)):
             step[key] = draw(own[key])
+        if step.keys() >= {"cache", "compensate"}:
+            del step[draw(st.sampled_from(["cache", "compensate"]))]
         if index:
             step["depends_on"] = [
                 f"s{need}"
