@@ -265,3 +265,59 @@ def test_an_end_that_the_core_did_not_decide_is_that_of_its_event(
     assert replayed.is_equal is is_equal
     if not is_equal:
         assert found(history).kind is DivergenceKind.RESULT
+
+
+def renumbered(history: History) -> History:
+    for number, event in enumerate(history.data["events"], 1):
+        event["sequence"] = number
+    return history
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_an_end_that_is_told_twice_or_not_at_all_is_found(path: Path):
+    twice, never = read_changed(path), read_changed(path)
+    twice.data["events"].append(copy.deepcopy(twice.data["events"][-1]))
+    never.data["events"][-1] |= {"kind": "EXECUTION_TAKEN_OVER", "data": None}
+
+    assert found(renumbered(twice)).kind is DivergenceKind.EVENT
+    assert found(never).kind in {DivergenceKind.RESULT, DivergenceKind.EVENT}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_the_first_event_and_no_other_one_says_that_it_was_accepted(path: Path):
+    other, twice = read_changed(path), read_changed(path)
+    other.data["events"][0] |= {"kind": "EXECUTION_TAKEN_OVER", "data": None}
+    twice.data["events"].insert(1, copy.deepcopy(twice.data["events"][0]))
+
+    assert found(other)[:1] + found(other)[3:4] == (DivergenceKind.EVENT, 1)
+    assert found(renumbered(twice))[:1] + found(twice)[3:4] == (DivergenceKind.EVENT, 2)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_a_completed_row_without_its_digests_is_found(path: Path):
+    history = History.read(path)
+    for place, row in enumerate(history.data["rows"]):
+        if row["status"] != 6:
+            continue
+        fewer = changed(history)
+        del fewer.data["rows"][place]["result"]["out"]
+        assert found(fewer).kind is DivergenceKind.OUTPUT
+        steps = history.data["definition"]["steps"]
+        # Behind the steps stand those that undo some of them: each is a call.
+        is_called = row["step"] >= len(steps) or "uses" in steps[row["step"]] or row["item"] >= 0
+        if is_called:
+            fewer = changed(history)
+            del fewer.data["rows"][place]["result"]["in"]
+            assert found(fewer).kind is DivergenceKind.INPUT
+
+
+def test_another_reason_why_a_step_was_skipped_is_found():
+    history = read("ways-1")
+    row = next(row for row in history.data["rows"] if row["status"] == 8)
+    row["result"]["reason"] = "because"
+
+    assert found(history).kind is DivergenceKind.ROW
+
+
+def read_changed(path: Path) -> History:
+    return changed(History.read(path))
