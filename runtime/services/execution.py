@@ -51,6 +51,7 @@ from runtime.queue.stream import RedisQueue
 from runtime.queue.wakeup import Wakeup
 from runtime.services.access import DEBUG_EXECUTIONS, READ_EXECUTIONS, WRITE_EXECUTIONS, require
 from runtime.services.aside import aside
+from runtime.services.backlog import Backlogs
 from runtime.services.changes import Changes
 from runtime.services.comparison import compare
 from runtime.services.execution_range import Places, refuse_live_search, refuse_unbounded
@@ -141,6 +142,7 @@ class ExecutionService:
             entropy=entropy,
             blobs=blobs,
             judges=judges,
+            backlogs=Backlogs(tenants, self._records, clock=clock, metrics=metrics),
             max_input_bytes=max_input_bytes,
         )
 

@@ -34,6 +34,7 @@ from runtime.model.ids import slot_for
 from runtime.model.plan import Plan
 from runtime.model.values import Digest, Json, SemVer
 from runtime.model.workflow import VersionState, WorkflowStatus
+from runtime.services.backlog import Backlogs
 from runtime.services.judges import Judges
 from runtime.services.naming import check_labels, check_region
 from runtime.store.blob import Blobs
@@ -118,8 +119,10 @@ class Intake:
         entropy: Entropy,
         blobs: Blobs,
         judges: Judges,
+        backlogs: Backlogs,
         max_input_bytes: int,
     ) -> None:
+        self._backlogs = backlogs
         self._workflows = workflows
         self._plans = plans
         self._tenants = tenants
@@ -167,7 +170,8 @@ class Intake:
         digest: bytes | None,
         trace: dict[str, str],
     ) -> Intent:
-        """The row of a request; raises what is wrong with it, field by field."""
+        """The row of a request; raises what is wrong with it, field by field, or that too much is queued already."""
+        await self._backlogs.take(who.tenant_id)
         durable_input(request.input, most=self._max_input_bytes)
         _check(request, self._clock.now())
         target = await self._target(who, request)

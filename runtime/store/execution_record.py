@@ -121,6 +121,14 @@ class ExecutionRecords:
             mapped += [row["id"] for row in rows if row["has_map"]]
         return found, mapped
 
+    async def queued(self, tenant: UUID, most: int, *, spread: bool) -> int:
+        """How many executions of a tenant are queued, counted up to a number in each database."""
+        found = 0
+        for database in self._shards.of_tenant(tenant, spread=spread):
+            async with database.tenant(tenant) as connection:
+                found += await connection.fetchval(_SQL["queued"], tenant, most)
+        return found
+
     async def events(
         self,
         tenant: UUID,

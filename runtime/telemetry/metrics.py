@@ -37,6 +37,7 @@ class Metrics:
         self.graphql_fallbacks = self._counter("maestro_graphql_fallbacks_total", "reason")
         self.graphql_seconds = self._histogram("maestro_graphql_operation_seconds", _FAST, "type")
         self.rate_refusals = self._counter("maestro_rate_refusals_total", "budget")
+        self.backlog_refusals = self._counter("maestro_backlog_refusals_total")
         self.rate_unchecked = self._counter("maestro_rate_unchecked_total")
         self.enqueued = self._counter("maestro_enqueued_total")
         self.enqueue_batch = self._histogram("maestro_enqueue_batch_size", _SIZES)

@@ -40,6 +40,7 @@ METRICS: Final[dict[str, str]] = {
     "maestro_graphql_fallbacks_total": "GraphQL operations that the library answered instead of a plan, by reason.",
     "maestro_graphql_operation_seconds": "Duration of GraphQL operations by type.",
     "maestro_rate_refusals_total": "Requests refused because a tenant's budget (requests, cost) was used up.",
+    "maestro_backlog_refusals_total": "Enqueues refused because their tenant had as many queued as it may.",
     "maestro_rate_unchecked_total": "Requests let through unchecked because Redis did not answer.",
     "maestro_workflow_changes_total": "Changes of workflows, by kind (created, published, deprecated, ...).",
     "maestro_enqueued_total": "Executions accepted.",

@@ -12,6 +12,7 @@ from typing import Final, Self, TypeVar
 import strawberry
 
 from runtime.model import errors as model
+from runtime.model.values import Duration
 from subgraph.types.status import Severity
 
 T = TypeVar("T")
@@ -70,6 +71,9 @@ class OperationError(UserError):
     hint: str | None = strawberry.field(
         description="What to write instead, where something near it is known.", default=None
     )
+    retry_after: Duration | None = strawberry.field(
+        description="When to try again, where waiting helps (`RATE_LIMITED`).", default=None
+    )
 
 
 @strawberry.type(description="A finding in a definition, with its place in the source document.")
@@ -120,7 +124,11 @@ def refused(
         place = [*path, *error.path] if error.path else list(path)
         return [
             OperationError(
-                code=ErrorCode(error.code), message=error.message, path=place, reason=error.reason
+                code=ErrorCode(error.code),
+                message=error.message,
+                path=place,
+                reason=error.reason,
+                retry_after=_retry_after(error),
             )
         ]
     grave = [
@@ -138,6 +146,12 @@ def refused(
         )
         for problem in grave
     ]
+
+
+def _retry_after(error: model.MaestroError) -> Duration | None:
+    if not isinstance(error, model.Exhausted) or error.retry_after is None:
+        return None
+    return Duration(round(error.retry_after * 1000))
 
 
 async def attempt(work: Awaitable[T]) -> tuple[T | None, model.MaestroError | None]:

@@ -10,6 +10,10 @@ select id, tenant_id, workflow_id, version_id, status, wait, generation, namespa
 -- Safe: one probe of the primary key.
 select status from workflow_executions where tenant_id = $1 and id = $2;
 
+-- name: queued
+-- Safe: the front of a range of a partial index, no further than $2.
+select count(*)::int from (select 1 from workflow_executions where tenant_id = $1 and status = 0 limit $2) x;
+
 -- name: last_sequence
 -- Safe: the end of a range of the primary key.
 select coalesce(max(seq), 0) from execution_events where tenant_id = $1 and execution_id = $2;
