@@ -387,7 +387,7 @@ class Query:
         info: Info,
         filter: Annotated[ExecutionFilter, strawberry.argument(description="Which executions.")],
         action: Annotated[BulkActionInput, strawberry.argument(description="What is done.")],
-    ) -> BulkOperationPreview:
+    ) -> BulkOperationPreview | None:
         """What an action would do to the executions of a filter."""
         return BulkOperationPreview.of(
             await bulk_of.preview(
