@@ -10,6 +10,7 @@ from typing import ClassVar, Final
 
 from runtime.model.blob import INLINE_BYTES, BlobKey
 from runtime.model.errors import DataDamaged, Unavailable
+from tests.simulator.cache import has_cache
 from tests.simulator.server import Server
 
 _MOST_REFUSALS: Final = 2
@@ -75,4 +76,7 @@ class SimBlobs:
 
 def inline_bytes_of(seed: int) -> int:
     """From which size on values leave their row in this seed: never, some of them, or all."""
+    if has_cache(seed):
+        # What leaves its row is not kept to be given again.
+        return Random(f"blobs {seed}").choice((INLINE_BYTES, INLINE_BYTES, 3))
     return Random(f"blobs {seed}").choice((INLINE_BYTES, 3, 3, 0))

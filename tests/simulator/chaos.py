@@ -8,7 +8,9 @@ from typing import Final
 from uuid import UUID
 
 from runtime.model.checkpoint import InboxKind
+from tests.simulator.cache import has_cache
 from tests.simulator.children import BELOW, has_children
+from tests.simulator.lanes import has_lanes
 from tests.simulator.program import Program, draw_program
 from tests.simulator.server import CALM, Weather
 from tests.simulator.undoing import undoes_in
@@ -70,7 +72,8 @@ def draw_fate(seed: int) -> Fate:
     return Fate(
         weather=_draw_weather(random) if stormy else CALM,
         programs=programs + _below(seed),
-        orders=tuple(_draw_order(random, programs) for _ in range(random.randint(1, 4))),
+        orders=tuple(_draw_order(random, programs) for _ in range(random.randint(1, 4)))
+        + _more_orders(seed, programs),
         blows=tuple(
             sorted(
                 [
@@ -93,6 +96,14 @@ def _retries(seed: int, heal_at: float) -> list[Blow]:
     random = Random(f"retries {seed}")
     count = random.randint(0, 3) if undoes_in(seed) else 0
     return [_draw_blow(random, heal_at, (RETRY,)) for _ in range(count)]
+
+
+def _more_orders(seed: int, programs: tuple[Program, ...]) -> tuple[Order, ...]:
+    """Where executions are in each other's way, or give each other something, there are more of them."""
+    if not (has_lanes(seed) or has_cache(seed)):
+        return ()
+    random = Random(f"orders {seed}")
+    return tuple(_draw_order(random, programs) for _ in range(random.randint(1, 4)))
 
 
 def _below(seed: int) -> tuple[Program, ...]:

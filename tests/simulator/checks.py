@@ -20,13 +20,16 @@ from runtime.model.execution import TRANSITIONS, StepStatus, WaitKind
 from runtime.model.execution import ExecutionStatus as Status
 from runtime.worker.run import Run
 from tests.simulator.blobs import SimBlobs
+from tests.simulator.cache import CacheJudge, given_again
 from tests.simulator.children import ChildEnd, FamilyJudge, started
 from tests.simulator.foreseen import Foreseen
+from tests.simulator.lanes import LaneJudge, is_entry, is_waiting
 from tests.simulator.maps import MapJudge, key_of, records_of, shown
-from tests.simulator.model import Commit, Execution, Model
+from tests.simulator.model import Model
 from tests.simulator.past import differences, view
 from tests.simulator.program import Program
 from tests.simulator.replayed import record_of, replay
+from tests.simulator.tables import Commit, Execution
 from tests.simulator.undoing import UndoJudge, counting, renewed_since
 from tests.simulator.waits import WaitJudge
 from tests.simulator.world import World
@@ -71,6 +74,9 @@ class Judge:
         # Owners that each execution has lost to a kill or a pause, as the seats tell it.
         self.lost: Counter[UUID] = Counter()
         self.foreseen = Foreseen(self.say)
+        counts = {version: len(program.steps) for version, program in programs.items()}
+        self._lanes = LaneJudge(model.executions, counts, self.say)
+        self._cache = CacheJudge(model.executions, model.cache, self.say)
         model.on_commit = self.committed
 
     def say(self, words: str) -> None:
@@ -93,6 +99,7 @@ class Judge:
             self._nobody_waits(commit)
         for one in commit.touched:
             self._look(self.model.executions[one], commit)
+        self._lanes.look(self.model.now, self.heal_at)
         if commit.name == "flush" and commit.me is not None:
             for one in commit.touched:
                 e, family = self.model.executions[one], FamilyJudge(self.model.executions, self.say)
@@ -119,12 +126,14 @@ class Judge:
         self._seen[e.id] = (e.status, e.epoch, e.generation, max(e.events))
         if e.status in FINAL and e.id not in self.ends:
             self.ends[e.id] = ChildEnd(e.status == Status.COMPLETED, e.output)
-        is_awake = e.epoch > 0 and e.wait != WaitKind.PAUSED
+        is_in_queue = is_waiting(e) and not e.compensating
+        is_awake = e.epoch > 0 and e.wait != WaitKind.PAUSED and not is_in_queue
         if e.status == Status.WAITING and is_awake and e.messages:
             self.say(f"I16: {e.id} is parked with {len(e.messages)} unread messages")
         if commit.name == "flush":
             self.waits_of(e).look()
             MapJudge(e, self.programs[e.version].steps, self.say).look()
+            self._cache.look(e)
 
     def waits_of(self, e: Execution) -> WaitJudge:
         """The judge of its waits, signals and pauses."""
@@ -182,7 +191,9 @@ class Judge:
 
     def _final(self, e: Execution, commit: Commit) -> None:
         before = self._seen.get(e.id)
-        if before is not None and e.status not in {before[0], *TRANSITIONS[Status(before[0])]}:
+        # A retry queues it, and it waits for its place in the same statement.
+        now = Status.QUEUED if commit.name == "retry" and is_entry(e) else e.status
+        if before is not None and now not in {before[0], *TRANSITIONS[Status(before[0])]}:
             self.say(f"I5: {e.id} went from {before[0]} to {e.status} by {commit.name}")
         if before is not None and before[0] in FINAL and commit.name != "retry":
             self.say(f"I5: {e.id} was {before[0]} and is {e.status} by {commit.name}")
@@ -229,6 +240,7 @@ class Judge:
 
     def _effects(self, e: Execution, commit: Commit) -> None:
         good: Counter[tuple[int, int, int]] = Counter()
+        given = {row[:3] for row, (*_, said) in e.steps.items() if "cached_from" in said}
         for (step, item, generation, attempt), (status, ended, result) in e.steps.items():
             key = (e.id, step, item, generation, attempt)
             if ended == inf:
@@ -245,6 +257,7 @@ class Judge:
                 count
                 and self.programs[e.version].every[step].calls
                 and (item >= 0 or self.programs[e.version].every[step].many is None)
+                and (step, item, generation) not in given
                 and not self.world.calls[key_of(e.id, step, item, generation)]
             ):
                 self.say(f"step {step} of {e.id} completed and was never called")
@@ -319,7 +332,8 @@ class Judge:
             for step, one in started(e).items()
         }
         seen = _seen(e, program)
-        expected = program.expect(generation, kept, ended, seen, self._done(e), children)
+        again = given_again(e)
+        expected = program.expect(generation, kept, ended, seen, self._done(e), children, again)
         status = Status(e.status)
         if status is Status.CANCELLED and e.id in self.cancelled:
             return

@@ -11,7 +11,7 @@ from runtime.engine.state import RunInfo
 from runtime.model.checkpoint import ExecutionHistory, Mark, StepRecord
 from runtime.model.event import EventKind as Kind
 from runtime.model.generation_preview import PreviewAction
-from tests.simulator.model import Execution
+from tests.simulator.tables import Execution
 from tests.simulator.undoing import generations
 
 

@@ -6,7 +6,8 @@ from typing import Any
 from uuid import UUID
 
 from tests.simulator.chunk import Chunk
-from tests.simulator.model import OWNED, QUEUED, RUNNING, Model, Refused, Row, rows_of
+from tests.simulator.model import Model
+from tests.simulator.tables import OWNED, QUEUED, RUNNING, Refused, Row, rows_of
 
 
 class LendingModel(Model):

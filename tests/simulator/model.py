@@ -8,122 +8,44 @@ scenarios of tests/simulator/scenarios.py run on this and on real PostgreSQL and
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from math import inf
 from typing import Any
 from uuid import UUID
 
-import asyncpg
 import orjson
 
 from runtime.model.blob import BlobRef, stored
 from runtime.model.checkpoint import InboxKind
 from runtime.model.event import EventKind
+from tests.simulator import lanes
+from tests.simulator.cache import CacheTable
 from tests.simulator.chunk import Chunk
 from tests.simulator.loop import START
 from tests.simulator.maps import records_of, results_of
+from tests.simulator.tables import (
+    DEAD,
+    FENCED_OFF,
+    OPEN,
+    OWNED,
+    QUEUED,
+    RUNNING,
+    WAITING,
+    Commit,
+    Execution,
+    Refused,
+    Row,
+    Seat,
+    read_array,
+    rows_of,
+)
 from tests.simulator.tags import lure, waiting
 
-QUEUED, RUNNING, WAITING, DEAD, FENCED_OFF = 0, 1, 3, 6, "MC002"
-OWNED = (
-    "id tenant_id workflow_id version_id generation namespace region priority epoch takeovers inbox "
-    "cancel_requested created_at age_seconds deadline_in_seconds meta input"
-)
-_OPEN = (QUEUED, RUNNING, WAITING)
 _COMPLETED = 2
 _RETRIED, _TIMER, _PAUSED = 11, 0, 5
 _TAKEN_OVER, _DEAD_LETTERED, _SUSPECT, _POISON = 13, 14, 2, 3
-
-
-class Refused(asyncpg.PostgresError):  # type: ignore[misc] # asyncpg ships no types
-    """An error of the server with its five letters."""
-
-    def __init__(self, state: str, message: str) -> None:
-        super().__init__(message)
-        self.sqlstate = state
-
-
-class Row(tuple[Any, ...]):  # noqa: SLOT001 - the names of its fields are set on it
-    """A record: fields by place and by name."""
-
-    names: tuple[str, ...] = ()
-
-    def __getitem__(self, key: Any) -> Any:
-        return super().__getitem__(self.names.index(key) if isinstance(key, str) else key)
-
-
-def rows_of(names: str, found: Sequence[Sequence[Any]]) -> list[Row]:
-    fields = tuple(names.split())
-    out = []
-    for values in found:
-        row = Row(values)
-        row.names = fields
-        out.append(row)
-    return out
-
-
-@dataclass(slots=True)
-class Seat:
-    """A row of `workers`."""
-
-    epoch: int
-    lease_until: float
-    host: str
-    dead: bool = False
-    left: bool = False
-    holders: int = 0
-    late_at: float | None = None
-    tags: tuple[str, ...] = ()
-
-    def is_late(self, now: float) -> bool:
-        return self.late_at is not None and self.late_at < now
-
-
-@dataclass(slots=True)
-class Execution:
-    """A row of `workflow_executions`, and its rows elsewhere."""
-
-    id: UUID
-    tenant: UUID
-    workflow: UUID
-    version: UUID
-    created_at: float
-    priority: int = 0
-    status: int = QUEUED
-    wait: int | None = None
-    wake_at: float | None = None
-    deadline: float | None = None
-    generation: int = 0
-    inbox: int = 0
-    cancel_requested: bool = False
-    owner: int | None = None
-    epoch: int = 0
-    takeovers: int = 0
-    meta: Any = None
-    input: Any = None
-    output: Any = None
-    error: Any = None
-    steps: dict[tuple[int, int, int, int], tuple[int, float, Any]] = field(default_factory=dict)
-    events: dict[int, tuple[int, Any]] = field(default_factory=dict)
-    written: dict[int, float] = field(default_factory=dict)
-    messages: dict[int, tuple[int, Any]] = field(default_factory=dict)
-    # The numbers of all signals that were acknowledged.
-    signals: list[int] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Commit:
-    """What one call has changed: told to those who check."""
-
-    name: str
-    me: int | None
-    touched: tuple[UUID, ...]
-
-
-def read_array(argument: Any) -> Any:
-    """An argument of a flush as the server reads it: numbers come as the literal of an array."""
-    return orjson.loads(f"[{argument[1:-1]}]") if isinstance(argument, str) else argument
+_NEWER = "a newer execution has the same concurrency key"
 
 
 class Model:
@@ -137,9 +59,15 @@ class Model:
         self.keys: dict[tuple[UUID, str], tuple[bytes, UUID]] = {}
         self.blob_refs: set[tuple[UUID, str]] = set()
         self.chunks: dict[tuple[UUID, int, int], Chunk] = {}
+        self.cache = CacheTable()
         self.on_commit: Callable[[Commit], None] = lambda _commit: None
         # Whether some live connection has appeared as this worker, and whether the server runs long enough to judge by it.
         self.is_present: Callable[[int], bool] = lambda _me: False
+
+    @property
+    def now(self) -> float:
+        """By the clock of the database."""
+        return self._clock()
 
     def call(self, name: str, *arguments: Any) -> list[Row]:
         """Do what the statement does."""
@@ -176,7 +104,9 @@ class Model:
         values = (
             1,
             sum(seat.dead or seat.lease_until < now or seat.is_late(now) for seat in others),
-            int(any(self._is_due(e) for e in found)) + lure(found, self.seats[me].tags),
+            int(any(self._is_due(e) for e in found))
+            + lure(found, self.seats[me].tags)
+            + int(any(map(lanes.is_waiting, found)) and "lane_unheard" not in self._mutants),
             int(any(e.status == QUEUED for e in found)),
             sorted(e.id for e in found if e.messages and e.owner == me),
             int(any(c.helper is None for c in self.chunks.values())),
@@ -242,12 +172,24 @@ class Model:
 
     def due(self, shard: int, me: int, epoch: int, limit: int) -> list[Row]:
         self._fence(me, epoch)
-        found = sorted(
-            (e for e in self.executions.values() if self._is_due(e)),
-            key=lambda e: (e.wake_at, e.id),
-        )
-        found += waiting(self.executions.values(), found, self.seats[me].tags)
-        return self._own("due", me, found[:limit])
+        every, now = self.executions.values(), self._clock()
+        timed = (e for e in every if self._is_due(e) and (e.in_lane is not False or e.compensating))
+        found = sorted(timed, key=lambda e: (e.wake_at, e.id))
+        found = (found + waiting(every, found, self.seats[me].tags))[:limit]
+        late = lanes.late(every, now)[: limit - len(found)]
+        found += late
+        found += lanes.ready(every, now, limit - len(found), self._mutants)
+        for e in found:
+            if e.lane is not None:
+                e.in_lane = e.in_lane or not (e.compensating or e in late)
+        return self._own("due", me, found)
+
+    def trim_lanes(self, shard: int) -> list[Row]:
+        told = lanes.oldest(self.executions.values(), self._clock())
+        for e in told:
+            said = {"actor": {"subject": "concurrency", "kind": "system"}, "reason": _NEWER}
+            self._tell(e.tenant, e.id, InboxKind.CANCEL, said)
+        return rows_of("told", [([e.id for e in told],)])
 
     def takeover(self, shard: int, me: int, epoch: int, limit: int) -> list[Row]:
         self._fence(me, epoch)
@@ -403,7 +345,7 @@ class Model:
     def _family_ended(self, e: Execution) -> None:
         """The trigger: the end of an execution is told to its parent, and one that ends badly cancels its children."""
         meta = e.meta or {}
-        if e.status in _OPEN:
+        if e.status in OPEN:
             return
         if "parent" in meta and "parent_untold" not in self._mutants:
             parent = UUID(meta["parent"])
@@ -423,7 +365,7 @@ class Model:
         started = {
             UUID(d["child"]) for kind, d in e.events.values() if kind == EventKind.CHILD_STARTED
         }
-        return sorted(one for one in started if self.executions[one].status in _OPEN)
+        return sorted(one for one in started if self.executions[one].status in OPEN)
 
     def _tell(self, tenant: UUID, one: UUID, kind: int, data: Any) -> None:
         cancel, resumes = kind == InboxKind.CANCEL, kind == InboxKind.RESUME
@@ -513,6 +455,7 @@ class Model:
         )
         waits = any(e.status == QUEUED and e.takeovers < _SUSPECT for e in self.executions.values())
         may_be_born = is_live and (not waits or "born_overtakes" in self._mutants)
+        known_before = {*self.executions}, {*self.keys}
         for number, (wanted, *row) in enumerate(zip(born, *columns, strict=True), 1):
             one, tenant, workflow, version, _, _, priority, timeout, wake_at, *rest = row
             is_born = wanted and may_be_born and wake_at is None
@@ -530,6 +473,12 @@ class Model:
                     e.status, e.owner, e.epoch = RUNNING, me, 1
                 elif wake_at is not None:
                     e.status, e.wait, e.wake_at = WAITING, _TIMER, wake_at.timestamp()
+                if "concurrency" in (e.meta or {}):
+                    e.lane = e.meta["concurrency"]["key"]
+                    if lanes.is_refused(e, self.executions.values(), self._clock()):
+                        self._undo(*known_before)
+                        raise Refused("MC006", "the lane is full")
+                    lanes.enter(e)
             at, is_fresh = _instant(self._clock()), known[1] == one
             answers.append(
                 (number, known[1], is_fresh, known[0] == digest, at, is_born and is_fresh)
@@ -538,6 +487,13 @@ class Model:
         fresh = [answer[1] for answer in answers if answer[2]]
         self._commit("enqueue", me if any_born else None, fresh)
         return rows_of("ordinal id fresh same at born", answers)
+
+    def _undo(self, executions: set[UUID], keys: set[tuple[UUID, str]]) -> None:
+        """What else a refused statement has brought."""
+        for one in self.executions.keys() - executions:
+            del self.executions[one]
+        for key in self.keys.keys() - keys:
+            del self.keys[key]
 
     def send(
         self,
@@ -553,11 +509,11 @@ class Model:
         names = "known status n"
         if e is None or e.tenant != tenant:
             return rows_of(names, [(False, None, 0)])
-        if e.status not in _OPEN:
+        if e.status not in OPEN:
             return rows_of(names, [(True, e.status, 0)])
         e.inbox += 1
         e.cancel_requested = e.cancel_requested or cancel
-        is_begun = e.epoch > 0
+        is_begun = e.epoch > 0 and (e.in_lane is not False or e.compensating)
         if e.status == WAITING and (cancel or (is_begun and (e.wait != _PAUSED or resumes))):
             e.status, e.wait, e.wake_at = QUEUED, None, None
         e.messages[e.inbox] = (int(kind), _json(data))
@@ -582,8 +538,29 @@ class Model:
         allowed = (e.meta or {}).get("timeout_ms")
         e.deadline = None if allowed is None else self._clock() + float(allowed) / 1000
         e.events[max(e.events) + 1] = (_RETRIED, _json(event))
+        if e.lane is not None:
+            lanes.enter(e)
         self._commit("retry", None, [one])
         return rows_of(names, [(True, QUEUED, e.generation)])
+
+    # --- the step cache --------------------------------------------------------------------------
+
+    def cache_find(self, tenant: UUID, key: bytes) -> list[Row]:
+        return self.cache.find(tenant, key, self._clock(), self._mutants)
+
+    def cache_keep(self, *columns: Any) -> str:
+        self.cache.keep(columns, self._clock())
+        return "INSERT"
+
+    def cache_sweep(self, most: int) -> str:
+        return f"DELETE {self.cache.sweep(self._clock())}"
+
+    def cache_shrink(self, most: int, chunk: int) -> str:
+        return "DELETE 0"
+
+    def cache_orphans(self, tenant: UUID, key: bytes, chunk: int) -> list[Row]:
+        """No execution is ever deleted here."""
+        return rows_of("seen gone tenant_id key", [(0, 0, None, None)])
 
     # --- for tests -------------------------------------------------------------------------------
 

@@ -31,6 +31,7 @@ from runtime.store.births import Newborn
 from runtime.store.flush import Flusher
 from runtime.worker import admission, attempt, doubt, executor, waiting
 from runtime.worker.attempt import begin as _begin
+from runtime.worker.caching import Caching
 from runtime.worker.incarnation import Incarnation
 from runtime.worker.maps import Joins
 from runtime.worker.run import Action, Run
@@ -45,11 +46,15 @@ IN_SQL: Final = {
     "unread_untold": "a message that came too late for an end is deleted without a word",
     "parent_untold": "a child ends, and its parent does not hear of it",
     "takeover_at_once": "marking the dead and taking over share one snapshot",
+    "lane_left": "whoever is parked gives away its place in its lane",
+    "lane_unheard": "no heartbeat tells that something waits in a lane",
+    "cache_of_all": "an output is given again to another tenant",
+    "cache_for_ever": "an output is given again when its time is over",
 }
 
 _take_in, _call, _record_event = Run.take_in, Flusher._call, Run.record_event
 _told_of = Incarnation._told_of
-_park, _begun_waits = Run.park, read_marks.begun_waits
+_park, _begun_waits, _note = Run.park, read_marks.begun_waits, Caching.note
 _taken = gateway._taken
 _feed, _end_item, _restore_item = items._feed, ending.end_item, replay_items._restore_item
 _page = Joins._page
@@ -213,6 +218,16 @@ def _undoes_again(state: Any, row: StepRecord, due: Any) -> None:
         _restore(state, row, due)
 
 
+def _kept_at_once(caching: Caching, run: Run, *arguments: Any) -> None:
+    _note(caching, run, *arguments)
+    if run.to_keep:
+        caching.keep(tuple(run.to_keep))
+
+
+def _codeless(_prepared: Any, _state: Any, input_digest: str, *_more: Any) -> bytes:
+    return input_digest.encode()
+
+
 def _nothing_renewed(_marks: Any) -> Any:
     return Renewed({}, set())
 
@@ -367,6 +382,18 @@ IN_CODE: Final[dict[str, tuple[str, Any, str, Any]]] = {
         replay,
         "renewed_by",
         _nothing_renewed,
+    ),
+    "cache_of_any_code": (
+        "an output is given again to a call of other code",
+        attempt,
+        "_cache_key",
+        _codeless,
+    ),
+    "cache_too_early": (
+        "an output is given again before it is recorded",
+        Caching,
+        "note",
+        _kept_at_once,
     ),
     "deaf_replay": (
         "a takeover does not read that a cancel was taken in, or that the deadline was reached",

@@ -27,7 +27,7 @@ from runtime.store.execution_record import AttemptRow
 from runtime.store.execution_row import error_of
 from tests.simulator.blockers import unexplained
 from tests.simulator.loop import START
-from tests.simulator.model import Execution
+from tests.simulator.tables import Execution
 
 
 def differences(e: Execution, program: Program, seen: int = 0) -> list[str]:

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 from uuid import UUID
 
-from runtime.model.plan import Backoff, ConnectorRef, InDoubt, Jitter, Plan, RetryPolicy
+from runtime.model.plan import (
+    Backoff,
+    ConcurrencyPlan,
+    ConnectorRef,
+    InDoubt,
+    Jitter,
+    Plan,
+    RetryPolicy,
+)
 from runtime.model.values import Duration
+from tests.simulator.cache import cache_plan, with_cache
 from tests.simulator.children import BELOW, ChildEnd, child_plan, with_children
+from tests.simulator.lanes import concurrency_of
 from tests.simulator.maps import Many, kind_of, number_of, with_maps
 from tests.simulator.routes import (
     HANDLED,
@@ -66,6 +76,8 @@ class Step:
     tags: tuple[str, ...] = ()
     # What undoes it, which needs it.
     undo: Step | None = None
+    # For how long what it gives may be given again.
+    cache_ms: int | None = None
 
     @property
     def calls(self) -> bool:
@@ -112,6 +124,7 @@ class Program:
     version: UUID
     steps: tuple[Step, ...]
     max_parallel: int | None
+    concurrency: ConcurrencyPlan | None = None
 
     @property
     def every(self) -> tuple[Step, ...]:
@@ -121,7 +134,7 @@ class Program:
     @property
     def plan(self) -> Plan:
         name = "s{}".format
-        return plan_of(
+        plan = plan_of(
             {name(i): [name(n) for n in step.needs] for i, step in enumerate(self.steps)},
             when={
                 name(i): f"steps.s{step.condition[1]}.status == '{step.condition[0]}'"
@@ -146,6 +159,7 @@ class Program:
                 if step.undo is not None
             },
         )
+        return replace(plan, concurrency=self.concurrency)
 
     def _calls(self, index: int, step: Step) -> dict[str, Any]:
         if step.wait is not None:
@@ -167,6 +181,7 @@ class Program:
             "timeout": Duration(STEP_TIMEOUT_MS) if step.hangs else None,
             "in_doubt": step.in_doubt,
             "runs_on": step.tags,
+            "cache": cache_plan(step.cache_ms),
         }
 
     def numbers(self, step: Step) -> list[int]:
@@ -181,13 +196,14 @@ class Program:
         seen: Mapping[int, list[int]],
         done: Mapping[int, Collection[int]],
         children: Mapping[int, ChildEnd],
+        again: Collection[tuple[int, int]] = (),
     ) -> Expected:
         """`kept` are the ends of steps that an earlier generation has brought to a good end.
 
         `waited` is what came of the waits: which signals people send is not written in the program. Nor
         is who came first at a join: `seen` are the needs that a step saw, where it did not see all. `done` are the
         items of maps that earlier generations have completed. `children` is how the newest child of each step ended, which
-        is judged by itself.
+        is judged by itself. `again` are the steps and items that were given what an earlier call gave.
         """
         ends: dict[int, str] = {}
         values: dict[int, Any] = {}
@@ -205,9 +221,11 @@ class Program:
                 # What has ended in an earlier generation has collected what failed then.
                 if item not in done.get(index, ())
                 and (index in kept or not step.succeeds(generation, item))
+                and (index, item) not in again
             ]
             ends_well = not failed or (many is not None and many.is_collecting)
-            ends_well = ends_well if many is not None else step.succeeds(generation)
+            if many is None:
+                ends_well = (index, -1) in again or step.succeeds(generation)
             if step.child is not None:
                 ends_well = index in children and children[index].is_completed
             end = kept.get(index) or self._end(index, ends, taken, shown, ends_well=ends_well)
@@ -292,8 +310,9 @@ def draw_program(random: Random, version: UUID, seed: int = 0) -> Program:
     one = seed + 3 if version in BELOW else seed
     drawn = with_children(with_maps(with_ways(tuple(steps), one), one), seed, version)
     drawn = with_tags(drawn, seed)
-    drawn = with_undoing(drawn, seed, _draw_undo)
-    return Program(version, drawn, random.choice((None, None, 1, 2)))
+    drawn = with_cache(with_undoing(drawn, seed, _draw_undo), seed, version)
+    most = random.choice((None, None, 1, 2))
+    return Program(version, drawn, most, concurrency_of(seed, version))
 
 
 def _draw_step(random: Random, needs: tuple[int, ...]) -> Step:

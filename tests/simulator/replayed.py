@@ -19,7 +19,8 @@ from runtime.model.execution import ExecutionStatus
 from runtime.model.execution_replay import ExecutionRecord, ExecutionReplay, RecordedEnd
 from tests.simulator.blobs import SimBlobs
 from tests.simulator.loop import START
-from tests.simulator.model import Execution, Model
+from tests.simulator.model import Model
+from tests.simulator.tables import Execution
 from tests.support.histories import drive
 
 # What was replayed, in all seeds of this process.

@@ -20,9 +20,10 @@ import structlog
 
 from runtime.abi.connector import NotMade
 from runtime.definition import apply_params
+from runtime.definition.lane import lane_of
 from runtime.entropy import SeededEntropy
 from runtime.model.checkpoint import InboxKind
-from runtime.model.errors import MaestroError, Unavailable
+from runtime.model.errors import Conflict, MaestroError, Unavailable
 from runtime.model.execution import ExecutionStatus, StepStatus, WaitKind
 from runtime.model.plan import Plan
 from runtime.model.shard_map import ShardMap
@@ -35,31 +36,32 @@ from runtime.store.blob import Blobs
 from runtime.store.enqueue import EnqueueOutcome, Enqueuer, EnqueueRow
 from runtime.store.execution import ExecutionStore
 from runtime.store.log import LogWriter
-from runtime.store.plan import PublishedVersion
 from runtime.store.shards import Shards
-from runtime.store.statements import statements
 from runtime.telemetry.metrics import Metrics
 from runtime.telemetry.tracing import Tracing
 from runtime.worker import signals
 from runtime.worker.loop import Worker
 from tests.simulator import chaos
 from tests.simulator.blobs import SimBlobs, inline_bytes_of
+from tests.simulator.cache import has_cache
 from tests.simulator.chaos import Blow, Order, draw_fate
 from tests.simulator.checks import FINAL, Judge
-from tests.simulator.children import published
 from tests.simulator.hints import Redis, SimQueue, SimWakeup
+from tests.simulator.lanes import has_lanes
 from tests.simulator.lent import LendingModel
 from tests.simulator.loop import PROCESS, Process, SimClock, SimLoop, Stuck
 from tests.simulator.maps import key_of
-from tests.simulator.model import Commit
 from tests.simulator.mutants import mutated
+from tests.simulator.plans import SimPlans
 from tests.simulator.server import CALM, Server, SimDatabase
+from tests.simulator.tables import Commit
 from tests.simulator.tags import ALL, has_tags, tags_of
 from tests.simulator.undoing import STOPS, undoes_in
 from tests.simulator.waits import NAMES, people_could
 from tests.simulator.world import REGISTRY, Current, World
 
 TENANT: Final = UUID("01930000-0000-7000-8000-00000000aaaa")
+OTHER: Final = UUID("01930000-0000-7000-8000-00000000bbbb")
 HORIZON: Final = 200.0
 _MAP: Final = ShardMap.single("postgresql://simulated")
 _METRICS: Final = Metrics()
@@ -85,25 +87,6 @@ class Verdict:
 async def _judged(_tenant: UUID, plan: Plan, given: Json) -> Json:
     """Params without a schema need no judge."""
     return apply_params(plan, given)
-
-
-class SimPlans:
-    """Stands where PlanStore stands: the first look at a version asks the server."""
-
-    def __init__(self, database: SimDatabase, plans: dict[UUID, Plan]) -> None:
-        self._database = database
-        self._plans = plans
-
-    async def get(self, version: UUID) -> Plan:
-        async with self._database.engine() as connection:
-            await connection.fetchrow(statements("workflow")["plan"], version)
-        return self._plans[version]
-
-    async def versions(self, tenant: UUID, namespace: str, name: str) -> list[PublishedVersion]:
-        async with self._database.engine() as connection:
-            statement = statements("workflow")["versions_to_start"]
-            await connection.fetch(statement, tenant, name, namespace)
-        return published(name)
 
 
 class SimQuarantine:
@@ -139,7 +122,9 @@ class Simulation:
 
     def __post_init__(self) -> None:
         self.fate = draw_fate(self.seed)
-        self.loop = SimLoop(Random(f"way {self.seed}"), HORIZON)
+        # One after another, executions of one key take as long as all of them together.
+        horizon = HORIZON * (4 if has_lanes(self.seed) else 1)
+        self.loop = SimLoop(Random(f"way {self.seed}"), horizon)
         self.model = LendingModel(self.loop.time, self.mutants)
         self.server = Server(self.loop, self.model, self.mutants)
         programs = {program.version: program for program in self.fate.programs}
@@ -327,6 +312,9 @@ class Simulation:
         while True:
             try:
                 outcome = await self._accept(enqueuer, row)
+            except Conflict:
+                # As many as may have this key do, and one more is not wanted.
+                return
             except MaestroError:
                 if order.gives_up:
                     return
@@ -353,13 +341,18 @@ class Simulation:
         return asked.result()  # type: ignore[no-any-return] # the loop's tasks are of any type
 
     def _row(self, number: int, order: Order) -> EnqueueRow:
-        timeout = order.timeout
+        timeout, plan = order.timeout, self.plans[order.version]
+        params: Json = {"k": number % 2} if has_lanes(self.seed) else {}
+        lane = lane_of(plan, params, namespace="default", trigger="api")
+        said: dict[str, Json] = {} if lane is None else {"concurrency": lane}
+        meta = said if timeout is None else {**said, "timeout_ms": timeout * 1000}
         return EnqueueRow(
             id=self.entropy.uuid7(1_000 + int(self.loop.now * 1000)),
-            tenant_id=TENANT, workflow_id=order.version, version_id=order.version,
-            namespace="default", region=None, priority=0, timeout_seconds=timeout, wake_at=None,
-            input="{}", meta="{}" if timeout is None else f'{{"timeout_ms": {timeout * 1000}}}',
-            key=f"order-{number}", digest=b"same", event="{}", labels=None,
+            tenant_id=OTHER if number % 2 and has_cache(self.seed) else TENANT,
+            workflow_id=order.version, version_id=order.version,
+            namespace="default", region=None, priority=number % 3 if has_lanes(self.seed) else 0,
+            timeout_seconds=timeout, wake_at=None, input=_json(params), meta=_json(meta),
+            key=f"order-{number}", digest=b"same", event=_json(said), labels=None,
         )  # fmt: skip
 
     # --- blows -----------------------------------------------------------------------------------
@@ -422,7 +415,8 @@ class Simulation:
                 self._note(f"{kind.name} for {one} as it parks")
                 data = orjson.dumps(self._said(kind)).decode()
                 is_cancel, resumes = kind is InboxKind.CANCEL, kind is InboxKind.RESUME
-                self.model.call("send", 0, TENANT, one, int(kind), data, is_cancel, resumes)
+                whose = self._tenant_of(one)
+                self.model.call("send", 0, whose, one, int(kind), data, is_cancel, resumes)
                 self.server.later(0.0, SimWakeup(self.redis).publish_inbox, 0, [one])
 
     def _process_of(self, me: int | None) -> Process | None:
@@ -446,12 +440,7 @@ class Simulation:
         try:
             async with database.engine() as connection:
                 await ExecutionStore(database).send(  # type: ignore[arg-type]
-                    0,
-                    TENANT,
-                    one,
-                    kind,
-                    self._said(kind, name),
-                    connection,
+                    0, self._tenant_of(one), one, kind, self._said(kind, name), connection
                 )
         except MaestroError:
             return
@@ -479,7 +468,7 @@ class Simulation:
             with suppress(MaestroError):
                 async with database.engine() as connection:
                     await ExecutionStore(database).send(  # type: ignore[arg-type]
-                        0, TENANT, one, InboxKind.RESOLVE_DOUBT, data, connection
+                        0, e.tenant, one, InboxKind.RESOLVE_DOUBT, data, connection
                     )
         SimWakeup(self.redis).publish_inbox(0, [one])
         SimQueue(self.redis).add(0, [(one, 1)])
@@ -499,7 +488,8 @@ class Simulation:
         event = {"actor": None, "reason": "simulated", "from_failed_step": blow.seconds < 0.5}
         try:
             async with database.engine() as connection:
-                await ExecutionStore(database).retry(0, TENANT, one, event, connection)  # type: ignore[arg-type]
+                whose = self._tenant_of(one)
+                await ExecutionStore(database).retry(0, whose, one, event, connection)  # type: ignore[arg-type]
         except MaestroError:
             return
         SimQueue(self.redis).add(0, [(one, 1)])
@@ -537,6 +527,9 @@ class Simulation:
         )
         return f"[{str(one)[-4:]} status {e.status} epoch {e.epoch} gen {e.generation} {steps}]"
 
+    def _tenant_of(self, one: UUID) -> UUID:
+        return self.model.executions[one].tenant
+
     def _note(self, words: str) -> None:
         line = f"{self.loop.now:9.4f} {words}"
         self.journal.append(line)
@@ -571,6 +564,10 @@ class Simulation:
 
         loop.run_until_complete(end())
         loop.close()
+
+
+def _json(value: Json) -> str:
+    return orjson.dumps(value).decode()
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from random import Random
 from typing import Any, Final, Protocol
@@ -27,12 +27,13 @@ from runtime.model.checkpoint import (
     Taken,
 )
 from runtime.model.errors import MaestroError
-from runtime.model.values import Json
+from runtime.model.values import Digest, Json
 from runtime.store.execution import ExecutionStore
 from runtime.store.faults import sqlstate, translated
 from runtime.store.flush import _columns
 from runtime.store.map_chunk import ChunkKey, MapChunks, TakenChunk
 from runtime.store.statements import statements
+from runtime.store.step_cache import CacheEntry, StepCache
 from tests import make
 from tests.simulator.model import Model
 from tests.simulator.server import NAMES
@@ -42,9 +43,11 @@ _OFTEN: Final = ("claim", "flush", "close", "takeover", "expire", "bury")
 _SELDOM: Final = (
     "flush", "due", "leave", "sweep_workers", "claim_alone", "suspects", "send", "retry",
     "queued", "messages", "beat", "miss", "appear", "items", "lend", "lend", "chunk", "chunk", "end", "held",
-    "back", "others", "chunks",
+    "back", "others", "chunks", "due", "trim", "lane", "keep", "find", "find",
 )  # fmt: skip
-_CALLS: Final = 80
+_CALLS: Final = 100
+# Executions without a concurrency key; those behind them share one.
+_PLAIN: Final = 4
 _RESULT: Final = '{"output": 1}'
 
 
@@ -63,6 +66,8 @@ class ModelDatabase:
 
     async def fetch(self, text: str, *arguments: Any) -> Any:
         return self._model.call(NAMES[text], *arguments)
+
+    execute = fetch
 
     async def fetchrow(self, text: str, *arguments: Any) -> Any:
         rows = await self.fetch(text, *arguments)
@@ -87,7 +92,7 @@ def scenario(seed: int) -> tuple[list[UUID], list[Call]]:
     """Executions, and calls about them that often hit and sometimes miss."""
     random, entropy = Random(f"scenario {seed}"), SeededEntropy(seed)
     now = int(make.now().timestamp() * 1000)
-    ids = sorted(entropy.uuid7(now + n) for n in range(4))
+    ids = sorted(entropy.uuid7(now + n) for n in range(_PLAIN + 2))
     kinds = (_OFTEN * 2) + _SELDOM
     calls = [Call("register", seat, 1, (), ()) for seat in _SEATS]
     for number in range(_CALLS):
@@ -109,6 +114,11 @@ def scenario(seed: int) -> tuple[list[UUID], list[Call]]:
         place = random.randrange(len(_SEATS), len(calls))
         seat, epoch = random.choice(_SEATS), random.choice((1, 1, 2))
         calls.insert(place, Call("born", seat, epoch, (fresh, other, random.choice(ids)), ()))
+    for number, call in enumerate(calls):
+        if call.kind == "lane":
+            # One more with the key, behind those that are there.
+            fresh = entropy.uuid7(now + 200 + number)
+            calls[number] = replace(call, ids=(fresh, ids[_PLAIN]))
     return ids, calls
 
 
@@ -131,17 +141,22 @@ class Stage:
     def __init__(self, database: Any, fate: Fate) -> None:
         self._database = database
         self._chunks = MapChunks(database)
+        self._cache = StepCache(database)
         self._taken: TakenChunk | None = None
         self._store = ExecutionStore(database)
         self._fate = fate
 
     async def play(self, ids: list[UUID], calls: list[Call]) -> list[Any]:
         """What was answered, call by call, with all that is stored after each of them."""
-        rows = [make.enqueue_row(id=one, workflow=one, version=one, key=f"k{one}") for one in ids]
+        rows = [
+            make.enqueue_row(id=one, workflow=one, version=one, key=f"k{one}")
+            for one in ids[:_PLAIN]
+        ]
         again = rows[0]._replace(id=rows[1].id)
         # To begin long after the scenario is over: only a cancel begins it.
         rows[-1] = rows[-1]._replace(wake_at=make.now() + timedelta(days=1))
-        answers = [await self._enqueue(rows), await self._enqueue([again])]
+        limited = [_in_lane(one, ids[_PLAIN], "queue", n) for n, one in enumerate(ids[_PLAIN:])]
+        answers = [await self._enqueue(found) for found in (rows, [again], limited)]
         for call in calls:
             try:
                 answer = await self._make(call)
@@ -202,6 +217,14 @@ class Stage:
                 return await store.sweep_workers(0)
             case "lend" | "chunk" | "end" | "held" | "back" | "others" | "chunks":
                 return await self._lend(call)
+            case "trim":
+                return await store.trim_lanes(0)
+            case "lane":
+                fresh, workflow = call.ids
+                rule = ("queue", "reject", "cancel_oldest")[call.numbers[0] % 3]
+                return await self._enqueue([_in_lane(fresh, workflow, rule, call.numbers[1])])
+            case "keep" | "find":
+                return await self._give_again(call)
             case "items":
                 return await store.item_results(0, call.ids[0], call.numbers[0] % 3, 0, 3)
             case "messages":
@@ -217,6 +240,16 @@ class Stage:
                 found = await store.queued(0, older_than_seconds=-1.0, per_tenant=3, limit=5)
                 return [one[:3] for one in found]
         return await self._speak(call)
+
+    async def _give_again(self, call: Call) -> Any:
+        key, (_, wanted, item, *_) = bytes([call.numbers[0] % 3]), call.numbers
+        if call.kind == "find":
+            return await self._cache.find(make.TENANT, key)
+        digest = str(Digest.of(b"1" if wanted else b"2"))
+        one = CacheEntry(
+            make.TENANT, key, 600_000 if wanted < 8 else -1, call.ids[0], "s", item, digest, "1"
+        )
+        return await self._cache.keep([one])
 
     async def _lend(self, call: Call) -> Any:
         chunks, seat = self._chunks, (0, call.seat, call.epoch)
@@ -269,6 +302,14 @@ class Stage:
                 *_columns([_checkpoint(call)]),
             )
         return tuple(row)
+
+
+def _in_lane(one: UUID, workflow: UUID, rule: str, number: int) -> Any:
+    """A row with a concurrency key; of the first ones of a workflow at most one runs, then at most two."""
+    said = {"key": "k", "limit": 1 + (rule != "queue"), "on_conflict": rule}
+    return make.enqueue_row(
+        id=one, workflow=workflow, version=one, priority=number % 2, meta={"concurrency": said}
+    )
 
 
 def _checkpoint(call: Call) -> Checkpoint:

@@ -61,7 +61,7 @@ async def _on_postgres(url: str, played):
     await until_sessions_count(sql)
     try:
         await sql.execute(
-            "truncate workers, workflow_executions, step_executions, execution_events, execution_inbox, idempotency_keys, map_chunks"
+            "truncate workers, workflow_executions, step_executions, execution_events, execution_inbox, idempotency_keys, map_chunks, step_cache"
         )
         return await Stage(database, _Fate(sql)).play(*played)
     finally:

@@ -13,7 +13,7 @@ from runtime.model.event import EventKind as Kind
 from runtime.model.plan import StepKind, WaitPlan
 from runtime.model.values import Duration
 from tests.simulator.loop import START
-from tests.simulator.model import Execution
+from tests.simulator.tables import Execution
 
 NAMES: Final = ("a", "b")
 _WAITING, _PAUSED, _COMPLETED = 3, 5, 6

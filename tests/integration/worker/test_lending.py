@@ -29,8 +29,9 @@ class Looks:
 
 @pytest.fixture(autouse=True)
 def looks(monkeypatch: pytest.MonkeyPatch) -> Looks:
-    """The owner looks often."""
+    """The owner looks often; it waits for a helper that the machine keeps waiting."""
     monkeypatch.setattr(lending, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(lending, "PATIENCE_SECONDS", 60.0)
     looks, others = Looks(), MapChunks.others
 
     async def counted(chunks: MapChunks, shard: int, me: int) -> int:
@@ -45,10 +46,10 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> Looks:
 
 async def two(room: EngineRoom, **more: Any) -> tuple[Worker, Worker]:
     """The owner of what begins now, and another one. Whatever is left of a map is worth lending."""
-    more = {"lend_seconds": 0.0, **more}
-    first = room.worker(beat_seconds=0.1, **more)
+    more = {"beat_seconds": 0.1, "lease_seconds": 60.0, "lend_seconds": 0.0, **more}
+    first = room.worker(**more)
     await first.signals.wait(signals.REGISTERED)
-    second = room.worker(beat_seconds=0.1, **more)
+    second = room.worker(**more)
     await second.signals.wait(signals.REGISTERED)
     return first, second
 
@@ -171,7 +172,7 @@ async def test_who_takes_over_an_owner_goes_on_with_what_it_has_lent(
 ):
     """The helper's calls are made once: its chunks are adopted, and `max_concurrency` holds."""
     await two(room)
-    third = room.worker(beat_seconds=0.1, lend_seconds=0.0)
+    third = room.worker(beat_seconds=0.1, lease_seconds=60.0, lend_seconds=0.0)
     await third.signals.wait(signals.REGISTERED)
     execution, owner, _ = await begun_lending(room, looks, gated(12, at_once=6))
     await begun(4, 5)
@@ -284,7 +285,9 @@ async def test_calls_that_may_happen_once_stay_with_their_owner(room: EngineRoom
     assert busy(execution, *range(12)) == 12
 
 
-async def test_a_helper_that_stops_gives_back_what_it_has_not_run(room: EngineRoom, looks: Looks):
+async def test_a_helper_that_stops_gives_back_what_it_has_not_run(
+    room: EngineRoom, looks: Looks, monkeypatch: pytest.MonkeyPatch
+):
     first, second = await two(room)
     execution, owner, helper = await begun_lending(room, looks, gated(12))
     open_gates(0, 1)
@@ -292,6 +295,8 @@ async def test_a_helper_that_stops_gives_back_what_it_has_not_run(room: EngineRo
     await begun(4, 5)
 
     await (second if helper == "test:2" else first).stop(0.0)
+    # What is offered before the owner has seen that, nobody takes.
+    monkeypatch.setattr(lending, "PATIENCE_SECONDS", 0.1)
     open_gates(*range(12))
 
     assert await room.finished(execution) is ExecutionStatus.COMPLETED
