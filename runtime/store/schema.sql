@@ -1672,8 +1672,11 @@ begin
     perform mc_feed(p_shard, v_exec, v_seq, v_kind, false);
   end if;
   if cardinality(i_exec) > 0 then
-    delete from execution_inbox b using unnest(i_exec, i_n) x (e, n)
-     where b.shard = p_shard and b.execution_id = any (i_exec) and b.execution_id = x.e and b.n = x.n;
+    -- By a probe for each: joined to the arrays, one row would be expected of an inbox that was empty when it was looked at, and the
+    -- arrays read from their beginning for each message that there is.
+    delete from execution_inbox b where b.shard = p_shard and b.ctid = any (array(
+      select m.ctid from unnest(i_exec, i_n) x (e, n) cross join lateral (
+        select i.ctid from execution_inbox i where i.shard = p_shard and i.execution_id = x.e and i.n = x.n limit 1) m));
   end if;
   if cardinality(r_id) > 0 then
     update workflow_executions e set takeovers = 0

@@ -434,3 +434,21 @@ def _end(execution):
     return make.checkpoint(
         execution, closing=Closing(execution, ExecutionStatus.COMPLETED), in_family=True
     )
+
+
+async def test_messages_are_deleted_by_a_probe_for_each(room):
+    """Whatever the statistics say: an inbox is empty when they are collected, and two thousand messages took seconds."""
+    body = await room.sql.fetchval("select prosrc from pg_proc where proname = 'mc_flush_2'")
+    (statement,) = re.findall(r"delete from execution_inbox.*?;", body, re.DOTALL)
+    for name, place in (("p_shard", "$1"), ("i_exec", "$2"), ("i_n", "$3")):
+        statement = statement.replace(name, place)
+    await room.sql.execute("vacuum analyze execution_inbox")
+    await room.sql.execute("set plan_cache_mode = force_generic_plan")
+    await room.sql.execute("set enable_seqscan = off")
+    await room.sql.execute(f"prepare deletion (smallint, uuid[], int[]) as {statement}")
+
+    rows = await room.sql.fetch("explain execute deletion (0::smallint, null, null)")
+
+    plan = "\n".join(row[0] for row in rows)
+    assert "Join Filter" not in plan
+    assert "Index Cond" in plan
