@@ -123,6 +123,15 @@ class Causes:
         told = self._settled.get((step, item), ())
         return next((by for place, by in told if place >= at), None)
 
+    def _stops_who_is_asked(self, event: ExecutionEvent) -> bool:
+        """Whether its failure stops a doubt of which a person is asked: then its owner had gone on before."""
+        reason = f"step {event.field('key')!r} failed"
+        for told in self._settled.values():
+            place, by = next((one for one in told if one[0] >= event.sequence), (0, None))
+            if by == "stop" and self._events[place].field("reason") == reason:
+                return True
+        return False
+
     def is_known_again(self, step: int, item: int, at: int) -> bool:
         """Whether the next that is told of a call, which rows say is in doubt, is its end and not the doubt."""
         told = (e for e in self._events[at:] if self.place_in(e.data) == (step, item))
@@ -169,7 +178,7 @@ class Causes:
         if event.kind is EventKind.STEP_STARTED:
             return _is_retrying(state, step, item)
         if event.kind is EventKind.TIMER_FIRED:
-            return True
+            return not self._stops_who_is_asked(event)
         if event.kind is EventKind.STEP_DOUBT_SETTLED:
             return event.field("by") == "person"
         return step in state.children and event.kind in _ENDS
