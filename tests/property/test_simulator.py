@@ -35,7 +35,7 @@ FOUND_AT = {
     "failure_not_handled": 14,
     "fault_forgotten": 7,
     "fault_ignored": 32,
-    "flush_unlocked": 1723,
+    "flush_unlocked": 2011,
     "greedy_gateway": 614,
     "greedy_map": 2,
     "inbox_kept": 0,
