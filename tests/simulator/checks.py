@@ -228,15 +228,18 @@ class Judge:
         if commit.name == "enqueue" and e.owner is not None:
             # As after a claim: no event tells of an owner before its first checkpoint.
             return
-        if e.version not in self._programs:
-            self._programs[e.version] = Compiled.of(self.programs[e.version].plan)
         if commit.name == "retry":
-            self.foreseen.foresee(e, self._programs[e.version], records(e), marks(e))
+            self.foreseen.foresee(e, self._compiled(e), records(e), marks(e))
         if not (e.status == Status.QUEUED and e.messages):
             # What parks with an unread message is queued at once, which no event tells.
-            self._shown[e.id, max(e.events)] = view(e, self._programs[e.version])
-        for words in differences(e, self._programs[e.version], seen):
+            self._shown[e.id, max(e.events)] = view(e, self._compiled(e))
+        for words in differences(e, self._compiled(e), seen):
             self.say(f"history: at event {max(e.events)} of {e.id} ({commit.name}) it was {words}")
+
+    def _compiled(self, e: Execution) -> Compiled:
+        if e.version not in self._programs:
+            self._programs[e.version] = Compiled.of(self.programs[e.version].plan)
+        return self._programs[e.version]
 
     def _effects(self, e: Execution, commit: Commit) -> None:
         good: Counter[tuple[int, int, int]] = Counter()
@@ -297,7 +300,7 @@ class Judge:
             self.say(f"I7: {lost} were accepted and are not there")
         for (one, at), then in self._shown.items():
             e = self.model.executions[one]
-            if view(e, self._programs[e.version], at) != then:
+            if view(e, self._compiled(e), at) != then:
                 self.say(f"past: at event {at} {one} was not shown as the past shows it")
         for one, e in self.model.executions.items():
             FamilyJudge(self.model.executions, self.say).look(e)
@@ -310,12 +313,10 @@ class Judge:
                 self.say(
                     f"told: the signals {e.signals} of {one} were acknowledged, {told} are told of"
                 )
-            found = replay(
-                e, self._programs[e.version], record_of(e), self.model, self.blobs
-            ).divergence
+            found = replay(e, self._compiled(e), record_of(e), self.model, self.blobs).divergence
             if found is not None:
                 self.say(f"replay: {one} diverges: {found}")
-            self.foreseen.compare(e, len(self._programs[e.version].plan.steps))
+            self.foreseen.compare(e, len(self._compiled(e).plan.steps))
             if e.status not in FINAL:
                 self.say(f"I7: {one} is {Status(e.status).name} for ever")
             else:
