@@ -19,6 +19,8 @@ from tests import make
 from tests.make import OTHER_TENANT, TENANT
 
 SECURED = [
+    "bulk_operations",
+    "bulk_results",
     "workflows",
     "workflow_versions",
     "workflow_executions",
@@ -93,6 +95,15 @@ async def _fill(room, tenant):
     await room.sql.execute(
         "insert into event_failures (handler, stream, shard, tenant_id, noun, id, seq, kind, reason, attempts, error)"
         " values ('h', 's', 0, $1, 'n', $1, 1, 'k', 'r', 1, 'e')",
+        tenant,
+    )
+    await room.sql.execute(
+        "insert into bulk_operations (id, tenant_id, deed, filter, digest, selected, total, actor, expires_at)"
+        " values ($1, $1, '{}', '{}', '', '{}', 0, '{}', now())",
+        tenant,
+    )
+    await room.sql.execute(
+        "insert into bulk_results (operation_id, position, tenant_id, execution_id, outcome) values ($1, 1, $1, $1, 0)",
         tenant,
     )
     await room.sql.execute(
