@@ -196,6 +196,7 @@ class _Place:
         self._judge: _Judge | None = None
         self._next: asyncio.Task[_Judge] | None = None
         self._is_closed = False
+        self._leaving: set[asyncio.Task[None]] = set()
 
     @property
     def pids(self) -> tuple[int, ...]:
@@ -231,6 +232,7 @@ class _Place:
             await asyncio.wait([self._next])
         if self._judge:
             await self._judge.gone()
+        await asyncio.gather(*self._leaving)
 
     @asynccontextmanager
     async def _turn(self, tenant_id: UUID, deadline: float) -> AsyncIterator[None]:
@@ -248,6 +250,9 @@ class _Place:
     def _replace(self, judge: _Judge) -> None:
         """End a judge, and start another for whoever comes next."""
         judge.kill()
+        leaving = asyncio.create_task(judge.gone(), name="judge-end")
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._leaving.discard)
         if not self._is_closed and self._next is None:
             self._begin()
 
