@@ -27,7 +27,7 @@ help:  ## List these targets
 run: runtime-set  ## Start everything with the example: API, worker, scheduler, PostgreSQL, Redis (Ctrl-C stops)
 	@exec $(BIN)/python scripts/foreground.py $(BIN)/mc dev --example
 
-test: test-set  ## Run the test suite (under 10 minutes on 2 cores)
+test: test-set  ## Run the test suite (about 10 minutes on 2 cores)
 	@exec $(PYTEST) -m "not long"
 
 test-long: test-set  ## Run the test suite with the long runs
