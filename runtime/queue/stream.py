@@ -119,7 +119,7 @@ class RedisQueue:
         return bool(self._later[shard])
 
     def take_turns(self, shard: int, tenants: Collection[UUID]) -> None:
-        """The dispatcher's word: hints of these tenants are not to be given for now; never blocks."""
+        """The dispatcher's word: until it speaks again, or falls silent, these tenants give no hints; never blocks."""
         if tenants:
             names = b"".join(one.bytes for one in tenants)
             self._link.later("SET", keys.turns(shard), names, "PX", _TURNS_MS)
