@@ -57,17 +57,21 @@ class Backlogs:
 
     async def take(self, tenant: UUID) -> None:
         """One more is about to be accepted; raises Exhausted when as many are queued as may be."""
+        known = await self.check(tenant)
+        known.accepted += known.most is not None
+
+    async def check(self, tenant: UUID) -> _Backlog:
+        """As `take`, of what may yet be refused for other reasons: it takes no place."""
         now = self._clock.monotonic()
         known = self._known.get(tenant)
         if known is None or now >= known.until:
             known = await self._looked_up(tenant)
         if known.most is None:
-            return
+            return known
         if now - known.counted_at >= _COUNT_SECONDS:
             await self._count(tenant, known, now)
         if known.queued + known.accepted < known.most:
-            known.accepted += 1
-            return
+            return known
         self._metrics.backlog_refusals.inc()
         seconds = self._seconds(known)
         raise Exhausted(

@@ -171,9 +171,9 @@ class Intake:
         trace: dict[str, str],
     ) -> Intent:
         """The row of a request; raises what is wrong with it, field by field, or that too much is queued already."""
-        await self._backlogs.take(who.tenant_id)
         durable_input(request.input, most=self._max_input_bytes)
         _check(request, self._clock.now())
+        await self._backlogs.check(who.tenant_id)
         target = await self._target(who, request)
         if target.version_id is None:
             raise _no_version(request, target)
@@ -187,6 +187,7 @@ class Intake:
             # Those of one lane lie together: who counts them looks into one shard.
             own = f"{target.workflow_id}/{lane['key']}" if lane else request.idempotency_key
             parts.append(own or str(self._entropy.bits(64)))
+        await self._backlogs.take(who.tenant_id)
         now = self._clock.now()
         execution_id = self._entropy.uuid7(int(now.timestamp() * 1000), slot_for(*parts))
         text = await self._stored(who, execution_id, params, text)

@@ -121,11 +121,11 @@ class SimulationService:
     async def _simulated(self, who: Principal, asked: SimulationRequest, turn: Turn) -> Simulated:
         script = asked.script
         with turn.taking(self._clock):
+            # As when it is enqueued: first what was sent, then what the defaults made of it.
+            durable_input(asked.input, most=self._max_input_bytes)
             plan, findings = await self._plan(who, asked)
             if asked.from_execution is not None:
                 script = replace(script, past=await self._past(who, asked.from_execution))
-            # As when it is enqueued: first what was sent, then what the defaults made of it.
-            durable_input(asked.input, most=self._max_input_bytes)
             params = await self._judges.input(who.tenant_id, plan, asked.input)
             durable_input(params, most=self._max_input_bytes)
         async with self._places:

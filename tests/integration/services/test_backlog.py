@@ -137,3 +137,22 @@ async def test_another_tenant_can_not_see_how_much_is_queued(room: ServiceRoom):
 
     assert await records.queued(room.who.tenant_id, 10, spread=False) == 1
     assert await records.queued(make.OTHER_TENANT, 10, spread=False) == 0
+
+
+async def test_what_is_refused_for_another_reason_takes_no_place(room: ServiceRoom):
+    await bounded(room, 1)
+    await room.publish("w")
+    unknown = EnqueueRequest(workflow_name="nobody")
+    large = EnqueueRequest(workflow_name="w", input={"n": "x" * (1 << 20)})
+
+    answers = await room.executions.enqueue_many(room.who, [unknown, large, unknown, REQUEST])
+    full = await room.executions.enqueue_many(room.who, [large, REQUEST])
+
+    assert [getattr(one, "reason", None) for one in (*answers, *full)] == [
+        "WORKFLOW_NOT_FOUND",
+        "INPUT_TOO_LARGE",
+        "WORKFLOW_NOT_FOUND",
+        None,
+        "INPUT_TOO_LARGE",
+        "BACKLOG_FULL",
+    ]
