@@ -35,6 +35,8 @@ from subgraph.types.user_error import DefinitionError, OperationError
 from subgraph.types.workflow_version import WorkflowVersion
 
 _MOST_SAID: Final = 8
+# What only interfaces lead to must be named.
+MORE_TYPES: Final = (OperationError, DefinitionError, StepExecution, WorkflowVersion)
 
 
 class Schema(strawberry.federation.Schema):
@@ -121,8 +123,7 @@ def build_schema(
         query=Query,
         mutation=Mutation,
         subscription=Subscription,
-        # What only interfaces lead to must be named here.
-        types=[OperationError, DefinitionError, StepExecution, WorkflowVersion],
+        types=MORE_TYPES,
         federation_version="2.9",
         config=StrawberryConfig(scalar_map=SCALARS),
         extensions=[CheckedDocument, PresentedErrors, ToldCost],
