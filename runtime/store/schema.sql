@@ -797,13 +797,16 @@ begin
   update map_chunks c set stop = p_why
    where c.shard = p_shard and c.execution_id = p_exec and c.step = p_stop and c.helper is not null and c.stop is null;
   return query
-    delete from map_chunks c using (
-        select f.lender, f.number, h.id is null and f.helper is not null as is_lost from map_chunks f left join workers h
-            on h.shard = f.shard and h.id = f.helper and h.epoch = f.helper_epoch and not h.dead
+    with x as materialized (
+        select f.lender, f.number, f.helper is not null and not exists (select 1 from workers h
+                where h.shard = p_shard and h.id = f.helper and h.epoch = f.helper_epoch and not h.dead) as is_lost
+          from map_chunks f
          where f.shard = p_shard and f.execution_id = p_exec and (f.outcomes is not null
                or f.helper is null and (f.created_at <= pg_catalog.now() - p_patience or f.step = p_stop)
-               or f.helper is not null and h.id is null)
-           for update of f) x
+               or f.helper is not null and not exists (select 1 from workers h
+                where h.shard = p_shard and h.id = f.helper and h.epoch = f.helper_epoch and not h.dead))
+           for update of f)
+    delete from map_chunks c using x
      where c.shard = p_shard and c.execution_id = p_exec and c.lender = x.lender and c.number = x.number
     returning c.lender, c.number, c.step, c.items, c.attempts, true, x.is_lost and c.outcomes is null, c.outcomes;
   return query
@@ -872,11 +875,12 @@ begin
     raise exception 'this worker was fenced off' using errcode = 'MC002';
   end if;
   return query
-    update map_chunks c set helper = p_me, helper_epoch = p_epoch
-      from (select f.execution_id, f.lender, f.number from map_chunks f join workflow_executions e
-              on e.id = f.execution_id and e.shard = f.shard
-             where f.shard = p_shard and f.helper is null and e.status = 1 and e.owner <> p_me and e.generation = f.generation
-             order by f.created_at limit 1 for update of f skip locked) x
+    with x as materialized (
+        select f.execution_id, f.lender, f.number from map_chunks f join workflow_executions e
+            on e.id = f.execution_id and e.shard = f.shard
+         where f.shard = p_shard and f.helper is null and e.status = 1 and e.owner <> p_me and e.generation = f.generation
+         order by f.created_at limit 1 for update of f skip locked)
+    update map_chunks c set helper = p_me, helper_epoch = p_epoch from x
      where c.shard = p_shard and c.execution_id = x.execution_id and c.lender = x.lender and c.number = x.number
     returning c.*;
 end $function$;

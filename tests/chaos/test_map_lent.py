@@ -64,12 +64,26 @@ async def begun(room: EngineRoom, start: Any, home: Path) -> tuple[UUID, Any, An
         (home / f"gate{wave}").touch()
     items = await lent(room, execution)
     assert items, "nothing was lent"
-    await until(lambda: {_item(key) for key, _ in calls(home)} >= items)
+    try:
+        await until(lambda: {_item(key) for key, _ in calls(home)} >= items)
+    except TimeoutError:
+        pytest.fail(await told(room, execution, home, items))
     return execution, owner, helper, await lent(room, execution)
 
 
 def _item(key: str) -> int:
     return int(key.split(".")[-2])
+
+
+async def told(room: EngineRoom, execution: UUID, home: Path, items: set[int]) -> str:
+    """All that is known of an execution whose lent items do not begin."""
+    found = [f"lent {sorted(items)}, called {sorted(calls(home))}"]
+    for table in ("map_chunks", "workers"):
+        found += [str(dict(row)) for row in await room.sql.fetch(f"select * from {table}")]
+    found.append(str(dict(await room.row(execution))))
+    found.append(str(await room.events(execution)))
+    found += [f"{file.name}: {file.read_text()}" for file in sorted(home.glob("*.log"))]
+    return "\n".join(found)
 
 
 def open_all(home: Path) -> None:

@@ -41,11 +41,12 @@ async def start(database_url: str, redis_url: str, home: Path) -> AsyncIterator[
     started: list[asyncio.subprocess.Process] = []
 
     async def begin(name: str, lease: str = str(LEASE)) -> asyncio.subprocess.Process:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tests.support.worker_process",
-            database_url, redis_url, str(home), name, lease,
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
-        )  # fmt: skip
+        with (home / f"{name}.log").open("ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "tests.support.worker_process",
+                database_url, redis_url, str(home), name, lease,
+                stdout=asyncio.subprocess.PIPE, stderr=log,
+            )  # fmt: skip
         started.append(process)
         async with asyncio.timeout(WAIT):
             assert process.stdout is not None

@@ -31,9 +31,9 @@ returning expires_at;
 
 -- name: forget
 -- Safe: previews of one tenant, all but the newest $2.
-delete from bulk_operations o using (
-  select id from bulk_operations where tenant_id = $1 and state = 0 order by id desc offset $2 for update skip locked) x
- where o.id = x.id;
+with x as materialized (
+  select id from bulk_operations where tenant_id = $1 and state = 0 order by id desc offset $2 for update skip locked)
+delete from bulk_operations o using x where o.id = x.id;
 
 -- name: alone
 -- Safe: until the end of the transaction, starts of one tenant follow each other, so what is counted then holds.
@@ -59,8 +59,9 @@ update bulk_operations set stopped_by = $3, stop_reason = $4 where tenant_id = $
 
 -- name: claim
 -- Safe: the oldest one that nobody works on, or none; two that look at once take two.
-update bulk_operations o set runner = $1, lease_until = pg_catalog.now() + make_interval(secs => $2)
-  from (select id from bulk_operations where state = 1 and lease_until < pg_catalog.now() order by id limit 1 for update skip locked) x
+with x as materialized (
+  select id from bulk_operations where state = 1 and lease_until < pg_catalog.now() order by id limit 1 for update skip locked)
+update bulk_operations o set runner = $1, lease_until = pg_catalog.now() + make_interval(secs => $2) from x
  where o.id = x.id returning o.id;
 
 -- name: part
@@ -96,6 +97,6 @@ update bulk_operations set lease_until = pg_catalog.now() where id = $1 and runn
 
 -- name: sweep
 -- Safe: at most $1 operations from the end of the index of expiry, each with its results.
-delete from bulk_operations o using (
-  select id from bulk_operations where state <> 1 and expires_at < pg_catalog.now() order by expires_at limit $1 for update skip locked) x
- where o.id = x.id;
+with x as materialized (
+  select id from bulk_operations where state <> 1 and expires_at < pg_catalog.now() order by expires_at limit $1 for update skip locked)
+delete from bulk_operations o using x where o.id = x.id;

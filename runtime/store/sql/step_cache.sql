@@ -17,17 +17,17 @@ on conflict (tenant_id, key) do update set expires_at = excluded.expires_at, exe
 
 -- name: sweep
 -- Safe: at most $1 rows from the end of the index of expiry; what a worker writes meanwhile is passed by.
-delete from step_cache d using (
-  select c.tenant_id, c.key from step_cache c where c.expires_at <= pg_catalog.now() order by c.expires_at limit $1 for update skip locked) x
- where d.tenant_id = x.tenant_id and d.key = x.key;
+with x as materialized (
+  select c.tenant_id, c.key from step_cache c where c.expires_at <= pg_catalog.now() order by c.expires_at limit $1 for update skip locked)
+delete from step_cache d using x where d.tenant_id = x.tenant_id and d.key = x.key;
 
 -- name: shrink
 -- Safe: counts no further than $1 entries, and takes at most $2 of those beyond: the ones that expire first.
-delete from step_cache d using (
+with x as materialized (
   select c.tenant_id, c.key from step_cache c
    where (select count(*) from (select 1 from step_cache limit $1 + 1) y) > $1
-   order by c.expires_at limit $2 for update skip locked) x
- where d.tenant_id = x.tenant_id and d.key = x.key;
+   order by c.expires_at limit $2 for update skip locked)
+delete from step_cache d using x where d.tenant_id = x.tenant_id and d.key = x.key;
 
 -- name: orphans
 -- Safe: at most $3 entries behind ($1, $2) in the order of the primary key, each with a probe of its execution.

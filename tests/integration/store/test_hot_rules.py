@@ -174,6 +174,21 @@ def test_who_claims_or_commits_is_fenced_first(functions):
     assert broken(functions, unfenced) == {}
 
 
+# As soon as the planner makes it the inner side of a nested loop, such a subquery is run once for each row outside.
+TAKEN_AGAIN = (
+    r"\b(?:update \w+ \w+ set[^;]*?\bfrom|delete from[^;]*?\busing)\s*\(\s*select[^;]*?\bfor update"
+)
+
+
+def test_what_takes_so_many_rows_takes_them_once(functions):
+    """PostgreSQL's manual, SELECT, The Locking Clause: rows are locked as they are fetched; a CTE is fetched once."""
+    found = broken(functions, lambda hot: re.findall(TAKEN_AGAIN, hot.body))
+    assert found == {}
+    for noun in nouns():
+        for name, text in statements(noun).items():
+            assert not re.search(TAKEN_AGAIN, text.lower()), f"{noun}.{name}"
+
+
 def test_each_statement_that_calls_a_hot_function_names_its_shard_first(functions):
     names = {one.name for one in functions}
     called = set()
