@@ -42,7 +42,7 @@ from runtime.engine.tags import is_here
 from runtime.engine.waiting import timed_out
 from runtime.model.blob import stored
 from runtime.model.checkpoint import StepRecord
-from runtime.model.event import EventKind, ExecutionEvent
+from runtime.model.event import BEGINS_AGAIN, EventKind, ExecutionEvent
 from runtime.model.execution import ExecutionStatus, StepStatus, Verdict
 from runtime.model.plan import Effect
 from runtime.model.values import Json
@@ -111,7 +111,7 @@ class Causes:
             return None
         found: set[str] = set()
         for event in self._events[at:]:
-            if event.kind in CHANGES_OWNER or event.kind is EventKind.EXECUTION_RETRIED:
+            if event.kind in CHANGES_OWNER or event.kind in BEGINS_AGAIN:
                 break
             step, _ = self.place_in(event.data)
             if event.kind is EventKind.STEP_STARTED and 0 <= step < len(steps):

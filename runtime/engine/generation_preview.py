@@ -15,7 +15,7 @@ from runtime.engine.program import Program
 from runtime.engine.replay import rebuild
 from runtime.engine.state import PENDING, ExecutionState, RunInfo
 from runtime.model.checkpoint import COMPLETED_ITEMS, ExecutionHistory, Mark, StepRecord
-from runtime.model.event import EventKind
+from runtime.model.event import BEGINS_AGAIN, EventKind
 from runtime.model.execution import StepStatus
 from runtime.model.generation_preview import (
     GenerationPreview,
@@ -101,7 +101,7 @@ class _Calls:
         for mark in history.marks:
             data = mark.data if isinstance(mark.data, dict) else {}
             step = data.get("step")
-            if mark.kind == EventKind.EXECUTION_RETRIED:
+            if mark.kind in BEGINS_AGAIN:
                 generation += 1
             elif not isinstance(step, int):
                 continue

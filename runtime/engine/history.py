@@ -14,8 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from runtime.engine.undoing import renewed_with
-from runtime.model.event import EventKind, ExecutionEvent
+from runtime.engine.undoing import renewed_with, rewound_by
+from runtime.model.event import BEGINS_AGAIN, EventKind, ExecutionEvent
 from runtime.model.execution import TERMINAL, ExecutionState, ExecutionStatus, StepStatus, WaitKind
 from runtime.model.plan import Plan
 from runtime.model.route import Routes, cases_of
@@ -141,7 +141,8 @@ def _apply(at: ExecutionAt, event: ExecutionEvent) -> None:
         _apply_to_step(at, event)
     elif kind in _ENDS:
         _end(at, _ENDS[kind], event)
-    elif kind is EventKind.EXECUTION_RETRIED:
+    elif kind in BEGINS_AGAIN:
+        at.renewed.update(rewound_by(kind, event.data))
         _begin_again(at, is_kept=event.field("from_failed_step") is not False)
     elif kind is EventKind.EXECUTION_TAKEN_OVER:
         _take_over(at, event)
@@ -312,13 +313,8 @@ _OF_OWNER: Final = frozenset(_STEP) | {
     EventKind.STEP_JOINED,
     EventKind.SIGNAL_RECEIVED,
 }
-# Words that change nothing which is seen, and those of which nothing is written yet.
-SILENT: Final = frozenset(
-    {
-        EventKind.DEAD_LETTER_DISCARDED,
-        EventKind.EXECUTION_REWOUND,
-    }
-)
+# Words that change nothing which is seen.
+SILENT: Final = frozenset({EventKind.DEAD_LETTER_DISCARDED})
 KNOWN: Final = (
     frozenset(_STEP)
     | frozenset(_ENDS)
@@ -327,6 +323,7 @@ KNOWN: Final = (
     | {
         EventKind.EXECUTION_QUEUED,
         EventKind.EXECUTION_WAITING,
+        EventKind.EXECUTION_REWOUND,
         EventKind.EXECUTION_RETRIED,
         EventKind.EXECUTION_TAKEN_OVER,
         EventKind.MESSAGE_UNREAD,

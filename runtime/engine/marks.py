@@ -14,7 +14,7 @@ from uuid import UUID
 
 from runtime.engine.event import Child, Signal
 from runtime.model.checkpoint import Mark, since_retry
-from runtime.model.event import EventKind
+from runtime.model.event import BEGINS_AGAIN, EventKind
 from runtime.model.values import Json, parse_instant
 
 
@@ -116,11 +116,9 @@ def kept_joins(marks: Sequence[Mark], renewed: Mapping[int, int]) -> Iterator[Js
     A step that was `renewed` after a generation begins anew: what it saw by then is no more.
     """
     since = _since_start(marks)
-    told = sum(
-        mark.kind == EventKind.EXECUTION_RETRIED for mark in marks[: len(marks) - len(since)]
-    )
+    told = sum(mark.kind in BEGINS_AGAIN for mark in marks[: len(marks) - len(since)])
     for mark in since:
-        told += mark.kind == EventKind.EXECUTION_RETRIED
+        told += mark.kind in BEGINS_AGAIN
         if mark.kind != EventKind.STEP_JOINED or not isinstance(mark.data, dict):
             continue
         if told > renewed.get(_number(mark.data.get("step")), -1):
@@ -131,7 +129,7 @@ def _since_start(marks: Sequence[Mark]) -> Sequence[Mark]:
     for place in range(len(marks), 0, -1):
         mark = marks[place - 1]
         data = mark.data if isinstance(mark.data, dict) else {}
-        if mark.kind == EventKind.EXECUTION_RETRIED and data.get("from_failed_step") is False:
+        if mark.kind in BEGINS_AGAIN and data.get("from_failed_step") is False:
             return marks[place:]
     return marks
 

@@ -39,7 +39,7 @@ from runtime.engine.state import ExecutionState, Phase, RunInfo
 from runtime.expression import ExpressionError
 from runtime.model.blob import BlobRef, NotLoaded, Stored, stored
 from runtime.model.checkpoint import ItemResult, Mark, StepRecord
-from runtime.model.event import MARKS, EventKind, ExecutionEvent
+from runtime.model.event import BEGINS_AGAIN, MARKS, EventKind, ExecutionEvent
 from runtime.model.execution import TERMINAL, ExecutionStatus, StepStatus, Verdict
 from runtime.model.execution_replay import (
     DivergenceKind,
@@ -67,6 +67,7 @@ _BEFORE_GOING_ON: Final = frozenset(
 )
 _TOLD: Final = CHANGES_OWNER | {
     EventKind.EXECUTION_QUEUED,
+    EventKind.EXECUTION_REWOUND,
     EventKind.EXECUTION_RETRIED,
     EventKind.DEAD_LETTERED,
     EventKind.DEAD_LETTER_DISCARDED,
@@ -77,6 +78,7 @@ _TOLD: Final = CHANGES_OWNER | {
 # What others may tell of a generation that has ended.
 _AFTER_END: Final = frozenset(
     {
+        EventKind.EXECUTION_REWOUND,
         EventKind.EXECUTION_RETRIED,
         EventKind.DEAD_LETTER_DISCARDED,
         EventKind.MESSAGE_UNREAD,
@@ -191,7 +193,7 @@ class Proof:
 
     def _told(self, event: ExecutionEvent) -> Asking:
         """What others than the core have told: owners, people, the database."""
-        if event.kind is EventKind.EXECUTION_RETRIED:
+        if event.kind in BEGINS_AGAIN:
             self._generation += 1
             self._is_over, self._broken = False, None
             self._reload()
@@ -228,8 +230,8 @@ class Proof:
         self._end_is_due, self._finish = False, None
         run = self._run._replace(generation=self._generation)
         kinds = [mark.kind for mark in self._marks]
-        retries = [mark.data for mark in self._marks if mark.kind == EventKind.EXECUTION_RETRIED]
-        begun = kinds[::-1].index(EventKind.EXECUTION_RETRIED) if retries else len(kinds)
+        retries = [mark.data for mark in self._marks if mark.kind in BEGINS_AGAIN]
+        begun = next((n for n, kind in enumerate(kinds[::-1]) if kind in BEGINS_AGAIN), len(kinds))
         self._state = rebuild(
             self._program,
             run,
@@ -287,7 +289,7 @@ class Proof:
         found: dict[int, dict[int, int]] = {}
         generation = 0
         for event in self._events:
-            generation += event.kind is EventKind.EXECUTION_RETRIED
+            generation += event.kind in BEGINS_AGAIN
             steps = event.field("steps")
             if event.kind is EventKind.EXECUTION_COMPENSATING and isinstance(steps, list):
                 told = [one for one in steps if isinstance(one, int)]

@@ -24,7 +24,7 @@ from runtime.engine.state import (
     Phase,
 )
 from runtime.model.checkpoint import Mark, since_retry
-from runtime.model.event import EventKind
+from runtime.model.event import BEGINS_AGAIN, EventKind
 from runtime.model.execution import ExecutionError, ExecutionStatus
 from runtime.model.values import Json
 
@@ -142,7 +142,7 @@ def _error_of(said: Json) -> ExecutionError | None:
 
 
 class Renewed(NamedTuple):
-    """The steps that were undone, and those that rest on one that was.
+    """The steps that were undone or rewound, and those that rest on one that was.
 
     Of those `before` nothing counts up to that generation; those of `now` run again if the present one is retried.
     """
@@ -156,10 +156,11 @@ class Renewed(NamedTuple):
 
 
 def renewed_by(marks: Sequence[Mark]) -> Renewed:
-    """What was undone in each generation."""
+    """What was undone in each generation, and what the next one was told to run again."""
     renewed, generation = Renewed({}, set()), 0
     for mark in marks:
-        if mark.kind == EventKind.EXECUTION_RETRIED:
+        if mark.kind in BEGINS_AGAIN:
+            renewed.now.update(rewound_by(mark.kind, mark.data))
             renewed.before.update(dict.fromkeys(renewed.now, generation))
             renewed.now.clear()
             generation += 1
@@ -174,6 +175,12 @@ def renewed_with(data: Mapping[str, Json]) -> Iterator[int]:
     for one in (data.get("step"), *(again if isinstance(again, list) else ())):
         if isinstance(one, int):
             yield one
+
+
+def rewound_by(kind: int, data: Json) -> Iterator[int]:
+    """The steps that run again because a rewind names them; none by any other event."""
+    if kind == EventKind.EXECUTION_REWOUND and isinstance(data, dict):
+        yield from renewed_with(data)
 
 
 _NOT_OVER: Final = frozenset({PENDING, RUNNING, RETRYING})

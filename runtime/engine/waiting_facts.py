@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from runtime.engine.history import ExecutionAt, fold
 from runtime.model.blocker import BlockCause, Blocker
-from runtime.model.event import EventKind, ExecutionEvent
+from runtime.model.event import BEGINS_AGAIN, EventKind, ExecutionEvent
 from runtime.model.execution import Execution, ExecutionError
 from runtime.model.identity import Actor, ActorKind
 from runtime.model.plan import Plan
@@ -74,7 +74,7 @@ def facts_of(execution: Execution, events: Sequence[ExecutionEvent]) -> Facts:
     facts = Facts(fold(events), began, began)
     for event in events:
         kind = event.kind
-        if kind is EventKind.EXECUTION_RETRIED:
+        if kind in BEGINS_AGAIN:
             is_kept = event.field("from_failed_step") is not False
             signals = facts.signals if is_kept else {}
             facts = Facts(facts.at, event.at, event.at, signals=signals)

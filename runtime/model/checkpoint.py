@@ -15,7 +15,7 @@ from enum import IntEnum, StrEnum
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from runtime.model.event import EventKind
+from runtime.model.event import BEGINS_AGAIN, EventKind
 from runtime.model.execution import StepStatus
 from runtime.model.values import Json
 
@@ -290,8 +290,8 @@ class ExecutionHistory:
 
     @property
     def retries(self) -> tuple[Json, ...]:
-        """What each retry said, in order."""
-        return tuple(m.data for m in self.marks if m.kind == EventKind.EXECUTION_RETRIED)
+        """What each retry and rewind said, in order: the n-th began generation n."""
+        return tuple(m.data for m in self.marks if m.kind in BEGINS_AGAIN)
 
     @property
     def is_begun(self) -> bool:
@@ -302,7 +302,7 @@ class ExecutionHistory:
 def since_retry(marks: Sequence[Mark]) -> Sequence[Mark]:
     """The marks of the present generation."""
     for place in range(len(marks), 0, -1):
-        if marks[place - 1].kind == EventKind.EXECUTION_RETRIED:
+        if marks[place - 1].kind in BEGINS_AGAIN:
             return marks[place:]
     return marks
 

@@ -71,6 +71,7 @@ MARKS = (
     EventKind.EXECUTION_STARTED,
     EventKind.EXECUTION_PAUSED,
     EventKind.EXECUTION_RESUMED,
+    EventKind.EXECUTION_REWOUND,
     EventKind.EXECUTION_RETRIED,
     EventKind.EXECUTION_CANCEL_REQUESTED,
     EventKind.EXECUTION_DEADLINE_REACHED,
@@ -83,6 +84,8 @@ MARKS = (
     EventKind.MAP_OPENED,
     EventKind.CHILD_STARTED,
 )
+# Each begins the next generation of an execution: of what did not complete, or from a step that is named.
+BEGINS_AGAIN: Final = frozenset({EventKind.EXECUTION_REWOUND, EventKind.EXECUTION_RETRIED})
 _FINAL = frozenset(
     {
         EventKind.EXECUTION_COMPLETED,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from runtime.engine.undoing import renewed_with
+from runtime.engine.undoing import renewed_with, rewound_by
 from runtime.engine.waiting_facts import number_of
-from runtime.model.event import EventKind, ExecutionEvent
+from runtime.model.event import BEGINS_AGAIN, EventKind, ExecutionEvent
 
 
 class Opening(NamedTuple):
@@ -39,8 +39,9 @@ def openings(events: Iterable[ExecutionEvent]) -> dict[int, Opening]:
             found[step] = Opening(event, generation, max(first, since.get(step, 0)))
         elif event.kind is EventKind.STEP_COMPENSATED and isinstance(event.data, dict):
             undone.update(renewed_with(event.data))
-        elif event.kind is EventKind.EXECUTION_RETRIED:
+        elif event.kind in BEGINS_AGAIN:
             generation += 1
+            undone.update(rewound_by(event.kind, event.data))
             if event.field("from_failed_step") is False:
                 first, found = generation, {}
             since.update(dict.fromkeys(undone, generation))

@@ -16,7 +16,7 @@ from typing import Final
 from runtime.engine.history import ExecutionAt, fold
 from runtime.model.blocker import Blocker, Standing
 from runtime.model.errors import BadInput
-from runtime.model.event import EventKind, ExecutionEvent
+from runtime.model.event import BEGINS_AGAIN, EventKind, ExecutionEvent
 from runtime.model.execution import (
     Execution,
     ExecutionError,
@@ -165,7 +165,7 @@ def _rows_at(rows: Sequence[AttemptRow], events: Sequence[ExecutionEvent]) -> li
     newest: dict[_Key, EventKind] = {}
     generation = 0
     for event in events:
-        if event.kind is EventKind.EXECUTION_RETRIED:
+        if event.kind in BEGINS_AGAIN:
             generation += 1
         elif event.kind in _OF_ROW:
             key = (

@@ -24,7 +24,7 @@ from runtime.expression import ExpressionError
 from runtime.model.blob import BlobRef, NotLoaded, stored
 from runtime.model.blocker import Blocker, Standing
 from runtime.model.checkpoint import Mark, StepRecord
-from runtime.model.event import EventKind, ExecutionEvent
+from runtime.model.event import BEGINS_AGAIN, EventKind, ExecutionEvent
 from runtime.model.execution import (
     CachedFrom,
     Execution,
@@ -60,6 +60,7 @@ _READ: Final = frozenset(
     {kind for kind in EventKind if kind.name.startswith("STEP_") and "_CALL_" not in kind.name}
     | {
         EventKind.EXECUTION_WAITING,
+        EventKind.EXECUTION_REWOUND,
         EventKind.EXECUTION_RETRIED,
         EventKind.EXECUTION_TAKEN_OVER,
         EventKind.EXECUTION_COMPENSATING,
@@ -70,6 +71,7 @@ _READ: Final = frozenset(
 # What of the events the replay reads here.
 _MARKS: Final = frozenset(
     {
+        EventKind.EXECUTION_REWOUND,
         EventKind.EXECUTION_RETRIED,
         EventKind.EXECUTION_COMPENSATING,
         EventKind.STEP_COMPENSATED,
@@ -176,7 +178,7 @@ class StepView:
         rows = [row for row in rows if not row.is_withdrawn]
         blocking = Blocking(program.plan, execution, events)
         events = [event for event in events if event.kind in _READ]
-        retried = [event for event in events if event.kind is EventKind.EXECUTION_RETRIED]
+        retried = [event for event in events if event.kind in BEGINS_AGAIN]
         begins = retried[-1].sequence if retried else 0
         now = [event for event in events if event.sequence > begins]
         state = _state(execution, program, version, tenant, rows, events)
@@ -355,7 +357,7 @@ def _state(
         for row in rows
     ]
     marks = [Mark(event.kind, event.data) for event in events if event.kind in _MARKS]
-    retries = [mark.data for mark in marks if mark.kind == EventKind.EXECUTION_RETRIED]
+    retries = [mark.data for mark in marks if mark.kind in BEGINS_AGAIN]
     return rebuild(program, run, records, retries, marks=marks).state
 
 

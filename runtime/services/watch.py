@@ -18,7 +18,7 @@ from typing import Final, TypeVar
 from uuid import UUID
 
 from runtime.model.errors import NotFound, Unavailable
-from runtime.model.event import EventKind, ExecutionEvent, LogLine
+from runtime.model.event import BEGINS_AGAIN, EventKind, ExecutionEvent, LogLine
 from runtime.queue.wakeup import Bell, Wakeup
 from runtime.store.execution_record import ExecutionRecords
 from runtime.store.log import LogStore
@@ -274,7 +274,7 @@ class Watcher:
 def went_on(found: Sequence[ExecutionEvent]) -> bool:
     """Whether a retry came between the two reads; its generation may have got as far as it likes."""
     for event in reversed(found):
-        if event.kind is EventKind.EXECUTION_RETRIED or event.kind.ends_execution:
+        if event.kind in BEGINS_AGAIN or event.kind.ends_execution:
             return not event.kind.ends_execution
     return False
 

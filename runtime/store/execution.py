@@ -45,6 +45,8 @@ RETRYABLE: Final = (
     ExecutionStatus.CANCELLED,
     ExecutionStatus.TIMED_OUT,
 )
+# What completed has steps that can be gone back to.
+REWINDABLE: Final = (ExecutionStatus.COMPLETED, *RETRYABLE)
 
 
 class Sent(NamedTuple):
@@ -260,6 +262,19 @@ class ExecutionStore:
         """
         row = await connection.fetchrow(
             _SQL["retry"], shard, tenant, execution, [int(s) for s in RETRYABLE], _text(event)
+        )
+        status = ExecutionStatus(row["status"]) if row["known"] else None
+        return status, row["generation"]
+
+    async def rewind(
+        self, shard: int, tenant: UUID, execution: UUID, event: Json, connection: Any
+    ) -> tuple[ExecutionStatus | None, int | None]:
+        """Queue an ended execution again from a step that the event names, within the caller's transaction.
+
+        Returns what `retry` returns.
+        """
+        row = await connection.fetchrow(
+            _SQL["rewind"], shard, tenant, execution, [int(s) for s in REWINDABLE], _text(event)
         )
         status = ExecutionStatus(row["status"]) if row["known"] else None
         return status, row["generation"]

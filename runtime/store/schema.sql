@@ -668,6 +668,37 @@ begin
     (select count(*)::int from (select 1 from map_chunks c where c.shard = p_shard and c.helper is null limit 1) x);
 end $function$;
 
+CREATE OR REPLACE FUNCTION maestro.mc_begin_again(p_shard smallint, p_tenant uuid, p_exec uuid, p_statuses smallint[], p_kind smallint, p_event text)
+ RETURNS TABLE(known boolean, status smallint, generation smallint)
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare v_status smallint; v_generation smallint; v_seq int;
+begin
+  select e.status into v_status from workflow_executions e
+   where e.shard = p_shard and e.id = p_exec and e.tenant_id = p_tenant for update;
+  if not found then
+    return query select false, null::smallint, null::smallint;
+    return;
+  end if;
+  if v_status <> all (p_statuses) or exists (select 1 from mc_children_open(p_shard, array[p_exec])) then
+    return query select true, v_status, null::smallint;
+    return;
+  end if;
+  update workflow_executions e set status = 0, generation = e.generation + 1, cancel_requested = false, output = null, error = null,
+         finished_at = null, wake_at = null, wait = null, takeovers = 0, compensating = false,
+         deadline = case when e.meta ->> 'timeout_ms' is not null then
+           least(pg_catalog.now() + make_interval(secs => (e.meta ->> 'timeout_ms')::float8 / 1000), '9999-01-01') end
+   where e.shard = p_shard and e.id = p_exec returning e.generation into v_generation;
+  delete from execution_inbox b where b.shard = p_shard and b.execution_id = p_exec;
+  insert into execution_events as ev (shard, kind, seq, execution_id, tenant_id, ts, data)
+    select s.shard, p_kind, (select max(p.seq) + 1 from execution_events p where p.shard = p_shard and p.execution_id = p_exec),
+           p_exec, p_tenant, pg_catalog.now(), p_event::jsonb from shards s where s.shard = p_shard returning ev.seq into v_seq;
+  perform mc_feed(p_shard, array[p_exec], array[v_seq], array[p_kind], true);
+  return query select true, 0::smallint, v_generation;
+end $function$;
+
 CREATE OR REPLACE FUNCTION maestro.mc_blob_days()
  RETURNS TABLE(day date, at timestamp with time zone)
  LANGUAGE sql
@@ -2368,30 +2399,8 @@ CREATE OR REPLACE FUNCTION maestro.mc_retry(p_shard smallint, p_tenant uuid, p_e
  SET search_path TO 'maestro'
  SET enable_seqscan TO 'off'
 AS $function$
-declare v_status smallint; v_generation smallint;
 begin
-  select e.status into v_status from workflow_executions e
-   where e.shard = p_shard and e.id = p_exec and e.tenant_id = p_tenant for update;
-  if not found then
-    return query select false, null::smallint, null::smallint;
-    return;
-  end if;
-  if v_status <> all (p_statuses) or exists (select 1 from mc_children_open(p_shard, array[p_exec])) then
-    return query select true, v_status, null::smallint;
-    return;
-  end if;
-  update workflow_executions e set status = 0, generation = e.generation + 1, cancel_requested = false, output = null, error = null,
-         finished_at = null, wake_at = null, wait = null, takeovers = 0,
-         deadline = case when e.meta ->> 'timeout_ms' is not null then
-           least(pg_catalog.now() + make_interval(secs => (e.meta ->> 'timeout_ms')::float8 / 1000), '9999-01-01') end
-   where e.shard = p_shard and e.id = p_exec returning e.generation into v_generation;
-  delete from execution_inbox b where b.shard = p_shard and b.execution_id = p_exec;
-  insert into execution_events as ev (shard, kind, seq, execution_id, tenant_id, ts, data)
-    select s.shard, 11, (select max(p.seq) + 1 from execution_events p where p.shard = p_shard and p.execution_id = p_exec),
-           p_exec, p_tenant, pg_catalog.now(), p_event::jsonb from shards s where s.shard = p_shard;
-  perform mc_feed(p_shard, array[p_exec], array[(select max(p.seq) from execution_events p where p.shard = p_shard and p.execution_id = p_exec)],
-    array[11]::smallint[], true);
-  return query select true, 0::smallint, v_generation;
+  return query select * from mc_begin_again(p_shard, p_tenant, p_exec, p_statuses, 11::smallint, p_event);
 end $function$;
 
 CREATE OR REPLACE FUNCTION maestro.mc_running(p_shard smallint, p_tenant uuid, p_workflow uuid, p_most integer)
@@ -2926,6 +2935,7 @@ grant delete, insert, select, update on execution_labels to mc_engine;
 grant execute on function mc_beat(p_shard smallint, p_me bigint, p_epoch bigint, p_lease interval) to mc_engine;
 grant execute on function mc_beat_2(p_shard smallint, p_me bigint, p_epoch bigint, p_lease interval, p_late interval) to mc_engine;
 grant execute on function mc_beat_3(p_shard smallint, p_me bigint, p_epoch bigint, p_lease interval, p_late interval) to mc_engine;
+grant execute on function mc_begin_again(p_shard smallint, p_tenant uuid, p_exec uuid, p_statuses smallint[], p_kind smallint, p_event text) to mc_engine;
 grant execute on function mc_blob_days() to mc_engine;
 grant execute on function mc_blob_lock(p_tenant uuid, p_slot integer, p_digest text) to mc_engine;
 grant execute on function mc_blob_refer(p_shard smallint, p_exec uuid, p_tenant uuid, p_digest text, p_size bigint) to mc_engine;

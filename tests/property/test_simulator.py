@@ -55,6 +55,8 @@ FOUND_AT = {
     "parking_listens": 473,
     "pause_forgotten": 5,
     "resend": 11,
+    "rewound_alone": 12,
+    "rewound_kept": 12,
     "rule_ignored": 93,
     "silent_retry": 2,
     "silent_second_call": 15,

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from runtime.model.blocker import BlockCause, Blocker, Standing
 from runtime.model.event import EventKind, ExecutionEvent
 from runtime.model.execution import ExecutionStatus, StepExecution, StepStatus
+from tests.simulator.rewinds import AGAIN
 
 _OVER = frozenset(
     {
@@ -19,6 +20,7 @@ _OVER = frozenset(
         StepStatus.COMPENSATED,
     }
 )
+
 _OPEN = frozenset({StepStatus.PENDING, StepStatus.READY, StepStatus.WAITING, StepStatus.RETRYING})
 _NOBODY_HAS_IT = frozenset({BlockCause.QUEUE, BlockCause.QUARANTINE, BlockCause.SCHEDULED})
 _OF_STATUS = {
@@ -86,7 +88,7 @@ def _is_open(status: StepStatus) -> bool:
 def _since_retry(events: Sequence[ExecutionEvent]) -> list[EventKind]:
     kinds: list[EventKind] = []
     for event in events:
-        kinds = [] if event.kind is EventKind.EXECUTION_RETRIED else [*kinds, event.kind]
+        kinds = [] if event.kind in AGAIN else [*kinds, event.kind]
     return kinds
 
 

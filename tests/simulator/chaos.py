@@ -12,11 +12,13 @@ from tests.simulator.cache import has_cache
 from tests.simulator.children import BELOW, has_children
 from tests.simulator.lanes import has_lanes
 from tests.simulator.program import Program, draw_program
+from tests.simulator.rewinds import moments
 from tests.simulator.server import CALM, Weather
 from tests.simulator.undoing import undoes_in
 
 KILL, PAUSE, STOP, RESTART, FORGET = "kill", "pause", "stop", "restart", "forget"
-CANCEL, RETRY, SIGNAL, HOLD, RELEASE = "cancel", "retry", "signal", "hold", "release"
+CANCEL, RETRY, REWIND, SIGNAL = "cancel", "retry", "rewind", "signal"
+HOLD, RELEASE, HEAL = "hold", "release", "heal"
 SAID: Final = {
     CANCEL: InboxKind.CANCEL,
     SIGNAL: InboxKind.SIGNAL,
@@ -80,6 +82,8 @@ def draw_fate(seed: int) -> Fate:
                     *(_draw_blow(random, heal_at, _ACTIONS) for _ in range(random.randint(0, 6))),
                     *(_draw_blow(random, heal_at, _WORDS) for _ in range(random.randint(0, 8))),
                     *_retries(seed, heal_at),
+                    *(Blow(at, REWIND, *choices) for at, *choices in moments(seed, heal_at)),
+                    Blow(heal_at, HEAL, 0.0, 0.0),
                 ],
                 key=lambda blow: blow.at,
             )

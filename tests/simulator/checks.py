@@ -29,6 +29,7 @@ from tests.simulator.model import Model
 from tests.simulator.past import differences, view
 from tests.simulator.program import Program
 from tests.simulator.replayed import record_of, replay
+from tests.simulator.rewinds import AGAIN
 from tests.simulator.tables import Commit, Execution
 from tests.simulator.undoing import UndoJudge, counting, renewed_since
 from tests.simulator.waits import WaitJudge
@@ -41,6 +42,7 @@ _ENDS = {
     EventKind.EXECUTION_DEADLINE_REACHED: Status.TIMED_OUT,
 }
 _TOLD = {EventKind.SIGNAL_RECEIVED, EventKind.MESSAGE_UNREAD}
+_BEGIN_AGAIN = frozenset({"retry", "rewind"})
 _WORDS = {COMPLETED: "completed", SKIPPED: "skipped"}
 
 
@@ -192,10 +194,10 @@ class Judge:
     def _final(self, e: Execution, commit: Commit) -> None:
         before = self._seen.get(e.id)
         # A retry queues it, and it waits for its place in the same statement.
-        now = Status.QUEUED if commit.name == "retry" and is_entry(e) else e.status
+        now = Status.QUEUED if commit.name in _BEGIN_AGAIN and is_entry(e) else e.status
         if before is not None and now not in {before[0], *TRANSITIONS[Status(before[0])]}:
             self.say(f"I5: {e.id} went from {before[0]} to {e.status} by {commit.name}")
-        if before is not None and before[0] in FINAL and commit.name != "retry":
+        if before is not None and before[0] in FINAL and commit.name not in _BEGIN_AGAIN:
             self.say(f"I5: {e.id} was {before[0]} and is {e.status} by {commit.name}")
         if e.status in FINAL and (before is None or before[0] not in FINAL):
             wanted = (e.id, e.generation) in self.must_cancel
@@ -206,8 +208,8 @@ class Judge:
     def _first_cause(self, e: Execution) -> None:
         """What is recorded to have begun the end is what ended it, and is recorded once."""
         since = [EventKind(mark.kind) for mark in marks(e)]
-        while EventKind.EXECUTION_RETRIED in since:
-            del since[: since.index(EventKind.EXECUTION_RETRIED) + 1]
+        begun = [place for place, kind in enumerate(since) if kind in AGAIN]
+        del since[: begun[-1] + 1 if begun else 0]
         stops = [_ENDS[kind] for kind in since if kind in _ENDS]
         if stops and stops != [e.status] and e.status != Status.DEAD_LETTERED:
             self.say(f"cause: {e.id} ended as {e.status}, and its events tell of {stops}")
@@ -228,7 +230,7 @@ class Judge:
         if commit.name == "enqueue" and e.owner is not None:
             # As after a claim: no event tells of an owner before its first checkpoint.
             return
-        if commit.name == "retry":
+        if commit.name in _BEGIN_AGAIN:
             self.foreseen.foresee(e, self._compiled(e), records(e), marks(e))
         if not (e.status == Status.QUEUED and e.messages):
             # What parks with an unread message is queued at once, which no event tells.
@@ -423,7 +425,7 @@ def _seen(e: Execution, program: Program) -> dict[int, list[int]]:
             continue
         if mark.kind == EventKind.STEP_JOINED:
             found[int(str(mark.data["step"]))] = list(mark.data["seen"])  # type: ignore[arg-type]
-        elif mark.kind == EventKind.EXECUTION_RETRIED:
+        elif mark.kind in AGAIN:
             generation += 1
             is_kept = mark.data.get("from_failed_step", True)
             found = {n: seen for n, seen in found.items() if is_kept and since.get(n) != generation}
@@ -442,7 +444,7 @@ def records(e: Execution) -> list[StepRecord]:
 
 def retries(e: Execution) -> list[Any]:
     """What its retries said, in order."""
-    return [data for _, (kind, data) in sorted(e.events.items()) if kind == 11]
+    return [data for _, (kind, data) in sorted(e.events.items()) if kind in AGAIN]
 
 
 def marks(e: Execution) -> list[Mark]:

@@ -14,6 +14,7 @@ from runtime.model.plan import StepKind
 from runtime.model.values import Duration, SemVer
 from runtime.model.workflow import VersionState
 from runtime.store.plan import PublishedVersion
+from tests.simulator.rewinds import AGAIN
 
 # Programs that only children run: the second is started by the first.
 BELOW: Final = (UUID(int=100), UUID(int=101))
@@ -93,7 +94,7 @@ class FamilyJudge:
         attempts: set[tuple[int, int, int]] = set()
         generation = 0
         for n, (kind, said) in sorted(e.events.items()):
-            generation += kind == Kind.EXECUTION_RETRIED
+            generation += kind in AGAIN
             if kind != Kind.CHILD_STARTED:
                 continue
             attempt = (generation, said["step"], said["attempt"])

@@ -1,4 +1,4 @@
-"""What a preview says of each retry of a seed, and whether the generation that followed did so."""
+"""What a preview says of each retry and rewind of a seed, and whether the generation that followed did so."""
 
 from __future__ import annotations
 

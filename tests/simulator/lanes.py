@@ -12,12 +12,14 @@ from runtime.model.event import EventKind as Kind
 from runtime.model.execution import ExecutionStatus, WaitKind
 from runtime.model.plan import ConcurrencyPlan
 from tests.simulator.children import BELOW
+from tests.simulator.rewinds import AGAIN
 from tests.simulator.tables import OPEN, RUNNING, WAITING
 
 # What a step or an item of a map has begun with.
 _BEGUN: Final = frozenset(
     (Kind.STEP_STARTED, Kind.TIMER_SET, Kind.SIGNAL_AWAITED, Kind.CHILD_STARTED)
 )
+
 # After the world has healed somebody looks within a lease and a few beats.
 _PATIENCE: Final = 30.0
 
@@ -205,7 +207,7 @@ class LaneJudge:
     def _has_begun(self, e: Any) -> bool:
         count = self._counts[e.version]
         for _, (kind, said) in sorted(e.events.items(), reverse=True):
-            if kind == Kind.EXECUTION_RETRIED:
+            if kind in AGAIN:
                 return False
             if kind in _BEGUN and said["step"] < count:
                 return True

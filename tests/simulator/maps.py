@@ -11,13 +11,15 @@ from runtime.model.checkpoint import COMPLETED_ITEMS, StepRecord
 from runtime.model.event import EventKind as Kind
 from runtime.model.ids import StepExecutionId
 from runtime.model.plan import MapPlan, StepKind
+from tests.simulator.rewinds import AGAIN, taken_back
 
 WIDE: Final = 2  # The last digit of seeds with wide maps.
 _CALL: Final = (
     "sim.call"  # What other workers may call as well: an idempotent one, in a task of its own.
 )
+
 _COMPLETED: Final = 6
-_UNOWNED: Final = {Kind.EXECUTION_TAKEN_OVER, Kind.EXECUTION_WAITING, Kind.EXECUTION_RETRIED}
+_UNOWNED: Final = {Kind.EXECUTION_TAKEN_OVER, Kind.EXECUTION_WAITING, *AGAIN}
 _ENDED_BADLY: Final = {Kind.STEP_FAILED, Kind.STEP_TIMED_OUT}
 
 
@@ -133,6 +135,7 @@ class MapJudge:
 
     def __init__(self, e: Any, steps: Any, say: Callable[[str], None]) -> None:
         self._e = e
+        self._steps = steps
         self._maps = {i: step.many for i, step in enumerate(steps) if step.many is not None}
         self._say = say
 
@@ -148,11 +151,13 @@ class MapJudge:
             kind, data = Kind(number), said or {}
             if kind in _UNOWNED:
                 under_way.clear()
-            if kind is Kind.EXECUTION_RETRIED:
+            if kind in AGAIN:
                 faulty.clear()
+                renewed |= taken_back(self._steps, kind, data)
                 ended = {one for one in ended if one[0] not in renewed}
                 ended = ended if data.get("from_failed_step", True) else set()
                 renewed = set()
+                continue
             # What rests on what was undone is done again.
             renewed.update(data.get("again", ()))
             step, item = data.get("step", -1), data.get("item", -1)

@@ -43,7 +43,7 @@ from tests.simulator.tables import (
 from tests.simulator.tags import lure, waiting
 
 _COMPLETED = 2
-_RETRIED, _TIMER, _PAUSED = 11, 0, 5
+_REWOUND, _RETRIED, _TIMER, _PAUSED = 10, 11, 0, 5
 _TAKEN_OVER, _DEAD_LETTERED, _SUSPECT, _POISON = 13, 14, 2, 3
 _NEWER = "a newer execution has the same concurrency key"
 
@@ -522,8 +522,21 @@ class Model:
         self._commit("send" if cancel else "tell", None, [one])
         return rows_of(names, [(True, e.status, e.inbox)])
 
-    def retry(
-        self, shard: int, tenant: UUID, one: UUID, statuses: Sequence[int], event: str
+    def retry(self, *arguments: Any) -> list[Row]:
+        return self._begin_again("retry", _RETRIED, *arguments)
+
+    def rewind(self, *arguments: Any) -> list[Row]:
+        return self._begin_again("rewind", _REWOUND, *arguments)
+
+    def _begin_again(
+        self,
+        name: str,
+        kind: int,
+        shard: int,
+        tenant: UUID,
+        one: UUID,
+        statuses: Sequence[int],
+        event: str,
     ) -> list[Row]:
         e = self.executions.get(one)
         names = "known status generation"
@@ -537,10 +550,10 @@ class Model:
         e.takeovers = 0
         allowed = (e.meta or {}).get("timeout_ms")
         e.deadline = None if allowed is None else self._clock() + float(allowed) / 1000
-        e.events[max(e.events) + 1] = (_RETRIED, _json(event))
+        e.events[max(e.events) + 1] = (kind, _json(event))
         if e.lane is not None:
             lanes.enter(e)
-        self._commit("retry", None, [one])
+        self._commit(name, None, [one])
         return rows_of(names, [(True, QUEUED, e.generation)])
 
     # --- the step cache --------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from runtime.engine import advance as core
-from runtime.engine import ending, gateway, items, replay, replay_items, undoing
+from runtime.engine import ending, gateway, items, replay, replay_items, rewinding, undoing
 from runtime.engine import marks as read_marks
 from runtime.engine.command import Command, JoinItems, RunStep, ScheduleRetry
 from runtime.engine.doubt import Course, Doubt
@@ -232,6 +232,14 @@ def _nothing_renewed(_marks: Any) -> Any:
     return Renewed({}, set())
 
 
+def _nothing_taken_back(_kind: Any, _data: Any) -> Any:
+    return ()
+
+
+def _nothing_behind(_plan: Any, _step: Any) -> Any:
+    return ()
+
+
 IN_CODE: Final[dict[str, tuple[str, Any, str, Any]]] = {
     "early_start": ("steps start before the flush is committed", Run, "take_in", _early),
     "resend": ("a flush of unknown outcome is sent again", Flusher, "_call", _resend),
@@ -382,6 +390,18 @@ IN_CODE: Final[dict[str, tuple[str, Any, str, Any]]] = {
         replay,
         "renewed_by",
         _nothing_renewed,
+    ),
+    "rewound_kept": (
+        "whoever goes on after a rewind keeps what that took back",
+        undoing,
+        "rewound_by",
+        _nothing_taken_back,
+    ),
+    "rewound_alone": (
+        "a rewind runs its step again, and nothing that rests on it",
+        rewinding,
+        "rests_on",
+        _nothing_behind,
     ),
     "cache_of_any_code": (
         "an output is given again to a call of other code",

@@ -21,6 +21,7 @@ import structlog
 from runtime.abi.connector import NotMade
 from runtime.definition import apply_params
 from runtime.definition.lane import lane_of
+from runtime.engine.rewinding import rewound_to
 from runtime.entropy import SeededEntropy
 from runtime.model.checkpoint import InboxKind
 from runtime.model.errors import Conflict, MaestroError, Unavailable
@@ -181,8 +182,6 @@ class Simulation:
         for blow in self.fate.blows:
             await asyncio.sleep(max(0.0, blow.at - self.loop.now))
             self._befall(blow, client)
-        await asyncio.sleep(max(0.0, self.fate.heal_at - self.loop.now))
-        self._heal()
         await clients
         while self.server.asked or not self._is_over():
             await asyncio.sleep(0.25)
@@ -199,7 +198,8 @@ class Simulation:
                 await self.loop.start(client, self._tell(one, kind, name))
 
     def _is_over(self) -> bool:
-        return all(one.status in FINAL for one in self.model.executions.values())
+        have_spoken = all(one.done() for one in self.operators)
+        return have_spoken and all(e.status in FINAL for e in self.model.executions.values())
 
     def _heal(self) -> None:
         self.is_calm = True
@@ -365,13 +365,15 @@ class Simulation:
                 self.server.restart(min(blow.seconds, 3.0))
             case chaos.FORGET:
                 self.redis.flush_all()
-            case kind if kind == chaos.RETRY or kind in chaos.SAID:
+            case chaos.HEAL:
+                self._heal()
+            case kind if kind in {chaos.RETRY, chaos.REWIND} or kind in chaos.SAID:
                 if self.accepted:
                     one = self.accepted[int(blow.choice * len(self.accepted))]
                     work = (
-                        self._retry(one, blow)
-                        if blow.kind == chaos.RETRY
-                        else self._tell(one, chaos.SAID[blow.kind])
+                        self._tell(one, chaos.SAID[kind])
+                        if kind in chaos.SAID
+                        else self._begin_again(one, blow)
                     )
                     self.operators.append(self.loop.start(client, work))
             case _ if alive:
@@ -483,13 +485,19 @@ class Simulation:
             self._asked.add(one)
             self.operators.append(self.loop.start(self._people, self._decide(one)))
 
-    async def _retry(self, one: UUID, blow: Blow) -> None:
+    async def _begin_again(self, one: UUID, blow: Blow) -> None:
         database = SimDatabase(self.server)
-        event = {"actor": None, "reason": "simulated", "from_failed_step": blow.seconds < 0.5}
+        store = ExecutionStore(database)  # type: ignore[arg-type]
+        said: dict[str, Json] = {"from_failed_step": blow.seconds < 0.5}
+        begin = store.retry
+        if blow.kind == chaos.REWIND:
+            plan = self.plans[self.model.executions[one].version]
+            begin, said = store.rewind, rewound_to(plan, int(blow.seconds * len(plan.steps)))
+        event: Json = {"actor": None, "reason": "simulated", **said}
         try:
             async with database.engine() as connection:
                 whose = self._tenant_of(one)
-                await ExecutionStore(database).retry(0, whose, one, event, connection)  # type: ignore[arg-type]
+                await begin(0, whose, one, event, connection)
         except MaestroError:
             return
         SimQueue(self.redis).add(0, [(one, 1)])

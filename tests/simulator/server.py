@@ -28,7 +28,7 @@ _FENCED: Final = frozenset(
     }
 )
 _FLUSHES: Final = frozenset({"flush", "flush_with_children"})
-_PEOPLE: Final = frozenset({"enqueue", "send", "retry"})
+_PEOPLE: Final = frozenset({"enqueue", "send", "retry", "rewind"})
 # Nothing rests on what they delete: they are done at once.
 _TIDYING: Final = frozenset({"cache_sweep", "cache_shrink", "cache_orphans"})
 _UPKEEP: Final = frozenset({"make_partitions", "drop_logs", "forget_keys", "write"})

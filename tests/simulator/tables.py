@@ -18,7 +18,8 @@ OWNED = (
     "cancel_requested created_at age_seconds deadline_in_seconds meta input"
 )
 OPEN = (QUEUED, RUNNING, WAITING)
-_RETRIED, _COMPENSATING = EventKind.EXECUTION_RETRIED, EventKind.EXECUTION_COMPENSATING
+_COMPENSATING = EventKind.EXECUTION_COMPENSATING
+_SAID = {EventKind.EXECUTION_RETRIED, EventKind.EXECUTION_REWOUND, _COMPENSATING}
 
 
 class Refused(asyncpg.PostgresError):  # type: ignore[misc] # asyncpg ships no types
@@ -103,7 +104,7 @@ class Execution:
     def compensating(self) -> bool:
         """Whether its steps are being undone, or were, in this generation."""
         kinds = (self.events[n][0] for n in sorted(self.events, reverse=True))
-        return next((k == _COMPENSATING for k in kinds if k in {_RETRIED, _COMPENSATING}), False)
+        return next((k == _COMPENSATING for k in kinds if k in _SAID), False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from runtime.model.event import EventKind as Kind
 from runtime.model.execution import StepStatus
+from tests.simulator.rewinds import AGAIN, taken_back
 
 _USES: Final = ("sim.inline", "sim.call", "sim.call", "sim.once", "sim.found")
 # What begins an end; while it goes on, a worker is lost at the worst moment.
@@ -67,6 +68,11 @@ class Generation:
     def of(self, *kinds: Kind) -> list[Any]:
         return [data for _, kind, data in self.events if kind in kinds]
 
+    def taken_back(self, steps: Sequence[Any]) -> set[int]:
+        """The steps whose ends count no more, because it began with a rewind."""
+        _, kind, data = self.events[0]
+        return taken_back(steps, kind, data)
+
     @property
     def undone(self) -> list[int]:
         return [data["step"] for data in self.of(Kind.STEP_COMPENSATED)]
@@ -77,7 +83,7 @@ def generations(e: Any) -> list[Generation]:
     found = [Generation()]
     for n, (number, data) in sorted(e.events.items()):
         kind = Kind(number)
-        if kind is Kind.EXECUTION_RETRIED:
+        if kind in AGAIN:
             found.append(Generation())
         found[-1].events.append((n, kind, data or {}))
     return found
@@ -90,6 +96,8 @@ def counting(e: Any, steps: Sequence[Any]) -> list[dict[int, int]]:
         retried = one.of(Kind.EXECUTION_RETRIED)
         if retried and retried[0].get("from_failed_step", True) is False:
             kept = {}
+        for step in one.taken_back(steps):
+            kept.pop(step, None)
         found.append(dict(kept))
         kept |= dict.fromkeys(_good_in(e, number, count), number)
         completed = {step for step in kept if _status(e, step, kept[step]) == StepStatus.COMPLETED}
@@ -106,6 +114,9 @@ def renewed_since(e: Any, steps: Sequence[Any]) -> dict[int, int]:
         ends = {**kept[number], **dict.fromkeys(_good_in(e, number, len(steps)), number)}
         completed = {s for s in ends if _status(e, s, ends[s]) == StepStatus.COMPLETED}
         found |= dict.fromkeys(again(steps, one.undone, completed), number + 1)
+    for number, one in enumerate(generations(e)):
+        for step in one.taken_back(steps):
+            found[step] = max(number, found.get(step, 0))
     return found
 
 

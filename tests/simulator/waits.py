@@ -13,6 +13,7 @@ from runtime.model.event import EventKind as Kind
 from runtime.model.plan import StepKind, WaitPlan
 from runtime.model.values import Duration
 from tests.simulator.loop import START
+from tests.simulator.rewinds import AGAIN
 from tests.simulator.tables import Execution
 
 NAMES: Final = ("a", "b")
@@ -140,14 +141,14 @@ class WaitJudge:
         return wait is not None and wait.ms is not None and wait.default is None
 
     def _since_retry(self) -> list[tuple[int, Kind, Any]]:
-        places = [i for i, (_, kind, _) in enumerate(self._log) if kind is Kind.EXECUTION_RETRIED]
+        places = [i for i, (_, kind, _) in enumerate(self._log) if kind in AGAIN]
         return self._log[places[-1] + 1 :] if places else self._log
 
     def _since_start(self) -> list[tuple[int, Kind, Any]]:
         places = [
             i
             for i, (_, kind, data) in enumerate(self._log)
-            if kind is Kind.EXECUTION_RETRIED and data.get("from_failed_step") is False
+            if kind in AGAIN and data.get("from_failed_step") is False
         ]
         return self._log[places[-1] + 1 :] if places else self._log
 
@@ -160,7 +161,7 @@ class WaitJudge:
                 if is_paused:
                     self._say(f"pause: {self._e.id} was paused twice ({n})")
                 is_paused = True
-            elif kind in {Kind.EXECUTION_RESUMED, Kind.EXECUTION_RETRIED}:
+            elif kind in {Kind.EXECUTION_RESUMED, *AGAIN}:
                 is_paused = False
             elif is_paused and kind in {Kind.STEP_STARTED, Kind.TIMER_FIRED}:
                 self._say(f"pause: {kind.word} ({n}) in {self._e.id} while it was paused")

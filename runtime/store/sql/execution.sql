@@ -177,6 +177,10 @@ select known, status, n from mc_send_3($1, $2, $3, $4, $5, $6, $7);
 -- Safe: locks the row first; only the given final statuses become queued again, in the next generation, and not while a child runs.
 select known, status, generation from mc_retry($1, $2, $3, $4, $5);
 
+-- name: rewind
+-- Safe: as `retry`; what completed becomes queued again, too.
+select known, status, generation from mc_begin_again($1, $2, $3, $4, 10::smallint, $5);
+
 -- name: open_child
 -- Safe: reads; who calls it has found the execution to be the caller's.
 select c.id from mc_children_open($1, array[$2::uuid]) c limit 1;

@@ -36,12 +36,13 @@ from runtime.engine.history import fold
 from runtime.engine.program import Program
 from runtime.engine.replay import rebuild
 from runtime.engine.retry import idempotency_key
+from runtime.engine.rewinding import rewound_to
 from runtime.engine.scope import MASKED, scope_of
 from runtime.engine.state import ExecutionState, Phase, RunInfo
 from runtime.engine.undoing import MOST_ERRORS
 from runtime.model.checkpoint import Mark, StepRecord
 from runtime.model.errors import StepErrorKind
-from runtime.model.event import MARKS, EventKind, ExecutionEvent
+from runtime.model.event import BEGINS_AGAIN, MARKS, EventKind, ExecutionEvent
 from runtime.model.execution import ExecutionState as Shown
 from runtime.model.execution import ExecutionStatus, StepStatus, Verdict
 from runtime.model.plan import Backoff, Effect, Jitter, RetryPolicy, StepKind
@@ -116,7 +117,7 @@ class Played:
 
     @property
     def retries(self) -> list[Any]:
-        return [mark.data for mark in self.marks if mark.kind == E.EXECUTION_RETRIED]
+        return [mark.data for mark in self.marks if mark.kind in BEGINS_AGAIN]
 
     def ok(self, *keys: str, attempt: int = 1) -> Played:
         """These steps end well, in this order."""
@@ -140,7 +141,14 @@ class Played:
         return self
 
     def retried(self, *, from_failed_step: bool = True) -> Played:
-        self.log.append(RecordEvent(E.EXECUTION_RETRIED, {"from_failed_step": from_failed_step}))
+        return self.begun_again(E.EXECUTION_RETRIED, {"from_failed_step": from_failed_step})
+
+    def rewound(self, key: str) -> Played:
+        told = rewound_to(self.plan, self.number(key))
+        return self.begun_again(E.EXECUTION_REWOUND, told)
+
+    def begun_again(self, kind: EventKind, data: dict[str, Any]) -> Played:
+        self.log.append(RecordEvent(kind, data))
         self.generation += 1
         self.finish = None
         self.state = rebuild(
