@@ -18,6 +18,7 @@ from runtime.services.dead_letter import DeadLetterService
 from runtime.services.doubt import DoubtService
 from runtime.services.event_handler import EventHandlerService
 from runtime.services.execution import ExecutionService
+from runtime.services.execution_migration import ExecutionMigrationService
 from runtime.services.execution_stats import ExecutionStatsService
 from runtime.services.generation_preview import GenerationPreviewService
 from runtime.services.replay import ReplayService
@@ -51,6 +52,7 @@ class Context:
     simulations: SimulationService
     replays: ReplayService
     previews: GenerationPreviewService
+    migrations: ExecutionMigrationService
     handlers: EventHandlerService
     bulk: BulkService
     loaders: Loaders

@@ -48,6 +48,7 @@ from runtime.services.dead_letter import DeadLetterService
 from runtime.services.doubt import DoubtService
 from runtime.services.event_handler import EventHandlerService
 from runtime.services.execution import ExecutionService
+from runtime.services.execution_migration import ExecutionMigrationService
 from runtime.services.execution_stats import ExecutionStatsService
 from runtime.services.generation_preview import GenerationPreviewService
 from runtime.services.health import HealthService
@@ -94,6 +95,7 @@ class Services:
     simulations: SimulationService
     replays: ReplayService
     previews: GenerationPreviewService
+    migrations: ExecutionMigrationService
     handlers: EventHandlerService
     bulk: BulkService
     rates: RateService
@@ -390,6 +392,20 @@ def _workflows(
     )
 
 
+def _bulk(
+    shards: Shards,
+    executions: ExecutionService,
+    *,
+    clock: Clock,
+    entropy: Entropy,
+    metrics: Metrics,
+) -> BulkService:
+    """What does one thing to many executions, and what carries it out."""
+    store = BulkStore(shards.catalog)
+    runner = BulkRunner(store, executions, entropy=entropy, metrics=metrics)
+    return BulkService(store, executions, runner, clock=clock, entropy=entropy)
+
+
 def _services(
     settings: Settings,
     executions: ExecutionService,
@@ -419,7 +435,6 @@ def _services(
         entropy=entropy,
     )
     artifacts = ArtifactService(shards=shards, blobs=blobs, plans=plans)
-    bulk = BulkStore(shards.catalog)
     return Services(
         workflows=workflows,
         executions=executions,
@@ -449,14 +464,16 @@ def _services(
             shards=shards, plans=plans, blobs=blobs, registry=registry, clock=clock, metrics=metrics
         ),
         previews=GenerationPreviewService(shards=shards, plans=plans, registry=registry),
-        handlers=EventHandlerService(shards),
-        bulk=BulkService(
-            bulk,
-            executions,
-            BulkRunner(bulk, executions, entropy=entropy, metrics=metrics),
-            clock=clock,
-            entropy=entropy,
+        migrations=ExecutionMigrationService(
+            shards=shards,
+            plans=plans,
+            blobs=blobs,
+            judges=judges,
+            workflows=workflows,
+            executions=executions,
         ),
+        handlers=EventHandlerService(shards),
+        bulk=_bulk(shards, executions, clock=clock, entropy=entropy, metrics=metrics),
         rates=RateService(
             tenants,
             Buckets(link, clock),

@@ -134,6 +134,7 @@ class Door:
             simulations=services.simulations,
             replays=services.replays,
             previews=services.previews,
+            migrations=services.migrations,
             handlers=services.handlers,
             bulk=services.bulk,
             loaders=Loaders(

@@ -9,7 +9,8 @@ import click
 from maestro_cli.client import Client, check_payload
 from maestro_cli.errors import usage
 from maestro_cli.groups import VerbGroup
-from maestro_cli.names import id_of, named, reference, unknown
+from maestro_cli.migrating import show_migration
+from maestro_cli.names import check_version, id_of, named, reference, unknown
 from maestro_cli.options import Options
 from maestro_cli.output import Column, print_document, show_fields, show_one, show_rows, word
 from maestro_cli.paging import collect
@@ -165,6 +166,21 @@ def delete(options: Options, workflow: str, reason: str | None) -> None:
         print_document(options, {"deletedId": payload["deletedId"]})
     else:
         print(payload["deletedId"] if options.format == "name" else f"{workflow} deleted")
+
+
+@workflows.command()
+@click.argument("workflow", metavar="NAME|ID")
+@click.option("--from", "before", metavar="VERSION", required=True, help="What they run now.")
+@click.option("--to", "after", metavar="VERSION", required=True, help="What they would go on with.")
+@click.option("--dry-run", is_flag=True, help="Only say what each would come to.")
+@click.pass_obj
+def migrate(options: Options, workflow: str, before: str, after: str, *, dry_run: bool) -> None:
+    """Say which executions that have not ended could go on with another version."""
+    if not dry_run:
+        raise usage("Executions are not moved; say --dry-run to see what each would come to.")
+    for version in (before, after):
+        check_version(f"{workflow}@{version}", version)
+    show_migration(options, workflow, before, after)
 
 
 def _end_version(

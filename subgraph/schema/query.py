@@ -11,6 +11,7 @@ from resolvers.queries import bulk as bulk_of
 from resolvers.queries import dead_letter as dead_letters_of
 from resolvers.queries import event_handler as handlers_of
 from resolvers.queries import execution as executions_of
+from resolvers.queries import execution_migration as migrations_of
 from resolvers.queries import execution_stats as stats_of
 from resolvers.queries import generation_preview as previews_of
 from resolvers.queries import replay as replays_of
@@ -30,6 +31,7 @@ from subgraph.types.dead_letter import DeadLetterConnection
 from subgraph.types.event_handler import EventHandler
 from subgraph.types.execution import Execution, ExecutionConnection
 from subgraph.types.execution_comparison import ExecutionComparison
+from subgraph.types.execution_migration import MigrationPreviewConnection
 from subgraph.types.execution_replay import ExecutionReplay
 from subgraph.types.execution_stats import ExecutionStats
 from subgraph.types.generation_preview import GenerationPreview
@@ -288,6 +290,32 @@ class Query:
         return GenerationPreview.of(
             await previews_of.retry_preview(info.context, id=id, from_failed_step=from_failed_step)
         )
+
+    @strawberry.field(
+        description="Whether the executions of a version that have not ended could go on with another version of the "
+        "workflow, newest first: all that has begun must be the same there.",
+        directives=access("Query.migrationPreview"),
+    )
+    async def migration_preview(
+        self,
+        info: Info,
+        workflow_id: Annotated[strawberry.ID, strawberry.argument(description="Which workflow.")],
+        from_: Annotated[
+            SemVer, strawberry.argument(name="from", description="The version that they run.")
+        ],
+        to: Annotated[SemVer, strawberry.argument(description="The version to go on with.")],
+        first: FIRST = 20,
+        after: AFTER = None,
+    ) -> MigrationPreviewConnection | None:
+        """What a migration would come to."""
+        page = await migrations_of.migration_preview(
+            info.context,
+            workflow_id=workflow_id,
+            before=from_,
+            after=to,
+            page=page_request(first, after),
+        )
+        return MigrationPreviewConnection.of(page)
 
     @strawberry.field(
         description="The tenant's executions.",

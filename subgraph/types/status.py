@@ -18,6 +18,7 @@ from runtime.model import (
     event_handler,
     execution,
     execution_comparison,
+    execution_migration,
     execution_replay,
     generation_preview,
     identity,
@@ -46,6 +47,8 @@ ExecutionDifference: TypeAlias = execution_comparison.ExecutionDifference
 ExecutionEventType: TypeAlias = event.EventKind
 ExecutionOrderField: TypeAlias = execution.ExecutionOrderField
 ExecutionStatus: TypeAlias = execution.ExecutionState
+MigrationObstacle: TypeAlias = execution_migration.MigrationObstacle
+MigrationVerdict: TypeAlias = execution_migration.MigrationVerdict
 PreviewAction: TypeAlias = generation_preview.PreviewAction
 Severity: TypeAlias = errors.Severity
 StepDifference: TypeAlias = execution_comparison.StepDifference
@@ -102,6 +105,17 @@ strawberry.enum(
     PreviewAction,
     description="What becomes of a step in the next generation. RUN: it runs again when its turn comes, unless a "
     "condition, a gateway or a failure of that generation leaves it out. REUSE: how it ended, and its output, is kept.",
+)
+strawberry.enum(
+    MigrationVerdict,
+    description="Whether an execution could go on with another version. SAFE: all that has begun is the same there. "
+    "NEEDS_MAPPING: a step that has begun has no namesake there. IMPOSSIBLE: its record would mean something else.",
+)
+strawberry.enum(
+    MigrationObstacle,
+    description="Why an execution can't go on with another version: STEP_*: a step that has begun, ended or was "
+    "skipped is another one there; CONCURRENCY: it holds a place by another key; INPUT: its input is not taken as it "
+    "is; ENDING: it ends; CHILD: its parent has chosen the version; STATE: by its rows it would stand otherwise.",
 )
 strawberry.enum(Severity, description="How bad a finding is: an error refuses, a warning does not.")
 strawberry.enum(

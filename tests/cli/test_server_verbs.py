@@ -311,6 +311,37 @@ async def test_a_retry_is_shown_before_it_happens(dev, publish):
     assert absent.code == 3
 
 
+async def test_what_runs_is_told_whether_it_could_go_on_with_another_version(
+    dev, publish, tmp_path
+):
+    name = await publish(BELL)
+    done = await dev.run("execute", name, "--wait", "--timeout", "1s")
+    one = done.stdout.split()[0]
+    file = tmp_path / "next.yaml"
+    file.write_text(BELL.format(name=name).replace("1.0.0", "2.0.0").replace("bell", "gong"))
+    await dev.run("publish", str(file))
+    said = ("workflows", "migrate", name, "--from", "1.0.0", "--to", "2.0.0")
+
+    drawn = await dev.run(*said, "--dry-run")
+    told = json.loads((await dev.run(*said, "--dry-run", "-o", "json")).stdout)
+    names = await dev.run(*said, "--dry-run", "-o", "name")
+    moved = await dev.run(*said)
+    absent = await dev.run(*said[:-1], "9.9.9", "--dry-run")
+    wrong = await dev.run(*said[:-1], "next", "--dry-run")
+
+    head, *rows = drawn.stdout.splitlines()
+    assert head == f"{name} 1.0.0 -> 2.0.0: 1 have not ended; 0 safe, 1 needs mapping, 0 impossible"
+    assert rows[-1].split(maxsplit=2) == [
+        one, "needs_mapping", "The step 'bell' has begun, and is not there any more.",
+    ]  # fmt: skip
+    assert (told["total"], told["needs_mapping"]) == (1, 1)
+    [found] = told["executions"]
+    assert [(f["obstacle"], f["stepKey"]) for f in found["findings"]] == [("step_missing", "bell")]
+    assert names.stdout.split() == [one]
+    assert (moved.code, "--dry-run" in moved.stderr) == (2, True)
+    assert (absent.code, wrong.code) == (3, 2)
+
+
 async def test_a_cancel_that_is_asked_to_undoes_what_was_done(dev, publish):
     name = await publish(
         "name: {name}\nversion: 1.0.0\nsteps: [{{id: a, uses: core.noop@1, compensate: {{uses: core.noop@1}}}},"
