@@ -1,6 +1,6 @@
-"""Backlogs: how many executions of a tenant may be queued before no more are taken.
+"""Backlogs: how many executions of a tenant may be queued, or wait in lanes, before no more are taken.
 
-`max_queued` in a tenant's settings is the bound; where there is none nothing is counted. What is queued is counted at
+`max_queued` in a tenant's settings is the bound; where there is none nothing is counted. What waits is counted at
 most once a second for each tenant with a bound, and what this process has accepted since is added: with several API
 processes a backlog may pass its bound by what the others take in that second. Only what is asked for anew is refused:
 retries, children and what wakes are accepted already.
@@ -75,7 +75,8 @@ class Backlogs:
         self._metrics.backlog_refusals.inc()
         seconds = self._seconds(known)
         raise Exhausted(
-            f"As many executions of this tenant are queued as may be, {known.most}: try again in {seconds:.0f} s.",
+            f"As many executions of this tenant are queued or wait for a concurrency key as may, {known.most}: try "
+            f"again in {seconds:.0f} s.",
             reason="BACKLOG_FULL",
             retry_after=seconds,
         )

@@ -100,6 +100,7 @@ class BulkService:
 
         Filter and deed are said again, so that nobody starts what he has not seen: BadInput when they differ.
         """
+        require(who, READ_EXECUTIONS)
         require(who, WRITE_EXECUTIONS)
         _check(deed)
         started = await self._store.start(

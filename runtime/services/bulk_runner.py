@@ -8,7 +8,7 @@ says so, and nothing happens twice.
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from runtime.entropy import Entropy
@@ -17,7 +17,7 @@ from runtime.model.errors import MaestroError, Unavailable
 from runtime.model.identity import Principal
 from runtime.services.access import READ_EXECUTIONS, WRITE_EXECUTIONS
 from runtime.services.execution import ExecutionService
-from runtime.store.bulk import BulkStore, Part, Verdict
+from runtime.store.bulk import LEASE_SECONDS, BulkStore, Part, Verdict
 from runtime.telemetry.log import get_logger
 from runtime.telemetry.metrics import Metrics
 
@@ -53,12 +53,29 @@ class BulkRunner:
         task.add_done_callback(self._tasks.discard)
 
     async def run(self) -> int:
-        """Go on with what nobody works on, and delete what has expired; how many there were of both."""
+        """Go on with what nobody works on, and delete what has expired; how many there were of both.
+
+        Several at once, of several tenants if there are: a large one holds up no other, and what is lost meanwhile is
+        found.
+        """
         count = 0
-        while (operation := await self._store.claim(self.id)) is not None:
-            await self._serve(operation)
-            count += 1
-        return count + await self._store.sweep()
+        tasks: set[asyncio.Task[None]] = set()
+        try:
+            while True:
+                while (
+                    len(tasks) < _AT_ONCE and (lost := await self._store.claim(self.id)) is not None
+                ):
+                    tasks.add(asyncio.create_task(self._serve(lost), name=f"bulk {lost}"))
+                if not tasks:
+                    return count + await self._store.sweep()
+                ended, tasks = await asyncio.wait(
+                    tasks, timeout=self.every_seconds, return_when=asyncio.FIRST_COMPLETED
+                )
+                count += len(ended)
+                for task in ended:
+                    task.result()
+        finally:
+            await _broken_off(tasks)
 
     async def close(self) -> None:
         """Break off; what was begun is gone on with by another process, or by this one when it is back."""
@@ -86,19 +103,36 @@ class BulkRunner:
                 await self._store.finish(id, self.id, state)
                 _log.info("bulk_operation_ended", operation=str(id), state=state.name.lower())
                 return
-            verdicts = await asyncio.gather(*(self._act(part, one) for one in part.ids))
+            verdicts = await self._acts(part)
             if not await self._store.record(part, self.id, verdicts):
                 return
             for verdict in verdicts:
                 self._metrics.bulk_results.labels(verdict.outcome.name.lower()).inc()
 
+    async def _acts(self, part: Part) -> list[Verdict]:
+        """Act on all of a part, its lease renewed meanwhile; when one can't be acted on now, none goes on."""
+        tasks = [asyncio.create_task(self._act(part, one)) for one in part.ids]
+        pending = set(tasks)
+        try:
+            while pending:
+                ended, pending = await asyncio.wait(
+                    pending, timeout=LEASE_SECONDS / 3, return_when=asyncio.FIRST_EXCEPTION
+                )
+                for task in ended:
+                    task.result()
+                if pending:
+                    await self._store.renew(part.operation_id, self.id)
+        finally:
+            await _broken_off(pending)
+        return [task.result() for task in tasks]
+
     async def _act(self, part: Part, execution: UUID) -> Verdict:
         try:
             async with self._places:
                 await self._do(part, execution)
-        except Unavailable:
-            raise
         except MaestroError as refusal:
+            if refusal.retryable:
+                raise Unavailable(refusal.message, reason=refusal.reason) from refusal
             code = refusal.reason or refusal.code
             return Verdict(execution, BulkOutcome.REFUSED, code, str(refusal)[:_LONGEST_MESSAGE])
         except Exception as error:  # noqa: BLE001 - whatever one meets, the others have their turn
@@ -131,6 +165,12 @@ class BulkRunner:
                 )
             case BulkAction.SIGNAL:
                 await messages.signal(who, execution, deed.signal or "", deed.payload, key=key)
+
+
+async def _broken_off(tasks: set[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _caller(part: Part) -> Principal:

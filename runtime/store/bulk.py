@@ -190,6 +190,11 @@ class BulkStore:
             tuple(row["ids"]),
         )
 
+    async def renew(self, id: UUID, runner: UUID) -> None:
+        """Say that a part is still worked on; nothing when the operation is another's by now."""
+        async with self._catalog.engine() as connection:
+            await connection.execute(_SQL["renew"], id, runner, LEASE_SECONDS)
+
     async def record(self, part: Part, runner: UUID, verdicts: Sequence[Verdict]) -> bool:
         """Commit what became of a part, once; False when somebody else has gone on from there."""
         columns: list[Any] = [list(column) for column in zip(*verdicts, strict=True)]
@@ -211,10 +216,15 @@ class BulkStore:
             await connection.execute(_SQL["leave"], id, runner)
 
     async def sweep(self) -> int:
-        """Delete previews and ended operations that have expired; how many there were, some at a time."""
-        async with self._catalog.engine() as connection:
-            said = await connection.execute(_SQL["sweep"], _SWEPT)
-        return int(str(said).rpartition(" ")[2])
+        """Delete previews and ended operations that have expired; how many there were, at most twenty.
+
+        Each in a statement of its own: one may have 100,000 results, and what takes too long would never be done.
+        """
+        for count in range(_SWEPT):
+            async with self._catalog.engine() as connection:
+                if await connection.fetchval(_SQL["sweep"]) is None:
+                    return count
+        return _SWEPT
 
 
 def digest_of(filter: Json, deed: BulkDeed) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -31,14 +31,18 @@ from runtime.store.group_commit import Batcher
 from runtime.store.pool import Database
 from runtime.store.shards import Shards
 from runtime.store.statements import statements
+from runtime.telemetry.log import get_logger
 from runtime.telemetry.metrics import Metrics
 
 _ENQUEUE: Final = statements("enqueue")["enqueue"]
+_REFUSED_BY_LANES: Final = statements("enqueue")["refused_by_lanes"]
 _MAKE_PARTITIONS: Final = statements("execution")["make_partitions"]
 _TRIES: Final = 3
 _NO_PARTITION: Final = "23514"
 # No other object of what an acceptance says has this name: labels are texts, and quotes in texts are escaped.
 _IN_LANE: Final = '"concurrency":{'
+
+_log = get_logger("enqueue")
 
 
 class EnqueueRow(NamedTuple):
@@ -164,7 +168,9 @@ class Enqueuer:
             try:
                 outcomes = await self._call([item.row for item in part])
             except Exception as error:  # noqa: BLE001 - each kind is answered, none may end the loop
-                if never_fits(error) and not _is_misdated(error) and len(part) > 1:
+                if sqlstate(error) == LANE_FULL and len(part) > 1:
+                    todo += await self._without_refused(part, error)
+                elif never_fits(error) and not _is_misdated(error) and len(part) > 1:
                     half = len(part) // 2
                     todo += [part[half:], part[:half]]
                 else:
@@ -175,6 +181,43 @@ class Enqueuer:
             for item, outcome in zip(part, outcomes, strict=True):
                 if not item.answer.done():
                     item.answer.set_result(outcome)
+
+    async def _without_refused(
+        self, part: list[_Waiting], error: Exception
+    ) -> list[list[_Waiting]]:
+        """Refuse at once all whose lanes are full, and what is left to send; halves, when nobody's is any more.
+
+        One by one, each of a flood of refused executions would have half of a batch sent again.
+        """
+        rows = [one.row for one in part]
+        columns = [
+            [row.id for row in rows],
+            [row.tenant_id for row in rows],
+            [row.workflow_id for row in rows],
+            [row.wake_at for row in rows],
+            [row.meta for row in rows],
+            [row.key for row in rows],
+        ]
+        try:
+            with translated():
+                connection = await self._connected()
+                found = await connection.fetch(
+                    _REFUSED_BY_LANES, self._shard, *columns, timeout=self._timeout
+                )
+        except Exception as other:  # noqa: BLE001 - it is only a shorter way
+            self._drop()
+            _log.warning("lanes_not_looked_at", error=str(other))
+            found = []
+        if not found:
+            half = len(part) // 2
+            return [part[half:], part[:half]]
+        refused = {record["ordinal"]: record for record in found}
+        for ordinal, record in refused.items():
+            answer = part[ordinal].answer
+            if not answer.done():
+                answer.set_exception(_lane_full(record, error))
+        rest = [one for number, one in enumerate(part) if number not in refused]
+        return [rest] if rest else []
 
     async def _call(self, rows: list[EnqueueRow]) -> list[EnqueueOutcome]:
         """Send a batch; what may start at once is born where there are places for it."""
@@ -296,10 +339,9 @@ def _is_misdated(error: Exception) -> bool:
     return sqlstate(error) == _NO_PARTITION and "no partition" in str(error)
 
 
-def _lane_full(error: Exception) -> Conflict:
+def _lane_full(found: Mapping[str, Any], error: Exception) -> Conflict:
     """Who holds the places of the lane that an execution was refused for."""
-    found = orjson.loads(getattr(error, "detail", None) or "{}")
-    holders = ", ".join(found.get("holders", ()))
+    holders = ", ".join(map(str, found.get("holders", ())))
     told = Conflict(
         f"At most {found.get('limit')} executions of this workflow with the concurrency key {found.get('key')!r} may "
         f"be open at once, and as many are: {holders}. Wait for one to end, or cancel one.",
@@ -318,7 +360,7 @@ def _fail(part: list[_Waiting], error: Exception) -> None:
             reason="CLOCK_WRONG",
         )
     elif sqlstate(error) == LANE_FULL:
-        told = _lane_full(error)
+        told = _lane_full(orjson.loads(getattr(error, "detail", None) or "{}"), error)
     elif never_fits(error):
         told = Invalid(
             [

@@ -122,7 +122,7 @@ class ExecutionRecords:
         return found, mapped
 
     async def queued(self, tenant: UUID, most: int, *, spread: bool) -> int:
-        """How many executions of a tenant are queued, counted up to a number in each database."""
+        """How many executions of a tenant are queued or wait in lanes, counted up to a number in each database."""
         found = 0
         for database in self._shards.of_tenant(tenant, spread=spread):
             async with database.tenant(tenant) as connection:

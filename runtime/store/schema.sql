@@ -465,6 +465,7 @@ create table workflow_executions (
 ) partition by RANGE (id);
 CREATE INDEX workflow_executions_due ON ONLY maestro.workflow_executions USING btree (shard, wake_at) WHERE (status = 3);
 CREATE INDEX workflow_executions_lane ON ONLY maestro.workflow_executions USING btree (shard, workflow_id, lane) WHERE (in_lane AND (status = ANY (ARRAY[0, 1, 3])));
+CREATE INDEX workflow_executions_lane_backlog ON ONLY maestro.workflow_executions USING btree (tenant_id) WHERE ((status = 3) AND (wait = 6));
 CREATE INDEX workflow_executions_lane_oldest ON ONLY maestro.workflow_executions USING btree (shard, workflow_id, lane, id) WHERE ((status = 3) AND (NOT in_lane) AND ((meta #>> '{concurrency,on_conflict}'::text[]) = 'cancel_oldest'::text));
 CREATE INDEX workflow_executions_lane_queue ON ONLY maestro.workflow_executions USING btree (shard, workflow_id, lane, priority DESC, id) WHERE ((status = 3) AND (NOT in_lane));
 CREATE INDEX workflow_executions_late ON ONLY maestro.workflow_executions USING btree (shard, deadline) WHERE ((status = 3) AND (NOT in_lane) AND (deadline IS NOT NULL));
@@ -472,9 +473,12 @@ CREATE INDEX workflow_executions_list ON ONLY maestro.workflow_executions USING 
 CREATE INDEX workflow_executions_namespace ON ONLY maestro.workflow_executions USING btree (tenant_id, namespace, id DESC) WHERE (namespace <> 'default'::text);
 CREATE INDEX workflow_executions_owner ON ONLY maestro.workflow_executions USING btree (shard, owner) WHERE (status = 1);
 CREATE INDEX workflow_executions_queue ON ONLY maestro.workflow_executions USING btree (shard, tenant_id, priority DESC, id) WHERE (status = 0);
+CREATE INDEX workflow_executions_queue_cancelled ON ONLY maestro.workflow_executions USING btree (shard, tenant_id, id) WHERE ((status = 0) AND cancel_requested);
+CREATE INDEX workflow_executions_queue_over ON ONLY maestro.workflow_executions USING btree (shard, tenant_id, deadline) WHERE ((status = 0) AND (deadline IS NOT NULL));
 CREATE INDEX workflow_executions_state ON ONLY maestro.workflow_executions USING btree (tenant_id, status, id DESC) WHERE (status <> 2);
 CREATE INDEX workflow_executions_suspects ON ONLY maestro.workflow_executions USING btree (shard, id) WHERE ((status = 0) AND (takeovers >= 2));
 CREATE INDEX workflow_executions_tags ON ONLY maestro.workflow_executions USING btree (shard, wanted_tags, priority DESC, id) WHERE (wanted_tags IS NOT NULL);
+CREATE INDEX workflow_executions_tags_of ON ONLY maestro.workflow_executions USING btree (shard, wanted_tags, workflow_id, priority DESC, id) WHERE (wanted_tags IS NOT NULL);
 CREATE INDEX workflow_executions_workflow ON ONLY maestro.workflow_executions USING btree (tenant_id, workflow_id, id DESC);
 CREATE INDEX workflow_executions_workflow_apart ON ONLY maestro.workflow_executions USING btree (tenant_id, workflow_id, status, id DESC) WHERE mc_is_listed_apart(status);
 CREATE TRIGGER count_deleted AFTER DELETE ON maestro.workflow_executions REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION mc_count_executions();
@@ -964,21 +968,26 @@ CREATE OR REPLACE FUNCTION maestro.mc_claim_alone(p_shard smallint, p_me bigint,
  SET search_path TO 'maestro'
  SET enable_seqscan TO 'off'
 AS $function$
-declare v_id uuid;
+declare v_ids uuid[];
 begin
   perform 1 from workers w where w.shard = p_shard and w.id = p_me and w.epoch = p_epoch for key share;
   if not found then
     raise exception 'this worker was fenced off' using errcode = 'MC002';
   end if;
-  for v_id in select e.id from workflow_executions e
-    where e.shard = p_shard and e.status = 0 and e.takeovers >= 2 order by e.id limit 20 for update skip locked
-  loop
-    exit when cardinality(mc_within_limits(p_shard, array[v_id])) = 1;
-    v_id := null;
-  end loop;
+  if mc_has_limits() then
+    select array_agg(d.id) into v_ids from (select e.id from workflow_executions e where e.shard = p_shard and e.status = 0 and e.takeovers >= 2
+       and e.id in (select x.id from (select distinct on (s.workflow_id) s.id from workflow_executions s
+         where s.shard = p_shard and s.status = 0 and s.takeovers >= 2 order by s.workflow_id, s.id) x order by x.id limit 100)
+      order by e.id for update skip locked) d;
+    v_ids := mc_within_limits(p_shard, v_ids);
+    v_ids := array(select x.id from unnest(v_ids) x (id) order by x.id limit 1);
+  else
+    v_ids := array(select d.id from (select e.id from workflow_executions e
+      where e.shard = p_shard and e.status = 0 and e.takeovers >= 2 order by e.id limit 1 for update skip locked) d);
+  end if;
   return query update workflow_executions e
      set status = 1, owner = p_me, epoch = e.epoch + 1, started_at = least(e.started_at, pg_catalog.now())
-   where e.shard = p_shard and e.id = v_id
+   where e.shard = p_shard and e.id = v_ids[1]
    returning e.*;
 end $function$;
 
@@ -1376,6 +1385,7 @@ CREATE OR REPLACE FUNCTION maestro.mc_due(p_shard smallint, p_me bigint, p_epoch
  SET enable_seqscan TO 'off'
 AS $function$
 declare v_ids uuid[]; v_late uuid[]; v_timed uuid[]; v_fit uuid[]; v_lo uuid; v_hi uuid; v_tags text[]; v_sets text[]; v_set text;
+  v_limits boolean := mc_has_limits(); v_room int; v_some uuid[];
 begin
   perform 1 from workers w where w.shard = p_shard and w.id = p_me and w.epoch = p_epoch for key share;
   if not found then
@@ -1397,9 +1407,16 @@ begin
      where exists (select 1 from jsonb_array_elements(x.t::jsonb) a where a.value <@ to_jsonb(v_tags));
     foreach v_set in array coalesce(v_sets, '{}') loop
       exit when coalesce(cardinality(v_ids), 0) >= p_limit;
-      v_ids := v_ids || array(select d.id from (select e.id from workflow_executions e
-        where e.shard = p_shard and e.wanted_tags = v_set and (v_ids is null or e.id <> all (v_ids))
-        order by e.priority desc, e.id limit p_limit - coalesce(cardinality(v_ids), 0) for update skip locked) d);
+      v_room := p_limit - coalesce(cardinality(v_ids), 0);
+      if v_limits then
+        v_some := mc_tagged(p_shard, v_set, v_room, v_ids);
+        v_ids := v_ids || array(select d.id from (select e.id from workflow_executions e where e.shard = p_shard and e.id between mc_lo(v_some)
+          and mc_hi(v_some) and e.id = any (v_some) and e.wanted_tags = v_set for update skip locked) d);
+      else
+        v_ids := v_ids || array(select d.id from (select e.id from workflow_executions e
+          where e.shard = p_shard and e.wanted_tags = v_set and (v_ids is null or e.id <> all (v_ids))
+          order by e.priority desc, e.id limit v_room for update skip locked) d);
+      end if;
     end loop;
   end if;
   if coalesce(cardinality(v_ids), 0) < p_limit and exists (select 1 from workflow_executions e where e.shard = p_shard and e.status = 3 and not e.in_lane) then
@@ -2144,10 +2161,10 @@ AS $function$
 declare v_total int;
 begin
   select s.total into v_total from shards s where s.shard = p_shard;
-  return query select x.t, x.w, greatest(1, least(x.most, 1000000000) / case when x.spread then v_total else 1 end)::int from (
-      select t.id as t, null::uuid as w, floor((t.settings ->> 'max_running')::numeric) as most, t.spread from tenants t
-       where t.settings ? 'max_running' and t.id = any (p_tenants) and jsonb_typeof(t.settings -> 'max_running') = 'number'
-         and (t.settings ->> 'max_running')::numeric >= 1
+  return query select x.t, x.w, case when x.spread then greatest(1, x.most / v_total + (p_shard < x.most % v_total)::int) else x.most end from (
+      select t.id as t, null::uuid as w, floor(least((t.settings ->> 'max_running')::numeric, 1000000000))::int as most, t.spread from tenants t
+       where t.settings ? 'max_running' and t.id = any (p_tenants)
+         and case when jsonb_typeof(t.settings -> 'max_running') = 'number' then (t.settings ->> 'max_running')::numeric >= 1 else false end
       union all
       select w.tenant_id, w.id, w.max_running, coalesce((select t.spread from tenants t where t.id = w.tenant_id), false) from workflows w
        where w.max_running is not null and w.tenant_id = any (p_tenants) and w.id = any (p_workflows)) x;
@@ -2575,6 +2592,34 @@ begin
     (select 1 from workflow_executions e where e.shard = p_shard and e.status = 1 and e.owner = w.id);
   get diagnostics v_count = row_count;
   return v_count;
+end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_tagged(p_shard smallint, p_tags text, p_limit integer, p_not uuid[])
+ RETURNS uuid[]
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
+AS $function$
+begin
+  return array(
+    with recursive flows as (
+      (select e.workflow_id, e.tenant_id from workflow_executions e where e.shard = p_shard and e.wanted_tags = p_tags order by e.workflow_id limit 1)
+      union all
+      select n.workflow_id, n.tenant_id from flows f cross join lateral (
+        select e.workflow_id, e.tenant_id from workflow_executions e where e.shard = p_shard and e.wanted_tags = p_tags
+           and e.workflow_id > f.workflow_id order by e.workflow_id limit 1) n),
+    rooms as (
+      select f.workflow_id, f.tenant_id, b.of_tenant, b.of_workflow from flows f cross join lateral (
+        select min(r.room) filter (where r.workflow is null) as of_tenant, min(r.room) filter (where r.workflow is not null) as of_workflow
+          from (select l.workflow, l.most - mc_running(p_shard, l.tenant, l.workflow, l.most) as room
+                  from mc_limits_of(p_shard, array[f.tenant_id], array[f.workflow_id]) l) r) b),
+    found as (
+      select x.id, x.priority, r.of_tenant, row_number() over (partition by r.tenant_id order by x.priority desc, x.id) as place
+        from rooms r cross join lateral (
+          select e.id, e.priority from workflow_executions e where e.shard = p_shard and e.wanted_tags = p_tags
+             and e.workflow_id = r.workflow_id and (p_not is null or e.id <> all (p_not))
+           order by e.priority desc, e.id limit greatest(0, least(p_limit, r.of_tenant, r.of_workflow))) x)
+    select f.id from found f where f.of_tenant is null or f.place <= f.of_tenant order by f.priority desc, f.id limit p_limit);
 end $function$;
 
 CREATE OR REPLACE FUNCTION maestro.mc_takeover(p_shard smallint, p_me bigint, p_epoch bigint, p_limit integer)
@@ -3015,6 +3060,7 @@ grant execute on function mc_state(p_status smallint, p_wait smallint, p_cancel 
 grant execute on function mc_state(p_status smallint, p_wait smallint, p_cancel boolean, p_compensating boolean) to mc_api;
 grant execute on function mc_state(p_status smallint, p_wait smallint, p_cancel boolean, p_compensating boolean) to mc_engine;
 grant execute on function mc_sweep_workers(p_shard smallint) to mc_engine;
+grant execute on function mc_tagged(p_shard smallint, p_tags text, p_limit integer, p_not uuid[]) to mc_engine;
 grant execute on function mc_takeover(p_shard smallint, p_me bigint, p_epoch bigint, p_limit integer) to mc_engine;
 grant execute on function mc_takeover_2(p_shard smallint, p_me bigint, p_epoch bigint, p_limit integer) to mc_engine;
 grant execute on function mc_takeover_3(p_shard smallint, p_me bigint, p_epoch bigint, p_limit integer) to mc_engine;

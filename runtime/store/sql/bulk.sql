@@ -58,9 +58,12 @@ update bulk_operations set state = 1, started_at = pg_catalog.now(), reason = $3
 update bulk_operations set stopped_by = $3, stop_reason = $4 where tenant_id = $1 and id = $2 and state = 1 and stopped_by is null;
 
 -- name: claim
--- Safe: the oldest one that nobody works on, or none; two that look at once take two.
+-- Safe: one that nobody works on, or none; two that look at once take two. First of the tenants of whose fewest are worked on: a few rows of a
+-- partial index, at most ten of each tenant.
 with x as materialized (
-  select id from bulk_operations where state = 1 and lease_until < pg_catalog.now() order by id limit 1 for update skip locked)
+  select l.id from bulk_operations l where l.state = 1 and l.lease_until < pg_catalog.now()
+   order by (select count(*) from bulk_operations b where b.tenant_id = l.tenant_id and b.state = 1 and b.lease_until >= pg_catalog.now()), l.id
+   limit 1 for update skip locked)
 update bulk_operations o set runner = $1, lease_until = pg_catalog.now() + make_interval(secs => $2) from x
  where o.id = x.id returning o.id;
 
@@ -70,6 +73,10 @@ update bulk_operations set lease_until = pg_catalog.now() + make_interval(secs =
  where id = $1 and runner = $2 and state = 1
 returning tenant_id, deed, actor, reason, position, stopped_by is not null as is_stopped,
           selected[position + 1 : position + $4] as ids;
+
+-- name: renew
+-- Safe: one row by its key, only for its runner.
+update bulk_operations set lease_until = pg_catalog.now() + make_interval(secs => $3) where id = $1 and runner = $2 and state = 1;
 
 -- name: record
 -- Safe: one row by its key, only for its runner and only from the place where the part began; else nothing is written.
@@ -96,7 +103,7 @@ update bulk_operations set state = $3, finished_at = pg_catalog.now(), runner = 
 update bulk_operations set lease_until = pg_catalog.now() where id = $1 and runner = $2 and state = 1;
 
 -- name: sweep
--- Safe: at most $1 operations from the end of the index of expiry, each with its results.
+-- Safe: one operation from the end of the index of expiry, with its results.
 with x as materialized (
-  select id from bulk_operations where state <> 1 and expires_at < pg_catalog.now() order by expires_at limit $1 for update skip locked)
-delete from bulk_operations o using x where o.id = x.id;
+  select id from bulk_operations where state <> 1 and expires_at < pg_catalog.now() order by expires_at limit 1 for update skip locked)
+delete from bulk_operations o using x where o.id = x.id returning o.id;

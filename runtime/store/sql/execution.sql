@@ -124,7 +124,7 @@ select mc_give_up($1, $2, $3, $4, $5);
 -- of every one: at most $3 times its weight, and its share of $4; so the cost does not grow with the backlog, and no tenant
 -- hides behind another. Turn by turn of the ring, beginning after tenant $5: whoever waits gets its next picks within one
 -- turn, the sum of the weights. A weight is `dispatch_weight` in the tenant's settings, 1 unless told otherwise. Of a tenant or
--- workflow with a limit (`max_running`) as many as may run beside those that do; the claim counts exactly.
+-- workflow with a limit (`max_running`) as many as may run beside those that do, and what is to end, which needs no place; the claim counts exactly.
 with recursive has as (select mc_has_limits() as limits), ring as (
   (select e.tenant_id from workflow_executions e where e.shard = $1 and e.status = 0 order by e.tenant_id limit 1)
   union all
@@ -139,7 +139,7 @@ with recursive has as (select mc_has_limits() as limits), ring as (
                    then least(100, greatest(1, (t.settings ->> 'dispatch_weight')::numeric))::bigint else 1 end as weight) w
    where ring.tenant_id is not null) x
 ), bounded as (
-  select x.tenant_id, x.weight, least(x.most, b.room) as most, b.full_ones, b.bounds > 0 as is_limited from weighed x cross join lateral (
+  select x.tenant_id, x.weight, x.most as share, least(x.most, b.room) as most, b.full_ones, b.bounds > 0 as is_limited from weighed x cross join lateral (
     select count(*) as bounds, min(case when l.workflow is null then greatest(0, l.most - mc_running($1, l.tenant, null, l.most)) end) as room,
            array_agg(l.workflow) filter (where l.workflow is not null and mc_running($1, l.tenant, l.workflow, l.most) >= l.most) as full_ones
       from mc_limits_of($1, array[x.tenant_id], array(select w.id from workflows w where w.tenant_id = x.tenant_id and w.max_running is not null)) l
@@ -147,12 +147,22 @@ with recursive has as (select mc_has_limits() as limits), ring as (
         or exists (select 1 from workflows o where o.tenant_id = x.tenant_id and o.max_running is not null))) b
 )
 select p.id, p.priority, g.tenant_id, p.age, p.place >= g.most as fills_share, g.is_limited from bounded g cross join lateral (
-  select e.id, e.priority, extract(epoch from pg_catalog.now() - e.created_at)::float8 as age,
-         row_number() over (order by e.priority desc, e.id) as place from workflow_executions e
-   where e.shard = $1 and e.status = 0 and e.takeovers < 2 and e.tenant_id = g.tenant_id
-     and e.created_at < pg_catalog.now() - make_interval(secs => $2::float8)
-     and (g.full_ones is null or e.workflow_id <> all (g.full_ones))
-   order by e.priority desc, e.id limit g.most
+  select q.id, q.priority, extract(epoch from pg_catalog.now() - q.created_at)::float8 as age,
+         row_number() over (order by q.priority desc, q.id) as place from (
+    (select e.id, e.priority, e.created_at from workflow_executions e
+      where e.shard = $1 and e.status = 0 and e.takeovers < 2 and e.tenant_id = g.tenant_id
+        and e.created_at < pg_catalog.now() - make_interval(secs => $2::float8)
+        and (g.full_ones is null or e.workflow_id <> all (g.full_ones))
+      order by e.priority desc, e.id limit g.most)
+    union
+    (select e.id, e.priority, e.created_at from workflow_executions e
+      where g.is_limited and e.shard = $1 and e.status = 0 and e.takeovers < 2 and e.tenant_id = g.tenant_id and e.deadline <= pg_catalog.now()
+      order by e.deadline limit g.share)
+    union
+    (select e.id, e.priority, e.created_at from workflow_executions e
+      where g.is_limited and e.shard = $1 and e.status = 0 and e.takeovers < 2 and e.tenant_id = g.tenant_id and e.cancel_requested
+      order by e.id limit g.share)) q
+   order by q.priority desc, q.id limit g.share
 ) p order by (p.place - 1) / g.weight, g.tenant_id <= $5::uuid, g.tenant_id, p.place limit $4;
 
 -- name: held_back

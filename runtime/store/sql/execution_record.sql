@@ -11,8 +11,11 @@ select id, tenant_id, workflow_id, version_id, status, wait, generation, namespa
 select status from workflow_executions where tenant_id = $1 and id = $2;
 
 -- name: queued
--- Safe: the front of a range of a partial index, no further than $2.
-select count(*)::int from (select 1 from workflow_executions where tenant_id = $1 and status = 0 limit $2) x;
+-- Safe: the fronts of ranges of two partial indexes, no further than $2: what is queued, and what waits in lanes.
+select count(*)::int from (
+  (select 1 from workflow_executions where tenant_id = $1 and status = 0 limit $2)
+  union all
+  (select 1 from workflow_executions where tenant_id = $1 and status = 3 and wait = 6 limit $2) limit $2) x;
 
 -- name: last_sequence
 -- Safe: the end of a range of the primary key.

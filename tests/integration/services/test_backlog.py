@@ -156,3 +156,14 @@ async def test_what_is_refused_for_another_reason_takes_no_place(room: ServiceRo
         "INPUT_TOO_LARGE",
         "BACKLOG_FULL",
     ]
+
+
+async def test_what_waits_for_a_concurrency_key_counts(room: ServiceRoom):
+    await bounded(room, 2)
+    await room.publish("w", concurrency={"limit": 1})
+    for _ in range(2):
+        await room.enqueue("w")
+    gate = backlogs(room, ManualClock())
+
+    with pytest.raises(Exhausted):
+        await gate.take(room.who.tenant_id)

@@ -17,7 +17,14 @@ from runtime.model.bulk import (
     BulkOutcome,
     BulkState,
 )
-from runtime.model.errors import BadInput, Denied, InvalidState, NotFound
+from runtime.model.errors import (
+    BadInput,
+    Denied,
+    Exhausted,
+    InvalidState,
+    NotFound,
+    Unavailable,
+)
 from runtime.model.execution import ExecutionFilter, ExecutionState, ExecutionStatus, WaitKind
 from runtime.model.page import PageRequest
 from runtime.services import bulk, bulk_runner
@@ -299,3 +306,143 @@ async def test_of_two_starts_at_once_only_as_many_run_as_may(
     )
 
     assert {type(one) for one in found} == {BulkOperation, InvalidState}
+
+
+async def lost(many: Bulk, count: int = 1) -> list[UUID]:
+    """Operations that were started by a process that is gone."""
+    with pytest.MonkeyPatch.context() as meanwhile:
+        meanwhile.setattr(many.runner, "begin", lambda _id: None)
+        ids = [await many.started() for _ in range(count)]
+    await many.expire()
+    return ids
+
+
+async def test_a_lost_one_that_lasts_holds_up_no_other(
+    room: ServiceRoom, many: Bulk, monkeypatch: pytest.MonkeyPatch
+):
+    await waiting(room, 1)
+    first, second = await lost(many, 2)
+    other, ended, goes_on = many.another(), asyncio.Event(), asyncio.Event()
+    act, finish = other._act, many.store.finish
+
+    async def slow(part: Any, one: UUID) -> Verdict:
+        if part.operation_id == first:
+            await goes_on.wait()
+        return await act(part, one)
+
+    async def finished(id: UUID, *given: Any) -> None:
+        await finish(id, *given)
+        ended.set()
+
+    monkeypatch.setattr(other, "_act", slow)
+    monkeypatch.setattr(many.store, "finish", finished)
+    running = asyncio.create_task(other.run())
+    async with asyncio.timeout(5):
+        await ended.wait()
+
+    assert (await many.service.get(room.who, second)).state is BulkState.COMPLETED
+    assert (await many.service.get(room.who, first)).state is BulkState.RUNNING
+    goes_on.set()
+    assert await running == 2
+
+
+async def test_who_breaks_off_leaves_what_he_works_on_to_others(
+    room: ServiceRoom, many: Bulk, monkeypatch: pytest.MonkeyPatch
+):
+    await waiting(room, 1)
+    (operation,) = await lost(many)
+    other, begun = many.another(), asyncio.Event()
+
+    async def stuck(*_: Any) -> Verdict:
+        begun.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(other, "_act", stuck)
+    running = asyncio.create_task(other.run())
+    await begun.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+    assert await many.another().run() == 1
+    assert (await many.service.get(room.who, operation)).state is BulkState.COMPLETED
+
+
+async def test_the_lease_lasts_as_long_as_a_part_does(
+    room: ServiceRoom, many: Bulk, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(bulk_runner, "LEASE_SECONDS", 0.03)
+    await waiting(room, 1)
+    (operation,) = await lost(many)
+    other, renewed, act, renew = many.another(), asyncio.Event(), many.runner._act, many.store.renew
+    looks: list[Any] = []
+
+    async def slow(part: Any, one: UUID) -> Verdict:
+        await many.expire()
+        await renewed.wait()
+        looks.append(await many.store.claim(many.runner.id))
+        return await act(part, one)
+
+    async def renews(*given: Any) -> None:
+        await renew(*given)
+        renewed.set()
+
+    monkeypatch.setattr(other, "_act", slow)
+    monkeypatch.setattr(many.store, "renew", renews)
+    async with asyncio.timeout(5):
+        assert await other.run() == 1
+
+    assert looks == [None]
+    assert (await many.service.get(room.who, operation)).done == 1
+
+
+@pytest.mark.parametrize("error", [Unavailable("away"), Exhausted("too much at once")])
+async def test_what_can_be_tried_again_is_no_verdict_and_nothing_goes_on_beside_it(
+    room: ServiceRoom, many: Bulk, monkeypatch: pytest.MonkeyPatch, error: Exception
+):
+    await waiting(room, 2)
+    (operation,) = await lost(many)
+    other, began, ended = many.another(), [], []
+
+    async def away(_part: Any, one: UUID) -> None:
+        began.append(one)
+        if len(began) == 2:
+            raise error
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(one)
+
+    monkeypatch.setattr(other, "_do", away)
+    async with asyncio.timeout(5):
+        assert await other.run() == 1
+
+    assert len(ended) == 1
+    assert await many.verdicts(operation) == []
+    await many.expire()
+    assert await many.another().run() == 1
+    assert (await many.service.get(room.who, operation)).done == 2
+
+
+async def test_the_lost_ones_of_each_tenant_have_their_turn(room: ServiceRoom, many: Bulk):
+    first, second = await lost(many, 2)
+    (third,) = await lost(many)
+    await room.engine.sql.execute(
+        "update bulk_operations set tenant_id = $2 where id = $1", third, make.OTHER_TENANT
+    )
+
+    taken = [await many.store.claim(many.runner.id) for _ in range(3)]
+
+    assert taken == [first, third, second]
+
+
+async def test_who_may_not_read_starts_nothing(room: ServiceRoom, many: Bulk):
+    await waiting(room, 1)
+    seen = await many.service.preview(room.who, ALL, CANCEL)
+    writer = make.principal(scopes=frozenset({"executions:write"}))
+
+    with pytest.raises(Denied):
+        await many.service.start(writer, seen.id, ALL, CANCEL)
+
+    assert await many.service.get_many(room.who, [seen.id]) == {}

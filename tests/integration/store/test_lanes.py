@@ -234,3 +234,33 @@ async def test_who_waits_for_other_tags_is_not_looked_at(room: StoreRoom):
 
 def _again(row: Any) -> Any:
     return row._replace(id=make.new_id())
+
+
+async def test_a_flood_of_what_is_refused_costs_the_others_of_its_batch_little(
+    room: StoreRoom, monkeypatch: pytest.MonkeyPatch
+):
+    """Halved until each of them stood alone, forty that are refused had the batch sent some eighty times."""
+    held = [in_lane(key=f"k{n}", on_conflict="reject") for n in range(40)]
+    await room.enqueuer.enqueue_many(held)
+    keyed = make.enqueue_row(workflow=WORKFLOW, meta=lane("once", on_conflict="reject"), key="i")
+    known = await room.enqueuer.enqueue(keyed)
+    calls, call = [], room.enqueuer._call
+
+    async def counted(rows: list[EnqueueRow]) -> Any:
+        calls.append(len(rows))
+        return await call(rows)
+
+    monkeypatch.setattr(room.enqueuer, "_call", counted)
+    others = [make.enqueue_row() for _ in range(40)]
+    new = [in_lane(key="new", limit=2, on_conflict="reject") for _ in range(4)]
+    queue = in_lane(key="k1")
+    rows = [*map(_again, held), *others, _again(keyed), _again(keyed), *new, queue]
+
+    found = await room.enqueuer.enqueue_many(rows)
+
+    assert len(calls) <= 3
+    refused = [isinstance(one, Conflict) for one in found]
+    assert refused == [True] * 40 + [False] * 42 + [False, False, True, True] + [False]
+    assert [one.id for one in found[80:82] if not isinstance(one, Exception)] == [known.id] * 2
+    assert f"key 'k3' may be open at once, and as many are: {held[3].id}." in str(found[3])
+    assert f"{new[0].id}, {new[1].id}" in str(found[84])

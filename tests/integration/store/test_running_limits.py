@@ -251,3 +251,118 @@ async def test_without_limits_nothing_is_counted(room: StoreRoom):
 
     assert (found.id, found.is_limited) == (execution, False)
     assert await room.store.held_back(0) == 0
+
+
+async def test_the_parts_of_a_spread_tenant_add_up_to_its_limit(room: StoreRoom):
+    await of_tenant(room, 10, spread=True)
+    asked = "select most from mc_limits_of($1::smallint, array[$2::uuid], '{}')"
+    transaction = room.sql.transaction()
+    await transaction.start()
+    try:
+        await room.sql.execute("update shards set total = 4")
+        await room.sql.execute(
+            "insert into shards (shard, total) select x, 4 from generate_series(1, 3) x"
+        )
+        parts = [await room.sql.fetchval(asked, shard, make.TENANT) for shard in range(4)]
+    finally:
+        await transaction.rollback()
+
+    assert parts == [3, 3, 2, 2]
+
+
+async def suspected(room: StoreRoom, count: int = 1, **fields: Any) -> list[UUID]:
+    ids = await queued(room, count, **fields)
+    await room.sql.execute(
+        "update workflow_executions set takeovers = 2 where id = any($1::uuid[])", ids
+    )
+    return ids
+
+
+async def test_who_looks_for_suspects_takes_the_locks_in_the_order_of_everybody(
+    room: StoreRoom, other: Any
+):
+    """By the age of the suspects he would hold the lock of the later workflow and wait for that of the earlier one."""
+    earlier, later = sorted((make.new_id(), make.new_id()))
+    await of_tenant(room, 100)
+    await workers(room)
+    for workflow in (later, earlier):
+        await room.sql.execute(
+            "insert into workflows (id, tenant_id, name, created_by, max_running) values ($1, $2, $3, '{}', 1)",
+            workflow, make.TENANT, str(workflow),
+        )  # fmt: skip
+        await claimed(room, 1, await queued(room, workflow=workflow))
+        await suspected(room, workflow=workflow)
+    transaction = room.sql.transaction()
+    await transaction.start()
+    await room.sql.execute(
+        "select pg_advisory_xact_lock(hashtextextended('0/' || $1::text, 7263010))", str(earlier)
+    )
+    asked = asyncio.create_task(room.store.claim_alone(0, 2, 1))
+    waits = "select pid from pg_locks where locktype = 'advisory' and not granted and database = (select oid from pg_database where datname = current_database())"
+
+    async def is_waiting() -> bool:
+        return bool(await other.fetchval(waits))
+
+    await until(is_waiting)
+    held = "select count(*) from pg_locks where locktype = 'advisory' and granted and pid = $1 and objid <> 0"
+    later_key = "select hashtextextended('0/' || $1::text, 7263010)"
+    key = await other.fetchval(later_key, str(later)) & 0xFFFFFFFF
+    mine = await other.fetchval(f"{held} and objid = $2", await other.fetchval(waits), key)
+    await transaction.rollback()
+
+    assert await asked == []
+    assert mine == 0
+
+
+async def test_suspects_without_a_place_hide_no_others(room: StoreRoom):
+    await of_tenant(room, 1)
+    await workers(room)
+    flow = make.new_id()
+    await claimed(room, 1, await queued(room))
+    await suspected(room, 25, workflow=flow)
+    (theirs,) = await suspected(room, tenant=make.OTHER_TENANT)
+
+    assert [one.id for one in await room.store.claim_alone(0, 2, 1)] == [theirs]
+
+
+@pytest.mark.parametrize(
+    "change", ["cancel_requested = true", "deadline = now() - interval '1 second'"]
+)
+async def test_what_is_to_end_is_handed_out_while_a_limit_holds_up_its_queue(
+    room: StoreRoom, change: str
+):
+    await of_tenant(room, 1)
+    await workers(room)
+    first, ends, waits = await queued(room, 3)
+    await claimed(room, 1, [first])
+    await room.sql.execute(f"update workflow_executions set {change} where id = $1", ends)
+
+    found = await room.store.queued(0, older_than_seconds=-1, per_tenant=64, limit=64)
+
+    assert [one.id for one in found] == [ends]
+    assert await claimed(room, 2, [ends, waits]) == [ends]
+
+
+async def tagged(room: StoreRoom, count: int, **fields: Any) -> list[UUID]:
+    ids = await queued(room, count, **fields)
+    await room.sql.execute(
+        "insert into execution_events (shard, kind, seq, execution_id, tenant_id, ts, data) "
+        "select e.shard, 5, 2, e.id, e.tenant_id, now(), $2 from workflow_executions e where e.id = any($1::uuid[])",
+        ids, json.dumps({"tags": [["gpu"]]}),
+    )  # fmt: skip
+    await room.sql.execute(
+        "update workflow_executions set status = 3, wait = 10 where id = any($1::uuid[])", ids
+    )
+    return ids
+
+
+async def test_who_waits_for_tags_stands_not_behind_what_a_limit_holds_up(room: StoreRoom):
+    await of_tenant(room, 2)
+    await workers(room)
+    await room.store.register(0, 3, "host:3", LEASE, tags=("gpu",))
+    await claimed(room, 1, await queued(room))
+    mine = await tagged(room, 10)
+    theirs = await tagged(room, 3, tenant=make.OTHER_TENANT)
+
+    assert sorted(one.id for one in await room.store.due(0, 3, 1, 4)) == [mine[0], *theirs]
+    assert await room.store.due(0, 3, 1, 4) == []
