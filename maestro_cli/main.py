@@ -80,6 +80,9 @@ SECTIONS: Final[dict[str, tuple[VerbEntry, ...]]] = {
         VerbEntry("resume", f"{_V}.change:resume", "Let paused executions go on."),
         VerbEntry("signal", f"{_V}.change:signal", "Send a signal to a step that waits for it."),
         VerbEntry("retry", f"{_V}.change:retry", "Run failed executions again, from what failed."),
+        VerbEntry(
+            "rewind", f"{_V}.change:rewind", "Go back to a step of an execution that has ended."
+        ),
         VerbEntry("bulk", f"{_V}.bulk:bulk", "Do one of these to all executions of a filter."),
         VerbEntry(
             "resolve", f"{_V}.resolve:resolve", "Say whether a call that is in doubt was made."

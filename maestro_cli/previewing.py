@@ -1,4 +1,4 @@
-"""What the next generation of executions would do, as `mc retry --dry-run` shows it."""
+"""What the next generation of executions would do, as `mc retry --dry-run` and `mc rewind --dry-run` show it."""
 
 from __future__ import annotations
 
@@ -18,13 +18,24 @@ _COLUMNS: Final = (
 )
 
 
-def show_previews(options: Options, ids: Sequence[str], *, is_kept: bool) -> None:
+def show_retries(options: Options, ids: Sequence[str], *, is_kept: bool) -> None:
     """Ask for the preview of a retry of each, and show it: as a table, a document, or the steps that run again."""
+    _show(options, "retry_preview", "retryPreview", ids, {"fromFailedStep": is_kept})
+
+
+def show_rewind(options: Options, id: str, step: str) -> None:
+    """The same for a rewind."""
+    _show(options, "rewind_preview", "rewindPreview", [id], {"stepKey": step})
+
+
+def _show(
+    options: Options, name: str, field: str, ids: Sequence[str], asked: Mapping[str, Any]
+) -> None:
     client = Client.of(options)
     found = [
         {
             "executionId": one,
-            **client.run("retry_preview", id=one, fromFailedStep=is_kept)["retryPreview"],
+            **client.run(name, id=one, **asked)[field],
         }
         for one in ids
     ]

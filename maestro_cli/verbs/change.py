@@ -1,4 +1,4 @@
-"""`mc cancel`, `pause`, `resume`, `signal` and `retry`: what a person asks of executions that exist."""
+"""`mc cancel`, `pause`, `resume`, `signal`, `retry` and `rewind`: what a person asks of executions that exist."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from maestro_cli.documents import parse_value
 from maestro_cli.groups import Verb
 from maestro_cli.options import Options
 from maestro_cli.output import Column, show_rows, word
-from maestro_cli.previewing import show_previews
+from maestro_cli.previewing import show_retries, show_rewind
 
 _COLUMNS = (Column("ID", "id"), Column("STATUS", "status", "status"))
 
@@ -87,10 +87,43 @@ def retry(
     """Run executions again as their next generation: from what failed, or from the start."""
     is_kept = start == "failure"
     if dry_run:
-        show_previews(options, ids, is_kept=is_kept)
+        show_retries(options, ids, is_kept=is_kept)
         return
     inputs = [{"executionId": one, "fromFailedStep": is_kept, "reason": reason} for one in ids]
     _change(options, "retry_execution", "retryExecution", inputs)
+
+
+@click.command(cls=Verb)
+@click.argument("id", metavar="ID")
+@click.argument("step", metavar="STEP")
+@click.option("--reason", metavar="TEXT", help="Why; stands on the event.")
+@click.option("--idempotency-key", metavar="KEY", help="The same key rewinds once.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Change nothing; say which steps would run again and which calls be repeated.",
+)
+@click.pass_obj
+def rewind(
+    options: Options,
+    id: str,
+    step: str,
+    reason: str | None,
+    idempotency_key: str | None,
+    *,
+    dry_run: bool,
+) -> None:
+    """Go back to STEP of an execution that has ended: it runs again with all that rests on it."""
+    if dry_run:
+        show_rewind(options, id, step)
+        return
+    values = {
+        "executionId": id,
+        "stepKey": step,
+        "reason": reason,
+        "idempotencyKey": idempotency_key,
+    }
+    _change(options, "rewind_execution", "rewindExecution", [values])
 
 
 def _change(options: Options, name: str, field: str, inputs: Sequence[dict[str, Any]]) -> None:

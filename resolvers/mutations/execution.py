@@ -88,6 +88,20 @@ async def retry_execution(
     )
 
 
+async def rewind_execution(
+    context: Context,
+    *,
+    id: str,
+    step_key: str,
+    reason: str | None,
+    idempotency_key: str | None,
+) -> Execution:
+    """Run an ended execution again from a step, as its next generation."""
+    return await context.executions.rewind(
+        context.who, _key(id), step_key, reason=reason_of(reason), key=idempotency_key
+    )
+
+
 async def resolve_in_doubt(context: Context, *, id: str, said: Resolution) -> Execution:
     """Settle a step of which nobody knows whether its call was made."""
     said = replace(said, reason=reason_of(said.reason))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from resolvers.context import Context
 from resolvers.ids import execution_uuid
 from runtime.model.errors import NotFound
@@ -10,7 +12,16 @@ from runtime.model.generation_preview import GenerationPreview
 
 async def retry_preview(context: Context, *, id: str, from_failed_step: bool) -> GenerationPreview:
     """What a retry of an execution would do now."""
+    return await context.previews.retry(context.who, _key(id), from_failed_step=from_failed_step)
+
+
+async def rewind_preview(context: Context, *, id: str, step_key: str) -> GenerationPreview:
+    """What a rewind of an execution would do now."""
+    return await context.previews.rewind(context.who, _key(id), step_key)
+
+
+def _key(id: str) -> UUID:
     key = execution_uuid(id)
     if key is None:
         raise NotFound("There is no such execution.", reason="EXECUTION_NOT_FOUND")
-    return await context.previews.retry(context.who, key, from_failed_step=from_failed_step)
+    return key

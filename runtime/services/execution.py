@@ -46,6 +46,7 @@ from runtime.model.identity import Principal
 from runtime.model.page import Page, PageRequest
 from runtime.model.plan import Plan
 from runtime.model.step_table import StepColumn, StepTable
+from runtime.model.values import Json
 from runtime.queue.keys import class_of
 from runtime.queue.stream import RedisQueue
 from runtime.queue.wakeup import Wakeup
@@ -55,7 +56,6 @@ from runtime.services.backlog import Backlogs
 from runtime.services.changes import Changes
 from runtime.services.comparison import compare
 from runtime.services.execution_range import Places, refuse_live_search, refuse_unbounded
-from runtime.services.family import child_in_the_way
 from runtime.services.intake import Intake, Intent
 from runtime.services.item import ItemService
 from runtime.services.judges import Judges
@@ -63,13 +63,19 @@ from runtime.services.live import LiveList
 from runtime.services.live_execution import LiveExecutions
 from runtime.services.message import Messenger
 from runtime.services.past import Past, PastExecution, past_of
-from runtime.services.retrying import not_retryable, told_by_retry
+from runtime.services.retrying import (
+    RETRY,
+    REWIND,
+    Beginning,
+    told_by_retry,
+    told_by_rewind,
+)
 from runtime.services.settled import SettledSteps
 from runtime.services.step_view import StepView, steps_by_rows
 from runtime.services.watch import Watcher, unknown
 from runtime.store.blob import Blobs
 from runtime.store.enqueue import EnqueueOutcome, Enqueuer, Enqueuers
-from runtime.store.execution import RETRYABLE, ExecutionStore
+from runtime.store.execution import ExecutionStore
 from runtime.store.execution_item import ItemRecords
 from runtime.store.execution_list import ExecutionList
 from runtime.store.execution_record import ExecutionRecords
@@ -87,7 +93,6 @@ from runtime.telemetry.tracing import Tracing
 _CAP: Final = 10_000
 _MOST_AT_ONCE: Final = 1_000
 _MOST_EVENTS: Final = 5_000
-_RETRY: Final = "retry_execution"
 
 
 class ExecutionService:
@@ -258,20 +263,50 @@ class ExecutionService:
         """Run an execution that did not complete again, as its next generation."""
         require(who, WRITE_EXECUTIONS)
         before = await self._get(who, id)
-        shard = self._shards.shard_of(id)
         data = told_by_retry(who, reason, from_failed_step=from_failed_step)
         body = [str(id), reason, from_failed_step]
+        return await self._begin_again(who, before, RETRY, data, body, key)
+
+    async def rewind(
+        self,
+        who: Principal,
+        id: UUID,
+        step_key: str,
+        *,
+        reason: str | None = None,
+        key: str | None = None,
+    ) -> Execution:
+        """Run an ended execution again from a step, with all that rests on it, as its next generation.
+
+        Raises BadInput for a step that it has not, InvalidState in a state in which it is not rewound.
+        """
+        require(who, WRITE_EXECUTIONS)
+        before = await self._get(who, id)
+        data = told_by_rewind(who, await self.plan(before), step_key, reason)
+        return await self._begin_again(who, before, REWIND, data, [str(id), step_key, reason], key)
+
+    async def _begin_again(
+        self,
+        who: Principal,
+        before: Execution,
+        how: Beginning,
+        data: Json,
+        body: Sequence[Json],
+        key: str | None,
+    ) -> Execution:
+        one, shard = before.id, self._shards.shard_of(before.id)
+        begin = self._store.rewind if how is REWIND else self._store.retry
         async with self._shards.database(shard).engine() as connection, connection.transaction():
-            if await self._is_known(connection, who, _RETRY, key, body, id):
-                return await self._get(who, id)
-            status, generation = await self._store.retry(shard, who.tenant_id, id, data, connection)
+            if await self._is_known(connection, who, how.operation, key, body, one):
+                return await self._get(who, one)
+            status, generation = await begin(shard, who.tenant_id, one, data, connection)
             if generation is None:
-                if status in RETRYABLE:
-                    raise child_in_the_way(id, await open_child(connection, shard, id))
-                raise not_retryable(id, status)
-        self._wakeup.publish_events(shard, [id])
-        self._hint(who.tenant_id, before.id, before.priority)
-        return await self._get(who, id)
+                is_held = status in how.statuses
+                child = await open_child(connection, shard, one) if is_held else None
+                raise how.refusal(one, status, child)
+        self._wakeup.publish_events(shard, [one])
+        self._hint(who.tenant_id, one, before.priority)
+        return await self._get(who, one)
 
     async def _is_known(
         self, connection: Any, who: Principal, operation: str, key: str | None, body: Any, id: UUID

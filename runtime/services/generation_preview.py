@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from uuid import UUID
 
@@ -10,16 +11,20 @@ from runtime.engine.generation_preview import preview
 from runtime.engine.program import Program
 from runtime.engine.state import RunInfo
 from runtime.model.checkpoint import Mark
-from runtime.model.event import EventKind
 from runtime.model.generation_preview import GenerationPreview
 from runtime.model.identity import Principal
 from runtime.model.plan import Effect, Plan, StepKind, StepPlan
+from runtime.model.values import Json
 from runtime.services.access import READ_EXECUTIONS, require
 from runtime.services.aside import aside
-from runtime.services.family import child_in_the_way
-from runtime.services.retrying import not_retryable, told_by_retry
+from runtime.services.retrying import (
+    RETRY,
+    REWIND,
+    Beginning,
+    told_by_retry,
+    told_by_rewind,
+)
 from runtime.services.watch import unknown
-from runtime.store.execution import RETRYABLE
 from runtime.store.generation_preview import GenerationPreviewRecords, PreviewedExecution
 from runtime.store.plan import PlanStore
 from runtime.store.shards import Shards
@@ -37,20 +42,31 @@ class GenerationPreviewService:
         self, who: Principal, id: UUID, *, from_failed_step: bool = True
     ) -> GenerationPreview:
         """What `ExecutionService.retry` would do now; raises what that raises."""
+        said = told_by_retry(who, None, from_failed_step=from_failed_step)
+        return await self._next(who, id, RETRY, lambda _plan: said)
+
+    async def rewind(self, who: Principal, id: UUID, step_key: str) -> GenerationPreview:
+        """What `ExecutionService.rewind` would do now; raises what that raises."""
+        return await self._next(
+            who, id, REWIND, lambda plan: told_by_rewind(who, plan, step_key, None)
+        )
+
+    async def _next(
+        self, who: Principal, id: UUID, how: Beginning, says: Callable[[Plan], Json]
+    ) -> GenerationPreview:
         require(who, READ_EXECUTIONS)
         version = await self._records.version(who.tenant_id, id)
         if version is None:
             raise unknown(id)
         plan = await self._plans.get(version)
+        told = Mark(how.kind, says(plan))
         gateways = [step.index for step in plan.steps if step.kind is StepKind.GATEWAY]
         found = await self._records.read(who.tenant_id, id, gateways)
-        if found is None or found.status not in RETRYABLE:
-            raise not_retryable(id, None if found is None else found.status)
+        if found is None or found.status not in how.statuses:
+            raise how.refusal(id, None if found is None else found.status)
         child = await self._records.open_child(id)
         if child is not None:
-            raise child_in_the_way(id, child)
-        said = told_by_retry(who, None, from_failed_step=from_failed_step)
-        told = Mark(EventKind.EXECUTION_RETRIED, said)
+            raise how.refusal(id, found.status, child)
         size = len(plan.steps) + len(found.history.steps)
         return await aside(size, partial(self._preview, id, plan, found, told))
 

@@ -29,6 +29,7 @@ from subgraph.types.inputs.execution import (
     ExecutionFilter,
     ResolveInDoubtInput,
     RetryExecutionInput,
+    RewindExecutionInput,
     SignalExecutionInput,
 )
 from subgraph.types.inputs.filters import label_dict
@@ -323,6 +324,29 @@ class Mutation:
                 id=input.execution_id,
                 reason=input.reason,
                 from_failed_step=input.from_failed_step,
+                idempotency_key=input.idempotency_key,
+            )
+        )
+
+    @strawberry.mutation(
+        description="Go back to a step of an ended execution: it runs again with all that rests on it, in the same "
+        "execution, next generation. `rewindPreview` says beforehand what that repeats.",
+        directives=access("Mutation.rewindExecution"),
+    )
+    async def rewind_execution(
+        self,
+        info: Info,
+        input: Annotated[
+            RewindExecutionInput, strawberry.argument(description="Which one, and to where.")
+        ],
+    ) -> ExecutionPayload:
+        """Go back to a step of an ended execution."""
+        return await ExecutionPayload.answer(
+            executions_of.rewind_execution(
+                info.context,
+                id=input.execution_id,
+                step_key=input.step_key,
+                reason=input.reason,
                 idempotency_key=input.idempotency_key,
             )
         )

@@ -318,6 +318,23 @@ class Query:
         return MigrationPreviewConnection.of(page)
 
     @strawberry.field(
+        description="What `rewindExecution` would do with an execution now, before anything happens: which steps run "
+        "again, which are kept, and which calls would be made again. Null, with an error, where the rewind would be "
+        "refused.",
+        directives=access("Query.rewindPreview"),
+    )
+    async def rewind_preview(
+        self,
+        info: Info,
+        id: Annotated[strawberry.ID, strawberry.argument(description="The execution's id.")],
+        step_key: Annotated[str, strawberry.argument(description="The step to go back to.")],
+    ) -> GenerationPreview | None:
+        """What a rewind would do."""
+        return GenerationPreview.of(
+            await previews_of.rewind_preview(info.context, id=id, step_key=step_key)
+        )
+
+    @strawberry.field(
         description="The tenant's executions.",
         directives=access("Query.executions"),
     )

@@ -130,7 +130,7 @@ class Execution(Node):
     )
     region: str | None = record_field(description="Where it must run, when that matters.")
     generation: int = record_field(
-        description="Rises by one with each retry of the same execution; from 0."
+        description="Rises by one with each retry and rewind of the same execution; from 0."
     )
     namespace: str = record_field(description="The division of the tenant that it lives in.")
     purpose: str | None = record_field(description="The purpose of access that its caller named.")

@@ -290,6 +290,24 @@ async def test_waiting_ends_with_the_timeout_and_the_execution_goes_on(dev, publ
     assert (await dev.run("cancel", key)).code == 0
 
 
+async def test_a_rewind_is_shown_and_done_from_a_step(dev, publish):
+    one = (await dev.run("execute", await publish(FAIL), "--wait")).stdout.split()[0]
+
+    drawn = await dev.run("rewind", one, "break", "--dry-run")
+    names = await dev.run("rewind", one, "break", "--dry-run", "-o", "name")
+    absent = await dev.run("rewind", one, "nothing", "--dry-run")
+    done = await dev.run("rewind", one, "break", "--reason", "again", "--idempotency-key", "r")
+    again = await dev.run("rewind", one, "break", "--reason", "again", "--idempotency-key", "r")
+    shown = await dev.run("executions", "get", one, "-o", "json")
+
+    assert drawn.stdout.splitlines()[0].startswith(f"{one} generation 1: 1 step runs again, 0 kept")
+    assert names.stdout.split() == ["break"]
+    assert absent.code != 0
+    assert "no step 'nothing'" in absent.stderr
+    assert (done.code, again.code) == (0, 0)
+    assert json.loads(shown.stdout)["generation"] == 1
+
+
 async def test_a_retry_is_shown_before_it_happens(dev, publish):
     one = (await dev.run("execute", await publish(FAIL), "--wait")).stdout.split()[0]
 

@@ -198,10 +198,16 @@ async def test_a_reason_with_a_nul_is_refused_as_data(server: Served) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    ["cancelExecution", "pauseExecution", "resumeExecution", "retryExecution", "resolveInDoubt"],
+    [
+        *("cancelExecution", "pauseExecution", "resumeExecution", "retryExecution"),
+        *("rewindExecution", "resolveInDoubt"),
+    ],
 )
 async def test_a_reason_without_an_end_is_refused_as_data(server: Served, change: str) -> None:
-    more = 'stepKey: "a", decision: FAIL, ' if change == "resolveInDoubt" else ""
+    more = {
+        "resolveInDoubt": 'stepKey: "a", decision: FAIL, ',
+        "rewindExecution": 'stepKey: "a", ',
+    }.get(change, "")
     query = f"""mutation($id: ID!, $reason: String) {{
       done: {change}(input: {{executionId: $id, {more}reason: $reason}}) {{ errors {{ code path }} }} }}"""
 

@@ -86,6 +86,10 @@ async def test_a_read_without_its_scope_is_an_error_of_the_response(server: Serv
         ("enqueueExecution", {"workflowName": "x"}),
         ("cancelExecution", {"executionId": "01890a5d-ac96-774b-bcce-b302099a8057"}),
         ("retryExecution", {"executionId": "01890a5d-ac96-774b-bcce-b302099a8057"}),
+        (
+            "rewindExecution",
+            {"executionId": "01890a5d-ac96-774b-bcce-b302099a8057", "stepKey": "a"},
+        ),
     ],
 )
 async def test_a_change_without_its_scope_is_refused_as_data(

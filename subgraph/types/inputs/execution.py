@@ -277,6 +277,25 @@ class RetryExecutionInput:
     )
 
 
+@strawberry.input(
+    description="One ended execution to run again from a step, as its next generation."
+)
+class RewindExecutionInput:
+    """One ended execution to run again from a step."""
+
+    execution_id: strawberry.ID = strawberry.field(description="Which one.")
+    step_key: str = strawberry.field(
+        description="The step to go back to. It runs again with all that rests on it, and with what did not complete; "
+        "every other step keeps its end."
+    )
+    reason: str | None = strawberry.field(
+        default=None, description="Why; stands on the event. At most 2,000 characters."
+    )
+    idempotency_key: str | None = strawberry.field(
+        default=None, description="The same key gives the first answer again."
+    )
+
+
 @strawberry.input(description="A word about a step that is in doubt: what became of its call.")
 class ResolveInDoubtInput:
     """A word about a step that is in doubt."""
