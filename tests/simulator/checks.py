@@ -24,6 +24,7 @@ from tests.simulator.cache import CacheJudge, given_again
 from tests.simulator.children import ChildEnd, FamilyJudge, started
 from tests.simulator.foreseen import Foreseen
 from tests.simulator.lanes import LaneJudge, is_entry, is_waiting
+from tests.simulator.limits import LimitJudge
 from tests.simulator.maps import MapJudge, key_of, records_of, shown
 from tests.simulator.model import Model
 from tests.simulator.past import differences, view
@@ -78,6 +79,7 @@ class Judge:
         self.foreseen = Foreseen(self.say)
         counts = {version: len(program.steps) for version, program in programs.items()}
         self._lanes = LaneJudge(model.executions, counts, self.say)
+        self._limits = LimitJudge(model.executions, model.limits, self.say)
         self._cache = CacheJudge(model.executions, model.cache, self.say)
         model.on_commit = self.committed
 
@@ -102,6 +104,7 @@ class Judge:
         for one in commit.touched:
             self._look(self.model.executions[one], commit)
         self._lanes.look(self.model.now, self.heal_at)
+        self._limits.look(self.model.now)
         if commit.name == "flush" and commit.me is not None:
             for one in commit.touched:
                 e, family = self.model.executions[one], FamilyJudge(self.model.executions, self.say)

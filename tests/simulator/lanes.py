@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from random import Random
 from typing import Any, Final
 from uuid import UUID
+
+import orjson
 
 from runtime.model.event import EventKind as Kind
 from runtime.model.execution import ExecutionStatus, WaitKind
 from runtime.model.plan import ConcurrencyPlan
 from tests.simulator.children import BELOW
 from tests.simulator.rewinds import AGAIN
-from tests.simulator.tables import OPEN, RUNNING, WAITING
+from tests.simulator.tables import OPEN, RUNNING, WAITING, Row, rows_of
 
 # What a step or an item of a map has begun with.
 _BEGUN: Final = frozenset(
@@ -58,6 +60,33 @@ def is_refused(e: Any, executions: Iterable[Any], now: float) -> bool:
     found = [one for one in executions if _lane(one) == _lane(e)]
     opened = (_holds(one) or (is_waiting(one) and _is_due(one, now)) for one in found)
     return sum(opened) >= _limit(e)
+
+
+def refused(
+    columns: Sequence[Sequence[Any]], keys: Collection[Any], executions: Collection[Any], now: float
+) -> list[Row]:
+    """The rows of `refused_by_lanes`: of a batch those that come after as many as may be open in their lane."""
+    out: list[tuple[int, str, int, list[UUID]]] = []
+    before = defaultdict[tuple[UUID, str], list[UUID]](list)
+    seen = {*keys}
+    for number, (one, tenant, workflow, wake_at, said, key) in enumerate(
+        zip(*columns, strict=True)
+    ):
+        meta = orjson.loads(said)
+        rule = meta.get("concurrency", {})
+        if rule.get("on_conflict") != "reject" or wake_at is not None or "parent" in meta:
+            continue
+        if key is not None and (tenant, key) in seen:
+            continue
+        seen.add((tenant, key))
+        lane = (workflow, rule["key"])
+        found = [e for e in executions if e.lane is not None and _lane(e) == lane]
+        holders = sorted(e.id for e in found if _holds(e) or (is_waiting(e) and _is_due(e, now)))
+        if len(holders) + len(before[lane]) >= rule["limit"]:
+            told = [*holders, *before[lane]][:20]
+            out.append((number, rule["key"], rule["limit"], told))
+        before[lane].append(one)
+    return rows_of("ordinal key limit holders", out)
 
 
 def is_waiting(e: Any) -> bool:

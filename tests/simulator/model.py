@@ -22,6 +22,8 @@ from runtime.model.event import EventKind
 from tests.simulator import lanes
 from tests.simulator.cache import CacheTable
 from tests.simulator.chunk import Chunk
+from tests.simulator.dispatch import handed_out
+from tests.simulator.limits import Limits
 from tests.simulator.loop import START
 from tests.simulator.maps import records_of, results_of
 from tests.simulator.tables import (
@@ -60,6 +62,7 @@ class Model:
         self.blob_refs: set[tuple[UUID, str]] = set()
         self.chunks: dict[tuple[UUID, int, int], Chunk] = {}
         self.cache = CacheTable()
+        self.limits = Limits()
         self.on_commit: Callable[[Commit], None] = lambda _commit: None
         # Whether some live connection has appeared as this worker, and whether the server runs long enough to judge by it.
         self.is_present: Callable[[int], bool] = lambda _me: False
@@ -157,11 +160,15 @@ class Model:
             self._fence(me, epoch)
         known = [self.executions[one] for one in sorted(set(ids)) if one in self.executions]
         free = [e for e in known if e.status == QUEUED and e.takeovers < _SUSPECT]
-        return self._own("claim", me, free)
+        return self._own("claim", me, self._within(free))
 
     def claim_alone(self, shard: int, me: int, epoch: int) -> list[Row]:
         self._fence(me, epoch)
-        return self._own("claim_alone", me, self._suspects()[:1])
+        found = self._within(self.limits.suspects(self._suspects()))
+        return self._own("claim_alone", me, sorted(found, key=lambda e: e.id)[:1])
+
+    def _within(self, found: Sequence[Execution]) -> list[Execution]:
+        return self.limits.within(self.executions.values(), found, self._clock())
 
     def suspects(self, shard: int, limit: int) -> list[Row]:
         return rows_of("count", [(min(limit, len(self._suspects())),)])
@@ -173,16 +180,27 @@ class Model:
     def due(self, shard: int, me: int, epoch: int, limit: int) -> list[Row]:
         self._fence(me, epoch)
         every, now = self.executions.values(), self._clock()
-        timed = (e for e in every if self._is_due(e) and (e.in_lane is not False or e.compensating))
-        found = sorted(timed, key=lambda e: (e.wake_at, e.id))
-        found = (found + waiting(every, found, self.seats[me].tags))[:limit]
+        woken = (e for e in every if self._is_due(e) and (e.in_lane is not False or e.compensating))
+        found = sorted(woken, key=lambda e: (e.wake_at, e.id))
+        tagged = self.limits.tagged(every, waiting(every, found, self.seats[me].tags))
+        timed, found = found[:limit], (found + tagged)[:limit]
         late = lanes.late(every, now)[: limit - len(found)]
         found += late
         found += lanes.ready(every, now, limit - len(found), self._mutants)
+        if "due_unlimited" not in self._mutants:
+            found = self._within(found)
+        self._queue_up([e for e in timed if e not in found], me)
         for e in found:
             if e.lane is not None:
                 e.in_lane = e.in_lane or not (e.compensating or e in late)
         return self._own("due", me, found)
+
+    def _queue_up(self, found: Sequence[Execution], me: int) -> None:
+        """A time that has come is no place: it waits for one in the queue."""
+        for e in found:
+            e.status, e.wait, e.wake_at = QUEUED, None, None
+        if found:
+            self._commit("queue_up", me, [e.id for e in found])
 
     def trim_lanes(self, shard: int) -> list[Row]:
         told = lanes.oldest(self.executions.values(), self._clock())
@@ -422,24 +440,11 @@ class Model:
     def queued(
         self, shard: int, older: float, per_tenant: int, limit: int, after: UUID | None
     ) -> list[Row]:
-        now = self._clock()
-        waiting = [
-            e
-            for e in self.executions.values()
-            if e.status == QUEUED and e.takeovers < _SUSPECT and e.created_at < now - older
-        ]
-        waiting.sort(key=lambda e: (e.tenant, -e.priority, e.id))
-        tenants = {e.tenant for e in self.executions.values() if e.status == QUEUED}
-        share = min(per_tenant, max(1, limit // max(1, len(tenants))))
-        taken: dict[UUID, int] = {}
-        found: list[tuple[int, bool, UUID, Execution]] = []
-        for e in waiting:
-            taken[e.tenant] = place = taken.get(e.tenant, 0) + 1
-            if place <= share:
-                found.append((place, after is not None and e.tenant <= after, e.tenant, e))
-        found.sort(key=lambda one: one[:3])
-        rows = [(e.id, e.priority, e.tenant, now - e.created_at) for *_, e in found[:limit]]
-        return rows_of("id priority tenant_id age", rows)
+        every = self.executions.values()
+        return handed_out(every, self.limits, older, (per_tenant, limit), after, self._clock())
+
+    def held_back(self, shard: int) -> list[Row]:
+        return rows_of("count", [(self.limits.held_back(self.executions.values()),)])
 
     def _of(self, ids: Sequence[UUID]) -> list[Execution]:
         return [self.executions[one] for one in sorted(set(ids)) if one in self.executions]
@@ -459,6 +464,8 @@ class Model:
         for number, (wanted, *row) in enumerate(zip(born, *columns, strict=True), 1):
             one, tenant, workflow, version, _, _, priority, timeout, wake_at, *rest = row
             is_born = wanted and may_be_born and wake_at is None
+            if self.limits.bound(tenant, workflow) and "born_unlimited" not in self._mutants:
+                is_born = False
             given, meta, key, digest, event, _ = rest
             known = self.keys.setdefault((tenant, key), (digest, one)) if key else (digest, one)
             if known[1] == one:
@@ -487,6 +494,9 @@ class Model:
         fresh = [answer[1] for answer in answers if answer[2]]
         self._commit("enqueue", me if any_born else None, fresh)
         return rows_of("ordinal id fresh same at born", answers)
+
+    def refused_by_lanes(self, shard: int, *columns: Any) -> list[Row]:
+        return lanes.refused(columns, self.keys, self.executions.values(), self._clock())
 
     def _undo(self, executions: set[UUID], keys: set[tuple[UUID, str]]) -> None:
         """What else a refused statement has brought."""

@@ -48,6 +48,8 @@ IN_SQL: Final = {
     "takeover_at_once": "marking the dead and taking over share one snapshot",
     "lane_left": "whoever is parked gives away its place in its lane",
     "lane_unheard": "no heartbeat tells that something waits in a lane",
+    "due_unlimited": "what wakes runs whether or not there is a place for it",
+    "born_unlimited": "what is accepted begins at once whether or not there is a place for it",
     "cache_of_all": "an output is given again to another tenant",
     "cache_for_ever": "an output is given again when its time is over",
 }

@@ -50,10 +50,12 @@ from tests.simulator.checks import FINAL, Judge
 from tests.simulator.hints import Redis, SimQueue, SimWakeup
 from tests.simulator.lanes import has_lanes
 from tests.simulator.lent import LendingModel
+from tests.simulator.limits import has_limits, limits_of
 from tests.simulator.loop import PROCESS, Process, SimClock, SimLoop, Stuck
 from tests.simulator.maps import key_of
 from tests.simulator.mutants import mutated
 from tests.simulator.plans import SimPlans
+from tests.simulator.quarantine import SimQuarantine
 from tests.simulator.server import CALM, Server, SimDatabase
 from tests.simulator.tables import Commit
 from tests.simulator.tags import ALL, has_tags, tags_of
@@ -90,26 +92,6 @@ async def _judged(_tenant: UUID, plan: Plan, given: Json) -> Json:
     return apply_params(plan, given)
 
 
-class SimQuarantine:
-    """Stands where Quarantine stands: a process for suspects, when none lives."""
-
-    most = 2
-
-    def __init__(self, simulation: Simulation) -> None:
-        self._simulation = simulation
-        self._children: list[Process] = []
-
-    async def attend(self, waiting: int) -> None:
-        workers = self._simulation.workers
-        self._children = [one for one in self._children if not one.is_dead and one in workers]
-        if len(self._children) < min(waiting, self.most):
-            self._children.append(self._simulation._hire(is_alone=True))
-
-    async def close(self, seconds: float) -> None:
-        for child in self._children:
-            self._simulation.loop.kill(child)
-
-
 @dataclass
 class Simulation:
     """Everything of one seed."""
@@ -124,11 +106,12 @@ class Simulation:
     def __post_init__(self) -> None:
         self.fate = draw_fate(self.seed)
         # One after another, executions of one key take as long as all of them together.
-        horizon = HORIZON * (4 if has_lanes(self.seed) else 1)
+        horizon = HORIZON * (4 if has_lanes(self.seed) or has_limits(self.seed) else 1)
         self.loop = SimLoop(Random(f"way {self.seed}"), horizon)
         self.model = LendingModel(self.loop.time, self.mutants)
         self.server = Server(self.loop, self.model, self.mutants)
         programs = {program.version: program for program in self.fate.programs}
+        self.model.limits = limits_of(self.seed, TENANT, programs)
         self.plans = {version: program.plan for version, program in programs.items()}
         self.world = Current.world = World(self.model, programs)
         self.blobs = SimBlobs(self.server)

@@ -236,6 +236,8 @@ class Stage:
                     for one, key in ((new, new), (other, known))
                 ]
                 return await self._enqueue(rows, seat, epoch)
+            case "held_back":
+                return await store.held_back(0)
             case "queued":
                 found = await store.queued(0, older_than_seconds=-1.0, per_tenant=3, limit=5)
                 return [one[:3] for one in found]

@@ -35,6 +35,9 @@ class Row(tuple[Any, ...]):  # noqa: SLOT001 - the names of its fields are set o
 
     names: tuple[str, ...] = ()
 
+    def get(self, key: str, other: Any = None) -> Any:
+        return self[key] if key in self.names else other
+
     def __getitem__(self, key: Any) -> Any:
         return super().__getitem__(self.names.index(key) if isinstance(key, str) else key)
 
