@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import TypeVar
 from uuid import UUID
 
@@ -33,17 +33,19 @@ from runtime.services.step_view import StepView
 T = TypeVar("T")
 
 
-async def execution(context: Context, *, id: str, at: int | None = None) -> Execution | None:
-    """The execution of this id, or None when there is none for this caller.
+def execution(
+    context: Context, *, id: str, at: int | None = None
+) -> Awaitable[Execution | None] | None:
+    """The execution of this id, once it is loaded; None when there is none for this caller.
 
     As it was `at` an event, if that is given; then it is an error when there is no such execution or event (any more).
     """
     key = execution_uuid(id)
     if at is None:
-        return await context.loaders.execution.load(key) if key else None
+        return context.loaders.execution.load(key) if key else None
     if key is None:
         raise NotFound("There is no such execution.", reason="EXECUTION_NOT_FOUND")
-    return await context.loaders.execution_at(key, at)
+    return context.loaders.execution_at(key, at)
 
 
 async def execution_by_key(context: Context, *, key: str) -> Execution | None:

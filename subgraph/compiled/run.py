@@ -385,6 +385,12 @@ async def _settle(places: list[Place]) -> None:
                 raise result
             place.fill(result)
         return
+    if len(places) == 1:
+        (place,) = places
+        # Nobody else is going to ask: a loader need not wait for the end of the turn.
+        now = getattr(place.found, "now", None)
+        place.fill(await _awaited(place.found if now is None else now()))
+        return
     # Futures run by themselves: one task can look at them in turn.
     for place in places:
         place.fill(await _awaited(place.found))

@@ -19,6 +19,7 @@ from resolvers.queries import simulation as simulations_of
 from resolvers.queries import workflow as workflows_of
 from runtime.model.errors import BadInput, MaestroError
 from runtime.model.values import SemVer
+from subgraph.compiled.declare import later
 from subgraph.directives import access
 from subgraph.faces import show
 from subgraph.types.bulk_operation import (
@@ -206,7 +207,7 @@ class Query:
         "event of this `sequence` was its newest; an error when there is no such event, or nothing is kept any more.",
         directives=access("Query.execution"),
     )
-    async def execution(
+    def execution(
         self,
         info: Info,
         id: Annotated[strawberry.ID, strawberry.argument(description="Its id.")],
@@ -219,8 +220,8 @@ class Query:
         ] = None,
     ) -> Execution | None:
         """An execution."""
-        found = await executions_of.execution(info.context, id=id, at=at)
-        return Execution.of(found) if found else None
+        found = executions_of.execution(info.context, id=id, at=at)
+        return None if found is None else later(found, Execution.shown)
 
     @strawberry.field(
         description="The execution that was enqueued with this idempotency key.",

@@ -355,14 +355,15 @@ class Execution(Node):
         return cls(record=execution)
 
     @classmethod
+    def shown(cls, execution: model.Execution | None) -> Self | None:
+        """From its record, where there is one."""
+        return None if execution is None else cls(record=execution)
+
+    @classmethod
     def resolve_reference(cls, info: Info, id: strawberry.ID) -> Self | None:
         """The entity of a gateway's reference."""
         key = execution_uuid(id)
-        if key is None:
-            return None
-        return later(
-            info.context.loaders.execution.load(key), lambda found: cls.of(found) if found else None
-        )
+        return None if key is None else later(info.context.loaders.execution.load(key), cls.shown)
 
 
 @strawberry.type(description="One execution in a page.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -10,11 +11,13 @@ import asyncpg
 import pytest
 
 from resolvers import dataloaders
+from resolvers.batch import Batch
 from runtime.definition import Validation, compile_plan
 from runtime.model.identity import Principal
 from runtime.model.plan import Plan
 from runtime.model.values import Digest
 from runtime.services.workflow import WorkflowService
+from runtime.store.execution_row import ExecutionRow
 from tests.http.serving import EVENTS, GREET, Served, asking, working
 
 DEEP = """query($first: Int) { executions(first: $first) { edges { node {
@@ -274,3 +277,28 @@ async def test_steps_under_several_names_are_read_at_once_and_what_is_refused_st
     assert counts[0] == counts[1]
     assert refused.body["data"] == {"_entities": [None], "workflows": {"totalCount": 1}}
     assert [error["path"] for error in refused.body["errors"]] == [["_entities", 0]]
+
+
+async def test_what_a_request_has_read_is_gone_with_it(server: Served) -> None:
+    """By its count of references: in a circle it would stay until the next look for garbage, seconds later."""
+    await server.publish(GREET)
+    async with server.client() as session:
+        one = await server.enqueue(session, workflowName="greet")
+        asked: tuple[tuple[str, dict[str, Any]], ...] = (
+            (DEEP, {"first": 5}),
+            ("query($id: ID!) { execution(id: $id) { id status } }", {"id": one}),
+        )
+        gc.disable()
+        try:
+            for query, variables in asked:
+                gc.collect()
+                answer = await server.ask(query, variables)
+                assert "errors" not in answer.body
+                kept = [
+                    type(each).__name__
+                    for each in gc.get_objects()
+                    if type(each) in {dataloaders.Loaders, Batch, ExecutionRow}
+                ]
+                assert kept == []
+        finally:
+            gc.enable()

@@ -92,3 +92,61 @@ async def test_keys_can_be_known_by_something_of_them() -> None:
 
     assert await batch.load_many([1, 2, 21]) == ["n1", "n2", "n1"]
     assert store.calls == [[1, 2]]
+
+
+async def test_who_knows_that_nobody_else_asks_need_not_wait_for_the_end_of_the_turn() -> None:
+    store = Store()
+    turns: list[str] = []
+    asyncio.get_running_loop().call_soon(turns.append, "a turn")
+    beside = store.batch.load(2)
+
+    found = await store.batch.load(1).now()
+
+    assert (found, turns) == ("n1", [])
+    assert await beside == "n2"
+    assert await store.batch.load(1).now() == "n1"
+    assert store.calls == [[2, 1]]
+
+
+async def test_what_is_under_way_is_not_begun_again_by_who_does_not_wait() -> None:
+    store = Store()
+    store.gate.clear()
+    first = store.batch.load(1)
+    while not store.calls:
+        await asyncio.sleep(0)
+    now = asyncio.ensure_future(first.now())
+    await asyncio.sleep(0)
+    store.gate.set()
+
+    assert await now == "n1"
+    assert store.calls == [[1]]
+
+
+async def test_an_error_reaches_who_does_not_wait_for_the_end_of_the_turn() -> None:
+    store = Store()
+
+    with pytest.raises(ValueError, match="7"):
+        await store.batch.load(7).now()
+    with pytest.raises(KeyError):
+        await store.batch.load(13).now()
+
+
+async def test_what_a_cancelled_one_had_begun_is_asked_for_anew() -> None:
+    store = Store()
+    store.gate.clear()
+    beside: list[asyncio.Future[str]] = []
+
+    async def asked() -> str:
+        beside.append(store.batch.load(2))
+        return await store.batch.load(1).now()
+
+    given_up = asyncio.ensure_future(asked())
+    while not store.calls:
+        await asyncio.sleep(0)
+    given_up.cancel()
+    await asyncio.wait([given_up])
+
+    assert (given_up.cancelled(), beside[0].cancelled()) == (True, True)
+    store.gate.set()
+    assert await store.batch.load(2) == "n2"
+    assert store.calls == [[2, 1], [2]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ import strawberry
 from graphql import parse
 from strawberry.extensions import ParserCache, SchemaExtension
 
+from resolvers.batch import Batch
 from subgraph.compiled import declare
 from subgraph.compiled import plans as plans_module
 from subgraph.compiled.declare import Columns
@@ -321,3 +323,28 @@ async def test_a_plan_counts_by_its_fields(monkeypatch: pytest.MonkeyPatch) -> N
 
     # A document of 150 tokens, written out 105 fields.
     assert len(plans._known) == 1
+
+
+async def test_what_is_alone_in_its_level_does_not_wait_for_others(reasons: list[Reason]) -> None:
+    turns: list[str] = []
+
+    async def fetch(keys: list[int]) -> list[str]:
+        turns.append(f"fetched {sorted(keys)}")
+        return [f"n{key}" for key in keys]
+
+    @strawberry.type
+    class Query:
+        @strawberry.field
+        def word(self, info: strawberry.Info, key: int) -> str:
+            found: str = declare.later(info.context.load(key), lambda word: word)
+            return found
+
+    graph = strawberry.Schema(query=Query, extensions=[ParserCache])
+    Plans(graph, fell_back=reasons.append)
+    for query in ("{ word(key: 1) }", "{ a: word(key: 1) b: word(key: 2) }"):
+        asyncio.get_running_loop().call_soon(turns.append, "a turn")
+        found = await graph.execute(query, context_value=Batch(fetch))
+        assert (found.errors, reasons) == (None, [])
+        await asyncio.sleep(0)
+
+    assert turns == ["fetched [1]", "a turn", "a turn", "fetched [1, 2]"]
