@@ -278,7 +278,7 @@ class ExecutionService:
     ) -> Execution:
         """Run an ended execution again from a step, with all that rests on it, as its next generation.
 
-        Raises BadInput for a step that it has not, InvalidState in a state in which it is not rewound.
+        Raises NotFound for a step that it has not, InvalidState in a state in which it is not rewound.
         """
         require(who, WRITE_EXECUTIONS)
         before = await self._get(who, id)

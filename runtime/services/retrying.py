@@ -7,7 +7,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from runtime.engine.rewinding import rewound_to
-from runtime.model.errors import BadInput, InvalidState, MaestroError
+from runtime.model.errors import InvalidState, MaestroError, NotFound
 from runtime.model.event import EventKind
 from runtime.model.execution import ExecutionStatus
 from runtime.model.identity import Principal
@@ -64,7 +64,7 @@ def not_retryable(id: UUID, status: ExecutionStatus | None) -> MaestroError:
 def told_by_rewind(who: Principal, plan: Plan, step_key: str, reason: str | None) -> Json:
     """What the event EXECUTION_REWOUND says: who began the next generation, why, and which steps run again.
 
-    Raises BadInput when the version has no such step.
+    Raises NotFound when the version has no such step.
     """
     for step in plan.steps:
         if step.key == step_key:
@@ -73,10 +73,10 @@ def told_by_rewind(who: Principal, plan: Plan, step_key: str, reason: str | None
                 "reason": reason,
                 **rewound_to(plan, step.index),
             }
-    raise BadInput(
+    raise NotFound(
         f"Its version has no step {step_key[:64]!r}; `steps` of its definition says which there are.",
-        path=("stepKey",),
         reason="STEP_NOT_FOUND",
+        path=("stepKey",),
     )
 
 

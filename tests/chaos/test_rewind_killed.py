@@ -9,12 +9,10 @@ from uuid import UUID
 
 import pytest
 
-from runtime.engine.rewinding import rewound_to
 from runtime.model.execution import ExecutionStatus
-from runtime.store.plan import PlanStore
 from tests.chaos.test_worker_killed import WAIT, calls, room, start, until
 from tests.support.counters import miscounted
-from tests.support.engine_room import TENANT, EngineRoom
+from tests.support.engine_room import EngineRoom
 
 __all__ = ["room", "start"]
 pytestmark = pytest.mark.chaos
@@ -29,16 +27,6 @@ def chain(home: Path) -> list[dict[str, Any]]:
         call = {"uses": "probe.file@1", "with": given, "timeout": "60s"}
         steps.append({"id": key, "depends_on": needs, **call})
     return steps
-
-
-async def rewind(room: EngineRoom, one: UUID, version: UUID, step: int) -> int | None:
-    """As the service does it; the new generation."""
-    event: Any = {"actor": None, "reason": "again"}
-    event |= rewound_to(await PlanStore(room.database).get(version), step)
-    async with room.database.engine() as connection:
-        _, generation = await room.store.rewind(0, TENANT, one, event, connection)
-    room.queue.add(0, [(one, 1)])
-    return generation
 
 
 def of(home: Path, one: UUID) -> list[str]:
@@ -56,7 +44,7 @@ async def test_a_worker_killed_in_the_first_step_after_a_rewind_leaves_it_to_the
     assert await room.finished(one, WAIT) is ExecutionStatus.COMPLETED
     (home / "gate").unlink()
 
-    assert await rewind(room, one, version, 1) == 1
+    assert await room.rewind(one, version, 1) == 1
     await until(lambda: of(home, one)[3:] == ["1.g1"])
     await start("second")
     first.send_signal(signal.SIGKILL)
@@ -79,7 +67,7 @@ async def test_kills_between_rewinds_and_first_steps_lose_and_repeat_nothing_tha
         assert await room.finished(one, WAIT) is ExecutionStatus.COMPLETED
 
     for number, one in enumerate(executions):
-        assert await rewind(room, one, version, 1 + number % 2) == 1
+        assert await room.rewind(one, version, 1 + number % 2) == 1
     first.send_signal(signal.SIGKILL)
     await start("second")
 

@@ -77,7 +77,7 @@ async def test_what_is_refused_says_why_and_a_stranger_learns_nothing(
     assert (rewound["code"], rewound["reason"]) == ("INVALID_STATE", "NOT_REWINDABLE")
     assert [error["message"] for error in refused.body["errors"]] == [rewound["message"]]
     assert refused.body["data"]["rewindPreview"] is None
-    assert absent.codes == ["BAD_USER_INPUT"]
+    assert absent.codes == ["NOT_FOUND"]
     assert foreign.codes == ["NOT_FOUND"]
     [error] = theirs.body["data"]["rewindExecution"]["errors"]
     assert error["code"] == "NOT_FOUND"

@@ -1,4 +1,4 @@
-"""What a retry was said to do is what it does: random graphs, failures, conditions, orders, cancels, one generation after another."""
+"""What a retry or a rewind was said to do is what it does: random graphs, failures, conditions, orders, cancels, one generation after another."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from runtime.engine.advance import advance
 from runtime.engine.event import Started
 from runtime.engine.generation_preview import begin_again, preview
+from runtime.engine.rewinding import rewound_to
 from runtime.model.checkpoint import ExecutionHistory, Mark, StepRecord
 from runtime.model.event import EventKind
 from runtime.model.execution import ExecutionStatus
@@ -61,15 +62,36 @@ class Generations(World):
             self.case.failures = [0] * len(self.case.needs)
 
 
+def begins(world: Generations, how: bool | float) -> tuple[Mark, set[int]]:
+    """The event of a retry or of a rewind; the steps that must run again by the graph alone."""
+    needs = world.case.needs
+    if isinstance(how, bool):
+        every = set() if how else set(range(len(needs)))
+        return Mark(EventKind.EXECUTION_RETRIED, {"from_failed_step": how}), every
+    back = {int(how * len(needs))}
+    plan = world.program.plan
+    told = Mark(EventKind.EXECUTION_REWOUND, rewound_to(plan, min(back)))
+    for _ in needs:
+        back |= {step for step, before in enumerate(needs) if back.intersection(before)}
+    return told, back
+
+
 @settings(max_examples=150, deadline=None)
-@given(cases(), st.lists(st.booleans(), min_size=1, max_size=3), st.randoms(use_true_random=False))
-def test_a_retry_does_what_was_said_before(case: Case, retries: list[bool], random: Random):
+@given(
+    cases(),
+    # Whether ends are kept, or to which part of the steps it goes back.
+    st.lists(st.one_of(st.booleans(), st.floats(0, 0.99)), min_size=1, max_size=4),
+    st.randoms(use_true_random=False),
+)
+def test_a_generation_does_what_was_said_before(
+    case: Case, beginnings: list[bool | float], random: Random
+):
     world = Generations(case, random)
     world.play()
-    for is_kept in retries:
-        if world.has_completed():
-            return
-        told = Mark(EventKind.EXECUTION_RETRIED, {"from_failed_step": is_kept})
+    for how in beginnings:
+        told, back = begins(world, how)
+        if world.has_completed() and told.kind is EventKind.EXECUTION_RETRIED:
+            continue
         calls = [sum(row.step == step for row in world.rows) for step in range(len(case.needs))]
         foreseen = world.foresee(told)
         runs = {n for n, step in enumerate(foreseen.steps) if step.action is PreviewAction.RUN}
@@ -77,6 +99,7 @@ def test_a_retry_does_what_was_said_before(case: Case, retries: list[bool], rand
             repeated = 0 if step.repeats is None else step.repeats.calls
             assert repeated == (calls[number] if number in runs else 0)
 
+        assert back <= runs
         world.retry(told)
         world.play()
 
@@ -84,5 +107,5 @@ def test_a_retry_does_what_was_said_before(case: Case, retries: list[bool], rand
         assert set(world.begun) | world.ended <= runs, "nothing else runs, and nothing kept"
         if world.has_completed():
             assert world.ended == runs, "everything that was said to run has run, or was left out"
-        assert runs or is_kept
+        assert runs or how is True
         assert advance(world.state, Started("late")) == []

@@ -17,6 +17,7 @@ from runtime.blob.filesystem import FilesystemBlobs
 from runtime.clock import Clock, SystemClock
 from runtime.connectors.registry import Registry
 from runtime.definition import validate
+from runtime.engine.rewinding import rewound_to
 from runtime.entropy import Entropy, SystemEntropy
 from runtime.model.checkpoint import InboxKind
 from runtime.model.event import EventKind
@@ -278,6 +279,15 @@ class EngineRoom:
             }
             await self.store.retry(0, TENANT, execution, data, connection)
         self.queue.add(0, [(execution, 1)])
+
+    async def rewind(self, execution: UUID, version: UUID, step: int) -> int | None:
+        """Ask for another generation from a step of its version, as the service does; the number of it."""
+        data: Any = {"actor": {"subject": "ann"}, "reason": "again"}
+        data |= rewound_to(await PlanStore(self.database).get(version), step)
+        async with self.database.engine() as connection:
+            _, generation = await self.store.rewind(0, TENANT, execution, data, connection)
+        self.queue.add(0, [(execution, 1)])
+        return generation
 
     async def reconnect(self) -> None:
         """The test's own connection, again."""

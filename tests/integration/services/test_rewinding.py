@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from runtime.model.errors import BadInput, Denied, IdempotencyConflict, InvalidState, NotFound
+from runtime.model.errors import Denied, IdempotencyConflict, InvalidState, NotFound
 from runtime.model.event import EventKind
 from runtime.model.execution import ExecutionStatus, StepStatus
 from runtime.model.identity import Principal
@@ -180,7 +180,7 @@ async def test_what_goes_on_is_not_rewound_and_neither_is_a_step_that_is_none(ro
         with pytest.raises(InvalidState, match="is queued") as caught:
             await refused(room.who, queued, "charge")
         assert caught.value.reason == "NOT_REWINDABLE"
-        with pytest.raises(BadInput, match="no step 'nothing'") as absent:
+        with pytest.raises(NotFound, match="no step 'nothing'") as absent:
             await refused(room.who, queued, "nothing")
         assert absent.value.path == ("stepKey",)
 

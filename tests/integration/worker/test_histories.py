@@ -24,31 +24,12 @@ from runtime.store.execution_replay import ReplayRecords
 from runtime.store.plan import PlanStore
 from tests.support.engine_room import TENANT, EngineRoom
 from tests.support.histories import FOLDER, history_of
+from tests.support.history_steps import echo, flaky, gate
 from tests.support.replaying import DEBUGGER, replayed, replays_of
 from tests.support.steps import CALLS, Echo
 
 ENDED, PARKED = ExecutionStatus.COMPLETED, ExecutionStatus.WAITING
 LARGE = "x" * 40_000
-
-
-def echo(id: str, *needs: str, **more: Any) -> dict[str, Any]:
-    given = more.pop("given", {"id": id})
-    return {"id": id, "uses": "probe.echo@1", "with": given, "depends_on": list(needs), **more}
-
-
-def flaky(id: str, failures: int, *needs: str, **more: Any) -> dict[str, Any]:
-    given = {"marker": id, "failures": failures, **more.pop("given", {})}
-    return {"id": id, "uses": "probe.flaky@1", "with": given, "depends_on": list(needs), **more}
-
-
-def gate(id: str, *needs: str, **more: Any) -> dict[str, Any]:
-    return {
-        "id": id,
-        "uses": more.pop("uses", "probe.gate@1"),
-        "with": {"marker": id, **more.pop("given", {})},
-        "depends_on": list(needs),
-        **more,
-    }
 
 
 async def parked(room: EngineRoom, execution: UUID) -> None:
@@ -170,11 +151,49 @@ async def generations(room: EngineRoom) -> list[UUID]:
     return [execution]
 
 
-async def _ended_again(room: EngineRoom, execution: UUID, generation: int) -> None:
+async def rewinds(room: EngineRoom) -> list[UUID]:
+    """Back to a step of what completed, behind a gateway, a join that began early and a map; then of what failed and was undone."""
+    room.worker()
+    fails = {"marker": "bad", "failures": "{{ 9 if execution.generation == 1 else 0 }}"}
+    steps: list[Any] = [
+        echo("a"),
+        {
+            "id": "route", "type": "gateway", "mode": "inclusive", "depends_on": ["a"],
+            "cases": [{"when": "true", "then": ["b", "c"]}, {"else": "d"}],
+        },
+        echo("b", "route", compensate={"uses": "core.noop@1"}),
+        echo("c", "route"),
+        echo("d", "route"),
+        echo("first", "b", "c", "d", join="any"),
+        {
+            "id": "each", "type": "map", "for_each": [1, 2, 3], "depends_on": ["b"],
+            "task": {"uses": "probe.echo@1", "with": {"n": "{{ item + execution.generation }}"}},
+        },
+        {"id": "go", "type": "wait", "for": "10ms", "depends_on": ["each"]},
+        flaky("bad", 0, "go", given={**fails, "kind": "permanent"}),
+    ]  # fmt: skip
+    version = await room.publish(steps, outputs={"e": "{{ steps.each.output }}"})
+    execution = await room.enqueue(version)
+    assert await room.finished(execution) is ENDED
+    assert await room.rewind(execution, version, 2) == 1
+    await _ended_again(room, execution, 1)
+    assert await room.rewind(execution, version, 7) == 2
+    await _ended_again(room, execution, 2, ENDED)
+    assert await room.rewind(execution, version, 6) == 3
+    await _ended_again(room, execution, 3, ENDED)
+    return [execution]
+
+
+async def _ended_again(
+    room: EngineRoom,
+    execution: UUID,
+    generation: int,
+    status: ExecutionStatus = ExecutionStatus.FAILED,
+) -> None:
     """Wait for the end of a generation, which may be over before anybody looks."""
     await room.reached(
         execution,
-        lambda row: (row["generation"], row["status"]) == (generation, ExecutionStatus.FAILED),
+        lambda row: (row["generation"], row["status"]) == (generation, status),
     )
 
 
@@ -351,6 +370,7 @@ SCENARIOS: tuple[Callable[[EngineRoom], Awaitable[list[UUID]]], ...] = (
     tags,
     caches,
     generations,
+    rewinds,
     compensation,
     maps,
     waits,
