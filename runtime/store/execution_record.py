@@ -26,6 +26,7 @@ from runtime.store.shards import Shards
 from runtime.store.statements import statements
 
 _SQL: Final = statements("execution_record")
+_GET_MANY: Final = _SQL["get_many"]
 ENQUEUE: Final = "enqueue_execution"
 
 
@@ -65,12 +66,11 @@ class ExecutionRecords:
     async def get_many(self, tenant: UUID, ids: Sequence[UUID]) -> dict[UUID, Execution]:
         """Those that exist, by id."""
         found: dict[UUID, Execution] = {}
-        if not ids:
-            return found
-        for database, some in self._shards.grouped(ids).items():
+        for database, some in self._shards.grouped(ids).items() if ids else ():
             async with database.tenant(tenant) as connection:
-                rows = await connection.fetch(_SQL["get_many"], tenant, some, min(some), max(some))
-            found |= {row["id"]: ExecutionRow(row) for row in rows}
+                rows = await connection.fetch(_GET_MANY, tenant, some, min(some), max(some))
+            for row in rows:
+                found[row["id"]] = ExecutionRow(row)
         return found
 
     async def find_by_key(

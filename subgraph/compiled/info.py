@@ -22,7 +22,7 @@ from subgraph.compiled.plan import Plan, Step
 from subgraph.compiled.reasons import Reason, Unplanned
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Request:
     """What one request brings to a plan."""
 

@@ -272,9 +272,9 @@ class Run:
         if places:
             await _settle(places)
             self._attempt.awaited += places
-        self._attempt.asked += (
+        self._attempt.asked += [
             (step, pairs, found) for (step, pairs), found in zip(asked, values, strict=True)
-        )
+        ]
         return values
 
     def _ask(self, step: Step, pairs: list[Pair], found: list[Any]) -> None:
@@ -389,7 +389,13 @@ async def _settle(places: list[Place]) -> None:
         (place,) = places
         # Nobody else is going to ask: a loader need not wait for the end of the turn.
         now = getattr(place.found, "now", None)
-        place.fill(await _awaited(place.found if now is None else now()))
+        try:
+            found = await (place.found if now is None else now())
+        except (Unplanned, TooLarge):
+            raise
+        except Exception as error:  # noqa: BLE001 - told at its place
+            found = error
+        place.fill(found)
         return
     # Futures run by themselves: one task can look at them in turn.
     for place in places:

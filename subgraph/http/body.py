@@ -29,18 +29,27 @@ async def read_body(request: Request, limit: int) -> bytes:
         raise _too_large(limit)
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     packed = None if encoding == "identity" else _Packed(encoding, limit)
-    parts, sent, size, is_more = [], 0, 0, True
-    # As `request.stream()`, without a generator: nearly all bodies come in one piece.
-    while is_more:
-        message = await request.receive()
+    # As `request.stream()`, without a generator.
+    message = await request.receive()
+    if packed is None and message["type"] == "http.request" and not message.get("more_body"):
+        # Nearly all bodies come in one piece.
+        whole = bytes(message.get("body", b""))
+        if len(whole) > limit:
+            raise _too_large(limit)
+        return whole
+    parts, sent, size = [], 0, 0
+    while True:
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
-        part, is_more = message.get("body", b""), message.get("more_body", False)
+        part = message.get("body", b"")
         unpacked = part if packed is None else packed.unpack(part)
         sent, size = sent + len(part), size + len(unpacked)
         if max(sent, size) > limit:
             raise _too_large(limit)
         parts.append(unpacked)
+        if not message.get("more_body", False):
+            break
+        message = await request.receive()
     if packed is not None:
         packed.end()
     return b"".join(parts)

@@ -1,8 +1,8 @@
 """The assembled schema: root fields, scalars, federation 2.9, and the plans by which it is executed."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
-from functools import cached_property, partial
+from collections.abc import Awaitable, Callable, Iterable
+from functools import cached_property
 from typing import Any, Final
 
 import strawberry
@@ -66,16 +66,19 @@ class Schema(strawberry.federation.Schema):
         operation_extensions: dict[str, Any] | None = None,
     ) -> ExecutionResult:
         """Answer by the plan of the document that was checked before, where there are plans."""
-        otherwise = partial(
-            super().execute,
-            query,
-            variable_values=variable_values,
-            context_value=context_value,
-            root_value=root_value,
-            operation_name=operation_name,
-            allowed_operation_types=allowed_operation_types,
-            operation_extensions=operation_extensions,
-        )
+        library = super().execute
+
+        def otherwise() -> Awaitable[ExecutionResult]:
+            return library(
+                query,
+                variable_values=variable_values,
+                context_value=context_value,
+                root_value=root_value,
+                operation_name=operation_name,
+                allowed_operation_types=allowed_operation_types,
+                operation_extensions=operation_extensions,
+            )
+
         key = (query or "", operation_name)
         is_same = getattr(context_value, "is_introspection", False) and not variable_values
         if is_same and key in self._said:
