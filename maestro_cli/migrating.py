@@ -1,4 +1,4 @@
-"""What a migration of running executions would come to, as `mc workflows migrate --dry-run` shows it."""
+"""What a migration of running executions would come to, as `mc workflows migrate` shows it before."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ _COLUMNS: Final = (
     Column("VERDICT", "verdict"),
     Column("WHY", "words"),
 )
+# What has not ended: what is asked about, and what is moved.
+OPEN: Final = ("QUEUED", "RUNNING", "WAITING", "PAUSED", "CANCELLING", "COMPENSATING")
 _VERDICTS: Final = ("safe", "needs_mapping", "impossible")
 
 

@@ -395,6 +395,7 @@ def _workflows(
 def _bulk(
     shards: Shards,
     executions: ExecutionService,
+    migrations: ExecutionMigrationService,
     *,
     clock: Clock,
     entropy: Entropy,
@@ -402,7 +403,7 @@ def _bulk(
 ) -> BulkService:
     """What does one thing to many executions, and what carries it out."""
     store = BulkStore(shards.catalog)
-    runner = BulkRunner(store, executions, entropy=entropy, metrics=metrics)
+    runner = BulkRunner(store, executions, migrations, entropy=entropy, metrics=metrics)
     return BulkService(store, executions, runner, clock=clock, entropy=entropy)
 
 
@@ -435,6 +436,16 @@ def _services(
         entropy=entropy,
     )
     artifacts = ArtifactService(shards=shards, blobs=blobs, plans=plans)
+    migrations = ExecutionMigrationService(
+        shards=shards,
+        plans=plans,
+        blobs=blobs,
+        judges=judges,
+        workflows=workflows,
+        executions=executions,
+        queue=queue,
+        wakeup=wakeup,
+    )
     return Services(
         workflows=workflows,
         executions=executions,
@@ -464,16 +475,9 @@ def _services(
             shards=shards, plans=plans, blobs=blobs, registry=registry, clock=clock, metrics=metrics
         ),
         previews=GenerationPreviewService(shards=shards, plans=plans, registry=registry),
-        migrations=ExecutionMigrationService(
-            shards=shards,
-            plans=plans,
-            blobs=blobs,
-            judges=judges,
-            workflows=workflows,
-            executions=executions,
-        ),
+        migrations=migrations,
         handlers=EventHandlerService(shards),
-        bulk=_bulk(shards, executions, clock=clock, entropy=entropy, metrics=metrics),
+        bulk=_bulk(shards, executions, migrations, clock=clock, entropy=entropy, metrics=metrics),
         rates=RateService(
             tenants,
             Buckets(link, clock),

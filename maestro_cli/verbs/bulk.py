@@ -183,6 +183,21 @@ def _start(
     client = Client.of(options)
     if client.server.namespace:
         wanted.setdefault("namespace", [client.server.namespace])
+    do_to_all(options, action, wanted, reason=reason, yes=yes, dry_run=dry_run, no_wait=no_wait)
+
+
+def do_to_all(
+    options: Options,
+    action: dict[str, Any],
+    wanted: dict[str, Any],
+    *,
+    reason: str | None,
+    yes: bool,
+    dry_run: bool = False,
+    no_wait: bool = False,
+) -> None:
+    """Preview an action on all executions of a filter of the graph, ask, start it, and follow it to its end."""
+    client = Client.of(options)
     seen = client.run("preview_bulk_operation", filter=wanted, action=action)[
         "bulkOperationPreview"
     ]

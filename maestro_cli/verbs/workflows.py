@@ -9,11 +9,12 @@ import click
 from maestro_cli.client import Client, check_payload
 from maestro_cli.errors import usage
 from maestro_cli.groups import VerbGroup
-from maestro_cli.migrating import show_migration
+from maestro_cli.migrating import OPEN, show_migration
 from maestro_cli.names import check_version, id_of, named, reference, unknown
 from maestro_cli.options import Options
 from maestro_cli.output import Column, print_document, show_fields, show_one, show_rows, word
 from maestro_cli.paging import collect
+from maestro_cli.verbs.bulk import do_to_all
 
 _COLUMNS: Final = (
     Column("NAME", "name"),
@@ -172,15 +173,25 @@ def delete(options: Options, workflow: str, reason: str | None) -> None:
 @click.argument("workflow", metavar="NAME|ID")
 @click.option("--from", "before", metavar="VERSION", required=True, help="What they run now.")
 @click.option("--to", "after", metavar="VERSION", required=True, help="What they would go on with.")
+@_REASON
+@click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Only say what each would come to.")
+@click.option("--no-wait", is_flag=True, help="Print the id, and do not wait for its end.")
 @click.pass_obj
-def migrate(options: Options, workflow: str, before: str, after: str, *, dry_run: bool) -> None:
-    """Say which executions that have not ended could go on with another version."""
-    if not dry_run:
-        raise usage("Executions are not moved; say --dry-run to see what each would come to.")
+def migrate(
+    options: Options, /, workflow: str, before: str, after: str, *, dry_run: bool, **asked: Any
+) -> None:
+    """Let executions that have not ended go on with another version, those for which that is safe."""
     for version in (before, after):
         check_version(f"{workflow}@{version}", version)
-    show_migration(options, workflow, before, after)
+    if dry_run:
+        show_migration(options, workflow, before, after)
+        return
+    if not options.is_document and options.format != "name" and not asked["yes"]:
+        show_migration(options, workflow, before, after)
+    id = id_of(Client.of(options), workflow)  # noqa: A001 - the graph's word
+    wanted = {"workflowId": [id], "version": before, "status": list(OPEN)}
+    do_to_all(options, {"type": "MIGRATE", "toVersion": after}, wanted, **asked)
 
 
 def _end_version(

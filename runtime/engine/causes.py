@@ -47,7 +47,9 @@ from runtime.model.execution import ExecutionStatus, StepStatus, Verdict
 from runtime.model.plan import Effect
 from runtime.model.values import Json
 
-CHANGES_OWNER: Final = frozenset({EventKind.EXECUTION_WAITING, EventKind.EXECUTION_TAKEN_OVER})
+CHANGES_OWNER: Final = frozenset(
+    {EventKind.EXECUTION_WAITING, EventKind.EXECUTION_TAKEN_OVER, EventKind.EXECUTION_MIGRATED}
+)
 _MESSAGES: Final = frozenset(
     {
         EventKind.EXECUTION_STARTED,

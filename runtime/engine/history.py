@@ -144,7 +144,7 @@ def _apply(at: ExecutionAt, event: ExecutionEvent) -> None:
     elif kind in BEGINS_AGAIN:
         at.renewed.update(rewound_by(kind, event.data))
         _begin_again(at, is_kept=event.field("from_failed_step") is not False)
-    elif kind is EventKind.EXECUTION_TAKEN_OVER:
+    elif kind in _CHANGES_HANDS:
         _take_over(at, event)
     elif kind is EventKind.MESSAGE_UNREAD and at.status not in TERMINAL:
         # Behind an end it changes nothing; before one only an owner tells it, and it may be the first that he tells.
@@ -209,12 +209,17 @@ def _apply_to_step(at: ExecutionAt, event: ExecutionEvent) -> None:
 
 
 def _take_over(at: ExecutionAt, event: ExecutionEvent) -> None:
-    """What had no row was not done: it runs again. Without a new owner nothing is under way."""
+    """What had no row was not done: it runs again. Without a new owner nothing is under way.
+
+    Nobody owned what was migrated; what waited for steps is queued, to begin what the other version has ready.
+    """
+    if event.kind is EventKind.EXECUTION_MIGRATED and event.field("queued") is not True:
+        return
     at.worker = _text(event.field("worker"))
     if at.worker is not None:
         at.status, at.wait = ExecutionStatus.RUNNING, None
         return
-    at.status = ExecutionStatus.QUEUED
+    at.status, at.wait = ExecutionStatus.QUEUED, None
     _idle(at)
 
 
@@ -313,6 +318,7 @@ _OF_OWNER: Final = frozenset(_STEP) | {
     EventKind.STEP_JOINED,
     EventKind.SIGNAL_RECEIVED,
 }
+_CHANGES_HANDS: Final = frozenset({EventKind.EXECUTION_TAKEN_OVER, EventKind.EXECUTION_MIGRATED})
 # Words that change nothing which is seen.
 SILENT: Final = frozenset({EventKind.DEAD_LETTER_DISCARDED})
 KNOWN: Final = (
@@ -322,6 +328,7 @@ KNOWN: Final = (
     | SILENT
     | {
         EventKind.EXECUTION_QUEUED,
+        EventKind.EXECUTION_MIGRATED,
         EventKind.EXECUTION_WAITING,
         EventKind.EXECUTION_REWOUND,
         EventKind.EXECUTION_RETRIED,

@@ -12,7 +12,7 @@ a look-up that leaves a doubt to a person. They are found by what they lead to.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -103,7 +103,9 @@ def _unbounded() -> None:
 
 
 class Proof:
-    """One replay. `calls` are the attempts that could be made again, when they are asked for.
+    """One replay, begun with `program`; `others` are those that it was migrated to, by version.
+
+    `calls` are the attempts that could be made again, when they are asked for.
 
     `go_on` is called before each event: what it raises ends the replay there.
     """
@@ -115,9 +117,11 @@ class Proof:
         record: ExecutionRecord,
         *,
         keeps_calls: bool = False,
+        others: Mapping[str, Program] | None = None,
         go_on: Callable[[], None] = _unbounded,
     ) -> None:
         self._program = program
+        self._others = others or {}
         self._run = run
         self._record = record
         self._events = record.events
@@ -198,6 +202,8 @@ class Proof:
             self._is_over, self._broken = False, None
             self._reload()
         elif event.kind in CHANGES_OWNER:
+            if event.kind is EventKind.EXECUTION_MIGRATED:
+                self._migrate(event)
             self._reload()
         elif event.kind is EventKind.DEAD_LETTERED:
             self._broken = ExecutionStatus.DEAD_LETTERED, None
@@ -207,6 +213,12 @@ class Proof:
             self._ledger.announced(key, is_withdrawn=is_withdrawn)
             if not is_withdrawn and isinstance(event.field("in"), str):
                 yield from self._check_input(key, str(event.field("in")))
+
+    def _migrate(self, event: ExecutionEvent) -> None:
+        version = str(event.field("to"))
+        if version not in self._others:
+            raise Diverged(self._here(DivergenceKind.EVENT, "a known version", _told(event)))
+        self._program, self._run = self._others[version], self._run._replace(version=version)
 
     def _ends_outside(self, event: ExecutionEvent) -> bool:
         """Whether the execution ended here as the worker says, and not as the core decided."""

@@ -22,6 +22,7 @@ class BulkAction(StrEnum):
     RESUME = "resume"
     RETRY = "retry"
     SIGNAL = "signal"
+    MIGRATE = "migrate"
 
 
 class BulkState(IntEnum):
@@ -49,13 +50,17 @@ class BulkEffect(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BulkDeed:
-    """An action with all that is said about it. `signal` and `payload` are those of SIGNAL alone."""
+    """An action with all that is said about it. `signal` and `payload` are those of SIGNAL alone.
+
+    `to_version` is the version of each execution's own workflow that MIGRATE lets it go on with.
+    """
 
     action: BulkAction
     compensate: bool = False
     from_failed_step: bool = True
     signal: str | None = None
     payload: Json = None
+    to_version: str | None = None
 
     def as_json(self) -> dict[str, Json]:
         """As it is stored, and as two of them are compared: only what its action reads."""
@@ -67,6 +72,8 @@ class BulkDeed:
                 said["from_failed_step"] = self.from_failed_step
             case BulkAction.SIGNAL:
                 said |= {"signal": self.signal, "payload": self.payload}
+            case BulkAction.MIGRATE:
+                said["to_version"] = self.to_version
             case BulkAction.PAUSE | BulkAction.RESUME:
                 pass
         return said
@@ -74,13 +81,14 @@ class BulkDeed:
     @classmethod
     def of(cls, said: Mapping[str, Json]) -> BulkDeed:
         """From what is stored."""
-        signal = said.get("signal")
+        signal, to_version = said.get("signal"), said.get("to_version")
         return cls(
             BulkAction(str(said["action"])),
             compensate=said.get("compensate") is True,
             from_failed_step=said.get("from_failed_step") is not False,
             signal=None if signal is None else str(signal),
             payload=said.get("payload"),
+            to_version=None if to_version is None else str(to_version),
         )
 
 
@@ -171,6 +179,15 @@ _EFFECTS: Final[Mapping[BulkAction, Mapping[ExecutionState, _Effect]]] = {
         **dict.fromkeys((*_GOING_ON, _S.PAUSED, _S.CANCELLING, _S.COMPENSATING), _NOT_ENDED),
         _S.COMPLETED: (BulkEffect.REFUSED, "it has completed"),
         _S.DEAD_LETTERED: (BulkEffect.REFUSED, "it is a dead letter: redrive it"),
+    },
+    BulkAction.MIGRATE: {
+        **dict.fromkeys(
+            (_S.QUEUED, _S.WAITING, _S.PAUSED),
+            (BulkEffect.APPLIES, "it goes on with the other version, if that is safe"),
+        ),
+        _S.RUNNING: (BulkEffect.REFUSED, "a worker has it: pause it first"),
+        _S.CANCELLING: (BulkEffect.REFUSED, "it ends already"),
+        _S.COMPENSATING: _UNDONE,
     },
     BulkAction.SIGNAL: {
         **dict.fromkeys(

@@ -29,8 +29,8 @@ from runtime.model.errors import BadInput, MaestroError, NotFound
 from runtime.model.execution import Execution, ExecutionFilter
 from runtime.model.identity import Principal
 from runtime.model.page import Page, PageRequest
-from runtime.model.values import Json
-from runtime.services.access import READ_EXECUTIONS, WRITE_EXECUTIONS, require
+from runtime.model.values import Json, SemVer
+from runtime.services.access import READ_EXECUTIONS, READ_WORKFLOWS, WRITE_EXECUTIONS, require
 from runtime.services.bulk_runner import BulkRunner
 from runtime.services.execution import ExecutionService
 from runtime.services.message import check_signal
@@ -64,7 +64,7 @@ class BulkService:
         Raises BadInput for a deed that no execution takes, and for a filter that lets through more than 100,000.
         """
         require(who, WRITE_EXECUTIONS)
-        _check(deed)
+        _check(who, deed)
         found = await self._executions.selected(who, filter, MOST)
         if len(found) > MOST:
             raise BadInput(
@@ -102,7 +102,7 @@ class BulkService:
         """
         require(who, READ_EXECUTIONS)
         require(who, WRITE_EXECUTIONS)
-        _check(deed)
+        _check(who, deed)
         started = await self._store.start(
             id,
             who.tenant_id,
@@ -151,7 +151,10 @@ class BulkService:
         return await self._store.results(who.tenant_id, id, page, only_refused=only_refused)
 
 
-def _check(deed: BulkDeed) -> None:
+def _check(who: Principal, deed: BulkDeed) -> None:
+    if deed.action is BulkAction.MIGRATE:
+        require(who, READ_WORKFLOWS)
+        _check_version(deed.to_version)
     if deed.action is not BulkAction.SIGNAL:
         return
     if deed.signal is None:
@@ -161,6 +164,17 @@ def _check(deed: BulkDeed) -> None:
     except MaestroError as error:
         error.path = ("action", *(error.path or ()))
         raise
+
+
+def _check_version(version: str | None) -> None:
+    try:
+        SemVer.parse(version or "")
+    except ValueError as error:
+        raise BadInput(
+            f"A migration says the version to go on with, like 1.3.0: {error}.",
+            reason="MIGRATION_VERSION",
+            path=("action", "toVersion"),
+        ) from error
 
 
 def _shares(deed: BulkDeed, found: Sequence[Execution]) -> tuple[BulkShare, ...]:

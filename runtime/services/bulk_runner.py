@@ -15,8 +15,10 @@ from runtime.entropy import Entropy
 from runtime.model.bulk import BulkAction, BulkOutcome, BulkState
 from runtime.model.errors import MaestroError, Unavailable
 from runtime.model.identity import Principal
-from runtime.services.access import READ_EXECUTIONS, WRITE_EXECUTIONS
+from runtime.model.values import SemVer
+from runtime.services.access import READ_EXECUTIONS, READ_WORKFLOWS, WRITE_EXECUTIONS
 from runtime.services.execution import ExecutionService
+from runtime.services.execution_migration import ExecutionMigrationService
 from runtime.store.bulk import LEASE_SECONDS, BulkStore, Part, Verdict
 from runtime.telemetry.log import get_logger
 from runtime.telemetry.metrics import Metrics
@@ -36,10 +38,17 @@ class BulkRunner:
     every_seconds = 5.0
 
     def __init__(
-        self, store: BulkStore, executions: ExecutionService, *, entropy: Entropy, metrics: Metrics
+        self,
+        store: BulkStore,
+        executions: ExecutionService,
+        migrations: ExecutionMigrationService,
+        *,
+        entropy: Entropy,
+        metrics: Metrics,
     ) -> None:
         self._store = store
         self._executions = executions
+        self._migrations = migrations
         self._metrics = metrics
         self._tasks: set[asyncio.Task[None]] = set()
         # All operations of this process together leave most connections to everybody else.
@@ -163,6 +172,9 @@ class BulkRunner:
                     from_failed_step=deed.from_failed_step,
                     key=key,
                 )
+            case BulkAction.MIGRATE:
+                to = SemVer.parse(deed.to_version or "")
+                await self._migrations.migrate(who, execution, to, reason=reason, key=key)
             case BulkAction.SIGNAL:
                 await messages.signal(who, execution, deed.signal or "", deed.payload, key=key)
 
@@ -179,6 +191,6 @@ def _caller(part: Part) -> Principal:
         tenant_id=part.tenant_id,
         tenant="",
         subject=part.actor.subject,
-        scopes=frozenset({READ_EXECUTIONS, WRITE_EXECUTIONS}),
+        scopes=frozenset({READ_EXECUTIONS, WRITE_EXECUTIONS, READ_WORKFLOWS}),
         kind=part.actor.kind,
     )

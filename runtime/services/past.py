@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
+from uuid import UUID
 
 from runtime.engine.history import ExecutionAt, fold
 from runtime.model.blocker import Blocker, Standing
@@ -85,7 +86,16 @@ def past_of(stored: Past, at: int, last: int) -> Past:
             path=("at",),
         )
     told = [event for event in stored.events if event.sequence <= at]
-    return Past(_execution_at(stored.execution, told, at), _rows_at(stored.rows, told), told)
+    execution = _execution_at(stored.execution, told, at)
+    later = next((e for e in stored.events if e.sequence > at and _is_migrated(e)), None)
+    if later is not None:
+        version_id = UUID(str(later.field("from_id")))
+        execution = replace(execution, version_id=version_id, version=str(later.field("from")))
+    return Past(execution, _rows_at(stored.rows, told), told)
+
+
+def _is_migrated(event: ExecutionEvent) -> bool:
+    return event.kind is EventKind.EXECUTION_MIGRATED
 
 
 def _then(step: StepExecution, at: int | None, then: Standing) -> StepExecution:

@@ -24,6 +24,7 @@ from runtime.engine.proof import Proof
 from runtime.engine.state import run_of
 from runtime.model.blob import BlobRef
 from runtime.model.errors import BadInput, DataDamaged
+from runtime.model.event import EventKind
 from runtime.model.execution_replay import DivergenceKind, ExecutionReplay, ReplayDivergence
 from runtime.model.identity import Principal
 from runtime.services.access import DEBUG_EXECUTIONS, READ_EXECUTIONS, require
@@ -99,21 +100,27 @@ class ReplayService:
     ) -> ExecutionReplay:
         owned, record = found
         ends = self._clock.monotonic() + LONGEST_SECONDS
-        definition, digest = await self._plans.definition(owned.version_id)
-        actual = await asyncio.to_thread(canonical_digest, definition)
-        if actual != digest:
-            kind = DivergenceKind.DEFINITION
-            return ExecutionReplay(
-                owned.id, divergence=ReplayDivergence(kind, str(digest), str(actual))
-            )
-        plan = await asyncio.to_thread(compile_plan, definition, digest)
-        program = await asyncio.to_thread(Program.of, plan)
-        run = run_of(owned, plan)._replace(generation=0)
+        moves = [e for e in record.events if e.kind is EventKind.EXECUTION_MIGRATED]
+        programs: dict[str, Program] = {}
+        run = run_of(owned, await self._plans.get(owned.version_id))._replace(generation=0)
+        versions = [(run.version or "", owned.version_id)]
+        if moves:
+            # The one with which it began first, that which it runs now last.
+            began = str(moves[0].field("from")), UUID(str(moves[0].field("from_id")))
+            versions = [began, *((str(e.field("to")), UUID(str(e.field("to_id")))) for e in moves)]
+            run = run._replace(version=began[0])
+        for version, version_id in versions:
+            made = await self._compiled(owned.id, version_id)
+            if isinstance(made, ExecutionReplay):
+                return made
+            programs[version] = made
+        program = programs[versions[-1][0]]
         proof = Proof(
-            program,
+            programs[versions[0][0]],
             run,
             record,
             keeps_calls=executes,
+            others=programs,
             go_on=partial(self._go_on, owned.id, ends),
         )
         replayed = await self._driven(who, owned.id, proof)
@@ -128,6 +135,17 @@ class ReplayService:
             left_out=told.left_out,
             divergence=told.divergence,
         )
+
+    async def _compiled(self, execution: UUID, version_id: UUID) -> Program | ExecutionReplay:
+        """What is stored of a version, compiled anew; or that it is not what was published."""
+        definition, digest = await self._plans.definition(version_id)
+        actual = await asyncio.to_thread(canonical_digest, definition)
+        if actual != digest:
+            kind = DivergenceKind.DEFINITION
+            found = ReplayDivergence(kind, str(digest), str(actual))
+            return ExecutionReplay(execution, divergence=found)
+        plan = await asyncio.to_thread(compile_plan, definition, digest)
+        return await asyncio.to_thread(Program.of, plan)
 
     def _go_on(self, execution: UUID, ends: float) -> None:
         if self._clock.monotonic() > ends:

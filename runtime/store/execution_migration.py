@@ -1,14 +1,18 @@
-"""What is stored of an execution as far as the preview of its migration needs it, of one moment."""
+"""What is stored of an execution as far as its migration needs it, of one moment; and the move."""
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import UUID
+
+import orjson
 
 from runtime.model.blob import Stored, stored
 from runtime.model.checkpoint import ExecutionHistory, Mark, StepRecord
 from runtime.model.event import MARKS
+from runtime.model.execution import ExecutionStatus
 from runtime.model.plan import Plan, StepKind
+from runtime.model.values import Json
 from runtime.store.shards import Shards
 from runtime.store.statements import statements
 
@@ -17,9 +21,16 @@ _HISTORY: Final = statements("generation_preview")
 
 
 class MigratedExecution(NamedTuple):
-    """An execution before its migration; `begun` are the numbers of the steps that its events name."""
+    """An execution before its migration; `begun` are the numbers of the steps that its events name.
+
+    By `version_id`, `epoch` and `last_sequence` the move knows that nothing has happened since.
+    """
 
     version_id: UUID
+    status: ExecutionStatus
+    epoch: int
+    last_sequence: int
+    cancel_requested: bool
     generation: int
     input: Stored
     is_child: bool
@@ -48,6 +59,10 @@ class MigrationRecords:
             begun = await connection.fetch(_SQL["begun"], tenant, execution)
         return MigratedExecution(
             row["version_id"],
+            ExecutionStatus(row["status"]),
+            row["epoch"],
+            row["last_sequence"],
+            row["cancel_requested"],
             row["generation"],
             stored(row["input"]),
             row["is_child"],
@@ -56,3 +71,29 @@ class MigrationRecords:
             ),
             frozenset(one["step"] for one in begun),
         )
+
+    async def move(
+        self,
+        connection: Any,
+        tenant: UUID,
+        execution: UUID,
+        found: MigratedExecution,
+        version: tuple[UUID, str],
+        event: Json,
+    ) -> ExecutionStatus | None:
+        """Let it go on with another version (id and number), within the caller's transaction.
+
+        Returns its status; None where somebody owns it, or something has happened since it was `found`.
+        """
+        row = await connection.fetchrow(
+            _SQL["migrate"],
+            self._shards.shard_of(execution),
+            tenant,
+            execution,
+            found.version_id,
+            *version,
+            found.epoch,
+            found.last_sequence,
+            orjson.dumps(event).decode(),
+        )
+        return ExecutionStatus(row["status"]) if row["moved"] else None

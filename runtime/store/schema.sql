@@ -1076,6 +1076,19 @@ begin
   return null;
 end $function$;
 
+CREATE OR REPLACE FUNCTION maestro.mc_count_moved(p_exec uuid, p_from uuid, p_to uuid)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro'
+AS $function$
+begin
+  insert into execution_deltas (tenant_id, workflow_id, version_id, hour, day, state, slot, n, namespace, currency, amount)
+    select e.tenant_id, e.workflow_id, x.version, date_bin('1 hour', e.created_at, '2000-01-01 00:00:00+00'), mc_id_day(e.id), -1, -1, 0,
+           e.namespace, split_part(s.result ->> 'cost', ' ', 2), x.sign * sum(split_part(s.result ->> 'cost', ' ', 1)::numeric)
+      from workflow_executions e join step_executions s on s.execution_id = e.id and s.shard = e.shard, (values (p_from, -1), (p_to, 1)) x (version, sign)
+     where e.id = p_exec and s.result ? 'cost' group by 1, 2, 3, 4, 5, 9, 10, x.sign;
+end $function$;
+
 CREATE OR REPLACE FUNCTION maestro.mc_counts_of(p_executions text, p_steps text, p_ids uuid[], p_sign integer)
  RETURNS SETOF execution_deltas
  LANGUAGE plpgsql
@@ -2221,6 +2234,39 @@ begin
   return v_made;
 end $function$;
 
+CREATE OR REPLACE FUNCTION maestro.mc_migrate(p_shard smallint, p_tenant uuid, p_exec uuid, p_from uuid, p_to uuid, p_version text, p_epoch bigint, p_seq integer, p_event text)
+ RETURNS TABLE(known boolean, status smallint, moved boolean)
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare v_row workflow_executions; v_seq int; v_wakes boolean;
+begin
+  select e.* into v_row from workflow_executions e
+   where e.shard = p_shard and e.id = p_exec and e.tenant_id = p_tenant for update;
+  if not found then
+    return query select false, null::smallint, false;
+    return;
+  end if;
+  select max(p.seq) into v_seq from execution_events p where p.shard = p_shard and p.execution_id = p_exec;
+  if v_row.status not in (0, 3) or v_row.version_id <> p_from or v_row.epoch <> p_epoch or v_seq <> p_seq
+     or v_row.cancel_requested or v_row.compensating then
+    return query select true, v_row.status, false;
+    return;
+  end if;
+  v_wakes := v_row.status = 3 and v_row.epoch > 0 and v_row.in_lane is not false and v_row.wait is distinct from 5;
+  perform mc_count_moved(p_exec, p_from, p_to);
+  update workflow_executions e set version_id = p_to, meta = jsonb_set(e.meta, '{version}', to_jsonb(p_version)),
+         status = case when v_wakes then 0 else e.status end, wait = case when v_wakes then null else e.wait end,
+         wake_at = case when v_wakes then null else e.wake_at end
+   where e.shard = p_shard and e.id = p_exec;
+  insert into execution_events as ev (shard, kind, seq, execution_id, tenant_id, ts, data)
+    select s.shard, 18, p_seq + 1, p_exec, p_tenant, pg_catalog.now(), p_event::jsonb || jsonb_build_object('queued', v_wakes or v_row.status = 0)
+      from shards s where s.shard = p_shard;
+  perform mc_feed(p_shard, array[p_exec], array[p_seq + 1], array[18]::smallint[], true);
+  return query select true, case when v_wakes then 0::smallint else v_row.status end, true;
+end $function$;
+
 CREATE OR REPLACE FUNCTION maestro.mc_note_change()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -2998,6 +3044,7 @@ grant execute on function mc_claim(p_shard smallint, p_me bigint, p_epoch bigint
 grant execute on function mc_claim_2(p_shard smallint, p_me bigint, p_epoch bigint, p_ids uuid[]) to mc_engine;
 grant execute on function mc_claim_alone(p_shard smallint, p_me bigint, p_epoch bigint) to mc_engine;
 grant execute on function mc_copy_holds(p_tenant uuid[], p_id uuid[], p_reason text[], p_actor text[], p_at timestamp with time zone[]) to mc_engine;
+grant execute on function mc_count_moved(p_exec uuid, p_from uuid, p_to uuid) to mc_engine;
 grant execute on function mc_day_catch_up(p_day date, p_as_of date, p_default integer) to mc_engine;
 grant execute on function mc_day_copy(p_day date, p_as_of date, p_default integer) to mc_engine;
 grant execute on function mc_day_exchange(p_day date, p_default integer) to mc_engine;
@@ -3040,6 +3087,7 @@ grant execute on function mc_limits_of(p_shard smallint, p_tenants uuid[], p_wor
 grant execute on function mc_lo(p_ids uuid[]) to mc_engine;
 grant execute on function mc_log(p_shard smallint, l_tenant uuid[], l_exec uuid[], l_step integer[], l_item integer[], l_gen smallint[], l_attempt integer[], l_age double precision[], l_level text[], l_message text[], l_fields text[]) to mc_engine;
 grant execute on function mc_make_partitions(p_from date, p_to date) to mc_engine;
+grant execute on function mc_migrate(p_shard smallint, p_tenant uuid, p_exec uuid, p_from uuid, p_to uuid, p_version text, p_epoch bigint, p_seq integer, p_event text) to mc_engine;
 grant execute on function mc_note_tags() to mc_engine;
 grant execute on function mc_redrive(p_shard smallint, p_tenant uuid, p_exec uuid, p_generation smallint, p_actor text, p_reason text, p_event text) to mc_engine;
 grant execute on function mc_redrive_2(p_shard smallint, p_tenant uuid, p_exec uuid, p_generation smallint, p_message integer, p_actor text, p_reason text, p_event text) to mc_engine;

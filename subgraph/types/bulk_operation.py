@@ -104,7 +104,7 @@ class BulkOperation(Node):
     record: strawberry.Private[model.BulkOperation]
     action: BulkAction = strawberry.field(description="What is done.")
     details: JSON = strawberry.field(
-        description="What was said with the action: `compensate`, `from_failed_step`, or `signal` and `payload`."
+        description="Said with the action: `compensate`, `from_failed_step`, `to_version`, `signal`, `payload`."
     )
     filter: JSON = strawberry.field(description="What the executions were selected by.")
     status: BulkOperationStatus = strawberry.field(description="Whether it runs, and how it ended.")

@@ -329,9 +329,7 @@ async def test_a_retry_is_shown_before_it_happens(dev, publish):
     assert absent.code == 3
 
 
-async def test_what_runs_is_told_whether_it_could_go_on_with_another_version(
-    dev, publish, tmp_path
-):
+async def test_what_runs_goes_on_with_another_version_where_that_is_safe(dev, publish, tmp_path):
     name = await publish(BELL)
     done = await dev.run("execute", name, "--wait", "--timeout", "1s")
     one = done.stdout.split()[0]
@@ -343,7 +341,8 @@ async def test_what_runs_is_told_whether_it_could_go_on_with_another_version(
     drawn = await dev.run(*said, "--dry-run")
     told = json.loads((await dev.run(*said, "--dry-run", "-o", "json")).stdout)
     names = await dev.run(*said, "--dry-run", "-o", "name")
-    moved = await dev.run(*said)
+    asked = await dev.run(*said)
+    refused = await dev.run(*said, "--yes", "--reason", "mended", "-o", "json")
     absent = await dev.run(*said[:-1], "9.9.9", "--dry-run")
     wrong = await dev.run(*said[:-1], "next", "--dry-run")
 
@@ -356,7 +355,17 @@ async def test_what_runs_is_told_whether_it_could_go_on_with_another_version(
     [found] = told["executions"]
     assert [(f["obstacle"], f["stepKey"]) for f in found["findings"]] == [("step_missing", "bell")]
     assert names.stdout.split() == [one]
-    assert (moved.code, "--dry-run" in moved.stderr) == (2, True)
+    assert (asked.code, "--yes" in asked.stderr) == (2, True)
+    ended = json.loads(refused.stdout)
+    assert (ended["total"], ended["done"], ended["refused"]) == (1, 0, 1)
+    file.write_text(
+        BELL.format(name=name).replace("1.0.0", "3.0.0").replace("steps.bell.output.n", "1")
+    )
+    await dev.run("publish", str(file))
+    moved = await dev.run(*said[:-1], "3.0.0", "--yes", "--reason", "mended", "-o", "json")
+    assert json.loads(moved.stdout)["done"] == 1
+    shown = json.loads((await dev.run("executions", "get", one, "-o", "json")).stdout)
+    assert shown["workflowVersion"]["version"] == "3.0.0"
     assert (absent.code, wrong.code) == (3, 2)
 
 

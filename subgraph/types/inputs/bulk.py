@@ -7,7 +7,7 @@ from strawberry.scalars import JSON
 
 from resolvers.words import storable
 from runtime.model import bulk as model
-from runtime.model.values import Json
+from runtime.model.values import Json, SemVer
 from subgraph.types.inputs.execution import ExecutionFilter
 from subgraph.types.status import BulkAction
 
@@ -27,6 +27,9 @@ class BulkActionInput:
     )
     signal: str | None = strawberry.field(default=None, description="SIGNAL: its name.")
     payload: JSON | None = strawberry.field(default=None, description="SIGNAL: what it carries.")
+    to_version: SemVer | None = strawberry.field(
+        default=None, description="MIGRATE: the version of its workflow that it goes on with."
+    )
 
     def deed(self) -> model.BulkDeed:
         """As services take it."""
@@ -36,6 +39,7 @@ class BulkActionInput:
             from_failed_step=self.from_failed_step,
             signal=storable("signal", self.signal),
             payload=cast("Json", self.payload),
+            to_version=None if self.to_version is None else str(self.to_version),
         )
 
 

@@ -19,6 +19,7 @@ from runtime.model.workflow import DefinitionFormat, Workflow, WorkflowChange
 from runtime.services.changes import Changes, Pace
 from runtime.services.doubt import DoubtService
 from runtime.services.execution import ExecutionService
+from runtime.services.execution_migration import ExecutionMigrationService
 from runtime.services.judges import Judges
 from runtime.services.workflow import WorkflowService
 from runtime.store.change_feed import ChangeFeed
@@ -46,6 +47,7 @@ class ServiceRoom:
     engine: EngineRoom
     who: Principal
     changes: Changes
+    migrations: ExecutionMigrationService
 
     async def create(self, name: str = "w", **more: Any) -> Workflow:
         """A workflow with a draft."""
@@ -109,7 +111,18 @@ async def service_room(database_url: str, redis_url: str, home: Path) -> AsyncIt
             blobs=engine.blobs(),
             max_bytes=1 << 20,
         )
-        yield ServiceRoom(workflows, executions, doubts, engine, make.principal(), changes)
+        migrations = ExecutionMigrationService(
+            shards=engine.shards,
+            plans=PlanStore(engine.database),
+            blobs=engine.blobs(),
+            judges=judges,
+            workflows=workflows,
+            executions=executions,
+            queue=engine.queue,
+            wakeup=engine.wakeup,
+        )
+        who = make.principal()
+        yield ServiceRoom(workflows, executions, doubts, engine, who, changes, migrations)
         await changes.close()
         await judges.close()
 

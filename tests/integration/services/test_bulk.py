@@ -60,6 +60,7 @@ class Bulk:
         return BulkRunner(
             self.store,
             self.room.executions,
+            self.room.migrations,
             entropy=SystemEntropy(),
             metrics=self.room.engine.metrics,
         )
@@ -153,7 +154,10 @@ async def test_the_preview_says_of_each_state_what_doing_it_comes_to(
     await room.publish("fine")
     completed = (await room.enqueue("fine")).id
     await room.engine.finished(completed)
-    deed = BulkDeed(action, signal="go" if action is BulkAction.SIGNAL else None)
+    to_version = "1.0.0" if action is BulkAction.MIGRATE else None
+    deed = BulkDeed(
+        action, signal="go" if action is BulkAction.SIGNAL else None, to_version=to_version
+    )
 
     states = {
         one: found.state

@@ -125,6 +125,25 @@ def test_a_takeover_leaves_what_was_under_way(announced, worker, status):
     assert at.worker == worker
 
 
+@pytest.mark.parametrize("queued", [True, False])
+def test_what_is_migrated_is_queued_or_stays_where_it_is(queued):
+    told = log(
+        (EventKind.EXECUTION_QUEUED, {}),
+        (EventKind.EXECUTION_STARTED, {"worker": "w1"}),
+        (EventKind.SIGNAL_AWAITED, step(0)),
+        (EventKind.EXECUTION_WAITING, {"wait": "signal"}),
+        (EventKind.EXECUTION_MIGRATED, {"queued": queued}),
+    )
+
+    at = fold(told)
+
+    wanted = (
+        (ExecutionStatus.QUEUED, None) if queued else (ExecutionStatus.WAITING, WaitKind.SIGNAL)
+    )
+    assert (at.status, at.wait, at.worker) == (*wanted, None)
+    assert at.step_statuses(CHAIN)[0] is S.WAITING
+
+
 def test_who_tells_of_a_message_first_owns_it_unless_it_is_over():
     taken = log(
         (EventKind.EXECUTION_QUEUED, {}),

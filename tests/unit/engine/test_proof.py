@@ -51,6 +51,7 @@ def test_the_histories_have_every_event_that_one_of_this_version_can_have():
     later = {
         *(
             "EXECUTION_REWOUND",
+            "EXECUTION_MIGRATED",
             "EXECUTION_COMPENSATING",
             "STEP_COMPENSATED",
             "DEAD_LETTERED",
