@@ -10,6 +10,7 @@ the servers' time is in none of them. Beside them PostGraphile 5 answers the fir
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -254,6 +255,23 @@ async def _milliseconds(
     return least
 
 
+async def _calls(app: Any, scope: dict[str, Any], body: bytes) -> float:
+    """Python functions entered, or gone on with, per request: the same however busy the machine is."""
+    count = 0
+
+    def seen(_frame: object, event: str, _argument: object) -> None:
+        nonlocal count
+        count += event == "call"
+
+    sys.setprofile(seen)
+    try:
+        for _ in range(_ROUNDS):
+            await ask(app, scope, body)
+    finally:
+        sys.setprofile(None)
+    return count / _ROUNDS
+
+
 async def _seeded(around: Surroundings, small: int, large: int) -> tuple[list[UUID], UUID]:
     """Executions of ten steps and one of many, all completed."""
     async with one_process(around) as (runtime, _):
@@ -326,6 +344,8 @@ async def measure(around: Surroundings, effort: Effort) -> Line:
                 raise RuntimeError(f"{name}: the answers differ: {answers}")
             least = await _milliseconds(apps, scope, bodies, effort.of(_TIMES.get(name, 5), 2))
             facts |= {f"{name}_{kind}_ms": ms for kind, ms in least.items()}
+            if name == "by_key":
+                facts |= {f"{k}_calls": await _calls(a, scope, bodies[k]) for k, a in apps.items()}
             facts[f"{name}_to_route"] = least["plan"] / least["route"]
             for kind in ("library", "strawberry"):
                 facts[f"{name}_from_{kind}"] = least[kind] / least["plan"]
