@@ -97,6 +97,7 @@ SECTIONS: Final[dict[str, tuple[VerbEntry, ...]]] = {
             "breakers", f"{_V}.breakers:breakers", "See which targets are left alone for a while."
         ),
         VerbEntry("handlers", f"{_V}.handlers:handlers", "See how far event handlers are behind."),
+        VerbEntry("settings", f"{_V}.settings:settings", "Show and set limits and retention."),
     ),
     "Tools": (
         VerbEntry("gql", f"{_V}.gql:gql", "Send a GraphQL operation."),

@@ -23,6 +23,7 @@ from runtime.services.execution_stats import ExecutionStatsService
 from runtime.services.generation_preview import GenerationPreviewService
 from runtime.services.replay import ReplayService
 from runtime.services.simulation import SimulationService
+from runtime.services.tenant_settings import TenantSettingsService
 from runtime.services.workflow import WorkflowService
 
 
@@ -56,6 +57,7 @@ class Context:
     migrations: ExecutionMigrationService
     handlers: EventHandlerService
     bulk: BulkService
+    tenant_settings: TenantSettingsService
     loaders: Loaders
     resume: Resume = field(default_factory=Resume)
     # Bytes of large values; and cost, of which the operation's estimate is taken from the beginning.

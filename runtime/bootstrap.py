@@ -56,6 +56,7 @@ from runtime.services.judges import Judges
 from runtime.services.rate import RateService
 from runtime.services.replay import ReplayService
 from runtime.services.simulation import SimulationService
+from runtime.services.tenant_settings import TenantSettingsService
 from runtime.services.workflow import WorkflowService
 from runtime.settings import BlobSettings, Settings
 from runtime.store.births import Births
@@ -98,6 +99,7 @@ class Services:
     migrations: ExecutionMigrationService
     handlers: EventHandlerService
     bulk: BulkService
+    tenant_settings: TenantSettingsService
     rates: RateService
     health: HealthService
 
@@ -478,15 +480,18 @@ def _services(
         migrations=migrations,
         handlers=EventHandlerService(shards),
         bulk=_bulk(shards, executions, migrations, clock=clock, entropy=entropy, metrics=metrics),
-        rates=RateService(
-            tenants,
-            Buckets(link, clock),
-            settings.api.graph.rates,
-            clock=clock,
-            metrics=metrics,
-        ),
+        tenant_settings=TenantSettingsService(tenants),
+        rates=_rates(settings, tenants, link, clock=clock, metrics=metrics),
         health=_health(settings, shards, link, metrics),
     )
+
+
+def _rates(
+    settings: Settings, tenants: TenantStore, link: RedisLink, *, clock: Clock, metrics: Metrics
+) -> RateService:
+    """The service that says whether a caller may ask for so much now."""
+    rates = settings.api.graph.rates
+    return RateService(tenants, Buckets(link, clock), rates, clock=clock, metrics=metrics)
 
 
 def _health(settings: Settings, shards: Shards, link: RedisLink, metrics: Metrics) -> HealthService:

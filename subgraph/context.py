@@ -138,6 +138,7 @@ class Door:
             migrations=services.migrations,
             handlers=services.handlers,
             bulk=services.bulk,
+            tenant_settings=services.tenant_settings,
             loaders=Loaders(
                 who,
                 workflows,

@@ -83,6 +83,7 @@ ACCESS: Final[dict[str, Rule]] = {
     "Query.bulkOperationPreview": Rule("executions:write", cost=100),
     "Query.bulkOperations": Rule(slices=_FIRST),
     "Query.deadLetters": Rule("executions:admin", slices=_FIRST),
+    "Query.tenantSettings": Rule(),
     "Query.eventHandlers": Rule("executions:admin", length=10),
     "Mutation.createWorkflow": Rule("workflows:write", cost=10),
     "Mutation.updateWorkflow": Rule("workflows:write", cost=10),
@@ -103,6 +104,8 @@ ACCESS: Final[dict[str, Rule]] = {
     "Mutation.startBulkOperation": Rule("executions:write", cost=20),
     "Mutation.stopBulkOperation": Rule("executions:write", cost=10),
     "Mutation.redriveDeadLetters": Rule("executions:admin", cost=20),
+    "Mutation.updateTenantSettings": Rule("settings:write", cost=10),
+    "TenantSettingsPayload.errors": Rule(length=5),
     "Mutation.discardDeadLetters": Rule("executions:admin", cost=20),
     "Subscription.executionEvents": Rule(),
     "Subscription.executionLogs": Rule(),
@@ -199,6 +202,7 @@ ACCESS: Final[dict[str, Rule]] = {
 # Whose work a scope is, where it is not everybody's: `@tag`s by which a contract leaves their fields out of a graph.
 AUDIENCE: Final = {
     "executions:admin": "operator",
+    "settings:write": "operator",
     "workflows:write": "author",
     "workflows:publish": "author",
 }

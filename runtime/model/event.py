@@ -106,6 +106,8 @@ DOMAIN_EVENTS: Final = frozenset(
         "workflow_deprecated",
         "workflow_archived",
         "workflow_deleted",
+        "workflow_settings",
+        "tenant_settings",
     }
 )
 """The words of what happens to other nouns: `<noun>_<kind>` of a row of `domain_events`."""

@@ -15,6 +15,7 @@ Scope = Literal[
     "executions:write",
     "executions:debug",
     "executions:admin",
+    "settings:write",
 ]
 
 READ_WORKFLOWS: Final = "workflows:read"
@@ -22,13 +23,15 @@ READ_EXECUTIONS: Final = "executions:read"
 WRITE_EXECUTIONS: Final = "executions:write"
 DEBUG_EXECUTIONS: Final = "executions:debug"
 ADMIN_EXECUTIONS: Final = "executions:admin"
+# No role holds it: what a tenant's own administrators may do does not include its share of what all tenants have.
+WRITE_SETTINGS: Final = "settings:write"
 
 
 def require(who: Principal, scope: Scope) -> None:
     """Return when the caller holds the scope; raise Denied, naming it, when not."""
     if not who.has(scope):
         raise Denied(
-            f"This needs the scope `{scope}`, which your token does not give: ask for a role that "
-            "has it.",
+            f"This needs the scope `{scope}`, which your token does not give: ask for a role or "
+            "a token that has it.",
             reason="MISSING_SCOPE",
         )

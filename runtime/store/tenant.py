@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
+from runtime.model.identity import Actor
+from runtime.model.tenant_settings import SettingName, TenantSettings
+from runtime.model.values import Json
 from runtime.store.pool import Database
 from runtime.store.statements import statements
+from runtime.store.workflow import actor_json
 
+_RECORD: Final = statements("workflow")["event"]
 _SQL: Final = statements("tenant")
 _MOST_KNOWN: Final = 10_000
 
@@ -52,6 +58,45 @@ class TenantStore:
             found = await connection.fetchval(_SQL["settings"], tenant_id)
         return found if isinstance(found, dict) else {}
 
+    async def shown_settings(self, tenant_id: UUID, workflow: UUID | None) -> TenantSettings | None:
+        """What is set for a tenant, or for a workflow of it; None when there is no such workflow."""
+        async with self._database.engine() as connection:
+            if workflow is None:
+                said = await connection.fetchval(_SQL["settings"], tenant_id)
+            else:
+                said = await connection.fetchval(_SQL["settings_of_workflow"], tenant_id, workflow)
+        return None if said is None else _shown(workflow, said)
+
+    async def change_settings(
+        self,
+        tenant_id: UUID,
+        workflow: UUID | None,
+        values: Mapping[SettingName, int],
+        gone: Collection[SettingName],
+        *,
+        actor: Actor,
+        reason: str | None,
+    ) -> TenantSettings | None:
+        """Set some and take others away, and record who did and why, in one transaction; None for no such workflow."""
+        noun, subject = ("tenant", tenant_id) if workflow is None else ("workflow", workflow)
+        async with self._database.engine() as connection, connection.transaction():
+            before = await connection.fetchval(_SQL[f"lock_{noun}"], tenant_id, subject)
+            if before is None:
+                return None
+            kept = {name: value for name, value in before.items() if name not in gone}
+            after = {**kept, **{name.value: value for name, value in values.items()}}
+            if after != before:
+                await connection.execute(_SQL[f"set_{noun}"], tenant_id, subject, after)
+                said = {
+                    "before": _only(before, {*values, *gone}),
+                    "after": _only(after, {*values, *gone}),
+                    "reason": reason,
+                }
+                await connection.execute(
+                    _RECORD, tenant_id, noun, subject, "settings", actor_json(actor), said
+                )
+        return _shown(workflow, after)
+
     async def _find(self, name: str, *, create: bool) -> Tenant | None:
         async with self._database.engine() as connection:
             row = await connection.fetchrow(_SQL["find"], name)
@@ -66,3 +111,17 @@ class TenantStore:
             self._by_name.clear()
         self._by_name[tenant.name] = self._by_id[tenant.id] = tenant
         return tenant
+
+
+def _shown(workflow: UUID | None, said: Mapping[str, Any]) -> TenantSettings:
+    """What of settings is a number; anything else limits nothing, and is not shown."""
+    numbers: dict[str, int] = {}
+    for name in SettingName:
+        value = said.get(name.value)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            numbers[name.value] = int(value)
+    return TenantSettings(workflow, **numbers)
+
+
+def _only(said: Mapping[str, Json], names: Collection[SettingName]) -> dict[str, Json]:
+    return {name.value: said.get(name.value) for name in sorted(names)}

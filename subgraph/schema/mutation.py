@@ -8,6 +8,7 @@ from resolvers.context import Info
 from resolvers.mutations import bulk as bulk_of
 from resolvers.mutations import dead_letter as dead_letters_of
 from resolvers.mutations import execution as executions_of
+from resolvers.mutations import tenant_settings as settings_of
 from resolvers.mutations import workflow as workflows_of
 from runtime.model.errors import BadInput, MaestroError
 from runtime.model.execution import Enqueued, EnqueueRequest
@@ -33,6 +34,7 @@ from subgraph.types.inputs.execution import (
     SignalExecutionInput,
 )
 from subgraph.types.inputs.filters import label_dict
+from subgraph.types.inputs.tenant_settings import UpdateTenantSettingsInput
 from subgraph.types.inputs.workflow import (
     CreateWorkflowInput,
     PublishWorkflowInput,
@@ -40,6 +42,7 @@ from subgraph.types.inputs.workflow import (
     WorkflowRefInput,
     WorkflowVersionRefInput,
 )
+from subgraph.types.tenant_settings import TenantSettingsPayload
 from subgraph.types.workflow_payload import PublishWorkflowPayload, WorkflowPayload
 
 _MOST_ENQUEUED = 1000
@@ -443,6 +446,29 @@ class Mutation:
                 filter=wanted,
                 reason=input.reason,
                 limit=input.limit,
+            )
+        )
+
+    @strawberry.mutation(
+        description="Set limits, weight and retention of the tenant, or limits and retention of one of its workflows. "
+        "What is left out stays; what is changed is told by an event with actor and reason.",
+        directives=access("Mutation.updateTenantSettings"),
+    )
+    async def update_tenant_settings(
+        self,
+        info: Info,
+        input: Annotated[
+            UpdateTenantSettingsInput, strawberry.argument(description="What is set.")
+        ],
+    ) -> TenantSettingsPayload:
+        """Set limits, weight and retention."""
+        return await TenantSettingsPayload.answer(
+            settings_of.update(
+                info.context,
+                workflow_id=input.workflow_id,
+                values=input.values(),
+                unset=input.unset or (),
+                reason=input.reason,
             )
         )
 

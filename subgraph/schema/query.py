@@ -16,6 +16,7 @@ from resolvers.queries import execution_stats as stats_of
 from resolvers.queries import generation_preview as previews_of
 from resolvers.queries import replay as replays_of
 from resolvers.queries import simulation as simulations_of
+from resolvers.queries import tenant_settings as settings_of
 from resolvers.queries import workflow as workflows_of
 from runtime.model.errors import BadInput, MaestroError
 from runtime.model.values import SemVer
@@ -46,6 +47,7 @@ from subgraph.types.node import Node
 from subgraph.types.pagination import AFTER, BEFORE, FIRST, LAST, MOST, one_size, page_request
 from subgraph.types.scalars import BigInt
 from subgraph.types.status import DefinitionFormat
+from subgraph.types.tenant_settings import TenantSettings
 from subgraph.types.workflow import Workflow, WorkflowConnection
 from subgraph.types.workflow_diff import WorkflowDiff
 from subgraph.types.workflow_payload import WorkflowValidation
@@ -400,6 +402,24 @@ class Query:
     async def event_handlers(self, info: Info) -> list[EventHandler]:
         """How each event handler does."""
         return [EventHandler.of(one) for one in await handlers_of.event_handlers(info.context)]
+
+    @strawberry.field(
+        description="What an operator has set for the tenant, or for one of its workflows; null, beside an error, for "
+        "an unknown workflow.",
+        directives=access("Query.tenantSettings"),
+    )
+    async def tenant_settings(
+        self,
+        info: Info,
+        workflow_id: Annotated[
+            strawberry.ID | None,
+            strawberry.argument(description="Of this workflow; left out: of the tenant."),
+        ] = None,
+    ) -> TenantSettings | None:
+        """What an operator has set."""
+        return TenantSettings.of(
+            await settings_of.tenant_settings(info.context, workflow_id=workflow_id)
+        )
 
     @strawberry.field(
         description="Executions that cost three workers, the newest first.",

@@ -23,6 +23,7 @@ from runtime.model import (
     generation_preview,
     identity,
     plan,
+    tenant_settings,
     workflow,
     workflow_diff,
 )
@@ -51,6 +52,7 @@ MigrationObstacle: TypeAlias = execution_migration.MigrationObstacle
 MigrationVerdict: TypeAlias = execution_migration.MigrationVerdict
 PreviewAction: TypeAlias = generation_preview.PreviewAction
 Severity: TypeAlias = errors.Severity
+SettingName: TypeAlias = tenant_settings.SettingName
 StepDifference: TypeAlias = execution_comparison.StepDifference
 StepStatus: TypeAlias = execution.StepStatus
 TriggerKind: TypeAlias = execution.TriggerKind
@@ -73,6 +75,7 @@ strawberry.enum(
     Compatibility,
     description="Whether those who start the workflow, send it signals or read its outputs notice.",
 )
+strawberry.enum(SettingName, description="What can be set for a tenant or a workflow.")
 strawberry.enum(BulkAction, description="What can be done to many executions.")
 strawberry.enum(BulkEffect, description="What an action does to an execution in a status.")
 strawberry.enum(

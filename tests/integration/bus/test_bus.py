@@ -11,8 +11,11 @@ from maestro import TryLater
 from runtime.model.checkpoint import Closing
 from runtime.model.event import EventKind
 from runtime.model.execution import ExecutionStatus
+from runtime.model.identity import Actor
+from runtime.model.tenant_settings import SettingName
 from runtime.store.event_bus import Cursor, EventBusStore, Place
 from runtime.store.statements import statements
+from runtime.store.tenant import TenantStore
 from tests import make
 from tests.integration.bus.conftest import QUICK, Recorder
 from tests.integration.store.conftest import until
@@ -372,6 +375,28 @@ async def test_a_restart_goes_on_where_it_was(room):
     await second.has_all(between)
 
     assert len(second.told) <= 7
+
+
+async def test_what_an_operator_has_set_is_told_too(room):
+    handler = Recorder("settings", "tenant_settings")
+    bus = await room.start(handler)
+    await room.holds(bus)
+    tenants = TenantStore(room.store.database)
+    tenant = await tenants.resolve("told", create=True)
+    assert tenant is not None
+
+    values = {SettingName.MAX_RUNNING: 5}
+    ann = Actor("ann")
+    await tenants.change_settings(tenant, None, values, (), actor=ann, reason="busy")
+    await handler.has(1)
+
+    (told,) = handler.told
+    assert (told.kind, told.noun) == ("tenant_settings", "tenant")
+    assert told.data == {
+        "before": {"max_running": None},
+        "after": {"max_running": 5},
+        "reason": "busy",
+    }
 
 
 async def test_what_a_person_did_to_a_workflow_is_told_too(room):
