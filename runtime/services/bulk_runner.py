@@ -81,8 +81,6 @@ class BulkRunner:
                     tasks, timeout=self.every_seconds, return_when=asyncio.FIRST_COMPLETED
                 )
                 count += len(ended)
-                for task in ended:
-                    task.result()
         finally:
             await _broken_off(tasks)
 
@@ -98,6 +96,8 @@ class BulkRunner:
         except Unavailable as error:
             # Its lease runs out; whoever finds it then goes on where it is.
             _log.warning("bulk_operation_waits", operation=str(id), error=str(error))
+        except Exception as error:  # noqa: BLE001 - whatever one meets, it waits like that, and the others go on
+            _log.exception("bulk_operation_failed", operation=str(id), error=str(error))
         except BaseException:
             await asyncio.shield(self._store.leave(id, self.id))
             raise

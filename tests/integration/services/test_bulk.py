@@ -192,10 +192,8 @@ async def test_a_lost_runner_is_gone_on_with_and_nothing_happens_twice(
 
     with pytest.MonkeyPatch.context() as meanwhile:
         meanwhile.setattr(many.store, "record", dies)
-        meanwhile.setattr(many.store, "leave", _nothing)
         operation = await many.started(deed)
-        with pytest.raises(ConnectionError):
-            await many.ended(operation)
+        assert (await many.ended(operation)).state is BulkState.RUNNING
     assert died == [True]
 
     other = many.another()
@@ -208,10 +206,6 @@ async def test_a_lost_runner_is_gone_on_with_and_nothing_happens_twice(
     assert [one for one, _, _ in await many.verdicts(operation)] == ids
     # How many messages each has ever been sent.
     assert [(await room.engine.row(one))["inbox"] for one in ids] == [1] * 4
-
-
-async def _nothing(*_: Any) -> None:
-    return None
 
 
 async def test_one_who_was_lost_and_comes_back_writes_nothing(
@@ -348,6 +342,37 @@ async def test_a_lost_one_that_lasts_holds_up_no_other(
     assert (await many.service.get(room.who, first)).state is BulkState.RUNNING
     goes_on.set()
     assert await running == 2
+
+
+async def test_one_that_fails_again_and_again_breaks_no_other_off(
+    room: ServiceRoom, many: Bulk, monkeypatch: pytest.MonkeyPatch
+):
+    await waiting(room, 2)
+    monkeypatch.setattr(bulk_runner, "PART", 1)
+    first, second = await lost(many, 2)
+    other, act, failed, begun = many.another(), many.runner._act, asyncio.Event(), asyncio.Event()
+    record = many.store.record
+
+    async def slow(part: Any, one: UUID) -> Verdict:
+        if part.operation_id == second:
+            begun.set()
+            await failed.wait()
+        return await act(part, one)
+
+    async def fails(part: Any, *given: Any) -> bool:
+        if part.operation_id == first:
+            await begun.wait()
+            failed.set()
+            raise ValueError
+        return await record(part, *given)
+
+    monkeypatch.setattr(other, "_act", slow)
+    monkeypatch.setattr(many.store, "record", fails)
+
+    assert await other.run() == 2
+    assert (await many.service.get(room.who, second)).state is BulkState.COMPLETED
+    assert (await many.service.get(room.who, first)).state is BulkState.RUNNING
+    assert await many.another().run() == 0, "it waits for the end of its lease"
 
 
 async def test_who_breaks_off_leaves_what_he_works_on_to_others(
