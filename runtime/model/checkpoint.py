@@ -230,7 +230,7 @@ class OwnedExecution(NamedTuple):
     """An execution as the claim hands it to its new owner; durations are by the database's clock.
 
     `epoch` 1 means that nobody has owned it before: no rows need to be loaded, unless `inbox` says
-    that messages wait.
+    that messages wait, or `meta` that it was `migrated` before it began.
     """
 
     id: UUID
@@ -254,7 +254,7 @@ class OwnedExecution(NamedTuple):
     @property
     def is_fresh(self) -> bool:
         """Whether nothing can be stored for it beyond its first event."""
-        return self.epoch == 1 and self.inbox == 0
+        return self.epoch == 1 and self.inbox == 0 and "migrated" not in self.meta
 
 
 @dataclass(frozen=True, slots=True)

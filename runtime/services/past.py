@@ -43,6 +43,8 @@ _OF_ROW: Final = frozenset(_OPENING) | {
     EventKind.STEP_DOUBT_SETTLED,
 }
 
+_OF_NOBODY: Final = frozenset({EventKind.EXECUTION_QUEUED, EventKind.EXECUTION_MIGRATED})
+
 _Key = tuple[int, int, int, int]
 
 
@@ -119,8 +121,8 @@ def _execution_at(execution: Execution, events: Sequence[ExecutionEvent], at: in
         was.status, was.wait = ExecutionStatus.RUNNING, None
     is_over = was.status.is_terminal
     ends = [event for event in events if event.kind.ends_execution]
-    # From the second event on somebody has owned it: only the first one is written by who accepts it.
-    is_begun = at > 1
+    # Whoever has owned it has written an event: the first one is written by who accepts it, a migration by no owner.
+    is_begun = at > events[-1].sequence or any(event.kind not in _OF_NOBODY for event in events)
     values = {name: getattr(execution, name) for name in _FIELDS}
     return Execution(
         **values

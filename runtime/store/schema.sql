@@ -2256,7 +2256,7 @@ begin
   end if;
   v_wakes := v_row.status = 3 and v_row.epoch > 0 and v_row.in_lane is not false and v_row.wait is distinct from 5;
   perform mc_count_moved(p_exec, p_from, p_to);
-  update workflow_executions e set version_id = p_to, meta = jsonb_set(e.meta, '{version}', to_jsonb(p_version)),
+  update workflow_executions e set version_id = p_to, meta = e.meta || jsonb_build_object('version', p_version) || case when v_row.epoch = 0 then '{"migrated": true}'::jsonb else '{}' end,
          status = case when v_wakes then 0 else e.status end, wait = case when v_wakes then null else e.wait end,
          wake_at = case when v_wakes then null else e.wake_at end
    where e.shard = p_shard and e.id = p_exec;

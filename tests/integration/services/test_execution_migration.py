@@ -390,6 +390,27 @@ async def test_moves_race_with_signals_pauses_and_a_lost_worker_and_nothing_is_l
         assert replayed.divergence is None
 
 
+async def test_what_has_not_begun_is_moved_and_begins_with_the_other_version(room: ServiceRoom):
+    await both(room, [SET, BELL], [{"id": "only", "uses": "core.set@1", "with": {"m": 3}}])
+    one = await start(room)
+
+    for to in (V2, V1, V2):
+        await room.migrations.migrate(room.who, one, to)
+    room.engine.worker()
+    room.engine.queue.add(0, [(one, 1)])
+
+    assert await room.engine.finished(one) is ExecutionStatus.COMPLETED
+    assert [event.sequence for event in await told(room, one)] == list(range(1, 9))
+    past = await room.executions.past(room.who, [(one, 2), (one, 5)])
+    early, later = past[one, 2], past[one, 5]
+    assert not isinstance(early, Exception)
+    assert not isinstance(later, Exception)
+    assert (early.execution.version, early.execution.started_at) == ("2.0.0", None)
+    assert later.execution.started_at is not None
+    replayed = await replays_of(room.engine).replay(room.who, one)
+    assert replayed.divergence is None
+
+
 async def test_strangers_move_nothing(room: ServiceRoom):
     await both(room, [SET, BELL], [SET, BELL, LAST])
     one = await start(room)
