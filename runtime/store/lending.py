@@ -47,6 +47,8 @@ class Lender:
 
     async def give(self, connection: Any, *, is_sound: bool) -> None:
         """Give a connection back. `is_sound`: nothing was interrupted on it."""
+        if not is_sound and _is_open(connection):
+            connection.unsettle()
         is_wanted = self._waiting or self._is_closing
         if is_wanted or not is_sound or not _is_usable(connection):
             await self._pool.release(connection)

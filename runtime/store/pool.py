@@ -45,10 +45,26 @@ _SETTINGS: Final = {
 
 
 class EngineConnection(asyncpg.Connection):  # type: ignore[misc] # asyncpg ships no types
-    """A connection under the role mc_engine."""
+    """A connection under the role mc_engine. `is_unsettled`: something was broken off on it."""
+
+    is_unsettled = False
+
+    def unsettle(self) -> None:
+        """Something was broken off: before anybody else gets it, it is settled."""
+        self.is_unsettled = True
+
+    async def settle(self) -> None:
+        """End what was begun on it.
+
+        asyncpg prepares a statement without a sync: broken off before it is executed, it leaves a transaction behind of
+        which the driver knows nothing.
+        """
+        if self.is_unsettled:
+            await self.execute("select 1")
+            self.is_unsettled = False
 
 
-class TenantConnection(asyncpg.Connection):  # type: ignore[misc] # asyncpg ships no types
+class TenantConnection(EngineConnection):
     """A connection under the role mc_api, and the tenant that it is known to be set to."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -344,8 +360,9 @@ def _pool(
     async def init(connection: Any) -> None:
         await _become(connection, role)
 
-    async def leave_as_it_is(_connection: Any) -> None:
+    async def leave_as_it_is(connection: Any) -> None:
         """The driver would reset all settings, and with them the tenant, at each return."""
+        await connection.settle()
 
     return asyncpg.create_pool(
         url,

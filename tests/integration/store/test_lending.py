@@ -11,11 +11,15 @@ import pytest
 from runtime.store import lending
 from runtime.store.faults import Busy
 from runtime.store.lending import Lender
+from runtime.store.pool import Database, EngineConnection, TenantConnection
+from tests import make
 
 
 @pytest.fixture
 async def pool(database_url):
-    made = await asyncpg.create_pool(database_url, min_size=0, max_size=2)
+    made = await asyncpg.create_pool(
+        database_url, min_size=0, max_size=2, connection_class=EngineConnection
+    )
     yield made
     made.terminate()
 
@@ -65,6 +69,32 @@ async def test_what_was_interrupted_goes_through_the_pool(pool):
 
     assert lender._ready == []
     assert await (await lender.take()).fetchval("select 1") == 1
+
+
+async def test_who_was_broken_off_before_a_statement_ran_leaves_no_transaction(
+    database_url, monkeypatch
+):
+    """asyncpg sends a statement to be prepared without a sync: the server is in a transaction that it does not know."""
+    prepare = TenantConnection._get_statement
+
+    async def broken_off(self, *arguments, **more):
+        await prepare(self, *arguments, **more)
+        raise asyncio.CancelledError
+
+    database = await Database.open(database_url, api_connections=1)
+    try:
+        with monkeypatch.context() as patch, suppress(asyncio.CancelledError):
+            async with database.tenant(make.TENANT) as connection:
+                patch.setattr(TenantConnection, "_get_statement", broken_off)
+                await connection.fetchval("select count(*) from workflows")
+
+        async with (
+            database.tenant(make.TENANT) as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            assert await connection.fetchval("select 1") == 1
+    finally:
+        await database.close()
 
 
 async def test_what_the_server_has_ended_is_not_handed_on(pool, room):

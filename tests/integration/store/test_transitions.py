@@ -6,9 +6,10 @@ from itertools import product
 
 import pytest
 
+from runtime.entropy import SystemEntropy
 from runtime.model.checkpoint import Closing, FlushOutcome, InboxKind
 from runtime.model.execution import TRANSITIONS, ExecutionStatus
-from runtime.store.execution import RETRYABLE
+from runtime.store.execution import RETRYABLE, REWINDABLE
 from tests import make
 
 S = ExecutionStatus
@@ -72,6 +73,20 @@ async def _retry(room, one, _epoch):
         await room.store.retry(0, make.TENANT, one, {}, connection)
 
 
+async def _begin_again(room, one, _epoch):
+    async with room.database.engine() as connection:
+        await room.store.rewind(0, make.TENANT, one, {}, connection)
+
+
+async def _migrate(room, one, _epoch):
+    async with room.database.engine() as connection:
+        row = await room.row(one)
+        await connection.fetch(
+            "select * from mc_migrate(0::smallint, $1, $2, $3, $4, '2.0.0', $5, 1, '{}')",
+            make.TENANT, one, row["version_id"], SystemEntropy().uuid7(1), row["epoch"],
+        )  # fmt: skip
+
+
 async def _decide(room, one, verb):
     await room.sql.execute(
         f"select * from mc_{verb}_2(0::smallint, $1, $2, 0::smallint, 0, '{{}}', null, '{{}}')",
@@ -96,7 +111,8 @@ async def _enqueue_again(room, one, _epoch):
 FUNCTIONS = {
     function.__name__.strip("_"): function
     for function in (
-        _claim, _claim_alone, _due, _takeover, _give_up, _send, _retry, _redrive, _discard, _enqueue_again,
+        _claim, _claim_alone, _due, _takeover, _give_up, _send, _retry, _begin_again, _migrate,
+        _redrive, _discard, _enqueue_again,
     )
 }  # fmt: skip
 MAKES = {
@@ -107,6 +123,8 @@ MAKES = {
     "give_up": {S.RUNNING: S.DEAD_LETTERED},
     "send": {S.WAITING: S.QUEUED},
     "retry": dict.fromkeys(RETRYABLE, S.QUEUED),
+    "begin_again": dict.fromkeys(REWINDABLE, S.QUEUED),
+    "migrate": {S.WAITING: S.QUEUED},
     "redrive": {S.DEAD_LETTERED: S.QUEUED},
     "discard": {},
     "enqueue_again": {},
@@ -157,7 +175,9 @@ async def test_no_other_function_writes_a_status(room):
         "select p.proname from pg_proc p where p.pronamespace = 'maestro'::regnamespace"
         " and p.prosrc ~* 'update workflow_executions' and p.prosrc ~ '\\mstatus = ' order by 1"
     )
-    known = {"claim", "claim_alone", "due", "takeover", "send", "retry", "flush", "give_up"}
+    known = {
+        "claim", "claim_alone", "due", "takeover", "send", "begin_again", "migrate", "flush", "give_up",
+    }  # fmt: skip
 
     found = {row["proname"].removeprefix("mc_").rstrip("_0123456789") for row in writers}
     assert found <= known
