@@ -70,4 +70,6 @@ def set_(
 
 
 def _show(options: Options, found: dict[str, Any]) -> None:
-    show_one(options, found, lambda: show_fields(found), name="maxRunning")
+    said = {name: "-" if value is None else value for name, value in found.items()}
+    said["workflowId"] = found["workflowId"]  # None for the tenant's own, which is left out.
+    show_one(options, found, lambda: show_fields(said), name="maxRunning")

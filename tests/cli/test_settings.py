@@ -22,7 +22,10 @@ async def test_it_is_shown_and_set_and_taken_away(dev):
     nobodys = await dev.run("settings", "show", "--workflow", "wf_nobodys", *given)
 
     assert (denied.code, "settings:write" in denied.stderr) == (5, True)
-    assert "maxRunning     5" in done.stdout
+    assert "maxRunning      5" in done.stdout
     assert json.loads(shown.stdout)["retentionDays"] == 9
-    assert (gone.code, gone.stdout) == (0, "")
+    assert (gone.code, [line.split() for line in gone.stdout.splitlines()]) == (
+        0,
+        [["maxRunning", "-"], ["maxQueued", "-"], ["dispatchWeight", "-"], ["retentionDays", "-"]],
+    )
     assert nobodys.code == 3
