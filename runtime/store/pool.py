@@ -44,8 +44,8 @@ _SETTINGS: Final = {
 }
 
 
-class EngineConnection(asyncpg.Connection):  # type: ignore[misc] # asyncpg ships no types
-    """A connection under the role mc_engine. `is_unsettled`: something was broken off on it."""
+class LentConnection(asyncpg.Connection):  # type: ignore[misc] # asyncpg ships no types
+    """A connection that goes from hand to hand. `is_unsettled`: something was broken off on it."""
 
     is_unsettled = False
 
@@ -64,7 +64,11 @@ class EngineConnection(asyncpg.Connection):  # type: ignore[misc] # asyncpg ship
             self.is_unsettled = False
 
 
-class TenantConnection(EngineConnection):
+class EngineConnection(LentConnection):
+    """A connection under the role mc_engine."""
+
+
+class TenantConnection(LentConnection):
     """A connection under the role mc_api, and the tenant that it is known to be set to."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
