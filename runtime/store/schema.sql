@@ -236,6 +236,64 @@ create table execution_labels (
 CREATE INDEX execution_labels_find ON maestro.execution_labels USING btree (tenant_id, key, value, execution_id DESC);
 alter table execution_labels enable row level security;
 
+create table human_task_events (
+  shard smallint not null,
+  task_id uuid not null,
+  seq integer not null,
+  tenant_id uuid not null,
+  kind text not null,
+  at timestamp with time zone not null,
+  actor jsonb not null,
+  before jsonb not null,
+  after jsonb not null,
+  reason text,
+  constraint human_task_events_pkey PRIMARY KEY (task_id, seq, shard)
+);
+alter table human_task_events enable row level security;
+
+create table human_task_people (
+  shard smallint not null,
+  task_id uuid not null,
+  tenant_id uuid not null,
+  who text not null,
+  is_held boolean not null,
+  constraint human_task_people_pkey PRIMARY KEY (task_id, who, shard)
+);
+CREATE INDEX human_task_people_list ON maestro.human_task_people USING btree (tenant_id, who, is_held, task_id DESC);
+alter table human_task_people enable row level security;
+
+create table human_tasks (
+  shard smallint not null,
+  status smallint not null,
+  id uuid not null,
+  tenant_id uuid not null,
+  version integer not null,
+  priority integer not null,
+  execution_id uuid,
+  step integer,
+  generation smallint,
+  step_key text,
+  workflow_id uuid,
+  assignee text,
+  closed_to text[] not null,
+  due_at timestamp with time zone,
+  next_at timestamp with time zone,
+  ended_at timestamp with time zone,
+  state jsonb not null,
+  constraint human_tasks_pkey PRIMARY KEY (id, shard),
+  constraint human_tasks_check CHECK (((status >= 4) = (ended_at IS NOT NULL))),
+  constraint human_tasks_check1 CHECK ((((execution_id IS NULL) = (step IS NULL)) AND ((execution_id IS NULL) = (generation IS NULL))))
+);
+CREATE INDEX human_tasks_assignee ON maestro.human_tasks USING btree (tenant_id, assignee, id DESC) WHERE ((status < 4) AND (assignee IS NOT NULL));
+CREATE INDEX human_tasks_due ON maestro.human_tasks USING btree (tenant_id, due_at, id) WHERE ((status < 4) AND (due_at IS NOT NULL));
+CREATE INDEX human_tasks_ended ON maestro.human_tasks USING btree (tenant_id, ended_at) WHERE ((ended_at IS NOT NULL) AND (execution_id IS NULL));
+CREATE INDEX human_tasks_list ON maestro.human_tasks USING btree (tenant_id, id DESC);
+CREATE INDEX human_tasks_of_workflow ON maestro.human_tasks USING btree (tenant_id, workflow_id, id DESC) WHERE (workflow_id IS NOT NULL);
+CREATE INDEX human_tasks_open ON maestro.human_tasks USING btree (tenant_id, id DESC) WHERE (status < 4);
+CREATE INDEX human_tasks_timers ON maestro.human_tasks USING btree (shard, next_at) WHERE (next_at IS NOT NULL);
+CREATE UNIQUE INDEX human_tasks_of_step ON maestro.human_tasks USING btree (execution_id, step, generation, shard) WHERE (execution_id IS NOT NULL);
+alter table human_tasks enable row level security;
+
 create table idempotency_keys (
   tenant_id uuid not null,
   operation text not null,
@@ -1249,7 +1307,7 @@ CREATE OR REPLACE FUNCTION maestro.mc_day_sweep(p_day date, p_after uuid, p_limi
 AS $function$
 declare
   v_lo uuid := mc_uuid_floor(p_day::timestamp at time zone 'UTC'); v_hi uuid := mc_uuid_floor((p_day + 1)::timestamp at time zone 'UTC');
-  v_upto uuid; v_gone int := 0; v_count int;
+  v_upto uuid; v_gone int := 0; v_count int; v_tasks uuid[];
 begin
   select mc_hi(array_agg(x.execution_id)) into v_upto from (select l.execution_id from execution_labels l
     where l.execution_id > coalesce(p_after, v_lo) and l.execution_id < v_hi order by l.execution_id limit p_limit) x;
@@ -1258,6 +1316,15 @@ begin
       and not exists (select 1 from workflow_executions e where e.id = l.execution_id and e.id between v_lo and v_upto);
     get diagnostics v_gone = row_count;
     return query select v_upto, v_gone;
+    return;
+  end if;
+  v_tasks := array(select t.id from human_tasks t where t.execution_id >= v_lo and t.execution_id < v_hi
+    and not exists (select 1 from workflow_executions e where e.id = t.execution_id and e.id between v_lo and v_hi) limit p_limit);
+  if cardinality(v_tasks) > 0 then
+    delete from human_task_people p where p.task_id = any (v_tasks);
+    delete from human_task_events v where v.task_id = any (v_tasks);
+    delete from human_tasks t where t.id = any (v_tasks);
+    return query select coalesce(p_after, v_lo), cardinality(v_tasks);
     return;
   end if;
   delete from execution_inbox b where b.execution_id >= v_lo and b.execution_id < v_hi
@@ -2583,7 +2650,7 @@ CREATE OR REPLACE FUNCTION maestro.mc_shard_rows(p_name text)
  RETURNS text
  LANGUAGE sql
  IMMUTABLE
-AS $function$ select case when p_name = 'idempotency_keys' then 'operation like ''%\_execution''' else 'true' end $function$;
+AS $function$ select case when p_name = 'idempotency_keys' then 'operation similar to ''%(\_execution|\_human\_task)''' else 'true' end $function$;
 
 CREATE OR REPLACE FUNCTION maestro.mc_shard_tables()
  RETURNS TABLE(name text, shard_of text)
@@ -2594,7 +2661,8 @@ AS $function$
   select t.name, 'maestro.mc_shard(' || x.key || ', $1)'
     from (values ('workflow_executions', 'id'), ('step_executions', 'execution_id'), ('execution_events', 'execution_id'),
                  ('step_logs', 'execution_id'), ('execution_inbox', 'execution_id'), ('execution_labels', 'execution_id'),
-                 ('dead_letters', 'execution_id'), ('idempotency_keys', 'result_id'), ('blob_refs', 'execution_id')) x (parent, key)
+                 ('dead_letters', 'execution_id'), ('idempotency_keys', 'result_id'), ('blob_refs', 'execution_id'),
+                 ('human_tasks', 'id'), ('human_task_events', 'task_id'), ('human_task_people', 'task_id')) x (parent, key)
     cross join lateral (
       select x.parent as name where not exists (select 1 from pg_inherits i where i.inhparent = ('maestro.' || x.parent)::regclass)
       union all
@@ -2826,6 +2894,80 @@ begin
    where e.shard = p_shard and e.id between v_lo and v_hi and e.id = any (v_ids);
 end $function$;
 
+CREATE OR REPLACE FUNCTION maestro.mc_task_cancel(p_shard smallint, p_exec uuid[], p_reason text)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare v_ids uuid[]; v_ended jsonb;
+begin
+  select array_agg(x.id) into v_ids from (select t.id from human_tasks t
+    where t.shard = p_shard and t.execution_id = any (p_exec) and t.status < 4 order by t.id for update) x;
+  if v_ids is null then
+    return 0;
+  end if;
+  v_ended := jsonb_build_object('status', 'CANCELLED', 'ended_at', to_jsonb(pg_catalog.now()),
+    'ended_by', jsonb_build_object('subject', 'system', 'kind', 'system'));
+  insert into human_task_events as v (shard, task_id, seq, tenant_id, kind, at, actor, before, after, reason)
+    select s.shard, t.id, t.version + 1, t.tenant_id, 'cancelled', pg_catalog.now(), v_ended -> 'ended_by',
+           jsonb_build_object('status', t.state -> 'status', 'ended_at', null, 'ended_by', null), v_ended, p_reason
+      from shards s, human_tasks t where s.shard = p_shard and t.shard = p_shard and t.id = any (v_ids);
+  update human_tasks t set status = 6, version = t.version + 1, next_at = null, ended_at = pg_catalog.now(), state = t.state || v_ended
+   where t.shard = p_shard and t.id = any (v_ids);
+  delete from human_task_people p where p.shard = p_shard and p.task_id = any (v_ids);
+  return cardinality(v_ids);
+end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_task_open(p_shard smallint, p_tasks text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare v_tasks jsonb := p_tasks::jsonb;
+begin
+  insert into human_tasks as t (shard, status, id, tenant_id, version, priority, execution_id, step, generation, step_key, workflow_id,
+                                assignee, closed_to, due_at, next_at, ended_at, state)
+    select s.shard, x.status, x.id, x.tenant_id, 1, x.priority, x.execution_id, x.step, x.generation, x.step_key, x.workflow_id,
+           x.assignee, x.closed_to, x.due_at, x.next_at, null, x.state
+      from shards s, jsonb_to_recordset(v_tasks) x (status smallint, id uuid, tenant_id uuid, priority int, execution_id uuid, step int,
+           generation smallint, step_key text, workflow_id uuid, assignee text, closed_to text[], due_at timestamptz, next_at timestamptz,
+           state jsonb)
+     where s.shard = p_shard
+    on conflict do nothing;
+  insert into human_task_events as v (shard, task_id, seq, tenant_id, kind, at, actor, before, after, reason)
+    select s.shard, t.id, 1, t.tenant_id, 'created', (t.state ->> 'created_at')::timestamptz, t.state -> 'created_by', '{}', t.state, null
+      from shards s, human_tasks t, jsonb_to_recordset(v_tasks) x (id uuid)
+     where s.shard = p_shard and t.shard = p_shard and t.id = x.id and t.version = 1
+    on conflict do nothing;
+  insert into human_task_people as p (shard, task_id, tenant_id, who, is_held)
+    select s.shard, t.id, t.tenant_id, o.value ->> 0, (o.value ->> 1)::boolean
+      from shards s, human_tasks t, jsonb_to_recordset(v_tasks) x (id uuid, people jsonb), jsonb_array_elements(x.people) o
+     where s.shard = p_shard and t.shard = p_shard and t.id = x.id and t.version = 1
+    on conflict do nothing;
+end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_task_tell(p_shard smallint, p_tenant uuid, p_task uuid)
+ RETURNS TABLE(known boolean, status smallint, n integer)
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare v_task record;
+begin
+  select t.id, t.execution_id, t.step, t.generation, t.state into v_task from human_tasks t
+   where t.shard = p_shard and t.id = p_task and t.tenant_id = p_tenant and t.execution_id is not null and t.status >= 4;
+  if not found then
+    return query select false, null::smallint, 0;
+    return;
+  end if;
+  return query select m.known, m.status, m.n from mc_send_3(p_shard, p_tenant, v_task.execution_id, 6::smallint, jsonb_build_object(
+    'actor', v_task.state -> 'ended_by', 'task', v_task.id, 'step', v_task.step, 'generation', v_task.generation,
+    'status', v_task.state -> 'status', 'outcome', v_task.state -> 'outcome', 'response', v_task.state -> 'response',
+    'at', v_task.state -> 'ended_at')::text, false, false) m;
+end $function$;
+
 CREATE OR REPLACE FUNCTION maestro.mc_tenant()
  RETURNS uuid
  LANGUAGE sql
@@ -2975,6 +3117,12 @@ create policy engine on execution_inbox to mc_engine using (true) with check (tr
 create policy tenant on execution_inbox to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
 create policy engine on execution_labels to mc_engine using (true) with check (true);
 create policy tenant on execution_labels to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
+create policy engine on human_task_events to mc_engine using (true) with check (true);
+create policy tenant on human_task_events to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
+create policy engine on human_task_people to mc_engine using (true) with check (true);
+create policy tenant on human_task_people to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
+create policy engine on human_tasks to mc_engine using (true) with check (true);
+create policy tenant on human_tasks to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
 create policy engine on idempotency_keys to mc_engine using (true) with check (true);
 create policy tenant on idempotency_keys to mc_api using ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid)) with check ((tenant_id = (NULLIF(current_setting('mc.tenant'::text, true), ''::text))::uuid));
 create policy engine on legal_holds to mc_engine using (true) with check (true);
@@ -3112,6 +3260,9 @@ grant execute on function mc_tagged(p_shard smallint, p_tags text, p_limit integ
 grant execute on function mc_takeover(p_shard smallint, p_me bigint, p_epoch bigint, p_limit integer) to mc_engine;
 grant execute on function mc_takeover_2(p_shard smallint, p_me bigint, p_epoch bigint, p_limit integer) to mc_engine;
 grant execute on function mc_takeover_3(p_shard smallint, p_me bigint, p_epoch bigint, p_limit integer) to mc_engine;
+grant execute on function mc_task_cancel(p_shard smallint, p_exec uuid[], p_reason text) to mc_engine;
+grant execute on function mc_task_open(p_shard smallint, p_tasks text) to mc_engine;
+grant execute on function mc_task_tell(p_shard smallint, p_tenant uuid, p_task uuid) to mc_engine;
 grant execute on function mc_tenant() to mc_api;
 grant execute on function mc_tenant() to mc_engine;
 grant execute on function mc_trim_feed(p_shard smallint, p_age interval, p_limit integer) to mc_engine;
@@ -3122,6 +3273,12 @@ grant execute on function mc_version_is_immutable() to mc_engine;
 grant execute on function mc_within_limits(p_shard smallint, p_ids uuid[]) to mc_engine;
 grant execute on function now() to mc_api;
 grant execute on function now() to mc_engine;
+grant select on human_task_events to mc_api;
+grant delete, insert, select on human_task_events to mc_engine;
+grant select on human_task_people to mc_api;
+grant delete, insert, select, update on human_task_people to mc_engine;
+grant select on human_tasks to mc_api;
+grant delete, insert, select, update on human_tasks to mc_engine;
 grant insert, select on idempotency_keys to mc_api;
 grant delete, insert, select, update on idempotency_keys to mc_engine;
 grant select on legal_holds to mc_api;

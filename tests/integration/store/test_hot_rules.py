@@ -14,7 +14,7 @@ from runtime.store.statements import nouns, statements
 
 SHARDED = (
     "workflow_executions|step_executions|execution_events|execution_inbox|execution_labels|step_logs"
-    "|idempotency_keys|dead_letters|blob_refs|workers|shards|map_chunks|outbox|event_feed|event_cursors"
+    "|idempotency_keys|dead_letters|blob_refs|workers|shards|map_chunks|human_tasks|human_task_events|human_task_people|outbox|event_feed|event_cursors"
 )
 # Its callers carry the settings; a set of its own would cost each of them time.
 WITHOUT_SETTINGS = {"mc_feed"}

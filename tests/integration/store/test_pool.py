@@ -32,6 +32,9 @@ SECURED = [
     "execution_deltas",
     "execution_counts",
     "execution_day_counts",
+    "human_tasks",
+    "human_task_events",
+    "human_task_people",
     "idempotency_keys",
     "domain_events",
     "dead_letters",
@@ -102,6 +105,7 @@ async def _fill(room, tenant):
         " values ($1, $1, '{}', '{}', '', '{}', 0, '{}', now())",
         tenant,
     )
+    await _fill_tasks(room, tenant)
     await room.sql.execute(
         "insert into bulk_results (operation_id, position, tenant_id, execution_id, outcome) values ($1, 1, $1, $1, 0)",
         tenant,
@@ -109,6 +113,22 @@ async def _fill(room, tenant):
     await room.sql.execute(
         "insert into legal_holds (tenant_id, scope, id, reason, actor) values ($1, 'workflow', $1, 'r', 'a')",
         tenant,
+    )
+
+
+async def _fill_tasks(room, tenant):
+    await room.sql.execute(
+        "insert into human_tasks (shard, status, id, tenant_id, version, priority, closed_to, state)"
+        " values (0, 0, $1, $1, 1, 0, '{}', '{}')",
+        tenant,
+    )
+    await room.sql.execute(
+        "insert into human_task_events (shard, task_id, seq, tenant_id, kind, at, actor, before, after)"
+        " values (0, $1, 1, $1, 'created', now(), '{}', '{}', '{}')",
+        tenant,
+    )
+    await room.sql.execute(
+        "insert into human_task_people values (0, $1, $1, 'anyone', false)", tenant
     )
 
 

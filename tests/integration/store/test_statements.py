@@ -15,6 +15,7 @@ ENGINE = {
     "enqueue",
     "event_bus",
     "execution",
+    "human_task",
     "map_chunk",
     "retention",
     "step_cache",
