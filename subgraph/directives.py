@@ -110,6 +110,8 @@ ACCESS: Final[dict[str, Rule]] = {
     "Subscription.executionEvents": Rule(),
     "Subscription.executionLogs": Rule(),
     "Subscription.executions": Rule(cost=20),
+    "Blocker.assignees": Rule(length=3),
+    "Blocker.candidateGroups": Rule(length=2),
     "Blocker.holders": Rule(length=3),
     "Blocker.steps": Rule(length=3),
     "Blocker.tags": Rule(length=2),

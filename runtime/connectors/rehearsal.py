@@ -20,6 +20,7 @@ from runtime.definition.example import example_of, written_example
 from runtime.definition.finding import did_you_mean
 from runtime.definition.outputs import find_info
 from runtime.engine.event import StepError
+from runtime.engine.people import answer
 from runtime.engine.program import Program
 from runtime.engine.simulate import simulate
 from runtime.engine.simulation import (
@@ -234,13 +235,7 @@ def _human(step: StepPlan) -> Json:
     outcomes = written.get("outcomes")
     outcome = outcomes[0] if isinstance(outcomes, list) and outcomes else "approved"
     response = example_of(written["form"]) if "form" in written else {}
-    return {
-        "outcome": outcome,
-        "decision": outcome,
-        "response": response,
-        "by": None,
-        "at": "2026-01-01T00:00:00Z",
-    }
+    return answer(str(outcome), response, None, "2026-01-01T00:00:00Z")
 
 
 def _budget(step: StepPlan) -> Money | None:

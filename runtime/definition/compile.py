@@ -18,12 +18,14 @@ from runtime.definition.outputs import parse_ref
 from runtime.definition.ways import read_routes
 from runtime.model.errors import Invalid, Problem
 from runtime.model.plan import (
+    DEFAULT_OUTCOMES,
     MAP_CONCURRENCY,
     NO_POLICY,
     NO_RETRY,
     Backoff,
     CachePlan,
     Effect,
+    HumanPlan,
     InDoubt,
     Jitter,
     MapPlan,
@@ -40,6 +42,17 @@ from runtime.model.values import Digest, Duration, Json, SemVer
 UNDOES: Final = ":compensate"
 _OF_TASK: Final = ("timeout", "retry")
 _WAIT: Final = ("signal", "for", "until", "timeout", "default")
+HUMAN_KINDS: Final = frozenset((StepKind.HUMAN_APPROVAL, StepKind.HUMAN_TASK))
+# What of a human step is rendered when its task is opened.
+_ASKED: Final = (
+    "title",
+    "message",
+    "assignees",
+    "candidate_groups",
+    "due",
+    "escalate",
+    "attachments",
+)
 
 
 def compile_plan(definition: Mapping[str, Json], digest: Digest) -> Plan:
@@ -98,10 +111,13 @@ def _step(
     uses, effect = get("uses"), get("effect")
     needs = dict.fromkeys(map(index_of.__getitem__, get("depends_on", ())))
     kind = StepKind(step["type"]) if "type" in step else StepKind.TASK
-    is_wait = kind is StepKind.WAIT
+    is_wait, is_human = kind is StepKind.WAIT, kind in HUMAN_KINDS
     if kind is StepKind.MAP:
         return _map(step, index, tuple(needs), retry)
-    if "retry" in step or is_wait:
+    if is_human:
+        # Nothing is called that could be repeated: one task for each generation.
+        retry = NO_RETRY
+    elif "retry" in step or is_wait:
         retry = read_retry(get("retry"))
     return StepPlan(
         index=index,
@@ -116,9 +132,10 @@ def _step(
         retry=retry,
         effect=Effect(effect) if effect else None,
         wait=_wait(step) if is_wait else None,
+        human=_human(step) if is_human else None,
         workflow=get("workflow"),
-        cache=_cache(step),
-        runs_on=_tags(step),
+        cache=None if is_human else _cache(step),
+        runs_on=() if is_human else _tags(step),
         in_doubt=InDoubt(step["in_doubt"]) if "in_doubt" in step else InDoubt.FAIL,
         canonical=step,
     )
@@ -158,6 +175,8 @@ def _config(step: dict[str, Any], kind: StepKind) -> Json:
     """What is rendered before the step does its work."""
     if kind is StepKind.WAIT:
         return {k: step[k] for k in _WAIT if k in step}
+    if kind in HUMAN_KINDS:
+        return {k: step[k] for k in _ASKED if k in step}
     found: Json = step.get("input" if kind is StepKind.WORKFLOW else "with")
     return found
 
@@ -212,6 +231,23 @@ def _wait(step: dict[str, Any]) -> WaitPlan:
         delay=_duration(step.get("for", step.get("timeout"))),
         is_dated="until" in step,
         has_default="default" in step,
+    )
+
+
+def _human(step: dict[str, Any]) -> HumanPlan:
+    sla, expiry = step.get("sla"), step.get("on_expiry")
+    due = sla if isinstance(sla, dict) else {"due": sla}
+    return HumanPlan(
+        outcomes=tuple(step.get("outcomes", DEFAULT_OUTCOMES)),
+        quorum=step.get("quorum", 1),
+        separated=step.get("separation_of_duties", False),
+        delegable=step.get("delegation", True),
+        priority=step.get("priority", 0),
+        form=step.get("form"),
+        due=_duration(due.get("due")),
+        warn=_duration(due.get("warn")),
+        expires=_duration(step.get("timeout")),
+        expiry_outcome=expiry.get("outcome") if isinstance(expiry, dict) else None,
     )
 
 

@@ -11,9 +11,9 @@ from runtime.definition.document import Step
 from runtime.definition.finding import Findings, Path
 from runtime.definition.shape import parse_duration
 from runtime.expression import has_expression
+from runtime.model.plan import DEFAULT_OUTCOMES
 from runtime.model.values import Json
 
-DEFAULT_OUTCOMES: Final = ("approved", "rejected")
 _DEEDS: Final = ("to", "candidate_groups", "notify", "outcome")
 
 

@@ -1,4 +1,4 @@
-"""From the keys `cases`, `join`, `on_error` of a canonical definition to the Routes of its plan: O(steps + edges)."""
+"""From the keys `cases`, `join`, `on_error`, `on_expiry` of a definition to the Routes of a plan: O(steps + edges)."""
 
 from __future__ import annotations
 
@@ -26,6 +26,11 @@ def read_routes(
         i: _gateway(step, index_of) for i, step in routed if step.get("type") == StepKind.GATEWAY
     }
     recoveries = {i: _goto(step["on_error"], index_of) for i, step in routed if _recovers(step)}
+    expiries = {
+        i: index_of[rule["goto"]]
+        for i, step in routed
+        if isinstance(rule := step.get("on_expiry"), dict) and "goto" in rule
+    }
     choosers: dict[int, set[int]] = {}
     for i, step in routed:
         for target in _chosen(step, gateways.get(i), index_of):
@@ -38,9 +43,12 @@ def read_routes(
     }
     if not (gateways or recoveries or joins):
         return None
-    followed = gateways.keys() | recoveries.keys() | {n for i in joins for n in needs[i]}
+    followed = (
+        gateways.keys() | recoveries.keys() | expiries.keys() | {n for i in joins for n in needs[i]}
+    )
     partial = [i for i, join in joins.items() if join.wants]
-    return Routes(gateways, recoveries, joins, frozenset(followed), _behind(partial, successors))
+    behind = _behind(partial, successors)
+    return Routes(gateways, recoveries, expiries, joins, frozenset(followed), behind)
 
 
 def _gateway(step: dict[str, Any], index_of: Mapping[str, int]) -> Gateway:

@@ -45,6 +45,7 @@ from runtime.engine.event import (
     DoubtJudged,
     Event,
     Facts,
+    HumanTaskEnded,
     ItemsJoined,
     PauseRequested,
     ResumeRequested,
@@ -62,6 +63,7 @@ from runtime.engine.event import (
 from runtime.engine.gateway import choose
 from runtime.engine.items import feed, on_item, open_map, retry_due
 from runtime.engine.loading import ask_for, take_loaded
+from runtime.engine.people import open_task, task_ended
 from runtime.engine.retry import MAX_DEFERRALS, deferral_ms, is_repeated
 from runtime.engine.routes import note_join, why_left_out
 from runtime.engine.scope import scope_of
@@ -141,6 +143,9 @@ def advance(state: ExecutionState, event: Event) -> list[Command]:  # noqa: C901
             _go_on(state, out)
         case ChildEnded():
             child_ended(state, event, out)
+            _go_on(state, out)
+        case HumanTaskEnded():
+            task_ended(state, event, out)
             _go_on(state, out)
         case CancelRequested():
             _cancelled(state, event, out)
@@ -485,6 +490,9 @@ def _run(state: ExecutionState, step: int, out: list[Command]) -> None:
         return
     if program.for_each is not None:
         open_map(state, step, out)
+        return
+    if program.human is not None:
+        open_task(state, step, program.human, out)
         return
     attempt = state.attempt[step] + 1
     state.attempt[step] = attempt

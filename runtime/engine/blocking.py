@@ -29,11 +29,11 @@ from runtime.engine.waiting_facts import (
     after,
     because,
     before_it,
-    child_of,
     error_of,
     facts_of,
     listed,
     number_of,
+    other_of,
     text_of,
     until_of,
 )
@@ -95,9 +95,9 @@ class Blocking:
             return self._of_running(step, standing)
         if status is StepStatus.IN_DOUBT and not self._is_settled(step):
             return self._in_doubt(step)
-        child = self._facts.last(step, EventKind.CHILD_STARTED)
-        if child is not None and status is StepStatus.WAITING and standing.told_at is None:
-            return child_of(self._key(step), child)
+        is_waiting = status is StepStatus.WAITING and standing.told_at is None
+        if is_waiting and (other := other_of(self._key(step), self._facts, step)) is not None:
+            return other
         if step >= len(self._plan.steps):
             return self._of_undoing(step, status, standing)
         if self._facts.stop is not None:

@@ -19,6 +19,7 @@ from runtime.engine.event import (
     DoubtJudged,
     Event,
     Facts,
+    HumanTaskEnded,
     ItemsJoined,
     PauseRequested,
     ResumeRequested,
@@ -183,7 +184,7 @@ class Causes:
             return not self._stops_who_is_asked(event)
         if event.kind is EventKind.STEP_DOUBT_SETTLED:
             return event.field("by") == "person"
-        return step in state.children and event.kind in _ENDS
+        return (step in state.children or step in state.tasks) and event.kind in _ENDS
 
     def of(
         self, state: ExecutionState, event: ExecutionEvent, generation: int, at: int
@@ -287,6 +288,8 @@ class Causes:
         if key.item < 0 and key.step in state.children:
             child = state.children[key.step].id
             return ChildEnded(child, ExecutionStatus.COMPLETED, output, facts=told)
+        if key.item < 0 and key.step in state.tasks:
+            return HumanTaskEnded(state.tasks[key.step], output, None, _answered(event), told)
         return StepSucceeded(key.step, key.attempt, output, told, key.item)
 
     def _of_failure(
@@ -300,6 +303,8 @@ class Causes:
         if key.item < 0 and key.step in state.children:
             status = ExecutionStatus.CANCELLED if is_stopped else ExecutionStatus.FAILED
             return ChildEnded(state.children[key.step].id, status, error=error, facts=told)
+        if key.item < 0 and key.step in state.tasks:
+            return HumanTaskEnded(state.tasks[key.step], None, error, _answered(event), told)
         is_put_off = is_stopped and "retry_in_ms" in said
         if is_put_off or ("in" not in said and _deferrals(state, key) >= MAX_DEFERRALS):
             return StepDeferred(key.step, key.attempt, error, key.item)
@@ -325,6 +330,12 @@ class Causes:
             elif event.kind is EventKind.STEP_STARTED or state.status[step] != WAITING:
                 break
         return (*due, cause)
+
+
+def _answered(event: ExecutionEvent) -> dict[str, Json]:
+    """What the end of a step tells of the answer to its task."""
+    data = event.data if isinstance(event.data, dict) else {}
+    return {name: data[name] for name in ("outcome", "by") if name in data}
 
 
 def _of_child(event: ExecutionEvent, key: RowKey) -> Event | None:

@@ -1,8 +1,9 @@
 """What the core asks for: a closed union. The worker's executor carries commands out, in order.
 
-RecordStep, RecordEvent, StartChild, TellChild and Finish of one advance() become one checkpoint. RunStep,
-ScheduleRetry, LookUp and JoinItems are carried out only after the completions recorded before them are committed
-(durable order), BeginWait only after the events beside it are: the database's clock says when a wait began.
+RecordStep, RecordEvent, StartChild, TellChild, OpenTask, CancelTasks and Finish of one advance() become one
+checkpoint. RunStep, ScheduleRetry, LookUp and JoinItems are carried out only after the completions recorded before
+them are committed (durable order), BeginWait only after the events beside it are: the database's clock says when a
+wait began.
 Those that every step needs are tuples: they are made tens of thousands of times a second.
 """
 
@@ -134,6 +135,23 @@ class TellChild:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenTask:
+    """Make the task of a step durable, in the same checkpoint as the events beside it; `asked` is all that it says."""
+
+    step: int
+    attempt: int
+    task: UUID
+    asked: dict[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class CancelTasks:
+    """Cancel all tasks of the execution that are still open, in the same checkpoint as the events beside it."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """Close the execution: final status, output or error."""
 
@@ -152,6 +170,8 @@ Command: TypeAlias = (
     | JoinItems
     | StartChild
     | TellChild
+    | OpenTask
+    | CancelTasks
     | RecordStep
     | RecordEvent
     | Finish

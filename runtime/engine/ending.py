@@ -9,7 +9,14 @@ from types import MappingProxyType
 from typing import Final
 
 from runtime.engine.about import EVENT_OF, about, about_item
-from runtime.engine.command import Command, RecordEvent, RecordStep, StopStep, TellChild
+from runtime.engine.command import (
+    CancelTasks,
+    Command,
+    RecordEvent,
+    RecordStep,
+    StopStep,
+    TellChild,
+)
 from runtime.engine.event import Facts, StepError
 from runtime.engine.routes import follow, recover, recovery
 from runtime.engine.state import COMPLETED, PENDING, RUNNING, SKIPPED, Ending, ExecutionState, Phase
@@ -102,7 +109,7 @@ def end_badly(
 ) -> None:
     """Record the final failure of a step. Unless its `on_error` says how to go on, its siblings are stopped."""
     attempt, first = state.attempt[step], state.ending is None
-    goes_on = recovery(state, step) if first else None
+    goes_on = recovery(state, step, status) if first else None
     is_handled = goes_on is not None
     out.append(
         RecordStep(
@@ -173,6 +180,10 @@ def stop_running(state: ExecutionState, reason: str, out: list[Command]) -> None
         stop_items(state, step, reason, out)
     if state.children:
         stop_children(state, reason, out)
+    if state.tasks:
+        # Nobody waits for an answer any more, and none counts.
+        state.tasks.clear()
+        out.append(CancelTasks(reason))
     for step in [one for one, doubt in state.doubts.items() if doubt.asks and type(one) is int]:
         state.busy -= 1
         doubt = state.doubts.pop(step)

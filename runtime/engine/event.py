@@ -6,7 +6,7 @@ what the row of an attempt shows (its age, its encoded output, digests), and dec
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeAlias
 from uuid import UUID
 
@@ -260,6 +260,20 @@ class ChildEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class HumanTaskEnded:
+    """A task has been answered, or (`error`) nobody has in time, or it was cancelled by itself.
+
+    `said` is what the event of the step's end tells beside the task: the outcome, and by whom.
+    """
+
+    task: UUID
+    output: Stored = None
+    error: StepError | None = None
+    said: dict[str, Json] = field(default_factory=dict)
+    facts: Facts = NO_FACTS
+
+
+@dataclass(frozen=True, slots=True)
 class PauseRequested:
     """Somebody asked to start nothing more until it is resumed."""
 
@@ -305,6 +319,7 @@ Event: TypeAlias = (
     | ItemsJoined
     | ChildFound
     | ChildEnded
+    | HumanTaskEnded
     | CancelRequested
     | DeadlineReached
 )

@@ -299,6 +299,7 @@ _STEP: Final = {
     EventKind.SIGNAL_AWAITED: StepStatus.WAITING,
     EventKind.MAP_OPENED: StepStatus.RUNNING,
     EventKind.CHILD_STARTED: StepStatus.WAITING,
+    EventKind.HUMAN_TASK_CREATED: StepStatus.WAITING,
 }
 _ENDS: Final = {
     EventKind.EXECUTION_COMPLETED: ExecutionStatus.COMPLETED,

@@ -94,6 +94,24 @@ def started_children(marks: Sequence[Mark]) -> dict[int, StartedChild]:
     return found
 
 
+class OpenedTask(NamedTuple):
+    """A task that a step has opened, `ago` seconds ago."""
+
+    attempt: int
+    task: UUID
+    ago: float
+
+
+def opened_tasks(marks: Sequence[Mark]) -> dict[int, OpenedTask]:
+    """The tasks that steps have opened in the present generation, ended ones too."""
+    found: dict[int, OpenedTask] = {}
+    for mark in since_retry(marks):
+        if mark.kind == EventKind.HUMAN_TASK_CREATED and isinstance(mark.data, dict):
+            attempt, task = _number(mark.data.get("attempt")), UUID(str(mark.data["task"]))
+            found[_number(mark.data.get("step"))] = OpenedTask(attempt, task, mark.ago)
+    return found
+
+
 def is_paused(marks: Sequence[Mark]) -> bool:
     """Whether somebody has paused the present generation and nobody resumed it."""
     last = [mark.kind for mark in since_retry(marks) if mark.kind in _PAUSE]

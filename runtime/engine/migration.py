@@ -140,13 +140,13 @@ def _called(step: StepPlan) -> tuple[object, ...]:
 
 
 def _given(step: StepPlan) -> tuple[object, ...]:
-    return step.config, step.wait, step.map, step.cache
+    return step.config, step.wait, step.human, step.map, step.cache
 
 
 def _routes(plan: Plan, step: int) -> tuple[object, ...]:
     """The ways from a step and to it, by the keys of the steps at their other ends."""
     if plan.routes is None:
-        return None, None, 0, ()
+        return None, None, 0, (), None
     routes = plan.routes
     gateway, join = routes.gateways.get(step), routes.joins.get(step)
     cases = gateway and (
@@ -158,7 +158,9 @@ def _routes(plan: Plan, step: int) -> tuple[object, ...]:
         target = routes.recoveries[step]
         recovery = [] if target is None else [_key(plan, target)]
     wants = 0 if join is None else join.wants
-    return cases, recovery, wants, _keys(plan, () if join is None else join.choosers)
+    expiry = routes.expiries.get(step)
+    late = None if expiry is None else _key(plan, expiry)
+    return cases, recovery, wants, _keys(plan, () if join is None else join.choosers), late
 
 
 def _reads_version(step: StepProgram) -> bool:

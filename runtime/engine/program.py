@@ -6,7 +6,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from runtime.expression import Template, parse_condition, parse_template
-from runtime.model.plan import Plan, StepPlan, WaitPlan
+from runtime.model.plan import HumanPlan, Plan, StepPlan, WaitPlan
 from runtime.model.route import Case, Gateway
 from runtime.model.values import Digest
 
@@ -24,6 +24,7 @@ class StepProgram:
     condition: Template | None
     uses_secrets: bool
     wait: WaitPlan | None = None
+    human: HumanPlan | None = None
     cases: tuple[Template | None, ...] = ()
     for_each: Template | None = None
     cache_key: Template | None = None
@@ -83,6 +84,7 @@ def _step(plan: StepPlan, gateway: Gateway | None) -> StepProgram:
         condition=None if plan.when is None else parse_condition(plan.when),
         uses_secrets=any(reference.path[:1] == ("secrets",) for reference in config.references),
         wait=plan.wait,
+        human=plan.human,
         cases=() if gateway is None else tuple(map(_condition, gateway.cases)),
         cache_key=None
         if plan.cache is None or plan.cache.key is None

@@ -27,6 +27,7 @@ from runtime.engine.marks import (
     kept_joins,
     kept_signals,
     opened_maps,
+    opened_tasks,
     started_children,
 )
 from runtime.engine.program import Program
@@ -122,6 +123,7 @@ def rebuild(
     waiting = _restore_waits(state, marks, now, due)
     due, begun = _restore_children(state, marks, due)
     waiting |= begun
+    waiting |= _restore_tasks(state, marks)
     opened = opened_maps(marks)
     if items or opened:
         left = [row for row in items if renewed.leaves(row.step, row.generation)]
@@ -224,6 +226,20 @@ def _restore_children(
     if waiting:
         due = [one for one in due if getattr(one.event, "step", None) not in waiting]
     return due, waiting
+
+
+def _restore_tasks(state: ExecutionState, marks: Sequence[Mark]) -> dict[int, float]:
+    """Steps whose task has no end as far as rows tell, and since when they wait. What ends waits for no answer."""
+    waiting: dict[int, float] = {}
+    for step, opened in opened_tasks(marks).items():
+        if state.status[step] != PENDING or state.attempt[step] >= opened.attempt:
+            continue
+        state.busy += 1
+        state.status[step], state.attempt[step] = WAITING, opened.attempt
+        if state.ending is None:
+            state.tasks[step] = opened.task
+        waiting[step] = opened.ago
+    return waiting
 
 
 def _first_generation(retries: Sequence[Json]) -> int:

@@ -1,7 +1,7 @@
 """Ways through the graph that are chosen while it runs: which steps the end of a step leads to, what joins wait for.
 
-Only plans with gateways, `join` or `on_error` come here. What was chosen is read from the ends of steps (a gateway's
-output, a failure that was provided for), never evaluated again; what a join saw when it began before
+Only plans with gateways, `join`, `on_error` or `on_expiry` come here. What was chosen is read from the ends of steps (a
+gateway's output, a failure that was provided for), never evaluated again; what a join saw when it began before
 all it waits for had ended is an event. So every rebuild decides alike.
 """
 
@@ -46,10 +46,17 @@ def recover(state: ExecutionState, step: int, status: StepStatus, error: StepErr
         follow(state, step, routes)
 
 
-def recovery(state: ExecutionState, step: int) -> dict[str, Json] | None:
-    """What the event of a failure says of how the execution goes on; None: it does not."""
+def recovery(state: ExecutionState, step: int, status: StepStatus) -> dict[str, Json] | None:
+    """What the event of a failure says of how the execution goes on; None: it does not.
+
+    Where an `on_expiry` says so it is told as if an `on_error` did: whoever reads it goes on alike.
+    """
     routes = state.program.plan.routes
-    if routes is None or step not in routes.recoveries:
+    if routes is None:
+        return None
+    if status is StepStatus.TIMED_OUT and step in routes.expiries:
+        return {"on_error": {"goto": state.key(routes.expiries[step])}}
+    if step not in routes.recoveries:
         return None
     goto = routes.recoveries[step]
     return {"on_error": "continue" if goto is None else {"goto": state.key(goto)}}

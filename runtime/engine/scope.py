@@ -38,7 +38,11 @@ class StepsView(Mapping[str, Mapping[str, Any]]):
         view: dict[str, Any] = {"status": StepStatus(state.status[index]).name.lower()}
         if index in state.outputs:
             output = state.outputs[index]
-            view["output"] = self._resolve(output) if isinstance(output, BlobRef) else output
+            found = self._resolve(output) if isinstance(output, BlobRef) else output
+            if state.program.steps[index].human is not None and isinstance(found, dict):
+                # Another word for it, which is not stored.
+                found = {**found, "decision": found.get("outcome")}
+            view["output"] = found
         elif state.status[index] == SKIPPED or index in state.errors:
             view["output"] = None
         if index in state.errors:

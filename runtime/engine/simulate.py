@@ -18,11 +18,13 @@ import orjson
 from runtime.engine.advance import advance
 from runtime.engine.command import (
     BeginWait,
+    CancelTasks,
     Command,
     Finish,
     JoinItems,
     LoadBlob,
     LookUp,
+    OpenTask,
     RecordEvent,
     RecordStep,
     RunStep,
@@ -35,6 +37,7 @@ from runtime.engine.event import (
     DeadlineReached,
     DoubtJudged,
     Event,
+    HumanTaskEnded,
     ItemsJoined,
     RetryDue,
     Signal,
@@ -45,10 +48,10 @@ from runtime.engine.event import (
     StepSucceeded,
     TimerDue,
 )
+from runtime.engine.people import answer, expired
 from runtime.engine.program import Program, StepProgram
 from runtime.engine.scope import MASKED, scope_of
 from runtime.engine.simulation import (
-    HUMAN,
     Answer,
     Happening,
     Read,
@@ -67,7 +70,7 @@ from runtime.model.event import EventKind
 from runtime.model.execution import ExecutionError, ExecutionStatus, StepStatus, Verdict
 from runtime.model.plan import StepKind, StepPlan
 from runtime.model.route import cases_of
-from runtime.model.values import Duration, Json, Money, total
+from runtime.model.values import Json, Money, parse_instant, total
 
 MAX_HAPPENINGS: Final = 200_000
 MAX_BYTES: Final = 64 * 1024 * 1024
@@ -79,13 +82,9 @@ _READ_SHOWN: Final = 200
 _TOO_LONG: Final = "it took too long"
 _READS: Final = 10
 _RENDERED: Final[dict[StepKind, tuple[str, ...]]] = {
-    **dict.fromkeys(
-        HUMAN, ("title", "message", "assignees", "candidate_groups", "due", "attachments")
-    ),
     StepKind.AGENT_TASK: ("agent", "message", "tools"),
     StepKind.WORKFLOW: ("workflow", "input"),
 }
-_AS_WRITTEN: Final = ("outcomes", "form", "quorum", "separation_of_duties", "priority")
 
 
 def simulate(
@@ -221,7 +220,7 @@ class _Simulator:
             if self._stopped is None:
                 self._carry_out(command)
 
-    def _carry_out(self, command: Command) -> None:
+    def _carry_out(self, command: Command) -> None:  # noqa: C901, PLR0912 - a case per command
         match command:
             case RunStep():
                 self._begin(command)
@@ -244,8 +243,10 @@ class _Simulator:
                 self._later(0, joined)
             case LoadBlob():
                 self._stopped = "a large value is not at hand"
-            case StartChild() | TellChild():
-                pass  # A child is answered like a task, so none is started.
+            case OpenTask():
+                self._open(command)
+            case StartChild() | TellChild() | CancelTasks():
+                pass  # A child is answered like a task, so none is started; and an answer that is late is not heard.
             case Finish():
                 self._finish = self._checked(command)
             case _:
@@ -288,8 +289,6 @@ class _Simulator:
             return
         if item <= 0:
             shown.rendered_input = self._show(rendered, shown)
-        if program.plan.kind in HUMAN:
-            self._tasks.append(self._task(program.plan, shown.rendered_input))
         self._answer(command, program.plan, self._respond(program.plan, rendered, attempt, item))
 
     def _names_of(self, step: int, item: int) -> dict[str, Json]:
@@ -345,14 +344,45 @@ class _Simulator:
                 self._gave[step, item] = answer.output
             self._later(delay, StepSucceeded(step, attempt, answer.output, item=item))
 
-    def _task(self, plan: StepPlan, rendered: Json) -> SimulatedTask:
-        written = plan.canonical if isinstance(plan.canonical, dict) else {}
-        fields = dict(rendered) if isinstance(rendered, dict) else {}
-        fields.update({key: written[key] for key in _AS_WRITTEN if key in written})
-        sla = written.get("sla")
-        length = sla.get("due") if isinstance(sla, dict) else sla
-        due = self._at(Duration.parse(length).milliseconds) if isinstance(length, str) else None
-        return SimulatedTask(plan.key, self._now, fields, due)
+    def _open(self, command: OpenTask) -> None:
+        """A task as it would stand in lists, and the answer to it; or its expiry, where that comes before."""
+        step, key = command.step, self._steps[command.step].key
+        program, human = self._state.program.steps[step], self._state.program.steps[step].human
+        if human is None or not self._goes_on():
+            return
+        fields: dict[str, Json] = {
+            n: one for n, one in command.asked.items() if one not in (None, [])
+        }
+        due = self._wanted_by(command.asked)
+        shown = self._steps[step].rendered_input = self._show(fields, self._steps[step])
+        self._tasks.append(SimulatedTask(key, self._now, shown, due))
+        told = self._respond(program.plan, fields, command.attempt, -1)
+        if told.seconds is None:
+            self._unknown[key] = None
+        if told.cost is not None:
+            self._costs = total((*self._costs, told.cost))
+        delay, error, output = round((told.seconds or 0.0) * 1000), told.error, told.output
+        if human.expires is not None and delay > human.expires.milliseconds:
+            delay, error = (
+                human.expires.milliseconds,
+                None if human.expiry_outcome else expired(key),
+            )
+            output = answer(human.expiry_outcome or "", None, None, self._at(delay).isoformat())
+        elif error is None:
+            self._steps[step].source = told.source
+            why = why_not_durable(output, _subject(program.plan, -1))
+            error = None if why is None else StepError(NOT_STORABLE, why)
+        said = (
+            {"outcome": output.get("outcome")} if isinstance(output, dict) and error is None else {}
+        )
+        self._later(delay, HumanTaskEnded(command.task, output, error, said))
+
+    def _wanted_by(self, asked: dict[str, Json]) -> datetime | None:
+        """By when an answer is wanted."""
+        at, length = asked.get("due"), asked.get("due_in_ms")
+        if isinstance(at, str):
+            return parse_instant(at)
+        return self._at(length) if isinstance(length, int) else None
 
     def _wait(self, command: BeginWait) -> None:
         """A wait: its timer, and the signal that would come if there is an answer for it."""

@@ -179,6 +179,4 @@ def undecided(plan: Plan) -> list[tuple[str, str]]:
         on_error = written.get("on_error")
         if isinstance(on_error, dict) and "output" in on_error:
             found.append((step.key, "on_error.output"))
-        if isinstance(written.get("on_expiry"), dict):
-            found.append((step.key, "on_expiry"))
     return found

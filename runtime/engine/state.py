@@ -104,7 +104,7 @@ class ExecutionState:
     `joined` the ends that a join of `any` or a number has met, `seen` those it had met when it began before
     all were there, `visible` what follows from that for steps behind it (made when asked for).
     In `skipped_needs` counts every end that does not lead to the step.
-    `children` are the executions that steps have started and wait for.
+    `children` are the executions that steps have started and wait for, `tasks` those that people are to answer.
     `fans` are the maps that are open, `kept` the items that an earlier generation has completed of those that are not.
     `completed` are the steps that completed and say how they are undone, in the order of their ends; `undoing` are
     those of them that are still to be undone, next first; `renewed` are the steps that a retry runs again therefore.
@@ -151,6 +151,7 @@ class ExecutionState:
         "signals",
         "skipped_needs",
         "status",
+        "tasks",
         "undoing",
         "visible",
     )
@@ -191,6 +192,7 @@ class ExecutionState:
         self.undoing: deque[int] = deque()
         self.renewed: set[int] = set()
         self.children: dict[int, Child] = {}
+        self.tasks: dict[int, UUID] = {}
         self.fans: dict[int, Fan] = {}
         self.kept: dict[int, tuple[Range, ...]] = {}
         self.here: frozenset[str] | None = None

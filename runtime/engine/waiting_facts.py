@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
+from uuid import UUID
 
 from runtime.engine.history import ExecutionAt, fold
-from runtime.model.blocker import BlockCause, Blocker
+from runtime.model.blocker import MOST_STEPS, BlockCause, Blocker
 from runtime.model.event import BEGINS_AGAIN, EventKind, ExecutionEvent
 from runtime.model.execution import Execution, ExecutionError
 from runtime.model.identity import Actor, ActorKind
@@ -32,6 +33,7 @@ OF_STEP: Final = ENDS | {
     EventKind.TIMER_SET,
     EventKind.SIGNAL_AWAITED,
     EventKind.CHILD_STARTED,
+    EventKind.HUMAN_TASK_CREATED,
 }
 _STOPS: Final = frozenset(
     {EventKind.EXECUTION_CANCEL_REQUESTED, EventKind.EXECUTION_DEADLINE_REACHED}
@@ -168,6 +170,39 @@ def child_of(step: str, started: ExecutionEvent) -> Blocker:
     )
 
 
+def person_of(step: str, created: ExecutionEvent) -> Blocker:
+    """A step waits for the answer to the task that this event has opened."""
+    people, groups = (
+        texts_of(created.field("assignees")),
+        texts_of(created.field("candidate_groups")),
+    )
+    who = [*people[:MOST_STEPS], *(f"a member of {group}" for group in groups[:MOST_STEPS])]
+    left = len(people) + len(groups) - len(who)
+    wanted = number_of(created.field("quorum"))
+    many = f"the answers of {wanted} people" if wanted > 1 else "an answer"
+    return Blocker(
+        BlockCause.PERSON,
+        step,
+        created.at,
+        f"It waits for {many}: {listed(who, len(who) + left) if who else 'nobody in particular is asked'}.",
+        f"The task {created.field('task')}, answered"
+        + (", or its expiry." if created.field("expires_in_ms") else "."),
+        until=after(created, created.field("expires_in_ms")),
+        task=UUID(str(created.field("task"))),
+        assignees=people[:MOST_STEPS],
+        candidate_groups=groups[:MOST_STEPS],
+    )
+
+
+def other_of(step: str, facts: Facts, number: int) -> Blocker | None:
+    """Who else has to do something before a waiting step goes on: its child, or people, unless all ends anyhow."""
+    child = facts.last(number, EventKind.CHILD_STARTED)
+    if child is not None:
+        return child_of(step, child)
+    task = facts.last(number, EventKind.HUMAN_TASK_CREATED)
+    return None if task is None or facts.stop is not None else person_of(step, task)
+
+
 def until_of(timer: ExecutionEvent) -> datetime | None:
     """When the time comes that a TIMER_SET event tells of."""
     until = text_of(timer.field("until"))
@@ -221,6 +256,11 @@ def listed(names: Sequence[str], count: int) -> str:
 def text_of(value: Json) -> str | None:
     """A text, or None."""
     return value if isinstance(value, str) else None
+
+
+def texts_of(value: Json) -> tuple[str, ...]:
+    """The texts of a list."""
+    return tuple(one for one in value if isinstance(one, str)) if isinstance(value, list) else ()
 
 
 def number_of(value: Json) -> int:

@@ -29,6 +29,7 @@ class BlockCause(StrEnum):
     TIMER = "timer"
     SIGNAL = "signal"
     CHILD = "child"
+    PERSON = "person"
     BREAKER = "breaker"
     RETRY = "retry"
     PAUSED = "paused"
@@ -52,7 +53,8 @@ class Blocker:
     `target` of a circuit breaker, who (`actor`) said so and for which `reason`, the `worker` that has it or had it, its
     place in the tenant's queue (`position`, from 1; None beyond MOST_BEFORE), the `tags` that a worker must have, the
     `concurrency_key` that it shares with its `holders`, who have the places (the first MOST_STEPS); how many may be at
-    once (`limit`), and how many run (`running`).
+    once (`limit`), and how many run (`running`); the `task` that is to be answered, by one of its `assignees` or by a
+    member of one of its `candidate_groups` (the first MOST_STEPS of each; both empty: by whoever may answer tasks).
     """
 
     cause: BlockCause
@@ -74,6 +76,9 @@ class Blocker:
     holders: tuple[UUID, ...] = ()
     limit: int | None = None
     running: int | None = None
+    task: UUID | None = None
+    assignees: tuple[str, ...] = ()
+    candidate_groups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,6 +151,7 @@ class InboxKind(IntEnum):
     PAUSE = 3
     RESUME = 4
     CHILD_ENDED = 5
+    HUMAN_TASK_ENDED = 6
     RESOLVE_DOUBT = 9
 
     @property

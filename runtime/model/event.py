@@ -53,6 +53,7 @@ class EventKind(IntEnum):
     STEP_JOINED = 35
     MAP_OPENED = 36
     CHILD_STARTED = 37
+    HUMAN_TASK_CREATED = 38
     STEP_CALL_ANNOUNCED = 40
     STEP_CALL_WITHDRAWN = 41
 
@@ -84,6 +85,7 @@ MARKS = (
     EventKind.STEP_COMPENSATED,
     EventKind.MAP_OPENED,
     EventKind.CHILD_STARTED,
+    EventKind.HUMAN_TASK_CREATED,
 )
 # Each begins the next generation of an execution: of what did not complete, or from a step that is named.
 BEGINS_AGAIN: Final = frozenset({EventKind.EXECUTION_REWOUND, EventKind.EXECUTION_RETRIED})

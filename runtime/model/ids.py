@@ -48,6 +48,16 @@ def unix_ms_of(value: UUID) -> int:
     return value.int >> 80
 
 
+def human_task_id(execution_id: UUID, step: int, generation: int) -> UUID:
+    """The id of the task that a step opens in one generation: the same whoever opens it, and however often.
+
+    It has the time and the slot of the execution's id, so both lie in one shard for ever.
+    """
+    said = f"{execution_id}.s.{step}.{generation}".encode()
+    noise = int.from_bytes(hashlib.blake2b(said, digest_size=8).digest(), "big")
+    return make_uuid7(unix_ms=unix_ms_of(execution_id), slot=slot_of(execution_id), noise=noise)
+
+
 def step_text(execution_id: UUID, step: int, item: int = -1) -> str:
     """A step's id as text, for those who write one for every call and need no object for it."""
     return f"{execution_id}.s.{step}" if item < 0 else f"{execution_id}.s.{step}.{item}"

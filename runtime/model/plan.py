@@ -113,6 +113,8 @@ class WaitPlan:
     has_default: bool = False
 
 
+# The outcomes of a human step that names none.
+DEFAULT_OUTCOMES: Final = ("approved", "rejected")
 MAX_ITEMS: Final = 100_000
 MAP_CONCURRENCY: Final = 100
 # How many executions may lie above a child; a circle of workflows ends there if publishing did not find it.
@@ -133,6 +135,27 @@ class MapPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class HumanPlan:
+    """What a human step asks of people, beside what its config says once that is rendered.
+
+    `quorum` of those who may answer must agree; who started the execution and who approved earlier in it may not where
+    duties are `separated`. `expires` (the step's `timeout`) counts from the task's beginning; then it is decided with
+    `expiry_outcome`, or else the step fails. `due` and `warn` are its SLA, `form` is JSON Schema.
+    """
+
+    outcomes: tuple[str, ...] = DEFAULT_OUTCOMES
+    quorum: int = 1
+    separated: bool = False
+    delegable: bool = True
+    priority: int = 0
+    form: Json = None
+    due: Duration | None = None
+    warn: Duration | None = None
+    expires: Duration | None = None
+    expiry_outcome: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CachePlan:
     """For how long an output may be given again, and what makes two calls the same (their input, if None)."""
 
@@ -144,10 +167,10 @@ class CachePlan:
 class StepPlan:
     """One step of a plan.
 
-    `config` is the `with` block as written (of a wait step what it waits for, of a `workflow` its `input`); `when` the
-    condition's text or None. Of a map, all that is about calls is that of its task. `workflow` is the one that a step
-    starts, with the range of its version. `compensation` is the number of what undoes it, `undoes` of what this
-    one undoes. `runs_on` are the tags that a worker must have to run it, in order.
+    `config` is the `with` block as written (of a wait step what it waits for, of a human step what it asks whom, of a
+    `workflow` its `input`); `when` the condition's text or None. Of a map, all that is about calls is that of its
+    task. `workflow` is the one that a step starts, with the range of its version. `compensation` is the number of what
+    undoes it, `undoes` of what this one undoes. `runs_on` are the tags that a worker must have to run it, in order.
     """
 
     index: int
@@ -162,6 +185,7 @@ class StepPlan:
     retry: RetryPolicy = NO_RETRY
     effect: Effect | None = None
     wait: WaitPlan | None = None
+    human: HumanPlan | None = None
     map: MapPlan | None = None
     workflow: str | None = None
     cache: CachePlan | None = None

@@ -1,7 +1,8 @@
 """Routes: which ways through its graph a plan leaves to be chosen while it runs. Part of a Plan, pure data.
 
 An edge leads on or it does not: a skipped step leads nowhere, a gateway to the steps of the cases it took, a step
-that failed for good to where its `on_error` says, any other end to all that wait for it but the target of a `goto`.
+that failed for good to where its `on_error` says, a task that nobody answered in time to where its `on_expiry` says,
+any other end to all that wait for it but the targets of a `goto`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from runtime.model.values import Json
 
 _COMPLETED = int(StepStatus.COMPLETED)
 _SKIPPED = int(StepStatus.SKIPPED)
+_TIMED_OUT = int(StepStatus.TIMED_OUT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +61,14 @@ _ALL: Final = Join()
 class Routes:
     """All of a plan. `recoveries` are the steps whose failure does not end the execution: the target, or None.
 
+    `expiries` are human steps that lead to one step only when nobody has answered in time: then they have timed out.
     `followed` are the steps whose ends need a look at this; `blind` those that don't see all that lies
     upstream, because a join began before everything it waits for had ended.
     """
 
     gateways: Mapping[int, Gateway] = field(default_factory=dict)
     recoveries: Mapping[int, int | None] = field(default_factory=dict)
+    expiries: Mapping[int, int] = field(default_factory=dict)
     joins: Mapping[int, Join] = field(default_factory=dict)
     followed: frozenset[int] = frozenset()
     blind: frozenset[int] = frozenset()
@@ -75,7 +79,7 @@ class Routes:
         """For each successor whether the end of this step leads there, and whether it chose it: O(successors)."""
         ways, but = self._ways(step, status, cases)
         for one in successors:
-            leads = one != but if ways is None else one in ways
+            leads = one not in but if ways is None else one in ways
             join = self.joins.get(one)
             yield one, leads, leads and join is not None and step in join.choosers
 
@@ -85,18 +89,20 @@ class Routes:
 
     def _ways(
         self, step: int, status: int, cases: Iterable[int]
-    ) -> tuple[Collection[int] | None, int | None]:
-        """The only steps that an end leads to; or None for all, but one."""
+    ) -> tuple[Collection[int] | None, Collection[int | None]]:
+        """The only steps that an end leads to; or None for all, but some."""
         if status == _SKIPPED:
-            return (), None
-        goto = self.recoveries.get(step)
+            return (), ()
+        goto, expiry = self.recoveries.get(step), self.expiries.get(step)
+        if status == _TIMED_OUT and expiry is not None:
+            return (expiry,), ()
         gateway = self.gateways.get(step)
         if status != _COMPLETED:
             only = () if goto is None else (goto,)
-            return (None if goto is None and gateway is None else only), None
+            return (None if goto is None and gateway is None else only), (expiry,)
         if gateway is not None:
-            return {one for case in cases for one in gateway.cases[case].then}, None
-        return None, goto
+            return {one for case in cases for one in gateway.cases[case].then}, ()
+        return None, (goto, expiry)
 
 
 def cases_of(output: Json) -> list[int]:

@@ -66,6 +66,7 @@ _READ: Final = frozenset(
         EventKind.EXECUTION_COMPENSATING,
         EventKind.MAP_OPENED,
         EventKind.CHILD_STARTED,
+        EventKind.HUMAN_TASK_CREATED,
     }
 )
 # What of the events the replay reads here.
@@ -78,6 +79,7 @@ _MARKS: Final = frozenset(
         EventKind.STEP_JOINED,
         EventKind.MAP_OPENED,
         EventKind.CHILD_STARTED,
+        EventKind.HUMAN_TASK_CREATED,
     }
 )
 _STILL_GOING: Final = frozenset(

@@ -72,6 +72,21 @@ class Blocker:
         description="How many executions of its workflow or tenant run, while that is the cause."
     )
 
+    task_id: strawberry.ID | None = record_field(
+        lambda one: None if one.task is None else strawberry.ID(str(one.task)),
+        description="The human task that is to be answered.",
+    )
+    assignees: list[str] = record_field(
+        lambda one: list(one.assignees),
+        description="The people who are asked; at most the first 20.",
+        directives=access("Blocker.assignees"),
+    )
+    candidate_groups: list[str] = record_field(
+        lambda one: list(one.candidate_groups),
+        description="The groups of which anybody may answer; at most the first 20.",
+        directives=access("Blocker.candidateGroups"),
+    )
+
     @classmethod
     def of(cls, blocker: model.Blocker) -> Self:
         """From its record."""

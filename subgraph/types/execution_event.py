@@ -56,6 +56,7 @@ _STEP: Final = {
     model.EventKind.SIGNAL_AWAITED: StepStatus.WAITING,
     model.EventKind.MAP_OPENED: StepStatus.RUNNING,
     model.EventKind.CHILD_STARTED: StepStatus.WAITING,
+    model.EventKind.HUMAN_TASK_CREATED: StepStatus.WAITING,
 }
 
 

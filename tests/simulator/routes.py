@@ -105,7 +105,7 @@ def routes_of(steps: Collection[Any]) -> Routes | None:
         if one.way.wants or blind & set(one.needs):
             blind.add(i)
     followed = {*gateways, *recoveries, *(need for i in joins for need in list(steps)[i].needs)}
-    return Routes(gateways, recoveries, joins, frozenset(followed), frozenset(blind))
+    return Routes(gateways, recoveries, {}, joins, frozenset(followed), frozenset(blind))
 
 
 def with_ways(steps: tuple[Any, ...], seed: int) -> tuple[Any, ...]:

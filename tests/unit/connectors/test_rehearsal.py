@@ -233,15 +233,44 @@ steps:
 EXPIRES = """
 name: x
 steps:
-  - {id: a, type: human_task, outcomes: [yes], timeout: 1d, on_expiry: %s}
-  - {id: b, uses: core.noop@1, depends_on: [a]}
+  - {id: a, type: human_task, outcomes: ["done"], timeout: 1d, on_expiry: %s}
+  - {id: late, uses: core.noop@1, depends_on: [a]}
+  - {id: good, uses: core.noop@1, depends_on: [a], when: "{{ steps.a.output.decision == 'done' }}"}
 """
+IN_TIME, TOO_LATE = Duration(1_000), Duration(90_000_000)
+
+
+@pytest.mark.parametrize(
+    ("rule", "after", "ended", "status"),
+    [
+        (
+            "{goto: late}",
+            TOO_LATE,
+            ["TIMED_OUT", "COMPLETED", "SKIPPED"],
+            ExecutionStatus.COMPLETED,
+        ),
+        ("{goto: late}", IN_TIME, ["COMPLETED", "SKIPPED", "COMPLETED"], ExecutionStatus.COMPLETED),
+        ("{outcome: done}", TOO_LATE, ["COMPLETED"] * 3, ExecutionStatus.COMPLETED),
+        ("fail", TOO_LATE, ["TIMED_OUT", "PENDING", "PENDING"], ExecutionStatus.FAILED),
+    ],
+)
+def test_a_task_that_is_not_answered_in_time_goes_the_way_of_its_expiry(rule, after, ended, status):
+    found = simulated(EXPIRES % rule, durations={"a": after})
+
+    assert [one.status.name for one in found.steps] == ended
+    assert found.status is status
+    assert found.duration_ms == min(after.milliseconds, 86_400_000)
+
+
+def test_an_answer_that_is_asked_to_fail_fails_its_step():
+    found = simulated(EXPIRES % "fail", fails={"a": Failing(kind=StepErrorKind.PERMANENT)})
+
+    assert (found.status, by_key(found)["a"].status) == (ExecutionStatus.FAILED, StepStatus.FAILED)
 
 
 @pytest.mark.parametrize(
     ("source", "script", "reason"),
     [
-        *((EXPIRES % rule, {}, "NOT_IN_THIS_VERSION") for rule in ("{goto: b}", "{outcome: yes}")),
         *(
             (CALLS_NOTHING, script, "SCRIPT")
             for script in (

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -75,6 +76,12 @@ LIMITED = plan_of({"a": [], "b": []}, max_parallel_steps=1)
 ASKING = plan_of({"a": []}, steps={"a": {"in_doubt": InDoubt.ASK}})
 TAGGED = plan_of({"a": []}, steps={"a": {"runs_on": ("eu", "gpu")}})
 BEGUN = (K.STEP_STARTED, step())
+ASKED: dict[str, Any] = {
+    "task": str(UUID(int=5)),
+    "assignees": ["ann"],
+    "candidate_groups": ["finance"],
+    "quorum": 2,
+}
 NONE: dict[str, Any] = {}
 
 # The events, what else there is, and: cause, since which second, until which, details.
@@ -122,6 +129,25 @@ FIXTURES: dict[str, Any] = {
         {"status": S.WAITING, "execution": {"status": E.QUEUED},
          "standing": Standing(second(60), told_at=second(50))},
         (C.QUEUE, 50, None, {"position": None}),
+    ),
+    "person": (
+        [STARTED, BEGUN, (K.HUMAN_TASK_CREATED, step(**ASKED, expires_in_ms=90_000)), WAITING],
+        {"status": S.WAITING, "execution": {"status": E.WAITING, "wait": WaitKind.HUMAN_TASK}},
+        (C.PERSON, 3, 93, {"task": UUID(int=5), "assignees": ("ann",), "candidate_groups": ("finance",)}),
+    ),
+    "person who has answered": (
+        [STARTED, BEGUN, (K.HUMAN_TASK_CREATED, step(**ASKED)), WAITING],
+        {"status": S.WAITING, "execution": {"status": E.QUEUED},
+         "standing": Standing(second(60), told_at=second(50))},
+        (C.QUEUE, 50, None, {"position": None}),
+    ),
+    "person whose answer does not count any more": (
+        [
+            STARTED, BEGUN, (K.HUMAN_TASK_CREATED, step(**ASKED)),
+            (K.EXECUTION_CANCEL_REQUESTED, {"actor": ANN, "reason": None}),
+        ],
+        {"status": S.WAITING},
+        (C.STOPPING, 4, None, NONE),
     ),
     "retry": (
         [STARTED, BEGUN, RETRYING],

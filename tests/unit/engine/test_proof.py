@@ -57,7 +57,7 @@ def test_the_histories_have_every_event_that_one_of_this_version_can_have():
             "DEAD_LETTERED",
             "DEAD_LETTER_DISCARDED",
         ),
-        *("MESSAGE_UNREAD", "STEP_TIMED_OUT", "STEP_CALL_WITHDRAWN"),
+        *("MESSAGE_UNREAD", "STEP_TIMED_OUT", "STEP_CALL_WITHDRAWN", "HUMAN_TASK_CREATED"),
     }
     assert {kind.name for kind in EventKind} - kinds <= later
 
