@@ -38,8 +38,7 @@ def check_calls(
     document: Document, known: Surroundings, findings: Findings, *, publishing: bool
 ) -> None:
     """The document's own name and everything that is called by name, as far as the surroundings are known."""
-    if known.name is not None:
-        _check_name(document, known.name, findings)
+    check_name(document, known, findings)
     if known.secrets is not None:
         _check_secrets(document, known.secrets, findings)
     if known.agents is not None:
@@ -64,9 +63,10 @@ def check_calls(
         findings.step = None
 
 
-def _check_name(document: Document, wanted: str, findings: Findings) -> None:
-    written = document.value.get("name")
-    if isinstance(written, str) and written != wanted:
+def check_name(document: Document, known: Surroundings, findings: Findings) -> None:
+    """That a document is named as the workflow that it is written for, where one is."""
+    written, wanted = document.value.get("name"), known.name
+    if isinstance(written, str) and wanted is not None and written != wanted:
         place = ("metadata", "name") if document.camel else ("name",)
         message = f"this document is named {written!r}, the workflow {wanted[:_LONGEST]!r}"
         # By the one that a workflow can have: what is written was judged already.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from runtime.abi.catalog import Catalog
 from runtime.abi.surroundings import NOTHING_KNOWN, Surroundings
-from runtime.definition.calling import called, check_calls
+from runtime.definition.calling import called, check_calls, check_name
 from runtime.definition.canonical import canonical_digest
 from runtime.definition.compile import compile_plan
 from runtime.definition.connector import ConnectorCheck
@@ -74,6 +74,7 @@ def validate(
     if len(document.steps) > MAX_STEPS:
         place = document.steps[MAX_STEPS].path
         findings.error("too-large", f"a workflow has at most {MAX_STEPS:,} steps", place)
+        check_name(document, surroundings, findings)
         return _judged(read, document)
     _check(document, catalog, findings, publishing=publishing)
     check_calls(document, surroundings, findings, publishing=publishing)

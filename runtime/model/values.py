@@ -29,7 +29,7 @@ _MAX_CHARS: Final = 128
 class Duration:
     """A length of time in whole milliseconds, 0 to ten years.
 
-    Written `30s`, `2h30m`, `500ms` or ISO 8601 (`PT1M30S`).
+    Written `30s`, `2h30m`, `500ms` or ISO 8601 (`PT1M30S`). Whatever is more than nothing is a millisecond at least.
     """
 
     milliseconds: int
@@ -59,7 +59,7 @@ class Duration:
             end = match.end()
         if not end or end != len(text):
             raise ValueError(f"{text!r} is not a duration; write 30s, 5m, 2h30m or PT5M")
-        return cls(round(total))
+        return cls._rounded(total)
 
     @classmethod
     def is_spelt(cls, text: str) -> bool:
@@ -80,7 +80,11 @@ class Duration:
             raise ValueError(
                 f"{text!r} is not an ISO 8601 duration of weeks, days, hours, minutes, seconds"
             )
-        return cls(round(sum(float(value) * _UNITS[unit] for unit, value in found.items())))
+        return cls._rounded(sum(float(value) * _UNITS[unit] for unit, value in found.items()))
+
+    @classmethod
+    def _rounded(cls, milliseconds: float) -> Duration:
+        return cls(round(milliseconds) or int(milliseconds > 0))
 
     def __str__(self) -> str:
         """ISO 8601, e.g. `PT1M30S`."""

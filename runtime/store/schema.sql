@@ -1590,6 +1590,7 @@ CREATE OR REPLACE FUNCTION maestro.mc_enqueue_2(p_shard smallint, p_me bigint, p
  SET enable_seqscan TO 'off'
 AS $function$
 declare v_born boolean := false; v_tenants uuid[]; v_workflows uuid[];
+  v_result uuid[] := p_id; v_same boolean[]; v_gone boolean;
 begin
   -- Whoever closes a shard takes its row `for update` before he sets `open`: a plain update of that column would pass
   -- beside this `for key share`, and an enqueue under way would commit after the shard was thought to be still.
@@ -1609,11 +1610,24 @@ begin
         from unnest(p_born, p_tenant, p_workflow) with ordinality x (b, t, w, o) order by x.o);
     end if;
   end if;
-  insert into idempotency_keys as k (tenant_id, operation, key, shard, body_digest, result_id)
-    select x.t, 'enqueue_execution', x.k, s.shard, x.d, x.i
-      from shards s, unnest(p_tenant, p_key, p_digest, p_id) x (t, k, d, i)
-     where s.shard = p_shard and x.k is not null order by x.t, x.k
-    on conflict do nothing;
+  if num_nonnulls(variadic p_key) > 0 then
+    insert into idempotency_keys as k (tenant_id, operation, key, shard, body_digest, result_id)
+      select x.t, 'enqueue_execution', x.k, s.shard, x.d, x.i
+        from shards s, unnest(p_tenant, p_key, p_digest, p_id) x (t, k, d, i)
+       where s.shard = p_shard and x.k is not null order by x.t, x.k
+      on conflict do nothing;
+    -- By a probe for each: a table that was empty when it was looked at would be joined row by row.
+    select array_agg(coalesce(k.result_id, x.i) order by x.o), array_agg(k.body_digest is null or k.body_digest = x.d order by x.o),
+           bool_or(x.k is not null and k.result_id is null)
+      into v_result, v_same, v_gone
+      from unnest(p_id, p_tenant, p_key, p_digest) with ordinality x (i, t, k, d, o)
+      left join lateral (select i.result_id, i.body_digest from idempotency_keys i where i.shard = p_shard and i.tenant_id = x.t
+        and i.operation = 'enqueue_execution' and i.key = x.k limit 1) k on true;
+    -- A key that was there at the insert and is gone now was deleted by retention in between; the caller sends again.
+    if v_gone then
+      raise exception 'an idempotency key expired meanwhile' using errcode = '40001';
+    end if;
+  end if;
   insert into workflow_executions as e (id, shard, tenant_id, workflow_id, version_id, status, wait, wake_at, owner, epoch,
       started_at, namespace, region, priority, deadline, input, meta)
     select x.i, s.shard, x.t, x.w, x.v, case when x.wk is not null then 3 when v_born and x.b then 1 else 0 end,
@@ -1622,32 +1636,22 @@ begin
            x.n, x.r, x.p, case when x.ti is not null then least(greatest(x.wk, pg_catalog.now()) + make_interval(secs => x.ti), '9999-01-01') end,
            x.inp::jsonb, x.m::jsonb
       from shards s, unnest(p_born, p_id, p_tenant, p_workflow, p_version, p_namespace, p_region, p_priority, p_timeout, p_wake,
-                            p_input, p_meta, p_key) x (b, i, t, w, v, n, r, p, ti, wk, inp, m, k)
-     where s.shard = p_shard and (x.k is null or exists (select 1 from idempotency_keys k where k.shard = p_shard
-       and k.tenant_id = x.t and k.operation = 'enqueue_execution' and k.key = x.k and k.result_id = x.i));
+                            p_input, p_meta, v_result) x (b, i, t, w, v, n, r, p, ti, wk, inp, m, res)
+     where s.shard = p_shard and x.res = x.i;
   insert into execution_events as ev (shard, kind, seq, execution_id, tenant_id, ts, data)
     select s.shard, 1, 1, x.i, x.t, pg_catalog.now(), x.e::jsonb
-      from shards s, unnest(p_id, p_tenant, p_key, p_event) x (i, t, k, e)
-     where s.shard = p_shard and (x.k is null or exists (select 1 from idempotency_keys k where k.shard = p_shard
-       and k.tenant_id = x.t and k.operation = 'enqueue_execution' and k.key = x.k and k.result_id = x.i));
-  insert into execution_labels as l (tenant_id, shard, key, value, execution_id)
-    select x.t, s.shard, j.key, j.value, x.i
-      from shards s, unnest(p_id, p_tenant, p_key, p_labels) x (i, t, k, l) cross join lateral jsonb_each_text(x.l::jsonb) j
-     where s.shard = p_shard and x.l is not null and (x.k is null or exists (select 1 from idempotency_keys k
-       where k.shard = p_shard and k.tenant_id = x.t and k.operation = 'enqueue_execution' and k.key = x.k and k.result_id = x.i));
+      from shards s, unnest(p_id, p_tenant, p_event, v_result) x (i, t, e, res) where s.shard = p_shard and x.res = x.i;
+  if num_nonnulls(variadic p_labels) > 0 then
+    insert into execution_labels as l (tenant_id, shard, key, value, execution_id)
+      select x.t, s.shard, j.key, j.value, x.i
+        from shards s, unnest(p_id, p_tenant, p_labels, v_result) x (i, t, l, res) cross join lateral jsonb_each_text(x.l::jsonb) j
+       where s.shard = p_shard and x.l is not null and x.res = x.i;
+  end if;
   -- With a known key nothing was written and the feed's row finds nothing: cheaper than asking again.
   perform mc_feed(p_shard, p_id, array_fill(1, array[cardinality(p_id)]), array_fill(1::smallint, array[cardinality(p_id)]), false);
-  -- A key that was there at the insert and is gone now was deleted by retention in between; the caller sends again.
-  if exists (select 1 from unnest(p_tenant, p_key) x (t, k) where x.k is not null and not exists (select 1 from idempotency_keys k
-      where k.shard = p_shard and k.tenant_id = x.t and k.operation = 'enqueue_execution' and k.key = x.k)) then
-    raise exception 'an idempotency key expired meanwhile' using errcode = '40001';
-  end if;
   return query
-    select x.o::int, coalesce(k.result_id, x.i), k.result_id is null or k.result_id = x.i, k.body_digest is null or k.body_digest = x.d,
-           pg_catalog.now(), v_born and x.b and x.wk is null and (k.result_id is null or k.result_id = x.i)
-      from unnest(p_id, p_tenant, p_key, p_digest, p_born, p_wake) with ordinality x (i, t, k, d, b, wk, o)
-      left join idempotency_keys k on k.shard = p_shard and k.tenant_id = x.t and k.operation = 'enqueue_execution' and k.key = x.k
-     order by x.o;
+    select x.o::int, x.res, x.res = x.i, coalesce(x.m, true), pg_catalog.now(), v_born and x.b and x.wk is null and x.res = x.i
+      from unnest(p_id, v_result, v_same, p_born, p_wake) with ordinality x (i, res, m, b, wk, o) order by x.o;
 end $function$;
 
 CREATE OR REPLACE FUNCTION maestro.mc_family_ended()

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from runtime.abi.surroundings import Surroundings
 from runtime.definition import compile_plan, config_hash
 from runtime.model.errors import Severity
 from runtime.model.plan import Backoff, ConnectorRef, Effect, Jitter
@@ -217,12 +218,14 @@ def test_a_definition_with_ten_faults_has_ten_findings(check):
     assert {one.step_key for one in found.problems} == {f"s{i}" for i in range(10)}
 
 
-def test_a_workflow_has_at_most_so_many_steps(rules):
+def test_a_workflow_has_at_most_so_many_steps(check):
     text = "name: x\nsteps:\n" + "".join(
         f"- {{id: s{i}, uses: core.noop@1}}\n" for i in range(20_001)
     )
 
-    assert rules(text) == ["too-large"]
+    found = check(text, surroundings=Surroundings(name="y")).problems
+
+    assert [one.rule for one in found] == ["name-mismatch", "too-large"]
 
 
 def test_the_plan_is_numbers(check):

@@ -23,6 +23,10 @@ from runtime.model.values import Digest, Duration, Money, SemVer
         ("P1DT2H", 93_600_000),
         ("PT0.25S", 250),
         ("P2W", 1_209_600_000),
+        ("0ms", 0),
+        ("0.4ms", 1),
+        ("PT0.0001S", 1),
+        ("1.4ms", 1),
     ],
 )
 def test_durations_are_read_in_both_spellings(text, milliseconds):
