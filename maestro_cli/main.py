@@ -83,6 +83,7 @@ SECTIONS: Final[dict[str, tuple[VerbEntry, ...]]] = {
         VerbEntry(
             "rewind", f"{_V}.change:rewind", "Go back to a step of an execution that has ended."
         ),
+        VerbEntry("tasks", f"{_V}.tasks:tasks", "See and answer what waits for people."),
         VerbEntry("bulk", f"{_V}.bulk:bulk", "Do one of these to all executions of a filter."),
         VerbEntry(
             "resolve", f"{_V}.resolve:resolve", "Say whether a call that is in doubt was made."

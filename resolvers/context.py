@@ -21,6 +21,7 @@ from runtime.services.execution import ExecutionService
 from runtime.services.execution_migration import ExecutionMigrationService
 from runtime.services.execution_stats import ExecutionStatsService
 from runtime.services.generation_preview import GenerationPreviewService
+from runtime.services.human_task import HumanTaskService
 from runtime.services.replay import ReplayService
 from runtime.services.simulation import SimulationService
 from runtime.services.tenant_settings import TenantSettingsService
@@ -58,6 +59,7 @@ class Context:
     handlers: EventHandlerService
     bulk: BulkService
     tenant_settings: TenantSettingsService
+    human_tasks: HumanTaskService
     loaders: Loaders
     resume: Resume = field(default_factory=Resume)
     # Bytes of large values; and cost, of which the operation's estimate is taken from the beginning.

@@ -20,6 +20,7 @@ from runtime.model.dead_letter import DeadLetter, DeadLetterId
 from runtime.model.errors import MaestroError
 from runtime.model.execution import Execution, MapProgress, StepExecution
 from runtime.model.execution_stats import ExecutionStats
+from runtime.model.human_task import HumanTask
 from runtime.model.identity import Principal
 from runtime.model.plan import Plan
 from runtime.model.step_table import StepColumn, StepTable
@@ -31,6 +32,7 @@ from runtime.services.dead_letter import DeadLetterService
 from runtime.services.derived_input import Allowance, InputKey
 from runtime.services.execution import ExecutionService
 from runtime.services.execution_stats import ExecutionStatsService
+from runtime.services.human_task import HumanTaskService
 from runtime.services.past import PastExecution
 from runtime.services.simulation import Turn
 from runtime.services.step_view import StepView
@@ -59,6 +61,7 @@ class Loaders:
         dead_letters: DeadLetterService,
         bulk: BulkService,
         stats: ExecutionStatsService,
+        human_tasks: HumanTaskService,
     ) -> None:
         self._who = who
         self._workflows = workflows
@@ -67,6 +70,7 @@ class Loaders:
         self._dead_letters = dead_letters
         self._bulk = bulk
         self._numbers = stats
+        self._human_tasks = human_tasks
         self._allowance = Allowance()
 
     @cached_property
@@ -190,6 +194,11 @@ class Loaders:
     def bulk_operation(self) -> Batch[UUID, BulkOperation | None]:
         """Bulk operations by id."""
         return _by(partial(self._bulk.get_many, self._who))
+
+    @cached_property
+    def human_task(self) -> Batch[UUID, HumanTask | None]:
+        """Human tasks by id."""
+        return _by(partial(self._human_tasks.get_many, self._who))
 
     @cached_property
     def dead_letter(self) -> Batch[DeadLetterId, DeadLetter | None]:

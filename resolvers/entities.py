@@ -12,10 +12,12 @@ from resolvers.ids import (
     AnyId,
     BulkOperationId,
     ExecutionId,
+    HumanTaskId,
     VersionId,
     WorkflowId,
     bulk_operation_uuid,
     dead_letter_id,
+    human_task_uuid,
     parse_id,
     version_uuid,
     workflow_uuid,
@@ -25,11 +27,14 @@ from runtime.model.bulk import BulkOperation
 from runtime.model.dead_letter import DeadLetter, DeadLetterId
 from runtime.model.errors import MaestroError, NotFound
 from runtime.model.execution import Execution, StepExecution, step_at
+from runtime.model.human_task import HumanTask
 from runtime.model.ids import StepExecutionId
 from runtime.model.workflow import Workflow, WorkflowVersion
 
 T = TypeVar("T", Workflow, WorkflowVersion)
-Record = Workflow | WorkflowVersion | Execution | StepExecution | DeadLetter | BulkOperation
+Record = (
+    Workflow | WorkflowVersion | Execution | StepExecution | DeadLetter | BulkOperation | HumanTask
+)
 
 
 async def workflow(context: Context, *, id: str | None, name: str | None) -> Workflow | None:
@@ -64,6 +69,12 @@ async def bulk_operation(context: Context, *, id: str) -> BulkOperation | None:
     """The bulk operation behind a reference."""
     key = bulk_operation_uuid(id)
     return await context.loaders.bulk_operation.load(key) if key else None
+
+
+async def human_task(context: Context, *, id: str) -> HumanTask | None:
+    """The human task behind a reference."""
+    key = human_task_uuid(id)
+    return await context.loaders.human_task.load(key) if key else None
 
 
 async def node(context: Context, *, id: str) -> Record | None:
@@ -104,6 +115,8 @@ async def _record(context: Context, id: AnyId | None) -> Record | None:
             return await context.loaders.dead_letter.load(id)
         case BulkOperationId(key):
             return await context.loaders.bulk_operation.load(key)
+        case HumanTaskId(key):
+            return await context.loaders.human_task.load(key)
         case None:
             return None
 

@@ -17,6 +17,7 @@ from runtime.model.ids import StepExecutionId
 WORKFLOW: Final = "wf_"
 VERSION: Final = "wfv_"
 BULK: Final = "blk_"
+HUMAN_TASK: Final = "task_"
 _CANONICAL: Final = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
@@ -60,7 +61,25 @@ class BulkOperationId:
         return f"{BULK}{self.id}"
 
 
-AnyId = WorkflowId | VersionId | ExecutionId | StepExecutionId | DeadLetterId | BulkOperationId
+@dataclass(frozen=True, slots=True)
+class HumanTaskId:
+    """The id of a human task."""
+
+    id: UUID
+
+    def __str__(self) -> str:
+        return f"{HUMAN_TASK}{self.id}"
+
+
+AnyId = (
+    WorkflowId
+    | VersionId
+    | ExecutionId
+    | StepExecutionId
+    | DeadLetterId
+    | BulkOperationId
+    | HumanTaskId
+)
 
 
 def parse_id(text: str) -> AnyId | None:
@@ -74,6 +93,9 @@ def parse_id(text: str) -> AnyId | None:
     if text.startswith(BULK):
         found = bulk_operation_uuid(text)
         return BulkOperationId(found) if found else None
+    if text.startswith(HUMAN_TASK):
+        found = human_task_uuid(text)
+        return HumanTaskId(found) if found else None
     if "." in text:
         return _step(text) or dead_letter_id(text)
     found = _uuid(text)
@@ -98,6 +120,11 @@ def execution_uuid(text: str) -> UUID | None:
 def bulk_operation_uuid(text: str) -> UUID | None:
     """The key of a bulk operation from its id, which is also its preview's token."""
     return _uuid(text.removeprefix(BULK)) if text.startswith(BULK) else None
+
+
+def human_task_uuid(text: str) -> UUID | None:
+    """The key of a human task from its id."""
+    return _uuid(text.removeprefix(HUMAN_TASK)) if text.startswith(HUMAN_TASK) else None
 
 
 def dead_letter_id(text: str) -> DeadLetterId | None:

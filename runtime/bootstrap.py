@@ -12,7 +12,7 @@ import contextlib
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -37,7 +37,8 @@ from runtime.queue.link import RedisLink
 from runtime.queue.stream import RedisQueue
 from runtime.queue.wakeup import Wakeup
 from runtime.scheduler.group import Schedulers
-from runtime.scheduler.loop import Scheduler
+from runtime.scheduler.human_task import HumanTaskSweep, HumanTaskTimers
+from runtime.scheduler.loop import Duty, Scheduler
 from runtime.secrets.file import FileSecrets
 from runtime.services.artifact import ArtifactService
 from runtime.services.breaker import BreakerService
@@ -52,6 +53,7 @@ from runtime.services.execution_migration import ExecutionMigrationService
 from runtime.services.execution_stats import ExecutionStatsService
 from runtime.services.generation_preview import GenerationPreviewService
 from runtime.services.health import HealthService
+from runtime.services.human_task import HumanTaskService
 from runtime.services.judges import Judges
 from runtime.services.rate import RateService
 from runtime.services.replay import ReplayService
@@ -66,6 +68,7 @@ from runtime.store.change_feed import ChangeFeed
 from runtime.store.enqueue import Enqueuer, Enqueuers
 from runtime.store.event_bus import EventBusStore
 from runtime.store.execution import ExecutionStore
+from runtime.store.human_task import HumanTaskStore
 from runtime.store.log import LogWriter
 from runtime.store.plan import PlanStore
 from runtime.store.pool import Database
@@ -100,6 +103,7 @@ class Services:
     handlers: EventHandlerService
     bulk: BulkService
     tenant_settings: TenantSettingsService
+    human_tasks: HumanTaskService
     rates: RateService
     health: HealthService
 
@@ -202,13 +206,21 @@ class Runtime:
                     clock=self.clock,
                     shards=place.shards,
                     catalog=None if database is self.shards.catalog else self.shards.catalog,
-                    others=(self.services.bulk.runner,) if database is self.shards.catalog else (),
+                    others=self._duties(database, place.shards),
                 )
                 for place, database in zip(
                     self.shards.map.places, self.shards.databases, strict=True
                 )
             ]
         )
+
+    def _duties(self, database: Database, shards: Sequence[int]) -> tuple[Duty, ...]:
+        """Duties by time that need more than a database: timers of its tasks, bulk operations of the catalog."""
+        tasks, queue, wakeup = HumanTaskStore(self.shards), self.queue, self.wakeup
+        timers = (HumanTaskTimers(tasks, queue, wakeup, shard=shard) for shard in shards)
+        sweeps = (HumanTaskSweep(tasks, shard=shard) for shard in shards)
+        runners = (self.services.bulk.runner,) if database is self.shards.catalog else ()
+        return (*timers, *sweeps, *runners)
 
     def make_bus(self) -> Buses:
         """A bus for the event handlers of this process; of many, each handler is run by one in each shard."""
@@ -481,6 +493,9 @@ def _services(
         handlers=EventHandlerService(shards),
         bulk=_bulk(shards, executions, migrations, clock=clock, entropy=entropy, metrics=metrics),
         tenant_settings=TenantSettingsService(tenants),
+        human_tasks=HumanTaskService(
+            shards, tenants, judges, queue, wakeup, clock=clock, entropy=entropy
+        ),
         rates=_rates(settings, tenants, link, clock=clock, metrics=metrics),
         health=_health(settings, shards, link, metrics),
     )

@@ -139,6 +139,7 @@ class Door:
             handlers=services.handlers,
             bulk=services.bulk,
             tenant_settings=services.tenant_settings,
+            human_tasks=services.human_tasks,
             loaders=Loaders(
                 who,
                 workflows,
@@ -147,6 +148,7 @@ class Door:
                 services.dead_letters,
                 services.bulk,
                 services.stats,
+                services.human_tasks,
             ),
             answer_room=Room(graph.max_answer_bytes),
             cost_room=Room(graph.max_cost, cost),

@@ -28,6 +28,9 @@ ALL_SCOPES = frozenset(
         "executions:write",
         "executions:debug",
         "executions:admin",
+        "tasks:read",
+        "tasks:write",
+        "tasks:admin",
     }
 )
 

@@ -27,10 +27,13 @@ def token() -> None:
     "roles",
     multiple=True,
     metavar="ROLE",
-    help="viewer, operator, author, admin. Repeatable.",
+    help="viewer, approver, operator, author, admin. Repeatable.",
 )
 @click.option(
     "--scope", "scopes", multiple=True, metavar="SCOPE", help="A single scope more. Repeatable."
+)
+@click.option(
+    "--group", "groups", multiple=True, metavar="NAME", help="A group of the subject. Repeatable."
 )
 @click.option(
     "--ttl",
@@ -43,10 +46,12 @@ def token() -> None:
 @click.pass_obj
 def create(
     options: Options,
+    *,
     tenant: str,
     subject: str,
     roles: tuple[str, ...],
     scopes: tuple[str, ...],
+    groups: tuple[str, ...],
     ttl: float,
 ) -> None:
     """Print a token signed with the key in $MC_HOME."""
@@ -76,7 +81,14 @@ def create(
             code="USAGE",
         )
     issuer = DevIssuer.open(private_folder(settings.home), SystemClock())
-    text = issuer.issue(tenant=tenant, subject=subject, roles=roles, scopes=scopes, ttl_seconds=ttl)
+    text = issuer.issue(
+        tenant=tenant,
+        subject=subject,
+        roles=roles,
+        scopes=scopes,
+        groups=groups,
+        ttl_seconds=ttl,
+    )
     if options.is_document:
         print_document(
             options,

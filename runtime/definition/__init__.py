@@ -12,8 +12,8 @@ from runtime.definition.compile import compile_plan, config_hash
 from runtime.definition.diff import diff_definitions
 from runtime.definition.effort import QUICK, TooCostly, budget
 from runtime.definition.language import NAME
-from runtime.definition.params import apply_params
-from runtime.definition.question import DocumentQuestion, InputQuestion, Question
+from runtime.definition.params import apply_params, apply_schema, refuse_schema
+from runtime.definition.question import DocumentQuestion, InputQuestion, Question, SchemaQuestion
 from runtime.definition.schema import json_schema, schema_text
 from runtime.definition.validate import Validation, validate
 
@@ -23,9 +23,11 @@ __all__ = [
     "DocumentQuestion",
     "InputQuestion",
     "Question",
+    "SchemaQuestion",
     "TooCostly",
     "Validation",
     "apply_params",
+    "apply_schema",
     "budget",
     "called",
     "canonical_bytes",
@@ -34,6 +36,7 @@ __all__ = [
     "config_hash",
     "diff_definitions",
     "json_schema",
+    "refuse_schema",
     "schema_text",
     "validate",
 ]

@@ -93,6 +93,17 @@ def check_schema(schema: dict[str, Json], path: Path, findings: Findings) -> Non
         findings.error("json-schema", refused.message, place, hint=refused.hint)
 
 
+def refuse_schema(schema: Json, place: str) -> None:
+    """Raise Invalid with all that is wrong with a JSON Schema that stands alone, at a place; in a budget, TooCostly."""
+    if not isinstance(schema, dict):
+        message = f"a JSON Schema is an object, not {kind_of(schema)}"
+        raise Invalid([Problem("json-schema", message, path=(place,))])
+    findings = Findings()
+    check_schema(schema, (place,), findings)
+    if findings.found:
+        raise Invalid([one.as_problem() for one in findings.found])
+
+
 def _is_too_large(schema: dict[str, Json], path: Path, findings: Findings) -> bool:
     """Asked first of all: what follows takes far more of each byte."""
     size = _size(schema)

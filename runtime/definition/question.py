@@ -9,7 +9,7 @@ import orjson
 
 from runtime.abi.catalog import Catalog
 from runtime.abi.surroundings import Surroundings
-from runtime.definition.params import apply_schema
+from runtime.definition.params import apply_schema, refuse_schema
 from runtime.definition.validate import Validation, validate
 from runtime.model.workflow import DefinitionFormat
 
@@ -27,6 +27,18 @@ class InputQuestion:
         given = orjson.loads(self.input)
         filled = apply_schema(self.digest, json.loads(self.schema), given)
         return None if filled == given else orjson.dumps(filled)
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaQuestion:
+    """Whether a JSON Schema can be used; raises Invalid. It is JSON text; `place` is where it stands in an input."""
+
+    schema: str
+    place: str
+
+    def answer(self, _catalog: Catalog) -> None:
+        """Nothing: it can."""
+        refuse_schema(json.loads(self.schema), self.place)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,4 +63,4 @@ class DocumentQuestion:
         return replace(found, definition=None, plan=None), definition
 
 
-Question = InputQuestion | DocumentQuestion
+Question = InputQuestion | SchemaQuestion | DocumentQuestion

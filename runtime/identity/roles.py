@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Final
 
-_READ = frozenset({"workflows:read", "executions:read"})
-_OPERATE = _READ | {"executions:write", "executions:debug"}
+_READ = frozenset({"workflows:read", "executions:read", "tasks:read"})
+_OPERATE = _READ | {"executions:write", "executions:debug", "tasks:write"}
 _AUTHOR = _OPERATE | {"workflows:write", "workflows:publish"}
 
 ROLE_SCOPES: Final[dict[str, frozenset[str]]] = {
     "viewer": _READ,
+    "approver": frozenset({"tasks:read", "tasks:write"}),
     "operator": _OPERATE,
     "author": _AUTHOR,
-    "admin": _AUTHOR | {"executions:admin", "metrics:read"},
+    "admin": _AUTHOR | {"executions:admin", "metrics:read", "tasks:admin"},
 }
 
 

@@ -16,6 +16,9 @@ Scope = Literal[
     "executions:debug",
     "executions:admin",
     "settings:write",
+    "tasks:read",
+    "tasks:write",
+    "tasks:admin",
 ]
 
 READ_WORKFLOWS: Final = "workflows:read"
@@ -23,6 +26,9 @@ READ_EXECUTIONS: Final = "executions:read"
 WRITE_EXECUTIONS: Final = "executions:write"
 DEBUG_EXECUTIONS: Final = "executions:debug"
 ADMIN_EXECUTIONS: Final = "executions:admin"
+READ_TASKS: Final = "tasks:read"
+WRITE_TASKS: Final = "tasks:write"
+ADMIN_TASKS: Final = "tasks:admin"
 # No role holds it: what a tenant's own administrators may do does not include its share of what all tenants have.
 WRITE_SETTINGS: Final = "settings:write"
 

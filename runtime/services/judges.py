@@ -29,10 +29,14 @@ from runtime.definition import (
     DocumentQuestion,
     InputQuestion,
     Question,
+    SchemaQuestion,
     TooCostly,
     Validation,
     apply_params,
+    apply_schema,
     budget,
+    canonical_digest,
+    refuse_schema,
     validate,
 )
 from runtime.model.errors import Exhausted, Invalid, MaestroError, Problem, Unavailable
@@ -90,11 +94,34 @@ class Judges:
             await asyncio.sleep(0)  # A thousand of them in one request keep nobody waiting for all.
         return found
 
+    async def form(self, tenant_id: UUID, schema: Json, given: Json) -> Json:
+        """What somebody has filled in, with the defaults of the form; raises Invalid with paths below `input`."""
+        digest = canonical_digest(schema).text
+        with suppress(TooCostly, RecursionError, ValueError), budget(QUICK):
+            return apply_schema(digest, schema, given)
+        return await self._judged(
+            tenant_id, lambda: InputQuestion(digest, json.dumps(schema), orjson.dumps(given)), given
+        )
+
+    async def schema(self, tenant_id: UUID, schema: Json, place: str) -> None:
+        """Raise Invalid for what is no JSON Schema that a judge can judge by; `place` is where it stands."""
+        with suppress(TooCostly, RecursionError, ValueError), budget(QUICK):
+            refuse_schema(schema, place)
+            return
+        try:
+            await self._ask(tenant_id, lambda: SchemaQuestion(json.dumps(schema), place))
+        except (TooCostly, TypeError, RecursionError):
+            message = "checking this JSON Schema takes too long"
+            raise Invalid([Problem("json-schema", message, path=(place,))]) from None
+
     async def _asked(self, tenant_id: UUID, plan: Plan, given: Json) -> Json:
         def question() -> Question:
             schema = json.dumps(plan.params_schema)
             return InputQuestion(plan.digest.text, schema, orjson.dumps(given))
 
+        return await self._judged(tenant_id, question, given)
+
+    async def _judged(self, tenant_id: UUID, question: Callable[[], Question], given: Json) -> Json:
         try:
             filled: bytes | None = await self._ask(tenant_id, question)
         except TooCostly:

@@ -66,7 +66,7 @@ class Limits:
     directives: int = 100
     directives_together: int = 4
     variables: int = 100
-    introspection: int = 50_000
+    introspection: int = 75_000
     overlaps: int = 10_000
     values: int = 20_000
     cost: int = 50_000

@@ -16,6 +16,7 @@ from subgraph.compiled.declare import later
 from subgraph.types.bulk_operation import BulkOperation
 from subgraph.types.dead_letter import DeadLetter
 from subgraph.types.execution import Execution
+from subgraph.types.human_task import HumanTask
 from subgraph.types.step_execution import StepExecution
 from subgraph.types.workflow import Workflow
 from subgraph.types.workflow_version import WorkflowVersion
@@ -23,7 +24,15 @@ from subgraph.types.workflow_version import WorkflowVersion
 MOST: Final = 1000
 ENTITIES: Final[dict[str, Any]] = {
     cls.__name__: cls
-    for cls in (Workflow, WorkflowVersion, Execution, StepExecution, DeadLetter, BulkOperation)
+    for cls in (
+        Workflow,
+        WorkflowVersion,
+        Execution,
+        StepExecution,
+        DeadLetter,
+        BulkOperation,
+        HumanTask,
+    )
 }
 
 

@@ -14,6 +14,7 @@ from runtime.model.errors import BadInput, MaestroError
 from runtime.model.execution import Enqueued, EnqueueRequest
 from runtime.model.values import Json
 from subgraph.directives import access
+from subgraph.schema import human_task
 from subgraph.types.bulk_operation import BulkOperationPayload
 from subgraph.types.dead_letter_payload import DeadLettersPayload
 from subgraph.types.execution_payload import (
@@ -52,7 +53,7 @@ _MOST_ENQUEUED = 1000
     description="Changes. What was understood and not done comes back as data in `errors`; only "
     "authentication, malformed requests and faults are errors of the response."
 )
-class Mutation:
+class Mutation(human_task.Mutation):
     """Changes."""
 
     @strawberry.mutation(

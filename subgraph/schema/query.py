@@ -14,6 +14,7 @@ from resolvers.queries import execution as executions_of
 from resolvers.queries import execution_migration as migrations_of
 from resolvers.queries import execution_stats as stats_of
 from resolvers.queries import generation_preview as previews_of
+from resolvers.queries import human_task as tasks_of
 from resolvers.queries import replay as replays_of
 from resolvers.queries import simulation as simulations_of
 from resolvers.queries import tenant_settings as settings_of
@@ -37,10 +38,12 @@ from subgraph.types.execution_migration import MigrationPreviewConnection
 from subgraph.types.execution_replay import ExecutionReplay
 from subgraph.types.execution_stats import ExecutionStats
 from subgraph.types.generation_preview import GenerationPreview
+from subgraph.types.human_task import HumanTask, HumanTaskConnection
 from subgraph.types.inputs.bulk import BulkActionInput
 from subgraph.types.inputs.dead_letter import DeadLetterFilter
 from subgraph.types.inputs.execution import ExecutionFilter, ExecutionOrder
 from subgraph.types.inputs.execution_stats import DAY, WINDOW, ExecutionStatsFilter
+from subgraph.types.inputs.human_task import HumanTaskFilter
 from subgraph.types.inputs.simulation import SimulateWorkflowInput
 from subgraph.types.inputs.workflow import WorkflowFilter, WorkflowOrder
 from subgraph.types.node import Node
@@ -484,3 +487,40 @@ class Query:
         """Bulk operations."""
         page = await bulk_of.bulk_operations(info.context, page=page_request(first, after))
         return BulkOperationConnection.of(page)
+
+    @strawberry.field(
+        description="A human task; null when there is none for this caller.",
+        directives=access("Query.humanTask"),
+    )
+    async def human_task(
+        self,
+        info: Info,
+        id: Annotated[strawberry.ID, strawberry.argument(description="Its id.")],
+    ) -> HumanTask | None:
+        """A human task."""
+        found = await tasks_of.human_task(info.context, id=id)
+        return HumanTask.of(found) if found else None
+
+    @strawberry.field(
+        description="Human tasks, the newest first; of those that are overdue, what has been due for the longest time.",
+        directives=access("Query.humanTasks"),
+    )
+    async def human_tasks(
+        self,
+        info: Info,
+        filter: Annotated[
+            HumanTaskFilter | None, strawberry.argument(description="Which tasks.")
+        ] = None,
+        first: FIRST = 20,
+        after: AFTER = None,
+    ) -> HumanTaskConnection:
+        """Human tasks."""
+        wanted = filter or HumanTaskFilter()
+        page = await tasks_of.human_tasks(
+            info.context,
+            filter=wanted.record(),
+            workflow_id=wanted.workflow_id,
+            execution_id=wanted.execution_id,
+            page=page_request(first, after),
+        )
+        return HumanTaskConnection.of(page)

@@ -21,6 +21,7 @@ from runtime.model import (
     execution_migration,
     execution_replay,
     generation_preview,
+    human_task,
     identity,
     plan,
     tenant_settings,
@@ -48,6 +49,8 @@ ExecutionDifference: TypeAlias = execution_comparison.ExecutionDifference
 ExecutionEventType: TypeAlias = event.EventKind
 ExecutionOrderField: TypeAlias = execution.ExecutionOrderField
 ExecutionStatus: TypeAlias = execution.ExecutionState
+HumanTaskChangeKind: TypeAlias = human_task.HumanTaskChangeKind
+HumanTaskStatus: TypeAlias = human_task.HumanTaskStatus
 MigrationObstacle: TypeAlias = execution_migration.MigrationObstacle
 MigrationVerdict: TypeAlias = execution_migration.MigrationVerdict
 PreviewAction: TypeAlias = generation_preview.PreviewAction
@@ -104,6 +107,13 @@ strawberry.enum(
 )
 strawberry.enum(ExecutionOrderField, description="What a list of executions can be sorted by.")
 strawberry.enum(ExecutionStatus, name="ExecutionStatus", description="Where an execution is.")
+strawberry.enum(HumanTaskChangeKind, description="What can happen to a human task.")
+strawberry.enum(
+    HumanTaskStatus,
+    description="Where a human task stands. OPEN: nobody has it. ASSIGNED: it was given to somebody. CLAIMED: its "
+    "assignee works on it. ESCALATED: it went on to others, because it was late or somebody asked for that. COMPLETED, "
+    "EXPIRED, CANCELLED: it is over.",
+)
 strawberry.enum(
     PreviewAction,
     description="What becomes of a step in the next generation. RUN: it runs again when its turn comes, unless a "

@@ -109,6 +109,8 @@ class Served:
         role: str | None = "admin",
         *,
         tenant: str | None = None,
+        subject: str = "alice",
+        groups: Iterable[str] = (),
         scopes: Iterable[str] = (),
         ttl_seconds: float = 3600,
     ) -> str:
@@ -116,7 +118,8 @@ class Served:
         issuer = DevIssuer.open(self.rt.settings.home, self.rt.clock)
         return issuer.issue(
             tenant=tenant or self.tenant,
-            subject="alice",
+            subject=subject,
+            groups=groups,
             roles=[role] if role else [],
             scopes=scopes,
             ttl_seconds=ttl_seconds,

@@ -150,6 +150,7 @@ async def test_all_inputs_of_an_answer_share_the_allowance(
         services.dead_letters,
         services.bulk,
         services.stats,
+        services.human_tasks,
     )
 
     first = await loaders.step_input.load(InputKey(UUID(one), "s1"))
