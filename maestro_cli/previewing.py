@@ -23,9 +23,10 @@ def show_retries(options: Options, ids: Sequence[str], *, is_kept: bool) -> None
     _show(options, "retry_preview", "retryPreview", ids, {"fromFailedStep": is_kept})
 
 
-def show_rewind(options: Options, id: str, step: str) -> None:
-    """The same for a rewind."""
-    _show(options, "rewind_preview", "rewindPreview", [id], {"stepKey": step})
+def show_rewind(options: Options, id: str, step: str, given: Any) -> None:
+    """The same for a rewind, with another input unless that is None."""
+    asked = {"stepKey": step, "input": given}
+    _show(options, "rewind_preview", "rewindPreview", [id], asked)
 
 
 def _show(

@@ -488,7 +488,9 @@ def _services(
         replays=ReplayService(
             shards=shards, plans=plans, blobs=blobs, registry=registry, clock=clock, metrics=metrics
         ),
-        previews=GenerationPreviewService(shards=shards, plans=plans, registry=registry),
+        previews=GenerationPreviewService(
+            shards=shards, plans=plans, registry=registry, edits=executions.edits
+        ),
         migrations=migrations,
         handlers=EventHandlerService(shards),
         bulk=_bulk(shards, executions, migrations, clock=clock, entropy=entropy, metrics=metrics),

@@ -9,6 +9,7 @@ import click
 
 from maestro_cli.client import Client, check_payload
 from maestro_cli.documents import parse_value
+from maestro_cli.errors import usage
 from maestro_cli.groups import Verb
 from maestro_cli.options import Options
 from maestro_cli.output import Column, show_rows, word
@@ -96,6 +97,12 @@ def retry(
 @click.command(cls=Verb)
 @click.argument("id", metavar="ID")
 @click.argument("step", metavar="STEP")
+@click.option(
+    "--input",
+    "given",
+    metavar="JSON|@FILE",
+    help="Another input for it from then on, as a whole; @- reads standard input.",
+)
 @click.option("--reason", metavar="TEXT", help="Why; stands on the event.")
 @click.option("--idempotency-key", metavar="KEY", help="The same key rewinds once.")
 @click.option(
@@ -108,18 +115,23 @@ def rewind(
     options: Options,
     id: str,
     step: str,
+    given: str | None,
     reason: str | None,
     idempotency_key: str | None,
     *,
     dry_run: bool,
 ) -> None:
     """Go back to STEP of an execution that has ended: it runs again with all that rests on it."""
+    value = None if given is None else parse_value(given, "--input")
+    if given is not None and value is None:
+        raise usage("An input that is null is none: leave --input out, or say {}.")
     if dry_run:
-        show_rewind(options, id, step)
+        show_rewind(options, id, step, value)
         return
     values = {
         "executionId": id,
         "stepKey": step,
+        "input": value,
         "reason": reason,
         "idempotencyKey": idempotency_key,
     }

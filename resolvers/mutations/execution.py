@@ -93,12 +93,18 @@ async def rewind_execution(
     *,
     id: str,
     step_key: str,
+    input: Json,
     reason: str | None,
     idempotency_key: str | None,
 ) -> Execution:
-    """Run an ended execution again from a step, as its next generation."""
+    """Run an ended execution again from a step, as its next generation; with another input, unless that is None."""
     return await context.executions.rewind(
-        context.who, _key(id), step_key, reason=reason_of(reason), key=idempotency_key
+        context.who,
+        _key(id),
+        step_key,
+        input=input,
+        reason=reason_of(reason),
+        key=idempotency_key,
     )
 
 

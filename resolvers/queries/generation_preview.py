@@ -8,6 +8,7 @@ from resolvers.context import Context
 from resolvers.ids import execution_uuid
 from runtime.model.errors import NotFound
 from runtime.model.generation_preview import GenerationPreview
+from runtime.model.values import Json
 
 
 async def retry_preview(context: Context, *, id: str, from_failed_step: bool) -> GenerationPreview:
@@ -15,9 +16,11 @@ async def retry_preview(context: Context, *, id: str, from_failed_step: bool) ->
     return await context.previews.retry(context.who, _key(id), from_failed_step=from_failed_step)
 
 
-async def rewind_preview(context: Context, *, id: str, step_key: str) -> GenerationPreview:
-    """What a rewind of an execution would do now."""
-    return await context.previews.rewind(context.who, _key(id), step_key)
+async def rewind_preview(
+    context: Context, *, id: str, step_key: str, input: Json
+) -> GenerationPreview:
+    """What a rewind of an execution, with this input if it is not None, would do now."""
+    return await context.previews.rewind(context.who, _key(id), step_key, input=input)
 
 
 def _key(id: str) -> UUID:

@@ -42,6 +42,14 @@ def begin_again(
     ).state
 
 
+def maps_with_kept_items(
+    program: Program, run: RunInfo, history: ExecutionHistory, told: Mark
+) -> tuple[int, ...]:
+    """The maps of which the generation that `told` begins would do some items, and keep the others; in order."""
+    state = begin_again(program, run, history, told)
+    return tuple(step for step in sorted(state.kept) if state.status[step] == PENDING)
+
+
 def preview(
     program: Program,
     run: RunInfo,

@@ -200,3 +200,17 @@ def expected_digest(row: StepRecord, output: Stored) -> tuple[str | None, str]:
     said = facts(row).get("out")
     known = said if isinstance(said, str) else None
     return known, output.digest if isinstance(output, BlobRef) else digest_of(output)
+
+
+def identity_of(value: Stored) -> str:
+    """The digest of a value, wherever it lies."""
+    return value.digest if isinstance(value, BlobRef) else digest_of(settled(value))
+
+
+def element_of(one: ItemResult, value: Json, *, is_collecting: bool) -> bytes:
+    """One element of the output of a map, as its join writes it."""
+    status = StepStatus(one.status)
+    if is_collecting:
+        name = "output" if status is StepStatus.COMPLETED else "error"
+        value = {"status": status.name.lower(), name: value}
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)

@@ -27,18 +27,21 @@ from runtime.engine.ledger import (
     Ledger,
     RowKey,
     digest_of,
+    element_of,
     expected_digest,
     facts,
+    identity_of,
     recorded,
     shown,
 )
 from runtime.engine.program import Program
 from runtime.engine.replay import known_by_its_maker, rebuild
+from runtime.engine.rewinding import earlier_inputs, gives_input
 from runtime.engine.scope import MASKED, scope_of
 from runtime.engine.state import ExecutionState, Phase, RunInfo
 from runtime.expression import ExpressionError
 from runtime.model.blob import BlobRef, NotLoaded, Stored, stored
-from runtime.model.checkpoint import ItemResult, Mark, StepRecord
+from runtime.model.checkpoint import Mark, StepRecord
 from runtime.model.event import BEGINS_AGAIN, MARKS, EventKind, ExecutionEvent
 from runtime.model.execution import TERMINAL, ExecutionStatus, StepStatus, Verdict
 from runtime.model.execution_replay import (
@@ -123,13 +126,14 @@ class Proof:
         self._program = program
         self._others = others or {}
         self._run = run
+        self._inputs = earlier_inputs(record.events)
         self._record = record
         self._events = record.events
         self._at = 0
         self._generation = 0
         self._marks: list[Mark] = []
         self._ledger = Ledger.of(record.rows)
-        self._state = ExecutionState(program, run)
+        self._state = ExecutionState(program, self._run_now())
         self._finish: Finish | None = None
         self._end_is_due = False
         self._is_to_proceed = False
@@ -201,6 +205,9 @@ class Proof:
             self._generation += 1
             self._is_over, self._broken = False, None
             self._reload()
+            given, found = event.field("input"), identity_of(self._state.run.params)
+            if gives_input(event.data) and given != found:
+                raise Diverged(self._here(DivergenceKind.INPUT, found, str(given), back=1))
         elif event.kind in CHANGES_OWNER:
             if event.kind is EventKind.EXECUTION_MIGRATED:
                 self._migrate(event)
@@ -240,13 +247,13 @@ class Proof:
     def _reload(self) -> None:
         """Go on as whoever owns the execution next does."""
         self._end_is_due, self._finish = False, None
-        run = self._run._replace(generation=self._generation)
+        self._items = -1, []  # Another generation may go over another list.
         kinds = [mark.kind for mark in self._marks]
         retries = [mark.data for mark in self._marks if mark.kind in BEGINS_AGAIN]
         begun = next((n for n, kind in enumerate(kinds[::-1]) if kind in BEGINS_AGAIN), len(kinds))
         self._state = rebuild(
             self._program,
-            run,
+            self._run_now(),
             self._ledger.for_rebuild(),
             retries,
             is_begun=EventKind.EXECUTION_STARTED in kinds[len(kinds) - begun :],
@@ -254,6 +261,11 @@ class Proof:
         ).state
         self._state.here = self._causes.tags(self._program, self._at)
         self._is_to_proceed = True
+
+    def _run_now(self) -> RunInfo:
+        """Of the present generation: with the input that it had."""
+        params = self._inputs.get(self._generation, self._run.params)
+        return self._run._replace(generation=self._generation, params=params)
 
     def _explain(self, event: ExecutionEvent) -> Asking:
         """Find what this event came from, and let it happen again."""
@@ -386,8 +398,8 @@ class Proof:
         output = stored(facts(row).get("output"))
         if command.item < 0 and command.step in self._state.outputs:
             kept = self._state.outputs[command.step]
-            if _identity(kept) != _identity(output):
-                raise Diverged(here(DivergenceKind.OUTPUT, _identity(kept), _identity(output)))
+            if identity_of(kept) != identity_of(output):
+                raise Diverged(here(DivergenceKind.OUTPUT, identity_of(kept), identity_of(output)))
         known, found = expected_digest(row, output)
         if known is not None and known != found:
             raise Diverged(here(DivergenceKind.OUTPUT, known, found))
@@ -487,7 +499,7 @@ class Proof:
             if one.status == StepStatus.COMPLETED and isinstance(ref, BlobRef):
                 loaded = yield ref
                 value = loaded.value
-            made.update(comma + _element(one, value, is_collecting=is_collecting))
+            made.update(comma + element_of(one, value, is_collecting=is_collecting))
             comma = b","
         made.update(b"]")
         found, row = f"sha256:{made.hexdigest()}", self._causes.row_of(cause, self._generation)
@@ -540,9 +552,9 @@ class Proof:
             raise Diverged(self._here(DivergenceKind.RESULT, *words))
 
     def _check_output(self, decided: Json, output: Stored) -> Asking:
-        found = _identity(output)
-        if _identity(decided) != found:
-            raise Diverged(self._here(DivergenceKind.RESULT, _identity(decided), found))
+        found = identity_of(output)
+        if identity_of(decided) != found:
+            raise Diverged(self._here(DivergenceKind.RESULT, identity_of(decided), found))
         if isinstance(output, BlobRef):
             problem = yield from self._hashed(output)
             if problem is not None:
@@ -584,17 +596,3 @@ def _told(event: ExecutionEvent | None) -> str:
     if event is None:
         return "the record ends"
     return shown({"event": event.kind.word, "data": event.data})
-
-
-def _identity(value: Stored) -> str:
-    """The digest of a value, wherever it lies."""
-    return value.digest if isinstance(value, BlobRef) else digest_of(settled(value))
-
-
-def _element(one: ItemResult, value: Json, *, is_collecting: bool) -> bytes:
-    """One element of the output of a map, as its join writes it."""
-    status = StepStatus(one.status)
-    if is_collecting:
-        name = "output" if status is StepStatus.COMPLETED else "error"
-        value = {"status": status.name.lower(), name: value}
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)

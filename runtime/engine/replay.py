@@ -33,6 +33,7 @@ from runtime.engine.marks import (
 from runtime.engine.program import Program
 from runtime.engine.records import cause_of, doubt_of, made_no_call, was_put_off
 from runtime.engine.replay_items import ItemRecords, restore_maps
+from runtime.engine.rewinding import earlier_inputs
 from runtime.engine.routes import recover, restore_seen
 from runtime.engine.state import (
     COMPLETED,
@@ -48,7 +49,7 @@ from runtime.engine.state import (
 )
 from runtime.engine.undoing import renewed_by, undoing_of
 from runtime.engine.waiting import keep, listen
-from runtime.model.blob import stored
+from runtime.model.blob import Stored, stored
 from runtime.model.checkpoint import Mark, StepRecord, since_retry
 from runtime.model.event import EventKind
 from runtime.model.execution import StepStatus
@@ -114,8 +115,10 @@ def rebuild(
     _count_free(state, tried)
     due: list[Due] = []
     state.is_paused = is_paused(marks)
+    inputs = earlier_inputs(marks)
     for row in sorted(newest.values(), key=cause_of):
         _restore(state, row, due)
+        _keep_input(state, row, inputs)
     for signal in kept_signals(marks, taken):
         keep(state, signal)
     for joined in kept_joins(marks, renewed.before):
@@ -275,6 +278,13 @@ def _restore(state: ExecutionState, row: StepRecord, due: list[Due]) -> None:
         state.status[step] = PENDING
     else:
         _restore_failure(state, row, result, due)
+
+
+def _keep_input(state: ExecutionState, row: StepRecord, inputs: Mapping[int, Stored]) -> None:
+    """What undoes this step sees the input with which that ran."""
+    compensation = state.program.steps[row.step].plan.compensation
+    if compensation is not None and row.generation in inputs:
+        state.inputs[compensation] = inputs[row.generation]
 
 
 def _is_handled(row: StepRecord) -> bool:

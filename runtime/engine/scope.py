@@ -119,7 +119,8 @@ def scope_of(
     }
     if secrets is not None:
         scope["secrets"] = secrets
-    params = run.params
+    # What undoes a step sees the input with which that ran.
+    params = run.params if step is None else state.inputs.get(step, run.params)
     if isinstance(params, BlobRef):
         return _LargeInput(scope, lambda: resolve(params), run.trigger)
     scope["params"] = params

@@ -106,6 +106,7 @@ class ExecutionState:
     In `skipped_needs` counts every end that does not lead to the step.
     `children` are the executions that steps have started and wait for, `tasks` those that people are to answer.
     `fans` are the maps that are open, `kept` the items that an earlier generation has completed of those that are not.
+    `inputs` are the inputs that what undoes steps sees where that is not the newest: those with which the steps ran.
     `completed` are the steps that completed and say how they are undone, in the order of their ends; `undoing` are
     those of them that are still to be undone, next first; `renewed` are the steps that a retry runs again therefore.
     `here` are the tags of the worker that has the execution (None: whatever steps ask for), `elsewhere` the steps that
@@ -131,6 +132,7 @@ class ExecutionState:
         "free",
         "gates",
         "here",
+        "inputs",
         "is_paused",
         "joined",
         "kept",
@@ -196,6 +198,7 @@ class ExecutionState:
         self.fans: dict[int, Fan] = {}
         self.kept: dict[int, tuple[Range, ...]] = {}
         self.here: frozenset[str] | None = None
+        self.inputs: dict[int, Stored] = {}
         self.elsewhere: list[int] = []
 
     def __copy__(self) -> ExecutionState:

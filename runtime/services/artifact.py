@@ -101,9 +101,14 @@ class ArtifactService:
             )
         return self._artifact(who, id, execution.output)
 
-    async def input(self, who: Principal, id: UUID) -> Artifact:
-        """The input of an execution."""
-        return self._artifact(who, id, (await self._execution(who, id)).input)
+    async def input(self, who: Principal, id: UUID, *, at: int | None = None) -> Artifact:
+        """The input of an execution, or what it was at an event; raises BadInput when there is no such event."""
+        if at is None:
+            return self._artifact(who, id, (await self._execution(who, id)).input)
+        stored = (await self._steps.read(who, [(id, at)]))[id, at]
+        if isinstance(stored, MaestroError):
+            raise stored
+        return self._artifact(who, id, stored.execution.input)
 
     def _artifact(self, who: Principal, id: UUID, value: Stored) -> Artifact:
         if isinstance(value, BlobRef):

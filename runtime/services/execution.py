@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import chain
 from operator import attrgetter
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from runtime.clock import Clock
@@ -53,8 +53,10 @@ from runtime.queue.wakeup import Wakeup
 from runtime.services.access import DEBUG_EXECUTIONS, READ_EXECUTIONS, WRITE_EXECUTIONS, require
 from runtime.services.aside import aside
 from runtime.services.backlog import Backlogs
+from runtime.services.beginning_again import BeginningAgain
 from runtime.services.changes import Changes
 from runtime.services.comparison import compare
+from runtime.services.edited_input import EditedInputs
 from runtime.services.execution_range import Places, refuse_live_search, refuse_unbounded
 from runtime.services.intake import Intake, Intent
 from runtime.services.item import ItemService
@@ -63,13 +65,6 @@ from runtime.services.live import LiveList
 from runtime.services.live_execution import LiveExecutions
 from runtime.services.message import Messenger
 from runtime.services.past import Past, PastExecution, past_of
-from runtime.services.retrying import (
-    RETRY,
-    REWIND,
-    Beginning,
-    told_by_retry,
-    told_by_rewind,
-)
 from runtime.services.settled import SettledSteps
 from runtime.services.step_view import StepView, steps_by_rows
 from runtime.services.watch import Watcher, unknown
@@ -80,8 +75,6 @@ from runtime.store.execution_item import ItemRecords
 from runtime.store.execution_list import ExecutionList
 from runtime.store.execution_record import ExecutionRecords
 from runtime.store.execution_scan import most_read
-from runtime.store.family import open_child
-from runtime.store.idempotency import body_digest, check_key, claim_key
 from runtime.store.log import LogStore
 from runtime.store.plan import PlanStore
 from runtime.store.shards import Shards
@@ -139,6 +132,16 @@ class ExecutionService:
         )
         self._live = LiveList(LiveExecutions(shards, tenants, self._list), changes, metrics)
         self._settled = SettledSteps(shards, plans)
+        self.edits = EditedInputs(blobs=blobs, judges=judges, max_bytes=max_input_bytes)
+        self._beginning = BeginningAgain(
+            shards=shards,
+            store=store,
+            records=self._records,
+            plans=plans,
+            edits=self.edits,
+            wakeup=wakeup,
+            hint=self._hint,
+        )
         self._intake = Intake(
             workflows=WorkflowStore(shards.catalog),
             plans=plans,
@@ -261,11 +264,9 @@ class ExecutionService:
         key: str | None = None,
     ) -> Execution:
         """Run an execution that did not complete again, as its next generation."""
-        require(who, WRITE_EXECUTIONS)
-        before = await self._get(who, id)
-        data = told_by_retry(who, reason, from_failed_step=from_failed_step)
-        body = [str(id), reason, from_failed_step]
-        return await self._begin_again(who, before, RETRY, data, body, key)
+        return await self._beginning.retry(
+            who, id, reason=reason, from_failed_step=from_failed_step, key=key
+        )
 
     async def rewind(
         self,
@@ -273,50 +274,16 @@ class ExecutionService:
         id: UUID,
         step_key: str,
         *,
+        input: Json = None,
         reason: str | None = None,
         key: str | None = None,
     ) -> Execution:
         """Run an ended execution again from a step, with all that rests on it, as its next generation.
 
-        Raises NotFound for a step that it has not, InvalidState in a state in which it is not rewound.
+        `input` is another one for it, as a whole; None leaves the one that it has. Raises NotFound for a step that
+        it has not, InvalidState in a state in which it is not rewound, and what an enqueue with that input raises.
         """
-        require(who, WRITE_EXECUTIONS)
-        before = await self._get(who, id)
-        data = told_by_rewind(who, await self.plan(before), step_key, reason)
-        return await self._begin_again(who, before, REWIND, data, [str(id), step_key, reason], key)
-
-    async def _begin_again(
-        self,
-        who: Principal,
-        before: Execution,
-        how: Beginning,
-        data: Json,
-        body: Sequence[Json],
-        key: str | None,
-    ) -> Execution:
-        one, shard = before.id, self._shards.shard_of(before.id)
-        begin = self._store.rewind if how is REWIND else self._store.retry
-        async with self._shards.database(shard).engine() as connection, connection.transaction():
-            if await self._is_known(connection, who, how.operation, key, body, one):
-                return await self._get(who, one)
-            status, generation = await begin(shard, who.tenant_id, one, data, connection)
-            if generation is None:
-                is_held = status in how.statuses
-                child = await open_child(connection, shard, one) if is_held else None
-                raise how.refusal(one, status, child)
-        self._wakeup.publish_events(shard, [one])
-        self._hint(who.tenant_id, one, before.priority)
-        return await self._get(who, one)
-
-    async def _is_known(
-        self, connection: Any, who: Principal, operation: str, key: str | None, body: Any, id: UUID
-    ) -> bool:
-        if check_key(key) is None or key is None:
-            return False
-        digest = body_digest(body)
-        shard = self._shards.shard_of(id)
-        first = await claim_key(connection, who.tenant_id, operation, key, digest, id, shard=shard)
-        return first is not None
+        return await self._beginning.rewind(who, id, step_key, given=input, reason=reason, key=key)
 
     def _hint(self, tenant: UUID, id: UUID, priority: int) -> None:
         self._queue.hint(self._shards.shard_of(id), tenant, id, class_of(priority))

@@ -9,14 +9,17 @@ from uuid import UUID
 from runtime.connectors.registry import Registry
 from runtime.engine.generation_preview import preview
 from runtime.engine.program import Program
+from runtime.engine.rewinding import with_input
 from runtime.engine.state import RunInfo
 from runtime.model.checkpoint import Mark
 from runtime.model.generation_preview import GenerationPreview
 from runtime.model.identity import Principal
-from runtime.model.plan import Effect, Plan, StepKind, StepPlan
+from runtime.model.plan import Effect, Plan, StepPlan
 from runtime.model.values import Json
 from runtime.services.access import READ_EXECUTIONS, require
 from runtime.services.aside import aside
+from runtime.services.beginning_again import TRIES, changed
+from runtime.services.edited_input import EditedInputs, gateways_of
 from runtime.services.retrying import (
     RETRY,
     REWIND,
@@ -25,6 +28,7 @@ from runtime.services.retrying import (
     told_by_rewind,
 )
 from runtime.services.watch import unknown
+from runtime.store.execution_record import ExecutionRecords
 from runtime.store.generation_preview import GenerationPreviewRecords, PreviewedExecution
 from runtime.store.plan import PlanStore
 from runtime.store.shards import Shards
@@ -33,10 +37,14 @@ from runtime.store.shards import Shards
 class GenerationPreviewService:
     """What callers may ask before they begin another generation."""
 
-    def __init__(self, *, shards: Shards, plans: PlanStore, registry: Registry) -> None:
+    def __init__(
+        self, *, shards: Shards, plans: PlanStore, registry: Registry, edits: EditedInputs
+    ) -> None:
         self._records = GenerationPreviewRecords(shards)
+        self._executions = ExecutionRecords(shards)
         self._plans = plans
         self._registry = registry
+        self._edits = edits
 
     async def retry(
         self, who: Principal, id: UUID, *, from_failed_step: bool = True
@@ -45,30 +53,63 @@ class GenerationPreviewService:
         said = told_by_retry(who, None, from_failed_step=from_failed_step)
         return await self._next(who, id, RETRY, lambda _plan: said)
 
-    async def rewind(self, who: Principal, id: UUID, step_key: str) -> GenerationPreview:
+    async def rewind(
+        self,
+        who: Principal,
+        id: UUID,
+        step_key: str,
+        *,
+        input: Json = None,
+    ) -> GenerationPreview:
         """What `ExecutionService.rewind` would do now; raises what that raises."""
         return await self._next(
-            who, id, REWIND, lambda plan: told_by_rewind(who, plan, step_key, None)
+            who, id, REWIND, lambda plan: told_by_rewind(who, plan, step_key, None), input
         )
 
     async def _next(
-        self, who: Principal, id: UUID, how: Beginning, says: Callable[[Plan], Json]
+        self,
+        who: Principal,
+        id: UUID,
+        how: Beginning,
+        says: Callable[[Plan], dict[str, Json]],
+        given: Json = None,
     ) -> GenerationPreview:
         require(who, READ_EXECUTIONS)
-        version = await self._records.version(who.tenant_id, id)
-        if version is None:
+        for _ in range(TRIES):
+            version = await self._records.version(who.tenant_id, id)
+            if version is None:
+                raise unknown(id)
+            plan = await self._plans.get(version)
+            told = says(plan)
+            found = await self._records.read(who.tenant_id, id, gateways_of(plan))
+            if found is None or found.status not in how.statuses:
+                raise how.refusal(id, None if found is None else found.status)
+            if found.version_id != version:
+                continue
+            child = await self._records.open_child(id)
+            if child is not None:
+                raise how.refusal(id, found.status, child)
+            if given is not None:
+                told = await self._with_input(who, id, plan, found, told, given)
+            size = len(plan.steps) + len(found.history.steps)
+            return await aside(size, partial(self._preview, id, plan, found, Mark(how.kind, told)))
+        raise changed(id)
+
+    async def _with_input(
+        self,
+        who: Principal,
+        id: UUID,
+        plan: Plan,
+        found: PreviewedExecution,
+        told: dict[str, Json],
+        given: Json,
+    ) -> dict[str, Json]:
+        """What the event would say of a rewind with this input; raises what is wrong with the input."""
+        execution = await self._executions.find(who.tenant_id, id)
+        if execution is None:
             raise unknown(id)
-        plan = await self._plans.get(version)
-        told = Mark(how.kind, says(plan))
-        gateways = [step.index for step in plan.steps if step.kind is StepKind.GATEWAY]
-        found = await self._records.read(who.tenant_id, id, gateways)
-        if found is None or found.status not in how.statuses:
-            raise how.refusal(id, None if found is None else found.status)
-        child = await self._records.open_child(id)
-        if child is not None:
-            raise how.refusal(id, found.status, child)
-        size = len(plan.steps) + len(found.history.steps)
-        return await aside(size, partial(self._preview, id, plan, found, told))
+        edited = await self._edits.checked(who, execution, plan, given)
+        return with_input(told, edited.digest, await self._edits.begun_anew(id, plan, found, told))
 
     def _preview(
         self, id: UUID, plan: Plan, found: PreviewedExecution, told: Mark

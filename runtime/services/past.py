@@ -15,6 +15,7 @@ from typing import Final
 from uuid import UUID
 
 from runtime.engine.history import ExecutionAt, fold
+from runtime.engine.rewinding import gives_input, input_before
 from runtime.model.blocker import Blocker, Standing
 from runtime.model.errors import BadInput
 from runtime.model.event import BEGINS_AGAIN, EventKind, ExecutionEvent
@@ -89,10 +90,14 @@ def past_of(stored: Past, at: int, last: int) -> Past:
         )
     told = [event for event in stored.events if event.sequence <= at]
     execution = _execution_at(stored.execution, told, at)
-    later = next((e for e in stored.events if e.sequence > at and _is_migrated(e)), None)
+    since = [event for event in stored.events if event.sequence > at]
+    later = next(filter(_is_migrated, since), None)
     if later is not None:
         version_id = UUID(str(later.field("from_id")))
         execution = replace(execution, version_id=version_id, version=str(later.field("from")))
+    edit = next((event for event in since if gives_input(event.data)), None)
+    if edit is not None:
+        execution = replace(execution, input=input_before(edit.data))
     return Past(execution, _rows_at(stored.rows, told), told)
 
 

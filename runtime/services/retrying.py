@@ -40,7 +40,7 @@ RETRY = Beginning(EventKind.EXECUTION_RETRIED, "retry_execution", RETRYABLE)
 REWIND = Beginning(EventKind.EXECUTION_REWOUND, "rewind_execution", REWINDABLE)
 
 
-def told_by_retry(who: Principal, reason: str | None, *, from_failed_step: bool) -> Json:
+def told_by_retry(who: Principal, reason: str | None, *, from_failed_step: bool) -> dict[str, Json]:
     """What the event EXECUTION_RETRIED says: who began the next generation, why, and whether ends are kept."""
     return {
         "actor": actor_json(who.actor),
@@ -61,7 +61,9 @@ def not_retryable(id: UUID, status: ExecutionStatus | None) -> MaestroError:
     )
 
 
-def told_by_rewind(who: Principal, plan: Plan, step_key: str, reason: str | None) -> Json:
+def told_by_rewind(
+    who: Principal, plan: Plan, step_key: str, reason: str | None
+) -> dict[str, Json]:
     """What the event EXECUTION_REWOUND says: who began the next generation, why, and which steps run again.
 
     Raises NotFound when the version has no such step.

@@ -17,11 +17,12 @@ from uuid import UUID
 from runtime.engine.blocking import Blocking
 from runtime.engine.program import Program, StepProgram
 from runtime.engine.replay import rebuild
+from runtime.engine.rewinding import earlier_inputs
 from runtime.engine.routes import is_ready
 from runtime.engine.scope import MASKED, Resolve, nothing_loaded, scope_of
 from runtime.engine.state import COMPLETED, ExecutionState, Phase, RunInfo
 from runtime.expression import ExpressionError
-from runtime.model.blob import BlobRef, NotLoaded, stored
+from runtime.model.blob import BlobRef, NotLoaded, Stored, stored
 from runtime.model.blocker import Blocker, Standing
 from runtime.model.checkpoint import Mark, StepRecord
 from runtime.model.event import BEGINS_AGAIN, EventKind, ExecutionEvent
@@ -188,7 +189,7 @@ class StepView:
             execution,
             program,
             state,
-            cache(partial(_scope, state, resolve)),
+            cache(partial(_scope, state, resolve, earlier_inputs(retried))),
             _phase(now),
             blocking,
             _by_step(rows),
@@ -270,7 +271,7 @@ def steps_by_rows(
 
     @cache
     def scope(generation: int, step: int | None) -> dict[str, object]:
-        return _scope(replayed(), nothing_loaded, generation, step)
+        return _scope(replayed(), nothing_loaded, {}, generation, step)
 
     return tuple(
         _step(
@@ -312,19 +313,24 @@ def type_of(step: StepPlan) -> str:
 
 
 def _scope(
-    state: ExecutionState, resolve: Resolve, generation: int, step: int | None
+    state: ExecutionState,
+    resolve: Resolve,
+    inputs: Mapping[int, Stored],
+    generation: int,
+    step: int | None,
 ) -> dict[str, object]:
     """What expressions saw in a generation: an end that still counts was made from that of its own."""
-    was = copy(state)
-    was.run = state.run._replace(generation=generation)
+    was, params = copy(state), inputs.get(generation, state.run.params)
+    was.run = state.run._replace(generation=generation, params=params)
     return scope_of(was, MASKED, resolve, step=step)
 
 
 def _sight(state: ExecutionState, step: int) -> int | None:
-    """The step, if it does not see all that lies upstream of it; what undoes one sees what that saw."""
+    """The step, if it sees less than others or an older input; what undoes one sees what that saw."""
     routes, undoes = state.program.plan.routes, state.program.steps[step].plan.undoes
     seen_by = step if undoes is None else undoes
-    return step if routes is not None and seen_by in routes.blind else None
+    is_blind = routes is not None and seen_by in routes.blind
+    return step if is_blind or step in state.inputs else None
 
 
 def _state(

@@ -49,6 +49,10 @@ RETRYABLE: Final = (
 REWINDABLE: Final = (ExecutionStatus.COMPLETED, *RETRYABLE)
 
 
+class Outdated(Exception):
+    """It is not as it was when it was looked at."""
+
+
 class Sent(NamedTuple):
     """What became of a message: the execution's status afterwards, and the message's number.
 
@@ -267,15 +271,28 @@ class ExecutionStore:
         return status, row["generation"]
 
     async def rewind(
-        self, shard: int, tenant: UUID, execution: UUID, event: Json, connection: Any
+        self,
+        shard: int,
+        tenant: UUID,
+        execution: UUID,
+        event: Json,
+        connection: Any,
+        *,
+        seen: tuple[UUID, int] | None = None,
+        given: str | None = None,
     ) -> tuple[ExecutionStatus | None, int | None]:
         """Queue an ended execution again from a step that the event names, within the caller's transaction.
 
-        Returns what `retry` returns.
+        `seen` are version and generation by which the event was made, `given` is the JSON text of another input.
+        Returns what `retry` returns; raises Outdated when it runs another version by now, or has begun again since.
         """
+        version, generation = (None, None) if seen is None else seen
         row = await connection.fetchrow(
-            _SQL["rewind"], shard, tenant, execution, [int(s) for s in REWINDABLE], _text(event)
-        )
+            _SQL["rewind"], shard, tenant, execution, [int(s) for s in REWINDABLE], _text(event),
+            version, generation, given,
+        )  # fmt: skip
+        if not row["is_seen"]:
+            raise Outdated
         status = ExecutionStatus(row["status"]) if row["known"] else None
         return status, row["generation"]
 

@@ -20,6 +20,7 @@ class PreviewedExecution(NamedTuple):
     """An execution before its next generation; `announced` are steps of which calls were announced."""
 
     status: ExecutionStatus
+    version_id: UUID
     generation: int
     history: ExecutionHistory
     announced: frozenset[int]
@@ -32,7 +33,7 @@ class GenerationPreviewRecords:
         self._shards = shards
 
     async def version(self, tenant: UUID, execution: UUID) -> UUID | None:
-        """The version that it runs, which never changes; None: there is no such execution of this tenant."""
+        """The version that it runs now; None: there is no such execution of this tenant."""
         async with self._shards.holding(execution).tenant(tenant) as connection:
             row = await connection.fetchrow(_SQL["execution"], tenant, execution)
         return None if row is None else row["version_id"]
@@ -54,6 +55,7 @@ class GenerationPreviewRecords:
             announced = await connection.fetch(_SQL["announced"], tenant, execution, kind)
         return PreviewedExecution(
             ExecutionStatus(row["status"]),
+            row["version_id"],
             row["generation"],
             ExecutionHistory(
                 tuple(StepRecord(*one) for one in rows), marks=tuple(Mark(*one) for one in marks)

@@ -73,8 +73,9 @@ def routes(rt: Runtime, door: Door) -> list[Route]:
     async def output(who: Principal, id: UUID, _given: Mapping[str, str]) -> Artifact:
         return await artifacts.output(who, id)
 
-    async def input_(who: Principal, id: UUID, _given: Mapping[str, str]) -> Artifact:
-        return await artifacts.input(who, id)
+    async def input_(who: Principal, id: UUID, given: Mapping[str, str]) -> Artifact:
+        at = _number(given, "at", "`at` is the sequence of an event, a number.")
+        return await artifacts.input(who, id, at=at)
 
     return [
         Route("/api/executions/{id}/steps/{step}/output", served(step_output)),

@@ -350,6 +350,7 @@ class Mutation(human_task.Mutation):
                 info.context,
                 id=input.execution_id,
                 step_key=input.step_key,
+                input=cast("Json", input.input),
                 reason=input.reason,
                 idempotency_key=input.idempotency_key,
             )

@@ -3,6 +3,7 @@
 from typing import Annotated, Any, cast
 
 import strawberry
+from strawberry.scalars import JSON
 
 from resolvers import entities
 from resolvers.context import Info
@@ -20,7 +21,7 @@ from resolvers.queries import simulation as simulations_of
 from resolvers.queries import tenant_settings as settings_of
 from resolvers.queries import workflow as workflows_of
 from runtime.model.errors import BadInput, MaestroError
-from runtime.model.values import SemVer
+from runtime.model.values import Json, SemVer
 from subgraph.compiled.declare import later
 from subgraph.directives import access
 from subgraph.faces import show
@@ -334,10 +335,18 @@ class Query:
         info: Info,
         id: Annotated[strawberry.ID, strawberry.argument(description="The execution's id.")],
         step_key: Annotated[str, strawberry.argument(description="The step to go back to.")],
+        input: Annotated[
+            JSON | None,
+            strawberry.argument(
+                description="The other input, where it is to have one from then on."
+            ),
+        ] = None,
     ) -> GenerationPreview | None:
         """What a rewind would do."""
         return GenerationPreview.of(
-            await previews_of.rewind_preview(info.context, id=id, step_key=step_key)
+            await previews_of.rewind_preview(
+                info.context, id=id, step_key=step_key, input=cast("Json", input)
+            )
         )
 
     @strawberry.field(

@@ -47,6 +47,7 @@ def output_path(execution_id: UUID) -> str:
     return f"/api/executions/{execution_id}/output"
 
 
-def input_path(execution_id: UUID) -> str:
-    """The route of an execution's input."""
-    return f"/api/executions/{execution_id}/input"
+def input_path(execution_id: UUID, at: int | None = None) -> str:
+    """The route of an execution's input, or of what it was at an event."""
+    then = "" if at is None else f"?at={at}"
+    return f"/api/executions/{execution_id}/input{then}"

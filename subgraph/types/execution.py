@@ -160,7 +160,7 @@ class Execution(Node):
     @strawberry.field(description="Where its input is, when it is too large for its row.")
     def input_ref(self) -> ArtifactRef | None:
         """Where its input is."""
-        return ArtifactRef.of(self.record.input, input_path(self.record.id))
+        return ArtifactRef.of(self.record.input, input_path(self.record.id, self.record.at))
 
     @strawberry.field(
         description="What it gave; null before it completed, and over 1 MiB: then `outputRef` says where it is.",

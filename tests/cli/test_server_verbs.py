@@ -308,6 +308,24 @@ async def test_a_rewind_is_shown_and_done_from_a_step(dev, publish):
     assert json.loads(shown.stdout)["generation"] == 1
 
 
+async def test_a_rewind_gives_another_input(dev, publish, tmp_path):
+    one = (await dev.run("execute", await publish(), "-i", "cups=3", "--wait")).stdout.split()[0]
+    (tmp_path / "input.json").write_text('{"cups": 5}')
+    given = ["rewind", one, "pour", "--input"]
+
+    wrong = await dev.run(*given, '{"cups": 0}', "--dry-run")
+    none = await dev.run(*given, "null")
+    drawn = await dev.run(*given, f"@{tmp_path}/input.json", "--dry-run")
+    done = await dev.run(*given, f"@{tmp_path}/input.json")
+    shown = await dev.run("executions", "get", one, "-o", "json")
+
+    assert wrong.code != 0
+    assert (none.code, "leave --input out" in none.stderr) == (2, True)
+    assert drawn.stdout.splitlines()[0].startswith(f"{one} generation 1: 1 step runs again")
+    assert done.code == 0
+    assert json.loads(shown.stdout)["input"] == {"cups": 5}
+
+
 async def test_a_retry_is_shown_before_it_happens(dev, publish):
     one = (await dev.run("execute", await publish(FAIL), "--wait")).stdout.split()[0]
 

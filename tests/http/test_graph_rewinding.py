@@ -81,3 +81,43 @@ async def test_what_is_refused_says_why_and_a_stranger_learns_nothing(
     assert foreign.codes == ["NOT_FOUND"]
     [error] = theirs.body["data"]["rewindExecution"]["errors"]
     assert error["code"] == "NOT_FOUND"
+
+
+EDITED = """
+name: edited
+version: 1.0.0
+params: {n: {type: integer}}
+steps:
+  - {id: a, uses: probe.echo@1, with: {n: "{{ params.n }}"}}
+  - {id: b, uses: probe.echo@1, depends_on: [a], with: {n: "{{ params.n }}"}}
+"""
+WITH_INPUT = """query ($id: ID!, $input: JSON) { rewindPreview(id: $id, stepKey: "b", input: $input) { runs } }"""
+AT = """query ($id: ID!, $at: BigInt) { execution(id: $id, at: $at) { input steps { stepKey input } } }"""
+
+
+async def test_another_input_is_checked_taken_and_told_from_the_old_one(
+    server: Served, worker: None
+) -> None:
+    await server.publish(EDITED, "edited")
+    async with server.client() as session:
+        one = await server.enqueue(session, workflowName="edited", input={"n": 1})
+    await ended(server, one)
+    said = {"executionId": one, "stepKey": "b"}
+
+    wrong = (await server.ask(WITH_INPUT, {"id": one, "input": {"n": "no"}})).codes
+    [refused] = (await server.ask(REWIND, {"input": {**said, "input": {"n": "no"}}})).body["data"][
+        "rewindExecution"
+    ]["errors"]
+    sound = (await server.ask(WITH_INPUT, {"id": one, "input": {"n": 2}})).body["data"]
+    before = (await server.ask(EVENTS, {"id": one})).body["data"]["execution"]["events"]["edges"]
+    await server.ask(REWIND, {"input": {**said, "input": {"n": 2}}})
+    await ended(server, one)
+    now = (await server.ask(AT, {"id": one})).body["data"]["execution"]
+    then = (await server.ask(AT, {"id": one, "at": len(before)})).body["data"]["execution"]
+
+    assert wrong == [refused["code"]]
+    assert refused["path"] == ["input", "input", "n"]
+    assert sound["rewindPreview"]["runs"] == 1
+    assert (now["input"], then["input"]) == ({"n": 2}, {"n": 1})
+    assert [step["input"] for step in now["steps"]] == [{"n": 1}, {"n": 2}]
+    assert [step["input"] for step in then["steps"]] == [{"n": 1}, {"n": 1}]

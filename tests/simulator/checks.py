@@ -30,7 +30,7 @@ from tests.simulator.model import Model
 from tests.simulator.past import differences, view
 from tests.simulator.program import Program
 from tests.simulator.replayed import record_of, replay
-from tests.simulator.rewinds import AGAIN
+from tests.simulator.rewinds import AGAIN, inputs_of, number_in
 from tests.simulator.tables import Commit, Execution
 from tests.simulator.undoing import UndoJudge, counting, renewed_since
 from tests.simulator.waits import WaitJudge
@@ -339,7 +339,9 @@ class Judge:
         }
         seen = _seen(e, program)
         again = given_again(e)
-        expected = program.expect(generation, kept, ended, seen, self._done(e), children, again)
+        given = self._given(e, program)
+        done = self._done(e)
+        expected = program.expect(generation, kept, ended, seen, done, children, again, given)
         status = Status(e.status)
         if status is Status.CANCELLED and e.id in self.cancelled:
             return
@@ -392,6 +394,16 @@ class Judge:
             key[0]: word
             for key, found in e.steps.items()
             if counts.get(key[0]) == key[2] and key[1] < 0 and (word := _word(found)) is not None
+        }
+
+    def _given(self, e: Execution, program: Program) -> dict[int, int]:
+        """What each step computes from of the input with which it ran."""
+        if not program.reads_input:
+            return {}
+        counts, inputs = counting(e, program.steps)[-1], inputs_of(e)
+        return {
+            step: number_in(inputs[counts.get(step, e.generation)])
+            for step in range(len(program.steps))
         }
 
     def _done(self, e: Execution) -> dict[int, set[int]]:

@@ -5,14 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from uuid import UUID
 
-from runtime.engine.generation_preview import preview
+from runtime.engine.generation_preview import maps_with_kept_items, preview
+from runtime.engine.ledger import digest_of
 from runtime.engine.program import Program
+from runtime.engine.rewinding import with_input
 from runtime.engine.state import RunInfo
 from runtime.model.checkpoint import ExecutionHistory, Mark, StepRecord
 from runtime.model.event import EventKind as Kind
 from runtime.model.generation_preview import PreviewAction
+from runtime.model.plan import Plan
+from runtime.model.values import Json
 from tests.simulator.tables import Execution
 from tests.simulator.undoing import generations
+
+
+def edited(
+    e: Execution, plan: Plan, history: ExecutionHistory, said: dict[str, Json], given: Json
+) -> dict[str, Json]:
+    """What the event of a rewind says that gives the execution another input, as the service makes it."""
+    run, told = RunInfo(e.id, None, e.generation), Mark(Kind.EXECUTION_REWOUND, said)
+    anew = maps_with_kept_items(Program.of(plan), run, history, told)
+    return with_input(said, digest_of(given), anew)
 
 
 class Foreseen:

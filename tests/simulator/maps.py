@@ -153,6 +153,7 @@ class MapJudge:
                 under_way.clear()
             if kind in AGAIN:
                 faulty.clear()
+                # That those which had ended are kept is for others to see: here no item of them begins.
                 renewed |= taken_back(self._steps, kind, data)
                 ended = {one for one in ended if one[0] not in renewed}
                 ended = ended if data.get("from_failed_step", True) else set()

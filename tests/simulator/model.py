@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
 from math import inf
 from typing import Any
 from uuid import UUID
@@ -24,7 +23,6 @@ from tests.simulator.cache import CacheTable
 from tests.simulator.chunk import Chunk
 from tests.simulator.dispatch import handed_out
 from tests.simulator.limits import Limits
-from tests.simulator.loop import START
 from tests.simulator.maps import records_of, results_of
 from tests.simulator.tables import (
     DEAD,
@@ -39,6 +37,8 @@ from tests.simulator.tables import (
     Refused,
     Row,
     Seat,
+    instant_of,
+    json_of,
     read_array,
     rows_of,
 )
@@ -262,7 +262,7 @@ class Model:
         left = None if e.deadline is None else e.deadline - now
         return (
             e.id, e.tenant, e.workflow, e.version, e.generation, "default", None, e.priority, e.epoch,
-            e.takeovers, e.inbox, e.cancel_requested, _instant(e.created_at), now - e.created_at,
+            e.takeovers, e.inbox, e.cancel_requested, instant_of(e.created_at), now - e.created_at,
             left, e.meta, e.input,
         )  # fmt: skip
 
@@ -297,14 +297,14 @@ class Model:
             for tenant, one, kind, data in sorted(
                 zip(*family[13:], strict=True), key=lambda word: word[1]
             ):
-                self._tell(tenant, one, int(kind), _json(data))
+                self._tell(tenant, one, int(kind), json_of(data))
         now = self._clock()
         for _, one, step, item, generation, attempt, status, _, is_open, result in steps:
             rows, key = self.executions[one].steps, (step, item, generation, attempt)
             if key not in rows or rows[key][1] == inf:
                 rows[key] = (int(status), inf if is_open else now, orjson.loads(result))
         for _, one, sequence, kind, data in events:
-            self.executions[one].events[sequence] = (int(kind), _json(data))
+            self.executions[one].events[sequence] = (int(kind), json_of(data))
             self.executions[one].written[sequence] = now
         for one, number in zip(*columns[23:25], strict=True):
             if "inbox_kept" not in self._mutants:
@@ -343,7 +343,7 @@ class Model:
             self._unread(e)
         e.status, e.wait = int(status), int(wait) if parks and wait is not None else None
         e.wake_at = now + wake if parks and wake is not None else None
-        e.output, e.error, e.owner, e.takeovers = _json(output), _json(error), None, 0
+        e.output, e.error, e.owner, e.takeovers = json_of(output), json_of(error), None, 0
 
     def _begin_children(self, columns: Sequence[Any]) -> None:
         parents, *rows = columns
@@ -473,7 +473,7 @@ class Model:
                 self.executions[one] = Execution(
                     one, tenant, workflow, version, now, priority,
                     deadline=None if timeout is None else now + timeout,
-                    meta=_json(meta), input=_json(given), events={1: (1, _json(event))},
+                    meta=json_of(meta), input=json_of(given), events={1: (1, json_of(event))},
                 )  # fmt: skip
                 e = self.executions[one]
                 if is_born:
@@ -486,7 +486,7 @@ class Model:
                         self._undo(*known_before)
                         raise Refused("MC006", "the lane is full")
                     lanes.enter(e)
-            at, is_fresh = _instant(self._clock()), known[1] == one
+            at, is_fresh = instant_of(self._clock()), known[1] == one
             answers.append(
                 (number, known[1], is_fresh, known[0] == digest, at, is_born and is_fresh)
             )
@@ -526,7 +526,7 @@ class Model:
         is_begun = e.epoch > 0 and (e.in_lane is not False or e.compensating)
         if e.status == WAITING and (cancel or (is_begun and (e.wait != _PAUSED or resumes))):
             e.status, e.wait, e.wake_at = QUEUED, None, None
-        e.messages[e.inbox] = (int(kind), _json(data))
+        e.messages[e.inbox] = (int(kind), json_of(data))
         if kind == InboxKind.SIGNAL:
             e.signals.append(e.inbox)
         self._commit("send" if cancel else "tell", None, [one])
@@ -547,24 +547,31 @@ class Model:
         one: UUID,
         statuses: Sequence[int],
         event: str,
+        version: UUID | None = None,
+        generation: int | None = None,
+        given: str | None = None,
     ) -> list[Row]:
         e = self.executions.get(one)
-        names = "known status generation"
+        names = "known status generation is_seen"
         if e is None or e.tenant != tenant:
-            return rows_of(names, [(False, None, None)])
+            return rows_of(names, [(False, None, None, True)])
         if e.status not in statuses or self._open_children(e):
-            return rows_of(names, [(True, e.status, None)])
+            return rows_of(names, [(True, e.status, None, True)])
+        if version is not None and (e.version, e.generation) != (version, generation):
+            return rows_of(names, [(True, e.status, None, False)])
         e.status, e.generation, e.cancel_requested = QUEUED, e.generation + 1, False
         e.output = e.error = e.wake_at = e.wait = None
         e.messages.clear()
         e.takeovers = 0
         allowed = (e.meta or {}).get("timeout_ms")
         e.deadline = None if allowed is None else self._clock() + float(allowed) / 1000
-        e.events[max(e.events) + 1] = (kind, _json(event))
+        told = json_of(event) | ({} if given is None else {"input_before": e.input})
+        e.input = e.input if given is None else json_of(given)
+        e.events[max(e.events) + 1] = (kind, told)
         if e.lane is not None:
             lanes.enter(e)
         self._commit(name, None, [one])
-        return rows_of(names, [(True, QUEUED, e.generation)])
+        return rows_of(names, [(True, QUEUED, e.generation, True)])
 
     # --- the step cache --------------------------------------------------------------------------
 
@@ -590,11 +597,3 @@ class Model:
     def expire(self, me: int) -> None:
         """Let a lease run out."""
         self.seats[me] = replace(self.seats[me], lease_until=self._clock() - 1)
-
-
-def _json(text: str | None) -> Any:
-    return None if text is None else orjson.loads(text)
-
-
-def _instant(seconds: float) -> datetime:
-    return START + timedelta(seconds=seconds)

@@ -27,6 +27,7 @@ from runtime.model.checkpoint import FlushOutcome, FlushResult, StepRecord
 from runtime.model.event import EventKind
 from runtime.model.execution import StepStatus, Verdict
 from runtime.model.plan import Effect
+from runtime.services import step_view
 from runtime.store.births import Newborn
 from runtime.store.flush import Flusher
 from runtime.worker import admission, attempt, doubt, executor, waiting
@@ -238,6 +239,10 @@ def _nothing_taken_back(_kind: Any, _data: Any) -> Any:
     return ()
 
 
+def _no_input_before(_told: Any) -> dict[int, Any]:
+    return {}
+
+
 def _nothing_behind(_plan: Any, _step: Any) -> Any:
     return ()
 
@@ -404,6 +409,18 @@ IN_CODE: Final[dict[str, tuple[str, Any, str, Any]]] = {
         rewinding,
         "rests_on",
         _nothing_behind,
+    ),
+    "undone_by_newest": (
+        "what undoes a step sees the newest input, and not the one with which that ran",
+        replay,
+        "earlier_inputs",
+        _no_input_before,
+    ),
+    "shown_by_newest": (
+        "a step that is kept is shown with the newest input",
+        step_view,
+        "earlier_inputs",
+        _no_input_before,
     ),
     "cache_of_any_code": (
         "an output is given again to a call of other code",

@@ -27,6 +27,7 @@ from runtime.store.execution_record import AttemptRow
 from runtime.store.execution_row import error_of
 from tests.simulator.blockers import unexplained
 from tests.simulator.loop import START
+from tests.simulator.rewinds import inputs_of
 from tests.simulator.tables import Execution
 
 
@@ -98,6 +99,7 @@ def _of_steps(
     undoes = tuple(step.compensation for step in steps if step.compensation is not None)
     found = unexplained(steps + undoes, of_steps, record.status, START)
     found += _of_undoing(undoes, at)
+    found += _of_inputs(e, steps)
     found += _by_rows_alone(record, program, rows, steps)
     for step, status in zip(steps, statuses, strict=True):
         told = at.steps.get((step.index, -1))
@@ -118,6 +120,17 @@ def _of_undoing(undoes: tuple[StepExecution, ...], at: ExecutionAt) -> list[str]
         if told.status is not step.status:
             found.append(f"step {step.key} was {told.status.name}, not {step.status.name}")
     return found
+
+
+def _of_inputs(e: Execution, steps: tuple[StepExecution, ...]) -> list[str]:
+    """Each step is shown with the input of the generation that called it."""
+    given = inputs_of(e)
+    return [
+        f"step {step.index} was shown with {step.input}"
+        for step in steps
+        if isinstance(step.input, dict)
+        and step.input.get("given") not in (None, given[step.generation])
+    ]
 
 
 def _by_rows_alone(

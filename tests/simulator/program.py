@@ -22,6 +22,7 @@ from tests.simulator.cache import cache_plan, with_cache
 from tests.simulator.children import BELOW, ChildEnd, child_plan, with_children
 from tests.simulator.lanes import concurrency_of
 from tests.simulator.maps import Many, kind_of, number_of, with_maps
+from tests.simulator.rewinds import has_edits
 from tests.simulator.routes import (
     HANDLED,
     NO_WAY,
@@ -125,6 +126,8 @@ class Program:
     steps: tuple[Step, ...]
     max_parallel: int | None
     concurrency: ConcurrencyPlan | None = None
+    # Its steps compute from the input, too.
+    reads_input: bool = False
 
     @property
     def every(self) -> tuple[Step, ...]:
@@ -172,6 +175,8 @@ class Program:
             "step": index,
             "seen": [f"{{{{ steps.s{need}.output }}}}" for need in self.numbers(step)],
         }
+        if self.reads_input:
+            config["given"] = "{{ params }}"
         if step.many is not None:
             config |= {"element": "{{ item }}", "index": "{{ index }}"}
         return {
@@ -197,13 +202,15 @@ class Program:
         done: Mapping[int, Collection[int]],
         children: Mapping[int, ChildEnd],
         again: Collection[tuple[int, int]] = (),
+        given: Mapping[int, int] | None = None,
     ) -> Expected:
         """`kept` are the ends of steps that an earlier generation has brought to a good end.
 
         `waited` is what came of the waits: which signals people send is not written in the program. Nor
         is who came first at a join: `seen` are the needs that a step saw, where it did not see all. `done` are the
         items of maps that earlier generations have completed. `children` is how the newest child of each step ended, which
-        is judged by itself. `again` are the steps and items that were given what an earlier call gave.
+        is judged by itself. `again` are the steps and items that were given what an earlier call gave, `given` is what
+        each step computes from of the input with which it ran.
         """
         ends: dict[int, str] = {}
         values: dict[int, Any] = {}
@@ -232,10 +239,11 @@ class Program:
             ends[index] = end
             succeeds = succeeds and end in {COMPLETED, SKIPPED, HANDLED}
             known = [values[n] if shown[n] != "pending" else None for n in self.numbers(step)]
-            values[index] = value_of(index, known)
+            number = (given or {}).get(index, 0)
+            values[index] = value_of(index, known, given=number)
             if many is not None:
                 values[index] = [
-                    _told(value_of(index, known, element, item), item in failed, many)
+                    _told(value_of(index, known, element, item, number), item in failed, many)
                     for item, element in enumerate(many.elements(values))
                 ]
             if step.way.choice is not None:
@@ -276,9 +284,11 @@ class Program:
         return "failed" if step.way.on_error is None else HANDLED
 
 
-def value_of(index: int, seen: list[Any], element: Any = None, item: int | None = None) -> int:
+def value_of(
+    index: int, seen: list[Any], element: Any = None, item: int | None = None, given: int = 0
+) -> int:
     """What a step gives back: a function of what it was given."""
-    number = index + 1 + 7 * sum(map(number_of, seen))
+    number = index + 1 + 7 * sum(map(number_of, seen)) + 17 * given
     return (number + 13 * number_of(element) + (item or 0)) % 100_003
 
 
@@ -312,7 +322,7 @@ def draw_program(random: Random, version: UUID, seed: int = 0) -> Program:
     drawn = with_tags(drawn, seed)
     drawn = with_cache(with_undoing(drawn, seed, _draw_undo), seed, version)
     most = random.choice((None, None, 1, 2))
-    return Program(version, drawn, most, concurrency_of(seed, version))
+    return Program(version, drawn, most, concurrency_of(seed, version), has_edits(seed))
 
 
 def _draw_step(random: Random, needs: tuple[int, ...]) -> Step:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from math import inf
 from pathlib import Path
 from random import Random
@@ -23,7 +24,7 @@ from runtime.definition import apply_params
 from runtime.definition.lane import lane_of
 from runtime.engine.rewinding import rewound_to
 from runtime.entropy import SeededEntropy
-from runtime.model.checkpoint import InboxKind
+from runtime.model.checkpoint import ExecutionHistory, InboxKind
 from runtime.model.errors import Conflict, MaestroError, Unavailable
 from runtime.model.execution import ExecutionStatus, StepStatus, WaitKind
 from runtime.model.plan import Plan
@@ -35,7 +36,7 @@ from runtime.settings import WorkerSettings
 from runtime.store.births import Births
 from runtime.store.blob import Blobs
 from runtime.store.enqueue import EnqueueOutcome, Enqueuer, EnqueueRow
-from runtime.store.execution import ExecutionStore
+from runtime.store.execution import ExecutionStore, Outdated
 from runtime.store.log import LogWriter
 from runtime.store.shards import Shards
 from runtime.telemetry.metrics import Metrics
@@ -46,7 +47,8 @@ from tests.simulator import chaos
 from tests.simulator.blobs import SimBlobs, inline_bytes_of
 from tests.simulator.cache import has_cache
 from tests.simulator.chaos import Blow, Order, draw_fate
-from tests.simulator.checks import FINAL, Judge
+from tests.simulator.checks import FINAL, Judge, marks, records
+from tests.simulator.foreseen import edited
 from tests.simulator.hints import Redis, SimQueue, SimWakeup
 from tests.simulator.lanes import has_lanes
 from tests.simulator.lent import LendingModel
@@ -56,6 +58,7 @@ from tests.simulator.maps import key_of
 from tests.simulator.mutants import mutated
 from tests.simulator.plans import SimPlans
 from tests.simulator.quarantine import SimQuarantine
+from tests.simulator.rewinds import edit_of
 from tests.simulator.server import CALM, Server, SimDatabase
 from tests.simulator.tables import Commit
 from tests.simulator.tags import ALL, has_tags, tags_of
@@ -475,15 +478,25 @@ class Simulation:
         begin = store.retry
         if blow.kind == chaos.REWIND:
             plan = self.plans[self.model.executions[one].version]
-            begin, said = store.rewind, rewound_to(plan, int(blow.seconds * len(plan.steps)))
+            said = rewound_to(plan, int(blow.seconds * len(plan.steps)))
+            begin = self._as_seen(store, self.model.executions[one], said, blow.at)
         event: Json = {"actor": None, "reason": "simulated", **said}
         try:
             async with database.engine() as connection:
                 whose = self._tenant_of(one)
                 await begin(0, whose, one, event, connection)
-        except MaestroError:
+        except (MaestroError, Outdated):
             return
         SimQueue(self.redis).add(0, [(one, 1)])
+
+    def _as_seen(self, store: Any, e: Any, said: dict[str, Json], at: float) -> Any:
+        """A rewind of an execution as it is now, as the service asks for it: with another input if it has ended."""
+        seen, given = (e.version, e.generation), edit_of(self.seed, at, e.input)
+        if given is None or e.status not in FINAL:
+            return partial(store.rewind, seen=seen)
+        history = ExecutionHistory(tuple(records(e)), marks=tuple(marks(e)))
+        said |= edited(e, self.plans[e.version], history, said, given)
+        return partial(store.rewind, seen=seen, given=_json(given))
 
     # --- the record ------------------------------------------------------------------------------
 

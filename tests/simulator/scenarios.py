@@ -295,8 +295,12 @@ class Stage:
                     )
                 case "retry":
                     event: Json = {"from_failed_step": numbers[0] < 5}
-                    begin = self._store.rewind if numbers[0] % 3 == 0 else self._store.retry
-                    return await begin(0, make.TENANT, one, event, connection)
+                    if numbers[0] % 3:
+                        return await self._store.retry(0, make.TENANT, one, event, connection)
+                    given = '{"p": 1}' if numbers[0] % 2 else None
+                    return await self._store.rewind(
+                        0, make.TENANT, one, event, connection, given=given
+                    )
             row = await connection.fetchrow(
                 statements("checkpoint")["flush"],
                 0,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +12,7 @@ import asyncpg
 import orjson
 
 from runtime.model.event import EventKind
+from tests.simulator.loop import START
 
 QUEUED, RUNNING, WAITING, DEAD, FENCED_OFF = 0, 1, 3, 6, "MC002"
 OWNED = (
@@ -40,6 +42,16 @@ class Row(tuple[Any, ...]):  # noqa: SLOT001 - the names of its fields are set o
 
     def __getitem__(self, key: Any) -> Any:
         return super().__getitem__(self.names.index(key) if isinstance(key, str) else key)
+
+
+def json_of(text: str | None) -> Any:
+    """What a JSON text says, as a column of it."""
+    return None if text is None else orjson.loads(text)
+
+
+def instant_of(seconds: float) -> datetime:
+    """The time so many seconds after the start."""
+    return START + timedelta(seconds=seconds)
 
 
 def rows_of(names: str, found: Sequence[Sequence[Any]]) -> list[Row]:

@@ -6,7 +6,7 @@ compensation end as the program says.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
 from random import Random
@@ -68,10 +68,10 @@ class Generation:
     def of(self, *kinds: Kind) -> list[Any]:
         return [data for _, kind, data in self.events if kind in kinds]
 
-    def taken_back(self, steps: Sequence[Any]) -> set[int]:
-        """The steps whose ends count no more, because it began with a rewind."""
+    def taken_back(self, steps: Sequence[Any], ended: Collection[int]) -> set[int]:
+        """The steps whose ends count no more, because it began with a rewind; `ended` had a good end before."""
         _, kind, data = self.events[0]
-        return taken_back(steps, kind, data)
+        return taken_back(steps, kind, data, ended)
 
     @property
     def undone(self) -> list[int]:
@@ -96,7 +96,7 @@ def counting(e: Any, steps: Sequence[Any]) -> list[dict[int, int]]:
         retried = one.of(Kind.EXECUTION_RETRIED)
         if retried and retried[0].get("from_failed_step", True) is False:
             kept = {}
-        for step in one.taken_back(steps):
+        for step in one.taken_back(steps, kept):
             kept.pop(step, None)
         found.append(dict(kept))
         kept |= dict.fromkeys(_good_in(e, number, count), number)
@@ -115,7 +115,7 @@ def renewed_since(e: Any, steps: Sequence[Any]) -> dict[int, int]:
         completed = {s for s in ends if _status(e, s, ends[s]) == StepStatus.COMPLETED}
         found |= dict.fromkeys(again(steps, one.undone, completed), number + 1)
     for number, one in enumerate(generations(e)):
-        for step in one.taken_back(steps):
+        for step in one.taken_back(steps, kept[number]):
             found[step] = max(number, found.get(step, 0))
     return found
 

@@ -34,6 +34,7 @@ from tests.simulator.program import (
     Step,
     value_of,
 )
+from tests.simulator.rewinds import inputs_of, number_in
 
 _CANCELLED: Final = 9
 _GOOD: Final = frozenset({6, 8})
@@ -82,6 +83,8 @@ class World:
             self.violations.append(
                 f"tags: {key} asks for {step.tags}, and was called by {sorted(here)}"
             )
+        if program.reads_input and given.number != self._number_of(execution, program, context):
+            self.violations.append(f"input: {key} was given {given.given}")
         met = len(durable.intersection(step.needs))
         if met < (step.way.wants or len(step.needs)):
             missing = sorted(set(step.needs) - durable)
@@ -105,6 +108,20 @@ class World:
             if execution.steps.get(intent, (_CANCELLED,))[0] == _CANCELLED:
                 self.violations.append(f"at most once: {key} was called without an intent")
         return outcome
+
+    @staticmethod
+    def _number_of(execution: Any, program: Program, context: StepContext) -> int:
+        """What of the input a call computes from: what undoes a step sees the one with which that ran."""
+        generation = context.generation
+        if context.step >= len(program.steps):
+            undoers = [n for n, one in enumerate(program.steps) if one.undo is not None]
+            undone = undoers[context.step - len(program.steps)]
+            generation = max(
+                row[2]
+                for row, (status, _, _) in execution.steps.items()
+                if row[:2] == (undone, -1) and status in _GOOD
+            )
+        return number_in(inputs_of(execution)[generation])
 
     def _effect(self, key: str, step: Step, outcome: str, given: Given) -> None:
         """Twice only when it was said that the first one did not happen, or the author allows it blindly."""
@@ -151,10 +168,15 @@ class Given(BaseModel):
     seen: list[Any]
     element: Any = None
     index: int | None = None
+    given: dict[str, int] | None = None
+
+    @property
+    def number(self) -> int:
+        return number_in(self.given)
 
     @property
     def value(self) -> int:
-        return value_of(self.step, list(self.seen), self.element, self.index)
+        return value_of(self.step, list(self.seen), self.element, self.index, self.number)
 
 
 class Number(RootModel[int]):

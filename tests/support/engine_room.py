@@ -12,12 +12,14 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
+import orjson
 
 from runtime.blob.filesystem import FilesystemBlobs
 from runtime.clock import Clock, SystemClock
 from runtime.connectors.registry import Registry
 from runtime.definition import validate
-from runtime.engine.rewinding import rewound_to
+from runtime.engine.ledger import digest_of
+from runtime.engine.rewinding import rewound_to, with_input
 from runtime.entropy import Entropy, SystemEntropy
 from runtime.model.checkpoint import InboxKind
 from runtime.model.event import EventKind
@@ -280,12 +282,20 @@ class EngineRoom:
             await self.store.retry(0, TENANT, execution, data, connection)
         self.queue.add(0, [(execution, 1)])
 
-    async def rewind(self, execution: UUID, version: UUID, step: int) -> int | None:
+    async def rewind(
+        self, execution: UUID, version: UUID, step: int, *, given: Any = None
+    ) -> int | None:
         """Ask for another generation from a step of its version, as the service does; the number of it."""
         data: Any = {"actor": {"subject": "ann"}, "reason": "again"}
         data |= rewound_to(await PlanStore(self.database).get(version), step)
+        text = None
+        if given is not None:
+            data = with_input(data, digest_of(given), ())
+            text = orjson.dumps(given).decode()
         async with self.database.engine() as connection:
-            _, generation = await self.store.rewind(0, TENANT, execution, data, connection)
+            _, generation = await self.store.rewind(
+                0, TENANT, execution, data, connection, given=text
+            )
         self.queue.add(0, [(execution, 1)])
         return generation
 

@@ -188,8 +188,9 @@ select known, status, n from mc_send_3($1, $2, $3, $4, $5, $6, $7);
 select known, status, generation from mc_retry($1, $2, $3, $4, $5);
 
 -- name: rewind
--- Safe: as `retry`; what completed becomes queued again, too.
-select known, status, generation from mc_begin_again($1, $2, $3, $4, 10::smallint, $5);
+-- Safe: as `retry`; what completed becomes queued again, too. Of an execution that goes on with another version, or in another
+-- generation, than whoever asks has looked at, nothing changes.
+select known, status, generation, is_seen from mc_begin_again_2($1, $2, $3, $4, 10::smallint, $5, $6, $7, $8);
 
 -- name: open_child
 -- Safe: reads; who calls it has found the execution to be the caller's.

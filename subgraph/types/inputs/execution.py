@@ -288,6 +288,11 @@ class RewindExecutionInput:
         description="The step to go back to. It runs again with all that rests on it, and with what did not complete; "
         "every other step keeps its end."
     )
+    input: JSON | None = strawberry.field(
+        default=None,
+        description="Another input for it from then on, as a whole; checked against the schema of the version that it "
+        "runs. Left out or null: it keeps the one that it has.",
+    )
     reason: str | None = strawberry.field(
         default=None, description="Why; stands on the event. At most 2,000 characters."
     )

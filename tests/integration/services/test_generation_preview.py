@@ -29,7 +29,10 @@ def _no_calls() -> None:
 def previews(room: ServiceRoom) -> GenerationPreviewService:
     engine = room.engine
     return GenerationPreviewService(
-        shards=engine.shards, plans=PlanStore(engine.database), registry=engine.registry
+        shards=engine.shards,
+        plans=PlanStore(engine.database),
+        registry=engine.registry,
+        edits=room.executions.edits,
     )
 
 
