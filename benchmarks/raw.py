@@ -30,6 +30,10 @@ insert into execution_events (shard, kind, seq, execution_id, tenant_id, ts, dat
 CLAIM = """
 update workflow_executions e set status = 1, owner = 1, epoch = epoch + 1, started_at = now()
  where e.shard = 0 and e.id between $2 and $3 and e.id = any($1::uuid[]) and e.status = 0"""
+WAKE = """
+update workflow_executions e
+   set status = 1, wait = null, wake_at = null, owner = 1, epoch = epoch + 1, started_at = now()
+ where e.shard = 0 and e.id between $2 and $3 and e.id = any($1::uuid[]) and e.status = 3"""
 STEP = """
 insert into step_executions (shard, status, step, execution_id, tenant_id, attempt, generation, item,
   started_at, finished_at, result)
@@ -73,6 +77,23 @@ async def write(connection: asyncpg.Connection, ids: list[UUID], *, born_owned: 
         await connection.execute(CLAIM, ids, min(ids), max(ids))
     for step in range(STEPS):
         await checkpoint(connection, ids, step)
+
+
+async def woken_per_second(url: str, ids: list[UUID], *, group: int = 1000) -> float:
+    """Parked executions of one step per second: claimed, begun, its step's row, the end; two commits for each group."""
+    connection = await open_raw(url)
+    try:
+        begin = time.perf_counter()
+        for start in range(0, len(ids), group):
+            some = sorted(ids[start : start + group])
+            await connection.execute(WAKE, some, some[0], some[-1])
+            async with connection.transaction():
+                await connection.execute(STEP, some, 0, _TENANT, _RESULT)
+                await connection.execute(EVENTS, some, _TENANT, _DATA, 2, 5)
+                await connection.execute(CLOSE, some, some[0], some[-1])
+        return len(ids) / (time.perf_counter() - begin)
+    finally:
+        await connection.close()
 
 
 def make_ids(count: int) -> list[UUID]:
