@@ -1,12 +1,9 @@
 """Prometheus objects, made once and handed down.
 
-Children with labels are cached by their callers on hot paths.
+What every request and every step counts belongs to the thread of the event loop (`tally`); the rest is any thread's.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
-from functools import cache, cached_property
 
 from prometheus_client import CONTENT_TYPE_LATEST as PLAIN
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -15,6 +12,7 @@ from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST as OPEN
 from prometheus_client.openmetrics.exposition import generate_latest as openmetrics
 
 from runtime.telemetry.names import METRICS
+from runtime.telemetry.tally import LoopCounter, LoopHistogram
 
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _LONG = (0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 1800, 7200, 86400)
@@ -29,24 +27,26 @@ class Metrics:
 
     def __init__(self) -> None:  # noqa: PLR0915 - a line for each
         self.registry = CollectorRegistry()
-        self.http_requests = self._counter("maestro_http_requests_total", "route", "status")
-        self.http_seconds = self._histogram("maestro_http_request_seconds", _FAST, "route")
-        self.graphql_operations = self._counter(
+        self.http_requests = self._loop_counter("maestro_http_requests_total", "route", "status")
+        self.http_seconds = self._loop_histogram("maestro_http_request_seconds", _FAST, "route")
+        self.graphql_operations = self._loop_counter(
             "maestro_graphql_operations_total", "type", "outcome"
         )
         self.graphql_fallbacks = self._counter("maestro_graphql_fallbacks_total", "reason")
-        self.graphql_seconds = self._histogram("maestro_graphql_operation_seconds", _FAST, "type")
+        self.graphql_seconds = self._loop_histogram(
+            "maestro_graphql_operation_seconds", _FAST, "type"
+        )
         self.rate_refusals = self._counter("maestro_rate_refusals_total", "budget")
         self.backlog_refusals = self._counter("maestro_backlog_refusals_total")
         self.rate_unchecked = self._counter("maestro_rate_unchecked_total")
         self.enqueued = self._counter("maestro_enqueued_total")
         self.enqueue_batch = self._histogram("maestro_enqueue_batch_size", _SIZES)
-        self.queue_lag = self._histogram("maestro_queue_lag_seconds", _FAST)
+        self.queue_lag = self._loop_histogram("maestro_queue_lag_seconds", _FAST).labels()
         self.running = self._gauge("maestro_executions_running", "shard")
-        self.finished = self._counter("maestro_executions_finished_total", "status")
-        self.execution_seconds = self._histogram("maestro_execution_seconds", _LONG)
-        self.steps = self._counter("maestro_steps_total", "connector", "status")
-        self.step_seconds = self._histogram("maestro_step_seconds", _FAST, "connector")
+        self.finished = self._loop_counter("maestro_executions_finished_total", "status")
+        self.execution_seconds = self._loop_histogram("maestro_execution_seconds", _LONG).labels()
+        self.steps = self._loop_counter("maestro_steps_total", "connector", "status")
+        self.step_seconds = self._loop_histogram("maestro_step_seconds", _FAST, "connector")
         self.retries = self._counter("maestro_step_retries_total", "connector")
         self.workflow_changes = self._counter("maestro_workflow_changes_total", "kind")
         self.doubts = self._counter("maestro_doubts_total", "verdict", "by")
@@ -85,27 +85,6 @@ class Metrics:
         self.subscribers = self._gauge("maestro_subscribers")
         self.dependency_up = self._gauge("maestro_dependency_up", "dependency")
 
-    # What every request counts by its labels: there are as many as routes, statuses, kinds and outcomes.
-    @cached_property
-    def http_requests_of(self) -> Callable[[str, str], Counter]:
-        """`http_requests` of a route and a status."""
-        return cache(self.http_requests.labels)
-
-    @cached_property
-    def http_seconds_of(self) -> Callable[[str], Histogram]:
-        """`http_seconds` of a route."""
-        return cache(self.http_seconds.labels)
-
-    @cached_property
-    def graphql_operations_of(self) -> Callable[[str, str], Counter]:
-        """`graphql_operations` of a kind and an outcome."""
-        return cache(self.graphql_operations.labels)
-
-    @cached_property
-    def graphql_seconds_of(self) -> Callable[[str], Histogram]:
-        """`graphql_seconds` of a kind."""
-        return cache(self.graphql_seconds.labels)
-
     def render(self, accept: str = "") -> tuple[bytes, str]:
         """The page for a scrape and its media type: OpenMetrics when asked for, else plain."""
         if "application/openmetrics-text" in accept:
@@ -116,8 +95,14 @@ class Metrics:
     def _counter(self, name: str, *labels: str) -> Counter:
         return Counter(name, METRICS[name], labels, registry=self.registry)
 
+    def _loop_counter(self, name: str, *labels: str) -> LoopCounter:
+        return LoopCounter(name, METRICS[name], labels, self.registry)
+
     def _gauge(self, name: str, *labels: str) -> Gauge:
         return Gauge(name, METRICS[name], labels, registry=self.registry)
 
     def _histogram(self, name: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
         return Histogram(name, METRICS[name], labels, registry=self.registry, buckets=buckets)
+
+    def _loop_histogram(self, name: str, buckets: tuple[float, ...], *labels: str) -> LoopHistogram:
+        return LoopHistogram(name, METRICS[name], labels, self.registry, bounds=buckets)

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 from uuid import UUID
 
-from prometheus_client import Counter, Histogram
-
 from runtime.connectors.code import code_digest, module_digest
 from runtime.connectors.registry import Registry
 from runtime.engine.program import Program, StepProgram
 from runtime.model.plan import Effect
 from runtime.store.plan import PlanStore
 from runtime.telemetry.metrics import Metrics
+from runtime.telemetry.tally import Buckets, Count
 from runtime.worker.encode import text_of, written
 
 
@@ -32,8 +31,8 @@ class PreparedStep:
     timeout_seconds: float | None
     tail: str
     constant: tuple[bytes, str] | None
-    completed: Counter
-    seconds: Histogram
+    completed: Count
+    seconds: Buckets
 
 
 @dataclass(frozen=True, slots=True)

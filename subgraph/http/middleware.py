@@ -69,8 +69,8 @@ class Surroundings:
         finally:
             route = route_of(scope["path"])
             seconds = self._rt.clock.monotonic() - start
-            self._rt.metrics.http_requests_of(route, str(status)).inc()
-            self._rt.metrics.http_seconds_of(route).observe(seconds)
+            self._rt.metrics.http_requests.labels(route, str(status)).inc()
+            self._rt.metrics.http_seconds.labels(route).observe(seconds)
 
 
 def route_of(path: str) -> str:

@@ -95,6 +95,6 @@ class observed:  # noqa: N801 - read as a block: `with observed(...)`
                 self._around.__exit__(kind, error, trace)
         finally:
             metrics = self._rt.metrics
-            metrics.graphql_operations_of(self._kind, outcome).inc()
+            metrics.graphql_operations.labels(self._kind, outcome).inc()
             took = self._rt.clock.monotonic() - self._start
-            metrics.graphql_seconds_of(self._kind).observe(took)
+            metrics.graphql_seconds.labels(self._kind).observe(took)
