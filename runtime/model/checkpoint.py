@@ -96,13 +96,27 @@ class WordRow(NamedTuple):
     data: str
 
 
+class TaskRow(NamedTuple):
+    """The task of a step, which begins with the checkpoint that tells of it: JSON text, as `mc_task_open` reads it."""
+
+    execution_id: UUID
+    task: str
+
+
+class TaskStop(NamedTuple):
+    """All tasks of an execution that are still open are cancelled."""
+
+    execution_id: UUID
+    reason: str
+
+
 class Checkpoint(NamedTuple):
     """What must be committed together for one execution, in the order of submission.
 
-    `inbox_read` are the numbers of the messages that this checkpoint acts on; they are deleted with
-    it. `size` is the length of all texts, for the limit of a batch. `children` begin with it, and `words` are left for
-    children that have begun. `in_family`: it changes the row of an execution that has a parent or children, so it is
-    written by `mc_flush_3`, which locks such rows in order.
+    `inbox_read` are the numbers of the messages that this checkpoint acts on; they are deleted with it. `size` is the
+    length of all texts, for the limit of a batch. `children` begin with it, and `words` are left for children that
+    have begun. `tasks` begin with it, and `stops` cancel those that are open. `in_family`: it changes the row of an
+    execution that has a parent or children, so it is written by `mc_flush_3`, which locks such rows in order.
     """
 
     execution_id: UUID
@@ -115,6 +129,8 @@ class Checkpoint(NamedTuple):
     children: tuple[ChildRow, ...] = ()
     words: tuple[WordRow, ...] = ()
     in_family: bool = False
+    tasks: tuple[TaskRow, ...] = ()
+    stops: tuple[TaskStop, ...] = ()
 
 
 class FlushOutcome(StrEnum):
@@ -165,7 +181,8 @@ class InboxMessage(NamedTuple):
 
     Of SIGNAL it is `{"actor", "name", "payload"}`. RESOLVE_DOUBT adds `step`, `attempt`, `generation`,
     `decision` and, of a call that was made, its `output`. CHILD_ENDED is from the database itself: `child`, `status`,
-    `output` and `error` of an execution that this one has started.
+    `output` and `error` of an execution that this one has started; HUMAN_TASK_ENDED, too: `task`, `step`, `generation`,
+    `status`, `outcome`, `response`, `at` of the task of a step, and as `actor` who has ended it.
     """
 
     n: int

@@ -25,6 +25,7 @@ from runtime.telemetry.metrics import Metrics
 
 _FLUSH: Final = statements("checkpoint")["flush"]
 _FLUSH_WITH_CHILDREN: Final = statements("checkpoint")["flush_with_children"]
+_FLUSH_WITH_TASKS: Final = statements("checkpoint")["flush_with_tasks"]
 _TRIES: Final = 3
 _FENCED: Final = FlushResult(FlushOutcome.FENCED, "another worker owns these executions now")
 
@@ -128,7 +129,10 @@ class Flusher:
     async def _call(self, part: list[_Waiting]) -> FlushResult:
         checkpoints = [item.checkpoint for item in part]
         arguments, statement = _columns(checkpoints), _FLUSH
-        if any(one.children or one.words or one.in_family for one in checkpoints):
+        if any(one.tasks or one.stops for one in checkpoints):
+            arguments = (*arguments, *_of_children(checkpoints), *_of_tasks(checkpoints))
+            statement = _FLUSH_WITH_TASKS
+        elif any(one.children or one.words or one.in_family for one in checkpoints):
             arguments, statement = (*arguments, *_of_children(checkpoints)), _FLUSH_WITH_CHILDREN
         for attempt in range(1, _TRIES + 1):
             try:
@@ -188,6 +192,18 @@ def _of_children(batch: list[Checkpoint]) -> tuple[Any, ...]:
     return (
         *_transposed([row for item in batch for row in item.children], "-------nn----"),
         *_transposed([row for item in batch for row in item.words], "--n-"),
+    )
+
+
+def _of_tasks(batch: list[Checkpoint]) -> tuple[Any, ...]:
+    """The further arrays of `mc_flush_4`: tasks that begin, as one text, and executions whose tasks are cancelled."""
+    tasks = [row for item in batch for row in item.tasks]
+    stops = [row for item in batch for row in item.stops]
+    return (
+        [row.execution_id for row in tasks],
+        "[" + ",".join(row.task for row in tasks) + "]",
+        [row.execution_id for row in stops],
+        [row.reason for row in stops],
     )
 
 

@@ -546,6 +546,7 @@ CREATE TRIGGER family_ended AFTER UPDATE ON maestro.workflow_executions FOR EACH
 CREATE TRIGGER lane_entered BEFORE INSERT ON maestro.workflow_executions FOR EACH ROW WHEN (((new.lane IS NULL) AND (new.meta ? 'concurrency'::text))) EXECUTE FUNCTION mc_lane_enter();
 CREATE TRIGGER lane_entered_again BEFORE UPDATE ON maestro.workflow_executions FOR EACH ROW WHEN (((new.lane IS NOT NULL) AND (new.status = 0) AND (old.status = ANY (ARRAY[2, 4, 5, 6, 7])))) EXECUTE FUNCTION mc_lane_enter();
 CREATE TRIGGER tags_noted BEFORE UPDATE ON maestro.workflow_executions FOR EACH ROW WHEN (((new.wait = 10) OR (old.wanted_tags IS NOT NULL))) EXECUTE FUNCTION mc_note_tags();
+CREATE TRIGGER tasks_ended AFTER UPDATE ON maestro.workflow_executions FOR EACH ROW WHEN (((old.status <> ALL (ARRAY[2, 4, 5, 6, 7])) AND (new.status = ANY (ARRAY[2, 4, 5, 6, 7])) AND (new.meta ? 'tasks'::text))) EXECUTE FUNCTION mc_tasks_ended();
 alter table workflow_executions enable row level security;
 
 create table workflow_versions (
@@ -1904,6 +1905,37 @@ begin
     f_error, r_id, i_exec, i_n) f;
 end $function$;
 
+CREATE OR REPLACE FUNCTION maestro.mc_flush_4(p_shard smallint, p_me bigint, p_epoch bigint, s_tenant uuid[], s_exec uuid[], s_step integer[], s_item integer[], s_gen smallint[], s_attempt integer[], s_status smallint[], s_age double precision[], s_open boolean[], s_result text[], v_tenant uuid[], v_exec uuid[], v_seq integer[], v_kind smallint[], v_data text[], f_id uuid[], f_status smallint[], f_wait smallint[], f_wake double precision[], f_seen integer[], f_output text[], f_error text[], r_id uuid[], i_exec uuid[], i_n integer[], c_parent uuid[], c_id uuid[], c_tenant uuid[], c_workflow uuid[], c_version uuid[], c_namespace text[], c_region text[], c_priority integer[], c_timeout double precision[], c_input text[], c_meta text[], c_event text[], c_labels text[], m_tenant uuid[], m_exec uuid[], m_kind smallint[], m_data text[], t_exec uuid[], t_open text, x_exec uuid[], x_reason text[])
+ RETURNS TABLE(live integer, closed integer)
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare v_stop record; v_ended uuid[];
+begin
+  perform 1 from workers w where w.shard = p_shard and w.id = p_me and w.epoch = p_epoch for key share;
+  if not found then
+    return query select 0, 0;
+    return;
+  end if;
+  select array_agg(x.i) into v_ended from unnest(f_id, f_status) x (i, t) where x.t not in (0, 3);
+  perform mc_family_lock(p_shard, v_ended, f_id || r_id || c_parent || m_exec || t_exec || x_exec);
+  if cardinality(t_exec) > 0 then
+    -- What has tasks is known by its row: whatever ends it looks for them.
+    update workflow_executions e set meta = e.meta || '{"tasks": true}'
+     where e.shard = p_shard and e.id between mc_lo(t_exec) and mc_hi(t_exec) and e.id = any (t_exec) and e.owner = p_me
+       and not e.meta ? 'tasks';
+    perform mc_task_open(p_shard, mc_task_separated(p_shard, t_open));
+  end if;
+  for v_stop in select x.e, x.r from unnest(x_exec, x_reason) with ordinality x (e, r, o) order by x.e, x.o loop
+    perform mc_task_cancel(p_shard, array[v_stop.e], v_stop.r);
+  end loop;
+  return query select f.live, f.closed from mc_flush_3(p_shard, p_me, p_epoch, s_tenant, s_exec, s_step, s_item, s_gen, s_attempt, s_status, s_age, s_open, s_result, v_tenant, v_exec,
+    v_seq, v_kind, v_data, f_id, f_status, f_wait, f_wake, f_seen, f_output, f_error, r_id, i_exec, i_n, c_parent, c_id, c_tenant,
+    c_workflow, c_version, c_namespace, c_region, c_priority, c_timeout, c_input, c_meta, c_event, c_labels, m_tenant, m_exec, m_kind,
+    m_data) f;
+end $function$;
+
 CREATE OR REPLACE FUNCTION maestro.mc_fold_counts(p_limit integer)
  RETURNS integer
  LANGUAGE plpgsql
@@ -2969,6 +3001,26 @@ begin
     on conflict do nothing;
 end $function$;
 
+CREATE OR REPLACE FUNCTION maestro.mc_task_separated(p_shard smallint, p_tasks text)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
+AS $function$
+  select coalesce(jsonb_agg(case when (x.value -> 'state' ->> 'separation_of_duties')::boolean and c.closed is not null then
+      x.value || jsonb_build_object('closed_to', to_jsonb(c.closed), 'state', x.value -> 'state' || jsonb_build_object('excluded', to_jsonb(c.closed)),
+        'people', coalesce((select jsonb_agg(p.value) from jsonb_array_elements(x.value -> 'people') p
+                             where substr(p.value ->> 0, 6) <> all (c.closed) or p.value ->> 0 not like 'user:%'), '[]'))
+      else x.value end order by x.ordinality), '[]')::text
+    from jsonb_array_elements(p_tasks::jsonb) with ordinality x cross join lateral (
+      select array_agg(distinct o.who #>> '{}') as closed from (
+        select y.who from jsonb_path_query(x.value, '$.state.excluded[*]') y (who)
+        union all
+        select y.who from human_tasks t cross join lateral jsonb_path_query(t.state, '$.answers[*].by.subject') y (who)
+         where t.shard = p_shard and t.execution_id = (x.value ->> 'execution_id')::uuid and t.status = 4) o) c
+$function$;
+
 CREATE OR REPLACE FUNCTION maestro.mc_task_tell(p_shard smallint, p_tenant uuid, p_task uuid)
  RETURNS TABLE(known boolean, status smallint, n integer)
  LANGUAGE plpgsql
@@ -2983,10 +3035,26 @@ begin
     return query select false, null::smallint, 0;
     return;
   end if;
+  if exists (select 1 from workflow_executions e where e.shard = p_shard and e.id = v_task.execution_id and e.tenant_id = p_tenant
+                and e.status in (0, 1, 3) and e.cancel_requested) then
+    return query select true, 5::smallint, 0;
+    return;
+  end if;
   return query select m.known, m.status, m.n from mc_send_3(p_shard, p_tenant, v_task.execution_id, 6::smallint, jsonb_build_object(
     'actor', v_task.state -> 'ended_by', 'task', v_task.id, 'step', v_task.step, 'generation', v_task.generation,
     'status', v_task.state -> 'status', 'outcome', v_task.state -> 'outcome', 'response', v_task.state -> 'response',
     'at', v_task.state -> 'ended_at')::text, false, false) m;
+end $function$;
+
+CREATE OR REPLACE FUNCTION maestro.mc_tasks_ended()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
+AS $function$
+begin
+  perform mc_task_cancel(new.shard, array[new.id], 'the execution has ended');
+  return null;
 end $function$;
 
 CREATE OR REPLACE FUNCTION maestro.mc_tenant()
@@ -3029,7 +3097,7 @@ begin
            (select max(p.seq) from execution_events p where p.shard = p_shard and p.execution_id = b.execution_id)
              + row_number() over (partition by b.execution_id order by b.n) as q,
            (b.data || jsonb_build_object('n', b.n, 'message', case b.kind when 1 then 'cancel' when 2 then 'signal' when 3 then 'pause'
-              when 4 then 'resume' when 5 then 'child_ended' when 9 then 'resolve_in_doubt' end))::text as d
+              when 4 then 'resume' when 5 then 'child_ended' when 6 then 'human_task_ended' when 9 then 'resolve_in_doubt' end))::text as d
       from execution_inbox b where b.shard = p_shard and b.execution_id = any (p_exec)) x;
   if v_exec is null then
     return;
@@ -3235,6 +3303,7 @@ grant execute on function mc_feed(p_shard smallint, p_exec uuid[], p_seq integer
 grant execute on function mc_flush(p_shard smallint, p_me bigint, p_epoch bigint, s_tenant uuid[], s_exec uuid[], s_step integer[], s_item integer[], s_gen smallint[], s_attempt integer[], s_status smallint[], s_age double precision[], s_open boolean[], s_result text[], v_tenant uuid[], v_exec uuid[], v_seq integer[], v_kind smallint[], v_data text[], f_id uuid[], f_status smallint[], f_wait smallint[], f_wake double precision[], f_seen integer[], f_output text[], f_error text[], r_id uuid[], i_exec uuid[], i_n integer[]) to mc_engine;
 grant execute on function mc_flush_2(p_shard smallint, p_me bigint, p_epoch bigint, s_tenant uuid[], s_exec uuid[], s_step integer[], s_item integer[], s_gen smallint[], s_attempt integer[], s_status smallint[], s_age double precision[], s_open boolean[], s_result text[], v_tenant uuid[], v_exec uuid[], v_seq integer[], v_kind smallint[], v_data text[], f_id uuid[], f_status smallint[], f_wait smallint[], f_wake double precision[], f_seen integer[], f_output text[], f_error text[], r_id uuid[], i_exec uuid[], i_n integer[]) to mc_engine;
 grant execute on function mc_flush_3(p_shard smallint, p_me bigint, p_epoch bigint, s_tenant uuid[], s_exec uuid[], s_step integer[], s_item integer[], s_gen smallint[], s_attempt integer[], s_status smallint[], s_age double precision[], s_open boolean[], s_result text[], v_tenant uuid[], v_exec uuid[], v_seq integer[], v_kind smallint[], v_data text[], f_id uuid[], f_status smallint[], f_wait smallint[], f_wake double precision[], f_seen integer[], f_output text[], f_error text[], r_id uuid[], i_exec uuid[], i_n integer[], c_parent uuid[], c_id uuid[], c_tenant uuid[], c_workflow uuid[], c_version uuid[], c_namespace text[], c_region text[], c_priority integer[], c_timeout double precision[], c_input text[], c_meta text[], c_event text[], c_labels text[], m_tenant uuid[], m_exec uuid[], m_kind smallint[], m_data text[]) to mc_engine;
+grant execute on function mc_flush_4(p_shard smallint, p_me bigint, p_epoch bigint, s_tenant uuid[], s_exec uuid[], s_step integer[], s_item integer[], s_gen smallint[], s_attempt integer[], s_status smallint[], s_age double precision[], s_open boolean[], s_result text[], v_tenant uuid[], v_exec uuid[], v_seq integer[], v_kind smallint[], v_data text[], f_id uuid[], f_status smallint[], f_wait smallint[], f_wake double precision[], f_seen integer[], f_output text[], f_error text[], r_id uuid[], i_exec uuid[], i_n integer[], c_parent uuid[], c_id uuid[], c_tenant uuid[], c_workflow uuid[], c_version uuid[], c_namespace text[], c_region text[], c_priority integer[], c_timeout double precision[], c_input text[], c_meta text[], c_event text[], c_labels text[], m_tenant uuid[], m_exec uuid[], m_kind smallint[], m_data text[], t_exec uuid[], t_open text, x_exec uuid[], x_reason text[]) to mc_engine;
 grant execute on function mc_fold_counts(p_limit integer) to mc_engine;
 grant execute on function mc_forget_keys(p_shard smallint, p_age interval, p_limit integer) to mc_engine;
 grant execute on function mc_give_up(p_shard smallint, p_me bigint, p_epoch bigint, p_exec uuid, p_error text) to mc_engine;
@@ -3284,7 +3353,9 @@ grant execute on function mc_takeover_2(p_shard smallint, p_me bigint, p_epoch b
 grant execute on function mc_takeover_3(p_shard smallint, p_me bigint, p_epoch bigint, p_limit integer) to mc_engine;
 grant execute on function mc_task_cancel(p_shard smallint, p_exec uuid[], p_reason text) to mc_engine;
 grant execute on function mc_task_open(p_shard smallint, p_tasks text) to mc_engine;
+grant execute on function mc_task_separated(p_shard smallint, p_tasks text) to mc_engine;
 grant execute on function mc_task_tell(p_shard smallint, p_tenant uuid, p_task uuid) to mc_engine;
+grant execute on function mc_tasks_ended() to mc_engine;
 grant execute on function mc_tenant() to mc_api;
 grant execute on function mc_tenant() to mc_engine;
 grant execute on function mc_trim_feed(p_shard smallint, p_age interval, p_limit integer) to mc_engine;

@@ -68,6 +68,7 @@ from runtime.worker.lease import Lease
 from runtime.worker.lending import Lending
 from runtime.worker.maps import Joins, ReadItems, is_called_off, names_of
 from runtime.worker.outputs import Held, Outputs
+from runtime.worker.people import task_text
 from runtime.worker.run import Action, Run, StoreOutput
 from runtime.worker.step_log import StepLogs
 from runtime.worker.stopping import Stopping
@@ -172,6 +173,7 @@ class Executor:
         """Begin to carry a run."""
         run.on_flushed = partial(self._flushed, run)
         run.facts_of_wait = partial(self.timers.ended, run)
+        run.task_of = partial(task_text, run, self._clock)
         self.weight += run.weight
         self.runs[run.owned.id] = run
 

@@ -32,6 +32,7 @@ from runtime.model.execution import ExecutionStatus
 from runtime.model.values import Json
 from runtime.worker.encode import clean, encode, text_of
 from runtime.worker.executor import Executor
+from runtime.worker.people import task_ended
 from runtime.worker.run import Run
 from runtime.worker.undecodable import fault_of, told
 
@@ -94,6 +95,8 @@ def event_of(run: Run, message: InboxMessage) -> Event | None:
             return SignalReceived(signal, actor)
         case InboxKind.CHILD_ENDED:
             return child_ended(data)
+        case InboxKind.HUMAN_TASK_ENDED:
+            return task_ended(run, data)
     return None
 
 

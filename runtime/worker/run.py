@@ -19,11 +19,13 @@ from opentelemetry.trace import Span
 
 from runtime.engine.command import (
     BeginWait,
+    CancelTasks,
     Command,
     Finish,
     JoinItems,
     LoadBlob,
     LookUp,
+    OpenTask,
     RecordEvent,
     RecordStep,
     RunStep,
@@ -44,6 +46,8 @@ from runtime.model.checkpoint import (
     FlushResult,
     OwnedExecution,
     StepRow,
+    TaskRow,
+    TaskStop,
     WordRow,
 )
 from runtime.model.errors import StepErrorKind, StepFailed
@@ -90,6 +94,11 @@ def _nowhere(_result: FlushResult) -> None:
 def _as_they_are(command: RecordStep) -> Facts:
     """A run that no executor carries."""
     return command.facts._replace(age_seconds=0.0)
+
+
+def _as_asked(command: OpenTask) -> str:
+    """A run that no executor carries."""
+    return text_of(command.asked)
 
 
 @dataclass(slots=True)
@@ -158,6 +167,7 @@ class Run:
     error: ExecutionError | None = None
     on_flushed: Callable[[FlushResult], None] = _nowhere
     facts_of_wait: Callable[[RecordStep], Facts] = _as_they_are
+    task_of: Callable[[OpenTask], str] = _as_asked
     _steps: list[StepRow] = field(default_factory=list)
     _events: list[EventRow] = field(default_factory=list)
     _after: list[Deferred] = field(default_factory=list)
@@ -165,6 +175,8 @@ class Run:
     _closing: Closing | None = None
     _children: list[ChildRow] = field(default_factory=list)
     _words: list[WordRow] = field(default_factory=list)
+    _tasks: list[TaskRow] = field(default_factory=list)
+    _stops: list[TaskStop] = field(default_factory=list)
     _size: int = 0
     _sealed: list[Checkpoint] = field(default_factory=list)
     _in_flight: deque[InFlight] = field(default_factory=deque)
@@ -210,6 +222,11 @@ class Run:
                     self._size += self._children[-1].size
                 case TellChild():
                     self._tell_child(command)
+                case OpenTask():
+                    self._tasks.append(TaskRow(self.owned.id, self.task_of(command)))
+                    self._size += len(self._tasks[-1].task)
+                case CancelTasks():
+                    self._stops.append(TaskStop(self.owned.id, command.reason))
                 case StopStep() | LoadBlob():
                     now.append(command)
                 case Finish():
@@ -364,6 +381,8 @@ class Run:
             children=tuple(self._children),
             words=tuple(self._words),
             in_family=(clears or closing is not None) and self._is_of_family(),
+            tasks=tuple(self._tasks),
+            stops=tuple(self._stops),
         )
         if clears:
             self.clears_takeovers = False
@@ -375,6 +394,8 @@ class Run:
         self._steps, self._events, self._after, self._ended = [], [], [], []
         if touched:
             self._children, self._words = [], []
+        if checkpoint.tasks or checkpoint.stops:
+            self._tasks, self._stops = [], []
         if self.to_keep:
             self._in_flight[-1].to_keep, self.to_keep = self.to_keep, []
         self._closing, self._size = None, 0

@@ -22,6 +22,7 @@ ERROR: Final = "message.undecodable"
 _KINDS: Final = frozenset(InboxKind)
 _DECISIONS: Final = frozenset(str(one) for one in DoubtDecision)
 _ENDS: Final = frozenset(int(one) for one in TERMINAL)
+_TASK_ENDS: Final = frozenset({"COMPLETED", "EXPIRED", "CANCELLED"})
 _ABOUT_A_CALL: Final = ("step", "attempt", "generation")
 
 _log = get_logger("worker")
@@ -38,6 +39,8 @@ def fault_of(message: InboxMessage) -> str | None:
         return "A signal without a name."
     if kind == InboxKind.CHILD_ENDED and not _is_end(data):
         return "The end of a child that says neither which nor how."
+    if kind == InboxKind.HUMAN_TASK_ENDED and not _is_task_end(data):
+        return "The end of a human task that says neither which nor how."
     if kind == InboxKind.RESOLVE_DOUBT and not _is_decision(data):
         return "A word about a call in doubt that says neither which call nor what became of it."
     return None
@@ -59,6 +62,16 @@ def _is_end(data: Json) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _is_task_end(data: Json) -> bool:
+    if not isinstance(data, dict) or data.get("status") not in _TASK_ENDS:
+        return False
+    try:
+        UUID(str(data.get("task")))
+    except ValueError:
+        return False
+    return isinstance(data.get("at"), str)
 
 
 async def set_aside(

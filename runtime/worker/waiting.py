@@ -133,11 +133,14 @@ def parking_of(run: Run, now: float) -> Parking | None:
         return found._replace(tags=wanted)
     # What waited when an undoing began is not waited for any more.
     listening = not is_undoing and run.state.listening
-    if not (timers or listening or run.state.doubts or run.state.children):
+    state = run.state
+    if not (timers or listening or state.doubts or state.children or state.tasks):
         return None
-    other = WaitKind.SIGNAL if listening else WaitKind.CHILD_EXECUTION
+    # A person's answer comes before a program's end, where it waits for both.
+    other = WaitKind.HUMAN_TASK if state.tasks else WaitKind.CHILD_EXECUTION
+    other = WaitKind.SIGNAL if listening else other
     first, kind = min(timers, default=(None, other))
-    if run.state.doubts:
+    if state.doubts:
         # A person must act, whatever else it waits for.
         kind = WaitKind.IN_DOUBT
     if first is not None and first - now <= PARK_SECONDS:

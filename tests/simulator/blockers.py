@@ -27,6 +27,7 @@ _OF_STATUS = {
     BlockCause.DEPENDENCY: StepStatus.PENDING,
     BlockCause.TIMER: StepStatus.WAITING,
     BlockCause.SIGNAL: StepStatus.WAITING,
+    BlockCause.PERSON: StepStatus.WAITING,
     BlockCause.RETRY: StepStatus.RETRYING,
     BlockCause.BREAKER: StepStatus.RETRYING,
     BlockCause.IN_DOUBT: StepStatus.IN_DOUBT,

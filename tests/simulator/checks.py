@@ -28,6 +28,7 @@ from tests.simulator.limits import LimitJudge
 from tests.simulator.maps import MapJudge, key_of, records_of, shown
 from tests.simulator.model import Model
 from tests.simulator.past import differences, view
+from tests.simulator.people import LATE, TaskJudge, ended_tasks, is_late
 from tests.simulator.program import Program
 from tests.simulator.replayed import record_of, replay
 from tests.simulator.rewinds import AGAIN, inputs_of, number_in
@@ -139,6 +140,7 @@ class Judge:
             self.waits_of(e).look()
             MapJudge(e, self.programs[e.version].steps, self.say).look()
             self._cache.look(e)
+        TaskJudge(e, self.model.tasks.rows, self.say).look()
 
     def waits_of(self, e: Execution) -> WaitJudge:
         """The judge of its waits, signals and pauses."""
@@ -176,7 +178,8 @@ class Judge:
                 {"out"} if status == StepStatus.COMPLETED else set()
             )
             is_map = steps[step].many is not None and item < 0
-            wanted |= {"in"} if steps[step].wait is None and not is_map else set()
+            is_waited = steps[step].wait is not None or steps[step].ask is not None
+            wanted |= set() if is_waited or is_map else {"in"}
             if missing := wanted - set(result):
                 self.say(f"record: attempt {attempt} of step {step} of {e.id} lacks {missing}")
 
@@ -325,6 +328,7 @@ class Judge:
             if e.status not in FINAL:
                 self.say(f"I7: {one} is {Status(e.status).name} for ever")
             else:
+                TaskJudge(e, self.model.tasks.rows, self.say).at_end()
                 UndoJudge(e, self.programs[e.version].steps, self._excused, self.say).look()
                 self._as_expected(e)
 
@@ -340,8 +344,10 @@ class Judge:
         seen = _seen(e, program)
         again = given_again(e)
         given = self._given(e, program)
-        done = self._done(e)
-        expected = program.expect(generation, kept, ended, seen, done, children, again, given)
+        done, tasks = self._done(e), ended_tasks(self.model.tasks.rows, e.id)
+        expected = program.expect(
+            generation, kept, ended, seen, done, children, tasks, again, given
+        )
         status = Status(e.status)
         if status is Status.CANCELLED and e.id in self.cancelled:
             return
@@ -364,7 +370,7 @@ class Judge:
             if key[2] == generation
             and key[1] < 0
             and key[0] < len(program.steps)
-            and (word := _word(found)) is not None
+            and (word := _word(found, program.steps[key[0]])) is not None
         }
         if ends != expected.ends:
             self.say(f"end: the steps of {e.id} ended {ends}, expected {expected.ends}")
@@ -389,11 +395,14 @@ class Judge:
 
     def _kept(self, e: Execution) -> dict[int, str]:
         """Good ends of earlier generations that still count."""
-        counts = counting(e, self.programs[e.version].steps)[-1]
+        steps = self.programs[e.version].steps
+        counts = counting(e, steps)[-1]
         return {
             key[0]: word
             for key, found in e.steps.items()
-            if counts.get(key[0]) == key[2] and key[1] < 0 and (word := _word(found)) is not None
+            if counts.get(key[0]) == key[2]
+            and key[1] < 0
+            and (word := _word(found, steps[key[0]])) is not None
         }
 
     def _given(self, e: Execution, program: Program) -> dict[int, int]:
@@ -425,9 +434,11 @@ def _first(e: Execution) -> int:
     return first
 
 
-def _word(row: Any) -> str | None:
+def _word(row: Any, step: Any) -> str | None:
     """How a step ended for good by this row, if it did and the execution went on."""
     status, _, result = row
+    if is_late(step.ask, row):
+        return LATE
     return "handled" if result.get("handled") else _WORDS.get(status)
 
 
@@ -488,4 +499,4 @@ def _durable(state: Any) -> tuple[Any, ...]:
         }
     edges = (state.pending, state.skipped_needs, ways, seen)
     children = {step: child.id for step, child in state.children.items()}
-    return ended, state.outputs, edges, left, state.ending, waits, fans, children
+    return ended, state.outputs, edges, left, state.ending, waits, fans, children, state.tasks

@@ -1,4 +1,4 @@
-"""The rest of the model: items of maps that the owner of an execution lends to other workers."""
+"""The rest of the model: items of maps that the owner of an execution lends to other workers, and the step cache."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.simulator.tables import OWNED, QUEUED, RUNNING, Refused, Row, rows_of
 
 
 class LendingModel(Model):
-    """The model with the functions on `map_chunks`."""
+    """The model with the functions on `map_chunks` and on the step cache."""
 
     def chunk_lend(
         self, shard: int, me: int, epoch: int, one: UUID, number: int, step: int, items: Any, attempts: Any
@@ -97,3 +97,22 @@ class LendingModel(Model):
         for key in gone:
             del self.chunks[key]
         return rows_of("swept", [(len(gone),)])
+
+    # --- the step cache --------------------------------------------------------------------------
+
+    def cache_find(self, tenant: UUID, key: bytes) -> list[Row]:
+        return self.cache.find(tenant, key, self._clock(), self._mutants)
+
+    def cache_keep(self, *columns: Any) -> str:
+        self.cache.keep(columns, self._clock())
+        return "INSERT"
+
+    def cache_sweep(self, most: int) -> str:
+        return f"DELETE {self.cache.sweep(self._clock())}"
+
+    def cache_shrink(self, most: int, chunk: int) -> str:
+        return "DELETE 0"
+
+    def cache_orphans(self, tenant: UUID, key: bytes, chunk: int) -> list[Row]:
+        """No execution is ever deleted here."""
+        return rows_of("seen gone tenant_id key", [(0, 0, None, None)])

@@ -24,6 +24,7 @@ from tests.simulator.chunk import Chunk
 from tests.simulator.dispatch import handed_out
 from tests.simulator.limits import Limits
 from tests.simulator.maps import records_of, results_of
+from tests.simulator.people import TaskTable
 from tests.simulator.tables import (
     DEAD,
     FENCED_OFF,
@@ -62,6 +63,7 @@ class Model:
         self.blob_refs: set[tuple[UUID, str]] = set()
         self.chunks: dict[tuple[UUID, int, int], Chunk] = {}
         self.cache = CacheTable()
+        self.tasks = TaskTable(mutants)
         self.limits = Limits()
         self.on_commit: Callable[[Commit], None] = lambda _commit: None
         # Whether some live connection has appeared as this worker, and whether the server runs long enough to judge by it.
@@ -238,6 +240,7 @@ class Model:
                 e.status, e.error = DEAD, {"type": "poison"}
                 e.events[max(e.events) + 1] = (_DEAD_LETTERED, {"error": e.error})
                 self._unread(e)
+                self._tasks_ended(e)
             elif e.takeovers == _SUSPECT:
                 e.status = QUEUED
         self._commit("takeover", me, [e.id for e in found])
@@ -280,12 +283,14 @@ class Model:
         return self.flush_body(me, tuple(map(read_array, columns)))
 
     def flush_with_children(self, shard: int, me: int, epoch: int, *columns: Any) -> list[Row]:
-        """The same, and children that begin or are told something in the same commit."""
+        """The same, and children, or tasks, that begin or are told something in the same commit."""
         return self.flush(shard, me, epoch, *columns)
+
+    flush_with_tasks = flush_with_children
 
     def flush_body(self, me: int, columns: Sequence[Any]) -> list[Row]:
         """What follows the fence."""
-        columns, family = columns[:25], columns[25:]
+        columns, family, tasks = columns[:25], columns[25:42], columns[42:]
         steps, events = (
             list(zip(*columns[:10], strict=True)),
             list(zip(*columns[10:15], strict=True)),
@@ -298,6 +303,7 @@ class Model:
                 zip(*family[13:], strict=True), key=lambda word: word[1]
             ):
                 self._tell(tenant, one, int(kind), json_of(data))
+        self.tasks.change(self.executions, tasks)
         now = self._clock()
         for _, one, step, item, generation, attempt, status, _, is_open, result in steps:
             rows, key = self.executions[one].steps, (step, item, generation, attempt)
@@ -344,6 +350,7 @@ class Model:
         e.status, e.wait = int(status), int(wait) if parks and wait is not None else None
         e.wake_at = now + wake if parks and wake is not None else None
         e.output, e.error, e.owner, e.takeovers = json_of(output), json_of(error), None, 0
+        self._tasks_ended(e)
 
     def _begin_children(self, columns: Sequence[Any]) -> None:
         parents, *rows = columns
@@ -377,6 +384,20 @@ class Model:
                 if self.executions[child].generation == 0:
                     said = {"reason": "its parent has ended"}
                     self._tell(e.tenant, child, InboxKind.CANCEL, said)
+
+    def _tasks_ended(self, e: Execution) -> None:
+        """The trigger: whoever ends an execution cancels its tasks."""
+        if e.status not in OPEN and "tasks" in (e.meta or {}):
+            self.tasks.cancel(e.id)
+
+    def task_end(self, id: UUID, status: int, outcome: str | None, by: Any) -> bool:
+        """A task is answered, or expires; and its execution is told of it, unless that ends."""
+        e = self.executions[self.tasks.rows[id].execution]
+        is_over = e.status not in OPEN or e.cancel_requested
+        told = None if is_over else self.tasks.end(id, status, outcome, by, self._clock())
+        if told is not None and "answer_untold" not in self._mutants:
+            self._tell(e.tenant, e.id, InboxKind.HUMAN_TASK_ENDED, told)
+        return told is not None
 
     def _open_children(self, e: Execution) -> list[UUID]:
         """The children that have not ended."""
@@ -572,27 +593,6 @@ class Model:
             lanes.enter(e)
         self._commit(name, None, [one])
         return rows_of(names, [(True, QUEUED, e.generation, True)])
-
-    # --- the step cache --------------------------------------------------------------------------
-
-    def cache_find(self, tenant: UUID, key: bytes) -> list[Row]:
-        return self.cache.find(tenant, key, self._clock(), self._mutants)
-
-    def cache_keep(self, *columns: Any) -> str:
-        self.cache.keep(columns, self._clock())
-        return "INSERT"
-
-    def cache_sweep(self, most: int) -> str:
-        return f"DELETE {self.cache.sweep(self._clock())}"
-
-    def cache_shrink(self, most: int, chunk: int) -> str:
-        return "DELETE 0"
-
-    def cache_orphans(self, tenant: UUID, key: bytes, chunk: int) -> list[Row]:
-        """No execution is ever deleted here."""
-        return rows_of("seen gone tenant_id key", [(0, 0, None, None)])
-
-    # --- for tests -------------------------------------------------------------------------------
 
     def expire(self, me: int) -> None:
         """Let a lease run out."""

@@ -13,7 +13,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from runtime.engine import advance as core
-from runtime.engine import ending, gateway, items, replay, replay_items, rewinding, undoing
+from runtime.engine import ending, gateway, items, people, replay, replay_items, rewinding, undoing
 from runtime.engine import marks as read_marks
 from runtime.engine.command import Command, JoinItems, RunStep, ScheduleRetry
 from runtime.engine.doubt import Course, Doubt
@@ -26,6 +26,7 @@ from runtime.engine.undoing import Renewed
 from runtime.model.checkpoint import FlushOutcome, FlushResult, StepRecord
 from runtime.model.event import EventKind
 from runtime.model.execution import StepStatus, Verdict
+from runtime.model.ids import human_task_id as _human_task_id
 from runtime.model.plan import Effect
 from runtime.services import step_view
 from runtime.store.births import Newborn
@@ -46,6 +47,8 @@ IN_SQL: Final = {
     "inbox_kept": "a message that was read is not deleted: it is acted on again after a takeover",
     "unread_untold": "a message that came too late for an end is deleted without a word",
     "parent_untold": "a child ends, and its parent does not hear of it",
+    "tasks_unstopped": "what stops leaves its tasks open: people answer what nobody waits for",
+    "answer_untold": "a task is answered, and its execution does not hear of it",
     "takeover_at_once": "marking the dead and taking over share one snapshot",
     "lane_left": "whoever is parked gives away its place in its lane",
     "lane_unheard": "no heartbeat tells that something waits in a lane",
@@ -207,6 +210,10 @@ def _childless(_marks: Any) -> dict[int, Any]:
     return {}
 
 
+def _task_of_step(execution: UUID, step: int, _generation: int) -> UUID:
+    return _human_task_id(execution, step, 0)
+
+
 def _untold(state: Any, _reason: str, _out: list[Command]) -> None:
     state.children.clear()
 
@@ -355,6 +362,18 @@ IN_CODE: Final[dict[str, tuple[str, Any, str, Any]]] = {
         replay,
         "started_children",
         _childless,
+    ),
+    "task_forgotten": (
+        "a takeover forgets the tasks that were opened: it asks again",
+        replay,
+        "opened_tasks",
+        _childless,
+    ),
+    "task_of_any_generation": (
+        "a task is taken for that of the generation before",
+        people,
+        "human_task_id",
+        _task_of_step,
     ),
     "children_unstopped": (
         "an execution that stops does not tell its children",

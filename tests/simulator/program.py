@@ -22,6 +22,7 @@ from tests.simulator.cache import cache_plan, with_cache
 from tests.simulator.children import BELOW, ChildEnd, child_plan, with_children
 from tests.simulator.lanes import concurrency_of
 from tests.simulator.maps import Many, kind_of, number_of, with_maps
+from tests.simulator.people import LATE, Ask, Task, with_people
 from tests.simulator.rewinds import has_edits
 from tests.simulator.routes import (
     HANDLED,
@@ -75,6 +76,8 @@ class Step:
     # The version that it starts as a child.
     child: UUID | None = None
     tags: tuple[str, ...] = ()
+    # What it asks people.
+    ask: Ask | None = None
     # What undoes it, which needs it.
     undo: Step | None = None
     # For how long what it gives may be given again.
@@ -82,7 +85,8 @@ class Step:
 
     @property
     def calls(self) -> bool:
-        return self.wait is None and self.way.choice is None and self.child is None
+        is_other = self.wait is not None or self.ask is not None or self.child is not None
+        return not is_other and self.way.choice is None
 
     @property
     def hangs(self) -> bool:
@@ -171,6 +175,8 @@ class Program:
             return step.way.choice.plan
         if step.child is not None:
             return child_plan(index, step)
+        if step.ask is not None:
+            return step.ask.plan(self.numbers(step))
         config: dict[str, Any] = {
             "step": index,
             "seen": [f"{{{{ steps.s{need}.output }}}}" for need in self.numbers(step)],
@@ -201,6 +207,7 @@ class Program:
         seen: Mapping[int, list[int]],
         done: Mapping[int, Collection[int]],
         children: Mapping[int, ChildEnd],
+        tasks: Mapping[int, Task],
         again: Collection[tuple[int, int]] = (),
         given: Mapping[int, int] | None = None,
     ) -> Expected:
@@ -209,8 +216,8 @@ class Program:
         `waited` is what came of the waits: which signals people send is not written in the program. Nor
         is who came first at a join: `seen` are the needs that a step saw, where it did not see all. `done` are the
         items of maps that earlier generations have completed. `children` is how the newest child of each step ended, which
-        is judged by itself. `again` are the steps and items that were given what an earlier call gave, `given` is what
-        each step computes from of the input with which it ran.
+        is judged by itself; `tasks` how people answered those of each step. `again` are the steps and items that were given
+        what an earlier call gave, `given` is what each step computes from of the input with which it ran.
         """
         ends: dict[int, str] = {}
         values: dict[int, Any] = {}
@@ -235,9 +242,12 @@ class Program:
                 ends_well = (index, -1) in again or step.succeeds(generation)
             if step.child is not None:
                 ends_well = index in children and children[index].is_completed
+            asked = tasks.get(index)
+            if step.ask is not None:
+                ends_well = asked is not None and asked.outcome is not None
             end = kept.get(index) or self._end(index, ends, taken, shown, ends_well=ends_well)
             ends[index] = end
-            succeeds = succeeds and end in {COMPLETED, SKIPPED, HANDLED}
+            succeeds = succeeds and end in {COMPLETED, SKIPPED, HANDLED, LATE}
             known = [values[n] if shown[n] != "pending" else None for n in self.numbers(step)]
             number = (given or {}).get(index, 0)
             values[index] = value_of(index, known, given=number)
@@ -253,6 +263,8 @@ class Program:
                 values[index] = waited.get(index)
             if step.child is not None and index in children:
                 values[index] = children[index].output
+            if step.ask is not None:
+                values[index] = None if asked is None else asked.output
             if end != COMPLETED:
                 values[index] = None
         return Expected(succeeds, ends, values)
@@ -281,6 +293,8 @@ class Program:
             ends_well = bool(taken[index])
         if ends_well:
             return COMPLETED
+        if step.ask is not None and step.ask.goto is not None:
+            return LATE
         return "failed" if step.way.on_error is None else HANDLED
 
 
@@ -319,7 +333,7 @@ def draw_program(random: Random, version: UUID, seed: int = 0) -> Program:
     # What only children run may have maps as well, in the same seeds.
     one = seed + 3 if version in BELOW else seed
     drawn = with_children(with_maps(with_ways(tuple(steps), one), one), seed, version)
-    drawn = with_tags(drawn, seed)
+    drawn = with_tags(with_people(drawn, seed), seed)
     drawn = with_cache(with_undoing(drawn, seed, _draw_undo), seed, version)
     most = random.choice((None, None, 1, 2))
     return Program(version, drawn, most, concurrency_of(seed, version), has_edits(seed))

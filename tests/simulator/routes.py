@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from runtime.model.plan import StepKind
 from runtime.model.route import Case, Gateway, Join, Routes
+from tests.simulator.people import LATE
 
 COMPLETED, SKIPPED, HANDLED, FAILED = "completed", "skipped", "handled", "failed"
 CONTINUE: Final = -1
@@ -60,24 +61,33 @@ def choosers_of(steps: Collection[Any], step: int) -> set[int]:
     for index, one in enumerate(steps):
         choice = one.way.choice
         named = [] if choice is None else choice.targets(range(len(choice.cases)))
-        if step in named or one.way.on_error == step:
+        if step in named or one.way.on_error == step or _expiry(one) == step:
             found.add(index)
     return found
+
+
+def _expiry(one: Any) -> int | None:
+    return None if one.ask is None else one.ask.goto
 
 
 def leads(one: Any, end: str, taken: list[int], to: int) -> bool:
     """Whether a step that ended so leads to another that waits for it."""
     way = one.way
+    if end == LATE:
+        return _expiry(one) == to
     if end == HANDLED:
-        return way.on_error == to or (way.on_error == CONTINUE and way.choice is None)
+        goes_on = way.on_error == CONTINUE and way.choice is None
+        return way.on_error == to or (goes_on and _expiry(one) != to)
     if end != COMPLETED:
         return False
-    return to in way.choice.targets(taken) if way.choice is not None else way.on_error != to
+    if way.choice is not None:
+        return to in way.choice.targets(taken)
+    return to not in {way.on_error, _expiry(one)}
 
 
 def routes_of(steps: Collection[Any]) -> Routes | None:
     """As a plan has them."""
-    if all(one.way == NO_WAY for one in steps):
+    if all(one.way == NO_WAY and _expiry(one) is None for one in steps):
         return None
     gateways = {
         i: Gateway(
@@ -104,8 +114,14 @@ def routes_of(steps: Collection[Any]) -> Routes | None:
     for i, one in enumerate(steps):
         if one.way.wants or blind & set(one.needs):
             blind.add(i)
-    followed = {*gateways, *recoveries, *(need for i in joins for need in list(steps)[i].needs)}
-    return Routes(gateways, recoveries, {}, joins, frozenset(followed), frozenset(blind))
+    expiries = {i: to for i, one in enumerate(steps) if (to := _expiry(one)) is not None}
+    followed = {
+        *gateways,
+        *recoveries,
+        *expiries,
+        *(need for i in joins for need in list(steps)[i].needs),
+    }
+    return Routes(gateways, recoveries, expiries, joins, frozenset(followed), frozenset(blind))
 
 
 def with_ways(steps: tuple[Any, ...], seed: int) -> tuple[Any, ...]:

@@ -56,6 +56,7 @@ from tests.simulator.limits import has_limits, limits_of
 from tests.simulator.loop import PROCESS, Process, SimClock, SimLoop, Stuck
 from tests.simulator.maps import key_of
 from tests.simulator.mutants import mutated
+from tests.simulator.people import People
 from tests.simulator.plans import SimPlans
 from tests.simulator.quarantine import SimQuarantine
 from tests.simulator.rewinds import edit_of
@@ -129,6 +130,7 @@ class Simulation:
         self._strikes = 0
         self._people = self.loop.spawn("people")
         self._asked: set[UUID] = set()
+        self._who_answer = People(self.server, luck=self.loop.random, tell=self._hint)
         self._told = 0
         self._named = 0
         self.model.on_commit = self._committed
@@ -406,12 +408,11 @@ class Simulation:
                 whose = self._tenant_of(one)
                 self.model.call("send", 0, whose, one, int(kind), data, is_cancel, resumes)
                 self.server.later(0.0, SimWakeup(self.redis).publish_inbox, 0, [one])
+        self._who_answer.interfere(arguments[18])
 
     def _process_of(self, me: int | None) -> Process | None:
         seat = None if me is None else self.model.seats.get(me)
-        if seat is None:
-            return None
-        return next((process for process in self.workers if process.name == seat.host), None)
+        return next((p for p in self.workers if seat is not None and p.name == seat.host), None)
 
     def _said(self, kind: InboxKind, name: str = "") -> dict[str, Any]:
         """What a message says; every signal has a payload of its own."""
@@ -432,6 +433,9 @@ class Simulation:
                 )
         except MaestroError:
             return
+        self._hint(one)
+
+    def _hint(self, one: UUID) -> None:
         SimWakeup(self.redis).publish_inbox(0, [one])
         SimQueue(self.redis).add(0, [(one, 1)])
 
@@ -458,8 +462,7 @@ class Simulation:
                     await ExecutionStore(database).send(  # type: ignore[arg-type]
                         0, e.tenant, one, InboxKind.RESOLVE_DOUBT, data, connection
                     )
-        SimWakeup(self.redis).publish_inbox(0, [one])
-        SimQueue(self.redis).add(0, [(one, 1)])
+        self._hint(one)
         self._asked.discard(one)
         self._attend(one)
 
@@ -505,9 +508,9 @@ class Simulation:
         self.judge.committed(commit)
         for one in commit.touched:
             self._attend(one)
-        who = self._process_of(commit.me)
-        states = " ".join(self._state(one) for one in commit.touched)
-        self._note(f"{commit.name} by {who.name if who else '-'} {states}")
+        self._who_answer.look()
+        who, states = self._process_of(commit.me), map(self._state, commit.touched)
+        self._note(f"{commit.name} by {who.name if who else '-'} {' '.join(states)}")
         for words in self.judge.violations[before:]:
             self._note(f"VIOLATION {words}")
         if commit.name in {"flush", "claim", "takeover"}:

@@ -23,11 +23,19 @@ _COMMAND_SECONDS: Final = 10.0
 _START_SECONDS: Final = 10.0
 _FENCED: Final = frozenset(
     {
-        *("claim", "claim_alone", "due", "takeover", "flush", "flush_with_children"),
+        *(
+            "claim",
+            "claim_alone",
+            "due",
+            "takeover",
+            "flush",
+            "flush_with_children",
+            "flush_with_tasks",
+        ),
         *("chunk_lend", "chunk_take", "chunk_end", "chunk_back"),
     }
 )
-_FLUSHES: Final = frozenset({"flush", "flush_with_children"})
+_FLUSHES: Final = frozenset({"flush", "flush_with_children", "flush_with_tasks"})
 _PEOPLE: Final = frozenset({"enqueue", "send", "retry", "rewind"})
 # Nothing rests on what they delete: they are done at once.
 _TIDYING: Final = frozenset({"cache_sweep", "cache_shrink", "cache_orphans"})
