@@ -408,7 +408,12 @@ _OWN: Final[dict[StepKind, dict[str, Field]]] = {
         "input": Field(Template("text", "mapping"), "Its params."),
     },
 }
-# The first two are carried out in the engine: nothing is called, so there is no attempt.
+_OF_PEOPLE: Final = {
+    "retry": "people are asked once: timeout and on_expiry say until when, and what happens then",
+    "cache": "an answer is given to one execution, and to no other",
+    "runs_on": "people are asked, and no worker makes a call that it could be chosen for",
+}
+# The first ones are carried out in the engine: nothing is called, so there is no attempt.
 _NEVER: Final[dict[StepKind, dict[str, str]]] = {
     StepKind.GATEWAY: {
         "else": "what runs if no case holds is one of its cases: cases: [..., {else: STEP}]",
@@ -424,6 +429,7 @@ _NEVER: Final[dict[StepKind, dict[str, str]]] = {
         "compensate": "a wait step leaves nothing behind that could be undone",
         "runs_on": "a wait step makes no call for which a worker could be chosen",
     },
+    **dict.fromkeys((StepKind.HUMAN_APPROVAL, StepKind.HUMAN_TASK), _OF_PEOPLE),
     StepKind.WORKFLOW: {"runs_on": "the steps of its workflow say for themselves where they run"},
 }
 
@@ -431,7 +437,8 @@ _NEVER: Final[dict[StepKind, dict[str, str]]] = {
 def _step(kind: StepKind, own: dict[str, Field]) -> Record:
     never = _NEVER.get(kind, {})
     fields = {name: one for name, one in {**EVERY_STEP, **own}.items() if name not in never}
-    return Record(f"a {kind.value} step", fields, kind.value if never else "unknown-key", never)
+    rule = "human" if never is _OF_PEOPLE else kind.value if never else "unknown-key"
+    return Record(f"a {kind.value} step", fields, rule, never)
 
 
 STEPS: Final[dict[StepKind, Record]] = {kind: _step(kind, own) for kind, own in _OWN.items()}
@@ -499,6 +506,8 @@ NOT_RUN_KINDS: Final = frozenset(StepKind) - {
     StepKind.GATEWAY,
     StepKind.MAP,
     StepKind.WORKFLOW,
+    StepKind.HUMAN_APPROVAL,
+    StepKind.HUMAN_TASK,
 }
 NOT_RUN_STEP_KEYS: Final = ("policy",)
 NOT_RUN_KEYS: Final = ("triggers", "on_failure")

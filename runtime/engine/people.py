@@ -26,9 +26,9 @@ from runtime.model.values import Duration, Json, parse_instant
 
 # So many people, groups or attachments one task may name; so long may a name of one be, and a text of its.
 MOST_NAMES: Final = 100
-LONGEST_NAME: Final = 200
+LONGEST_NAME: Final = 255
 LONGEST_PLACE: Final = 2_000
-LONGEST_TITLE: Final = 500
+LONGEST_TITLE: Final = 255
 LONGEST_TEXT: Final = 20_000
 NOT_ASKED: Final = "human_task.not_asked"
 EXPIRED: Final = "human_task.expired"

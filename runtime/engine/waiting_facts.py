@@ -185,8 +185,7 @@ def person_of(step: str, created: ExecutionEvent) -> Blocker:
         step,
         created.at,
         f"It waits for {many}: {listed(who, len(who) + left) if who else 'nobody in particular is asked'}.",
-        f"The task {created.field('task')}, answered"
-        + (", or its expiry." if created.field("expires_in_ms") else "."),
+        "An answer to its task" + (", or its expiry." if created.field("expires_in_ms") else "."),
         until=after(created, created.field("expires_in_ms")),
         task=UUID(str(created.field("task"))),
         assignees=people[:MOST_STEPS],

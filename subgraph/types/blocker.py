@@ -5,6 +5,7 @@ from typing import Self
 
 import strawberry
 
+from resolvers.ids import HumanTaskId
 from runtime.model import blocker as model
 from subgraph.compiled.declare import record_field
 from subgraph.directives import access
@@ -73,7 +74,7 @@ class Blocker:
     )
 
     task_id: strawberry.ID | None = record_field(
-        lambda one: None if one.task is None else strawberry.ID(str(one.task)),
+        lambda one: None if one.task is None else strawberry.ID(str(HumanTaskId(one.task))),
         description="The human task that is to be answered.",
     )
     assignees: list[str] = record_field(

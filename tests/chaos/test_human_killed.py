@@ -25,7 +25,7 @@ MANY = 20
 
 
 async def publish(room: EngineRoom, *more: Any, **ask: Any) -> UUID:
-    return await room.publish([{**ASK, **ask}, DONE, *more], publishing=False)
+    return await room.publish([{**ASK, **ask}, DONE, *more])
 
 
 async def whole(room: EngineRoom, people: People, executions: list[UUID]) -> None:

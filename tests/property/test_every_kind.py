@@ -57,6 +57,8 @@ WORK: dict[str, st.SearchStrategy[Any]] = {
 }  # fmt: skip
 # What only a step that makes calls can say: a workflow's own steps do.
 OF_CALLS = {"runs_on", "cache"}
+# What only a step that can be repeated can say, too.
+NOT_OF_PEOPLE = OF_CALLS | {"retry"}
 TOP: dict[str, st.SearchStrategy[Any]] = {
     "version": st.just("1.2.3"), "timeout": st.just("P5D"), "concurrency": st.just({"key": "{{ params.x }}", "limit": 1, "on_conflict": "cancel_oldest"}),
     "triggers": st.just([{"type": "schedule", "cron": "0 3 * * sun"}, {"type": "webhook", "path": "p"}]),
@@ -74,7 +76,8 @@ def documents(draw: Any) -> dict[str, Any]:
         step: dict[str, Any] = {"id": f"s{index}", **copy.deepcopy(needed)}
         if kind != "task" or draw(st.booleans()):
             step["type"] = kind
-        work = {key: one for key, one in WORK.items() if kind != "workflow" or key not in OF_CALLS}
+        never = {"workflow": OF_CALLS, "human_approval": NOT_OF_PEOPLE, "human_task": NOT_OF_PEOPLE}
+        work = {key: one for key, one in WORK.items() if key not in never.get(kind, ())}
         if kind == "map":
             work["cache"] = st.just({"ttl": "1h"})
         own = {**optional, **COMMON, **({} if kind == "wait" else work)}

@@ -70,7 +70,7 @@ FOUND_AT = {
     "takeover_at_once": 1,
     "task_forgotten": 8,
     "task_of_any_generation": 76,
-    "tasks_unstopped": 109,
+    "tasks_unstopped": 465,
     "timer_restarted": 1,
     "undone_by_newest": 25,
     "undone_forward": 5,

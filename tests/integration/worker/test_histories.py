@@ -1,7 +1,4 @@
-"""Every construct on a real worker, replayed from what is stored.
-
-`make histories` keeps the records as files, for the version that is about to be released.
-"""
+"""Every construct on a real worker, replayed from what is stored; `make histories` keeps that for a release."""
 
 from __future__ import annotations
 
@@ -24,6 +21,7 @@ from runtime.store.execution_replay import ReplayRecords
 from runtime.store.plan import PlanStore
 from tests.support.engine_room import TENANT, EngineRoom
 from tests.support.histories import FOLDER, history_of
+from tests.support.history_people import people
 from tests.support.history_steps import echo, flaky, gate
 from tests.support.replaying import DEBUGGER, replayed, replays_of
 from tests.support.steps import CALLS, Echo
@@ -375,6 +373,7 @@ SCENARIOS: tuple[Callable[[EngineRoom], Awaitable[list[UUID]]], ...] = (
     maps,
     waits,
     children,
+    people,
     doubts,
     large,
 )

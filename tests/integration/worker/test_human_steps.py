@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
+import yaml
 
 from runtime.model.checkpoint import InboxKind
-from runtime.model.errors import InvalidState
+from runtime.model.errors import Denied, InvalidState
 from runtime.model.event import EventKind
 from runtime.model.execution import ExecutionStatus, StepStatus, WaitKind
 from runtime.model.human_task import HumanTaskStatus
@@ -27,7 +29,7 @@ SAY: dict[str, Any] = {
 PARAMS = {"n": {"type": "integer"}}
 GIVEN = {"n": 7}
 OUTPUTS = {"said": "{{ steps.say.output.word }}", "by": "{{ steps.ask.output.by.subject }}"}
-FINAL = {ExecutionStatus.COMPLETED, ExecutionStatus.FAILED, ExecutionStatus.CANCELLED}
+EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 
 
 @pytest.fixture
@@ -36,7 +38,7 @@ def people(room: EngineRoom) -> People:
 
 
 async def publish(room: EngineRoom, *steps: Any, **more: Any) -> UUID:
-    return await room.publish(list(steps or (ASK, SAY)), publishing=False, params=PARAMS, **more)
+    return await room.publish(list(steps or (ASK, SAY)), params=PARAMS, **more)
 
 
 def is_parked(row: Any) -> bool:
@@ -279,3 +281,46 @@ async def test_an_answer_in_a_pause_counts_and_what_follows_waits(room: EngineRo
     await room.tell(execution, InboxKind.RESUME, reason=None)
 
     assert await room.finished(execution) is ExecutionStatus.COMPLETED
+
+
+async def test_the_example_asks_two_people_of_whom_none_has_asked_for_it(
+    room: EngineRoom, people: People
+):
+    room.worker()
+    example = yaml.safe_load((EXAMPLES / "approval.yaml").read_text())
+    version = await room.publish(example.pop("steps"), **example)
+    given = {"payee": "Acme", "amount": 120, "approvers": ["ann", "bob", "mia"]}
+    execution = await room.enqueue(
+        version, given, meta={"actor": {"subject": "mia", "kind": "user"}}
+    )
+    await room.reached(execution, is_parked)
+    [task] = await people.asked(execution)
+
+    with pytest.raises(Denied):
+        await people.answer(task.id, by="mia")
+    await people.answer(task.id, by="ann")
+    assert is_parked(await room.row(execution))
+    await people.answer(task.id, by="bob", response={"note": "agreed"})
+
+    assert await room.finished(execution) is ExecutionStatus.COMPLETED
+    output = json.loads((await room.row(execution))["output"])
+    assert output == {"decision": "approved", "paid": True}
+    assert await people.history(task.id) == ["created", "answered", "completed"]
+
+
+async def test_the_example_pays_nothing_that_two_people_have_rejected(
+    room: EngineRoom, people: People
+):
+    room.worker()
+    example = yaml.safe_load((EXAMPLES / "approval.yaml").read_text())
+    version = await room.publish(example.pop("steps"), **example)
+    given = {"payee": "Acme", "amount": 120, "approvers": ["ann", "bob"]}
+    execution = await room.enqueue(version, given)
+    [task] = await people.asked(execution)
+
+    for name in ("ann", "bob"):
+        await people.answer(task.id, "rejected", {"note": "too much"}, name)
+
+    assert await room.finished(execution) is ExecutionStatus.COMPLETED
+    output = json.loads((await room.row(execution))["output"])
+    assert output == {"decision": "rejected", "paid": False}

@@ -50,7 +50,7 @@ def test_samples_are_accepted_and_compile(path, check):
 @pytest.mark.parametrize(
     ("name", "rules"),
     [
-        ("disclosure-export.yaml", {"connector-not-installed", "not-in-this-version"}),
+        ("disclosure-export.yaml", {"connector-not-installed"}),
         ("incident-triage.yaml", {"connector-not-installed", "not-in-this-version"}),
     ],
 )

@@ -250,10 +250,10 @@ def test_an_answer_in_a_pause_ends_the_step_and_what_follows_waits():
 WRONG: dict[str, tuple[Any, dict[str, Any], str]] = {
     "a template that can't be rendered": ({"title": "{{ params.nobody }}"}, {}, "can't be opened"),
     "a title that is a list": ({"title": "{{ params.who }}"}, {}, "`title` must give a text"),
-    "a title too long": ({"title": "x" * 501}, {}, "`title` is longer than 500 characters"),
+    "a title too long": ({"title": "x" * 256}, {}, "`title` is longer than 255 characters"),
     "a person who is a number": ({"assignees": ["{{ params.n }}"]}, {}, "`assignees` must give texts"),
     "a person without a name": ({"assignees": [" "]}, {}, "`assignees` must give texts"),
-    "a name too long": ({"candidate_groups": ["x" * 201]}, {}, "longer than 200 characters"),
+    "a name too long": ({"candidate_groups": ["x" * 256]}, {}, "longer than 255 characters"),
     "too many people": ({"assignees": [f"u{n}" for n in range(101)]}, {}, "gives more than 100 texts"),
     "a quorum that can't be met": (None, {"quorum": 3}, "3 must agree, and only 2 may answer"),
     "a time that is none": ({"due": "soon"}, {}, "`due`: 'soon' is not an instant"),
