@@ -5,6 +5,7 @@ What may be done to one, by whom, stands in `human_task_rules`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
@@ -332,7 +333,13 @@ class _Codec:
         return tuple(self.read(one) for one in said) if self.is_list else self.read(said)
 
 
+def _form_in(form: Any) -> str:
+    return json.dumps(form, ensure_ascii=False, separators=(",", ":"))
+
+
 _PLAIN: Final = _Codec()
+# As text: PostgreSQL's jsonb sorts the names of an object, and a form is drawn in the order in which it was written.
+_FORM: Final = _Codec(_form_in, json.loads)
 _TEXTS: Final = _Codec(is_list=True)
 _TIME: Final = _Codec(_time_in, datetime.fromisoformat)
 _ACTOR: Final = _Codec(actor_state, actor_from)
@@ -341,7 +348,7 @@ _CODECS: Final[Mapping[str, _Codec]] = {
     "created_by": _ACTOR,
     "created_at": _TIME,
     "description": _PLAIN,
-    "form": _PLAIN,
+    "form": _FORM,
     "data": _PLAIN,
     "outcomes": _TEXTS,
     "candidate_users": _TEXTS,

@@ -17,6 +17,7 @@ from runtime.entropy import Entropy
 from runtime.model import human_task_rules as rules
 from runtime.model.errors import (
     BadInput,
+    Denied,
     Invalid,
     MaestroError,
     NotFound,
@@ -124,6 +125,7 @@ class HumanTaskService:
         Raises BadInput for what no task can be, Invalid for a form that is no JSON Schema, with all that is wrong.
         """
         _require_write(who)
+        _person(who)
         now = self._clock.now()
         slot = slot_for(str(who.tenant_id))
         made = self._entropy.uuid7(int(now.timestamp() * 1000), slot)
@@ -132,11 +134,9 @@ class HumanTaskService:
         if task.form is not None:
             await self._judges.schema(who.tenant_id, task.form, "form")
         claimed = _key(key, "create", {**state_of(task), "created_at": None})
-        if claimed is None:
+        # A request that is repeated later is the same one, also when its times have passed since.
+        if claimed is None or not await self._store.is_used(who.tenant_id, slot, claimed):
             rules.check_task(task, now)
-        else:
-            # A request that is repeated later is the same one, also when its due time has passed since.
-            rules.check_task(replace(task, due_at=None, warn_at=None), now)
         first = await self._store.open(task, claimed)
         return task if first == made else await self.get(who, first)
 
@@ -286,6 +286,11 @@ def _require_write(who: Principal) -> None:
 
 
 def _person(who: Principal) -> Person:
+    if len(who.subject) > MAX_NAME:
+        raise Denied(
+            f"The subject of your token is longer than the {MAX_NAME} characters of a name in a task.",
+            reason="SUBJECT_TOO_LONG",
+        )
     return Person(who.actor, who.groups, who.has(ADMIN_TASKS))
 
 

@@ -33,7 +33,7 @@ from runtime.model.human_task import (
 from runtime.model.human_task_rules import Changed
 from runtime.model.page import Page, PageRequest
 from runtime.store import cursor
-from runtime.store.idempotency import claim_key
+from runtime.store.idempotency import claim_key, find_key
 from runtime.store.pool import Database
 from runtime.store.shards import Shards
 from runtime.store.statements import statements
@@ -132,6 +132,12 @@ class HumanTaskStore:
             await connection.execute(_SQL["open"], shard, orjson.dumps([opening(task)]).decode())
         return task.id
 
+    async def is_used(self, tenant: UUID, slot: int, key: Key) -> bool:
+        """Whether a key stands for a task already, of those whose ids have a slot."""
+        database = self._shards.database(self._shards.shard_of_slot(slot))
+        async with database.engine() as connection:
+            return await find_key(connection, tenant, key.operation, key.text) is not None
+
     async def get_many(self, tenant: UUID, ids: Sequence[UUID]) -> dict[UUID, HumanTask]:
         """Those of a tenant that there are, by id."""
         found: dict[UUID, HumanTask] = {}
@@ -180,8 +186,7 @@ class HumanTaskStore:
     async def has_timers(self, shard: int) -> bool:
         """Whether time alone will ever change a task of a shard."""
         async with self._shards.database(shard).worker() as connection:
-            found: bool = await connection.fetchval(_SQL["has_timers"], shard)
-        return found
+            return await connection.fetchval(_SQL["next"], shard) is not None
 
     async def page(
         self,

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 import uuid
 from typing import Any
 
 import pytest
+
+from tests.support.terminal import terminal
 
 CREATE = "mutation ($input: CreateHumanTaskInput!) { createHumanTask(input: $input) { humanTask { id } errors { message } } }"
 FORM = {
@@ -87,6 +90,26 @@ async def test_escalating_does_the_next_step(dev: Any, tenant: str) -> None:
     assert (first.code, "escalated cy" in first.stderr + first.stdout) == (0, True)
     assert (second.code, "no further step" in second.stderr) == (6, True)
     assert "escalated bob" in other.stderr + other.stdout
+
+
+async def test_a_form_is_asked_for_at_the_terminal_field_by_field(dev: Any, tenant: str) -> None:
+    olga = await token(dev, tenant, "olga")
+    task = await new(dev, olga, form=FORM)
+    words = (sys.executable, "-m", "maestro_cli", "tasks", "complete", task, "--form", *olga)
+
+    with terminal(*words, folder=dev.folder, environment=dev.environment()) as screen:
+        for asked, said in (
+            ("Pay invoice 17", "approved"),
+            ("How much", "many"),
+            ("this field|to be", "7"),
+            ("note", ""),
+        ):
+            await screen.printed(asked)
+            screen.press(said.encode() + b"\n")
+        assert await screen.ended() == 0, screen.output()
+
+    document = json.loads((await dev.run("tasks", "show", task, "-o", "json", *olga)).stdout)
+    assert (document["status"], document["response"]) == ("completed", {"amount": 7})
 
 
 async def test_without_a_terminal_a_form_asks_nothing(dev: Any, tenant: str) -> None:

@@ -169,6 +169,26 @@ async def test_an_answer_is_repeated_by_its_key_and_another_one_is_none(office: 
     assert other["errors"][0]["code"] == "IDEMPOTENCY_CONFLICT"
     twice = [await office.new(idempotencyKey="n", dueAt="2099-01-01T00:00:00Z") for _ in range(2)]
     assert twice[0] == twice[1]
+    past = await office.do("olga", "create", title="Pay?", idempotencyKey="p", dueAt=soon(-1))
+    assert [error["reason"] for error in past["errors"]] == ["DUE_IN_THE_PAST"]
+
+
+async def test_a_creation_that_is_repeated_after_its_time_is_the_same_one(office: Office) -> None:
+    said = {"title": "Pay?", "idempotencyKey": "late", "dueAt": soon(0.01)}
+    first = await office.do("olga", "create", **said)
+    while datetime.fromisoformat(str(said["dueAt"])) > datetime.now(UTC):
+        await asyncio.sleep(0.05)
+
+    again = await office.do("olga", "create", **said)
+
+    assert first["errors"] == again["errors"] == []
+    assert again["humanTask"]["id"] == first["humanTask"]["id"]
+
+
+async def test_who_can_not_be_named_in_a_task_is_told_so(office: Office) -> None:
+    task = await office.new()
+
+    assert await office.refused("x" * 256, "claim", task) == "SUBJECT_TOO_LONG"
 
 
 RULES: list[tuple[str, dict[str, Any], list[Any], tuple[str, str, dict[str, Any]], str]] = [

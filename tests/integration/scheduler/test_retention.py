@@ -92,6 +92,29 @@ async def old(room: EngineRoom):
         await room.sql.execute(f"drop table if exists {name}, maestro_days.{name}")
 
 
+async def test_tasks_go_with_their_executions_and_stay_with_those_that_stay(old: Old):
+    gone, stays = await old.made(2), await old.made(3)
+    for execution in (gone, stays):
+        await old.room.sql.execute(
+            "with t as (insert into human_tasks (shard, status, id, tenant_id, version, priority, execution_id, step, generation, closed_to, state)"
+            " values (0, 0, $1, $2, 1, 0, $1, 0, 0, '{}', '{}')), p as (insert into human_task_people values (0, $1, $2, 'anyone', false))"
+            " insert into human_task_events values (0, $1, 1, $2, 'created', now(), '{}', '{}', '{}', null)",
+            execution,
+            TENANT,
+        )
+
+    await old.days.run()
+
+    for table, key in (
+        ("human_tasks", "id"),
+        ("human_task_events", "task_id"),
+        ("human_task_people", "task_id"),
+    ):
+        assert [r[0] for r in await old.room.sql.fetch(f"select {key} from {table}")] == [stays], (
+            table
+        )
+
+
 async def test_a_day_that_has_served_its_time_goes_with_all_that_belongs_to_it(old: Old):
     for status in (2, 4, 5, 6, 7):
         await old.made(status)

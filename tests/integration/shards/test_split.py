@@ -8,6 +8,7 @@ import pytest
 from runtime.bootstrap import open_runtime
 from runtime.model.errors import SetupError
 from runtime.model.execution import ExecutionFilter
+from runtime.model.human_task import HumanTaskFilter, NewHumanTask
 from runtime.model.page import PageRequest
 from runtime.model.shard_map import ShardMap
 from runtime.store.migrate import migrate_all
@@ -40,6 +41,7 @@ async def run(url: str, *statements: str) -> None:
         await connection.close()
 
 
+PAY = NewHumanTask("Pay?")
 CLOSE = (
     "begin; select 1 from maestro.shards for update; update maestro.shards set open = false; commit"
 )
@@ -65,6 +67,9 @@ async def test_a_database_is_divided(whole, databases, redis_url, home):
             " values ('h', 'execution', 0, -1, pg_current_xact_id())",
         )
         left = [(await before.enqueue(who)).id for who in callers]
+        tasks = [
+            (await before.rt.services.human_tasks.create(who, PAY, key="k")).id for who in callers
+        ]
         # An owner that is gone without a word: what he ran is taken over afterwards.
         await before.rows(
             0,
@@ -105,6 +110,13 @@ async def test_a_database_is_divided(whole, databases, redis_url, home):
                     who, ExecutionFilter(labels=(("a", "b"),)), PageRequest(5)
                 )
                 assert [one.id for one in page.items] == [first]
+            for who, task in zip(callers, tasks, strict=True):
+                service = room.rt.services.human_tasks
+                assert (await service.create(who, PAY, key="k")).id == task
+                listed = await service.list(who, HumanTaskFilter(mine=True), PageRequest(5))
+                assert [one.id for one in listed.items] == [task]
+                assert (await service.complete(who, task, "approved")).version == 2
+                assert len((await service.history(who, task, PageRequest(5))).items) == 2
             new = [(await room.enqueue(who)).id for who in callers]
             for who, one in zip(callers, new, strict=True):
                 assert await room.ended(who, one) == ["completed"]

@@ -31,6 +31,9 @@ from tests.support.processes import eventually
 from tests.support.sharded import TOTAL, map_of
 
 OF_EXECUTIONS = {
+    "human_tasks": "id",
+    "human_task_events": "task_id",
+    "human_task_people": "task_id",
     "workflow_executions": "id",
     "step_executions": "execution_id",
     "execution_events": "execution_id",
@@ -55,7 +58,11 @@ async def in_their_places(room) -> int:
     count = 0
     for number, place in enumerate(room.rt.shards.map.places):
         for table, key in OF_EXECUTIONS.items():
-            where = " where operation like '%execution'" if key == "result_id" else ""
+            where = (
+                " where operation similar to '%(execution|human_task)'"
+                if key == "result_id"
+                else ""
+            )
             for row in await room.rows(number, f"select {key} as id, shard from {table}{where}"):
                 count += 1
                 assert row["shard"] == room.rt.shards.shard_of(row["id"]), (table, dict(row))
