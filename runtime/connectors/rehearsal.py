@@ -30,7 +30,6 @@ from runtime.engine.simulation import (
     Script,
     Simulation,
     Source,
-    undecided,
 )
 from runtime.engine.state import RunInfo
 from runtime.model.durable import why_not_durable
@@ -41,7 +40,6 @@ from runtime.model.values import Json, Money
 _OWN: Final = "runtime.connectors."
 _NOBODY: Final = UUID(int=0)
 _SLEEP: Final = "core.sleep"
-_NAMED: Final = 5
 
 
 def rehearse(
@@ -54,15 +52,8 @@ def rehearse(
     is_over: Callable[[], bool] = lambda: False,
 ) -> Simulation:
     """Let an execution of a plan happen, without any effect; raises BadInput for the script. `params` are complete."""
-    undone = undecided(plan)
-    if undone:
-        shown = ", ".join(f"{key} ({what})" for key, what in undone[:_NAMED])
-        raise BadInput(
-            f"This version does not run {shown}, so nobody can say how it would go: simulate without, or "
-            "wait for the version that runs it.",
-            reason="NOT_IN_THIS_VERSION",
-        )
-    for name in sorted(one for one in script.names() if plan.number(one) is None):
+    known = plan.index_of.keys() | {one.key for one in plan.compensations}
+    for name in sorted(script.names() - known):
         near = did_you_mean(name, plan.index_of)
         raise BadInput(
             f"There is no step {name!r}{f'; {near}' if near else '.'}", reason="UNKNOWN_STEP"

@@ -249,7 +249,7 @@ def _ends_of(step: Step, index_of: dict[str, int]) -> Ends:
         if not is_gateway:
             ends.usual |= bit
             ends.to = {one: bits | bit for one, bits in ends.to.items()}
-        if "output" in rule:
+        if rule.get("output") is not None:
             ends.good |= bit
     return ends
 

@@ -40,6 +40,10 @@ from runtime.model.values import Digest, Duration, Json, SemVer
 
 # What undoes a step is called like it, with this behind: no id that a document gives has a colon.
 UNDOES: Final = ":compensate"
+# And so is what gives the output of a step that has failed.
+FALLS_BACK: Final = ":on_error"
+# What may help it is that a large output is stored once more.
+GIVEN_AGAIN: Final = RetryPolicy(max_attempts=3)
 _OF_TASK: Final = ("timeout", "retry")
 _WAIT: Final = ("signal", "for", "until", "timeout", "default")
 HUMAN_KINDS: Final = frozenset((StepKind.HUMAN_APPROVAL, StepKind.HUMAN_TASK))
@@ -63,6 +67,7 @@ def compile_plan(definition: Mapping[str, Json], digest: Digest) -> Plan:
     try:
         plans = tuple(_step(step, index, index_of, retry) for index, step in enumerate(steps))
         plans, compensations = _with_compensations(plans, steps, retry)
+        plans, fallbacks = _with_fallbacks(plans, steps, len(plans) + len(compensations))
         successors: list[list[int]] = [[] for _ in plans]
         for plan in plans:
             for need in plan.depends_on:
@@ -79,6 +84,7 @@ def compile_plan(definition: Mapping[str, Json], digest: Digest) -> Plan:
         indegree=tuple(len(plan.depends_on) for plan in plans),
         routes=routes,
         compensations=compensations,
+        fallbacks=fallbacks,
         index_of=index_of,
         **_settings(definition),
     )
@@ -169,6 +175,39 @@ def _with_compensations(
             )
         )
     return tuple(every), tuple(found)
+
+
+def _with_fallbacks(
+    plans: tuple[StepPlan, ...], steps: Any, first: int
+) -> tuple[tuple[StepPlan, ...], tuple[StepPlan, ...]]:
+    """The steps, and what gives the outputs of those whose `on_error` has one: rendered, and nothing is called."""
+    given = [(index, output_in_place(step)) for index, step in enumerate(steps)]
+    given = [(index, output) for index, output in given if output is not None]
+    if not given:
+        return plans, ()
+    found, every = [], list(plans)
+    for number, (index, output) in enumerate(given, first):
+        every[index] = replace(plans[index], fallback=number)
+        found.append(
+            StepPlan(
+                index=number,
+                key=plans[index].key + FALLS_BACK,
+                kind=StepKind.TASK,
+                depends_on=(),
+                config={"output": output},
+                retry=GIVEN_AGAIN,
+                stands_for=index,
+                canonical={"output": output},
+            )
+        )
+    return tuple(every), tuple(found)
+
+
+def output_in_place(step: Mapping[str, Any]) -> Json:
+    """The output, as written, with which a step goes on that has failed; None: nothing, or null, which is the same."""
+    rule = step.get("on_error")
+    found: Json = rule.get("output") if isinstance(rule, dict) else None
+    return found
 
 
 def _config(step: dict[str, Any], kind: StepKind) -> Json:

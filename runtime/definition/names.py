@@ -12,7 +12,7 @@ from runtime.definition.certainty import Certainty
 from runtime.definition.document import Document, Step
 from runtime.definition.finding import Findings
 from runtime.definition.graph import Graph
-from runtime.definition.outputs import output_schema, resolved
+from runtime.definition.outputs import gives_in_place, output_schema, resolved
 from runtime.definition.template import Use
 from runtime.expression import Reference, fact_of, write_path
 from runtime.model.plan import StepKind
@@ -29,6 +29,7 @@ _PARTS = {
     "workload": ("identity",),
 }
 _OF_STEP = ("output", "status", "error")
+_OF_FAILED = (["status"], ["error"])
 _OUTPUT = 3  # Keys of `steps.a.output`.
 _TIMES = frozenset(("for", "until"))
 
@@ -93,7 +94,7 @@ class NameCheck:
     def _surely_gives(self, step: Step, rest: tuple[Any, ...]) -> bool:
         """Whether nothing speaks against this part of a connector's output; asked once for all alike."""
         uses = step.value.get("uses")
-        if step.kind is not StepKind.TASK or not isinstance(uses, str):
+        if step.kind is not StepKind.TASK or not isinstance(uses, str) or gives_in_place(step):
             return False
         known = self._known_outputs.get((uses, rest))
         if known is None:
@@ -171,7 +172,7 @@ class NameCheck:
             )
             self._unknown(use, f"a step has output, status and error, not {str(rest[1])!r}", hint)
             return
-        if step is not None and not self._is_visible(use, step, name, target):
+        if step is not None and not self._is_visible(use, step, name, target, rest):
             return
         if rest[1:2] == ["output"]:
             if _gives_null(self._graph.steps[target]):
@@ -181,15 +182,18 @@ class NameCheck:
             if _fails_on_null(reference):
                 self._check_skipped(use, step, target, reference)
 
-    def _is_visible(self, use: Use, step: Step, name: str, target: int) -> bool:
+    def _is_visible(self, use: Use, step: Step, name: str, target: int, rest: list[Any]) -> bool:
         position = self._graph.index_of.get(step.id)
         if position is None:
             return False
         if target == position:
             if "compensate" in use.path:
                 return True
+            if _is_given(use, step) and rest[1:2] in _OF_FAILED:
+                return True
+            hint = f"write steps.{name}.error" if _is_given(use, step) else None
             self._findings.error(
-                "not-upstream", f"a step can't read its own output ({name})", use.path
+                "not-upstream", f"a step can't read its own output ({name})", use.path, hint=hint
             )
             return False
         if not self._graph.is_upstream(target, position):
@@ -288,10 +292,17 @@ def _fails_on_null(reference: Reference) -> bool:
     return reference.needs_value
 
 
+def _is_given(use: Use, step: Step) -> bool:
+    """Whether this stands in the output with which the step goes on when it has failed."""
+    place = step.place("on_error", "output")
+    return gives_in_place(step) and use.path[: len(place)] == place
+
+
 def _gives_null(step: Step) -> bool:
     """Whether a step has no output but null."""
     return (
-        step.kind is StepKind.WAIT
+        not gives_in_place(step)
+        and step.kind is StepKind.WAIT
         and "signal" not in step.value
         and not _TIMES.isdisjoint(step.value)
     )

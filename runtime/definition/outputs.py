@@ -34,7 +34,9 @@ def find_info(uses: Json, catalog: Catalog) -> ConnectorInfo | None:
 
 
 def output_schema(step: Step, catalog: Catalog) -> Json:
-    """The JSON Schema of a step's output; None when nobody knows it."""
+    """The JSON Schema of a step's output; None when nobody knows it, or when `on_error` may give another one."""
+    if gives_in_place(step):
+        return None
     match step.kind:
         case StepKind.TASK:
             info = find_info(step.value.get("uses"), catalog)
@@ -45,6 +47,12 @@ def output_schema(step: Step, catalog: Catalog) -> Json:
             return {"type": "array"}
         case _:
             return None
+
+
+def gives_in_place(step: Step) -> bool:
+    """Whether `on_error` says with which output the step goes on when it has failed."""
+    rule = step.value.get("on_error")
+    return isinstance(rule, dict) and rule.get("output") is not None
 
 
 def _answer(step: Step) -> Json:

@@ -437,6 +437,10 @@ def _fill(state: ExecutionState, out: list[Command]) -> None:
         step = heappop(ready)
         if state.status[step] != PENDING:
             continue
+        if step >= len(state.pending):
+            # What gives the output of a step that has failed: nothing more is asked.
+            _run(state, step, out)
+            continue
         try:
             if step in state.skipped_needs and (reason := why_left_out(state, step)) is not None:
                 skip(state, step, reason, out)

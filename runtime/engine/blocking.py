@@ -532,8 +532,7 @@ class Blocking:
     # --- facts --------------------------------------------------------------------------------------
 
     def _is_through(self, step: int) -> bool:
-        at = self._facts.at.steps.get((step, -1))
-        return at is not None and at.is_settled
+        return self._facts.at.is_through(self._plan, step)
 
     def _has_ended(self, step: int) -> bool:
         """Whether a step in doubt stays so: nothing more is done about it."""

@@ -18,7 +18,7 @@ from runtime.engine.command import (
     TellChild,
 )
 from runtime.engine.event import Facts, StepError
-from runtime.engine.routes import follow, recover, recovery
+from runtime.engine.routes import follow, lead_on, recover, recovery
 from runtime.engine.state import COMPLETED, PENDING, RUNNING, SKIPPED, Ending, ExecutionState, Phase
 from runtime.engine.undoing import was_undone
 from runtime.model.blob import Stored
@@ -35,11 +35,11 @@ def complete(state: ExecutionState, step: int, status: int) -> None:
     """Mark a step as ended well (COMPLETED or SKIPPED) and release what waited for it: O(out-edges)."""
     state.status[step] = status
     plan = state.program.plan
-    if plan.compensations:
-        if step >= len(plan.steps):
-            return  # What undoes a step leads nowhere.
-        if status == COMPLETED and plan.steps[step].compensation is not None:
-            state.completed.append(step)
+    if step >= len(plan.steps):
+        _complete_behind(state, step)
+        return
+    if plan.compensations and status == COMPLETED and plan.steps[step].compensation is not None:
+        state.completed.append(step)
     state.open_steps -= 1
     if plan.routes is not None and step in plan.routes.followed:
         follow(state, step, plan.routes)
@@ -52,6 +52,14 @@ def complete(state: ExecutionState, step: int, status: int) -> None:
             state.skipped_needs[successor] = state.skipped_needs.get(successor, 0) + 1
         if pending[successor] == 0 and state.status[successor] == PENDING:
             heappush(state.ready, successor)
+
+
+def _complete_behind(state: ExecutionState, step: int) -> None:
+    """What undoes a step leads nowhere; the output that stands for one that failed leads on from that."""
+    failed = state.program.steps[step].plan.stands_for
+    if failed is not None:
+        state.outputs[failed] = state.outputs[step]
+        lead_on(state, failed)
 
 
 def end_well(
@@ -83,18 +91,22 @@ def skip(state: ExecutionState, step: int, reason: str, out: list[Command]) -> N
 
 
 def fail(state: ExecutionState, step: int, status: StepStatus, error: StepError) -> None:
-    """Mark a step as ended badly for good: the execution will fail, unless it already ends otherwise."""
+    """Mark a step as ended badly for good: the execution will fail, unless it already ends otherwise.
+
+    Where no output could be given for a step that had failed, the end names that step.
+    """
     state.status[step] = int(status)
     state.errors[step] = error
     state.open_steps -= 1
     if state.ending is None:
         state.phase = Phase.STOPPING
-        cause = error.of_execution(state.key(step))
+        stands_for = state.program.steps[step].plan.stands_for
+        key = state.key(step if stands_for is None else stands_for)
         state.ending = Ending(
             ExecutionStatus.FAILED,
             EventKind.EXECUTION_FAILED,
-            {"error": {**error.as_json(), "step": state.key(step)}},
-            cause,
+            {"error": {**error.as_json(), "step": key}},
+            error.of_execution(key),
         )
 
 

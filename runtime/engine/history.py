@@ -83,10 +83,23 @@ class ExecutionAt:
             return ExecutionState.CANCELLING
         return ExecutionState(self.status.name.lower())
 
+    def is_through(self, plan: Plan, step: int) -> bool:
+        """Whether what waits for a step goes on; for one that failed, its output may have to be given first."""
+        at = self.steps.get((step, -1))
+        if at is None or not at.is_settled:
+            return False
+        fallback = plan.fallback_of(step, int(at.status)) if at.is_handled else None
+        given = at if fallback is None else self.steps.get((fallback, -1))
+        return given is not None and given.is_settled
+
     def step_statuses(self, plan: Plan) -> list[StepStatus]:
         """The status of every step of the plan: what is not begun is ready when nothing holds it back."""
         known = [self.steps.get((step, -1)) for step in range(len(plan.successors))]
-        settled = {step: at for step, at in enumerate(known) if at is not None and at.is_settled}
+        settled = {
+            step: at
+            for step, at in enumerate(known)
+            if at is not None and self.is_through(plan, step)
+        }
         open_edges = list(plan.indegree)
         for step in settled:
             for successor in plan.successors[step]:

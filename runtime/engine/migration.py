@@ -75,6 +75,8 @@ def _standing(state: ExecutionState, step: int) -> tuple[object, ...]:
     """How a step stands, as far as decisions rest on it."""
     if step >= len(state.status):
         return state.phase, len(state.program.plan.steps)
+    if step >= len(state.pending):
+        return state.phase, state.status[step], state.attempt[step]
     return (
         state.phase,
         state.status[step],
@@ -136,7 +138,7 @@ def _parts(
 
 def _called(step: StepPlan) -> tuple[object, ...]:
     uses = None if step.uses is None else (step.uses.name, step.uses.major)
-    return uses, step.workflow, step.effect, step.in_doubt, step.undoes
+    return uses, step.workflow, step.effect, step.in_doubt, step.undoes, step.stands_for
 
 
 def _given(step: StepPlan) -> tuple[object, ...]:

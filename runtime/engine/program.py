@@ -35,7 +35,8 @@ class StepProgram:
 class Program:
     """A plan, ready to run. `roots` are the steps that wait for nothing, in document order.
 
-    Behind its `steps` stand those that undo some of them, as the plan numbers them.
+    Behind its `steps` stand those that undo some of them, then those that give the outputs of some that have failed, as
+    the plan numbers them.
     """
 
     plan: Plan
@@ -50,7 +51,8 @@ class Program:
         return cls(
             plan=plan,
             steps=tuple(
-                _step(step, gateways.get(step.index)) for step in plan.steps + plan.compensations
+                _step(step, gateways.get(step.index))
+                for step in plan.steps + plan.compensations + plan.fallbacks
             ),
             outputs=None if plan.outputs is None else parse_template(plan.outputs),
             roots=tuple(i for i, count in enumerate(plan.indegree) if count == 0),
@@ -74,6 +76,13 @@ class ProgramCache:
         if len(self._programs) > self._limit:
             self._programs.popitem(last=False)
         return program
+
+
+def written_as(plan: StepPlan) -> str:
+    """What messages call that of a step which is rendered before it begins."""
+    if plan.stands_for is None:
+        return f"`with` of step {plan.key!r}"
+    return f"`output` in `on_error` of step {plan.key.rpartition(':')[0]!r}"
 
 
 def _step(plan: StepPlan, gateway: Gateway | None) -> StepProgram:

@@ -1,7 +1,8 @@
 """State from rows: what a worker does that takes an execution over, wakes it, or retries it.
 
 Any order of the rows gives the same state. Rules: rows of the present generation decide; a step that was
-COMPLETED or SKIPPED in an older one, or failed as its `on_error` provides for, still counts, unless a retry
+COMPLETED or SKIPPED in an older one, or failed as its `on_error` provides for, still counts (and the output that this
+gave it), unless a retry
 since then said `from_failed_step: false`;
 an attempt without a row never happened, so its step runs again under the same attempt number, and so does
 one whose intent was taken back; one that the engine stopped (its row says `stopped`) runs again and does not
@@ -104,7 +105,9 @@ def rebuild(
         if row.generation == run.generation:
             tried.append(row)
         kept = row.generation == run.generation or (
-            first <= row.generation < run.generation and row.step < count and _still_counts(row)
+            first <= row.generation < run.generation
+            and (row.step < count or program.steps[row.step].plan.undoes is None)
+            and _still_counts(row)
         )
         known, counts = newest.get(row.step), kept and renewed.leaves(row.step, row.generation)
         if counts and (known is None or _order(row) > _order(known)):
@@ -116,7 +119,8 @@ def rebuild(
     due: list[Due] = []
     state.is_paused = is_paused(marks)
     inputs = earlier_inputs(marks)
-    for row in sorted(newest.values(), key=cause_of):
+    # What stands for a step that has failed comes after that, whatever the clocks say.
+    for row in sorted(newest.values(), key=lambda one: (one.step >= count, *cause_of(one))):
         _restore(state, row, due)
         _keep_input(state, row, inputs)
     for signal in kept_signals(marks, taken):
@@ -281,10 +285,12 @@ def _restore(state: ExecutionState, row: StepRecord, due: list[Due]) -> None:
 
 
 def _keep_input(state: ExecutionState, row: StepRecord, inputs: Mapping[int, Stored]) -> None:
-    """What undoes this step sees the input with which that ran."""
-    compensation = state.program.steps[row.step].plan.compensation
-    if compensation is not None and row.generation in inputs:
-        state.inputs[compensation] = inputs[row.generation]
+    """What undoes this step, or gives its output, sees the input with which that ran."""
+    plan = state.program.steps[row.step].plan
+    if row.generation in inputs:
+        for one in (plan.compensation, plan.fallback):
+            if one is not None:
+                state.inputs[one] = inputs[row.generation]
 
 
 def _is_handled(row: StepRecord) -> bool:

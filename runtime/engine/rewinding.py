@@ -35,8 +35,12 @@ def rests_on(plan: Plan, step: int) -> tuple[int, ...]:
 
 
 def rewound_to(plan: Plan, step: int) -> dict[str, Json]:
-    """What EXECUTION_REWOUND says of the steps: the one that is named, and those that run again with it (`again`)."""
-    return {"step": step, "key": plan.steps[step].key, "again": [*rests_on(plan, step)]}
+    """What EXECUTION_REWOUND says of the steps: the one that is named, and those that run again with it (`again`).
+
+    Among these is what gave outputs in the place of some of them.
+    """
+    again = plan.with_fallbacks((step, *rests_on(plan, step)))
+    return {"step": step, "key": plan.steps[step].key, "again": [n for n in again if n != step]}
 
 
 def with_input(said: Mapping[str, Json], digest: str, anew: Iterable[int]) -> dict[str, Json]:

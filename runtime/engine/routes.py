@@ -37,9 +37,18 @@ def follow(state: ExecutionState, step: int, routes: Routes) -> None:
 
 
 def recover(state: ExecutionState, step: int, status: StepStatus, error: StepError) -> None:
-    """Mark a step as ended badly for good, and go on as its `on_error` says."""
+    """Mark a step as ended badly for good, and go on as its `on_error` says: first with the output that it gives."""
     state.status[step] = int(status)
     state.errors[step] = error
+    fallback = state.program.plan.fallback_of(step, int(status))
+    if fallback is None:
+        lead_on(state, step)
+    else:
+        heappush(state.ready, fallback)
+
+
+def lead_on(state: ExecutionState, step: int) -> None:
+    """What rests on a step that has failed goes on: its output, if it has one, is there."""
     state.open_steps -= 1
     routes = state.program.plan.routes
     if routes is not None:
@@ -107,14 +116,19 @@ def restore_seen(state: ExecutionState, data: Json) -> None:
             state.seen[step] = tuple(one for one in seen if isinstance(one, int))
 
 
+def sees_as(state: ExecutionState, step: int) -> int | None:
+    """The step which this one undoes, or gives an output for: it sees what that saw, and that step itself."""
+    plan = state.program.steps[step].plan
+    return plan.stands_for if plan.undoes is None else plan.undoes
+
+
 def visible(state: ExecutionState, step: int | None) -> int | None:
     """The steps that this one sees, as a set of bits; None: all that there are."""
     routes = state.program.plan.routes
-    undone = None if step is None else state.program.steps[step].plan.undoes
-    if undone is not None:
-        # What undoes a step sees what that saw, and the step itself.
-        bits = visible(state, undone)
-        return None if bits is None else bits | 1 << undone
+    whose = None if step is None else sees_as(state, step)
+    if whose is not None:
+        bits = visible(state, whose)
+        return None if bits is None else bits | 1 << whose
     if step is None or routes is None or step not in routes.blind or not state.seen:
         return None
     known, todo = state.visible, [step]

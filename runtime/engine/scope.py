@@ -39,7 +39,8 @@ class StepsView(Mapping[str, Mapping[str, Any]]):
         if index in state.outputs:
             output = state.outputs[index]
             found = self._resolve(output) if isinstance(output, BlobRef) else output
-            if state.program.steps[index].human is not None and isinstance(found, dict):
+            is_answer = state.program.steps[index].human is not None and index not in state.errors
+            if is_answer and isinstance(found, dict):
                 # Another word for it, which is not stored.
                 found = {**found, "decision": found.get("outcome")}
             view["output"] = found
@@ -119,7 +120,7 @@ def scope_of(
     }
     if secrets is not None:
         scope["secrets"] = secrets
-    # What undoes a step sees the input with which that ran.
+    # What undoes a step, or gives its output, sees the input with which that ran.
     params = run.params if step is None else state.inputs.get(step, run.params)
     if isinstance(params, BlobRef):
         return _LargeInput(scope, lambda: resolve(params), run.trigger)

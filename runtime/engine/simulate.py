@@ -49,7 +49,7 @@ from runtime.engine.event import (
     TimerDue,
 )
 from runtime.engine.people import answer, expired
-from runtime.engine.program import Program, StepProgram
+from runtime.engine.program import Program, StepProgram, written_as
 from runtime.engine.scope import MASKED, scope_of
 from runtime.engine.simulation import (
     Answer,
@@ -187,9 +187,10 @@ class _Simulator:
                     if self._finish is None
                     else "the execution ended before"
                 )
+        behind = self._steps[count : count + len(self._state.program.plan.compensations)]
         return Simulation(
             status=finish.status,
-            steps=self._steps[:count] + tuple(one for one in self._steps[count:] if one.is_taken),
+            steps=self._steps[:count] + tuple(one for one in behind if one.is_taken),
             output=finish.output,
             error=finish.error,
             duration_ms=self._now,
@@ -280,7 +281,7 @@ class _Simulator:
             rendered = _template(program).render(scope)
             orjson.dumps(rendered)
         except (ExpressionError, TypeError) as problem:
-            words = f"`with` of step {shown.key!r}"
+            words = written_as(program.plan)
             if isinstance(problem, ExpressionError):
                 words += f": {problem.message}"
             else:
@@ -289,6 +290,10 @@ class _Simulator:
             return
         if item <= 0:
             shown.rendered_input = self._show(rendered, shown)
+        if program.plan.stands_for is not None:
+            given = rendered["output"] if isinstance(rendered, dict) else None
+            self._answer(command, program.plan, Answer(given, source=Source.COMPUTED))
+            return
         self._answer(command, program.plan, self._respond(program.plan, rendered, attempt, item))
 
     def _names_of(self, step: int, item: int) -> dict[str, Json]:
@@ -432,6 +437,9 @@ class _Simulator:
         if command.status is StepStatus.COMPLETED:
             output: Any = self._state.outputs.get(command.step)
             shown.output = self._show(output, shown)
+            failed = self._state.program.steps[command.step].plan.stands_for
+            if failed is not None:
+                self._steps[failed].output = shown.output
         if command.retry_in_ms is None:
             shown.status = command.status
             shown.ended_ms = self._now
@@ -571,6 +579,8 @@ def _template(program: StepProgram) -> Template:
 
 def _subject(plan: StepPlan, item: int) -> str:
     """What messages call an output, as a worker does."""
+    if plan.stands_for is not None:
+        return written_as(plan)
     which = "" if item < 0 else f"item {item} of "
     return f"The output of {which}step {plan.key!r}"
 

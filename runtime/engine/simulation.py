@@ -12,7 +12,7 @@ from runtime.engine.event import StepError
 from runtime.model.errors import StepErrorKind
 from runtime.model.event import EventKind
 from runtime.model.execution import ExecutionError, ExecutionStatus, StepStatus
-from runtime.model.plan import Effect, Plan, StepKind, StepPlan
+from runtime.model.plan import Effect, StepKind, StepPlan
 from runtime.model.values import Duration, Json, Money
 
 HUMAN: Final = frozenset((StepKind.HUMAN_APPROVAL, StepKind.HUMAN_TASK))
@@ -169,14 +169,3 @@ class Simulation:
     tasks: tuple[SimulatedTask, ...] = ()
     events: tuple[Happening, ...] = ()
     stopped: str | None = None
-
-
-def undecided(plan: Plan) -> list[tuple[str, str]]:
-    """Steps, and what of them the engine does not decide yet, so that no simulation can say how it would go."""
-    found: list[tuple[str, str]] = []
-    for step in plan.steps:
-        written = step.canonical if isinstance(step.canonical, dict) else {}
-        on_error = written.get("on_error")
-        if isinstance(on_error, dict) and "output" in on_error:
-            found.append((step.key, "on_error.output"))
-    return found

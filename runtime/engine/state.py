@@ -106,11 +106,13 @@ class ExecutionState:
     In `skipped_needs` counts every end that does not lead to the step.
     `children` are the executions that steps have started and wait for, `tasks` those that people are to answer.
     `fans` are the maps that are open, `kept` the items that an earlier generation has completed of those that are not.
-    `inputs` are the inputs that what undoes steps sees where that is not the newest: those with which the steps ran.
+    `inputs` are the inputs that what undoes steps, or gives their outputs, sees where that is not the newest: those
+    with which the steps ran.
     `completed` are the steps that completed and say how they are undone, in the order of their ends; `undoing` are
     those of them that are still to be undone, next first; `renewed` are the steps that a retry runs again therefore.
     `here` are the tags of the worker that has the execution (None: whatever steps ask for), `elsewhere` the steps that
     would begin now on a worker with theirs.
+    The output of a step that failed and went on with one is that of its fallback, under both numbers.
     `awaits` is the large value that a condition or the outputs of the workflow need, `loaded` those that
     have come since, only until they have been used.
     """
@@ -222,7 +224,9 @@ class ExecutionState:
 
     def goes_on(self, step: int) -> bool:
         """Whether further attempts of this step may begin; what undoes steps has its turn after them."""
-        return self.phase is (Phase.GOING if step < len(self.pending) else Phase.UNDOING)
+        if step < len(self.pending) or self.program.steps[step].plan.undoes is None:
+            return self.phase is Phase.GOING
+        return self.phase is Phase.UNDOING
 
     @property
     def has_place(self) -> bool:

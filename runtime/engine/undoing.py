@@ -72,7 +72,8 @@ def was_undone(state: ExecutionState, step: int) -> dict[str, Json]:
     """What the event of a step that is undone says: also which other ones a retry therefore runs again."""
     by = state.program.steps[step].plan.compensation
     data: dict[str, Json] = {**about(state, step), "by": by}
-    again = [one for one in _behind(state, step) if one not in state.renewed]
+    behind = state.program.plan.with_fallbacks(_behind(state, step))
+    again = [one for one in behind if one not in state.renewed]
     state.renewed.update((step, *again))
     if again:
         data["again"] = [*again]

@@ -7,10 +7,12 @@ with `{{ }}` in them); the engine parses each once per plan.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from runtime.model.execution import StepStatus
 from runtime.model.route import Routes
 from runtime.model.values import Digest, Duration, Json, SemVer
 
@@ -170,7 +172,8 @@ class StepPlan:
     `config` is the `with` block as written (of a wait step what it waits for, of a human step what it asks whom, of a
     `workflow` its `input`); `when` the condition's text or None. Of a map, all that is about calls is that of its
     task. `workflow` is the one that a step starts, with the range of its version. `compensation` is the number of what
-    undoes it, `undoes` of what this one undoes. `runs_on` are the tags that a worker must have to run it, in order.
+    undoes it, `undoes` of what this one undoes; `fallback` of what gives its output when it has failed, `stands_for` of
+    what this one gives it for. `runs_on` are the tags that a worker must have to run it, in order.
     """
 
     index: int
@@ -191,6 +194,8 @@ class StepPlan:
     cache: CachePlan | None = None
     compensation: int | None = None
     undoes: int | None = None
+    fallback: int | None = None
+    stands_for: int | None = None
     in_doubt: InDoubt = InDoubt.FAIL
     runs_on: tuple[str, ...] = ()
     line: int | None = None
@@ -228,7 +233,8 @@ class Plan:
     """A version ready to run. `digest` is the version's; equal digests mean equal plans.
 
     `routes` is None when its steps leave nothing to be chosen. `compensations` are what undoes steps, numbered on after
-    them in the order of the document: no edge leads to one or from it.
+    them in the order of the document: no edge leads to one or from it. Behind those stand the `fallbacks`, which give
+    the outputs of steps that have failed (ADR-104).
     """
 
     name: str
@@ -248,16 +254,38 @@ class Plan:
     labels: dict[str, str] = field(default_factory=dict)
     routes: Routes | None = None
     compensations: tuple[StepPlan, ...] = ()
+    fallbacks: tuple[StepPlan, ...] = ()
     index_of: dict[str, int] = field(default_factory=dict)
 
     def number(self, key: str) -> int | None:
-        """The number of a step, or of what undoes one, by its key."""
+        """The number of a step, or of what stands behind the steps, by its key."""
         found = self.index_of.get(key)
         if found is not None:
             return found
-        return next((one.index for one in self.compensations if one.key == key), None)
+        behind = self.compensations + self.fallbacks
+        return next((one.index for one in behind if one.key == key), None)
 
     def one(self, index: int) -> StepPlan:
-        """A step, or what undoes one, by its number."""
-        count = len(self.steps)
-        return self.steps[index] if index < count else self.compensations[index - count]
+        """A step, or what stands behind the steps, by its number."""
+        count, undoing = len(self.steps), len(self.compensations)
+        if index < count:
+            return self.steps[index]
+        behind = index - count
+        return self.compensations[behind] if behind < undoing else self.fallbacks[behind - undoing]
+
+    def fallback_of(self, step: int, status: int) -> int | None:
+        """What gives the output of a step that has failed with this status and was provided for; None: nothing does.
+
+        A task that nobody answered in time leads to where its `on_expiry` says, and gives nothing.
+        """
+        fallback = self.steps[step].fallback
+        if fallback is None or self.routes is None:
+            return fallback
+        is_late = status == StepStatus.TIMED_OUT and step in self.routes.expiries
+        return None if is_late else fallback
+
+    def with_fallbacks(self, steps: Iterable[int]) -> tuple[int, ...]:
+        """These steps in order, and what gives the outputs of those of them that may fail."""
+        found = sorted(steps)
+        given = (self.steps[one].fallback for one in found)
+        return (*found, *(one for one in given if one is not None))

@@ -13,6 +13,7 @@ from functools import cached_property, partial
 from typing import Any, Final
 
 from runtime.engine.blocking import ItemAt
+from runtime.engine.waiting_facts import number_of, text_of
 from runtime.expression import ExpressionError
 from runtime.model.blob import BlobRef, NotLoaded, stored
 from runtime.model.blocker import WaitingItem
@@ -31,8 +32,6 @@ from runtime.services.step_view import (
     attempts_of,
     cost_of,
     error_shown,
-    number_of,
-    text_of,
 )
 from runtime.store.execution_item import OpenedMap
 from runtime.store.execution_record import AttemptRow

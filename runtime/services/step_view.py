@@ -18,9 +18,10 @@ from runtime.engine.blocking import Blocking
 from runtime.engine.program import Program, StepProgram
 from runtime.engine.replay import rebuild
 from runtime.engine.rewinding import earlier_inputs
-from runtime.engine.routes import is_ready
+from runtime.engine.routes import is_ready, sees_as
 from runtime.engine.scope import MASKED, Resolve, nothing_loaded, scope_of
 from runtime.engine.state import COMPLETED, ExecutionState, Phase, RunInfo
+from runtime.engine.waiting_facts import number_of, text_of
 from runtime.expression import ExpressionError
 from runtime.model.blob import BlobRef, NotLoaded, Stored, stored
 from runtime.model.blocker import Blocker, Standing
@@ -235,7 +236,16 @@ class StepView:
             items=None if opened is None else opened.items,
             child=child_id(self.children.get(index), counting, begun, self.generations),
             compensation=self._compensation(index),
+            given=self._given(index),
         )
+
+    def _given(self, index: int) -> AttemptRow | None:
+        """The row of the output that the step was given when it had failed, if it was."""
+        fallback = self.program.steps[index].plan.fallback
+        if fallback is None or self.state.status[fallback] != COMPLETED:
+            return None
+        rows = self.rows.get(fallback, [])
+        return _counting(rows, self.execution.generation, COMPLETED)[-1]
 
     def _compensation(self, index: int) -> StepExecution | None:
         """What undoes a step of this generation, once that is decided."""
@@ -327,8 +337,8 @@ def _scope(
 
 def _sight(state: ExecutionState, step: int) -> int | None:
     """The step, if it sees less than others or an older input; what undoes one sees what that saw."""
-    routes, undoes = state.program.plan.routes, state.program.steps[step].plan.undoes
-    seen_by = step if undoes is None else undoes
+    routes, whose = state.program.plan.routes, sees_as(state, step)
+    seen_by = step if whose is None else whose
     is_blind = routes is not None and seen_by in routes.blind
     return step if is_blind or step in state.inputs else None
 
@@ -384,12 +394,14 @@ def _step(
     items: int | None = None,
     child: UUID | None = None,
     compensation: StepExecution | None = None,
+    given: AttemptRow | None = None,
 ) -> StepExecution:
     plan = step.plan
     attempts = attempts_of(rows, status, started, stacks=stacks)
     last = rows[-1] if rows else None
     result = last.result if last is not None else {}
     generation = last.generation if last else execution.generation
+    gave = result if given is None else given.result
     is_reached = status not in _NOT_REACHED
     return StepExecution(
         execution_id=execution.id,
@@ -402,10 +414,10 @@ def _step(
         max_attempts=plan.retry.max_attempts,
         generation=generation,
         attempts=attempts,
-        output=stored(result.get("output")),
+        output=stored(gave.get("output")),
         error=error_shown(result, stacks=stacks),
         input_hash=text_of(result.get("in")),
-        output_hash=text_of(result.get("out")),
+        output_hash=text_of(gave.get("out")),
         code=text_of(result.get("code")),
         code_hash=text_of(result.get("code_digest")),
         costs=costs,
@@ -583,13 +595,3 @@ def cost_of(row: AttemptRow) -> Money | None:
     """What an attempt cost."""
     cost = row.result.get("cost")
     return Money.parse(cost) if isinstance(cost, str) else None
-
-
-def text_of(value: Json) -> str | None:
-    """A text, or None."""
-    return value if isinstance(value, str) else None
-
-
-def number_of(value: Json) -> int:
-    """A whole number; 0 when it is none."""
-    return value if isinstance(value, int) else 0

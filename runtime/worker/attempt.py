@@ -23,6 +23,7 @@ from runtime.connectors.threads import was_not_begun
 from runtime.engine.command import RunStep
 from runtime.engine.event import NO_FACTS, STOPPED_TAIL, Facts, StepError, StepFailed, StepSucceeded
 from runtime.engine.fan import Place, place_of
+from runtime.engine.program import written_as
 from runtime.engine.retry import idempotency_key
 from runtime.engine.scope import MASKED, Resolve, nothing_loaded, scope_of
 from runtime.engine.state import ExecutionState
@@ -87,8 +88,11 @@ class Attempt:
     @property
     def subject(self) -> str:
         """What messages call its output."""
+        plan = self.prepared.program.plan
+        if plan.stands_for is not None:
+            return written_as(plan)
         which = "" if self.item < 0 else f"item {self.item} of "
-        return f"The output of {which}step {self.prepared.program.plan.key!r}"
+        return f"The output of {which}step {plan.key!r}"
 
     def succeeded(self, output: Encoded, now: float, ref: BlobRef | None = None) -> StepSucceeded:
         """The attempt returned; with `ref`, its output lies outside the row."""
@@ -254,11 +258,11 @@ def _render(
             input_digest = digest(step.config.render(scope))
     except ExpressionError as problem:
         raise errors.StepFailed(
-            clean(mask(f"`with` of step {step.plan.key!r}: {problem.message}")), type="expression"
+            clean(mask(f"{written_as(step.plan)}: {problem.message}")), type="expression"
         ) from None
     except TypeError as problem:
         raise errors.StepFailed(
-            f"`with` of step {step.plan.key!r} can't be written as JSON: {problem}.",
+            f"{written_as(step.plan)} can't be written as JSON: {problem}.",
             type="expression",
         ) from None
     return rendered, input_digest

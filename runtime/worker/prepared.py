@@ -15,6 +15,7 @@ from runtime.store.plan import PlanStore
 from runtime.telemetry.metrics import Metrics
 from runtime.telemetry.tally import Buckets, Count
 from runtime.worker.encode import text_of, written
+from runtime.worker.given import GIVEN, Given
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,8 @@ class Programs:
             connector = self._registry.resolve(plan.uses)
         elif plan.workflow is not None:
             connector = _ChildStarter
+        elif plan.stands_for is not None:
+            connector, name = GIVEN, Given.name
         code = module_digest(__name__) if plan.uses is None else None
         if connector is not None and plan.uses is not None:
             name = f"{connector.name}@{connector.version}"

@@ -280,7 +280,8 @@ class StepExecution(Node):
         return later(resolve.step_input(info.context, step=self.record), as_json)
 
     @strawberry.field(
-        description="What it gave; null before it completed, and over 1 MiB: then `outputRef` says where it is.",
+        description="What it gave, or what `on_error` gave it when it had failed; null before that, and over 1 MiB: "
+        "then `outputRef` says where it is.",
         directives=access("StepExecution.output"),
     )
     def output(self, info: Info) -> JSON | None:

@@ -27,7 +27,7 @@ from runtime.definition import (
 from runtime.definition.layout import LayoutRefused, format_document, same
 from runtime.definition.source import Source, read_source
 from runtime.definition.spelling import Spelling, convert
-from runtime.engine.simulation import Failing, Script, undecided
+from runtime.engine.simulation import Failing, Script
 from runtime.expression import ExpressionError, parse_template
 from runtime.model.errors import Invalid
 from runtime.model.execution import StepStatus
@@ -143,8 +143,7 @@ class _Harness:
         score.accepted += 1
         for step in found.plan.steps:
             score.kinds[step.kind.value] = score.kinds.get(step.kind.value, 0) + 1
-        if not undecided(found.plan):
-            self._try_simulation(found.plan, chance, score)
+        self._try_simulation(found.plan, chance, score)
         self._try_diff(found.definition, chance, score)
 
     def _try_simulation(self, plan: Plan, chance: random.Random, score: Score) -> None:

@@ -39,6 +39,8 @@ FOUND_AT = {
     "fault_forgotten": 7,
     "fault_ignored": 32,
     "flush_unlocked": 2011,
+    "given_forgotten": 29,
+    "given_too_late": 29,
     "greedy_gateway": 614,
     "greedy_map": 2,
     "inbox_kept": 0,

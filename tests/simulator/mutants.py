@@ -13,7 +13,17 @@ from typing import Any, Final
 from uuid import UUID
 
 from runtime.engine import advance as core
-from runtime.engine import ending, gateway, items, people, replay, replay_items, rewinding, undoing
+from runtime.engine import (
+    ending,
+    gateway,
+    items,
+    people,
+    replay,
+    replay_items,
+    rewinding,
+    routes,
+    undoing,
+)
 from runtime.engine import marks as read_marks
 from runtime.engine.command import Command, JoinItems, RunStep, ScheduleRetry
 from runtime.engine.doubt import Course, Doubt
@@ -149,6 +159,16 @@ def _just_begun(marks: Any) -> tuple[Any, ...]:
 
 def _nothing_handled(_row: Any) -> bool:
     return False
+
+
+def _at_once(state: Any, step: int, status: StepStatus, error: Any) -> None:
+    state.status[step], state.errors[step] = int(status), error
+    routes.lead_on(state, step)
+
+
+def _not_given(state: Any, row: StepRecord, due: Any) -> None:
+    if state.program.steps[row.step].plan.stands_for is None:
+        _restore(state, row, due)
 
 
 def _greedy(state: Any, step: int, gateway: Any) -> Any:
@@ -307,6 +327,18 @@ IN_CODE: Final[dict[str, tuple[str, Any, str, Any]]] = {
         replay,
         "_is_handled",
         _nothing_handled,
+    ),
+    "given_too_late": (
+        "what rests on a step that failed begins before that has its output",
+        ending,
+        "recover",
+        _at_once,
+    ),
+    "given_forgotten": (
+        "a takeover forgets the output that a failed step was given",
+        replay,
+        "_restore",
+        _not_given,
     ),
     "greedy_gateway": (
         "an exclusive gateway takes all cases that hold",

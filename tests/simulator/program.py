@@ -29,8 +29,10 @@ from tests.simulator.routes import (
     NO_WAY,
     Way,
     choosers_of,
+    given_by,
     leads,
     routes_of,
+    with_outputs_given,
     with_ways,
 )
 from tests.simulator.tags import with_tags
@@ -83,10 +85,13 @@ class Step:
     # For how long what it gives may be given again.
     cache_ms: int | None = None
 
+    # It gives the output of another one that has failed, and calls nobody.
+    is_given: bool = False
+
     @property
     def calls(self) -> bool:
         is_other = self.wait is not None or self.ask is not None or self.child is not None
-        return not is_other and self.way.choice is None
+        return not (is_other or self.is_given) and self.way.choice is None
 
     @property
     def hangs(self) -> bool:
@@ -113,6 +118,9 @@ class Step:
         return self.in_doubt is InDoubt.RETRY and script.times < self.tries
 
 
+GIVES = Step((), INLINE, None, 3, 1_000, (Script(),), is_given=True)
+
+
 @dataclass(frozen=True, slots=True)
 class Expected:
     """How a generation ends when no person and no lost worker interferes."""
@@ -135,8 +143,16 @@ class Program:
 
     @property
     def every(self) -> tuple[Step, ...]:
-        """The steps, and behind them what undoes some of them, as the plan numbers them."""
-        return self.steps + tuple(step.undo for step in self.steps if step.undo is not None)
+        """The steps, and behind them what undoes some and gives outputs for others, as the plan numbers them."""
+        undoes = tuple(step.undo for step in self.steps if step.undo is not None)
+        return self.steps + undoes + tuple(GIVES for step in self.steps if step.way.gives)
+
+    def given(self, index: int) -> int | None:
+        """The number of what gives the output of a step that has failed."""
+        if not self.steps[index].way.gives:
+            return None
+        before = sum(step.undo is not None for step in self.steps)
+        return len(self.steps) + before + sum(step.way.gives for step in self.steps[:index])
 
     @property
     def plan(self) -> Plan:
@@ -165,6 +181,13 @@ class Program:
                 for i, step in enumerate(self.steps)
                 if step.undo is not None
             },
+            fallback={
+                name(i): given_by(
+                    f"{{{{ {900 + i} if steps.s{i}.error is defined else 0 }}}}", self._reads(step)
+                )
+                for i, step in enumerate(self.steps)
+                if step.way.gives
+            },
         )
         return replace(plan, concurrency=self.concurrency)
 
@@ -179,7 +202,7 @@ class Program:
             return step.ask.plan(self.numbers(step))
         config: dict[str, Any] = {
             "step": index,
-            "seen": [f"{{{{ steps.s{need}.output }}}}" for need in self.numbers(step)],
+            "seen": self._reads(step),
         }
         if self.reads_input:
             config["given"] = "{{ params }}"
@@ -194,6 +217,9 @@ class Program:
             "runs_on": step.tags,
             "cache": cache_plan(step.cache_ms),
         }
+
+    def _reads(self, step: Step) -> list[str]:
+        return [f"{{{{ steps.s{need}.output }}}}" for need in self.numbers(step)]
 
     def numbers(self, step: Step) -> list[int]:
         """What a step computes from: gateways give no numbers."""
@@ -266,7 +292,8 @@ class Program:
             if step.ask is not None:
                 values[index] = None if asked is None else asked.output
             if end != COMPLETED:
-                values[index] = None
+                gives = step.way.gives and end == HANDLED
+                values[index] = given_by(900 + index, known) if gives else None
         return Expected(succeeds, ends, values)
 
     def _end(
@@ -332,7 +359,8 @@ def draw_program(random: Random, version: UUID, seed: int = 0) -> Program:
         steps.append(_draw_step(random, needs))
     # What only children run may have maps as well, in the same seeds.
     one = seed + 3 if version in BELOW else seed
-    drawn = with_children(with_maps(with_ways(tuple(steps), one), one), seed, version)
+    ways = with_outputs_given(with_ways(tuple(steps), one), one)
+    drawn = with_children(with_maps(ways, one), seed, version)
     drawn = with_tags(with_people(drawn, seed), seed)
     drawn = with_cache(with_undoing(drawn, seed, _draw_undo), seed, version)
     most = random.choice((None, None, 1, 2))

@@ -45,11 +45,12 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """What is chosen at one step: `on_error` is a target, CONTINUE, or None."""
+    """What is chosen at one step: `on_error` is a target, CONTINUE, or None; `gives`: with an output of its own."""
 
     wants: int = 0
     on_error: int | None = None
     choice: Choice | None = None
+    gives: bool = False
 
 
 NO_WAY: Final = Way()
@@ -130,6 +131,32 @@ def with_ways(steps: tuple[Any, ...], seed: int) -> tuple[Any, ...]:
         return steps
     random = Random(f"routes {seed} {len(steps)}")
     return tuple(_with_way(random, steps, index) for index in range(len(steps)))
+
+
+def gives_in(seed: int) -> bool:
+    """In one seed of thirty that has ways; all of these have rewinds, and most of them steps that are undone."""
+    return seed % 40 == 29 or seed % 120 == 84
+
+
+def with_outputs_given(steps: tuple[Any, ...], seed: int) -> tuple[Any, ...]:
+    """The same steps, of which many go on with an output when they have failed, and more fail than usual."""
+    if not gives_in(seed):
+        return steps
+    random = Random(f"given {seed} {len(steps)}")
+    found = []
+    for step in steps:
+        scripts, way = step.scripts, step.way
+        if step.wait is None and way.choice is None and random.random() < 0.4:
+            bad = [replace(one, kind="permanent") for one in scripts[:2]]
+            scripts, way = (*bad, *scripts[2:]), replace(way, on_error=CONTINUE)
+        gives = way.on_error == CONTINUE and random.random() < 0.8
+        found.append(replace(step, scripts=scripts, way=replace(way, gives=gives)))
+    return tuple(found)
+
+
+def given_by(number: Any, seen: Collection[Any]) -> list[Any]:
+    """The output with which a step goes on that has failed."""
+    return [number, *seen]
 
 
 def _with_way(random: Random, steps: tuple[Any, ...], index: int) -> Any:

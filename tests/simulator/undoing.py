@@ -183,9 +183,7 @@ class UndoJudge:
         if len(begun) > 1 or len(set(order)) != len(order):
             self._say(f"undo: {self._e.id} was begun to be undone twice, or {order} in {number}")
         turns = [
-            self._by[data["step"]]
-            for data in one.of(Kind.STEP_STARTED)
-            if data["step"] >= len(self._steps)
+            self._by[data["step"]] for data in one.of(Kind.STEP_STARTED) if data["step"] in self._by
         ]
         firsts = list(dict.fromkeys(turns))
         if firsts != order[: len(firsts)]:

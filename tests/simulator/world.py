@@ -85,6 +85,7 @@ class World:
             )
         if program.reads_input and given.number != self._number_of(execution, program, context):
             self.violations.append(f"input: {key} was given {given.given}")
+        durable -= {need for need in step.needs if self._waits_for(execution, need, durable)}
         met = len(durable.intersection(step.needs))
         if met < (step.way.wants or len(step.needs)):
             missing = sorted(set(step.needs) - durable)
@@ -122,6 +123,19 @@ class World:
                 if row[:2] == (undone, -1) and status in _GOOD
             )
         return number_in(inputs_of(execution)[generation])
+
+    def _waits_for(self, execution: Any, need: int, durable: set[int]) -> bool:
+        """Whether a step has failed, and the output with which it goes on is not durable."""
+        steps = self.programs[execution.version].steps
+        given = self.programs[execution.version].given(need) if need < len(steps) else None
+        return (
+            given is not None
+            and given not in durable
+            and any(
+                row[0] == need and result.get("handled")
+                for row, (_, _, result) in execution.steps.items()
+            )
+        )
 
     def _effect(self, key: str, step: Step, outcome: str, given: Given) -> None:
         """Twice only when it was said that the first one did not happen, or the author allows it blindly."""

@@ -21,6 +21,7 @@ from runtime.store.execution_replay import ReplayRecords
 from runtime.store.plan import PlanStore
 from tests.support.engine_room import TENANT, EngineRoom
 from tests.support.histories import FOLDER, history_of
+from tests.support.history_fallbacks import fallbacks
 from tests.support.history_people import people
 from tests.support.history_steps import echo, flaky, gate
 from tests.support.replaying import DEBUGGER, replayed, replays_of
@@ -190,8 +191,7 @@ async def _ended_again(
 ) -> None:
     """Wait for the end of a generation, which may be over before anybody looks."""
     await room.reached(
-        execution,
-        lambda row: (row["generation"], row["status"]) == (generation, status),
+        execution, lambda row: (row["generation"], row["status"]) == (generation, status)
     )
 
 
@@ -364,6 +364,7 @@ async def large(room: EngineRoom) -> list[UUID]:
 
 SCENARIOS: tuple[Callable[[EngineRoom], Awaitable[list[UUID]]], ...] = (
     ways,
+    fallbacks,
     joins,
     tags,
     caches,
