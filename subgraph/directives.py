@@ -141,6 +141,7 @@ ACCESS: Final[dict[str, Rule]] = {
     "EnqueueExecutionsPayload.results": Rule(length=100),
     "EventHandler.passedBy": Rule(length=10),
     "Execution.blockedBy": Rule(cost=5),
+    "Execution.children": Rule(cost=2, slices=_FIRST),
     "Execution.cost": Rule(length=1),
     "Execution.events": Rule(slices=_FIRST),
     "Execution.input": Rule(cost=_VALUE),

@@ -14,6 +14,7 @@ from resolvers.context import Info
 from resolvers.ids import execution_uuid
 from resolvers.queries import execution as resolve
 from runtime.model import execution as model
+from runtime.model.event import EventKind
 from runtime.model.page import Page
 from runtime.model.step_table import StepColumn, StepTable
 from runtime.model.values import Duration
@@ -24,6 +25,7 @@ from subgraph.types import step_columns
 from subgraph.types.actor import Actor
 from subgraph.types.artifact_ref import ArtifactRef, input_path, output_path
 from subgraph.types.blocker import Blocker
+from subgraph.types.child import ChildConnection
 from subgraph.types.execution_error import ExecutionError
 from subgraph.types.execution_event import ExecutionEventConnection
 from subgraph.types.inputs.execution import StepExecutionFilter
@@ -34,6 +36,7 @@ from subgraph.types.money import Money
 from subgraph.types.node import ID_DESCRIPTION, Node
 from subgraph.types.pagination import (
     AFTER,
+    FIRST,
     FIRST_ROWS,
     MOST_ROWS,
     PageInfo,
@@ -204,6 +207,23 @@ class Execution(Node):
         """The execution of which a step has started it."""
         parent: Execution | None = family_member(info, self.record.parent_id)
         return parent
+
+    @strawberry.field(
+        description="The executions that its steps have started, of all attempts and generations, in the order of "
+        "their starts; `after` is the cursor of one of them.",
+        directives=access("Execution.children"),
+    )
+    async def children(self, info: Info, first: FIRST = 20, after: AFTER = None) -> ChildConnection:
+        """The executions that its steps have started."""
+        page = await resolve.events(
+            info.context,
+            execution_id=self.record.id,
+            after=position(after),
+            limit=size_of("first", first),
+            kinds=(EventKind.CHILD_STARTED,),
+            at=self.record.at,
+        )
+        return ChildConnection.of(page)
 
     @strawberry.field(description="The version that runs.")
     def workflow_version(self, info: Info) -> WorkflowVersion:

@@ -140,3 +140,64 @@ async def test_a_parent_is_retried_when_its_child_has_ended_and_shows_what_it_th
     assert await ask_for(server, "retryExecution", parent) == []
     await ended(parent)
     assert await shown() is None, "the attempt of this generation has started none"
+
+
+CHILDREN = """query ($id: ID!, $after: String, $at: BigInt) { execution(id: $id, at: $at) { children(first: 2, after: $after) {
+  edges { cursor stepKey attempt startedAt node { id status parent { id } } }
+  pageInfo { hasNextPage hasPreviousPage endCursor } } } }"""
+THREE = """
+name: family
+version: 1.0.0
+steps:
+  - {id: a, type: workflow, workflow: "quick@^1"}
+  - {id: b, type: workflow, workflow: "quick@^1", depends_on: [a]}
+  - {id: c, type: workflow, workflow: "quick@^1", depends_on: [b]}
+"""
+
+
+async def test_all_children_come_in_pages_in_the_order_in_which_they_were_started(
+    server: Served, worker: None
+) -> None:
+    await server.publish(
+        "name: quick\nversion: 1.0.0\nsteps: [{id: s, uses: core.noop@1}]", "quick"
+    )
+    await server.publish(THREE, "family")
+    async with server.client() as session:
+        parent = str(await server.enqueue(session, workflowName="family"))
+    who = await server.rt.authenticator.principal(server.bearer()["Authorization"], None)
+    async with asyncio.timeout(20):
+        async for _ in server.rt.services.executions.watch(who, UUID(parent)):
+            continue
+
+    async def page(**more: object) -> tuple[list[dict[str, object]], dict[str, object]]:
+        answer = await server.ask(CHILDREN, {"id": parent, **more})
+        found = answer.body["data"]["execution"]["children"]
+        return found["edges"], found["pageInfo"]
+
+    first, info = await page()
+    second, rest = await page(after=info["endCursor"])
+
+    assert [one["stepKey"] for one in first + second] == ["a", "b", "c"]
+    assert [one["attempt"] for one in first] == [1, 1]
+    assert first[0]["node"]["status"] == "COMPLETED"  # type: ignore[index] # a child
+    assert first[0]["node"]["parent"] == {"id": parent}  # type: ignore[index] # a child
+    assert (info["hasNextPage"], info["hasPreviousPage"]) == (True, False)
+    assert (rest["hasNextPage"], rest["hasPreviousPage"]) == (False, True)
+    then, _ = await page(at=first[0]["cursor"])
+    assert [one["stepKey"] for one in then] == ["a"], "as of then"
+    async with server.rt.database.worker() as connection:
+        gone = UUID(str(first[0]["node"]["id"]))  # type: ignore[index] # a child
+        await connection.execute("delete from workflow_executions where id = $1", gone)
+    kept, _ = await page()
+    assert [one["node"] is None for one in kept] == [True, False]
+
+
+async def test_children_are_seen_by_who_sees_their_parent_alone(
+    server: Served, worker: None
+) -> None:
+    parent = await begun(server)
+
+    found = await server.ask(CHILDREN, {"id": parent}, **server.bearer(tenant="somebody-else"))
+
+    CALLS.gates["below"].set()
+    assert found.body["data"]["execution"] is None
