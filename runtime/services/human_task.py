@@ -52,6 +52,7 @@ from runtime.store.tenant import TenantStore
 MAX_NAME: Final = 255
 MAX_TITLE: Final = 255
 MAX_TEXT: Final = 20_000
+MAX_PLACE: Final = 2_000
 MAX_LIST: Final = 100
 MAX_JSON_BYTES: Final = 65_536
 MAX_RESPONSE_BYTES: Final = 32_768
@@ -315,7 +316,7 @@ def _check_words(task: HumanTask) -> None:
         said: tuple[str, ...] = getattr(task, name)
         _check_length(name, said)
         for one in said:
-            _check_text(name, one, MAX_TEXT if name in _LONG else MAX_NAME)
+            _check_text(name, one, MAX_PLACE if name in _LONG else MAX_NAME)
     _check_length("escalations", task.escalations)
     for step in task.escalations:
         for one in (*step.candidate_groups, *step.notify, *filter(None, (step.to, step.outcome))):

@@ -91,6 +91,14 @@ class Outcome(NamedTuple):
     told: Told | None = None
 
 
+class Upcoming(NamedTuple):
+    """A task that time alone will change, and in how many seconds; 0 and less: it is due."""
+
+    tenant_id: UUID
+    id: UUID
+    seconds: float
+
+
 def opening(task: HumanTask) -> dict[str, Any]:
     """A new task as `mc_task_open` takes it: an item of its JSON array."""
     origin = task.origin
@@ -171,22 +179,17 @@ class HumanTaskStore:
                 await transaction.commit()
         return outcome
 
-    async def due(self, shard: int, limit: int) -> list[tuple[UUID, UUID]]:
-        """Tenants and ids of tasks that time alone will change by now, the oldest first."""
+    async def upcoming(self, shard: int, limit: int) -> list[Upcoming]:
+        """The next tasks that time alone will change, by the database's clock."""
         async with self._shards.database(shard).worker() as connection:
-            rows = await connection.fetch(_SQL["due"], shard, limit)
-        return [(row["tenant_id"], row["id"]) for row in rows]
+            rows = await connection.fetch(_SQL["upcoming"], shard, limit)
+        return [Upcoming(*row) for row in rows]
 
     async def sweep(self, shard: int, limit: int, default_days: int) -> int:
         """Delete tasks that stand alone and ended longer ago than their tenant keeps executions; how many."""
         async with self._shards.database(shard).worker() as connection:
             rows = await connection.fetch(_SQL["sweep"], shard, limit, default_days)
         return len(rows)
-
-    async def has_timers(self, shard: int) -> bool:
-        """Whether time alone will ever change a task of a shard."""
-        async with self._shards.database(shard).worker() as connection:
-            return await connection.fetchval(_SQL["next"], shard) is not None
 
     async def page(
         self,

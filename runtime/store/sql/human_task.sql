@@ -49,13 +49,10 @@ select $1, $2, $3, x.who, x.is_held from unnest($4::text[], $5::boolean[]) x (wh
 -- Safe: one message to one execution, which is locked before.
 select known, status, n from mc_task_tell($1, $2, $3);
 
--- name: due
--- Safe: some rows from the beginning of a partial index (by a clock that stands still, or the index is of no use); whoever acts on one locks it, and finds what was done meanwhile.
-select t.tenant_id, t.id from human_tasks t where t.shard = $1 and t.next_at <= pg_catalog.now() order by t.next_at limit $2;
-
--- name: next
--- Safe: one probe of a partial index.
-select t.next_at from human_tasks t where t.shard = $1 and t.next_at is not null order by t.next_at limit 1;
+-- name: upcoming
+-- Safe: some rows from the beginning of a partial index; whoever acts on one locks it, and finds what was done meanwhile.
+select t.tenant_id, t.id, extract(epoch from t.next_at - pg_catalog.now())::float8 as seconds from human_tasks t
+ where t.shard = $1 and t.next_at is not null order by t.next_at limit $2;
 
 -- name: sweep
 -- Safe: a bounded batch of tasks that stand alone and ended longer ago than their tenant keeps things; what has ended never changes.

@@ -22,7 +22,7 @@ from runtime.model.human_task_rules import Person
 from runtime.model.identity import Actor
 from runtime.model.page import PageRequest
 from runtime.queue.wakeup import Wakeup
-from runtime.scheduler.human_task import IDLE_SECONDS, LOOK_SECONDS, HumanTaskTimers
+from runtime.scheduler.human_task import LOOK_SECONDS, SOON_SECONDS, HumanTaskTimers
 from runtime.store.human_task import HumanTaskStore
 from runtime.store.shards import Shards
 from tests import make
@@ -138,9 +138,42 @@ async def test_who_answers_before_its_time_has_stopped_the_clock(timed: Timed) -
     assert (await timed.get(one)).status is S.COMPLETED
 
 
-async def test_open_tasks_without_times_are_looked_for_seldom(timed: Timed) -> None:
+async def test_it_looks_again_when_the_next_time_comes(timed: Timed) -> None:
     await timed.new()
+    assert await timed.timers.run() == 0
+    assert timed.timers.every_seconds == LOOK_SECONDS
+
+    await timed.new(due_at=ago(-1 / 12), expires_at=ago(-60))
+    assert await timed.timers.run() == 0
+    assert 2 < timed.timers.every_seconds <= 5
+
+    # What follows what is done now is found, too.
+    await timed.new(due_at=ago(1), expires_at=ago(-1 / 30))
+    assert await timed.timers.run() == 1
+    assert SOON_SECONDS <= timed.timers.every_seconds <= 2
+
+
+async def test_a_task_that_can_not_be_served_keeps_no_other_from_its_turn(timed: Timed) -> None:
+    broken = await timed.new(due_at=ago(50))
+    fine = await timed.new(due_at=ago(40))
+    await timed.room.sql.execute("update human_tasks set state = '{}' where id = $1", broken)
+
+    assert await timed.timers.run() == 1
+
+    assert (await timed.get(fine)).breached_at is not None
+    assert timed.timers.every_seconds == LOOK_SECONDS
+
+
+async def test_an_idle_look_is_one_statement(timed: Timed, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    upcoming = timed.store.upcoming
+
+    async def counted(shard: int, limit: int) -> Any:
+        asked.append(shard)
+        return await upcoming(shard, limit)
+
+    monkeypatch.setattr(timed.store, "upcoming", counted)
+    await timed.new(due_at=ago(-60))
 
     assert await timed.timers.run() == 0
-
-    assert timed.timers.every_seconds == IDLE_SECONDS
+    assert asked == [0]

@@ -23,6 +23,7 @@ from runtime.model.human_task import (
     Origin,
     fold,
     state_of,
+    task_of,
 )
 from runtime.model.human_task_rules import Person
 from runtime.model.identity import SYSTEM, Actor
@@ -300,7 +301,8 @@ async def test_who_ends_executions_cancels_their_open_tasks_with_an_entry(tasks:
     now, entries = await tasks.get(one.id), await tasks.history(one.id)
     assert (now.status, now.version, now.next_at) == (S.CANCELLED, 2, None)
     assert now.ended_by == SYSTEM
-    assert fold(entries) == state_of(now)
+    # PostgreSQL writes an instant with as many digits as it has, so what is compared is what is read.
+    assert task_of(one.id, TENANT, one.origin, 2, fold(entries)) == now
     assert entries[1].reason == "its execution has ended"
     assert entries[1].before == {"status": "OPEN", "ended_at": None, "ended_by": None}
     assert await tasks.ids(mine=True) == [other.id]
@@ -367,8 +369,7 @@ insert into human_task_people select 0, t.id, t.tenant_id, case when t.assignee 
 @pytest.mark.parametrize(
     ("name", "arguments", "most"),
     [
-        ("due", [0, 200], 20),
-        ("next", [0], 20),
+        ("upcoming", [0, 200], 250),
         ("page", [TENANT, LAST, 21, *[None] * 5, False, None, None], 200),
         ("page_open", [TENANT, LAST, 21, [0, 1], *[None] * 4, False, None, None], 200),
         ("page_assignee", [TENANT, LAST, 21, [0], "ann", *[None] * 3, False, None, None], 200),
