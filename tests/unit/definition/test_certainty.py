@@ -37,6 +37,9 @@ def document(*steps, outputs=""):
 CASES = {
     "a failure that goes on": ([f"id: a, {SLEEP}, on_error: continue", f"id: b, depends_on: [a], {READ}"], "", [FAILED]),
     "and in the outputs": ([f"id: a, {SLEEP}, on_error: continue"], OUT, [FAILED]),
+    "an output in its place": ([f"id: a, {SLEEP}, on_error: {{action: continue, output: {{seconds: 0, x: 1}}}}",
+                                f"id: b, depends_on: [a], {READ}", f"id: c, depends_on: [a], {with_('steps.a.output.x')}"], OUT, []),
+    "null in its place": ([f"id: a, {SLEEP}, on_error: {{action: continue, output: null}}", f"id: b, depends_on: [a], {READ}"], OUT, [FAILED] * 2),
     "far behind": ([f"id: a, {SLEEP}, on_error: continue", f"id: b, depends_on: [a], {NOOP}", f"id: c, depends_on: [b], {READ}"], "", [FAILED]),
     "a failure that ends it": ([f"id: a, {SLEEP}, on_error: fail", f"id: b, depends_on: [a], {READ}"], OUT, []),
     "where a failure goes": ([f"id: a, {SLEEP}, on_error: {{goto: b}}", f"id: b, depends_on: [a], {READ}"], OUT, [FAILED] * 2),
