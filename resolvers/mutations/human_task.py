@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 from resolvers.context import Context
 from resolvers.ids import human_task_uuid
 from resolvers.words import reason_of, storable
+from runtime.model.errors import MaestroError
 from runtime.model.human_task import HumanTask, NewHumanTask
 from runtime.model.values import Json
 
@@ -72,6 +73,38 @@ async def complete(
     return await context.human_tasks.complete(
         context.who,
         _key(id),
+        storable("outcome", outcome),
+        response,
+        reason=reason_of(comment),
+        key=idempotency_key,
+    )
+
+
+async def assign_many(
+    context: Context, *, ids: Sequence[str], assignee: str, comment: str | None
+) -> list[HumanTask | MaestroError]:
+    """Give several to somebody."""
+    return await context.human_tasks.assign_many(
+        context.who,
+        [_key(one) for one in ids],
+        storable("assignee", assignee),
+        reason=reason_of(comment),
+    )
+
+
+async def complete_many(
+    context: Context,
+    *,
+    ids: Sequence[str],
+    outcome: str,
+    response: Json,
+    comment: str | None,
+    idempotency_key: str | None,
+) -> list[HumanTask | MaestroError]:
+    """Give several the same answer."""
+    return await context.human_tasks.complete_many(
+        context.who,
+        [_key(one) for one in ids],
         storable("outcome", outcome),
         response,
         reason=reason_of(comment),

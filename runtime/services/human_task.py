@@ -6,11 +6,12 @@ leaves an entry in the task's history with who, when, what and why.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import builtins
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from runtime.clock import Clock
 from runtime.entropy import Entropy
@@ -54,6 +55,7 @@ MAX_TITLE: Final = 255
 MAX_TEXT: Final = 20_000
 MAX_PLACE: Final = 2_000
 MAX_LIST: Final = 100
+MAX_AT_ONCE: Final = 100
 MAX_JSON_BYTES: Final = 65_536
 MAX_RESPONSE_BYTES: Final = 32_768
 MAX_PRIORITY: Final = 32_000
@@ -239,6 +241,30 @@ class HumanTaskService:
             claimed,
         )
 
+    async def assign_many(
+        self, who: Principal, ids: Sequence[UUID], to: str, *, reason: str | None = None
+    ) -> builtins.list[HumanTask | MaestroError]:
+        """Give several to somebody, each for itself and in their order; in the place of one that is refused, why."""
+        return await _each(who, ids, lambda one: self.assign(who, one, to, reason=reason))
+
+    async def complete_many(
+        self,
+        who: Principal,
+        ids: Sequence[UUID],
+        outcome: str,
+        response: Json = None,
+        *,
+        reason: str | None = None,
+        key: str | None = None,
+    ) -> builtins.list[HumanTask | MaestroError]:
+        """Give several the same answer, each for itself and in their order; the key is one for each of them."""
+
+        def complete(id: UUID) -> Awaitable[HumanTask]:
+            own = None if check_key(key) is None else str(uuid5(id, str(key)))
+            return self.complete(who, id, outcome, response, reason=reason, key=own)
+
+        return await _each(who, ids, complete)
+
     async def _filled(self, task: HumanTask, response: Json) -> Json:
         """The response with the defaults of the form, which never changes; raises Invalid."""
         if task.form is None:
@@ -272,6 +298,26 @@ class HumanTaskService:
         self._wakeup.publish_inbox(shard, [origin.execution_id])
         if told.status is ExecutionStatus.QUEUED:
             self._queue.add(shard, [(origin.execution_id, class_of(told.priority))])
+
+
+async def _each(
+    who: Principal, ids: Sequence[UUID], deed: Callable[[UUID], Awaitable[HumanTask]]
+) -> list[HumanTask | MaestroError]:
+    """One after the other, each a transaction of its own: what one is refused changes nothing for the others."""
+    _require_write(who)
+    if not 1 <= len(ids) <= MAX_AT_ONCE:
+        raise BadInput(
+            f"1 to {MAX_AT_ONCE} tasks are taken at once.",
+            reason="TOO_MANY",
+            path=("humanTaskIds",),
+        )
+    done: list[HumanTask | MaestroError] = []
+    for one in ids:
+        try:
+            done.append(await deed(one))
+        except MaestroError as error:
+            done.append(error)
+    return done
 
 
 def _refusing(error: MaestroError) -> Decide:

@@ -10,10 +10,12 @@ from resolvers.mutations import human_task as tasks_of
 from runtime.model.human_task import HumanTask
 from runtime.model.values import Json
 from subgraph.directives import access
-from subgraph.types.human_task import HumanTaskPayload
+from subgraph.types.human_task import HumanTaskPayload, HumanTasksPayload
 from subgraph.types.inputs.human_task import (
     AssignHumanTaskInput,
+    AssignHumanTasksInput,
     CompleteHumanTaskInput,
+    CompleteHumanTasksInput,
     CreateHumanTaskInput,
     EscalateHumanTaskInput,
     HumanTaskRefInput,
@@ -155,6 +157,47 @@ class Mutation:
             tasks_of.complete(
                 info.context,
                 id=input.human_task_id,
+                outcome=input.outcome,
+                response=cast("Json", input.response),
+                comment=input.comment,
+                idempotency_key=input.idempotency_key,
+            )
+        )
+
+    @strawberry.mutation(
+        description="Give several human tasks to somebody, each by itself: what one is refused changes nothing for the "
+        "others.",
+        directives=access("Mutation.assignHumanTasks"),
+    )
+    async def assign_human_tasks(
+        self,
+        info: Info,
+        input: Annotated[AssignHumanTasksInput, strawberry.argument(description="To whom.")],
+    ) -> HumanTasksPayload:
+        """Give several tasks to somebody."""
+        return await HumanTasksPayload.answer(
+            tasks_of.assign_many(
+                info.context,
+                ids=input.human_task_ids,
+                assignee=input.assignee,
+                comment=input.comment,
+            )
+        )
+
+    @strawberry.mutation(
+        description="Give several human tasks the same answer, each by itself.",
+        directives=access("Mutation.completeHumanTasks"),
+    )
+    async def complete_human_tasks(
+        self,
+        info: Info,
+        input: Annotated[CompleteHumanTasksInput, strawberry.argument(description="The answer.")],
+    ) -> HumanTasksPayload:
+        """Answer several tasks."""
+        return await HumanTasksPayload.answer(
+            tasks_of.complete_many(
+                info.context,
+                ids=input.human_task_ids,
                 outcome=input.outcome,
                 response=cast("Json", input.response),
                 comment=input.comment,

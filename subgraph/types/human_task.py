@@ -1,6 +1,6 @@
 """HumanTask: work that waits for a person, with its answers and its history."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from datetime import datetime
 from typing import Self
 
@@ -12,6 +12,7 @@ from resolvers.context import Info
 from resolvers.ids import HumanTaskId, WorkflowId
 from resolvers.queries import human_task as tasks_of
 from runtime.model import human_task as model
+from runtime.model.errors import MaestroError
 from runtime.model.page import Page
 from subgraph.directives import access
 from subgraph.faces import face
@@ -318,10 +319,38 @@ class HumanTaskPayload:
     async def answer(cls, work: Awaitable[model.HumanTask]) -> Self:
         """Do the work and say what became of it."""
         task, error = await attempt(work)
-        return cls(
-            human_task=HumanTask.of(task) if task else None,
-            errors=refused(error) if error else [],
-        )
+        return cls.of(task or error, path=("input",))
+
+    @classmethod
+    def of(cls, outcome: model.HumanTask | MaestroError | None, *, path: Sequence[str]) -> Self:
+        """From what became of it; `path` is where its task stands among the arguments."""
+        if isinstance(outcome, model.HumanTask):
+            return cls(human_task=HumanTask.of(outcome), errors=[])
+        return cls(human_task=None, errors=refused(outcome, path=path) if outcome else [])
+
+
+@strawberry.type(description="What became of several human tasks.")
+class HumanTasksPayload:
+    """What became of several tasks."""
+
+    results: list[HumanTaskPayload] = strawberry.field(
+        description="One per task, in their order; each is changed or refused by itself.",
+        directives=access("HumanTasksPayload.results"),
+    )
+    errors: list[UserError] = strawberry.field(
+        description="Why the whole request was refused; empty when it was looked at.",
+        directives=access("HumanTasksPayload.errors"),
+    )
+
+    @classmethod
+    async def answer(cls, work: Awaitable[Sequence[model.HumanTask | MaestroError]]) -> Self:
+        """Do the work and say what became of it."""
+        found, error = await attempt(work)
+        results = [
+            HumanTaskPayload.of(one, path=("input", "humanTaskIds", str(index)))
+            for index, one in enumerate(found or ())
+        ]
+        return cls(results=results, errors=refused(error) if error else [])
 
 
 def _json(value: object) -> JSON | None:

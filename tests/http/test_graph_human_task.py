@@ -270,6 +270,37 @@ async def test_lists_are_by_the_groups_of_the_token(office: Office) -> None:
     assert await office.ids("bob", executionId="nobodys") == []
 
 
+async def test_several_are_assigned_and_answered_each_by_itself(office: Office) -> None:
+    fields = "results { humanTask { id status assignee } errors { code path ... on OperationError { reason } } } errors { code ... on OperationError { reason } }"
+    assign = f"mutation ($input: AssignHumanTasksInput!) {{ assignHumanTasks(input: $input) {{ {fields} }} }}"
+    complete = f"mutation ($input: CompleteHumanTasksInput!) {{ completeHumanTasks(input: $input) {{ {fields} }} }}"
+    mine, others = await office.new(), await office.new("bob")
+    ids = [mine, others, "task_nobodys"]
+
+    given = (await office.ask("olga", assign, input={"humanTaskIds": ids, "assignee": "ann"}))[
+        "data"
+    ]["assignHumanTasks"]
+    said = {"humanTaskIds": ids[:2], "outcome": "approved", "idempotencyKey": "k"}
+    done = (await office.ask("ann", complete, input=said))["data"]["completeHumanTasks"]
+    again = (await office.ask("ann", complete, input=said))["data"]["completeHumanTasks"]
+    many = (await office.ask("ann", complete, input=said | {"humanTaskIds": [mine] * 101}))["data"][
+        "completeHumanTasks"
+    ]
+    denied = (await office.ask("vic", complete, input=said))["data"]["completeHumanTasks"]
+
+    assert given["results"][0]["humanTask"] == {"id": mine, "status": "ASSIGNED", "assignee": "ann"}
+    assert [[error["reason"] for error in one["errors"]] for one in given["results"]] == [
+        [],
+        ["NOT_THE_OWNER"],
+        ["HUMAN_TASK_NOT_FOUND"],
+    ]
+    assert given["results"][1]["errors"][0]["path"] == ["input", "humanTaskIds", "1"]
+    assert [one["humanTask"]["status"] for one in done["results"]] == ["COMPLETED", "COMPLETED"]
+    assert again == done
+    assert [error["reason"] for error in many["errors"]] == ["TOO_MANY"]
+    assert (denied["results"], denied["errors"][0]["code"]) == ([], "FORBIDDEN")
+
+
 async def test_a_quorum_of_two_people_completes_it(office: Office) -> None:
     task = await office.new(quorum=2, candidateGroups=["clerks"])
 

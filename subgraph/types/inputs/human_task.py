@@ -201,6 +201,30 @@ class CompleteHumanTaskInput:
     )
 
 
+@strawberry.input(description="Several tasks, and who is to have them.")
+class AssignHumanTasksInput:
+    """Several tasks, and who is to have them."""
+
+    human_task_ids: list[strawberry.ID] = strawberry.field(description="The tasks, 100 at most.")
+    assignee: str = strawberry.field(description="Who, by the `sub` of the token.")
+    comment: str | None = strawberry.field(default=None, description=_COMMENT)
+
+
+@strawberry.input(description="One answer to several tasks.")
+class CompleteHumanTasksInput:
+    """One answer to several tasks."""
+
+    human_task_ids: list[strawberry.ID] = strawberry.field(description="The tasks, 100 at most.")
+    outcome: str = strawberry.field(description="One of the outcomes of each.")
+    response: JSON | None = strawberry.field(
+        default=None, description="What their forms ask for; at most 32 KiB of JSON."
+    )
+    comment: str | None = strawberry.field(default=None, description=_COMMENT)
+    idempotency_key: str | None = strawberry.field(
+        default=None, description="The same key and answer change nothing the second time."
+    )
+
+
 @strawberry.input(description="Which tasks a list has; all that is said restricts it.")
 class HumanTaskFilter:
     """Which tasks a list has."""
