@@ -23,9 +23,9 @@ def show_retries(options: Options, ids: Sequence[str], *, is_kept: bool) -> None
     _show(options, "retry_preview", "retryPreview", ids, {"fromFailedStep": is_kept})
 
 
-def show_rewind(options: Options, id: str, step: str, given: Any) -> None:
-    """The same for a rewind, with another input unless that is None."""
-    asked = {"stepKey": step, "input": given}
+def show_rewind(options: Options, id: str, step: str, given: Any, keep: Sequence[str]) -> None:
+    """The same for a rewind that keeps some steps, with another input unless that is None."""
+    asked = {"stepKey": step, "input": given, "keep": keep}
     _show(options, "rewind_preview", "rewindPreview", [id], asked)
 
 

@@ -103,6 +103,12 @@ def retry(
     metavar="JSON|@FILE",
     help="Another input for it from then on, as a whole; @- reads standard input.",
 )
+@click.option(
+    "--keep",
+    multiple=True,
+    metavar="STEP",
+    help="Behind STEP, one whose call stands: it is not made again. Repeatable.",
+)
 @click.option("--reason", metavar="TEXT", help="Why; stands on the event.")
 @click.option("--idempotency-key", metavar="KEY", help="The same key rewinds once.")
 @click.option(
@@ -116,6 +122,7 @@ def rewind(
     id: str,
     step: str,
     given: str | None,
+    keep: tuple[str, ...],
     reason: str | None,
     idempotency_key: str | None,
     *,
@@ -126,12 +133,13 @@ def rewind(
     if given is not None and value is None:
         raise usage("An input that is null is none: leave --input out, or say {}.")
     if dry_run:
-        show_rewind(options, id, step, value)
+        show_rewind(options, id, step, value, keep)
         return
     values = {
         "executionId": id,
         "stepKey": step,
         "input": value,
+        "keep": keep,
         "reason": reason,
         "idempotencyKey": idempotency_key,
     }

@@ -94,6 +94,7 @@ async def rewind_execution(
     id: str,
     step_key: str,
     input: Json,
+    keep: Sequence[str],
     reason: str | None,
     idempotency_key: str | None,
 ) -> Execution:
@@ -103,6 +104,7 @@ async def rewind_execution(
         _key(id),
         step_key,
         input=input,
+        keep=keep,
         reason=reason_of(reason),
         key=idempotency_key,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from resolvers.context import Context
@@ -17,10 +18,10 @@ async def retry_preview(context: Context, *, id: str, from_failed_step: bool) ->
 
 
 async def rewind_preview(
-    context: Context, *, id: str, step_key: str, input: Json
+    context: Context, *, id: str, step_key: str, input: Json, keep: Sequence[str]
 ) -> GenerationPreview:
     """What a rewind of an execution, with this input if it is not None, would do now."""
-    return await context.previews.rewind(context.who, _key(id), step_key, input=input)
+    return await context.previews.rewind(context.who, _key(id), step_key, input=input, keep=keep)
 
 
 def _key(id: str) -> UUID:

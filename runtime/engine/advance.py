@@ -62,6 +62,7 @@ from runtime.engine.event import (
 )
 from runtime.engine.gateway import choose
 from runtime.engine.items import feed, on_item, open_map, retry_due
+from runtime.engine.keeping import give
 from runtime.engine.loading import ask_for, take_loaded
 from runtime.engine.people import open_task, task_ended
 from runtime.engine.retry import MAX_DEFERRALS, deferral_ms, is_repeated
@@ -483,6 +484,9 @@ def _holds(state: ExecutionState, step: int, out: list[Command]) -> bool:
 
 
 def _run(state: ExecutionState, step: int, out: list[Command]) -> None:
+    if step in state.given:
+        give(state, step, out)
+        return
     program = state.program.steps[step]
     if program.plan.runs_on and not is_here(state, step):
         # Whoever has its tags comes to it anew, by its rows: nothing of this attempt is known there.

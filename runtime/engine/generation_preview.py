@@ -13,7 +13,8 @@ from uuid import UUID
 
 from runtime.engine.program import Program
 from runtime.engine.replay import rebuild
-from runtime.engine.state import PENDING, ExecutionState, RunInfo
+from runtime.engine.state import COMPLETED, PENDING, ExecutionState, RunInfo
+from runtime.engine.undoing import renewed_by
 from runtime.model.checkpoint import COMPLETED_ITEMS, ExecutionHistory, Mark, StepRecord
 from runtime.model.event import BEGINS_AGAIN, EventKind
 from runtime.model.execution import StepStatus
@@ -42,6 +43,22 @@ def begin_again(
     ).state
 
 
+def done(program: Program, run: RunInfo, history: ExecutionHistory) -> frozenset[int]:
+    """The steps that have completed and whose effects stand: not those that were undone, or rest on what was."""
+    state = rebuild(
+        program,
+        run,
+        history.steps,
+        history.retries,
+        is_begun=history.is_begun,
+        marks=history.marks,
+    ).state
+    undone = renewed_by(history.marks).now
+    ended = {step for step, status in enumerate(state.status) if status == COMPLETED}
+    # Of what is kept already, the call stands, whether its turn has come or not.
+    return frozenset({*ended, *state.given} - undone)
+
+
 def maps_with_kept_items(
     program: Program, run: RunInfo, history: ExecutionHistory, told: Mark
 ) -> tuple[int, ...]:
@@ -68,8 +85,9 @@ def preview(
     steps = []
     for step in program.steps[: len(program.plan.steps)]:
         number, key, type_ = step.plan.index, step.plan.key, type_of(step.plan)
-        if state.status[number] != PENDING:
-            status = StepStatus(state.status[number])
+        if state.status[number] != PENDING or number in state.given:
+            ended = state.status[number] != PENDING
+            status = StepStatus(state.status[number]) if ended else StepStatus.COMPLETED
             steps.append(StepPreview(key, type_, PreviewAction.REUSE, status))
             continue
         effect = Effect.AT_MOST_ONCE if number in announced else effect_of(step.plan)

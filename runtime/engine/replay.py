@@ -15,13 +15,14 @@ generation, and what rests on it, counts no more.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from runtime.engine.ending import complete, ending_by, fail
 from runtime.engine.event import Event, Facts, RetryDue, StepError, StepInDoubt, TimerDue
 from runtime.engine.fan import Place
+from runtime.engine.keeping import restore_kept, see_its_input
 from runtime.engine.marks import (
     begun_waits,
     is_paused,
@@ -50,7 +51,7 @@ from runtime.engine.state import (
 )
 from runtime.engine.undoing import renewed_by, undoing_of
 from runtime.engine.waiting import keep, listen
-from runtime.model.blob import Stored, stored
+from runtime.model.blob import stored
 from runtime.model.checkpoint import Mark, StepRecord, since_retry
 from runtime.model.event import EventKind
 from runtime.model.execution import StepStatus
@@ -83,7 +84,7 @@ class Rebuilt:
 def rebuild(
     program: Program,
     run: RunInfo,
-    rows: Iterable[StepRecord],
+    rows: Collection[StepRecord],
     retries: Sequence[Json] = (),
     *,
     is_begun: bool = True,
@@ -119,10 +120,11 @@ def rebuild(
     due: list[Due] = []
     state.is_paused = is_paused(marks)
     inputs = earlier_inputs(marks)
+    restore_kept(state, marks, rows, inputs)
     # What stands for a step that has failed comes after that, whatever the clocks say.
     for row in sorted(newest.values(), key=lambda one: (one.step >= count, *cause_of(one))):
         _restore(state, row, due)
-        _keep_input(state, row, inputs)
+        see_its_input(state, row, inputs)
     for signal in kept_signals(marks, taken):
         keep(state, signal)
     for joined in kept_joins(marks, renewed.before):
@@ -282,15 +284,6 @@ def _restore(state: ExecutionState, row: StepRecord, due: list[Due]) -> None:
         state.status[step] = PENDING
     else:
         _restore_failure(state, row, result, due)
-
-
-def _keep_input(state: ExecutionState, row: StepRecord, inputs: Mapping[int, Stored]) -> None:
-    """What undoes this step, or gives its output, sees the input with which that ran."""
-    plan = state.program.steps[row.step].plan
-    if row.generation in inputs:
-        for one in (plan.compensation, plan.fallback):
-            if one is not None:
-                state.inputs[one] = inputs[row.generation]
 
 
 def _is_handled(row: StepRecord) -> bool:

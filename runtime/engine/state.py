@@ -75,6 +75,14 @@ def run_of(owned: OwnedExecution, plan: Plan) -> RunInfo:
     )
 
 
+class Kept(NamedTuple):
+    """What a step gave that a rewind keeps: its output, what its row says of the call, and which one that was."""
+
+    output: Stored
+    facts: dict[str, Json]
+    source: dict[str, Json]
+
+
 @dataclass(frozen=True, slots=True)
 class Ending:
     """How the execution will end once its running steps have: decided once, the first cause wins.
@@ -106,6 +114,7 @@ class ExecutionState:
     In `skipped_needs` counts every end that does not lead to the step.
     `children` are the executions that steps have started and wait for, `tasks` those that people are to answer.
     `fans` are the maps that are open, `kept` the items that an earlier generation has completed of those that are not.
+    `given` are the steps that a rewind keeps and whose turn has not come yet.
     `inputs` are the inputs that what undoes steps, or gives their outputs, sees where that is not the newest: those
     with which the steps ran.
     `completed` are the steps that completed and say how they are undone, in the order of their ends; `undoing` are
@@ -133,6 +142,7 @@ class ExecutionState:
         "fans",
         "free",
         "gates",
+        "given",
         "here",
         "inputs",
         "is_paused",
@@ -201,6 +211,7 @@ class ExecutionState:
         self.kept: dict[int, tuple[Range, ...]] = {}
         self.here: frozenset[str] | None = None
         self.inputs: dict[int, Stored] = {}
+        self.given: dict[int, Kept] = {}
         self.elsewhere: list[int] = []
 
     def __copy__(self) -> ExecutionState:

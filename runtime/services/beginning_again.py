@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
-from runtime.engine.rewinding import with_input
 from runtime.model.durable import durable_input
 from runtime.model.errors import IdempotencyConflict, InvalidState, MaestroError
 from runtime.model.execution import Execution, ExecutionStatus
@@ -21,9 +20,11 @@ from runtime.queue.wakeup import Wakeup
 from runtime.services.access import WRITE_EXECUTIONS, require
 from runtime.services.edited_input import EditedInputs, gateways_of
 from runtime.services.retrying import (
+    NO_WISHES,
     RETRY,
     REWIND,
     Beginning,
+    Wishes,
     told_by_retry,
     told_by_rewind,
 )
@@ -85,21 +86,17 @@ class BeginningAgain:
         id: UUID,
         step_key: str,
         *,
-        given: Json,
+        wishes: Wishes,
         reason: str | None,
         key: str | None,
     ) -> Execution:
-        """Run an ended execution again from a step, with all that rests on it, as its next generation.
-
-        `given` is another input for it, None leaves the one that it has.
-        """
+        """Run an ended execution again from a step, with all that rests on it, as its next generation."""
         require(who, WRITE_EXECUTIONS)
-        body: list[Json] = [str(id), step_key, reason]
-        if given is not None:
-            durable_input(given)
-            body = [*body, given]
+        if wishes.input is not None:
+            durable_input(wishes.input)
+        body: list[Json] = [str(id), step_key, reason, *wishes.body]
         try:
-            return await self._rewound(who, id, step_key, given, reason, body, key)
+            return await self._rewound(who, id, step_key, wishes, reason, body, key)
         except MaestroError:
             # What was done under this key stays done, even if it would be refused by now.
             if not await self._was_done(who, id, REWIND.operation, key, body):
@@ -111,7 +108,7 @@ class BeginningAgain:
         who: Principal,
         id: UUID,
         step_key: str,
-        given: Json,
+        wishes: Wishes,
         reason: str | None,
         body: Sequence[Json],
         key: str | None,
@@ -123,14 +120,12 @@ class BeginningAgain:
             if before.status not in REWIND.statuses:
                 raise REWIND.refusal(id, before.status)
             text = None
-            if given is not None:
-                edited = await self._edits.checked(who, before, plan, given)
+            if wishes != NO_WISHES:
                 found = await self._previewed.read(who.tenant_id, id, gateways_of(plan))
                 if found is None or (found.version_id, found.generation) != _seen(before):
                     continue
-                anew = await self._edits.begun_anew(id, plan, found, data)
-                data = with_input(data, edited.digest, anew)
-                text = await self._edits.stored(who, id, edited)
+                data, edited = await self._edits.told(who, before, plan, found, data, wishes)
+                text = None if edited is None else await self._edits.stored(who, id, edited)
             begin = partial(self._store.rewind, seen=_seen(before), given=text)
             try:
                 return await self._begin(who, before, REWIND, begin, data, body, key)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -10,8 +10,9 @@ from uuid import UUID
 import orjson
 
 from runtime.definition.lane import lane_of
-from runtime.engine.generation_preview import maps_with_kept_items
+from runtime.engine.generation_preview import done, maps_with_kept_items
 from runtime.engine.program import ProgramCache
+from runtime.engine.rewinding import with_input
 from runtime.engine.state import RunInfo
 from runtime.expression import ExpressionError
 from runtime.model.blob import BlobRef, Stored, goes_out
@@ -26,6 +27,7 @@ from runtime.model.settled import settled
 from runtime.model.values import Digest, Json
 from runtime.services.aside import aside
 from runtime.services.judges import Judges
+from runtime.services.retrying import Wishes
 from runtime.store.blob import Blobs
 from runtime.store.generation_preview import PreviewedExecution
 
@@ -53,6 +55,30 @@ class EditedInputs:
         self._judges = judges
         self._most = max_bytes
         self._programs = ProgramCache(16)
+
+    async def told(
+        self,
+        who: Principal,
+        execution: Execution,
+        plan: Plan,
+        found: PreviewedExecution,
+        said: dict[str, Json],
+        wishes: Wishes,
+    ) -> tuple[dict[str, Json], EditedInput | None]:
+        """What the event says of a rewind with these wishes, and the input that it gives; raises what is wrong.
+
+        `said` is what it would say without, `found` what the execution has done.
+        """
+        if wishes.keep:
+            size = len(plan.steps) + len(found.history.steps)
+            program, run = self._programs.get(plan), RunInfo(execution.id, None, found.generation)
+            ended = await aside(size, partial(done, program, run, found.history))
+            said = {**said, "keep": [*_kept(plan, said, wishes.keep, ended)]}
+        if wishes.input is None:
+            return said, None
+        edited = await self.checked(who, execution, plan, wishes.input)
+        anew = await self.begun_anew(execution.id, plan, found, said)
+        return with_input(said, edited.digest, anew), edited
 
     async def checked(
         self, who: Principal, execution: Execution, plan: Plan, given: Json
@@ -100,6 +126,36 @@ class EditedInputs:
 
     async def _loaded(self, tenant: UUID, id: UUID, value: Stored) -> Json:
         return await self._blobs.load(tenant, id, value) if isinstance(value, BlobRef) else value
+
+
+def _kept(
+    plan: Plan, said: dict[str, Json], keys: Collection[str], ended: Collection[int]
+) -> list[int]:
+    """The numbers of the steps to be kept; raises what is wrong with one."""
+    again, found = said["again"], list[int]()
+    for key in sorted({*keys}):
+        number = plan.index_of.get(key)
+        if number is None or not isinstance(again, list) or number not in again:
+            raise BadInput(
+                f"The step {key[:64]!r} is none that this rewind runs again, so there is nothing to keep it from.",
+                reason="KEEP_NOT_BEHIND",
+                path=("keep",),
+            )
+        step = plan.steps[number]
+        if step.uses is None or step.map is not None:
+            raise BadInput(
+                f"The step {key!r} makes no call of its own: only single calls are kept.",
+                reason="KEEP_NO_CALL",
+                path=("keep",),
+            )
+        if number not in ended:
+            raise BadInput(
+                f"The step {key!r} has not completed, or was undone: it has nothing that could be kept.",
+                reason="KEEP_NOT_COMPLETED",
+                path=("keep",),
+            )
+        found.append(number)
+    return sorted(found)
 
 
 def gateways_of(plan: Plan) -> Sequence[int]:

@@ -65,6 +65,7 @@ from runtime.services.live import LiveList
 from runtime.services.live_execution import LiveExecutions
 from runtime.services.message import Messenger
 from runtime.services.past import Past, PastExecution, past_of
+from runtime.services.retrying import Wishes
 from runtime.services.settled import SettledSteps
 from runtime.services.step_view import StepView, steps_by_rows
 from runtime.services.watch import Watcher, unknown
@@ -275,15 +276,20 @@ class ExecutionService:
         step_key: str,
         *,
         input: Json = None,
+        keep: Sequence[str] = (),
         reason: str | None = None,
         key: str | None = None,
     ) -> Execution:
         """Run an ended execution again from a step, with all that rests on it, as its next generation.
 
-        `input` is another one for it, as a whole; None leaves the one that it has. Raises NotFound for a step that
+        `input` is another one for it, as a whole; None leaves the one that it has. `keep` are the steps behind that one
+        which are given their outputs again when their turn comes, and call nobody. Raises NotFound for a step that
         it has not, InvalidState in a state in which it is not rewound, and what an enqueue with that input raises.
         """
-        return await self._beginning.rewind(who, id, step_key, given=input, reason=reason, key=key)
+        wishes = Wishes(input, tuple(keep))
+        return await self._beginning.rewind(
+            who, id, step_key, wishes=wishes, reason=reason, key=key
+        )
 
     def _hint(self, tenant: UUID, id: UUID, priority: int) -> None:
         self._queue.hint(self._shards.shard_of(id), tenant, id, class_of(priority))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from uuid import UUID
 
 from runtime.connectors.registry import Registry
 from runtime.engine.generation_preview import preview
 from runtime.engine.program import Program
-from runtime.engine.rewinding import with_input
 from runtime.engine.state import RunInfo
 from runtime.model.checkpoint import Mark
 from runtime.model.generation_preview import GenerationPreview
@@ -21,9 +20,11 @@ from runtime.services.aside import aside
 from runtime.services.beginning_again import TRIES, changed
 from runtime.services.edited_input import EditedInputs, gateways_of
 from runtime.services.retrying import (
+    NO_WISHES,
     RETRY,
     REWIND,
     Beginning,
+    Wishes,
     told_by_retry,
     told_by_rewind,
 )
@@ -60,10 +61,12 @@ class GenerationPreviewService:
         step_key: str,
         *,
         input: Json = None,
+        keep: Sequence[str] = (),
     ) -> GenerationPreview:
         """What `ExecutionService.rewind` would do now; raises what that raises."""
+        wishes = Wishes(input, tuple(keep))
         return await self._next(
-            who, id, REWIND, lambda plan: told_by_rewind(who, plan, step_key, None), input
+            who, id, REWIND, lambda plan: told_by_rewind(who, plan, step_key, None), wishes
         )
 
     async def _next(
@@ -72,7 +75,7 @@ class GenerationPreviewService:
         id: UUID,
         how: Beginning,
         says: Callable[[Plan], dict[str, Json]],
-        given: Json = None,
+        wishes: Wishes = NO_WISHES,
     ) -> GenerationPreview:
         require(who, READ_EXECUTIONS)
         for _ in range(TRIES):
@@ -89,27 +92,26 @@ class GenerationPreviewService:
             child = await self._records.open_child(id)
             if child is not None:
                 raise how.refusal(id, found.status, child)
-            if given is not None:
-                told = await self._with_input(who, id, plan, found, told, given)
+            if wishes != NO_WISHES:
+                told = await self._with_wishes(who, id, plan, found, told, wishes)
             size = len(plan.steps) + len(found.history.steps)
             return await aside(size, partial(self._preview, id, plan, found, Mark(how.kind, told)))
         raise changed(id)
 
-    async def _with_input(
+    async def _with_wishes(
         self,
         who: Principal,
         id: UUID,
         plan: Plan,
         found: PreviewedExecution,
         told: dict[str, Json],
-        given: Json,
+        wishes: Wishes,
     ) -> dict[str, Json]:
-        """What the event would say of a rewind with this input; raises what is wrong with the input."""
         execution = await self._executions.find(who.tenant_id, id)
         if execution is None:
             raise unknown(id)
-        edited = await self._edits.checked(who, execution, plan, given)
-        return with_input(told, edited.digest, await self._edits.begun_anew(id, plan, found, told))
+        told, _ = await self._edits.told(who, execution, plan, found, told, wishes)
+        return told
 
     def _preview(
         self, id: UUID, plan: Plan, found: PreviewedExecution, told: Mark

@@ -19,6 +19,23 @@ from runtime.store.execution import RETRYABLE, REWINDABLE
 from runtime.store.workflow import actor_json
 
 
+class Wishes(NamedTuple):
+    """What else a rewind is to do: give another `input` (None: it stays), `keep` these steps as they ended."""
+
+    input: Json = None
+    keep: tuple[str, ...] = ()
+
+    @property
+    def body(self) -> list[Json]:
+        """What of a request they are, for its idempotency key."""
+        keep: list[Json] = [*sorted(self.keep)]
+        kept: list[Json] = [{"keep": keep}] if keep else []
+        return kept if self.input is None else [*kept, self.input]
+
+
+NO_WISHES = Wishes()
+
+
 class Beginning(NamedTuple):
     """One way in which the next generation begins: its event, and the statuses that it takes."""
 

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple, TypeAlias
 from uuid import UUID
 
 from runtime.engine.blocking import Blocking
+from runtime.engine.keeping import called_in
 from runtime.engine.program import Program, StepProgram
 from runtime.engine.replay import rebuild
 from runtime.engine.rewinding import earlier_inputs
@@ -403,6 +404,8 @@ def _step(
     generation = last.generation if last else execution.generation
     gave = result if given is None else given.result
     is_reached = status not in _NOT_REACHED
+    # With what a step was called that is kept, only the past can say: what it saw is done again.
+    is_kept = called_in(result, generation) != generation
     return StepExecution(
         execution_id=execution.id,
         tenant_id=execution.tenant_id,
@@ -425,7 +428,7 @@ def _step(
         started_at=attempts[0].started_at if attempts else None,
         finished_at=last.finished_at if last and status not in _STILL_GOING else None,
         skip_reason=text_of(result.get("reason")),
-        derived=_Input(step, scope, generation, sight) if is_reached else no_input,
+        derived=_Input(step, scope, generation, sight) if is_reached and not is_kept else no_input,
         blocked=blocked,
         is_map=plan.map is not None,
         items=items,

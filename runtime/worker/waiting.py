@@ -94,6 +94,8 @@ def due_with(due: TimerDue, failed: errors.StepFailed) -> TimerDue:
 def waited(run: Run, command: RecordStep, now: float) -> Facts:
     """What the row of a wait says: since when, for what, and who saw its end."""
     facts, prepared = command.facts, run.prepared.steps[command.step]
+    if facts.more is not None:
+        return Facts(0.0, facts.output, facts.tail)  # Of a call that was kept its own row says all.
     tail = facts.tail
     if command.step in run.state.gates:
         tail = f',"out":"{digest(run.state.gates[command.step])}"'

@@ -351,6 +351,7 @@ class Mutation(human_task.Mutation):
                 id=input.execution_id,
                 step_key=input.step_key,
                 input=cast("Json", input.input),
+                keep=input.keep,
                 reason=input.reason,
                 idempotency_key=input.idempotency_key,
             )

@@ -341,11 +341,18 @@ class Query:
                 description="The other input, where it is to have one from then on."
             ),
         ] = None,
+        keep: Annotated[
+            list[str] | None, strawberry.argument(description="Steps behind it whose calls stand.")
+        ] = None,
     ) -> GenerationPreview | None:
         """What a rewind would do."""
         return GenerationPreview.of(
             await previews_of.rewind_preview(
-                info.context, id=id, step_key=step_key, input=cast("Json", input)
+                info.context,
+                id=id,
+                step_key=step_key,
+                input=cast("Json", input),
+                keep=keep or (),
             )
         )
 

@@ -316,12 +316,14 @@ async def test_a_rewind_gives_another_input(dev, publish, tmp_path):
     wrong = await dev.run(*given, '{"cups": 0}', "--dry-run")
     none = await dev.run(*given, "null")
     drawn = await dev.run(*given, f"@{tmp_path}/input.json", "--dry-run")
+    kept = await dev.run("rewind", one, "boil", "--keep", "pour", "--dry-run", "-o", "name")
     done = await dev.run(*given, f"@{tmp_path}/input.json")
     shown = await dev.run("executions", "get", one, "-o", "json")
 
     assert wrong.code != 0
     assert (none.code, "leave --input out" in none.stderr) == (2, True)
     assert drawn.stdout.splitlines()[0].startswith(f"{one} generation 1: 1 step runs again")
+    assert kept.stdout.split() == ["boil"]
     assert done.code == 0
     assert json.loads(shown.stdout)["input"] == {"cups": 5}
 

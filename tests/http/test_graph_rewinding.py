@@ -108,6 +108,10 @@ async def test_another_input_is_checked_taken_and_told_from_the_old_one(
     [refused] = (await server.ask(REWIND, {"input": {**said, "input": {"n": "no"}}})).body["data"][
         "rewindExecution"
     ]["errors"]
+    kept = {**said, "stepKey": "a", "keep": ["a"]}
+    [not_kept] = (await server.ask(REWIND, {"input": kept})).body["data"]["rewindExecution"][
+        "errors"
+    ]
     sound = (await server.ask(WITH_INPUT, {"id": one, "input": {"n": 2}})).body["data"]
     before = (await server.ask(EVENTS, {"id": one})).body["data"]["execution"]["events"]["edges"]
     await server.ask(REWIND, {"input": {**said, "input": {"n": 2}}})
@@ -117,6 +121,7 @@ async def test_another_input_is_checked_taken_and_told_from_the_old_one(
 
     assert wrong == [refused["code"]]
     assert refused["path"] == ["input", "input", "n"]
+    assert (not_kept["reason"], not_kept["path"]) == ("KEEP_NOT_BEHIND", ["input", "keep"])
     assert sound["rewindPreview"]["runs"] == 1
     assert (now["input"], then["input"]) == ({"n": 2}, {"n": 1})
     assert [step["input"] for step in now["steps"]] == [{"n": 1}, {"n": 2}]

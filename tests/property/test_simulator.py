@@ -48,6 +48,7 @@ FOUND_AT = {
     "join_forgotten": 89,
     "joined_backwards": 2,
     "joined_early": 2,
+    "kept_called": 105,
     "key_without_item": 2,
     "key_without_generation": 0,
     "lane_left": 9,

@@ -31,7 +31,7 @@ from tests.simulator.past import differences, view
 from tests.simulator.people import LATE, TaskJudge, ended_tasks, is_late
 from tests.simulator.program import Program
 from tests.simulator.replayed import record_of, replay
-from tests.simulator.rewinds import AGAIN, inputs_of, number_in
+from tests.simulator.rewinds import AGAIN, inputs_of, kept_values, number_in
 from tests.simulator.tables import Commit, Execution
 from tests.simulator.undoing import UndoJudge, counting, renewed_since
 from tests.simulator.waits import WaitJudge
@@ -345,8 +345,11 @@ class Judge:
         again = given_again(e)
         given = self._given(e, program)
         done, tasks = self._done(e), ended_tasks(self.model.tasks.rows, e.id)
+        counts = counting(e, program.steps)[-1]
+        now = dict.fromkeys(range(len(program.steps)), generation) | counts
+        stood = {step: self._value(e, value) for step, value in kept_values(e, now).items()}
         expected = program.expect(
-            generation, kept, ended, seen, done, children, tasks, again, given
+            generation, kept, ended, seen, done, children, tasks, again, given, stood
         )
         status = Status(e.status)
         if status is Status.CANCELLED and e.id in self.cancelled:

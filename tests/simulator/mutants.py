@@ -266,6 +266,10 @@ def _nothing_taken_back(_kind: Any, _data: Any) -> Any:
     return ()
 
 
+def _no_call_stands(*_all: Any) -> None:
+    """Nobody notes what they gave."""
+
+
 def _no_input_before(_told: Any) -> dict[int, Any]:
     return {}
 
@@ -472,6 +476,12 @@ IN_CODE: Final[dict[str, tuple[str, Any, str, Any]]] = {
         step_view,
         "earlier_inputs",
         _no_input_before,
+    ),
+    "kept_called": (
+        "a step whose call a rewind keeps is called again",
+        replay,
+        "restore_kept",
+        _no_call_stands,
     ),
     "cache_of_any_code": (
         "an output is given again to a call of other code",

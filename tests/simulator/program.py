@@ -236,6 +236,7 @@ class Program:
         tasks: Mapping[int, Task],
         again: Collection[tuple[int, int]] = (),
         given: Mapping[int, int] | None = None,
+        stood: Mapping[int, Any] | None = None,
     ) -> Expected:
         """`kept` are the ends of steps that an earlier generation has brought to a good end.
 
@@ -243,7 +244,8 @@ class Program:
         is who came first at a join: `seen` are the needs that a step saw, where it did not see all. `done` are the
         items of maps that earlier generations have completed. `children` is how the newest child of each step ended, which
         is judged by itself; `tasks` how people answered those of each step. `again` are the steps and items that were given
-        what an earlier call gave, `given` is what each step computes from of the input with which it ran.
+        what an earlier call gave, `given` is what each step computes from of the input with which it ran, `stood` what the
+        calls gave that were kept.
         """
         ends: dict[int, str] = {}
         values: dict[int, Any] = {}
@@ -291,6 +293,8 @@ class Program:
                 values[index] = children[index].output
             if step.ask is not None:
                 values[index] = None if asked is None else asked.output
+            if stood and index in stood:
+                values[index] = stood[index]
             if end != COMPLETED:
                 gives = step.way.gives and end == HANDLED
                 values[index] = given_by(900 + index, known) if gives else None

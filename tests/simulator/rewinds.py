@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from random import Random
 from typing import Any, Final
 
 from runtime.model.event import EventKind as Kind
+from runtime.model.execution import StepStatus
 
 # What begins a generation.
 AGAIN: Final = frozenset({Kind.EXECUTION_RETRIED, Kind.EXECUTION_REWOUND})
@@ -14,6 +15,7 @@ AGAIN: Final = frozenset({Kind.EXECUTION_RETRIED, Kind.EXECUTION_REWOUND})
 
 # Of forty seeds those that no rare defect of test_simulator is found in: they tell the stories that they always told.
 _SEEDS: Final = frozenset({4, 12, 21, 25, 28, 29, 36})
+_COMPLETED: Final = StepStatus.COMPLETED
 _EDITED: Final = frozenset({12, 25, 28, 29})
 
 
@@ -36,11 +38,54 @@ def has_edits(seed: int) -> bool:
     return seed % 40 in _EDITED
 
 
+def target_of(seed: int, choice: float, count: int) -> int:
+    """To which of so many steps; where wishes are drawn, more often to what much rests on."""
+    return int(choice ** (3 if has_edits(seed) else 1) * count)
+
+
 def edit_of(seed: int, at: float, given: Any) -> Any:
     """The other input of a rewind at this time, instead of the one that is `given`; None: it keeps that."""
     random = Random(f"edit {seed} {at}")
     is_edited = has_edits(seed) and random.random() < 0.7
     return {**given, "p": random.randint(1, 99)} if is_edited else None
+
+
+def kept_of(seed: int, at: float, steps: Collection[int]) -> list[int]:
+    """Which of these steps a rewind at this time keeps."""
+    random = Random(f"keep {seed} {at}")
+    return [step for step in sorted(steps) if has_edits(seed) and random.random() < 0.9]
+
+
+def kept_now(e: Any, steps: Sequence[Any]) -> set[int]:
+    """The steps that are kept by a rewind, as far as nothing has taken them back or undone them since."""
+    found: set[int] = set()
+    for _, (kind, data) in sorted(e.events.items()):
+        if kind in AGAIN:
+            found = found if data.get("from_failed_step", True) else set()
+            found -= taken_back(steps, Kind(kind), data)
+            found.update(data.get("keep", ()))
+        elif kind == Kind.STEP_COMPENSATED:
+            found -= {data["step"], *data.get("again", ())}
+    return found
+
+
+def kept_values(e: Any, counts: Mapping[int, int]) -> dict[int, Any]:
+    """What those put out whose ends that count (by the generation of each) are of steps that were kept: as their calls gave it."""
+    found = {}
+    for (step, item, generation, _), (status, _, result) in e.steps.items():
+        said = (result or {}).get("cached_from", {})
+        if (
+            item < 0
+            and status == _COMPLETED
+            and "generation" in said
+            and counts.get(step) == generation
+        ):
+            [found[step]] = [
+                other["output"]
+                for (one, at, then, _), (ended, _, other) in e.steps.items()
+                if (one, at, then, ended) == (step, -1, said["generation"], _COMPLETED)
+            ]
+    return found
 
 
 def inputs_of(e: Any) -> list[Any]:

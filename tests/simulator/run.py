@@ -48,7 +48,7 @@ from tests.simulator.blobs import SimBlobs, inline_bytes_of
 from tests.simulator.cache import has_cache
 from tests.simulator.chaos import Blow, Order, draw_fate
 from tests.simulator.checks import FINAL, Judge, marks, records
-from tests.simulator.foreseen import edited
+from tests.simulator.foreseen import wished
 from tests.simulator.hints import Redis, SimQueue, SimWakeup
 from tests.simulator.lanes import has_lanes
 from tests.simulator.lent import LendingModel
@@ -59,7 +59,7 @@ from tests.simulator.mutants import mutated
 from tests.simulator.people import People
 from tests.simulator.plans import SimPlans
 from tests.simulator.quarantine import SimQuarantine
-from tests.simulator.rewinds import edit_of
+from tests.simulator.rewinds import edit_of, kept_of, target_of
 from tests.simulator.server import CALM, Server, SimDatabase
 from tests.simulator.tables import Commit
 from tests.simulator.tags import ALL, has_tags, tags_of
@@ -481,7 +481,7 @@ class Simulation:
         begin = store.retry
         if blow.kind == chaos.REWIND:
             plan = self.plans[self.model.executions[one].version]
-            said = rewound_to(plan, int(blow.seconds * len(plan.steps)))
+            said = rewound_to(plan, target_of(self.seed, blow.seconds, len(plan.steps)))
             begin = self._as_seen(store, self.model.executions[one], said, blow.at)
         event: Json = {"actor": None, "reason": "simulated", **said}
         try:
@@ -493,13 +493,14 @@ class Simulation:
         SimQueue(self.redis).add(0, [(one, 1)])
 
     def _as_seen(self, store: Any, e: Any, said: dict[str, Json], at: float) -> Any:
-        """A rewind of an execution as it is now, as the service asks for it: with another input if it has ended."""
-        seen, given = (e.version, e.generation), edit_of(self.seed, at, e.input)
-        if given is None or e.status not in FINAL:
+        """A rewind of an execution as it is now, as the service asks for it: with wishes if it has ended."""
+        seen = e.version, e.generation
+        if e.status not in FINAL:
             return partial(store.rewind, seen=seen)
+        given, keeps = edit_of(self.seed, at, e.input), partial(kept_of, self.seed, at)
         history = ExecutionHistory(tuple(records(e)), marks=tuple(marks(e)))
-        said |= edited(e, self.plans[e.version], history, said, given)
-        return partial(store.rewind, seen=seen, given=_json(given))
+        said |= wished(e, self.plans[e.version], history, said, given, keeps)
+        return partial(store.rewind, seen=seen, given=None if given is None else _json(given))
 
     # --- the record ------------------------------------------------------------------------------
 

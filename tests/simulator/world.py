@@ -34,7 +34,8 @@ from tests.simulator.program import (
     Step,
     value_of,
 )
-from tests.simulator.rewinds import inputs_of, number_in
+from tests.simulator.rewinds import inputs_of, kept_now, number_in
+from tests.simulator.undoing import counting
 
 _CANCELLED: Final = 9
 _GOOD: Final = frozenset({6, 8})
@@ -85,7 +86,12 @@ class World:
             )
         if program.reads_input and given.number != self._number_of(execution, program, context):
             self.violations.append(f"input: {key} was given {given.given}")
-        durable -= {need for need in step.needs if self._waits_for(execution, need, durable)}
+        waited_for = {need for need in step.needs if self._waits_for(execution, need, durable)}
+        if program.reads_input:
+            if context.step in kept_now(execution, program.steps):
+                self.violations.append(f"keep: {key} was called, and is kept")
+            durable = self._counting(execution, program, context)
+        durable -= waited_for
         met = len(durable.intersection(step.needs))
         if met < (step.way.wants or len(step.needs)):
             missing = sorted(set(step.needs) - durable)
@@ -111,15 +117,25 @@ class World:
         return outcome
 
     @staticmethod
+    def _counting(execution: Any, program: Program, context: StepContext) -> set[int]:
+        """The steps with an end that counts in the generation of a call."""
+        now = {
+            row[0]
+            for row, (status, _, result) in execution.steps.items()
+            if (status in _GOOD or result.get("handled")) and row[1:3] == (-1, context.generation)
+        }
+        return now.union(counting(execution, program.steps)[-1])
+
+    @staticmethod
     def _number_of(execution: Any, program: Program, context: StepContext) -> int:
         """What of the input a call computes from: what undoes a step sees the one with which that ran."""
         generation = context.generation
         if context.step >= len(program.steps):
             undoers = [n for n, one in enumerate(program.steps) if one.undo is not None]
             undone = undoers[context.step - len(program.steps)]
-            generation = max(
-                row[2]
-                for row, (status, _, _) in execution.steps.items()
+            _, generation = max(
+                (row[2], result.get("cached_from", {}).get("generation", row[2]))
+                for row, (status, _, result) in execution.steps.items()
                 if row[:2] == (undone, -1) and status in _GOOD
             )
         return number_in(inputs_of(execution)[generation])

@@ -283,11 +283,18 @@ class EngineRoom:
         self.queue.add(0, [(execution, 1)])
 
     async def rewind(
-        self, execution: UUID, version: UUID, step: int, *, given: Any = None
+        self,
+        execution: UUID,
+        version: UUID,
+        step: int,
+        *,
+        given: Any = None,
+        keep: Sequence[int] = (),
     ) -> int | None:
         """Ask for another generation from a step of its version, as the service does; the number of it."""
         data: Any = {"actor": {"subject": "ann"}, "reason": "again"}
         data |= rewound_to(await PlanStore(self.database).get(version), step)
+        data |= {"keep": [*keep]} if keep else {}
         text = None
         if given is not None:
             data = with_input(data, digest_of(given), ())

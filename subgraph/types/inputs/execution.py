@@ -293,6 +293,11 @@ class RewindExecutionInput:
         description="Another input for it from then on, as a whole; checked against the schema of the version that it "
         "runs. Left out or null: it keeps the one that it has.",
     )
+    keep: list[str] = strawberry.field(
+        default_factory=list,
+        description="Steps behind that one whose calls stand: when their turn comes they end with what they gave, "
+        "and call nobody.",
+    )
     reason: str | None = strawberry.field(
         default=None, description="Why; stands on the event. At most 2,000 characters."
     )

@@ -27,6 +27,7 @@ from runtime.services.beginning_again import BeginningAgain
 from runtime.services.derived_input import Allowance, InputKey
 from runtime.services.generation_preview import GenerationPreviewService
 from runtime.services.replay import ReplayService
+from runtime.services.retrying import NO_WISHES, Wishes
 from runtime.store.execution_record import ExecutionRecords
 from runtime.store.plan import PlanStore
 from tests.integration.services.conftest import ServiceRoom, document
@@ -289,7 +290,8 @@ async def test_what_went_on_with_another_version_meanwhile_is_rewound_by_that_on
     )
     plans.meanwhile = lambda: room.engine.sql.execute(move, one, other)
 
-    await beginning(room, plans).rewind(room.who, one, "b", given=given, reason=None, key=None)
+    wishes = Wishes(given)
+    await beginning(room, plans).rewind(room.who, one, "b", wishes=wishes, reason=None, key=None)
 
     told = await event_of(room, one)
     assert (told["key"], told["step"]) == ("b", 2)
@@ -309,7 +311,9 @@ async def test_what_is_begun_again_all_the_time_is_not_rewound_to_what_was_not_s
 
     plans.meanwhile = again
     with pytest.raises(InvalidState, match="begun again by somebody else") as caught:
-        await beginning(room, plans).rewind(room.who, one, "a", given=None, reason=None, key="k")
+        await beginning(room, plans).rewind(
+            room.who, one, "a", wishes=NO_WISHES, reason=None, key="k"
+        )
 
     assert caught.value.reason == "EXECUTION_CHANGED"
     keys = "select count(*) from idempotency_keys where key = 'k'"

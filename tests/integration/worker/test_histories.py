@@ -151,7 +151,7 @@ async def generations(room: EngineRoom) -> list[UUID]:
 
 
 async def rewinds(room: EngineRoom) -> list[UUID]:
-    """Back to a step of what completed, behind a gateway, a join that began early and a map; then of what failed and was undone."""
+    """Back to a step of what completed, behind a gateway, a join that began early and a map; then of what failed and was undone; with wishes."""
     room.worker()
     fails = {"marker": "bad", "failures": "{{ 9 if execution.generation == 1 else 0 }}"}
     steps: list[Any] = [
@@ -178,7 +178,7 @@ async def rewinds(room: EngineRoom) -> list[UUID]:
     await _ended_again(room, execution, 1)
     assert await room.rewind(execution, version, 7) == 2
     await _ended_again(room, execution, 2, ENDED)
-    assert await room.rewind(execution, version, 6) == 3
+    assert await room.rewind(execution, version, 6, given={"n": 5}, keep=[8]) == 3
     await _ended_again(room, execution, 3, ENDED)
     return [execution]
 
