@@ -17,6 +17,7 @@ from runtime.engine.event import WAITED, Facts, HumanTaskEnded, StepError
 from runtime.engine.scope import scope_of
 from runtime.engine.state import WAITING, ExecutionState
 from runtime.expression import ExpressionError
+from runtime.model.durable import why_not_durable
 from runtime.model.errors import StepErrorKind
 from runtime.model.event import EventKind
 from runtime.model.execution import StepStatus
@@ -113,7 +114,8 @@ def _asked(state: ExecutionState, step: int, human: HumanPlan) -> dict[str, Json
         asked = _read(written, human, program.plan.name or program.plan.key)
     except ValueError as problem:
         return StepError(NOT_ASKED, f"The task of step {state.key(step)!r}: {problem}.")
-    return asked
+    why = why_not_durable(asked, f"The task of step {state.key(step)!r}")
+    return asked if why is None else StepError(NOT_ASKED, why)
 
 
 def _read(written: dict[str, Json], human: HumanPlan, name: str) -> dict[str, Json]:

@@ -254,6 +254,8 @@ WRONG: dict[str, tuple[Any, dict[str, Any], str]] = {
     "a person who is a number": ({"assignees": ["{{ params.n }}"]}, {}, "`assignees` must give texts"),
     "a person without a name": ({"assignees": [" "]}, {}, "`assignees` must give texts"),
     "a name too long": ({"candidate_groups": ["x" * 256]}, {}, "longer than 255 characters"),
+    "what no database can store": ({"message": "\0"}, {}, "holds the character U+0000"),
+    "half a character": ({"message": "\ud800"}, {}, "can't be stored as JSON"),
     "too many people": ({"assignees": [f"u{n}" for n in range(101)]}, {}, "gives more than 100 texts"),
     "a quorum that can't be met": (None, {"quorum": 3}, "3 must agree, and only 2 may answer"),
     "a time that is none": ({"due": "soon"}, {}, "`due`: 'soon' is not an instant"),
