@@ -7,10 +7,24 @@ import json
 
 import pytest
 
+from runtime.clock import SystemClock
+from runtime.identity.development import DevIssuer
 from tests.support.processes import ROOT
+from tests.support.stack import Stack
 
 SOURCE = (ROOT / "examples" / "order-fulfilment.yaml").read_text()
 ORDER = json.loads((ROOT / "examples" / "order.json").read_text())
+
+WHY = "query ($id: ID!) { execution(id: $id) { blockedBy { cause taskId candidateGroups } } }"
+ANSWER = """mutation ($input: CompleteHumanTaskInput!) {
+  completeHumanTask(input: $input) { humanTask { status } errors { code message } } }"""
+
+
+def sales(stack: Stack) -> Stack:
+    """Somebody of the group that is asked."""
+    issuer = DevIssuer.open(stack.mc.home, SystemClock())
+    token = issuer.issue(tenant=stack.tenant, subject="sam", roles=["approver"], groups=["sales"])
+    return Stack(stack.service, token, stack.tenant)
 
 
 async def test_nothing_is_charged_twice_however_often_the_shop_fails(stack, shop):
@@ -57,3 +71,24 @@ async def test_without_the_key_the_same_run_charges_several_times(stack, shop, h
     assert ended["status"] == "COMPLETED"
     assert (counted["calls"], counted["keys"]) == (3, 1)
     assert counted["effects"] == counted["max_effects_per_order"] == charges
+
+
+@pytest.mark.parametrize(
+    ("outcome", "ended", "effects"), [("approved", "COMPLETED", 4), ("rejected", "FAILED", 1)]
+)
+async def test_a_large_order_waits_for_sales_and_goes_on_as_they_say(
+    stack, shop, outcome, ended, effects
+):
+    name = await stack.publish(SOURCE)
+    large = {**ORDER, "amount": 1_200, "shop_url": shop.url}
+    execution = await stack.enqueue(name, large)
+    await stack.until(execution, "HUMAN_TASK_CREATED", "approve")
+    before = await shop.counters()
+    why = (await stack.ask(WHY, id=execution))["execution"]["blockedBy"]
+
+    done = await sales(stack).ask(ANSWER, input={"humanTaskId": why["taskId"], "outcome": outcome})
+
+    assert (why["cause"], why["candidateGroups"], before["effects"]) == ("PERSON", ["sales"], 1)
+    assert done["completeHumanTask"]["errors"] == []
+    assert (await stack.finished(execution))["status"] == ended
+    assert (await shop.counters())["effects"] == effects
