@@ -217,7 +217,8 @@ class Runtime:
     def _duties(self, database: Database, shards: Sequence[int]) -> tuple[Duty, ...]:
         """Duties by time that need more than a database: timers of its tasks, bulk operations of the catalog."""
         tasks, queue, wakeup = HumanTaskStore(self.shards), self.queue, self.wakeup
-        timers = (HumanTaskTimers(tasks, queue, wakeup, shard=shard) for shard in shards)
+        clock = self.clock
+        timers = (HumanTaskTimers(tasks, queue, wakeup, clock, shard=shard) for shard in shards)
         sweeps = (HumanTaskSweep(tasks, shard=shard) for shard in shards)
         runners = (self.services.bulk.runner,) if database is self.shards.catalog else ()
         return (*timers, *sweeps, *runners)

@@ -141,6 +141,7 @@ class HumanTaskService:
         if claimed is None or not await self._store.is_used(who.tenant_id, slot, claimed):
             rules.check_task(task, now)
         first = await self._store.open(task, claimed)
+        self._ring(task)
         return task if first == made else await self.get(who, first)
 
     async def update(
@@ -285,7 +286,13 @@ class HumanTaskService:
         if found is None:
             raise _unknown(id)
         self._wake(found)
+        self._ring(found.task)
         return found.task
+
+    def _ring(self, task: HumanTask) -> None:
+        """Let whoever serves times look, where one may come sooner than it would."""
+        if task.next_at is not None:
+            self._wakeup.publish_events(self._shards.shard_of(task.id), [task.id])
 
     def _wake(self, outcome: Outcome) -> None:
         """Tell whoever has the execution that a message is there; raises when the execution takes none any more."""
