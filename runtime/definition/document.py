@@ -68,7 +68,8 @@ class Step:
         path: list[str | int] = list(self.path)
         for key in keys:
             if isinstance(value, dict) and isinstance(key, str):
-                if key not in value and isinstance(value.get("with"), dict) and key != "with":
+                is_here = key in value or camel(key) in value
+                if not is_here and isinstance(value.get("with"), dict) and key != "with":
                     value = value["with"]
                     path.append("with")
                 written = key if key in value else camel(key)

@@ -495,7 +495,8 @@ class _Simulator:
             undoes = self._state.program.steps[step].plan.undoes
             if undoes is not None:
                 reason = f"the execution ends badly, so {self._state.key(undoes)!r} is undone"
-            self._place(step, reason)
+            if self._state.program.steps[step].plan.stands_for is None:
+                self._place(step, reason)
 
     def _place(self, step: int, reason: str | None) -> None:
         """The next one in the order of what happened, and why it did."""

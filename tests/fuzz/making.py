@@ -113,6 +113,10 @@ class _Making:
                 ("continue", {"action": "continue", "output": {"v": self._text()}})
             )
         step |= {key: one for key, one in common.items() if chance.random() < 0.25}
+        if step.get("on_error") == "continue" and index % 2:
+            # Without chance, so that the other documents stay what they were.
+            why = f"{{{{ steps.s{index}.error.type }}}}"
+            step["on_error"] = {"action": "continue", "output": {"v": 1, "why": why}}
         if step.keys() >= {"cache", "compensate"}:
             del step[chance.choice(("cache", "compensate"))]  # Both are refused.
         return step

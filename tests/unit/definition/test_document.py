@@ -64,6 +64,18 @@ def test_both_spellings_have_one_canonical_form_and_one_digest(check):
     assert manifest.digest == flat.digest
 
 
+def test_what_a_manifest_says_beside_its_input_is_found_beside_it(check):
+    rule = '{action: continue, output: "{{ steps.a.error.type }}", goto: b}'
+    steps = f"[{{id: a, uses: core.set@1, with: {{v: 1}}, onError: {rule}}}]"
+    found = check(
+        f"apiVersion: composer/v1\nkind: Workflow\nmetadata: {{name: x}}\nspec: {{tasks: {steps}}}"
+    )
+
+    placed = {one.rule: one.path for one in found.problems}
+    assert placed["on-error"] == ("spec", "tasks", "0", "onError")
+    assert "not-upstream" not in placed, "its own error is to be read there"
+
+
 def test_the_canonical_form_is_its_own_canonical_form(check):
     once = check(FLAT)
 

@@ -326,7 +326,7 @@ def test_a_simulation_gives_it_and_shows_it_at_its_step():
     found = simulate(played.program, RunInfo(EXECUTION, {}), respond, start=NOW)
 
     assert (found.status, found.output) == (ExecutionStatus.COMPLETED, {"why": "later"})
-    assert [one.key for one in found.steps] == ["a", "b"]
+    assert [(one.key, one.order) for one in found.steps] == [("a", 1), ("b", 2)]
     assert found.steps[0].output == {"n": 0, "why": "later"}
     assert found.steps[0].status is StepStatus.FAILED
     assert FALLBACK in [one.step for one in found.events]
