@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.http.serving import Served
+from tests.http.test_downloads import got
 from tests.http.test_graph_generation_preview import ended
 from tests.support.steps import CALLS
 
@@ -123,6 +124,10 @@ async def test_another_input_is_checked_taken_and_told_from_the_old_one(
     assert refused["path"] == ["input", "input", "n"]
     assert (not_kept["reason"], not_kept["path"]) == ("KEEP_NOT_BEHIND", ["input", "keep"])
     assert sound["rewindPreview"]["runs"] == 1
+    path = f"/api/executions/{one}/input"
+    given = [await got(server, f"{path}{at}") for at in ("", f"?at={len(before)}", "?at=x")]
+    assert [status for status, *_ in given] == [200, 200, 400]
+    assert [body for *_, body in given[:2]] == [b'{"n":2}', b'{"n":1}']
     assert (now["input"], then["input"]) == ({"n": 2}, {"n": 1})
     assert [step["input"] for step in now["steps"]] == [{"n": 1}, {"n": 2}]
     assert [step["input"] for step in then["steps"]] == [{"n": 1}, {"n": 1}]
