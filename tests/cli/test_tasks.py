@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.http.test_graph_human_task import RULES
 from tests.support.terminal import terminal
 
 CREATE = "mutation ($input: CreateHumanTaskInput!) { createHumanTask(input: $input) { humanTask { id } errors { message } } }"
@@ -77,6 +78,46 @@ async def test_a_task_is_listed_taken_handed_out_and_answered(dev: Any, tenant: 
     assert "completed by ann" in shown.stdout
     assert (document["status"], document["response"]) == ("completed", {"amount": 7})
     assert unknown.code == 3
+
+
+WORDS = {
+    "claim": (),
+    "assign": ("assignee",),
+    "complete": ("outcome",),
+    "escalate": (),
+}
+BY_COMMAND = [
+    rule for rule in RULES if {verb for _, verb, _ in (*rule[2], rule[3])} <= WORDS.keys()
+]
+
+
+@pytest.mark.long
+async def test_every_rule_holds_on_this_path_too(dev: Any, tenant: str) -> None:
+    """The table of the graph's own test, deed by deed through the command line."""
+    tokens: dict[str, tuple[str, ...]] = {}
+
+    async def by(who: str) -> tuple[str, ...]:
+        name, _, groups = who.partition(":")
+        role = {"max": "admin", "vic": "viewer"}.get(name, "approver")
+        if who not in tokens:
+            tokens[who] = await token(dev, tenant, name, role, *filter(None, groups.split(",")))
+        return tokens[who]
+
+    async def do(who: str, verb: str, task: str, said: dict[str, Any]) -> Any:
+        words = [said[name] for name in WORDS[verb]]
+        return await dev.run("tasks", verb, task, *words, "-o", "json", *await by(who))
+
+    told = {}
+    for what, said, before, deed, _ in BY_COMMAND:
+        task = await new(dev, await by("olga"), **said)
+        for who, verb, more in before:
+            assert (await do(who, verb, task, more)).code == 0, what
+        who, verb, more = deed
+        refused = await do(who, verb, task, more)
+        told[what] = json.loads(refused.stderr)["error"]["reason"]
+
+    assert len(told) > 10
+    assert told == {rule[0]: rule[4] for rule in BY_COMMAND}
 
 
 async def test_escalating_does_the_next_step(dev: Any, tenant: str) -> None:
