@@ -21,7 +21,7 @@ from runtime.abi.catalog import Catalog, ConnectorInfo
 from runtime.definition.accept import Accept, Unknown, compile_accept
 from runtime.definition.document import Step
 from runtime.definition.effort import nobody_waits
-from runtime.definition.finding import Findings, Path
+from runtime.definition.finding import Findings, Path, known_here
 from runtime.definition.outputs import find_info, parse_ref
 from runtime.definition.types import Types
 from runtime.expression import has_expression
@@ -145,9 +145,9 @@ def _report(
         findings.error("connector-input", f"{info.name} needs {name!r}", _place(step, path))
         return
     if error.validator == "additionalProperties" and isinstance(error.schema, Mapping):
-        known = list(error.schema.get("properties", {}))
+        known: Mapping[str, Any] = error.schema.get("properties", {})
         for key in [one for one in cast("dict[str, Any]", error.instance) if one not in known]:
-            hint = findings.near(key, known) or f"known here: {', '.join(known)}"
+            hint = findings.near(key, known) or known_here(known)
             place = _place(step, (*path, key))
             findings.error(
                 "connector-input",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from runtime.definition.finding import Findings, Path
+from runtime.definition.finding import Findings, Path, known_here
 from runtime.definition.language import (
     API_VERSION,
     EVERY_STEP,
@@ -127,7 +127,7 @@ def _manifest(source: dict[str, Json], reading: Reading) -> Document:
     findings = reading.findings
     for key in source:
         if key not in _MANIFEST_KEYS:
-            hint = findings.near(key, _MANIFEST_KEYS) or "known here: " + ", ".join(_MANIFEST_KEYS)
+            hint = findings.near(key, _MANIFEST_KEYS) or known_here(_MANIFEST_KEYS)
             findings.error(
                 "unknown-key", f"{key!r} is not a key of a manifest", (key,), hint=hint, on_key=True
             )
@@ -221,5 +221,29 @@ def _read_step(
         },
     )
     value: dict[str, Json] = beside.read(outer, path, reading)
-    value |= Record(record.name, own).read(inner, (*path, "with"), reading)
+    inside = Record(record.name, own, never=_never_inside(record))
+    _refuse_twice(inside, outer, inner, (*path, "with"), reading)
+    value |= inside.read(inner, (*path, "with"), reading)
     return value
+
+
+def _never_inside(record: Record) -> dict[str, str]:
+    """What every step has stands beside `with`; what this kind never has is not told to stand there."""
+    beside = {name: f"{name} stands beside `with`, not inside of it" for name in EVERY_STEP}
+    return beside | dict(record.never)
+
+
+def _refuse_twice(
+    inside: Record, outer: dict[str, Json], inner: dict[str, Json], path: Path, reading: Reading
+) -> None:
+    """One of the two would be forgotten, and with it what somebody wrote to make an approval safe."""
+    beside = {inside.canonical(key, reading) for key in outer}
+    for key in inner:
+        name = inside.canonical(key, reading)
+        if name is not None and name in beside:
+            reading.findings.error(
+                "duplicate-key",
+                f"{name} stands beside and inside of `with`",
+                (*path, key),
+                on_key=True,
+            )

@@ -24,6 +24,8 @@ MAX_HINTS = (
 
 
 _LONGEST_MESSAGE = 1_000
+_MOST_NAMES: Final = 12  # What fits into one line; a document may have made more of them.
+_LONGEST_NAMES: Final = 200
 _COMPARING: Final = 20  # Units of the budget that a name takes, with one more for each character.
 
 
@@ -135,6 +137,19 @@ class Findings:
     def has_errors(self) -> bool:
         """Whether the document is refused."""
         return any(one.severity is Severity.ERROR for one in self.found)
+
+
+def known_here(names: Iterable[str]) -> str | None:
+    """A hint with the valid names: the first ones, where they are many or long."""
+    shown: list[str] = []
+    room = _LONGEST_NAMES
+    for name in names:
+        room -= len(name) + 2
+        if len(shown) == _MOST_NAMES or (shown and room < 0):
+            shown.append("...")
+            break
+        shown.append(name if len(name) <= _LONGEST_NAMES else name[: _LONGEST_NAMES - 3] + "...")
+    return f"known here: {', '.join(shown)}" if shown else None
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str | None:

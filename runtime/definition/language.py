@@ -145,6 +145,8 @@ _WORD = Text("a short text", longest=200)
 _TAG = Text("a tag of letters, digits, . _ -", TAG, "bad-tag", MOST_TAG, "like gpu")
 _PROSE = Text("text")
 _TEXTS = ListOf(Template("text", "text"), lone=True)
+# A list of nobody would not be one of anybody: who wants that leaves the key out.
+_PEOPLE = ListOf(Template("text", "text"), lone=True, least=1)
 _STEP_ID = Text(
     "a step id", STEP_ID, "bad-id", 200, "letters, digits, _ . -, not beginning with a digit"
 )
@@ -243,8 +245,8 @@ _ESCALATION = Record(
     {
         "after": Field(DurationText(), "When, counted from the task's beginning.", required=True),
         "to": Field(Template("text", "text"), "Who gets it."),
-        "candidate_groups": Field(_TEXTS, "Groups whose members may answer from then on."),
-        "notify": Field(_TEXTS, "Who is told."),
+        "candidate_groups": Field(_PEOPLE, "Groups whose members may answer from then on."),
+        "notify": Field(_PEOPLE, "Who is told."),
         "outcome": Field(_WORD, "The outcome that it is decided with."),
     },
 )
@@ -303,8 +305,8 @@ _WORK: Final[dict[str, Field]] = {
 HUMAN: Final[dict[str, Field]] = {
     "title": Field(Template("text", "text"), "What stands in lists of tasks; the name if absent."),
     "message": Field(Template("text", "text"), "What is asked."),
-    "assignees": Field(_TEXTS, "People who may answer."),
-    "candidate_groups": Field(_TEXTS, "Groups whose members may answer."),
+    "assignees": Field(_PEOPLE, "People who may answer."),
+    "candidate_groups": Field(_PEOPLE, "Groups whose members may answer."),
     "form": Field(SchemaJson(), "What is to be filled in, as JSON Schema."),
     "outcomes": Field(
         ListOf(_WORD, least=1), "The possible answers; approved and rejected if absent."

@@ -5,12 +5,13 @@ Params are followed into their schema, outputs into the connector's, as far as t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from runtime.abi.catalog import Catalog
 from runtime.definition.certainty import Certainty
 from runtime.definition.document import Document, Step
-from runtime.definition.finding import Findings
+from runtime.definition.finding import Findings, known_here
 from runtime.definition.graph import Graph
 from runtime.definition.outputs import gives_in_place, output_schema, resolved
 from runtime.definition.template import Use
@@ -138,7 +139,7 @@ class NameCheck:
             self._unknown(use, f"{root} exists only in the task of a map", None)
             return
         shown = [one for one in allowed if one != "tasks"]
-        hint = self._findings.near(root, allowed) or f"known here: {', '.join(shown)}"
+        hint = self._findings.near(root, allowed) or known_here(shown)
         self._unknown(use, f"there is no {root!r}", hint)
 
     def _refuse_whole(self, use: Use, root: str) -> None:
@@ -218,7 +219,7 @@ class NameCheck:
             name = str(step.value.get("uses", step.kind.value)).partition("@")[0]
             self._findings.warning(
                 "unknown-output", f"{name} has no {key!r} in its output", use.path,
-                hint=self._findings.near(key, known) or f"known here: {', '.join(known)}",
+                hint=self._findings.near(key, known) or known_here(known),
             )  # fmt: skip
 
     def _check_null(self, use: Use, target: int, reference: Reference) -> None:
@@ -238,9 +239,7 @@ class NameCheck:
         found = unknown_key(schema, rest)
         if found is not None:
             key, known = found
-            hint = self._findings.near(key, known) or (
-                f"known here: {', '.join(known)}" if known else None
-            )
+            hint = self._findings.near(key, known) or known_here(known)
             self._unknown(use, f"there is no param {key!r}", hint)
         elif not reference.is_guarded:
             if use.area != "when" and (use.step, fact_of(reference.path)) in self._proved:
@@ -308,7 +307,7 @@ def _gives_null(step: Step) -> bool:
     )
 
 
-def unknown_key(schema: Any, path: list[Any]) -> tuple[str, list[str]] | None:
+def unknown_key(schema: Any, path: list[Any]) -> tuple[str, Mapping[str, Any]] | None:
     """The first key of a path that a closed schema does not have, and the keys it has."""
     root = schema
     for key in path:
@@ -327,6 +326,6 @@ def unknown_key(schema: Any, path: list[Any]) -> tuple[str, list[str]] | None:
             closed = (
                 schema.get("additionalProperties") is False and "patternProperties" not in schema
             )
-            return (str(key), list(properties)) if closed else None
+            return (str(key), properties) if closed else None
         schema = properties[key]
     return None

@@ -5,10 +5,11 @@ Part of the language's table; what these keys mean beyond their form is checked 
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Collection
+from typing import Any, Final
 
 from runtime.definition.document import Step
-from runtime.definition.finding import Findings, Path
+from runtime.definition.finding import Findings, Path, known_here
 from runtime.definition.shape import parse_duration
 from runtime.expression import has_expression
 from runtime.model.plan import DEFAULT_OUTCOMES
@@ -28,26 +29,27 @@ def check_human(step: Step, findings: Findings) -> None:
             message = "on_expiry names an outcome or a step to go to, one of them"
             findings.error("expiry", message, step.place("on_expiry"))
         _check_outcome(expiry, outcomes, step.place("on_expiry", "outcome"), findings)
-        if "timeout" not in step.value:
-            findings.warning(
-                "expiry", "this task never expires: its step has no timeout",
-                step.place("on_expiry"), hint="write timeout: 2d",
-            )  # fmt: skip
+    if expiry is not None and "timeout" not in step.raw:
+        findings.warning(
+            "expiry", "this task never expires: its step has no timeout",
+            step.place("on_expiry"), hint="write timeout: 2d",
+        )  # fmt: skip
 
 
-def _outcomes(step: Step) -> list[str]:
+def _outcomes(step: Step) -> dict[str, None]:
+    """Those that there are, in their order; each is looked for once for every escalation."""
     found = step.value.get("outcomes")
     if isinstance(found, list):
-        return [one for one in found if isinstance(one, str)]
-    return list(DEFAULT_OUTCOMES)
+        return dict.fromkeys(one for one in found if isinstance(one, str))
+    return dict.fromkeys(DEFAULT_OUTCOMES)
 
 
 def _check_outcome(
-    holder: dict[str, Json], outcomes: list[str], place: Path, findings: Findings
+    holder: dict[str, Json], outcomes: Collection[str], place: Path, findings: Findings
 ) -> None:
     name = holder.get("outcome")
     if isinstance(name, str) and name not in outcomes:
-        hint = findings.near(name, outcomes) or f"known here: {', '.join(outcomes)}"
+        hint = findings.near(name, outcomes) or known_here(outcomes)
         findings.error("unknown-outcome", f"there is no outcome {name!r}", place, hint=hint)
 
 
@@ -63,13 +65,13 @@ def _check_quorum(step: Step, findings: Findings) -> None:
         )  # fmt: skip
 
 
-def _check_escalation(step: Step, outcomes: list[str], findings: Findings) -> None:
+def _check_escalation(step: Step, outcomes: Collection[str], findings: Findings) -> None:
     chain = step.value.get("escalate")
     last = None
     for index, one in enumerate(chain if isinstance(chain, list) else []):
         if not isinstance(one, dict):
             continue
-        if not any(key in one for key in _DEEDS):
+        if not any(key in one for key in _DEEDS) and _is_whole(step, index, one):
             message = f"an escalation says what to do: {', '.join(_DEEDS)}"
             findings.error("escalation", message, step.place("escalate", index))
         _check_outcome(one, outcomes, step.place("escalate", index, "outcome"), findings)
@@ -81,3 +83,11 @@ def _check_escalation(step: Step, outcomes: list[str], findings: Findings) -> No
                 step.place("escalate", index, "after"),
             )  # fmt: skip
         last = at or last
+
+
+def _is_whole(step: Step, index: int, read: dict[str, Json]) -> bool:
+    """Whether all that was written there was understood; of the rest it is said already what is wrong with it."""
+    written: Any = step.raw
+    for key in step.place("escalate", index)[len(step.path) :]:
+        written = written[key]
+    return isinstance(written, dict) and len(written) == len(read)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final, Protocol, TypeAlias
 
-from runtime.definition.finding import Findings, Path
+from runtime.definition.finding import Findings, Path, known_here
 from runtime.definition.template import Use, read_template
 from runtime.model.values import Duration, Json, Money
 
@@ -414,7 +414,7 @@ class Record:
         hint = f"did you mean {other!r}?" if other in self.fields else None
         hint = hint or reading.findings.near(snake(key), names)
         if hint is None and len(names) <= 12:  # noqa: PLR2004 - what fits into one line
-            hint = f"known here: {', '.join(names)}"
+            hint = known_here(names)
         reading.findings.error(
             "unknown-key",
             f"{key[:60]!r} is not a key of {self.name}",

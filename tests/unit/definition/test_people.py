@@ -1,0 +1,121 @@
+"""What a step may ask people, as far as the document alone tells."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from runtime.definition.finding import known_here
+
+
+def approval(more, kind="human_approval"):
+    return f"name: x\nsteps:\n  - {{id: s, type: {kind}, {more}}}\n"
+
+
+def manifest(more):
+    spec = f"{{tasks: [{{id: s, type: human_approval, {more}}}]}}"
+    return f"apiVersion: composer/v1\nkind: Workflow\nmetadata: {{name: x}}\nspec: {spec}"
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        (approval("assignees: [ann, bob], quorum: 2, separation_of_duties: true, with: {quorum: 1, separation_of_duties: false}"),
+         [("quorum",), ("separation_of_duties",)]),
+        (manifest("separationOfDuties: true, with: {separation_of_duties: false}"), [("separation_of_duties",)]),
+        (manifest("separation_of_duties: true, with: {separationOfDuties: false}"), [("separationOfDuties",)]),
+        (approval("quorum: 1, with: {quorum: one}"), [("quorum",)]),
+        ("name: x\nsteps:\n  - {id: s, type: agent_task, agent: a, message: m, with: {agent: b}}", [("agent",)]),
+    ],
+)  # fmt: skip
+def test_what_stands_beside_with_is_not_said_otherwise_inside_of_it(text, places, check):
+    twice = [one for one in check(text).problems if one.rule == "duplicate-key"]
+
+    assert [one.path[-2:] for one in twice] == [("with", *place) for place in places]
+    assert {one.severity for one in twice} == {"error"}
+    assert "stands beside and inside of `with`" in twice[0].message
+
+
+def test_some_keys_may_stand_beside_with_and_others_inside_of_it(check):
+    found = check(approval("assignees: [ann, bob], timeout: 1d, with: {quorum: 2}"))
+
+    assert found.problems == ()
+    assert found.plan.steps[0].human.quorum == 2
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [("timeout: 1d", "timeout stands beside `with`"), ("depends_on: [a]", "depends_on stands beside `with`"),
+     ("retry: {}", "people are asked once")],
+)  # fmt: skip
+def test_what_every_step_has_is_told_to_stand_beside_with(key, words, check):
+    (found,) = check(approval(f"with: {{{key}}}")).problems
+
+    assert found.rule == "unknown-key"
+    assert words in found.message
+
+
+@pytest.mark.parametrize(
+    "more",
+    ["assignees: []", "candidate_groups: []", "assignees: [ann], candidate_groups: []", "assignees: [], quorum: 1",
+     "with: {assignees: []}", "escalate: [{after: 1h, candidate_groups: []}]", "escalate: [{after: 1h, notify: []}]"],
+)  # fmt: skip
+def test_a_list_of_nobody_is_refused(more, rules):
+    assert rules(approval(more)) == ["empty"]
+
+
+@pytest.mark.parametrize(
+    ("more", "found"),
+    [
+        ("on_expiry: fail", ["expiry"]),
+        ("on_expiry: {outcome: rejected}", ["expiry"]),
+        ("on_expiry: fail, timeout: 1d", []),
+        ("on_expiry: fail, timeout: soon", ["bad-duration"]),
+        ("escalate: [{after: 1h}]", ["escalation"]),
+        ("escalate: [{after: 1h, nofity: ann}]", ["unknown-key"]),
+        ("escalate: [{after: 1h, to: 5}]", ["type"]),
+        ("with: {escalate: [{after: 1h, nofity: ann}, {after: 2h}]}", ["unknown-key", "escalation"]),
+    ],
+)  # fmt: skip
+def test_each_fault_is_told_once(more, found, rules):
+    assert rules(approval(more)) == found
+
+
+LONG = [f"{'o' * 190}{index}" for index in range(1_000)]
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"steps": [{"id": "s", "type": "human_task", "outcomes": LONG[:100],
+                    "escalate": [{"after": "1h", "outcome": "none"}] * 90}]},
+        {"params": dict.fromkeys(LONG, "string"),
+         "steps": [{"id": "s", "uses": "core.set@1", "with": {"v": ["{{ params.none }}"] * 200}}]},
+        {"steps": [{"id": "s", "type": "human_task",
+                    "form": {"type": "object", "properties": dict.fromkeys(LONG, True), "additionalProperties": False}},
+                   {"id": "t", "uses": "core.set@1", "depends_on": ["s"],
+                    "with": {"v": ["{{ steps.s.output.response.none }}"] * 200}}]},
+    ],
+    ids=["outcomes", "params", "answers"],
+)  # fmt: skip
+def test_a_hint_does_not_tell_all_the_names_that_a_document_has(document, check):
+    found = check(json.dumps({"name": "x", **document})).problems
+
+    hints = [one.hint for one in found if one.hint]
+    assert any(one.startswith("known here: ") and one.endswith(", ...") for one in hints)
+    assert max(map(len, hints)) < 250
+
+
+@pytest.mark.parametrize(
+    ("names", "hint"),
+    [
+        ([], None),
+        (["a"] * 12, "known here: " + ", ".join(["a"] * 12)),
+        (["a"] * 13, "known here: " + ", ".join(["a"] * 12) + ", ..."),
+        (["a" * 90] * 3, "known here: " + ", ".join(["a" * 90] * 2) + ", ..."),
+        (["a" * 1_000_000], "known here: " + "a" * 197 + "..."),
+    ],
+)
+def test_a_hint_tells_the_names_that_fit_into_a_line(names, hint):
+    assert known_here(names) == hint
