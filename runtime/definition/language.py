@@ -144,9 +144,11 @@ def _names(enum: Any) -> tuple[str, ...]:
 _WORD = Text("a short text", longest=200)
 _TAG = Text("a tag of letters, digits, . _ -", TAG, "bad-tag", MOST_TAG, "like gpu")
 _PROSE = Text("text")
-_TEXTS = ListOf(Template("text", "text"), lone=True)
+_MOST = 100  # Of people, groups, outcomes, escalations and attachments that one task may have.
+_TEXTS = ListOf(Template("text", "text"), lone=True, most=_MOST)
 # A list of nobody would not be one of anybody: who wants that leaves the key out.
-_PEOPLE = ListOf(Template("text", "text"), lone=True, least=1)
+_PEOPLE = ListOf(Template("text", "text"), lone=True, least=1, most=_MOST)
+_OUTCOME = Text("an outcome", longest=200, least=1)
 _STEP_ID = Text(
     "a step id", STEP_ID, "bad-id", 200, "letters, digits, _ . -, not beginning with a digit"
 )
@@ -309,7 +311,8 @@ HUMAN: Final[dict[str, Field]] = {
     "candidate_groups": Field(_PEOPLE, "Groups whose members may answer."),
     "form": Field(SchemaJson(), "What is to be filled in, as JSON Schema."),
     "outcomes": Field(
-        ListOf(_WORD, least=1), "The possible answers; approved and rejected if absent."
+        ListOf(_OUTCOME, least=1, most=_MOST, unique="duplicate-outcome"),
+        "The possible answers; approved and rejected if absent.",
     ),
     "quorum": Field(Whole(1, 100), "How many people must agree."),
     "separation_of_duties": Field(
@@ -333,7 +336,9 @@ HUMAN: Final[dict[str, Field]] = {
         ),
         "When an answer is due, counted from the task's beginning.",
     ),
-    "escalate": Field(ListOf(_ESCALATION), "What happens when it is late, step by step."),
+    "escalate": Field(
+        ListOf(_ESCALATION, most=_MOST), "What happens when it is late, step by step."
+    ),
     "on_expiry": Field(
         _ON_EXPIRY, "What happens when the timeout passes; the step fails if absent."
     ),
@@ -415,6 +420,12 @@ _OF_PEOPLE: Final = {
     "cache": "an answer is given to one execution, and to no other",
     "runs_on": "people are asked, and no worker makes a call that it could be chosen for",
 }
+_OF_EVERY_TASK: Final = {
+    "timeout": Field(
+        DurationText(positive=True),
+        "When the task expires, counted from its opening; never if absent.",
+    )
+}
 # The first ones are carried out in the engine: nothing is called, so there is no attempt.
 _NEVER: Final[dict[StepKind, dict[str, str]]] = {
     StepKind.GATEWAY: {
@@ -438,7 +449,8 @@ _NEVER: Final[dict[StepKind, dict[str, str]]] = {
 
 def _step(kind: StepKind, own: dict[str, Field]) -> Record:
     never = _NEVER.get(kind, {})
-    fields = {name: one for name, one in {**EVERY_STEP, **own}.items() if name not in never}
+    every = EVERY_STEP | (_OF_EVERY_TASK if never is _OF_PEOPLE else {})
+    fields = {name: one for name, one in {**every, **own}.items() if name not in never}
     rule = "human" if never is _OF_PEOPLE else kind.value if never else "unknown-key"
     return Record(f"a {kind.value} step", fields, rule, never)
 

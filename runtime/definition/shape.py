@@ -95,6 +95,7 @@ class Text:
     rule: str = "text"
     longest: int = 10_000
     hint: str | None = None
+    least: int = 0
     _form: re.Pattern[str] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -112,6 +113,9 @@ class Text:
                 self.rule, f"at most {self.longest} characters are allowed", path
             )
             return MISSING
+        if len(value) < self.least:
+            reading.findings.error("empty", f"{self.expected} is needed here", path)
+            return MISSING
         if self._form is not None and not self._form.fullmatch(value):
             shown = value if len(value) <= 60 else value[:57] + "..."  # noqa: PLR2004 - one line
             reading.findings.error(
@@ -125,7 +129,7 @@ class Text:
         out: Schema = {"type": "string", "maxLength": self.longest}
         if self.pattern is not None:
             out["pattern"] = f"^(?:{self.pattern})$"
-        return out
+        return out | ({"minLength": self.least} if self.least else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,11 +258,13 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class ListOf:
-    """A list; where `lone` is set, one element may stand without its list."""
+    """A list; where `lone` is set, one element may stand without its list. Texts of one that is `unique` differ."""
 
     element: Shape
     lone: bool = False
     least: int = 0
+    most: int | None = None
+    unique: str | None = None
 
     def read(self, value: Json, path: Path, reading: Reading) -> Any:
         """As Shape says."""
@@ -270,13 +276,29 @@ class ListOf:
         if len(value) < self.least:
             reading.findings.error("empty", f"at least {self.least} is needed here", path)
             return MISSING
+        if self.most is not None and len(value) > self.most:
+            reading.findings.error("range", f"at most {self.most} are allowed here", path)
+            return MISSING
         read = self.element.read
         out = [read(one, (*path, i), reading) for i, one in enumerate(value)]
+        if self.unique is not None:
+            self._refuse_twice(out, path, reading)
         return out if MISSING not in out else [one for one in out if one is not MISSING]
+
+    def _refuse_twice(self, read: list[Any], path: Path, reading: Reading) -> None:
+        seen: set[str] = set()
+        for index, one in enumerate(read):
+            if isinstance(one, str) and one in seen:
+                words = f"{one[:60]!r} stands here before"
+                reading.findings.error(str(self.unique), words, (*path, index))
+            elif isinstance(one, str):
+                seen.add(one)
 
     def schema(self) -> Schema:
         """As Shape says."""
         many: Schema = {"type": "array", "items": self.element.schema(), "minItems": self.least}
+        many |= {"maxItems": self.most} if self.most is not None else {}
+        many |= {"uniqueItems": True} if self.unique is not None else {}
         return {"anyOf": [self.element.schema(), many]} if self.lone else many
 
 

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
+from runtime.definition import json_schema
 from runtime.definition.finding import known_here
+from runtime.definition.people import LONGEST, LONGEST_NAMES
+from runtime.engine import people as engine
 
 
 def approval(more, kind="human_approval"):
@@ -119,3 +124,77 @@ def test_a_hint_does_not_tell_all_the_names_that_a_document_has(document, check)
 )
 def test_a_hint_tells_the_names_that_fit_into_a_line(names, hint):
     assert known_here(names) == hint
+
+
+MANY = json.dumps([f"p{index}" for index in range(101)])
+CHAIN = json.dumps([{"after": "1h", "to": "ann"}] * 101)
+
+
+@pytest.mark.parametrize(
+    ("more", "found"),
+    [
+        ("due: soon", ["human"]),
+        ("due: '2026-01-31T12:00:00Z'", []),
+        ("due: '{{ params.at }}'", []),
+        (f"title: {'t' * 256}", ["text"]),
+        (f"title: {'t' * 255}", []),
+        (f"title: \"{'t' * 256}{{{{ execution.id }}}}\"", []),
+        (f"message: {'t' * 20_001}", ["text"]),
+        ("assignees: ['']", ["empty"]),
+        ("assignees: ' '", ["empty"]),
+        (f"assignees: [ann, {'a' * 256}]", ["text"]),
+        (f"assignees: {MANY}", ["range"]),
+        (f"candidate_groups: [{'a' * 256}]", ["text"]),
+        (f"attachments: [{'a' * 2_000}]", []),
+        (f"attachments: [{'a' * 2_001}, '']", ["text", "empty"]),
+        ("outcomes: [a, b, a]", ["duplicate-outcome"]),
+        ("outcomes: ['']", ["empty"]),
+        (f"outcomes: {MANY}", ["range"]),
+        (f"outcomes: {MANY}, escalate: [{{after: 1h, outcome: p7}}], on_expiry: {{outcome: p8}}, timeout: 1d", ["range"]),
+        ("outcomes: 5, on_expiry: {outcome: p8}, timeout: 1d", ["type"]),
+        (f"escalate: {CHAIN}", ["range"]),
+        ("escalate: [{after: 1h, to: ''}]", ["empty"]),
+        (f"escalate: [{{after: 1h, notify: [ann, {'a' * 256}]}}]", ["text"]),
+        ("sla: {due: 5m, warn: 1h}", ["timeout-contradiction"]),
+        ("sla: {due: 1h, warn: 1h}", []),
+        ("sla: 1h, due: '2026-01-31T12:00:00Z'", ["human"]),
+        ("timeout: 1h, escalate: [{after: 1h, to: ann}]", []),
+        ("timeout: 1h, escalate: [{after: 2h, to: ann}]", ["timeout-contradiction"]),
+        ("escalate: [{after: 1h, to: ann}, {after: 2h, outcome: rejected}]", []),
+        ("escalate: [{after: 1h, outcome: rejected}, {after: 2h, to: ann}, {after: 3h, to: ann}]", ["escalation"]),
+    ],
+)  # fmt: skip
+def test_what_can_not_be_asked_or_never_happens_is_told_before(more, found, rules):
+    assert rules(approval(more)) == found
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("assignees", []), ("candidate_groups", []), ("assignees", ["a"] * 101), ("attachments", ["a"] * 101),
+        ("outcomes", ["a", "a"]), ("outcomes", [""]), ("outcomes", json.loads(MANY)), ("escalate", json.loads(CHAIN)),
+        ("escalate", [{"after": "1h", "notify": []}]),
+    ],
+)  # fmt: skip
+def test_editors_know_the_same_bounds(key, value, check):
+    document = {"name": "x", "steps": [{"id": "s", "type": "human_task", key: value}]}
+
+    assert not Draft202012Validator(json_schema()).is_valid(document)
+    assert not check(json.dumps(document)).ok
+
+
+def test_the_bounds_are_those_by_which_a_task_is_opened():
+    assert {"title": engine.LONGEST_TITLE, "message": engine.LONGEST_TEXT} == LONGEST
+    assert {
+        "assignees": engine.LONGEST_NAME,
+        "candidate_groups": engine.LONGEST_NAME,
+        "attachments": engine.LONGEST_PLACE,
+    } == LONGEST_NAMES
+    schema: Any = json_schema()
+    (human,) = (
+        one["then"]["properties"]
+        for one in schema["$defs"]["step"]["allOf"]
+        if one["if"]["properties"]["type"]["const"] == "human_task"
+    )
+    assert human["assignees"]["anyOf"][1]["maxItems"] == engine.MOST_NAMES
+    assert "never if absent" in human["timeout"]["description"]
