@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from maestro_cli.documents import parse_value
 from maestro_cli.errors import usage
-from maestro_cli.visible import visible
+from maestro_cli.visible import on_one_line, visible
+
+_LEFT_OUT: Final = object()
 
 
 def fill_in(task: Mapping[str, Any], outcome: str | None) -> tuple[str, Any]:
@@ -19,10 +21,17 @@ def fill_in(task: Mapping[str, Any], outcome: str | None) -> tuple[str, Any]:
     if not sys.stdin.isatty():
         raise usage("--form asks at a terminal; say the outcome and --data instead.")
     if outcome is None:
-        choices = click.Choice([str(one) for one in task["outcomes"]])
-        outcome = click.prompt(visible(task["title"]), type=choices, err=True)
+        outcome = _outcome(visible(task["title"]), [str(one) for one in task["outcomes"]])
     form = task["form"]
     return outcome, None if form is None else _object(form, "")
+
+
+def _outcome(title: str, outcomes: list[str]) -> str:
+    """One of them; as they are shown they hold nothing that drives a terminal."""
+    shown = {on_one_line(one): one for one in outcomes}
+    if len(shown) < len(set(outcomes)):
+        raise usage("Outcomes of this task look alike: say the outcome and --data instead.")
+    return shown[click.prompt(title, type=click.Choice([*shown]), err=True)]
 
 
 def _object(schema: Any, above: str) -> dict[str, Any]:
@@ -34,14 +43,15 @@ def _object(schema: Any, above: str) -> dict[str, Any]:
     for name, one in properties.items():
         field = one if isinstance(one, Mapping) else {}
         answer = _field(f"{above}{name}", field, needed=name in needed)
-        if answer is not None:
+        if answer is not _LEFT_OUT:
             found[name] = answer
     return found
 
 
 def _field(name: str, schema: Mapping[str, Any], *, needed: bool) -> Any:
-    """What is said of a field; None where it is left out."""
+    """What is said of a field, or that it is left out."""
     kind = schema.get("type")
+    kinds = kind if isinstance(kind, list) else [kind]
     if kind == "object" and "properties" in schema:
         return _object(schema, f"{name}.")
     title = visible(str(schema.get("title") or schema.get("description") or name))
@@ -50,19 +60,19 @@ def _field(name: str, schema: Mapping[str, Any], *, needed: bool) -> Any:
     if isinstance(choices, list) and choices and all(isinstance(one, str) for one in choices):
         label += f" [{', '.join(map(visible, choices))}]"
     default = schema.get("default")
+    shown = "" if default is None else on_one_line(_shown(default))
     while True:
-        said = click.prompt(
-            label,
-            default="" if default is None else _shown(default),
-            show_default=default is not None,
-            err=True,
-        )
+        said = click.prompt(label, default=shown, show_default=default is not None, err=True)
+        if default is not None and said == shown:
+            return default
         if said == "":
             if not needed:
+                return _LEFT_OUT
+            if "null" in kinds:
                 return None
             click.echo("This field is needed.", err=True)
             continue
-        found, fault = _read(said, kind)
+        found, fault = _read_as(said, kinds)
         if fault is None:
             return found
         click.echo(fault, err=True)
@@ -72,9 +82,20 @@ def _shown(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
+def _read_as(said: str, kinds: list[Any]) -> tuple[Any, str | None]:
+    """The value of a word by the types of its schema, which it may have one of; as a text where it has no other."""
+    found: list[tuple[Any, str | None]] = []
+    for kind in sorted(kinds, key=lambda one: one in ("string", None)):
+        found.append(_read(said, kind))
+        if found[-1][1] is None:
+            return found[-1]
+    others = ", ".join(str(one) for one in kinds)
+    return found[0] if len(found) == 1 else (None, f"This is to be one of: {others}.")
+
+
 def _read(said: str, kind: Any) -> tuple[Any, str | None]:
     """The value of a word by its type in the schema, or what is wrong with it; the server judges the rest."""
-    if kind in {"string", None} or isinstance(kind, list):
+    if kind is None or kind == "string":
         return said, None
     if kind == "boolean" and said.lower() in {"y", "yes", "true", "n", "no", "false"}:
         return said.lower()[0] in "yt", None

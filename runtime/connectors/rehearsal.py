@@ -34,12 +34,13 @@ from runtime.engine.simulation import (
 from runtime.engine.state import RunInfo
 from runtime.model.durable import why_not_durable
 from runtime.model.errors import BadInput, StepFailed
-from runtime.model.plan import Effect, Plan, StepKind, StepPlan
+from runtime.model.plan import Effect, HumanPlan, Plan, StepKind, StepPlan
 from runtime.model.values import Json, Money
 
 _OWN: Final = "runtime.connectors."
 _NOBODY: Final = UUID(int=0)
 _SLEEP: Final = "core.sleep"
+_SOMEBODY: Final = "somebody"
 
 
 def rehearse(
@@ -100,10 +101,24 @@ def _check_script(plan: Plan, script: Script) -> None:
             )
     for key, payload in script.mocks.items():
         # Outputs are judged where a step ends; a signal like that is refused by whoever it is sent to.
-        if plan.steps[plan.index_of[key]].wait is not None:
+        step = plan.one(plan.number(key) or 0)
+        if step.human is not None:
+            _check_answer(key, step.human, payload)
+        elif step.wait is not None:
             unstorable = why_not_durable(payload, f"The signal that comes for {key!r}")
             if unstorable is not None:
                 raise BadInput(unstorable, reason="SCRIPT")
+
+
+def _check_answer(key: str, human: HumanPlan, payload: Json) -> None:
+    """Raises BadInput for what nobody can answer to a human step."""
+    said = payload.get("outcome") if isinstance(payload, dict) else None
+    if said not in human.outcomes:
+        asked = f'A mock of {key!r} is an answer of people: {{"outcome": ..., "response": ...}}'
+        near = did_you_mean(said, human.outcomes) if isinstance(said, str) else ""
+        raise BadInput(
+            f"{asked}, with an outcome of the step{f'; {near}' if near else '.'}", reason="SCRIPT"
+        )
 
 
 class Rehearsal:
@@ -150,7 +165,7 @@ class Rehearsal:
         if past is not None:
             return Answer(past.output, source=Source.PAST)
         if step.kind in HUMAN:
-            return Answer(_human(step), source=Source.EXAMPLE)
+            return Answer(_human(step, rendered), source=Source.EXAMPLE)
         if connector is not None and type(connector).__module__.startswith(_OWN):
             computed = _computed(connector, step, rendered, attempt)
             if computed is not None:
@@ -220,13 +235,18 @@ def _effect(step: StepPlan, connector: Connector | None, rendered: Json) -> Effe
         return Effect.AT_MOST_ONCE
 
 
-def _human(step: StepPlan) -> Json:
-    """The first outcome that there is, with a form filled in as plainly as it allows."""
+def _human(step: StepPlan, asked: Json) -> Json:
+    """The first outcome that there is, with a form filled in as plainly as it allows, by the first who may answer.
+
+    When is not known here: the simulation says it.
+    """
     written = step.canonical if isinstance(step.canonical, dict) else {}
     outcomes = written.get("outcomes")
     outcome = outcomes[0] if isinstance(outcomes, list) and outcomes else "approved"
     response = example_of(written["form"]) if "form" in written else {}
-    return answer(str(outcome), response, None, "2026-01-01T00:00:00Z")
+    people = asked.get("assignees") if isinstance(asked, dict) else None
+    who = people[0] if isinstance(people, list) and people else _SOMEBODY
+    return answer(str(outcome), response, {"subject": who, "kind": "user"}, "")
 
 
 def _budget(step: StepPlan) -> Money | None:

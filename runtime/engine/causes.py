@@ -289,7 +289,9 @@ class Causes:
             child = state.children[key.step].id
             return ChildEnded(child, ExecutionStatus.COMPLETED, output, facts=told)
         if key.item < 0 and key.step in state.tasks:
-            return HumanTaskEnded(state.tasks[key.step], output, None, _answered(event), told)
+            return HumanTaskEnded(
+                state.tasks[key.step], output, None, _answered(event), told, key.step
+            )
         return StepSucceeded(key.step, key.attempt, output, told, key.item)
 
     def _of_failure(
@@ -304,7 +306,9 @@ class Causes:
             status = ExecutionStatus.CANCELLED if is_stopped else ExecutionStatus.FAILED
             return ChildEnded(state.children[key.step].id, status, error=error, facts=told)
         if key.item < 0 and key.step in state.tasks:
-            return HumanTaskEnded(state.tasks[key.step], None, error, _answered(event), told)
+            return HumanTaskEnded(
+                state.tasks[key.step], None, error, _answered(event), told, key.step
+            )
         is_put_off = is_stopped and "retry_in_ms" in said
         if is_put_off or ("in" not in said and _deferrals(state, key) >= MAX_DEFERRALS):
             return StepDeferred(key.step, key.attempt, error, key.item)

@@ -263,7 +263,8 @@ class ChildEnded:
 class HumanTaskEnded:
     """A task has been answered, or (`error`) nobody has in time, or it was cancelled by itself.
 
-    `said` is what the event of the step's end tells beside the task: the outcome, and by whom.
+    `said` is what the event of the step's end tells beside the task: the outcome, and by whom. `step` is the one that
+    has asked, where it is known: it need not be looked for then.
     """
 
     task: UUID
@@ -271,6 +272,7 @@ class HumanTaskEnded:
     error: StepError | None = None
     said: dict[str, Json] = field(default_factory=dict)
     facts: Facts = NO_FACTS
+    step: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ cause.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from runtime.engine.about import about
 from runtime.engine.command import BeginWait, Command, OpenTask, RecordEvent
@@ -35,12 +36,15 @@ NOT_ASKED: Final = "human_task.not_asked"
 EXPIRED: Final = "human_task.expired"
 CANCELLED: Final = "human_task.cancelled"
 
+# Whom an answer names that an escalation has given.
+_SYSTEM: Final[dict[str, Json]] = {"subject": "system", "kind": "system"}
 _NO_ATTEMPT: Final = Facts(WAITED)
 _NAMES: Final = {
     "assignees": LONGEST_NAME,
     "candidate_groups": LONGEST_NAME,
     "attachments": LONGEST_PLACE,
 }
+_WHO: Final = frozenset(("assignees", "candidate_groups"))
 _ESCALATED: Final = ("candidate_groups", "notify")
 
 
@@ -71,10 +75,11 @@ def open_task(state: ExecutionState, step: int, human: HumanPlan, out: list[Comm
 
 def task_ended(state: ExecutionState, event: HumanTaskEnded, out: list[Command]) -> None:
     """The task of a step was answered, or will not be. Of a task that nobody waits for nothing is heard."""
-    found = [step for step, task in state.tasks.items() if task == event.task]
-    if not found:
+    step, error = event.step, event.error
+    if step is None:
+        step = next((one for one, task in state.tasks.items() if task == event.task), None)
+    if step is None or state.tasks.get(step) != event.task:
         return
-    step, error = found[0], event.error
     del state.tasks[step]
     said: dict[str, Json] = {"task": str(event.task), **event.said}
     if error is None:
@@ -101,6 +106,25 @@ def called_off(step: str, reason: str | None) -> StepError:
     return StepError(CANCELLED, words, StepErrorKind.CANCELLED)
 
 
+def decided_by_time(
+    asked: Mapping[str, Any], human: HumanPlan
+) -> tuple[int, str | None, Json] | None:
+    """After how long a task that nobody answers is over, with which outcome (None: it fails), and who decides it then.
+
+    Escalations happen one after another; of what comes at the same time the escalation is first.
+    """
+    after = 0
+    for one in asked["escalate"]:
+        after = max(after, one["after_ms"])
+        if human.expires is not None and after > human.expires.milliseconds:
+            break
+        if "outcome" in one:
+            return after, one["outcome"], _SYSTEM
+    if human.expires is None:
+        return None
+    return human.expires.milliseconds, human.expiry_outcome, None
+
+
 def _asked(state: ExecutionState, step: int, human: HumanPlan) -> dict[str, Json] | StepError:
     """All that a task says; or why nobody can be asked that."""
     program = state.program.steps[step]
@@ -121,6 +145,9 @@ def _asked(state: ExecutionState, step: int, human: HumanPlan) -> dict[str, Json
 def _read(written: dict[str, Json], human: HumanPlan, name: str) -> dict[str, Json]:
     names = {key: _names(written.get(key), key, most) for key, most in _NAMES.items()}
     people, groups = names["assignees"], names["candidate_groups"]
+    if not people and not groups and not _WHO.isdisjoint(written):
+        # Whoever names people means some: where they come to nobody, not everybody is asked in their place.
+        raise ValueError("its `assignees` and `candidate_groups` come to nobody")
     if people and not groups and human.quorum > len(people):
         raise ValueError(f"{human.quorum} must agree, and only {len(people)} may answer")
     due = written.get("due")

@@ -48,7 +48,7 @@ from runtime.engine.event import (
     StepSucceeded,
     TimerDue,
 )
-from runtime.engine.people import answer, expired
+from runtime.engine.people import answer, decided_by_time, expired
 from runtime.engine.program import Program, StepProgram, written_as
 from runtime.engine.scope import MASKED, scope_of
 from runtime.engine.simulation import (
@@ -350,15 +350,13 @@ class _Simulator:
             self._later(delay, StepSucceeded(step, attempt, answer.output, item=item))
 
     def _open(self, command: OpenTask) -> None:
-        """A task as it would stand in lists, and the answer to it; or its expiry, where that comes before."""
-        step, key = command.step, self._steps[command.step].key
+        """A task as it would stand in lists, and the answer to it; or what time decides, where that comes before."""
+        step, key, asked = command.step, self._steps[command.step].key, command.asked
         program, human = self._state.program.steps[step], self._state.program.steps[step].human
         if human is None or not self._goes_on():
             return
-        fields: dict[str, Json] = {
-            n: one for n, one in command.asked.items() if one not in (None, [])
-        }
-        due = self._wanted_by(command.asked)
+        fields: dict[str, Json] = {n: one for n, one in asked.items() if one not in (None, [])}
+        due = self._wanted_by(asked)
         shown = self._steps[step].rendered_input = self._show(fields, self._steps[step])
         self._tasks.append(SimulatedTask(key, self._now, shown, due))
         told = self._respond(program.plan, fields, command.attempt, -1)
@@ -367,20 +365,21 @@ class _Simulator:
         if told.cost is not None:
             self._costs = total((*self._costs, told.cost))
         delay, error, output = round((told.seconds or 0.0) * 1000), told.error, told.output
-        if human.expires is not None and delay > human.expires.milliseconds:
-            delay, error = (
-                human.expires.milliseconds,
-                None if human.expiry_outcome else expired(key),
-            )
-            output = answer(human.expiry_outcome or "", None, None, self._at(delay).isoformat())
+        decided = decided_by_time(asked, human)
+        if decided is not None and delay > decided[0]:
+            delay, outcome, by = decided
+            error = expired(key) if outcome is None else None
+            output = answer(outcome or "", None, by, self._at(delay).isoformat())
         elif error is None:
+            if told.source is Source.EXAMPLE and isinstance(output, dict):
+                output = {**output, "at": self._at(delay).isoformat()}
             self._steps[step].source = told.source
             why = why_not_durable(output, _subject(program.plan, -1))
             error = None if why is None else StepError(NOT_STORABLE, why)
         said = (
             {"outcome": output.get("outcome")} if isinstance(output, dict) and error is None else {}
         )
-        self._later(delay, HumanTaskEnded(command.task, output, error, said))
+        self._later(delay, HumanTaskEnded(command.task, output, error, said, step=step))
 
     def _wanted_by(self, asked: dict[str, Json]) -> datetime | None:
         """By when an answer is wanted."""
@@ -393,6 +392,8 @@ class _Simulator:
         """A wait: its timer, and the signal that would come if there is an answer for it."""
         step, attempt = command.step, command.attempt
         program = self._state.program.steps[step]
+        if program.human is not None:
+            return  # People are waited for, who stand among the tasks.
         delay = command.delay_ms
         if command.until is not None:
             delay = round((command.until - self._instant()).total_seconds() * 1000)

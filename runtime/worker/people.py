@@ -75,18 +75,22 @@ def task_ended(run: Run, data: Mapping[str, Json]) -> HumanTaskEnded | None:
     tail = f',"task":"{task}"'
     if status == HumanTaskStatus.CANCELLED.name:
         return HumanTaskEnded(
-            task, None, called_off(run.state.key(step), None), facts=Facts(WAITED, tail=tail)
+            task,
+            None,
+            called_off(run.state.key(step), None),
+            facts=Facts(WAITED, tail=tail),
+            step=step,
         )
     if not isinstance(outcome, str):
         return HumanTaskEnded(
-            task, None, expired(run.state.key(step)), facts=Facts(WAITED, tail=tail)
+            task, None, expired(run.state.key(step)), facts=Facts(WAITED, tail=tail), step=step
         )
     # Nobody has answered what expired: the definition says how it is decided then.
     by = data.get("actor") if status == HumanTaskStatus.COMPLETED.name else None
     output = answer(outcome, data.get("response"), by, str(data["at"]))
     kept = encode(output, "The answer to a human task", _ANY_SIZE)
     facts = Facts(WAITED, kept.raw.decode(), f',"out":"{kept.digest}"{tail}')
-    return HumanTaskEnded(task, output, None, {"outcome": outcome, "by": by}, facts)
+    return HumanTaskEnded(task, output, None, {"outcome": outcome, "by": by}, facts, step)
 
 
 def _said(command: OpenTask) -> Any:

@@ -59,7 +59,7 @@ async def test_branches_tasks_time_and_cost(server: Served) -> None:
         server,
         source=SOURCE,
         input={"name": "Ada"},
-        mocks={"ask": {"outcome": "later"}},
+        mocks={"ask": {"outcome": "rejected"}},
         durations={"ask": "30m"},
         costs={"ask": "5.00 EUR"},
     )
@@ -73,7 +73,7 @@ async def test_branches_tasks_time_and_cost(server: Served) -> None:
         False, [{"path": "params.name", "value": "Ada"}],
     )  # fmt: skip
     assert (steps["ask"]["mockedOutput"], steps["ask"]["outputSource"]) == (
-        {"outcome": "later"}, "MOCK",
+        {"outcome": "rejected"}, "MOCK",
     )  # fmt: skip
     assert found["humanTasks"][0]["fields"]["title"] == "Hello Ada"
 

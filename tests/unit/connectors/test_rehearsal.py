@@ -262,6 +262,107 @@ def test_a_task_that_is_not_answered_in_time_goes_the_way_of_its_expiry(rule, af
     assert found.duration_ms == min(after.milliseconds, 86_400_000)
 
 
+ESCALATES = """
+name: x
+steps:
+  - id: a
+    type: human_approval
+    timeout: %s
+    on_expiry: {outcome: approved}
+    escalate: [{after: 1h, notify: [ops]}, {after: 4h, outcome: rejected}]
+"""
+SYSTEM = {"subject": "system", "kind": "system"}
+
+
+@pytest.mark.parametrize(
+    ("timeout", "takes", "outcome", "by", "hours"),
+    [
+        ("8h", "5h", "rejected", SYSTEM, 4),
+        ("4h", "5h", "rejected", SYSTEM, 4),
+        ("3h", "5h", "approved", None, 3),
+        ("8h", "4h", "approved", {"subject": "somebody", "kind": "user"}, 4),
+    ],
+)
+def test_of_an_answer_an_escalation_that_decides_and_an_expiry_the_first_counts(
+    timeout, takes, outcome, by, hours
+):
+    found = simulated(ESCALATES % timeout, durations={"a": Duration.parse(takes)})
+
+    assert by_key(found)["a"].output == {
+        "outcome": outcome,
+        "response": {} if by and by != SYSTEM else None,
+        "by": by,
+        "at": f"2026-01-01T0{hours}:00:00+00:00",
+    }
+    assert found.duration_ms == hours * 3_600_000
+
+
+def test_an_answer_that_never_comes_in_time_is_not_asked_to_fail_either():
+    found = simulated(
+        ESCALATES % "8h",
+        durations={"a": Duration.parse("5h")},
+        fails={"a": Failing(kind=StepErrorKind.PERMANENT)},
+    )
+
+    assert found.status is ExecutionStatus.COMPLETED
+
+
+def test_a_task_is_no_timer_and_its_answer_is_of_then_and_of_somebody():
+    source = """
+name: x
+steps:
+  - {id: a, type: human_task, assignees: [ann, bob]}
+  - id: next-day
+    type: wait
+    until: "{{ steps.a.output.at | add_duration('1d') }}"
+    depends_on: [a]
+outputs: {by: "{{ steps.a.output.by.subject }}"}
+"""
+
+    found = simulated(source, durations={"a": Duration.parse("2h")})
+
+    assert [one.step for one in found.timers] == ["next-day"]
+    assert found.duration_ms == 26 * 3_600_000
+    assert output_of(found) == {"by": "ann"}
+
+
+UNDONE = """
+name: x
+steps:
+  - id: a
+    uses: core.noop@1
+    compensate: {uses: core.noop@1}
+  - {id: b, uses: core.noop@1, depends_on: [a]}
+"""
+
+
+def test_what_undoes_a_step_takes_a_mock_like_any_other():
+    found = simulated(
+        UNDONE,
+        mocks={"a:compensate": 1},
+        fails={"b": Failing(kind=StepErrorKind.PERMANENT)},
+    )
+
+    assert by_key(found)["a:compensate"].output == 1
+
+
+@pytest.mark.parametrize(
+    ("mock", "words"),
+    [
+        ({"outcome": "dome"}, "did you mean 'done'"),
+        ({"outcome": ["done"]}, "an outcome of the step"),
+        ({"response": {}}, "an outcome of the step"),
+        ("done", "an outcome of the step"),
+    ],
+)
+def test_a_mock_that_is_no_answer_to_a_task_is_refused(mock, words):
+    with pytest.raises(BadInput, match=words) as refused:
+        simulated(EXPIRES % "fail", mocks={"a": mock})
+
+    assert refused.value.reason == "SCRIPT"
+    assert simulated(EXPIRES % "fail", mocks={"a": {"outcome": "done"}}).output is None
+
+
 def test_an_answer_that_is_asked_to_fail_fails_its_step():
     found = simulated(EXPIRES % "fail", fails={"a": Failing(kind=StepErrorKind.PERMANENT)})
 

@@ -141,6 +141,35 @@ def test_an_answer_ends_the_step_once_and_reads_as_a_decision():
     assert state.outputs[0] == YES
 
 
+def test_nobody_named_is_everybody_and_groups_stand_for_people_who_are_none():
+    _, for_anyone = begun({"title": "Pay?"})
+    _, for_some = begun(
+        {"assignees": ["{{ params.none }}"], "candidate_groups": ["fin"]}, {"none": []}
+    )
+
+    assert [one.asked["assignees"] for one in opened(for_anyone + for_some)] == [[], []]
+    assert opened(for_some)[0].asked["candidate_groups"] == ["fin"]
+
+
+class Unsearched(dict[int, UUID]):
+    """Tasks among which nothing is looked for."""
+
+    def items(self) -> Any:
+        raise AssertionError("all open tasks were gone through")
+
+
+def test_where_the_step_is_known_its_task_is_not_looked_for_among_all():
+    state, _ = begun()
+    state.tasks = Unsearched(state.tasks)
+
+    assert advance(state, HumanTaskEnded(UUID(int=9), YES, step=0)) == []
+    assert advance(state, HumanTaskEnded(TASK, YES, step=1)) == []
+    told = advance(state, HumanTaskEnded(TASK, YES, said=SAID, step=0))
+
+    assert kinds(told)[0] == EventKind.STEP_COMPLETED
+    assert state.tasks == {}
+
+
 def test_the_answer_to_another_task_is_not_heard():
     state, _ = begun()
 
@@ -258,6 +287,10 @@ WRONG: dict[str, tuple[Any, dict[str, Any], str]] = {
     "half a character": ({"message": "\ud800"}, {}, "can't be stored as JSON"),
     "too many people": ({"assignees": [f"u{n}" for n in range(101)]}, {}, "gives more than 100 texts"),
     "a quorum that can't be met": (None, {"quorum": 3}, "3 must agree, and only 2 may answer"),
+    "a list of nobody": ({"assignees": ["{{ params.none }}"]}, {"quorum": 2}, "come to nobody"),
+    "an empty list": ({"assignees": []}, {}, "come to nobody"),
+    "groups that are none": ({"candidate_groups": ["{{ params.none }}"]}, {}, "come to nobody"),
+    "a person who is null": ({"assignees": "{{ params.null }}"}, {}, "come to nobody"),
     "a time that is none": ({"due": "soon"}, {}, "`due`: 'soon' is not an instant"),
     "an escalation to nobody": (
         {"escalate": [{"after": "1s", "to": "{{ params.who }}"}]}, {}, "`escalate.0.to` must give a text"
@@ -268,8 +301,9 @@ WRONG: dict[str, tuple[Any, dict[str, Any], str]] = {
 @pytest.mark.parametrize("case", WRONG)
 def test_what_nobody_can_be_asked_fails_the_step_and_opens_no_task(case):
     config, more, words = WRONG[case]
+    params = {"n": 7, "who": ["bob", "ann"], "none": [], "null": None}
 
-    state, commands = begun(config, **more)
+    state, commands = begun(config, params, **more)
 
     assert opened(commands) == []
     assert words in failure(commands).message
