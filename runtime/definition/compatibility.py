@@ -74,7 +74,16 @@ def _outputs(facts: Facts, catalog: Catalog) -> Iterator[Effect]:
 
 def _feeds_outputs(facts: Facts) -> bool:
     """Whether the same expressions may give something else: what steps give or take in has changed."""
-    shapes = ("uses", "type", "form", "output_schema", "workflow")
+    shapes = (
+        "uses",
+        "type",
+        "form",
+        "output_schema",
+        "workflow",
+        "on_error",
+        "on_expiry",
+        "escalate",
+    )
     return facts.before.get("params") != facts.after.get("params") or any(
         facts.old[key].get(name) != facts.new[key].get(name)
         for key in facts.changed

@@ -13,7 +13,12 @@ from runtime.definition.certainty import Certainty
 from runtime.definition.document import Document, Step
 from runtime.definition.finding import Findings, known_here
 from runtime.definition.graph import Graph
-from runtime.definition.outputs import gives_in_place, output_schema, resolved
+from runtime.definition.outputs import (
+    gives_in_place,
+    missing_in_place,
+    own_schema,
+    resolved,
+)
 from runtime.definition.template import Use
 from runtime.expression import Reference, fact_of, write_path
 from runtime.model.plan import StepKind
@@ -99,7 +104,7 @@ class NameCheck:
             return False
         known = self._known_outputs.get((uses, rest))
         if known is None:
-            known = unknown_key(output_schema(step, self._catalog), list(rest)) is None
+            known = unknown_key(own_schema(step, self._catalog), list(rest)) is None
             self._known_outputs[uses, rest] = known
         return known
 
@@ -109,7 +114,7 @@ class NameCheck:
     def _check(self, use: Use, step: Step | None, reference: Reference) -> None:
         root, *rest = reference.path
         allowed = _ROOTS.get(use.area, _EVERYWHERE)
-        if step is not None and step.kind is StepKind.MAP and "task" in use.path:
+        if step is not None and step.kind is StepKind.MAP and _stands_in(use, step, "task"):
             allowed = (*allowed, "item", "index")
         if root not in allowed:
             self._refuse_root(use, str(root), allowed)
@@ -179,7 +184,7 @@ class NameCheck:
             if _gives_null(self._graph.steps[target]):
                 self._check_null(use, target, reference)
                 return
-            self._check_output(use, target, rest[2:])
+            self._check_output(use, target, reference, rest[2:])
             if _fails_on_null(reference):
                 self._check_skipped(use, step, target, reference)
 
@@ -188,7 +193,7 @@ class NameCheck:
         if position is None:
             return False
         if target == position:
-            if "compensate" in use.path:
+            if _stands_in(use, step, "compensate"):
                 return True
             if _is_given(use, step) and rest[1:2] in _OF_FAILED:
                 return True
@@ -211,15 +216,32 @@ class NameCheck:
             return False
         return True
 
-    def _check_output(self, use: Use, target: int, rest: list[Any]) -> None:
+    def _check_output(self, use: Use, target: int, reference: Reference, rest: list[Any]) -> None:
         step = self._graph.steps[target]
-        found = unknown_key(output_schema(step, self._catalog), rest)
+        found = unknown_key(own_schema(step, self._catalog), rest)
+        hint = None
+        instead = None
+        if (
+            gives_in_place(step) and use.step != step.index
+        ):  # What undoes it follows its own output.
+            instead = missing_in_place(step, rest)
+            if found is not None and instead is None:
+                hint = f"only the output in on_error has it; {_way_out(reference)}"
+            if reference.is_guarded and (found is None or instead is None):
+                return  # What has a default need not be in both.
+            if use.area != "when" and (use.step, ("steps", step.id)) in self._proved:
+                instead = None
         if found is not None:
             key, known = found
             name = str(step.value.get("uses", step.kind.value)).partition("@")[0]
+            hint = hint or self._findings.near(key, known) or known_here(known)
             self._findings.warning(
-                "unknown-output", f"{name} has no {key!r} in its output", use.path,
-                hint=self._findings.near(key, known) or known_here(known),
+                "unknown-output", f"{name} has no {key!r} in its output", use.path, hint=hint
+            )
+        elif instead is not None:
+            self._findings.warning(
+                "unknown-output", f"what {step.id} gives when it has failed has no {instead!r}", use.path,
+                hint=f"add it to the output in on_error, or {_way_out(reference)}",
             )  # fmt: skip
 
     def _check_null(self, use: Use, target: int, reference: Reference) -> None:
@@ -227,6 +249,14 @@ class NameCheck:
         if len(reference.path) <= _OUTPUT and not reference.needs_value:
             return
         step = self._graph.steps[target]
+        if gives_in_place(step):
+            lacks = missing_in_place(step, reference.path[_OUTPUT:])
+            if _fails_on_null(reference) or lacks is not None:
+                self._findings.warning(
+                    "unknown-output", f"the output of {step.id} is null unless it has failed", use.path,
+                    hint=_way_out(reference),
+                )  # fmt: skip
+            return
         self._findings.warning(
             "unknown-output", f"the output of {step.id} always is null, and so nothing of it can be used", use.path,
             hint="a wait for a time gives nothing; one for a signal gives its payload",
@@ -272,9 +302,7 @@ class NameCheck:
         if step is not None and not in_condition and (step.index, ("steps", name)) in self._proved:
             return
         status = write_path((*reference.path[:2], "status"))
-        # Null is there: only a default that replaces what is empty replaces it.
-        ending = "default(...)" if len(reference.path) > _OUTPUT else "default(..., true)"
-        hint = f"write {write_path(reference.path)} | {ending}"
+        hint = _way_out(reference)
         if in_condition:
             hint += f", or ask for {status} first"
         elif step is not None:
@@ -282,6 +310,13 @@ class NameCheck:
         self._findings.warning(
             "may-be-skipped", f"{name} {doubt}; its output is then null", use.path, hint=hint
         )
+
+
+def _way_out(reference: Reference) -> str:
+    """What to write in place of a read of what may be null."""
+    # Null is there: only a default that replaces what is empty replaces it.
+    ending = "default(...)" if len(reference.path) > _OUTPUT else "default(..., true)"
+    return f"write {write_path(reference.path)} | {ending}"
 
 
 def _fails_on_null(reference: Reference) -> bool:
@@ -293,15 +328,19 @@ def _fails_on_null(reference: Reference) -> bool:
 
 def _is_given(use: Use, step: Step) -> bool:
     """Whether this stands in the output with which the step goes on when it has failed."""
-    place = step.place("on_error", "output")
-    return gives_in_place(step) and use.path[: len(place)] == place
+    return gives_in_place(step) and _stands_in(use, step, "on_error", "output")
+
+
+def _stands_in(use: Use, step: Step, *keys: str) -> bool:
+    """Whether this stands in a part of its step that the step has, and not under a key that is only called so."""
+    place = step.place(*keys)
+    return keys[0] in step.value and use.path[: len(place)] == place
 
 
 def _gives_null(step: Step) -> bool:
-    """Whether a step has no output but null."""
+    """Whether a step that completes has no output but null."""
     return (
-        not gives_in_place(step)
-        and step.kind is StepKind.WAIT
+        step.kind is StepKind.WAIT
         and "signal" not in step.value
         and not _TIMES.isdisjoint(step.value)
     )

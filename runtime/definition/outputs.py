@@ -5,11 +5,13 @@ The one place that says so; references are followed into it and types come from 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Final
 
 from runtime.abi.catalog import Catalog, ConnectorInfo
 from runtime.definition.document import Step
+from runtime.expression import has_expression
 from runtime.model.plan import ConnectorRef, StepKind
 from runtime.model.values import Json
 
@@ -35,8 +37,11 @@ def find_info(uses: Json, catalog: Catalog) -> ConnectorInfo | None:
 
 def output_schema(step: Step, catalog: Catalog) -> Json:
     """The JSON Schema of a step's output; None when nobody knows it, or when `on_error` may give another one."""
-    if gives_in_place(step):
-        return None
+    return None if gives_in_place(step) else own_schema(step, catalog)
+
+
+def own_schema(step: Step, catalog: Catalog) -> Json:
+    """The JSON Schema of the output that a step gives when it completes; None when nobody knows it."""
     match step.kind:
         case StepKind.TASK:
             info = find_info(step.value.get("uses"), catalog)
@@ -53,6 +58,28 @@ def gives_in_place(step: Step) -> bool:
     """Whether `on_error` says with which output the step goes on when it has failed."""
     rule = step.value.get("on_error")
     return isinstance(rule, dict) and rule.get("output") is not None
+
+
+def missing_in_place(step: Step, path: Sequence[Any]) -> str | None:
+    """The first key of a path that the output in `on_error` surely lacks; None where an expression may give it."""
+    if not gives_in_place(step):
+        return None
+    rule: Any = step.value["on_error"]
+    value = rule["output"]
+    for key in path:
+        if isinstance(value, str) and has_expression(value):
+            return None
+        if isinstance(key, str):
+            if not isinstance(value, dict) or key not in value:
+                return key
+        elif (
+            not isinstance(key, int)
+            or not isinstance(value, list)
+            or not -len(value) <= key < len(value)
+        ):
+            return None
+        value = value[key]
+    return None
 
 
 def _answer(step: Step) -> Json:

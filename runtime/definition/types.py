@@ -10,8 +10,14 @@ from typing import Any, Final
 from runtime.abi.catalog import Catalog
 from runtime.definition.document import Document, Step
 from runtime.definition.graph import Graph
-from runtime.definition.outputs import output_schema, resolved, schema_at
-from runtime.expression import TEXT, Kinds, kinds_of_template
+from runtime.definition.outputs import (
+    gives_in_place,
+    output_schema,
+    own_schema,
+    resolved,
+    schema_at,
+)
+from runtime.expression import TEXT, Kinds, has_expression, kinds_of_template
 from runtime.model.values import Json
 
 _NULL: Final = frozenset(("null",))
@@ -75,7 +81,7 @@ class Types:
                 return _INTEGER
             case ("execution", _) | ("secrets", _):
                 return TEXT
-        kinds = kinds_of_schema(self._schema(path))
+        kinds = kinds_of_schema(self._schema(path)) or self._in_place(path)
         # Of a step that was skipped the output is null.
         return kinds | _NULL if kinds is not None and path[2:] == ("output",) else kinds
 
@@ -90,6 +96,25 @@ class Types:
                     root = output_schema(self._graph.steps[position], self._catalog)
                     found = schema_at(root, tuple(rest))
         return found
+
+    def _in_place(self, path: tuple[Any, ...]) -> Kinds:
+        """Of a step that may go on with another output: what either can be, if both say."""
+        if len(path) < 3 or path[0] not in {"steps", "tasks"} or path[2] != "output":  # noqa: PLR2004
+            return None
+        position = self._graph.index_of.get(str(path[1]))
+        if position is None or not gives_in_place(self._graph.steps[position]):
+            return None
+        step, rest = self._graph.steps[position], path[3:]
+        own = kinds_of_schema(schema_at(own_schema(step, self._catalog), rest))
+        value: Any = step.value["on_error"]
+        for key in ("output", *rest):
+            try:
+                value = value[key]
+            except (KeyError, IndexError, TypeError):
+                return own
+            if isinstance(value, str) and has_expression(value):
+                return None
+        return own | {kind_of(value)} if own is not None else None
 
     def _item(self, rest: tuple[Any, ...], mapped: Step | None) -> Kinds:
         source = mapped.value.get("for_each") if mapped is not None else None

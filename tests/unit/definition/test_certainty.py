@@ -283,3 +283,59 @@ def test_cases_that_name_one_step_look_at_its_needs_a_few_times():
     check_meaning(read, graph, findings, publishing=False)
 
     assert Needs.looked < 1_000
+
+
+LACKS = "core.sleep has no 'v' in its output"
+LACKS_INSTEAD = "what a gives when it has failed has no 'seconds'"
+NULL_UNLESS = "the output of a is null unless it has failed"
+
+
+@pytest.mark.parametrize(
+    ("step", "output", "when", "expression", "said"),
+    [
+        (SLEEP, "{v: 1}", "", "steps.a.output.v", LACKS),
+        (SLEEP, "{v: 1}", "", "steps.a.output.v | default(0)", None),
+        (SLEEP, "{v: 1}", "", "steps.a.output.seconds", LACKS_INSTEAD),
+        (SLEEP, "no", "", "steps.a.output.seconds", LACKS_INSTEAD),
+        (SLEEP, "{v: 1}", "", "steps.a.output.seconds | default(0)", None),
+        (SLEEP, "{v: 1}", "", "steps.a.output.k | default(0)", LACKS.replace("'v'", "'k'")),
+        (SLEEP, "{v: 1}", "steps.a.status == 'completed'", "steps.a.output.seconds", None),
+        (SLEEP, "{v: 1}", "steps.a.status == 'completed'", "steps.a.output.v", LACKS),
+        (SLEEP, "{seconds: 1}", "", "steps.a.output.seconds", None),
+        (SLEEP, '"{{ params }}"', "", "steps.a.output.seconds", None),
+        ("uses: core.set@1, with: {k: 1}", "{v: [1]}", "", "steps.a.output.v[0]", None),
+        ("type: wait, for: 1s", "{v: 1}", "", "steps.a.output.v", NULL_UNLESS),
+        ("type: wait, for: 1s", "{v: 1}", "", "steps.a.output | length", NULL_UNLESS),
+        ("type: wait, for: 1s", "{v: 1}", "", "steps.a.output.k | default(0)", NULL_UNLESS),
+        ("type: wait, for: 1s", "{v: 1}", "", "steps.a.output.v | default(0)", None),
+        ("type: wait, for: 1s", "{v: 1}", "", "steps.a.output", None),
+    ],
+)  # fmt: skip
+def test_what_stands_in_on_error_is_read_only_where_both_have_it(
+    step, output, when, expression, said, check
+):
+    """An output in `on_error` had switched off every check of what the step itself gives."""
+    first = f"id: a, {step}, on_error: {{action: continue, output: {output}}}"
+    condition = f"when: {when}, " if when else ""
+    found = check(document(first, f"id: b, depends_on: [a], {condition}{with_(expression)}"))
+
+    assert [(one.rule, one.message) for one in found.problems] == (
+        [("unknown-output", said)] if said else []
+    )
+
+
+def test_the_fix_of_an_output_in_place_says_where_it_is(check):
+    first = f"id: a, {SLEEP}, on_error: {{action: continue, output: {{v: 1}}}}"
+    found = check(document(first, f"id: b, depends_on: [a], {with_('steps.a.output.v')}")).problems
+
+    assert [one.hint for one in found] == [
+        "only the output in on_error has it; write steps.a.output.v | default(...)"
+    ]
+
+
+def test_what_undoes_a_step_reads_its_own_output_only(check):
+    first = (
+        f"id: a, {SLEEP}, on_error: {{action: continue, output: {{v: 1}}}}, compensate: {{{READ}}}"
+    )
+
+    assert check(document(first)).problems == ()

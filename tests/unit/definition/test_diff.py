@@ -265,3 +265,27 @@ def test_a_number_tells_of_changes_up_to_its_size(release, number, enough):
     ]
 
     assert found == enough.split()
+
+
+SLEEPS = """\
+name: w
+steps: [{id: a, uses: core.sleep@1, with: {duration: 1s}%s}]
+outputs: {seconds: "{{ steps.a.output.seconds }}"}
+"""
+GOES_ON = ", on_error: {action: continue, output: {seconds: %s}}"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "rules"),
+    [
+        ("", GOES_ON % "none", ["output-changed"]),
+        ("", GOES_ON % "0", []),
+        ("", GOES_ON % '"{{ execution.id }}"', ["output-unknown"]),
+        (GOES_ON % "none", "", []),
+        (GOES_ON % "0", GOES_ON % "none", ["output-changed"]),
+    ],
+)
+def test_an_output_follows_what_stands_in_the_place_of_one(before, after, rules, check, catalog):
+    texts = [check(SLEEPS % one).definition for one in (before, after)]
+
+    assert [one.rule for one in diff_definitions(*texts, catalog).effects] == rules
