@@ -1,4 +1,4 @@
-"""What a change means for those who start a workflow, send it signals and read its outputs.
+"""What a change means for those who start a workflow, send it signals, answer its tasks and read its outputs.
 
 Rules, each with a stable name (docs/language/versions.md lists them). How steps do their work is nobody's
 business but their author's: only a step that is gone counts, because people watch and retry steps by name.
@@ -7,21 +7,22 @@ business but their author's: only a step that is gone counts, because people wat
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from runtime.abi.catalog import Catalog
 from runtime.definition.document import Document, Step
 from runtime.definition.graph import Graph
-from runtime.definition.narrowing import narrowings
+from runtime.definition.narrowing import form_narrowings, narrowings
 from runtime.definition.types import Types, in_words, kind_of, widened
 from runtime.expression import Kinds
-from runtime.model.plan import StepKind
+from runtime.model.plan import DEFAULT_OUTCOMES, StepKind
 from runtime.model.values import Json
 from runtime.model.workflow_diff import Compatibility, Effect, FieldChange
 
 _BREAKING: Final = Compatibility.BREAKING
+_PEOPLE: Final = frozenset((StepKind.HUMAN_APPROVAL.value, StepKind.HUMAN_TASK.value))
 # Words about a workflow, as opposed to what it does.
 _ABOUT: Final = frozenset(("name", "display_name", "description", "labels", "owner"))
 
@@ -44,6 +45,7 @@ def effects_of(facts: Facts, catalog: Catalog) -> Iterator[Effect]:
             message = f"the step {key!r} was removed"
             yield Effect("step-removed", message, f"steps.{key}", _BREAKING)
     yield from _signals(facts)
+    yield from _answers(facts)
     yield from narrowings(facts.before.get("params"), facts.after.get("params"))
     yield from _outputs(facts, catalog)
 
@@ -60,6 +62,32 @@ def _signals(facts: Facts) -> Iterator[Effect]:
         if key in facts.new and signal is not None and signal not in known:
             message = f"no step waits for the signal {signal!r} any more"
             yield Effect("signal-removed", message, f"steps.{key}.signal", _BREAKING)
+
+
+def _answers(facts: Facts) -> Iterator[Effect]:
+    """What people may no longer answer, or must answer now, in steps that ask before and after."""
+    for key in facts.changed:
+        old, new = facts.old[key], facts.new[key]
+        if old.get("type") not in _PEOPLE:
+            continue
+        path = f"steps.{key}.outcomes"
+        if new.get("type") not in _PEOPLE:
+            yield Effect(
+                "outcome-removed", f"the step {key!r} asks nobody any more", path, _BREAKING
+            )
+            continue
+        known = frozenset(_outcomes(new))
+        gone = [one for one in _outcomes(old) if one not in known]
+        if gone:
+            shown = ", ".join(repr(one)[:40] for one in gone[:3])
+            message = f"the step {key!r} does not take the answer {shown} any more"
+            yield Effect("outcome-removed", message, path, _BREAKING)
+        yield from form_narrowings(key, old.get("form"), new.get("form"))
+
+
+def _outcomes(step: Mapping[str, Any]) -> Sequence[str]:
+    found = step.get("outcomes")
+    return found if isinstance(found, list) else DEFAULT_OUTCOMES
 
 
 def _outputs(facts: Facts, catalog: Catalog) -> Iterator[Effect]:

@@ -1,4 +1,4 @@
-"""Whether a new schema of params refuses what the old one took: what breaks those who start a workflow.
+"""Whether a new schema of params, or a form, refuses what the old one took: what breaks those who fill it in.
 
 Compares what schemas say in plain words: types, required and known names, choices, bounds. Where either says
 more than that (`anyOf`, `$ref`, a pattern that was replaced) and it differs, nothing is claimed.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, Final
 
 from runtime.definition.canonical import canonical_bytes
@@ -33,6 +34,29 @@ _JUDGED: Final = frozenset(
 
 def narrowings(before: Json, after: Json) -> Iterator[Effect]:
     """What the new schema may refuse that the old one took, for whole params."""
+    for one in _narrowings(before, after):
+        yield replace(one, message=_sentence(one, "the input", "the param"))
+
+
+def form_narrowings(step: str, before: Json, after: Json) -> Iterator[Effect]:
+    """The same for the form of a step that asks people: what an answer may have to say now, or not say any more."""
+    for one in _narrowings(before, after):
+        yield replace(
+            one,
+            rule="form-narrowed" if one.compatibility is Compatibility.BREAKING else "form-unknown",
+            message=_sentence(one, f"an answer to {step!r}", f"in the form of {step!r} the field"),
+            path=f"steps.{step}.form{one.path.removeprefix('params')}",
+        )
+
+
+def _sentence(one: Effect, whole: str, part: str) -> str:
+    subject = whole if one.path == "params" else f"{part} {one.path.removeprefix('params.')!r}"
+    colon = ":" if one.compatibility is Compatibility.UNKNOWN else ""
+    return f"{subject}{colon} {one.message}"
+
+
+def _narrowings(before: Json, after: Json) -> Iterator[Effect]:
+    """Whatever it is that is narrowed: messages without their subject, paths that begin with `params`."""
     if after is None:
         return
     if before is None:
@@ -164,14 +188,9 @@ def _others(before: dict[str, Any], after: dict[str, Any], path: str) -> Iterato
         if word == "pattern" and word not in before:
             yield _breaks("param-narrowed", "must match a pattern now", path)
             continue
-        message = f"the param {_name(path)!r}: what `{word}` lets through can't be compared"
+        message = f"what `{word}` lets through can't be compared"
         yield Effect("param-unknown", message, path, Compatibility.UNKNOWN)
 
 
 def _breaks(rule: str, what: str, path: str) -> Effect:
-    subject = "the input" if path == "params" else f"the param {_name(path)!r}"
-    return Effect(rule, f"{subject} {what}", path, Compatibility.BREAKING)
-
-
-def _name(path: str) -> str:
-    return path.removeprefix("params.")
+    return Effect(rule, what, path, Compatibility.BREAKING)

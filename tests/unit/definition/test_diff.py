@@ -289,3 +289,73 @@ def test_an_output_follows_what_stands_in_the_place_of_one(before, after, rules,
     texts = [check(SLEEPS % one).definition for one in (before, after)]
 
     assert [one.rule for one in diff_definitions(*texts, catalog).effects] == rules
+
+
+ASKS = """\
+name: w
+steps:
+  - id: ask
+    type: human_approval
+    outcomes: [approved, rejected, later]
+    form: {type: object, properties: {note: {type: string}, sum: {type: integer, default: 1}}, additionalProperties: false}
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("[approved, rejected, later]", "[yes, no]"),
+         [("outcome-removed", "the step 'ask' does not take the answer 'approved', 'rejected', 'later' any more", "steps.ask.outcomes")]),
+        (("    outcomes: [approved, rejected, later]\n", ""),
+         [("outcome-removed", "the step 'ask' does not take the answer 'later' any more", "steps.ask.outcomes")]),
+        (("properties: {note", "required: [note], properties: {note"),
+         [("form-narrowed", "in the form of 'ask' the field 'note' must be given now", "steps.ask.form.note")]),
+        (("note: {type: string}", "note: {type: integer}"),
+         [("form-narrowed", "in the form of 'ask' the field 'note' was string and must be integer now", "steps.ask.form.note")]),
+        (("note: {type: string}, ", ""),
+         [("form-narrowed", "in the form of 'ask' the field 'note' is not taken any more", "steps.ask.form.note")]),
+        (("note: {type: string}", "note: {type: string, anyOf: [{minLength: 1}]}"),
+         [("form-unknown", "in the form of 'ask' the field 'note': what `anyOf` lets through can't be compared", "steps.ask.form.note")]),
+        (("type: human_approval", "type: human_task"), []),
+        (("later]", "later, never]"), []),
+        (("note: {type: string}", "note: {type: string}, more: {type: string}"), []),
+    ],
+)  # fmt: skip
+def test_those_who_answer_tasks_are_callers_too(change, said, diff):
+    found = diff(change, base=ASKS)
+
+    assert [(one.rule, one.message, one.path) for one in found.effects] == said
+    rules = {one.rule for one in found.effects}
+    assert found.suggested_bump is (
+        VersionBump.PATCH
+        if not rules
+        else VersionBump.MINOR
+        if rules == {"form-unknown"}
+        else VersionBump.MAJOR
+    )
+
+
+def test_a_step_that_asks_nobody_any_more_breaks_those_who_answer(check, catalog):
+    other = "name: w\nsteps: [{id: ask, uses: core.noop@1}]\n"
+    before, after = check(ASKS).definition, check(other).definition
+
+    assert [
+        (one.rule, one.message) for one in diff_definitions(before, after, catalog).effects
+    ] == [("outcome-removed", "the step 'ask' asks nobody any more")]
+    assert diff_definitions(after, before, catalog).effects == ()
+
+
+def test_a_form_that_comes_is_missed_only_where_it_demands(check, catalog):
+    text = "name: w\nsteps: [{id: ask, type: human_task%s}]\n"
+    forms = [
+        "",
+        ", form: {type: object}",
+        ", form: {type: object, properties: {a: {}}, required: [a]}",
+    ]
+    none, open_, demanding = (check(text % one).definition for one in forms)
+
+    assert diff_definitions(none, open_, catalog).effects == ()
+    assert [one.rule for one in diff_definitions(none, demanding, catalog).effects] == [
+        "form-narrowed"
+    ]
+    assert diff_definitions(demanding, none, catalog).effects == ()
