@@ -14,6 +14,8 @@ from runtime.definition.document import Document, Step
 from runtime.definition.finding import Findings, known_here
 from runtime.definition.graph import Graph
 from runtime.definition.outputs import (
+    asks_people,
+    decides_alone,
     gives_in_place,
     missing_in_place,
     own_schema,
@@ -185,6 +187,8 @@ class NameCheck:
                 self._check_null(use, target, reference)
                 return
             self._check_output(use, target, reference, rest[2:])
+            if rest[2:3] == ["response"] and rest[3:] and not reference.is_guarded:
+                self._check_response(use, self._graph.steps[target], reference, str(rest[3]))
             if _fails_on_null(reference):
                 self._check_skipped(use, step, target, reference)
 
@@ -243,6 +247,24 @@ class NameCheck:
                 "unknown-output", f"what {step.id} gives when it has failed has no {instead!r}", use.path,
                 hint=f"add it to the output in on_error, or {_way_out(reference)}",
             )  # fmt: skip
+
+    def _check_response(self, use: Use, step: Step, reference: Reference, name: str) -> None:
+        """A field that nobody may have filled in: none was asked for it, or nobody at all."""
+        if not asks_people(step):
+            return
+        if use.area != "when" and (use.step, ("steps", step.id)) in self._proved:
+            return
+        form: Any = step.value.get("form")
+        properties = form.get("properties") if isinstance(form, dict) else None
+        field = properties.get(name) if isinstance(properties, dict) else None
+        if decides_alone(step):
+            message = f"{step.id} may be decided without an answer; its response is then null"
+        elif isinstance(field, dict) and "default" not in field and not _is_required(form, name):
+            message = f"the field {name} of the form of {step.id} may be absent"
+        else:
+            return
+        hint = f"{_way_out(reference)}, or ask for steps.{step.id}.output.outcome first"
+        self._findings.warning("may-be-absent", message, use.path, hint=hint)
 
     def _check_null(self, use: Use, target: int, reference: Reference) -> None:
         """Of a step whose output always is null: no part of it can be read, whatever was asked before."""
@@ -310,6 +332,11 @@ class NameCheck:
         self._findings.warning(
             "may-be-skipped", f"{name} {doubt}; its output is then null", use.path, hint=hint
         )
+
+
+def _is_required(form: dict[str, Any], name: str) -> bool:
+    required = form.get("required")
+    return isinstance(required, list) and name in required
 
 
 def _way_out(reference: Reference) -> str:

@@ -82,6 +82,21 @@ def missing_in_place(step: Step, path: Sequence[Any]) -> str | None:
     return None
 
 
+def asks_people(step: Step) -> bool:
+    """Whether a step's output is what people answer."""
+    return step.kind in {StepKind.HUMAN_APPROVAL, StepKind.HUMAN_TASK}
+
+
+def decides_alone(step: Step) -> bool:
+    """Whether a task may be decided without an answer: `response` is then null."""
+    expiry, chain = step.value.get("on_expiry"), step.value.get("escalate")
+    if isinstance(expiry, dict) and "outcome" in expiry and "timeout" in step.value:
+        return True
+    return isinstance(chain, list) and any(
+        isinstance(one, dict) and "outcome" in one for one in chain
+    )
+
+
 def _answer(step: Step) -> Json:
     """What people answer; `decision` is another word for the outcome."""
     form = step.value.get("form")

@@ -11,6 +11,8 @@ from runtime.abi.catalog import Catalog
 from runtime.definition.document import Document, Step
 from runtime.definition.graph import Graph
 from runtime.definition.outputs import (
+    asks_people,
+    decides_alone,
     gives_in_place,
     output_schema,
     own_schema,
@@ -83,7 +85,9 @@ class Types:
                 return TEXT
         kinds = kinds_of_schema(self._schema(path)) or self._in_place(path)
         # Of a step that was skipped the output is null.
-        return kinds | _NULL if kinds is not None and path[2:] == ("output",) else kinds
+        if kinds is None or path[2:3] != ("output",):
+            return kinds
+        return kinds | _NULL if len(path) == 3 or self._is_undecided(path) else kinds  # noqa: PLR2004
 
     def _schema(self, path: tuple[Any, ...]) -> Json:
         found: Json = None
@@ -96,6 +100,12 @@ class Types:
                     root = output_schema(self._graph.steps[position], self._catalog)
                     found = schema_at(root, tuple(rest))
         return found
+
+    def _is_undecided(self, path: tuple[Any, ...]) -> bool:
+        """Whether this is the whole response of a task that may be decided without one."""
+        position = self._graph.index_of.get(str(path[1])) if path[3:] == ("response",) else None
+        step = None if position is None else self._graph.steps[position]
+        return step is not None and asks_people(step) and decides_alone(step)
 
     def _in_place(self, path: tuple[Any, ...]) -> Kinds:
         """Of a step that may go on with another output: what either can be, if both say."""

@@ -339,3 +339,34 @@ def test_what_undoes_a_step_reads_its_own_output_only(check):
     )
 
     assert check(document(first)).problems == ()
+
+
+NOTE = "steps.a.output.response.note"
+ALONE = "a may be decided without an answer; its response is then null"
+OPTIONAL = "the field note of the form of a may be absent"
+NEEDED = "form: {type: object, properties: {note: {type: string}}, required: [note]}"
+FREE = NEEDED.replace(", required: [note]", "")
+
+
+@pytest.mark.parametrize(
+    ("task", "when", "expression", "said"),
+    [
+        (NEEDED, "", NOTE, None),
+        (f"{NEEDED}, timeout: 1d, on_expiry: {{outcome: rejected}}", "", NOTE, ALONE),
+        (f"{NEEDED}, timeout: 1d, on_expiry: {{outcome: rejected}}", "", f"{NOTE} | default('')", None),
+        (f"{NEEDED}, timeout: 1d, on_expiry: {{outcome: rejected}}", "", "steps.a.output.response", None),
+        (f"{NEEDED}, timeout: 1d, on_expiry: {{outcome: rejected}}", "steps.a.output.outcome == 'approved'", NOTE, None),
+        (f"{NEEDED}, timeout: 1d, on_expiry: fail", "", NOTE, None),
+        (f"{NEEDED}, escalate: [{{after: 1h, outcome: rejected}}]", "", NOTE, ALONE),
+        (f"{NEEDED}, escalate: [{{after: 1h, notify: [ann]}}]", "", NOTE, None),
+        (FREE, "", NOTE, OPTIONAL),
+        (FREE.replace("string", "string, default: x"), "", NOTE, None),
+        (FREE, "", f"{NOTE} if steps.a.output.outcome == {{0}} else ''", None),
+    ],
+)  # fmt: skip
+def test_a_field_that_nobody_may_have_filled_in(task, when, expression, said, check):
+    condition = f"when: {when}, " if when else ""
+    steps = (f"id: a, type: human_task, assignees: [ann], {task}", f"id: b, depends_on: [a], {condition}{with_(expression)}")  # fmt: skip
+    found = check(document(*steps)).problems
+
+    assert [(one.rule, one.message) for one in found] == ([("may-be-absent", said)] if said else [])

@@ -359,3 +359,16 @@ def test_a_form_that_comes_is_missed_only_where_it_demands(check, catalog):
         "form-narrowed"
     ]
     assert diff_definitions(demanding, none, catalog).effects == ()
+
+
+def test_a_response_may_be_null_where_nobody_need_answer(check, catalog):
+    text = (
+        "name: w\nsteps: [{id: ask, type: human_task, form: {type: object}, timeout: 1d, on_expiry: %s}]\n"
+        'outputs: {told: "{{ steps.ask.output.response }}"}\n'
+    )
+    before, after = (check(text % one).definition for one in ("fail", "{outcome: rejected}"))
+
+    assert [one.rule for one in diff_definitions(before, after, catalog).effects] == [
+        "output-changed"
+    ]
+    assert diff_definitions(after, before, catalog).effects == ()
