@@ -137,8 +137,11 @@ class NameCheck:
 
     def _refuse_root(self, use: Use, root: str, allowed: tuple[str, ...]) -> None:
         if root == "secrets":
+            where = (
+                "the `with` of a call" if use.area != "with" and "with" in use.path else "`with`"
+            )
             self._findings.error(
-                "secret-outside-with", "secrets may stand only inside of `with`", use.path,
+                "secret-outside-with", f"secrets may stand only inside of {where}", use.path,
                 hint="what is rendered elsewhere is stored and shown",
             )  # fmt: skip
             return

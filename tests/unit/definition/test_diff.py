@@ -286,9 +286,9 @@ GOES_ON = ", on_error: {action: continue, output: {seconds: %s}}"
     ],
 )
 def test_an_output_follows_what_stands_in_the_place_of_one(before, after, rules, check, catalog):
-    texts = [check(SLEEPS % one).definition for one in (before, after)]
+    old, new = check(SLEEPS % before).definition, check(SLEEPS % after).definition
 
-    assert [one.rule for one in diff_definitions(*texts, catalog).effects] == rules
+    assert [one.rule for one in diff_definitions(old, new, catalog).effects] == rules
 
 
 ASKS = """\

@@ -421,3 +421,12 @@ def test_a_step_that_can_be_undone_is_called_each_time_whatever_an_old_version_s
     plan = compile_plan({"name": "x", "steps": [{**step, "compensate": undo}]}, Digest.of(b"x"))
     assert (plan.steps[0].cache, plan.compensations[0].cache) == (None, None)
     assert compile_plan({"name": "x", "steps": [step]}, Digest.of(b"y")).steps[0].cache is not None
+
+
+def test_a_secret_in_what_is_asked_is_told_of_which_with(check):
+    """`with` of a step that asks people is no input of a call: that a secret may stand inside of `with` was no help."""
+    text = step("type: human_task, assignees: [ann], with: {title: '{{ secrets.S }}'}")
+
+    assert [one.message for one in check(text).problems] == [
+        "secrets may stand only inside of the `with` of a call"
+    ]

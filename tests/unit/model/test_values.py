@@ -34,7 +34,22 @@ def test_durations_are_read_in_both_spellings(text, milliseconds):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "5", "5 parsecs", "m5", "5m3", "P", "PT", "P1DT", "-5s", "9" * 200 + "s", "99999w"]
+    "text",
+    [
+        "",
+        "5",
+        "5 parsecs",
+        "m5",
+        "5m3",
+        "P",
+        "PT",
+        "P1DT",
+        "-5s",
+        "9" * 200 + "s",
+        "99999w",
+        "٣s",
+        "PT٣S",
+    ],
 )
 def test_what_is_no_duration_is_refused(text):
     with pytest.raises(ValueError):
