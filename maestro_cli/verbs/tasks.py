@@ -94,7 +94,7 @@ def show(options: Options, id: str) -> None:
 @click.pass_obj
 def claim(options: Options, id: str, comment: str | None) -> None:
     """Take a task: nobody else answers it meanwhile."""
-    _do(options, "claim", {"humanTaskId": id, "comment": comment})
+    _do(options, "claim_human_task", {"humanTaskId": id, "comment": comment})
 
 
 @tasks.command()
@@ -104,7 +104,7 @@ def claim(options: Options, id: str, comment: str | None) -> None:
 @click.pass_obj
 def assign(options: Options, id: str, assignee: str, comment: str | None) -> None:
     """Give a task to somebody; for who created it, or holds `tasks:admin`."""
-    _do(options, "assign", {"humanTaskId": id, "assignee": assignee, "comment": comment})
+    _do(options, "assign_human_task", {"humanTaskId": id, "assignee": assignee, "comment": comment})
 
 
 @tasks.command()
@@ -116,7 +116,7 @@ def assign(options: Options, id: str, assignee: str, comment: str | None) -> Non
 @click.pass_obj
 def escalate(options: Options, id: str, to: str | None, comment: str | None) -> None:
     """Do the next escalation of a task now."""
-    _do(options, "escalate", {"humanTaskId": id, "to": to, "comment": comment})
+    _do(options, "escalate_human_task", {"humanTaskId": id, "to": to, "comment": comment})
 
 
 @tasks.command()
@@ -152,7 +152,7 @@ def complete(
     if form:
         outcome, response = fill_in(_find(Client.of(options), id), outcome)
     said = {"humanTaskId": id, "outcome": outcome, "response": response, "comment": comment}
-    _do(options, "complete", said | {"idempotencyKey": key})
+    _do(options, "complete_human_task", said | {"idempotencyKey": key})
 
 
 @tasks.command()
@@ -166,11 +166,11 @@ def reject(options: Options, id: str, data: str | None, comment: str | None) -> 
     """Answer a task with the outcome `rejected`."""
     response = None if data is None else parse_value(data, "--data")
     said = {"humanTaskId": id, "outcome": "rejected", "response": response, "comment": comment}
-    _do(options, "complete", said)
+    _do(options, "complete_human_task", said)
 
 
-def _do(options: Options, deed: str, said: dict[str, Any]) -> None:
-    payload = Client.of(options).run(f"{deed}_human_task", input=said)[f"{deed}HumanTask"]
+def _do(options: Options, operation: str, said: dict[str, Any]) -> None:
+    (payload,) = Client.of(options).run(operation, input=said).values()
     check_payload(payload)
     found = payload["humanTask"]
     holder = f" {found['assignee']}" if found["assignee"] else ""
