@@ -13,7 +13,7 @@ import pytest
 import redis.asyncio
 
 from tests.support.outages import CHAIN, all_end_rightly, ready, try_to_start
-from tests.support.processes import eventually
+from tests.support.processes import eventually, is_alive
 from tests.support.stack import Service, Stack
 
 COUNT = 50
@@ -85,7 +85,7 @@ async def test_a_killed_server_is_named_comes_back_and_nothing_is_lost(dev, prog
         return status != 200
 
     killed.kill()
-    await eventually(lambda: not killed.is_running() or killed.status() == psutil.STATUS_ZOMBIE)
+    await eventually(lambda: not is_alive(killed))
     more, codes = await start_while(dev, COUNT, is_away)
 
     assert codes <= {"UNAVAILABLE"}
@@ -103,7 +103,7 @@ async def test_a_server_killed_while_steps_are_undone_changes_neither_order_nor_
     await dev.until(ids[-1], "STEP_COMPENSATED", "c")
     killed = server(dev, program)
     killed.kill()
-    await eventually(lambda: not killed.is_running() or killed.status() == psutil.STATUS_ZOMBIE)
+    await eventually(lambda: not is_alive(killed))
 
     async def is_back() -> bool:
         return (await ready(dev))[0] == 200
@@ -174,11 +174,7 @@ async def test_kill_9_of_everything_and_the_next_start_finishes_what_was_running
 
     first.send(signal.SIGKILL)
     await first.ended()
-    await eventually(lambda: not any(alive(one) for one in family), what="no server left behind")
+    await eventually(lambda: not any(is_alive(one) for one in family), what="no server left behind")
     dev.service.running["dev"] = await dev.mc.start("dev").ready()
 
     await all_end_rightly(dev, ids)
-
-
-def alive(process: psutil.Process) -> bool:
-    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE

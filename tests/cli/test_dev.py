@@ -14,7 +14,7 @@ import pytest
 
 from maestro_cli.local.development import LOCK_FILE
 from runtime.embedded.home import locked
-from tests.support.processes import eventually
+from tests.support.processes import eventually, is_alive
 
 
 def mode(path):
@@ -129,9 +129,7 @@ async def test_a_killed_database_comes_back_by_itself(mc):
     )
 
     server.kill()
-    await eventually(
-        lambda: not psutil.pid_exists(server.pid) or server.status() == psutil.STATUS_ZOMBIE
-    )
+    await eventually(lambda: not is_alive(server))
     await running.ready()
 
     assert (await mc.run("workflows", "list")).code == 0

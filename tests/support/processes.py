@@ -46,6 +46,14 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+def is_alive(process: psutil.Process) -> bool:
+    """Whether it still runs: not when it is gone, nor when only its parent's look at its end is missing."""
+    try:
+        return process.is_running() and bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
 async def eventually(
     check: Callable[[], Awaitable[object] | object], *, seconds: float = 30.0, what: str = ""
 ) -> None:
