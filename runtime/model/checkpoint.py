@@ -9,7 +9,7 @@ already: the worker encodes an output once, for its size, its digest and its row
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum, StrEnum
 from typing import Final, NamedTuple
@@ -327,7 +327,10 @@ def since_retry(marks: Sequence[Mark]) -> Sequence[Mark]:
 
 @dataclass(frozen=True, slots=True)
 class BeatAnswer:
-    """What a heartbeat learns. Not `live`: this incarnation is dead and must drop everything."""
+    """What a heartbeat learns. Not `live`: this incarnation is dead and must drop everything.
+
+    `next_due_seconds` until the next parked execution is due; None when none is parked for a time that is to come.
+    """
 
     live: bool
     dead_workers: int = 0
@@ -335,3 +338,4 @@ class BeatAnswer:
     queued: int = 0
     inbox: tuple[UUID, ...] = ()
     lent: int = 0
+    next_due_seconds: float | None = field(default=None, compare=False)

@@ -105,8 +105,13 @@ class ExecutionStore:
             row = await connection.fetchrow(
                 _SQL["beat"], shard, me, epoch, lease_seconds, late_seconds
             )
-        live, dead, due, queued, inbox, lent = row
-        return BeatAnswer(bool(live), dead, due, queued, tuple(inbox), lent)
+        live, dead, due, queued, inbox, lent, next_due = row
+        return BeatAnswer(bool(live), dead, due, queued, tuple(inbox), lent, next_due)
+
+    async def next_due(self, shard: int) -> float | None:
+        """Seconds until the next parked execution is due; None when none is parked for a time that is to come."""
+        seconds: float | None = await self._own_value("next_due", shard)
+        return seconds
 
     async def leave(self, shard: int, me: int, epoch: int) -> int:
         """End in good order; how many executions are left for others to take over."""

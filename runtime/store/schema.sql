@@ -731,6 +731,17 @@ begin
     (select count(*)::int from (select 1 from map_chunks c where c.shard = p_shard and c.helper is null limit 1) x);
 end $function$;
 
+CREATE OR REPLACE FUNCTION maestro.mc_beat_4(p_shard smallint, p_me bigint, p_epoch bigint, p_lease interval, p_late interval)
+ RETURNS TABLE(live integer, dead integer, due integer, queued integer, inbox uuid[], lent integer, next_due double precision)
+ LANGUAGE plpgsql
+ SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
+AS $function$
+begin
+  return query select b.live, b.dead, b.due, b.queued, b.inbox, b.lent, case when b.live = 1 then mc_next_due(p_shard) end
+    from mc_beat_3(p_shard, p_me, p_epoch, p_lease, p_late) b;
+end $function$;
+
 CREATE OR REPLACE FUNCTION maestro.mc_begin_again(p_shard smallint, p_tenant uuid, p_exec uuid, p_statuses smallint[], p_kind smallint, p_event text)
  RETURNS TABLE(known boolean, status smallint, generation smallint)
  LANGUAGE plpgsql
@@ -2387,6 +2398,17 @@ begin
   return query select true, case when v_wakes then 0::smallint else v_row.status end, true;
 end $function$;
 
+CREATE OR REPLACE FUNCTION maestro.mc_next_due(p_shard smallint)
+ RETURNS double precision
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'maestro'
+ SET enable_seqscan TO 'off'
+AS $function$
+  select extract(epoch from e.wake_at - pg_catalog.now())::float8 from workflow_executions e
+   where e.shard = p_shard and e.status = 3 and e.wake_at > pg_catalog.now() order by e.wake_at limit 1;
+$function$;
+
 CREATE OR REPLACE FUNCTION maestro.mc_note_change()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -3263,6 +3285,7 @@ grant delete, insert, select, update on execution_labels to mc_engine;
 grant execute on function mc_beat(p_shard smallint, p_me bigint, p_epoch bigint, p_lease interval) to mc_engine;
 grant execute on function mc_beat_2(p_shard smallint, p_me bigint, p_epoch bigint, p_lease interval, p_late interval) to mc_engine;
 grant execute on function mc_beat_3(p_shard smallint, p_me bigint, p_epoch bigint, p_lease interval, p_late interval) to mc_engine;
+grant execute on function mc_beat_4(p_shard smallint, p_me bigint, p_epoch bigint, p_lease interval, p_late interval) to mc_engine;
 grant execute on function mc_begin_again(p_shard smallint, p_tenant uuid, p_exec uuid, p_statuses smallint[], p_kind smallint, p_event text) to mc_engine;
 grant execute on function mc_begin_again_2(p_shard smallint, p_tenant uuid, p_exec uuid, p_statuses smallint[], p_kind smallint, p_event text, p_version uuid, p_generation smallint, p_input text) to mc_engine;
 grant execute on function mc_blob_days() to mc_engine;
@@ -3327,6 +3350,7 @@ grant execute on function mc_lo(p_ids uuid[]) to mc_engine;
 grant execute on function mc_log(p_shard smallint, l_tenant uuid[], l_exec uuid[], l_step integer[], l_item integer[], l_gen smallint[], l_attempt integer[], l_age double precision[], l_level text[], l_message text[], l_fields text[]) to mc_engine;
 grant execute on function mc_make_partitions(p_from date, p_to date) to mc_engine;
 grant execute on function mc_migrate(p_shard smallint, p_tenant uuid, p_exec uuid, p_from uuid, p_to uuid, p_version text, p_epoch bigint, p_seq integer, p_event text) to mc_engine;
+grant execute on function mc_next_due(p_shard smallint) to mc_engine;
 grant execute on function mc_note_tags() to mc_engine;
 grant execute on function mc_redrive(p_shard smallint, p_tenant uuid, p_exec uuid, p_generation smallint, p_actor text, p_reason text, p_event text) to mc_engine;
 grant execute on function mc_redrive_2(p_shard smallint, p_tenant uuid, p_exec uuid, p_generation smallint, p_message integer, p_actor text, p_reason text, p_event text) to mc_engine;

@@ -1,8 +1,9 @@
 """Duties: what a heartbeat's answer asks of this worker, one at a time, beside the beat itself.
 
 Dead workers are buried and their executions taken over in chunks; parked executions whose time has
-come are woken; messages are read; and when executions wait although Redis says nothing, they are
-claimed without it. After an outage nobody is buried for the length of a lease: the others lost the database too.
+come are woken, also those whose time comes before the next beat, when it comes; messages are read;
+and when executions wait although Redis says nothing, they are claimed without it. After an outage
+nobody is buried for the length of a lease: the others lost the database too.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ CHUNK: Final = 500
 SILENCE_SECONDS: Final = 2.0
 FORGET_SECONDS: Final = 30.0
 VAIN_CLAIMS: Final = 3
+# An alarm rings no more often than this, and a moment late: rung too early it would find nothing.
+ALARM_SECONDS: Final = 0.02
+LATE_SECONDS: Final = 0.001
 
 _log = get_logger("worker")
 
@@ -56,6 +60,8 @@ class Duties:
         self._forgot_at = float("-inf")
         self._buries_from = float("-inf")
         self._is_more_due = False
+        self._alarm: asyncio.TimerHandle | None = None
+        self._has_rung = False
         self.coming = 0  # Executions that are owned, or are being asked for, and no runs yet.
 
     def came_back(self) -> None:
@@ -66,6 +72,7 @@ class Duties:
     def told(self, answer: BeatAnswer) -> None:
         """The newest answer; an older one that was not served yet is out of date."""
         self._answer = answer
+        self._set_alarm(answer.next_due_seconds)
         self._something.set()
 
     def inbox_rang(self, ids: Sequence[UUID]) -> None:
@@ -93,6 +100,22 @@ class Duties:
             self._tools.wakeup.publish_inbox(self._seat.shard, told)
             self._tools.queue.add(self._seat.shard, [(one, 0) for one in told])
 
+    def _set_alarm(self, seconds: float | None) -> None:
+        """Be there when the next parked execution is due; what is due later is told by the next heartbeat."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        if seconds is None or seconds > self._tools.settings.beat_seconds:
+            return
+        seconds = max(seconds, ALARM_SECONDS) + LATE_SECONDS
+        self._alarm = asyncio.get_running_loop().call_later(seconds, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        self._has_rung = True
+        self._is_more_due = True
+        self._something.set()
+
     def queue_spoke(self) -> None:
         """Redis has just delivered something."""
         self._spoke_at = self._tools.clock.monotonic()
@@ -115,9 +138,12 @@ class Duties:
             if answer is not None:
                 async with self._owning:
                     await self._serve(answer)
-            elif self._is_more_due:
+            if self._is_more_due:
                 async with self._owning:
                     await self._wake()
+            if self._has_rung:
+                self._has_rung = False
+                self._set_alarm(await self._tools.store.next_due(self._seat.shard))
 
     async def _called(self) -> bool:
         """Wait for something to do; False when nothing came for half a beat."""

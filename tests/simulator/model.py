@@ -44,9 +44,9 @@ from tests.simulator.tables import (
     rows_of,
 )
 from tests.simulator.tags import lure, waiting
+from tests.simulator.waits import next_due
 
-_COMPLETED = 2
-_REWOUND, _RETRIED, _TIMER, _PAUSED = 10, 11, 0, 5
+_COMPLETED, _REWOUND, _RETRIED, _TIMER, _PAUSED = 2, 10, 11, 0, 5
 _TAKEN_OVER, _DEAD_LETTERED, _SUSPECT, _POISON = 13, 14, 2, 3
 _NEWER = "a newer execution has the same concurrency key"
 
@@ -85,8 +85,7 @@ class Model:
     # --- workers ---------------------------------------------------------------------------------
 
     def is_live(self, me: int, epoch: int) -> bool:
-        seat = self.seats.get(me)
-        return seat is not None and seat.epoch == epoch
+        return me in self.seats and self.seats[me].epoch == epoch
 
     def _fence(self, me: int, epoch: int) -> None:
         if not self.is_live(me, epoch):
@@ -99,13 +98,12 @@ class Model:
         return rows_of("epoch", [(1,)])
 
     def beat(self, shard: int, me: int, epoch: int, lease: float, late: float) -> list[Row]:
-        names = "live dead due queued inbox lent"
+        names = "live dead due queued inbox lent next_due"
         if not self.is_live(me, epoch) or self.seats[me].dead:
-            return rows_of(names, [(0, 0, 0, 0, [], 0)])
-        now = self._clock()
+            return rows_of(names, [(0, 0, 0, 0, [], 0, None)])
+        now, found = self._clock(), self.executions.values()
         self.seats[me].lease_until, self.seats[me].late_at = now + lease, now + late
         others = [seat for one, seat in self.seats.items() if one != me]
-        found = self.executions.values()
         values = (
             1,
             sum(seat.dead or seat.lease_until < now or seat.is_late(now) for seat in others),
@@ -115,15 +113,18 @@ class Model:
             int(any(e.status == QUEUED for e in found)),
             sorted(e.id for e in found if e.messages and e.owner == me),
             int(any(c.helper is None for c in self.chunks.values())),
+            next_due(found, now),
         )
         return rows_of(names, [values])
+
+    def next_due(self, shard: int) -> list[Row]:
+        return rows_of("seconds", [(next_due(self.executions.values(), self._clock()),)])
 
     def leave(self, shard: int, me: int, epoch: int) -> list[Row]:
         if self.is_live(me, epoch):
             self.seats[me].left = True
             self._mark(me)
-        left = [e for e in self.executions.values() if e.owner == me]
-        return rows_of("leave", [(len(left),)])
+        return rows_of("leave", [(sum(e.owner == me for e in self.executions.values()),)])
 
     def bury(self, shard: int, me: int) -> list[Row]:
         return rows_of("bury", [(len(self._bury(me)),)])
@@ -160,7 +161,7 @@ class Model:
     def claim(self, shard: int, me: int, epoch: int, ids: Sequence[UUID]) -> list[Row]:
         if "claim_unfenced" not in self._mutants:
             self._fence(me, epoch)
-        known = [self.executions[one] for one in sorted(set(ids)) if one in self.executions]
+        known = (self.executions[one] for one in sorted(set(ids)) if one in self.executions)
         free = [e for e in known if e.status == QUEUED and e.takeovers < _SUSPECT]
         return self._own("claim", me, self._within(free))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from random import Random
@@ -21,6 +21,12 @@ _WAITING, _PAUSED, _COMPLETED = 3, 5, 6
 # After the world has healed somebody is there within a lease and a few beats.
 _PATIENCE: Final = 30.0
 _EPSILON: Final = 1e-6
+
+
+def next_due(every: Iterable[Execution], now: float) -> float | None:
+    """Seconds until the next parked execution is due."""
+    times = (one.wake_at for one in every if one.status == _WAITING and one.wake_at is not None)
+    return min((at - now for at in times if at > now), default=None)
 
 
 @dataclass(frozen=True, slots=True)

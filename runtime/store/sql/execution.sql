@@ -6,7 +6,11 @@ select mc_register_2($1, $2, $3, make_interval(secs => $4::float8), $5);
 
 -- name: beat
 -- Safe: a plain update of one row by its key, which does not wait for the fences' `for key share`.
-select live, dead, due, queued, inbox, lent from mc_beat_3($1, $2, $3, make_interval(secs => $4::float8), make_interval(secs => $5::float8));
+select live, dead, due, queued, inbox, lent, next_due from mc_beat_4($1, $2, $3, make_interval(secs => $4::float8), make_interval(secs => $5::float8));
+
+-- name: next_due
+-- Safe: one probe of a partial index; reads only.
+select mc_next_due($1);
 
 -- name: appear
 -- Safe: shared, so it never waits; the server gives it free when this connection ends, however it ends.

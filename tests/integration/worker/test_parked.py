@@ -87,6 +87,25 @@ async def test_what_is_due_goes_on_as_room_is_made_and_waits_for_no_beat(room: E
     await worker.signals.wait(signals.CLOSED, DUE)
 
 
+async def test_what_is_due_before_the_next_beat_is_woken_when_it_is_due(room: EngineRoom):
+    """A beat tells when the first one is, and whoever was woken for it asks when the next one is."""
+    version = await room.publish([{"id": "a", "uses": "core.noop@1"}])
+    await parked(room, version, 3)
+    planned = await room.sql.fetch(
+        "update workflow_executions e set wake_at = now() + make_interval(secs => 1 + 0.5 * x.n)"
+        " from (select id, row_number() over (order by id) n from workflow_executions where status = 3) x"
+        " where x.id = e.id returning e.id, e.wake_at"
+    )
+
+    worker = room.worker(beat_seconds=600.0, lease_seconds=3_600.0)
+
+    await worker.signals.wait(signals.CLOSED, 3, timeout=30)
+    rows = await room.sql.fetch("select id, started_at from workflow_executions")
+    begun = {row["id"]: row["started_at"] for row in rows}
+    assert all(begun[row["id"]] >= row["wake_at"] for row in planned)
+    assert worker.signals.counts[signals.BEAT] == 1
+
+
 @pytest.mark.interpreted
 async def test_what_begins_in_a_crowd_is_written_when_its_step_was_and_with_one_checkpoint(
     room: EngineRoom, monkeypatch: pytest.MonkeyPatch
