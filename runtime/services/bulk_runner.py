@@ -35,7 +35,7 @@ class BulkRunner:
     """Those that were started in this process, and, as a duty of the scheduler, those that nobody works on any more."""
 
     name = "bulk_operations"
-    every_seconds = 5.0
+    every_seconds = 10.0
 
     def __init__(
         self,
