@@ -80,11 +80,12 @@ def read_params(value: Json, path: Path, findings: Findings) -> Json:
 
 
 def check_schema(schema: dict[str, Json], path: Path, findings: Findings) -> None:
-    """Say whether a JSON Schema beside params can't be used."""
+    """Say whether a JSON Schema beside params can't be used, and which of its defaults don't fit."""
     if _is_too_large(schema, path, findings):
         return
     try:
         _check(schema)
+        _check_defaults(schema, path, findings, short=False)
     except SchemaError as error:
         message = f"this is not a JSON Schema: {error.message[:200]}"
         findings.error("json-schema", message, (*path, *error.path))

@@ -145,14 +145,23 @@ def _duration(text: Json) -> Duration | None:
 
 
 def _check_quorum(step: Step, findings: Findings) -> None:
-    quorum, people = step.value.get("quorum"), step.value.get("assignees")
+    quorum, people = step.value.get("quorum", 1), step.value.get("assignees")
     if not isinstance(quorum, int) or not isinstance(people, list):
         return
-    is_open = "candidate_groups" in step.value or any(has_expression(str(one)) for one in people)
-    if not is_open and quorum > len(set(map(str, people))):
+    if "candidate_groups" in step.value or any(has_expression(str(one)) for one in people):
+        return
+    count = len(set(map(str, people)))
+    if quorum > count:
         findings.error(
-            "quorum", f"{quorum} must agree, and only {len(set(map(str, people)))} may answer",
+            "quorum", f"{quorum} must agree, and only {count} may answer",
             step.place("quorum"), hint="lower the quorum, or add assignees or candidate_groups",
+        )  # fmt: skip
+    elif quorum == count and step.value.get("separation_of_duties") is True:
+        findings.warning(
+            "quorum", f"all {count} who may answer must agree, and separation of duties turns away who started"
+            " the execution, and who has answered another task of it",
+            step.place("quorum" if "quorum" in step.value else "assignees"),
+            hint="add assignees or candidate_groups, or somebody who may be asked to: escalate",
         )  # fmt: skip
 
 

@@ -151,9 +151,9 @@ class DurationText:
                 hint=hint,
             )
             return MISSING
-        found = parse_duration(value)
+        found = parse_duration(value) if value == value.strip() else None
         if found is None:
-            is_long = Duration.is_spelt(value)
+            is_long = Duration.is_spelt(value) and value == value.strip()
             words = "is longer than ten years (3650d)" if is_long else "is not a duration"
             reading.findings.error(
                 "bad-duration", f"{value[:60]!r} {words}", path, hint=None if is_long else hint
@@ -162,7 +162,7 @@ class DurationText:
         if self.positive and not found.milliseconds:
             reading.findings.error("bad-duration", "this leaves no time at all", path, hint=hint)
             return MISSING
-        return value.strip()
+        return value
 
     def schema(self) -> Schema:
         """As Shape says."""

@@ -6,6 +6,7 @@ lock of the task's row. Each returns the task afterwards with the entry of its h
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -152,14 +153,30 @@ def check_quorum(task: HumanTask) -> None:
         raise BadInput("A quorum is at least 1.", reason="QUORUM", path=("quorum",))
     if task.candidate_groups or task.is_for_anyone:
         return
-    people = set(task.candidate_users) | ({task.assignee} if task.assignee else set())
-    most = len(people.difference(task.excluded if task.separation_of_duties else ()))
+    most = len(_named(task).difference(task.excluded if task.separation_of_duties else ()))
     if task.quorum > most:
         raise BadInput(
             f"{task.quorum} people have to agree, and only {most} may answer: lower the quorum, or name more people.",
             reason="QUORUM_TOO_LARGE",
             path=("quorum",),
         )
+
+
+def short_by(task: HumanTask) -> int:
+    """How many people it lacks before any outcome can have its quorum; 0 when it is over.
+
+    A group, or anyone, is as many as are needed. Separation of duties may leave too few of those who are named. A step
+    asks all the same: an escalation, an update or a delegation may name more.
+    """
+    if task.status.is_over or task.candidate_groups or task.is_for_anyone:
+        return 0
+    given = Counter(one.outcome for one in task.answers)
+    most = max(given.values(), default=0) + len(_named(task).difference(task.closed_to))
+    return max(0, task.quorum - most)
+
+
+def _named(task: HumanTask) -> set[str]:
+    return set(task.candidate_users) | ({task.assignee} if task.assignee else set())
 
 
 def check_outcome(task: HumanTask, outcome: str, path: tuple[str, ...]) -> None:

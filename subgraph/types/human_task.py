@@ -12,6 +12,7 @@ from resolvers.context import Info
 from resolvers.ids import HumanTaskId, WorkflowId
 from resolvers.queries import human_task as tasks_of
 from runtime.model import human_task as model
+from runtime.model import human_task_rules as rules
 from runtime.model.errors import MaestroError
 from runtime.model.page import Page
 from subgraph.directives import access
@@ -154,6 +155,12 @@ class HumanTask(Node):
         directives=access("HumanTask.candidateGroups"),
     )
     quorum: int = strawberry.field(description="How many people must give the same outcome.")
+    short_by: int = strawberry.field(
+        description=(
+            "How many people it lacks before any outcome can have its quorum: separation of duties, or earlier answers,"
+            " have left too few of those who are named. 0 while a group or anyone may answer, and when it is over."
+        )
+    )
     separation_of_duties: bool = strawberry.field(
         description="Whether those in `excluded` may not answer."
     )
@@ -251,6 +258,7 @@ class HumanTask(Node):
             candidate_users=list(task.candidate_users),
             candidate_groups=list(task.candidate_groups),
             quorum=task.quorum,
+            short_by=rules.short_by(task),
             separation_of_duties=task.separation_of_duties,
             excluded=list(task.excluded),
             delegation=task.delegation,

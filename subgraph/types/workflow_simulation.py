@@ -138,7 +138,7 @@ class SimulatedTask:
         description="Time from the beginning of the execution to the task's."
     )
     fields: JSON | None = strawberry.field(
-        description="Title, message, assignees, groups, outcomes and form, as rendered."
+        description="Title, description, assignees, groups, outcomes and form, as rendered."
     )
     due: datetime | None = strawberry.field(
         description="When an answer is due, had the execution begun now."

@@ -211,6 +211,31 @@ def test_a_quorum_is_of_people_who_agree() -> None:
     assert third.ended_by == Actor("cy")
 
 
+@pytest.mark.parametrize(
+    ("said", "answers", "short"),
+    [
+        ({"quorum": 2, "candidate_users": ("ann", "bob")}, [], 0),
+        ({"quorum": 2, "candidate_users": ("ann", "bob")}, ["approved"], 0),
+        ({"quorum": 2, "candidate_users": ("ann", "bob")}, ["approved", "rejected"], 1),
+        ({"quorum": 2, "candidate_users": ("ann", "bob"), "separation_of_duties": True, "excluded": ("ann",)}, [], 1),
+        ({"quorum": 2, "candidate_users": ("ann", "bob"), "excluded": ("ann",)}, [], 0),
+        ({"candidate_users": ("ann",), "separation_of_duties": True, "excluded": ("ann",)}, [], 1),
+        ({"candidate_users": ("ann",), "separation_of_duties": True, "excluded": ("ann",), "assignee": "bob"}, [], 0),
+        ({"quorum": 2, "candidate_users": ("ann",), "candidate_groups": ("clerks",)}, [], 0),
+        ({"quorum": 5}, [], 0),
+        ({"candidate_users": ("ann",)}, ["approved"], 0),
+    ],
+)  # fmt: skip
+def test_of_how_many_people_a_quorum_is_short(said, answers, short) -> None:
+    one = task(**said)
+    for number, outcome in enumerate(answers):
+        one = done(
+            rules.answer(one, person(one.candidate_users[number]), outcome, None, at(number))
+        )
+
+    assert rules.short_by(one) == short
+
+
 def test_who_started_it_or_approved_before_may_neither_take_nor_be_given_it() -> None:
     one = task(separation_of_duties=True, excluded=(OWNER, "bob"), candidate_groups=("clerks",))
 
