@@ -1,13 +1,26 @@
 -- Human tasks (ADR-100): read as mc_api's tenant or as mc_engine, each statement naming the tenant; written as mc_engine under a lock.
 -- Pages have one list of parameters: tenant, after, limit, statuses, assignee, workflow, execution, group, overdue, mine, and who asks.
 
+-- part: row
+t.id, t.tenant_id, t.version, t.execution_id, t.step, t.generation, t.step_key, t.workflow_id, t.state
+
+-- part: wanted
+-- What the lists of all pages are restricted by, beside what each of them looks for in its index.
+and ($4::smallint[] is null or t.status = any ($4)) and ($5::text is null or t.assignee = $5)
+   and ($6::uuid is null or t.workflow_id = $6) and ($7::uuid is null or t.execution_id = $7)
+   and ($8::text is null or exists (select 1 from human_task_people g where g.shard = t.shard and g.task_id = t.id and g.who = $8))
+   and (not $9::boolean or t.status < 4 and t.due_at < pg_catalog.now())
+   and ($10::text[] is null or exists (select 1 from human_task_people m
+         where m.shard = t.shard and m.task_id = t.id and m.who = any ($10) and not m.is_held))
+   and ($11::text is null or $11 <> all (t.closed_to))
+
 -- name: open
 -- Safe: idempotent by id, and by execution, step and generation; the function says how.
 select mc_task_open($1, $2);
 
 -- name: get_many
 -- Safe: probes of the primary key; callers bound the number of ids.
-select t.id, t.tenant_id, t.version, t.execution_id, t.step, t.generation, t.step_key, t.workflow_id, t.state from human_tasks t where t.tenant_id = $1 and t.id = any ($2::uuid[]);
+select <<row>> from human_tasks t where t.tenant_id = $1 and t.id = any ($2::uuid[]);
 
 -- name: find
 -- Safe: one probe of the primary key; what it says of the execution never changes.
@@ -19,7 +32,7 @@ select e.status, e.priority from workflow_executions e where e.shard = $1 and e.
 
 -- name: lock
 -- Safe: locks one row by its key until the end of the transaction.
-select t.id, t.tenant_id, t.version, t.execution_id, t.step, t.generation, t.step_key, t.workflow_id, t.state from human_tasks t where t.shard = $1 and t.tenant_id = $2 and t.id = $3 for no key update;
+select <<row>> from human_tasks t where t.shard = $1 and t.tenant_id = $2 and t.id = $3 for no key update;
 
 -- name: now
 -- Safe: reads the clock, behind the lock: what is decided is not older than what was decided before.
@@ -72,93 +85,51 @@ select v.seq, v.kind, v.at, v.actor, v.before, v.after, v.reason from human_task
 
 -- name: page
 -- Safe: a keyset page over the index of the list.
-select t.id, t.tenant_id, t.version, t.execution_id, t.step, t.generation, t.step_key, t.workflow_id, t.state, t.due_at from human_tasks t
+select <<row>>, t.due_at from human_tasks t
  where t.tenant_id = $1 and t.id < $2::uuid
-   and ($4::smallint[] is null or t.status = any ($4)) and ($5::text is null or t.assignee = $5)
-   and ($6::uuid is null or t.workflow_id = $6) and ($7::uuid is null or t.execution_id = $7)
-   and ($8::text is null or exists (select 1 from human_task_people g where g.shard = t.shard and g.task_id = t.id and g.who = $8))
-   and (not $9::boolean or t.status < 4 and t.due_at < pg_catalog.now())
-   and ($10::text[] is null or exists (select 1 from human_task_people m
-         where m.shard = t.shard and m.task_id = t.id and m.who = any ($10) and not m.is_held))
-   and ($11::text is null or $11 <> all (t.closed_to))
+   <<wanted>>
  order by t.id desc limit $3;
 
 -- name: page_open
 -- Safe: a keyset page over the index of what is open.
-select t.id, t.tenant_id, t.version, t.execution_id, t.step, t.generation, t.step_key, t.workflow_id, t.state, t.due_at from human_tasks t
+select <<row>>, t.due_at from human_tasks t
  where t.tenant_id = $1 and t.id < $2::uuid and t.status < 4
-   and ($4::smallint[] is null or t.status = any ($4)) and ($5::text is null or t.assignee = $5)
-   and ($6::uuid is null or t.workflow_id = $6) and ($7::uuid is null or t.execution_id = $7)
-   and ($8::text is null or exists (select 1 from human_task_people g where g.shard = t.shard and g.task_id = t.id and g.who = $8))
-   and (not $9::boolean or t.status < 4 and t.due_at < pg_catalog.now())
-   and ($10::text[] is null or exists (select 1 from human_task_people m
-         where m.shard = t.shard and m.task_id = t.id and m.who = any ($10) and not m.is_held))
-   and ($11::text is null or $11 <> all (t.closed_to))
+   <<wanted>>
  order by t.id desc limit $3;
 
 -- name: page_assignee
 -- Safe: a keyset page over the index of what somebody has.
-select t.id, t.tenant_id, t.version, t.execution_id, t.step, t.generation, t.step_key, t.workflow_id, t.state, t.due_at from human_tasks t
+select <<row>>, t.due_at from human_tasks t
  where t.tenant_id = $1 and t.id < $2::uuid and t.status < 4 and t.assignee = $5
-   and ($4::smallint[] is null or t.status = any ($4)) and ($5::text is null or t.assignee = $5)
-   and ($6::uuid is null or t.workflow_id = $6) and ($7::uuid is null or t.execution_id = $7)
-   and ($8::text is null or exists (select 1 from human_task_people g where g.shard = t.shard and g.task_id = t.id and g.who = $8))
-   and (not $9::boolean or t.status < 4 and t.due_at < pg_catalog.now())
-   and ($10::text[] is null or exists (select 1 from human_task_people m
-         where m.shard = t.shard and m.task_id = t.id and m.who = any ($10) and not m.is_held))
-   and ($11::text is null or $11 <> all (t.closed_to))
+   <<wanted>>
  order by t.id desc limit $3;
 
 -- name: page_workflow
 -- Safe: a keyset page over the index of workflows.
-select t.id, t.tenant_id, t.version, t.execution_id, t.step, t.generation, t.step_key, t.workflow_id, t.state, t.due_at from human_tasks t
+select <<row>>, t.due_at from human_tasks t
  where t.tenant_id = $1 and t.id < $2::uuid and t.workflow_id = $6
-   and ($4::smallint[] is null or t.status = any ($4)) and ($5::text is null or t.assignee = $5)
-   and ($6::uuid is null or t.workflow_id = $6) and ($7::uuid is null or t.execution_id = $7)
-   and ($8::text is null or exists (select 1 from human_task_people g where g.shard = t.shard and g.task_id = t.id and g.who = $8))
-   and (not $9::boolean or t.status < 4 and t.due_at < pg_catalog.now())
-   and ($10::text[] is null or exists (select 1 from human_task_people m
-         where m.shard = t.shard and m.task_id = t.id and m.who = any ($10) and not m.is_held))
-   and ($11::text is null or $11 <> all (t.closed_to))
+   <<wanted>>
  order by t.id desc limit $3;
 
 -- name: page_execution
 -- Safe: few rows of one execution.
-select t.id, t.tenant_id, t.version, t.execution_id, t.step, t.generation, t.step_key, t.workflow_id, t.state, t.due_at from human_tasks t
+select <<row>>, t.due_at from human_tasks t
  where t.tenant_id = $1 and t.id < $2::uuid and t.execution_id = $7
-   and ($4::smallint[] is null or t.status = any ($4)) and ($5::text is null or t.assignee = $5)
-   and ($6::uuid is null or t.workflow_id = $6) and ($7::uuid is null or t.execution_id = $7)
-   and ($8::text is null or exists (select 1 from human_task_people g where g.shard = t.shard and g.task_id = t.id and g.who = $8))
-   and (not $9::boolean or t.status < 4 and t.due_at < pg_catalog.now())
-   and ($10::text[] is null or exists (select 1 from human_task_people m
-         where m.shard = t.shard and m.task_id = t.id and m.who = any ($10) and not m.is_held))
-   and ($11::text is null or $11 <> all (t.closed_to))
+   <<wanted>>
  order by t.id desc limit $3;
 
 -- name: page_overdue
 -- Safe: a keyset page over the index of due times, from the oldest on.
-select t.id, t.tenant_id, t.version, t.execution_id, t.step, t.generation, t.step_key, t.workflow_id, t.state, t.due_at from human_tasks t
+select <<row>>, t.due_at from human_tasks t
  where t.tenant_id = $1 and (t.due_at, t.id) > ($12::timestamptz, $2::uuid) and t.status < 4 and t.due_at is not null and t.due_at < pg_catalog.now()
-   and ($4::smallint[] is null or t.status = any ($4)) and ($5::text is null or t.assignee = $5)
-   and ($6::uuid is null or t.workflow_id = $6) and ($7::uuid is null or t.execution_id = $7)
-   and ($8::text is null or exists (select 1 from human_task_people g where g.shard = t.shard and g.task_id = t.id and g.who = $8))
-   and (not $9::boolean or t.status < 4 and t.due_at < pg_catalog.now())
-   and ($10::text[] is null or exists (select 1 from human_task_people m
-         where m.shard = t.shard and m.task_id = t.id and m.who = any ($10) and not m.is_held))
-   and ($11::text is null or $11 <> all (t.closed_to))
+   <<wanted>>
  order by t.due_at, t.id limit $3;
 
 -- name: page_people
 -- Safe: a keyset page over the index of people, one for each mark and each of held and not held, merged; at most as many rows of each as the page has.
 select distinct on (x.id) x.* from unnest($12::text[], $13::boolean[]) k (who, is_held) cross join lateral (
-  select t.id, t.tenant_id, t.version, t.execution_id, t.step, t.generation, t.step_key, t.workflow_id, t.state, t.due_at from human_task_people p join human_tasks t on t.shard = p.shard and t.id = p.task_id
+  select <<row>>, t.due_at from human_task_people p join human_tasks t on t.shard = p.shard and t.id = p.task_id
    where p.tenant_id = $1 and p.who = k.who and p.is_held = k.is_held and p.task_id < $2::uuid and t.tenant_id = $1
-     and ($4::smallint[] is null or t.status = any ($4)) and ($5::text is null or t.assignee = $5)
-     and ($6::uuid is null or t.workflow_id = $6) and ($7::uuid is null or t.execution_id = $7)
-     and ($8::text is null or exists (select 1 from human_task_people g where g.shard = t.shard and g.task_id = t.id and g.who = $8))
-     and (not $9::boolean or t.status < 4 and t.due_at < pg_catalog.now())
-     and ($10::text[] is null or exists (select 1 from human_task_people m
-           where m.shard = t.shard and m.task_id = t.id and m.who = any ($10) and not m.is_held))
-     and ($11::text is null or $11 <> all (t.closed_to))
+     <<wanted>>
    order by p.task_id desc limit $3) x
  order by x.id desc limit $3;

@@ -373,6 +373,8 @@ insert into human_task_people select 0, t.id, t.tenant_id, case when t.assignee 
         ("page", [TENANT, LAST, 21, *[None] * 5, False, None, None], 200),
         ("page_open", [TENANT, LAST, 21, [0, 1], *[None] * 4, False, None, None], 200),
         ("page_assignee", [TENANT, LAST, 21, [0], "ann", *[None] * 3, False, None, None], 200),
+        ("page_workflow", [TENANT, LAST, 21, None, None, TENANT, None, None, False, None, None], 200),
+        ("page_execution", [TENANT, LAST, 21, None, None, None, TENANT, None, False, None, None], 200),
         ("page_overdue", [TENANT, LAST, 21, *[None] * 5, True, None, None, datetime.now(UTC)], 200),
         ("page_people", [TENANT, LAST, 21, *[None] * 5, False, ["group:clerks"], "bob", ["group:clerks"], [False]], 400),
     ],
