@@ -56,7 +56,7 @@ def write_whole(file: str, text: str) -> None:
 
 
 def read_input(file: str | None, pairs: Sequence[str]) -> Any:
-    """The input of an execution: the file's JSON or YAML, with keys set by `key=value`; None without either."""
+    """The input of an execution: the file's JSON or YAML, with keys set by `key=value` or a JSON object; None without either."""
     value = _parse(file, _read(file)) if file else None
     if not pairs:
         return value
@@ -65,9 +65,12 @@ def read_input(file: str | None, pairs: Sequence[str]) -> Any:
     if not isinstance(value, dict):
         raise usage(f"{file} holds no object, so `-i key=value` can't set a key in it.")
     for pair in pairs:
+        if pair.lstrip().startswith("{"):
+            value |= parse_json(pair, "-i")
+            continue
         key, separator, text = pair.partition("=")
         if not separator or not key:
-            raise usage(f"`-i {pair}` is not of the form key=value.")
+            raise usage(f"`-i {pair}` is neither key=value nor a JSON object.")
         try:
             value[key] = _value(text)
         except _TooLarge as error:

@@ -41,8 +41,8 @@ class _Request:
     "--input",
     "pairs",
     multiple=True,
-    metavar="KEY=VALUE",
-    help="Set one key of the input. Repeatable.",
+    metavar="KEY=VALUE|JSON",
+    help="Set one key of the input, or those of a JSON object. Repeatable.",
 )
 @click.option(
     "-f",

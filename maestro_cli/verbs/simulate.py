@@ -33,8 +33,8 @@ _BAD_ENDS: Final = frozenset({"FAILED", "TIMED_OUT", "CANCELLED"})
     "--input",
     "pairs",
     multiple=True,
-    metavar="KEY=VALUE",
-    help="Set one key of the input. Repeatable.",
+    metavar="KEY=VALUE|JSON",
+    help="Set one key of the input, or those of a JSON object. Repeatable.",
 )
 @click.option("-f", "--file", "input_file", metavar="FILE", help="The input: JSON or YAML.")
 @click.option(

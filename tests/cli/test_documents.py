@@ -16,6 +16,18 @@ from maestro_cli.documents import (
 from maestro_cli.errors import CliError
 
 
+def test_keys_of_the_input_come_in_a_json_object_too():
+    assert read_input(None, ["a=1", '{"a": 2, "b": {"c=d": null}}', "e=3"]) == {
+        "a": 2,
+        "b": {"c=d": None},
+        "e": 3,
+    }
+    with pytest.raises(CliError, match="-i is not JSON"):
+        read_input(None, ['{"a": 2'])
+    with pytest.raises(CliError, match="neither key=value nor a JSON object"):
+        read_input(None, ["a"])
+
+
 def test_keys_are_json_where_they_can_be():
     assert read_input(None, ["n=3", "on=true", "name=tea", 'list=["a"]', "eq=a=b", "empty="]) == {
         "n": 3,
