@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 
 import orjson
 from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError, ValidationError
+from jsonschema.exceptions import ValidationError
 from jsonschema.protocols import Validator
 from referencing.exceptions import Unresolvable
 
@@ -24,7 +24,7 @@ from runtime.definition.judge import FORMATS, additional, judge, misfits, shorte
 from runtime.definition.pattern import BadPattern
 from runtime.definition.plain import is_plain
 from runtime.definition.shape import kind_of
-from runtime.definition.subschemas import Refusal, check_subschemas
+from runtime.definition.subschemas import Refusal, refusals
 from runtime.model.errors import Invalid, Problem
 from runtime.model.plan import Plan
 from runtime.model.values import Json
@@ -39,6 +39,8 @@ _KEYWORDS: Final = frozenset(Draft202012Validator.VALIDATORS) | frozenset(
      "minContains", "maxContains", "contentEncoding", "contentMediaType", "contentSchema", "definitions")
 )  # fmt: skip
 _MAX_PROBLEMS: Final = 100
+_MAX_FAULTS: Final = 20
+_META: Final = Draft202012Validator(Draft202012Validator.META_SCHEMA, format_checker=FORMATS)
 _MAX_HINTS: Final = 10
 _AT_ONCE: Final = 5  # Of parts that are copied or looked up, for one unit of the budget.
 
@@ -61,21 +63,12 @@ def read_params(value: Json, path: Path, findings: Findings) -> Json:
         return {}
     short = not is_schema(value)
     schema = _expand(value, path, findings) if short else value
-    try:
-        _check(schema)
-    except SchemaError as error:
-        findings.error(
-            "params-schema",
-            f"this is not a JSON Schema: {error.message[:200]}",
-            _place(path, list(error.path), short=short),
-        )
-        return schema
-    except Refusal as refused:
-        place = _place(path, list(refused.place), short=short)
-        findings.error("params-schema", refused.message, place, hint=refused.hint)
-        _check_defaults(_plain_part(schema), path, findings, short=short)
-        return schema
-    _check_defaults(schema, path, findings, short=short)
+    faults = _faults(schema, findings)
+    for one in faults:
+        place = _place(path, list(one.place), short=short)
+        findings.error("params-schema", one.message, place, hint=one.hint)
+    usable = _plain_part(schema) if faults else schema
+    _check_defaults(usable, path, findings, short=short)
     return schema
 
 
@@ -83,15 +76,10 @@ def check_schema(schema: dict[str, Json], path: Path, findings: Findings) -> Non
     """Say whether a JSON Schema beside params can't be used, and which of its defaults don't fit."""
     if _is_too_large(schema, path, findings):
         return
-    try:
-        _check(schema)
-        _check_defaults(schema, path, findings, short=False)
-    except SchemaError as error:
-        message = f"this is not a JSON Schema: {error.message[:200]}"
-        findings.error("json-schema", message, (*path, *error.path))
-    except Refusal as refused:
-        place = (*path, *refused.place)
-        findings.error("json-schema", refused.message, place, hint=refused.hint)
+    faults = _faults(schema, findings)
+    for one in faults:
+        findings.error("json-schema", one.message, (*path, *one.place), hint=one.hint)
+    _check_defaults(_plain_part(schema) if faults else schema, path, findings, short=False)
 
 
 def refuse_schema(schema: Json, place: str) -> None:
@@ -130,12 +118,30 @@ def _size(schema: dict[str, Json]) -> int:
         )
 
 
-def _check(schema: dict[str, Json]) -> None:
+def _faults(schema: dict[str, Json], findings: Findings) -> list[Refusal]:
+    """All that keeps it from being a JSON Schema that can be judged by, each place once, the first so many of them."""
     if is_plain(schema):
-        return
+        return []
     nobody_waits()
-    check_subschemas(schema)  # First, because it takes less.
-    Draft202012Validator.check_schema(schema, format_checker=FORMATS)
+    found, is_whole = refusals(schema, _MAX_FAULTS)  # First, because it takes less.
+    if not is_whole:
+        return found
+    told = {one.place for one in found}
+    for error in _META.iter_errors(schema):
+        place = tuple(error.path)
+        if len(told) >= _MAX_FAULTS:
+            break
+        if place not in told:
+            told.add(place)
+            found.append(_fault(error, place, findings))
+    return found
+
+
+def _fault(error: ValidationError, place: Path, findings: Findings) -> Refusal:
+    value = error.instance
+    if place[-1:] == ("type",) and isinstance(value, str):
+        return Refusal(f"{value[:40]!r} is no type", place, findings.near(value, _TYPES))
+    return Refusal(f"this is not a JSON Schema: {error.message[:200]}", place)
 
 
 def _expand(value: dict[str, Json], path: Path, findings: Findings) -> dict[str, Json]:

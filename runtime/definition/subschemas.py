@@ -46,23 +46,31 @@ class Refusal(Exception):
         self.message, self.place, self.hint = message, place, hint
 
 
-def check_subschemas(schema: dict[str, Json]) -> None:
-    """Raises Refusal for the first thing that can't be judged."""
-    if not isinstance(schema.get("$id", ""), str):
-        raise Refusal("this $id is not an address", ("$id",))
+def refusals(schema: dict[str, Json], most: int) -> tuple[list[Refusal], bool]:
+    """What can't be judged, at most so much of it; and whether the schema as a whole can be looked at any further."""
+    found: list[Refusal] = []
     try:
+        if not isinstance(schema.get("$id", ""), str):
+            raise Refusal("this $id is not an address", ("$id",))
         urlsplit(str(schema.get("$id", "")))
-        walk = _Walk(schema)
+        walk = _Walk(schema, found, most)
         walk.size(schema, (), is_root=True)
         walk.refuse_circles_and_chains()
+    except Refusal as last:
+        return [*found, last], False
     except RecursionError:
-        raise Refusal("this schema is nested too deeply", ()) from None
+        return [*found, Refusal("this schema is nested too deeply", ())], False
     except ValueError:
-        raise Refusal("this $id is not an address", ("$id",)) from None
+        return [*found, Refusal("this $id is not an address", ("$id",))], False
+    return found, True
 
 
 class _Walk:
-    def __init__(self, root: dict[str, Json]) -> None:
+    """Goes on behind what can't be used in one place; raises Refusal for what stands against the whole."""
+
+    def __init__(self, root: dict[str, Json], found: list[Refusal], most: int) -> None:
+        self._found = found
+        self._most = most
         self._resolver = Registry().resolver_with_root(DRAFT202012.create_resource(root))
         self._sizes: dict[int, int] = {}
         self._places: dict[int, Place] = {}
@@ -94,7 +102,7 @@ class _Walk:
 
     def _check_own(self, schema: dict[str, Any], place: Place, *, is_root: bool) -> None:
         if "$id" in schema and not is_root:
-            raise Refusal("$id stands only at the top of params", (*place, "$id"))
+            self._refuse(Refusal("$id stands only at the top of params", (*place, "$id")))
         keyed = schema.get("patternProperties")
         patterns = [
             (one, (*place, "patternProperties", one))
@@ -107,7 +115,12 @@ class _Walk:
                 linear_pattern(text)
             except BadPattern as error:
                 hint = "patterns are those of RE2: no lookaround, no backreferences, {n} up to 1000"
-                raise Refusal(f"this pattern can't be used: {error}", where, hint) from None
+                self._refuse(Refusal(f"this pattern can't be used: {error}", where, hint))
+
+    def _refuse(self, one: Refusal) -> None:
+        if len(self._found) + 1 >= self._most:
+            raise one
+        self._found.append(one)
 
     def refuse_circles_and_chains(self) -> None:
         """Raises Refusal for a schema that judges a value by itself again, and so without end, or by too many."""
@@ -136,17 +149,23 @@ class _Walk:
     def _reference(self, target: str, place: Place) -> tuple[int, Any]:
         if not target.startswith("#"):
             hint = "put it under $defs and refer to #/$defs/..."
-            raise Refusal(f"{target[:80]} lies outside of this document", place, hint)
+            self._refuse(Refusal(f"{target[:80]} lies outside of this document", place, hint))
+            return 1, None
         try:
             found = self._resolver.lookup(target).contents
             if id(found) not in self._sizes:
                 Draft202012Validator.check_schema(found, format_checker=FORMATS)
         except (Unresolvable, SchemaError, LookupError, TypeError, ValueError):
-            raise Refusal(f"{target[:80]} leads to no schema", place) from None
+            self._refuse(Refusal(f"{target[:80]} leads to no schema", place))
+            return 1, None
+        before = len(self._found)
         try:
-            return self.size(found, place), found
+            size = self.size(found, place)
         except Refusal as refused:  # what lies behind a reference is shown at the reference
             raise Refusal(refused.message, place, refused.hint) from None
+        for one in self._found[before:]:
+            one.place = place
+        return size, found
 
 
 def _parts(schema: dict[str, Any]) -> Iterator[tuple[Any, Place]]:

@@ -369,10 +369,55 @@ def test_a_broken_schema_beside_a_refused_one_breaks_nothing(broken, default, ch
 
     found = check(text).problems
 
-    assert [(one.rule, one.path) for one in found if one.path != ("params", "a", "$ref")] == [
+    assert {one.rule for one in found if one.path[:2] == ("params", "a")} == {"params-schema"}
+    assert [(one.rule, one.path) for one in found if one.path[:2] != ("params", "a")] == [
         ("params-schema", ("params", "b", "pattern")),
         ("bad-default", ("params", "c", "default")),
     ]
+
+
+def test_all_that_is_wrong_with_a_schema_is_told_at_once_each_at_its_place(check):
+    schema = {
+        "type": "object",
+        "properties": {
+            "a": {"type": "strng"},
+            "b": {"type": "string", "pattern": "("},
+            "c": {"$ref": "#/$defs/no"},
+            "d": {"type": "integer", "default": "x"},
+            "e": {"minimum": "low", "enum": 5},
+            "f": {"$ref": "#/$defs/g"},
+            "h": {"$ref": "other.json"},
+            "i": {"$id": "x"},
+        },
+        "$defs": {"g": {"pattern": "(?=a)"}},
+    }
+    ask = {"id": "s", "type": "human_task", "form": schema}
+    found = check(json.dumps({"name": "x", "params": schema, "steps": [ask]})).problems
+
+    inner = [("$defs", "g", "pattern"), ("a", "type"), ("b", "pattern"), ("c", "$ref"), ("d", "default"), ("e", "enum"),
+             ("e", "minimum"), ("f", "$ref"), ("h", "$ref"), ("i", "$id")]  # fmt: skip
+    places = sorted(one if one[0] == "$defs" else ("properties", *one) for one in inner)
+    for start in (("params",), ("steps", "0", "form")):
+        size = len(start)
+        told = [one for one in found if one.path[:size] == start]
+        assert sorted(one.path[size:] for one in told) == places
+    assert (
+        next(one.hint for one in found if one.path[-2:] == ("a", "type"))
+        == "did you mean 'string'?"
+    )
+
+
+def test_a_schema_with_a_thousand_faults_tells_twenty_of_them(check):
+    many = {
+        f"p{index}": {"type": "object", "minLength": "x", "pattern": "("} for index in range(1_000)
+    }
+    schema = {"type": "object", "properties": many}
+
+    found = check(
+        json.dumps({"name": "x", "params": schema, "steps": [{"id": "a", "uses": "core.noop@1"}]})
+    )
+
+    assert len(found.problems) == 20
 
 
 SECRET = "hunter2"
