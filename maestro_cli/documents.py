@@ -56,7 +56,7 @@ def write_whole(file: str, text: str) -> None:
 
 
 def read_input(file: str | None, pairs: Sequence[str]) -> Any:
-    """The input of an execution: the file's JSON or YAML, with keys set by `key=value` or a JSON object; None without either."""
+    """The input of an execution: the file's JSON or YAML, with keys set by `key=value` or a JSON object; or None."""
     value = _parse(file, _read(file)) if file else None
     if not pairs:
         return value
