@@ -146,6 +146,7 @@ ACCESS: Final[dict[str, Rule]] = {
     "Execution.children": Rule(cost=2, slices=_FIRST),
     "Execution.cost": Rule(length=1),
     "Execution.events": Rule(slices=_FIRST),
+    "Execution.humanTasks": Rule(cost=2, slices=_FIRST),
     "Execution.input": Rule(cost=_VALUE),
     "Execution.labels": Rule(length=5),
     "Execution.logs": Rule(slices=_FIRST),

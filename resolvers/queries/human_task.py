@@ -25,16 +25,16 @@ async def human_tasks(
     context: Context,
     *,
     filter: HumanTaskFilter,
-    workflow_id: str | None,
-    execution_id: str | None,
     page: PageRequest,
+    workflow_id: str | None = None,
+    execution_id: str | None = None,
 ) -> Page[HumanTask]:
-    """A page of tasks."""
-    wanted = replace(
-        filter,
-        workflow_id=None if workflow_id is None else workflow_uuid(workflow_id) or _NOBODYS,
-        execution_id=None if execution_id is None else execution_uuid(execution_id) or _NOBODYS,
-    )
+    """A page of tasks; ids as callers write them go before those of the filter."""
+    wanted = filter
+    if workflow_id is not None:
+        wanted = replace(wanted, workflow_id=workflow_uuid(workflow_id) or _NOBODYS)
+    if execution_id is not None:
+        wanted = replace(wanted, execution_id=execution_uuid(execution_id) or _NOBODYS)
     if not is_storable(wanted.group, wanted.assignee):
         return Page((), ())
     return await context.human_tasks.list(context.who, wanted, page)

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 from uuid import UUID
 
 import strawberry
@@ -13,14 +13,16 @@ from resolvers import entities
 from resolvers.context import Info
 from resolvers.ids import execution_uuid
 from resolvers.queries import execution as resolve
+from resolvers.queries import human_task as tasks_of
 from runtime.model import execution as model
 from runtime.model.event import EventKind
+from runtime.model.human_task import HumanTask, HumanTaskFilter
 from runtime.model.page import Page
 from runtime.model.step_table import StepColumn, StepTable
 from runtime.model.values import Duration
 from subgraph.compiled.declare import batched, columns_of, later, record_field
 from subgraph.directives import access
-from subgraph.faces import connection_face, face
+from subgraph.faces import connection_face, face, show_page
 from subgraph.types import step_columns
 from subgraph.types.actor import Actor
 from subgraph.types.artifact_ref import ArtifactRef, input_path, output_path
@@ -40,6 +42,7 @@ from subgraph.types.pagination import (
     FIRST_ROWS,
     MOST_ROWS,
     PageInfo,
+    page_request,
     position,
     size_of,
 )
@@ -54,6 +57,9 @@ from subgraph.types.step_execution import (
 )
 from subgraph.types.workflow import Workflow
 from subgraph.types.workflow_version import WorkflowVersion
+
+if TYPE_CHECKING:
+    from subgraph.types.human_task import HumanTaskConnection
 
 StepFilter = Annotated[
     StepExecutionFilter | None, strawberry.argument(description="Which of the steps.")
@@ -224,6 +230,23 @@ class Execution(Node):
             at=self.record.at,
         )
         return ChildConnection.of(page)
+
+    @strawberry.field(
+        description="The tasks with which its steps ask people, the newest first, as they are now; for them a caller "
+        "needs `tasks:read`.",
+        directives=access("Execution.humanTasks"),
+    )
+    async def human_tasks(
+        self, info: Info, first: FIRST = 20, after: AFTER = None
+    ) -> Annotated["HumanTaskConnection", strawberry.lazy("subgraph.types.human_task")] | None:
+        """The tasks with which its steps ask people."""
+        page = await tasks_of.human_tasks(
+            info.context,
+            filter=HumanTaskFilter(execution_id=self.record.id),
+            page=page_request(first, after),
+        )
+        shown: HumanTaskConnection = show_page(HumanTask, page)
+        return shown
 
     @strawberry.field(description="The version that runs.")
     def workflow_version(self, info: Info) -> WorkflowVersion:

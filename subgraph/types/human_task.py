@@ -16,7 +16,7 @@ from runtime.model import human_task_rules as rules
 from runtime.model.errors import MaestroError
 from runtime.model.page import Page
 from subgraph.directives import access
-from subgraph.faces import face
+from subgraph.faces import connection_face, face
 from subgraph.types.actor import Actor
 from subgraph.types.execution import Execution
 from subgraph.types.node import Node
@@ -294,6 +294,7 @@ class HumanTaskEdge:
     node: HumanTask = strawberry.field(description="The task.")
 
 
+@connection_face(model.HumanTask)
 @strawberry.type(description="A page of human tasks.")
 class HumanTaskConnection:
     """A page of tasks."""

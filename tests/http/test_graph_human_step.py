@@ -27,6 +27,11 @@ class Payment:
     async def asked_for(cls, server: Served, by: str = "mia") -> Payment:
         """The example is published and started by somebody; its step has asked."""
         await server.publish(EXAMPLE, "payment-approval")
+        return await cls.started(server, by)
+
+    @classmethod
+    async def started(cls, server: Served, by: str = "mia") -> Payment:
+        """One more of what is published."""
         async with server.client(subject=by) as session:
             wanted = {"workflowName": "payment-approval", "input": {"payee": "Acme", "amount": 120}}
             made = cls(server, await server.enqueue(session, **wanted))
@@ -74,6 +79,29 @@ async def test_two_people_are_asked_and_what_they_say_leads_on(
     assert (end["status"], end["output"]) == ("COMPLETED", {"decision": "approved", "paid": True})
     [step, *_] = end["steps"]
     assert (step["output"]["outcome"], step["output"]["by"]["subject"]) == ("approved", "bob")
+
+
+TASKS = """query ($id: ID!, $after: String) { execution(id: $id) { status humanTasks(first: 1, after: $after) {
+  edges { node { id stepKey status shortBy } } pageInfo { hasNextPage } } } }"""
+
+
+async def test_an_execution_shows_its_tasks_to_who_may_see_tasks(
+    server: Served, worker: None
+) -> None:
+    payment = await Payment.asked_for(server)
+    other = await Payment.started(server)
+    task = (await payment.blocker())["taskId"]
+
+    shown = (await payment.ask(TASKS, id=payment.execution))["execution"]["humanTasks"]
+    elsewhere = (await other.ask(TASKS, id=other.execution))["execution"]["humanTasks"]
+    header = server.bearer(None, scopes=["executions:read"])
+    hidden = (await server.ask(TASKS, {"id": payment.execution}, **header)).body
+
+    node = {"id": task, "stepKey": "approve", "status": "OPEN", "shortBy": 0}
+    assert shown == {"edges": [{"node": node}], "pageInfo": {"hasNextPage": False}}
+    assert [edge["node"]["id"] != task for edge in elsewhere["edges"]] == [True]
+    assert hidden["data"]["execution"]["humanTasks"] is None
+    assert [one["extensions"]["code"] for one in hidden["errors"]] == ["FORBIDDEN"]
 
 
 async def test_the_task_of_what_was_cancelled_can_not_be_completed(
