@@ -225,10 +225,11 @@ def _plain_part(schema: dict[str, Json]) -> dict[str, Json]:
 def _check_defaults(
     schema: dict[str, Json], path: Path, findings: Findings, *, short: bool
 ) -> None:
-    """Say which defaults do not fit, of params and of what lies in them: `with_defaults` fills in both."""
+    """Say which defaults do not fit, the first so many, of params and of what lies in them; both are filled in."""
     validator: Validator | None = None
     todo: list[tuple[dict[str, Any], list[Any]]] = [(schema, [])]
-    while todo:
+    left = _MAX_FAULTS  # The words for each are made with a look through the whole schema.
+    while todo and left:
         outer, inner = todo.pop()
         properties = outer.get("properties")
         if not isinstance(properties, dict):
@@ -248,10 +249,14 @@ def _check_defaults(
             except RecursionError:
                 message = f"the default of {name} is nested too deeply"
                 findings.error("params-schema", message, where)
+                left -= 1
                 continue
             if errors:
                 message = f"the default of {name} does not fit: {errors[0].message[:200]}"
                 findings.error("bad-default", message, where)
+                left -= 1
+            if not left:
+                break
 
 
 class _Carried:
