@@ -36,7 +36,7 @@ class Lender:
             connection = self._ready.pop()
             if _is_open(connection):
                 return connection
-            await self._pool.release(connection)
+            await self._release(connection)
         self._waiting += 1
         try:
             return await self._pool.acquire(timeout=self._acquire_seconds)
@@ -51,11 +51,19 @@ class Lender:
             connection.unsettle()
         is_wanted = self._waiting or self._is_closing
         if is_wanted or not is_sound or not _is_usable(connection):
-            await self._pool.release(connection)
+            await self._release(connection)
             return
         self._ready.append(connection)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_KEPT_SECONDS, self._return_all)
+
+    async def _release(self, connection: Any) -> None:
+        try:
+            await self._pool.release(connection)
+        except asyncpg.InternalClientError:
+            # The server ended it between our word and the pool's look, so the driver has given it back by itself.
+            if _is_open(connection):
+                raise
 
     def _return_all(self) -> None:
         self._timer = None
@@ -66,7 +74,7 @@ class Lender:
 
     async def _released(self) -> None:
         while self._ready:
-            await self._pool.release(self._ready.pop())
+            await self._release(self._ready.pop())
 
     def terminate(self) -> None:
         """Cut all connections."""

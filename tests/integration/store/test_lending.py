@@ -143,3 +143,16 @@ async def test_a_database_whose_connections_are_all_kept_still_answers(room):
     await asyncio.gather(*(one() for _ in range(20)))
 
     await room.database.ping(seconds=1)
+
+
+async def test_a_connection_that_ends_while_it_goes_back_is_back(pool):
+    lender = Lender(pool, 5)
+    connection = await lender.take()
+    raw = connection._con
+    await lender.give(connection, is_sound=True)
+
+    # In this order: our word, the end, the pool's look.
+    closing = asyncio.ensure_future(lender.close())
+    asyncio.get_running_loop().call_soon(raw.terminate)
+
+    await closing
