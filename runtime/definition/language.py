@@ -147,7 +147,10 @@ _PROSE = Text("text")
 _MOST = 100  # Of people, groups, outcomes, escalations and attachments that one task may have.
 _TEXTS = ListOf(Template("text", "text"), lone=True, most=_MOST)
 # A list of nobody would not be one of anybody: who wants that leaves the key out.
-_PEOPLE = ListOf(Template("text", "text"), lone=True, least=1, most=_MOST)
+_PEOPLE = ListOf(
+    Template("text", "text"), lone=True, least=1, most=_MOST,
+    too_few="nobody is named here", hint="name somebody, or leave it out",
+)  # fmt: skip
 _OUTCOME = Text("an outcome", longest=200, least=1)
 _STEP_ID = Text(
     "a step id", STEP_ID, "bad-id", 200, "letters, digits, _ . -, not beginning with a digit"

@@ -156,13 +156,32 @@ def _check_quorum(step: Step, findings: Findings) -> None:
             "quorum", f"{quorum} must agree, and only {count} may answer",
             step.place("quorum"), hint="lower the quorum, or add assignees or candidate_groups",
         )  # fmt: skip
-    elif quorum == count and step.value.get("separation_of_duties") is True:
+    elif (
+        quorum == count
+        and step.value.get("separation_of_duties") is True
+        and not _asks_others(step, people)
+    ):
+        who = (
+            f"all {count} who may answer must agree"
+            if count > 1
+            else f"only {people[0]} may answer"
+        )
         findings.warning(
-            "quorum", f"all {count} who may answer must agree, and separation of duties turns away who started"
-            " the execution, and who has answered another task of it",
+            "quorum", f"{who}, and separation of duties turns away who started the execution, and who has"
+            " answered another task of it: the quorum may be out of reach",
             step.place("quorum" if "quorum" in step.value else "assignees"),
-            hint="add assignees or candidate_groups, or somebody who may be asked to: escalate",
+            hint="add assignees or candidate_groups, or escalate to somebody else",
         )  # fmt: skip
+
+
+def _asks_others(step: Step, people: list[Json]) -> bool:
+    """Whether an escalation gives the task to others, or decides it, so that nobody waits for ever."""
+    chain = step.value.get("escalate")
+    return any(
+        "candidate_groups" in one or "outcome" in one or ("to" in one and one["to"] not in people)
+        for one in (chain if isinstance(chain, list) else [])
+        if isinstance(one, dict)
+    )
 
 
 def _check_escalation(step: Step, outcomes: Collection[str] | None, findings: Findings) -> None:

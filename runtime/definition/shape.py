@@ -258,13 +258,18 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class ListOf:
-    """A list; where `lone` is set, one element may stand without its list. Texts of one that is `unique` differ."""
+    """A list; where `lone` is set, one element may stand without its list. Texts of one that is `unique` differ.
+
+    `too_few` are the words for a list with less than `least`, `hint` says what to do about it.
+    """
 
     element: Shape
     lone: bool = False
     least: int = 0
     most: int | None = None
     unique: str | None = None
+    too_few: str | None = None
+    hint: str | None = None
 
     def read(self, value: Json, path: Path, reading: Reading) -> Any:
         """As Shape says."""
@@ -274,7 +279,8 @@ class ListOf:
         if not isinstance(value, list):
             return wrong("a list", value, path, reading)
         if len(value) < self.least:
-            reading.findings.error("empty", f"at least {self.least} is needed here", path)
+            words = self.too_few or f"at least {self.least} is needed here"
+            reading.findings.error("empty", words, path, hint=self.hint)
             return MISSING
         if self.most is not None and len(value) > self.most:
             reading.findings.error("range", f"at most {self.most} are allowed here", path)

@@ -66,8 +66,30 @@ def test_what_every_step_has_is_told_to_stand_beside_with(key, words, check):
     ["assignees: []", "candidate_groups: []", "assignees: [ann], candidate_groups: []", "assignees: [], quorum: 1",
      "with: {assignees: []}", "escalate: [{after: 1h, candidate_groups: []}]", "escalate: [{after: 1h, notify: []}]"],
 )  # fmt: skip
-def test_a_list_of_nobody_is_refused(more, rules):
-    assert rules(approval(more)) == ["empty"]
+def test_a_list_of_nobody_is_refused(more, check):
+    (found,) = check(approval(more)).problems
+
+    assert (found.rule, found.message) == ("empty", "nobody is named here")
+    assert found.hint == "name somebody, or leave it out"
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [("assignees: ann", "only ann may answer, and separation"),
+     ("assignees: [ann, bob], quorum: 2", "all 2 who may answer must agree, and separation"),
+     ("assignees: ann, escalate: [{after: 1h, notify: bob}]", "only ann may answer"),
+     ("assignees: ann, escalate: [{after: 1h, to: ann}]", "only ann may answer"),
+     ("assignees: ann, escalate: [{after: 1h, to: bob}]", None),
+     ("assignees: ann, escalate: [{after: 1h, candidate_groups: clerks}]", None),
+     ("assignees: ann, escalate: [{after: 1h, outcome: rejected}]", None)],
+)  # fmt: skip
+def test_a_quorum_that_may_be_out_of_reach_is_warned_of_until_others_are_asked(more, words, check):
+    problems = check(approval(f"{more}, separation_of_duties: true")).problems
+
+    assert [(one.rule, one.severity) for one in problems] == (
+        [("quorum", "warning")] if words else []
+    )
+    assert all(one.message.startswith(str(words)) for one in problems)
 
 
 @pytest.mark.parametrize(
